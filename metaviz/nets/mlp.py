@@ -1,0 +1,53 @@
+"""Fully connected networks with a tasks axis."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from metaviz.meta.layout import Layout, Params
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+class MLP:
+    """Linear layers with an activation between them; one batched product per layer.
+
+    Initialisation: uniform in +-1/sqrt(fan in) for weights and biases, PyTorch's default for
+    linear layers. Source of the sinusoid net 1-40-40-1: Finn et al. 2017, section 5.1.
+    """
+
+    def __init__(self, widths: tuple[int, ...], activation: str = "relu") -> None:
+        """Build from layer widths, inputs first and outputs last."""
+        self.widths = widths
+        self.activation = ACTIVATIONS[activation]
+        self.layout = Layout(
+            tuple(
+                entry
+                for layer, (fan_in, fan_out) in enumerate(pairwise(widths), 1)
+                for entry in (
+                    (f"layer{layer}.weight", (fan_out, fan_in)),
+                    (f"layer{layer}.bias", (fan_out,)),
+                )
+            )
+        )
+
+    def init(self, generator: torch.Generator) -> Tensor:
+        """Draw initial weights, shape (P,), float64."""
+        pieces = []
+        for fan_in, fan_out in pairwise(self.widths):
+            size = fan_in * fan_out + fan_out
+            draw = torch.rand(size, generator=generator, dtype=torch.float64)
+            pieces.append((2 * draw - 1) * fan_in**-0.5)
+        return torch.cat(pieces)
+
+    def __call__(self, params: Params, x: Tensor) -> Tensor:
+        """Map x (tasks, n, inputs) to (tasks, n, outputs)."""
+        depth = len(self.widths) - 1
+        for layer in range(1, depth + 1):
+            weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]
+            x = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT)
+            if layer < depth:
+                x = self.activation(x)
+        return x
