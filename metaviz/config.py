@@ -1,0 +1,217 @@
+"""What a person asks for: a comparison, and the runs it consists of. Plain values, TOML in and out."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import Field, field_validator
+
+from metaviz.options import OptionError, Options, Plain, checked, option
+
+CONFIG_VERSION = 1
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class Shared(Options):
+    """Hyperparameters that all ticked algorithms share."""
+
+    inner_lr: float = option(
+        0.01,
+        "Inner step size α",
+        "Step size of adaptation: φ ← φ − α ∇L_S(φ), on the mean loss over the support set. "
+        "Papers that sum the loss over N classes call the same step α/N.",
+        gt=0,
+        le=1000,
+        log=True,
+    )
+    inner_steps: int = option(
+        5,
+        "Inner steps K",
+        "Gradient steps of adaptation while meta-training. For none, tick joint training.",
+        ge=1,
+        le=1000,
+    )
+    outer_lr: float = option(
+        0.001,
+        "Outer step size β",
+        "Step size of the outer optimiser, which moves the meta-parameters.",
+        gt=0,
+        le=1000,
+        log=True,
+    )
+    outer_optimizer: Literal["adam", "sgd"] = option(
+        "adam",
+        "Outer optimiser",
+        "Adam: (β₁, β₂) = (0.9, 0.999). SGD: θ ← θ − β g.",
+        labels={"adam": "Adam", "sgd": "SGD"},
+    )
+    outer_schedule: Literal["constant", "linear"] = option(
+        "constant",
+        "Outer schedule",
+        "Keep β constant, or anneal it linearly to 0 over the run (as published for Reptile).",
+        labels={"constant": "constant", "linear": "linear to 0"},
+    )
+    clip_norm: float | None = option(
+        None,
+        "Clip meta-gradient",
+        "Scale the meta-gradient down to this norm where it is longer. Empty: never.",
+        gt=0,
+        log=True,
+    )
+    meta_batch: int = option(
+        25, "Tasks per meta-batch B", "Tasks whose gradients are averaged.", ge=1, le=10_000
+    )
+    shots: int = option(
+        10,
+        "Shots",
+        "Support examples that a task adapts on: per task in regression, per class otherwise.",
+        ge=1,
+        le=1000,
+    )
+    query_shots: int = option(
+        10,
+        "Query examples",
+        "Examples that judge the adapted parameters: per task in regression, per class otherwise.",
+        ge=1,
+        le=1000,
+    )
+    ways: int = option(5, "Ways N", "Classes per task.", ge=2, le=1000)
+    eval_tasks: int = option(
+        600, "Evaluation tasks", "Size of the fixed, seeded list of evaluation tasks.", ge=2, le=100_000
+    )
+    eval_steps: int = option(
+        10,
+        "Evaluation steps",
+        "Inner steps shown at evaluation; may exceed K, to see what further steps do.",
+        ge=1,
+        le=10_000,
+    )
+    eval_every: int = option(
+        100, "Evaluate every", "Meta-steps between two evaluations.", unit="steps", ge=1
+    )
+
+
+class RunConfig(Options):
+    """One run: one algorithm on one problem with one seed."""
+
+    version: Literal[1] = CONFIG_VERSION
+    problem: str
+    algorithm: str
+    seed: int = Field(ge=0, le=2**31 - 1)
+    steps: int = Field(ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    shared: Shared = Shared()
+    options: dict[str, Plain] = {}
+    problem_options: dict[str, Plain] = {}
+
+
+class Comparison(Options):
+    """Several algorithms and seeds on the same tasks.
+
+    `shared`, `options` (by algorithm) and `problem_options` hold only what differs from the
+    defaults of the problem and of the algorithms.
+    """
+
+    version: Literal[1] = CONFIG_VERSION
+    problem: str = "sinusoid"
+    algorithms: tuple[str, ...] = ("maml",)
+    seeds: tuple[int, ...] = (0,)
+    steps: int = option(2000, "Meta-steps", "Outer steps of every run.", ge=1, le=10_000_000)
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "Device", "Where to train. Auto: the GPU where there is one."
+    )
+    dtype: Literal["float32", "float64"] = option(
+        "float32", "Precision", "Floating type of weights and data."
+    )
+    shared: dict[str, Plain] = {}
+    options: dict[str, dict[str, Plain]] = {}
+    problem_options: dict[str, Plain] = {}
+
+    @field_validator("algorithms")
+    @classmethod
+    def _some_algorithm(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("No algorithm is chosen: tick at least one, for example maml.")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seed(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        wrong = [seed for seed in value if not 0 <= seed < 2**31]
+        if wrong or not value:
+            shown = wrong[0] if wrong else "none"
+            raise ValueError(f"seeds = {shown} is not valid: use whole numbers from 0, like 0,1,2.")
+        return tuple(dict.fromkeys(value))
+
+    def runs(self, shared_defaults: dict[str, Plain]) -> list[RunConfig]:
+        """Return one run per algorithm and seed.
+
+        Raises: OptionError where a shared hyperparameter is wrong.
+        """
+        shared = checked(Shared, {**shared_defaults, **self.shared})
+        return [
+            RunConfig(
+                problem=self.problem,
+                algorithm=algorithm,
+                seed=seed,
+                steps=self.steps,
+                device=self.device,
+                dtype=self.dtype,
+                shared=shared,
+                options=self.options.get(algorithm, {}),
+                problem_options=self.problem_options,
+            )
+            for seed in self.seeds
+            for algorithm in self.algorithms
+        ]
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds written as `0,1,5` or `0-4` or both.
+
+    Raises: OptionError with a sentence where the text is neither.
+    """
+    seeds: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
+        span = range(int(first), int(last or first) + 1)
+        if not span or len(span) > 1000:
+            raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
+        seeds += span
+    return tuple(dict.fromkeys(seeds))
+
+
+def read_comparison(path: Path) -> Comparison:
+    """Read a comparison from TOML.
+
+    Raises: OptionError with one sentence where the file or a value in it is wrong.
+    """
+    return checked(Comparison, read_toml(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises: OptionError with one sentence that names the file and the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError("config", f"Cannot read {path}: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError("config", f"{path} is not valid TOML: {error}.") from None
+
+
+def to_toml(config: Options) -> str:
+    """Write a configuration as TOML; absent values are left out."""
+    return tomli_w.dumps(_without_none(config.model_dump(mode="json")))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

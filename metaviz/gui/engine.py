@@ -1,0 +1,64 @@
+"""What the window asks of the engine. The window never imports the engine; app.py hands it over."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from metaviz.catalogue import Catalogue
+from metaviz.config import Comparison
+from metaviz.runs.events import Event, State
+from metaviz.runs.gradients import GradientComparison
+
+
+class Session(Protocol):
+    """One run under way. It stores every event before handing it on."""
+
+    id: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    folder: Path
+
+    def advance(self) -> Event | None:
+        """Compute and return the next event; None once the run has ended.
+
+        A run that fails or diverges returns an Ended event that says why; only a store that
+        cannot be written raises (StoreError).
+        """
+
+    def end(self, state: State) -> Event:
+        """End the run early as `stopped` or `aborted`, keeping what it has; return Ended."""
+
+    def set_state(self, state: State) -> None:
+        """Record that the run is `paused` or `running`."""
+
+
+class Engine(Protocol):
+    """The engine's front door. Its methods may be slow: call them on the worker's thread only."""
+
+    device_text: str
+    catalogue: Catalogue
+
+    def start(self, comparison: Comparison, root: Path) -> list[Session]:
+        """Check a comparison and make its runs under `root`.
+
+        Raises: OptionError for wrong values, StoreError where `root` cannot be written,
+        ValueError with one sentence for data that cannot be read.
+        """
+
+    def gradients(
+        self, comparison: Comparison, start: Path | None, step: int
+    ) -> GradientComparison:
+        """Compare meta-gradients of the comparison's algorithms on meta-batch number `step`.
+
+        `start` is the folder of a run whose weights are the point, or None for the seed's
+        initial weights. Raises: as `start`.
+        """
+
+    def download(self, problem: str, report: Callable[[str], None]) -> Path:
+        """Download a problem's data set because a person asked; return its folder.
+
+        Raises: ValueError with one sentence where that fails.
+        """
+
+
+EngineLoader = Callable[[], Engine]

@@ -1,0 +1,148 @@
+"""Declared options: one pydantic field gives the form, the command line, the TOML and the checks."""
+
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+Plain = bool | int | float | str | None
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Options(BaseModel):
+    """Base of every option model: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def option(  # a typed veneer over pydantic's Field, which is untyped for extra metadata
+    default: Any,
+    title: str,
+    description: str,
+    *,
+    unit: str = "",
+    log: bool = False,
+    labels: dict[str, str] | None = None,
+    **bounds: Any,
+) -> Any:
+    """Declare one option.
+
+    `description` explains the option to a person and may hold its formula; `log` asks for
+    multiplicative steps in the form; `labels` names the values of a choice; `bounds` are
+    pydantic's ge, gt, le and lt.
+    """
+    extra = {"unit": unit, "log": log, "labels": labels or {}}
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
+
+
+class OptionSpec(BaseModel):
+    """What a form or a help page needs to know about one option, as plain data."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    title: str
+    description: str
+    kind: Literal["int", "float", "bool", "choice", "text"]
+    default: Plain
+    optional: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    unit: str = ""
+    log: bool = False
+    choices: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+
+    @property
+    def range_text(self) -> str:
+        """Say in words which values are right."""
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        if self.kind == "bool":
+            return "true or false"
+        if self.kind == "text":
+            return "text"
+        noun = "a whole number" if self.kind == "int" else "a number"
+        bounds = []
+        if self.minimum is not None:
+            low = "above" if self.exclusive_minimum else "at least"
+            bounds.append(f"{low} {self.minimum:g}")
+        if self.maximum is not None:
+            bounds.append(f"at most {self.maximum:g}")
+        return " ".join((noun, " and ".join(bounds))).strip()
+
+
+def specs(model: type[BaseModel]) -> tuple[OptionSpec, ...]:
+    """Describe every option of a model, in the order of declaration."""
+    return tuple(_spec(name, field) for name, field in model.model_fields.items())
+
+
+def _spec(name: str, field: FieldInfo) -> OptionSpec:
+    annotation: Any = field.annotation
+    optional = type(None) in get_args(annotation)
+    if optional:
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    choices: tuple[str, ...] = ()
+    kind = {int: "int", float: "float", bool: "bool", str: "text"}.get(annotation, "text")
+    if get_origin(annotation) is Literal:
+        kind, choices = "choice", tuple(str(value) for value in get_args(annotation))
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    bounds = {key: value for item in field.metadata for key, value in _bounds(item)}
+    return OptionSpec.model_validate(
+        {
+            "name": name,
+            "title": field.title or name,
+            "description": field.description or "",
+            "kind": kind,
+            "default": field.default,
+            "optional": optional,
+            "choices": choices,
+            **extra,
+            **bounds,
+        }
+    )
+
+
+def _bounds(item: object) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    if hasattr(item, "ge"):
+        found.append(("minimum", item.ge))
+    if hasattr(item, "gt"):
+        found += [("minimum", item.gt), ("exclusive_minimum", True)]
+    if hasattr(item, "le"):
+        found.append(("maximum", item.le))
+    return found
+
+
+class OptionError(ValueError):
+    """Wrong options; `field` is the dotted key and the message is one sentence."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """Remember which field the sentence is about."""
+        super().__init__(message)
+        self.field = field
+
+
+def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Model:
+    """Build a model from plain values.
+
+    Raises: OptionError with the first wrong key, its value and what would be right.
+    """
+    known = {spec.name: spec for spec in specs(model)}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        key = f"{prefix}{name}" if name else prefix.rstrip(".")
+        if first["type"] == "extra_forbidden":
+            names = ", ".join(prefix + other for other in known) or "none"
+            raise OptionError(key, f"There is no option {key}; known: {names}.") from None
+        if first["type"] == "value_error":
+            sentence = str(first["msg"]).removeprefix("Value error, ")
+            raise OptionError(key, sentence) from None
+        right = known[name].range_text if name in known else first["msg"]
+        value = values.get(name, first.get("input"))
+        hint = known[name].title if name in known else ""
+        raise OptionError(key, f"{key} = {value!r} is not valid ({hint}): use {right}.") from None

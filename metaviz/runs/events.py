@@ -1,0 +1,91 @@
+"""What happens during a run: plain numbers, never tensors. Training yields these, all else reads."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+STEP_COLUMNS = (
+    "seconds",
+    "gradient_evaluations",
+    "hessian_vector_products",
+    "pre_support_loss",
+    "post_support_loss",
+    "pre_query_loss",
+    "post_query_loss",
+    "pre_support_accuracy",
+    "post_support_accuracy",
+    "pre_query_accuracy",
+    "post_query_accuracy",
+    "meta_gradient_norm",
+    "inner_residual",
+    "solver_residual",
+    "peak_memory_mb",
+)
+"""Numbers of one meta-step. Losses, accuracies and residuals are means over the tasks of the batch;
+seconds and the two counts are totals since the start of the run; counts are summed over tasks."""
+
+INNER_COLUMNS = ("support_loss", "query_loss", "gradient_norm", "query_accuracy")
+"""Curves over k of one evaluation, means over the evaluation tasks; each has a `_ci95` companion
+that holds the half-width 1.96 s / sqrt(n) of the 95 % interval of that mean."""
+
+Level = Literal["info", "warning", "error"]
+State = Literal["running", "paused", "done", "stopped", "aborted", "failed", "diverged", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One meta-step was taken.
+
+    `values` has the keys of STEP_COLUMNS; None where a quantity does not apply. The inner arrays
+    are means over tasks: support loss at k = 0..K, gradient norm at k = 0..K-1.
+    """
+
+    step: int
+    values: dict[str, float | None]
+    inner_support_loss: np.ndarray
+    inner_gradient_norm: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The fixed list of evaluation tasks was adapted to.
+
+    `curves` maps INNER_COLUMNS and their `_ci95` companions to arrays over k = 0..K_eval;
+    `per_task` maps post-adaptation quantities (after `trained_steps` steps) to one number per task.
+    """
+
+    step: int
+    tasks: int
+    trained_steps: int
+    curves: dict[str, np.ndarray]
+    per_task: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """Named arrays that draw one fixed task at this step, for instance the sinusoid fan."""
+
+    step: int
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something a person should know."""
+
+    step: int
+    level: Level
+    message: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The run is over; a failed run says why in one sentence."""
+
+    step: int
+    state: State
+    message: str = ""
+
+
+Event = Stepped | Evaluated | Pictured | Noted | Ended

@@ -1,0 +1,28 @@
+"""Writing files so that a crash or a full disk never leaves half of one."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all: into a neighbour first, then renamed into place.
+
+    Raises: OSError (or what `write` raises); the old file is then untouched.
+    """
+    neighbour = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with neighbour.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        neighbour.replace(path)
+    except BaseException:
+        neighbour.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))

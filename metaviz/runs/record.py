@@ -1,0 +1,114 @@
+"""The record of a run: numpy columns that grow while it trains, the same live and reopened."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from metaviz.runs.events import (
+    STEP_COLUMNS,
+    Ended,
+    Evaluated,
+    Event,
+    Noted,
+    Pictured,
+    State,
+    Stepped,
+)
+
+_FIRST_CAPACITY = 256
+
+
+@dataclass
+class Record:
+    """Everything that is known of one run, as numbers and text.
+
+    `config` is the plain form of its RunConfig, `environment` what it ran on. `revision` grows
+    with every event, so that a plot can tell whether there is something new.
+    """
+
+    id: str
+    config: dict[str, Any]
+    environment: dict[str, Any] = field(default_factory=dict)
+    state: State = "running"
+    message: str = ""
+    name: str = ""
+    evaluations: list[Evaluated] = field(default_factory=list)
+    pictures: list[Pictured] = field(default_factory=list)
+    notes: list[Noted] = field(default_factory=list)
+    last_inner: tuple[np.ndarray, np.ndarray] | None = None
+    revision: int = 0
+    _rows: int = 0
+    _table: np.ndarray = field(
+        default_factory=lambda: np.full((len(STEP_COLUMNS) + 1, _FIRST_CAPACITY), np.nan)
+    )
+
+    @property
+    def algorithm(self) -> str:
+        """Id of the algorithm."""
+        return str(self.config["algorithm"])
+
+    @property
+    def problem(self) -> str:
+        """Id of the problem."""
+        return str(self.config["problem"])
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return int(self.config["seed"])
+
+    @property
+    def total_steps(self) -> int:
+        """Meta-steps that were asked for."""
+        return int(self.config["steps"])
+
+    @property
+    def label(self) -> str:
+        """Name given by a person, or algorithm and seed."""
+        return self.name or f"{self.algorithm} · seed {self.seed}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state not in {"running", "paused"}
+
+    @property
+    def step(self) -> int:
+        """Number of the last meta-step, 0 before the first."""
+        return int(self._table[0, self._rows - 1]) if self._rows else 0
+
+    def __len__(self) -> int:
+        """Return the number of recorded meta-steps."""
+        return self._rows
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one column over the recorded meta-steps; NaN where a number does not apply.
+
+        `name` is `step` or one of STEP_COLUMNS. The array is a view: do not write to it.
+        """
+        row = 0 if name == "step" else STEP_COLUMNS.index(name) + 1
+        return self._table[row, : self._rows]
+
+    def apply(self, event: Event) -> None:
+        """Take in one event."""
+        self.revision += 1
+        if isinstance(event, Stepped):
+            self.append_row(event.step, [event.values.get(name) for name in STEP_COLUMNS])
+            self.last_inner = (event.inner_support_loss, event.inner_gradient_norm)
+        elif isinstance(event, Evaluated):
+            self.evaluations.append(event)
+        elif isinstance(event, Pictured):
+            self.pictures.append(event)
+        elif isinstance(event, Noted):
+            self.notes.append(event)
+        elif isinstance(event, Ended):
+            self.state, self.message = event.state, event.message
+
+    def append_row(self, step: int, values: list[float | None]) -> None:
+        """Append the numbers of one meta-step, in the order of STEP_COLUMNS."""
+        if self._rows == self._table.shape[1]:
+            self._table = np.concatenate([self._table, np.full_like(self._table, np.nan)], axis=1)
+        self._table[0, self._rows] = step
+        self._table[1:, self._rows] = [np.nan if value is None else value for value in values]
+        self._rows += 1

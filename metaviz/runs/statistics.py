@@ -1,0 +1,69 @@
+"""Means, intervals and smoothing of recorded numbers."""
+
+import numpy as np
+
+
+def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the half-width 1.96 s / sqrt(n) of its 95 % interval.
+
+    s is the sample standard deviation (n - 1 in the denominator); n counts tasks, not examples.
+    """
+    count = values.shape[axis]
+    mean = values.mean(axis=axis)
+    if count < 2:
+        return mean, np.full_like(mean, np.nan)
+    return mean, 1.96 * values.std(axis=axis, ddof=1) / np.sqrt(count)
+
+
+def smooth(values: np.ndarray, weight: float) -> np.ndarray:
+    """Return the bias-corrected exponential average of a curve; NaN entries are passed over.
+
+    s_t = w s_{t-1} + (1 - w) x_t, divided by 1 - w^t, so that the first points are not drawn
+    towards zero and a constant stays exactly constant. `weight` w is in [0, 1).
+    """
+    if weight <= 0 or values.size == 0:
+        return values
+    from scipy.signal import lfilter
+
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    kernel = ([1.0 - weight], [1.0, -weight])
+    total = lfilter(*kernel, filled)
+    share = lfilter(*kernel, known.astype(float))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(share > 0, total / share, np.nan)
+
+
+def robust_range(values: np.ndarray, *, log: bool = False) -> tuple[float, float] | None:
+    """Return limits that show the bulk of the values and cut rare spikes, or None without values.
+
+    The limits are the 1 % and 99 % quantiles, widened by a twentieth of their distance.
+    """
+    known = values[np.isfinite(values)]
+    if log:
+        known = np.log10(known[known > 0])
+    if known.size == 0:
+        return None
+    low, high = (float(edge) for edge in np.quantile(known, (0.01, 0.99)))
+    margin = (high - low) / 20 or abs(high) / 20 or 1.0
+    low, high = low - margin, high + margin
+    return (10**low, 10**high) if log else (low, high)
+
+
+def thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most about `points` points of a curve, keeping each bin's smallest and largest.
+
+    What is drawn on a screen that is `points / 2` pixels wide does not change.
+    """
+    if len(x) <= points or points < 4:
+        return x, y
+    bins = points // 2
+    width = -(-len(x) // bins)
+    full = len(x) // width * width
+    block = y[:full].reshape(-1, width)
+    first = np.arange(block.shape[0]) * width
+    low = first + np.argmin(np.where(np.isnan(block), np.inf, block), axis=1)
+    high = first + np.argmax(np.where(np.isnan(block), -np.inf, block), axis=1)
+    keep = np.concatenate([[0], np.sort(np.stack([low, high]), axis=0).T.ravel(), [len(x) - 1]])
+    keep = np.unique(keep)
+    return x[keep], y[keep]
