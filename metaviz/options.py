@@ -142,7 +142,11 @@ def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Mod
         if first["type"] == "value_error":
             sentence = str(first["msg"]).removeprefix("Value error, ")
             raise OptionError(key, sentence) from None
-        right = known[name].range_text if name in known else first["msg"]
-        value = values.get(name, first.get("input"))
-        hint = known[name].title if name in known else ""
-        raise OptionError(key, f"{key} = {value!r} is not valid ({hint}): use {right}.") from None
+        plain = name in known and len(first["loc"]) == 1 and first["type"] != "missing"
+        if not plain:
+            place = ".".join(str(part) for part in first["loc"])
+            message = f"{prefix}{place} is not valid: {first['msg'].lower()}."
+            raise OptionError(key, message) from None
+        spec, value = known[name], values.get(name, first.get("input"))
+        message = f"{key} = {value!r} is not valid ({spec.title}): use {spec.range_text}."
+        raise OptionError(key, message) from None

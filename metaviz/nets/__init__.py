@@ -1,1 +1,1 @@
-"""nets."""
+"""Networks whose weights and inputs have a leading tasks axis."""

@@ -1,1 +1,1 @@
-"""problems."""
+"""Task families: endless, seeded, addressed by split and index."""

@@ -1,1 +1,1 @@
-"""training."""
+"""Training as a generator of events; it knows nothing of windows."""

@@ -1,0 +1,108 @@
+"""One file adds a method everywhere: its options, description and recipe are registered here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from metaviz.catalogue import AlgorithmEntry
+from metaviz.config import Shared
+from metaviz.meta.algorithm import Algorithm
+from metaviz.options import OptionError, Options, Plain, checked, option, specs
+
+
+class AlgorithmOptions(Options):
+    """Options that every method has: its own values of the shared inner loop."""
+
+    inner_lr: float | None = option(
+        None,
+        "Own inner step size α",
+        "Step size of this method's inner loop. Empty: the shared value.",
+        gt=0,
+        le=1000,
+        log=True,
+    )
+    inner_steps: int | None = option(
+        None,
+        "Own inner steps K",
+        "Inner steps of this method. Empty: the shared value.",
+        ge=1,
+        le=100_000,
+    )
+
+    def rate(self, shared: Shared) -> float:
+        """Return the inner step size in force."""
+        return shared.inner_lr if self.inner_lr is None else self.inner_lr
+
+    def steps(self, shared: Shared) -> int:
+        """Return the number of inner steps in force."""
+        return shared.inner_steps if self.inner_steps is None else self.inner_steps
+
+
+class Recipe(Protocol):
+    """Builds an algorithm from its checked options and the shared hyperparameters."""
+
+    def __call__(self, options: Any, shared: Shared) -> Algorithm:
+        """Return the algorithm."""
+
+
+@dataclass(frozen=True)
+class RegisteredAlgorithm:
+    """A method's description, option model and recipe."""
+
+    entry: AlgorithmEntry
+    options: type[AlgorithmOptions]
+    recipe: Recipe
+
+    def build(self, values: dict[str, Plain], shared: Shared) -> Algorithm:
+        """Check the options and build the algorithm. Raises: OptionError."""
+        return self.recipe(self.checked(values), shared)
+
+    def checked(self, values: dict[str, Plain]) -> AlgorithmOptions:
+        """Check the options; a `preset` among them is filled in first. Raises: OptionError."""
+        values = dict(values)
+        preset = values.pop("preset", None)
+        if preset is not None:
+            values = {**self._preset(preset), **values}
+        return checked(self.options, values, prefix=f"{self.entry.id}.")
+
+    def _preset(self, name: Plain) -> dict[str, Plain]:
+        presets = self.entry.presets
+        if name not in presets:
+            known = ", ".join(presets) or "none"
+            key = f"{self.entry.id}.preset"
+            raise OptionError(key, f"{key} = {name!r} is not valid: known presets are {known}.")
+        return presets[str(name)]
+
+
+ALGORITHMS: dict[str, RegisteredAlgorithm] = {}
+
+
+def register(
+    options: type[AlgorithmOptions], **description: Any
+) -> Callable[[Recipe], Recipe]:
+    """Register a method; `description` has the fields of AlgorithmEntry."""
+    entry = AlgorithmEntry(options=specs(options), **description)
+
+    def keep(recipe: Recipe) -> Recipe:
+        ALGORITHMS[entry.id] = RegisteredAlgorithm(entry, options, recipe)
+        return recipe
+
+    return keep
+
+
+def find_algorithm(name: str) -> RegisteredAlgorithm:
+    """Return a registered method.
+
+    Raises: OptionError naming those there are.
+    """
+    load_algorithms()
+    if name not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise OptionError("algorithms", f"There is no algorithm {name!r}; known: {known}.")
+    return ALGORITHMS[name]
+
+
+def load_algorithms() -> None:
+    """Import every method, in the order in which they are shown."""
+    import metaviz.algorithms.methods  # noqa: F401 - registers them
+

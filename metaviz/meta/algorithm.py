@@ -1,0 +1,103 @@
+"""Inner rule x estimator = algorithm; pairs that would leave something untrained are refused."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from metaviz.meta.estimators.base import Estimator, MetaStep, groups_entering
+from metaviz.meta.inner import Descent, Graph, Step, descend, walk
+from metaviz.meta.learner import Learner
+from metaviz.meta.rules import Enters, InnerRule, Meta
+from metaviz.meta.tasks import Batch, TaskBatch
+
+
+class Algorithm(Protocol):
+    """Everything that can be compared."""
+
+    steps: int
+    """Inner steps K while meta-training."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether tasks of one batch depend on each other, so that they cannot be split up."""
+
+    def init(self, learner: Learner, generator: torch.Generator) -> Meta:
+        """Draw meta-parameters, flat float64 vectors by group."""
+
+    def trained(self) -> frozenset[str]:
+        """Return the groups that meta-training changes by gradients."""
+
+    def adapt(self, learner: Learner, meta: Meta, support: Batch, steps: int) -> Descent:
+        """Adapt to every task, without a graph; `meta` is left as it is."""
+
+    def walk(
+        self, learner: Learner, meta: Meta, support: Batch, steps: int
+    ) -> Iterator[tuple[Tensor, Step]]:
+        """Adapt to every task; yield weights (tasks, P) and losses at k = 0..steps."""
+
+    def meta_gradient(
+        self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
+    ) -> MetaStep:
+        """Return the mean meta-gradients of a batch of tasks."""
+
+
+class CannotTrain(ValueError):
+    """A rule and an estimator do not fit; the message says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """An inner rule under an estimator. Build it with `compose`."""
+
+    rule: InnerRule
+    estimator: Estimator
+    steps: int
+
+    @property
+    def sequential(self) -> bool:
+        """Whether tasks of one batch depend on each other, so that they cannot be split up."""
+        return self.estimator.sequential
+
+    def init(self, learner: Learner, generator: torch.Generator) -> Meta:
+        """Draw meta-parameters, flat float64 vectors by group."""
+        return self.rule.init(learner.net, generator)
+
+    def trained(self) -> frozenset[str]:
+        """Return the groups that meta-training changes by gradients."""
+        return self.estimator.trains(self.rule)
+
+    def adapt(self, learner: Learner, meta: Meta, support: Batch, steps: int) -> Descent:
+        """Adapt to every task, without a graph; `meta` is left as it is."""
+        return descend(self.rule, learner, meta, support, len(support), steps, Graph.NONE)
+
+    def walk(
+        self, learner: Learner, meta: Meta, support: Batch, steps: int
+    ) -> Iterator[tuple[Tensor, Step]]:
+        """Adapt to every task; yield weights (tasks, P) and losses at k = 0..steps."""
+        return walk(self.rule, learner, meta, support, steps)
+
+    def meta_gradient(
+        self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
+    ) -> MetaStep:
+        """Return the mean meta-gradients of a batch of tasks."""
+        return self.estimator(self.rule, learner, meta, tasks, self.steps, generator)
+
+
+def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
+    """Put a rule under an estimator.
+
+    Raises: CannotTrain where some group of meta-parameters would never be trained.
+    """
+    carried = groups_entering(rule, [Enters.MEMORY])
+    left = frozenset(rule.groups) - carried - estimator.trains(rule)
+    if left:
+        name = min(left)
+        places = " and ".join(sorted(place.value for place in rule.groups[name]))
+        raise CannotTrain(
+            f"{type(estimator).__name__} cannot train {name!r} of {type(rule).__name__}, "
+            f"which enters through {places}; choose an estimator that differentiates through it."
+        )
+    return Composed(rule, estimator, steps)

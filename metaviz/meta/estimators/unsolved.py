@@ -1,0 +1,114 @@
+"""Penalties on the inner gradient in place of an inner loop."""
+
+import torch
+
+from metaviz.meta.estimators.base import MetaStep, differentiate, groups_entering, leaves, read
+from metaviz.meta.inner import Descent, descend
+from metaviz.meta.learner import Learner
+from metaviz.meta.rules import Enters, InnerRule, Meta
+from metaviz.meta.tasks import TaskBatch
+
+
+class StartPenalty:
+    """L_Q(theta) + lambda ||grad L_S(theta)||^2, all at the start, without an inner loop.
+
+    Gradient: grad L_Q(theta) + 2 lambda H_S(theta) grad L_S(theta). It rewards a start that is
+    stationary for every support set, so that adaptation may have nothing left to do.
+    """
+
+    sequential = False
+
+    def __init__(self, weight: float) -> None:
+        """Take the penalty weight lambda."""
+        self.weight = weight
+
+    def trains(self, rule: InnerRule) -> frozenset[str]:
+        """Return the groups that fix the starting point."""
+        return groups_entering(rule, [Enters.START])
+
+    def __call__(
+        self,
+        rule: InnerRule,
+        learner: Learner,
+        meta: Meta,
+        tasks: TaskBatch,
+        steps: int,
+        generator: torch.Generator,
+    ) -> MetaStep:
+        """Return the gradient at the start, averaged over tasks."""
+        del generator
+        trained = self.trains(rule)
+        inside = leaves(meta, trained)
+        point = rule.point(inside, rule.start(inside, len(tasks)))
+        weights = rule.decode(inside, point)
+        support = learner.losses(weights, tasks.support)
+        (gradient,) = torch.autograd.grad(support.sum(), point, create_graph=True)
+        objective = learner.losses(weights, tasks.query) + self.weight * gradient.square().sum(1)
+        gradients = differentiate(objective.mean(), inside, trained)
+        descent = descend(rule, learner, meta, tasks.support, len(tasks), steps)
+        readings, curve = read(rule, learner, meta, tasks, descent)
+        return MetaStep(gradients, readings, curve, descent.gradient_norm, 2, 1)
+
+
+class JointPenalty:
+    """Descend start and adapted parameters together.
+
+    min over theta and phi_t of L_Q(phi_t) + lambda ||r_t||^2 with the inner residual
+    r_t = grad L_S(phi_t) + mu (phi_t - theta). phi_t starts at theta and takes the inner steps along
+    grad L_Q(phi) + 2 lambda (H + mu I) r; the start's gradient is then -2 lambda mu r.
+    For rules whose point is the start plus their own steps.
+    """
+
+    sequential = False
+
+    def __init__(self, weight: float, pull: float, rate: float) -> None:
+        """Take lambda, mu and the step size for phi."""
+        self.weight = weight
+        self.pull = pull
+        self.rate = rate
+
+    def trains(self, rule: InnerRule) -> frozenset[str]:
+        """Return the groups that fix the starting point."""
+        return groups_entering(rule, [Enters.START])
+
+    def __call__(
+        self,
+        rule: InnerRule,
+        learner: Learner,
+        meta: Meta,
+        tasks: TaskBatch,
+        steps: int,
+        generator: torch.Generator,
+    ) -> MetaStep:
+        """Return -2 lambda mu r at the adapted parameters, averaged over tasks."""
+        del generator
+        with torch.no_grad():
+            start = rule.point(meta, rule.start(meta, len(tasks)))
+        point = start
+        for _ in range(steps):
+            leaf = point.detach().requires_grad_()
+            residual = self._residual(learner, leaf, start, tasks, create_graph=True)
+            objective = learner.losses(leaf, tasks.query) + self.weight * residual.square().sum(1)
+            (gradient,) = torch.autograd.grad(objective.sum(), leaf)
+            point = leaf.detach() - self.rate * gradient
+        leaf = point.detach().requires_grad_()
+        residual = self._residual(learner, leaf, start, tasks, create_graph=False)
+        gradients = {"init": (-2 * self.weight * self.pull * residual).mean(0)}
+        descent: Descent = descend(rule, learner, meta, tasks.support, len(tasks), steps)
+        readings, curve = read(rule, learner, meta, tasks, descent)
+        readings["inner_residual"] = residual.norm(dim=1)
+        cost = 2 * steps + 1
+        return MetaStep(gradients, readings, curve, descent.gradient_norm, cost, steps)
+
+    def _residual(
+        self,
+        learner: Learner,
+        leaf: torch.Tensor,
+        start: torch.Tensor,
+        tasks: TaskBatch,
+        *,
+        create_graph: bool,
+    ) -> torch.Tensor:
+        loss = learner.losses(leaf, tasks.support).sum()
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=create_graph)
+        return gradient + self.pull * (leaf - start)

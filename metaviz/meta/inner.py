@@ -1,0 +1,124 @@
+"""The inner loop: adaptation of all tasks of a batch at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from metaviz.meta.learner import Learner
+from metaviz.meta.rules import InnerRule, Meta, State
+from metaviz.meta.tasks import Batch
+
+
+class Graph(IntEnum):
+    """How much of adaptation can be differentiated afterwards."""
+
+    NONE = 0
+    FIRST_ORDER = 1
+    """Inner gradients are constants; the state's dependence on meta-parameters is kept."""
+    SECOND_ORDER = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was seen at one point of the inner loop. Tensors are detached.
+
+    Shapes: loss and gradient_norm (tasks,), outputs (tasks, n, d).
+    """
+
+    loss: Tensor
+    outputs: Tensor
+    gradient_norm: Tensor
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The end of an inner loop and what was seen on the way.
+
+    Shapes: point (tasks, P); support_loss and gradient_norm (K, tasks), before each step.
+    """
+
+    state: State
+    point: Tensor
+    steps: tuple[Step, ...]
+
+    @property
+    def gradient_norm(self) -> Tensor:
+        """Norm of the raw support gradient at k = 0..K-1, shape (K, tasks)."""
+        if not self.steps:
+            return self.point.new_zeros(0, self.point.shape[0])
+        return torch.stack([step.gradient_norm for step in self.steps])
+
+
+def inner_step(
+    rule: InnerRule,
+    learner: Learner,
+    meta: Meta,
+    support: Batch,
+    state: State,
+    k: int,
+    graph: Graph,
+) -> tuple[State, Step]:
+    """Take step k of adaptation.
+
+    Losses of tasks are summed before differentiating, so that each task's gradient comes out by
+    itself: no task's loss depends on another task's point.
+    """
+    with torch.enable_grad():
+        point = rule.point(meta, state)
+        if not point.requires_grad:
+            point = point.detach().requires_grad_()
+        outputs = learner.outputs(rule.decode(meta, point), support)
+        loss = learner.judge.loss(outputs, support)
+        (gradient,) = torch.autograd.grad(
+            loss.sum(), point, create_graph=graph is Graph.SECOND_ORDER
+        )
+    with torch.set_grad_enabled(graph is not Graph.NONE):
+        following = rule.step(meta, state, gradient, k)
+    seen = Step(loss.detach(), outputs.detach(), torch.linalg.vector_norm(gradient.detach(), dim=1))
+    return following, seen
+
+
+def descend(
+    rule: InnerRule,
+    learner: Learner,
+    meta: Meta,
+    support: Batch | Iterator[Batch],
+    tasks: int,
+    steps: int,
+    graph: Graph = Graph.NONE,
+) -> Descent:
+    """Take `steps` inner steps from the rule's start.
+
+    `support` is one batch for all steps, or an iterator that gives each step its own.
+    """
+    seen: list[Step] = []
+    with torch.set_grad_enabled(graph is not Graph.NONE):
+        state = rule.start(meta, tasks)
+    for k in range(steps):
+        batch = support if isinstance(support, Batch) else next(support)
+        state, step = inner_step(rule, learner, meta, batch, state, k, graph)
+        seen.append(step)
+    with torch.set_grad_enabled(graph is not Graph.NONE):
+        return Descent(state, rule.point(meta, state), tuple(seen))
+
+
+def walk(
+    rule: InnerRule, learner: Learner, meta: Meta, support: Batch, steps: int
+) -> Iterator[tuple[Tensor, Step]]:
+    """Yield the network's weights (tasks, P) and what was seen there, at k = 0..steps."""
+    with torch.no_grad():
+        state = rule.start(meta, len(support))
+    for k in range(steps + 1):
+        with torch.no_grad():
+            weights = rule.decode(meta, rule.point(meta, state))
+        state, step = inner_step(rule, learner, meta, support, state, k, Graph.NONE)
+        yield weights, step
+
+
+@torch.no_grad()
+def outputs_at(rule: InnerRule, learner: Learner, meta: Meta, point: Tensor, batch: Batch) -> Tensor:
+    """Return the network's outputs at a point, without a graph."""
+    return learner.outputs(rule.decode(meta, point.detach()), batch)

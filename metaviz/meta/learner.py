@@ -1,0 +1,46 @@
+"""What is adapted: a network and a loss, seen as a function of flat weights."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.base import Net
+
+
+class Judge(Protocol):
+    """Turns outputs into one loss, and where it applies one accuracy, per task."""
+
+    has_accuracy: bool
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return mean losses, shape (tasks,)."""
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the share of right answers, shape (tasks,); only where `has_accuracy`."""
+
+    def pool(self, tasks: TaskBatch) -> Batch:
+        """Return support and query examples as one set, for methods that do not tell them apart."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network and its judge. Shapes: weights (tasks, P)."""
+
+    net: Net
+    judge: Judge
+
+    def outputs(self, weights: Tensor, batch: Batch) -> Tensor:
+        """Return the network's outputs, shape (tasks, n, d)."""
+        return self.net(self.net.layout.split(weights), batch.x)
+
+    def losses(self, weights: Tensor, batch: Batch) -> Tensor:
+        """Return mean losses, shape (tasks,)."""
+        return self.judge.loss(self.outputs(weights, batch), batch)
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor | None:
+        """Return accuracies, shape (tasks,), or None in regression."""
+        if not self.judge.has_accuracy:
+            return None
+        return self.judge.accuracy(outputs.detach(), batch)

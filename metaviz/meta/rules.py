@@ -1,0 +1,201 @@
+"""Inner rules: what one step of adaptation is."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from metaviz.nets.base import Net
+
+Meta = dict[str, Tensor]
+"""Meta-parameters by group; each group is one flat vector."""
+
+State = Any
+"""What the inner loop iterates on; every tensor in it has a leading tasks axis."""
+
+
+class Enters(Enum):
+    """Where a group of meta-parameters enters adaptation."""
+
+    START = "the starting point"
+    POINT = "the map from the state to the point where the gradient is taken"
+    STEP = "the step"
+    DECODE = "the map from the point to the network's weights"
+    OBJECTIVE = "the inner objective"
+    MEMORY = "memory that adaptation leaves behind; it is carried on, not trained"
+
+
+class InnerRule(Protocol):
+    """One step of adaptation, and where each group of meta-parameters enters it."""
+
+    groups: Mapping[str, frozenset[Enters]]
+
+    def init(self, net: Net, generator: torch.Generator) -> Meta:
+        """Draw meta-parameters: flat float64 vectors by group."""
+
+    def start(self, meta: Meta, tasks: int) -> State:
+        """Return the state before the first step."""
+
+    def point(self, meta: Meta, state: State) -> Tensor:
+        """Return where the gradient is taken, shape (tasks, P)."""
+
+    def decode(self, meta: Meta, point: Tensor) -> Tensor:
+        """Return the network's weights at a point, shape (tasks, P_net)."""
+
+    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+        """Take step number k (from 0) along the gradient of the support loss at the point."""
+
+    def memory(self, meta: Meta, state: State) -> Meta:
+        """Return the new values of MEMORY groups after adaptation; empty where there are none."""
+
+
+class GradientDescent:
+    """phi <- phi - alpha grad L_S(phi), from a meta-learned start. Source: Finn et al. 2017, eq. 1."""
+
+    groups: Mapping[str, frozenset[Enters]] = {"init": frozenset({Enters.START})}
+
+    def __init__(self, rate: float) -> None:
+        """Take the inner step size alpha."""
+        self.rate = rate
+
+    def init(self, net: Net, generator: torch.Generator) -> Meta:
+        """Draw the start from the network's initialisation."""
+        return {"init": net.init(generator)}
+
+    def start(self, meta: Meta, tasks: int) -> State:
+        """Give every task the same start, shape (tasks, P)."""
+        return meta["init"].expand(tasks, -1)
+
+    def point(self, meta: Meta, state: State) -> Tensor:
+        """Return the state itself."""
+        del meta
+        point: Tensor = state
+        return point
+
+    def decode(self, meta: Meta, point: Tensor) -> Tensor:
+        """Return the point itself."""
+        del meta
+        return point
+
+    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+        """Take one gradient step."""
+        del meta, k
+        return torch.sub(state, gradient, alpha=self.rate)
+
+    def memory(self, meta: Meta, state: State) -> Meta:
+        """Return nothing."""
+        del meta, state
+        return {}
+
+
+class ProximalDescent(GradientDescent):
+    """phi <- phi - alpha (grad L_S(phi) + lambda (phi - theta)).
+
+    Descends L_S(phi) + lambda/2 ||phi - theta||^2, whose solution depends on theta although it is
+    reached from anywhere. With `plain_steps` the first steps leave the proximal term out, as the
+    official iMAML code does in all steps but the last.
+    Source: Rajeswaran et al. 2019, eq. 3.
+    """
+
+    def __init__(
+        self, rate: float, prox: float, *, plain_steps: int = 0, learn_prox: bool = False
+    ) -> None:
+        """Take alpha, lambda, the number of steps without proximal term, whether to learn lambda."""
+        super().__init__(rate)
+        self.prox = prox
+        self.plain_steps = plain_steps
+        self.learn_prox = learn_prox
+        self.groups = {"init": frozenset({Enters.START, Enters.OBJECTIVE})}
+        if learn_prox:
+            self.groups["prox"] = frozenset({Enters.OBJECTIVE})
+
+    def init(self, net: Net, generator: torch.Generator) -> Meta:
+        """Draw the start; lambda starts at the given value."""
+        meta = super().init(net, generator)
+        if self.learn_prox:
+            meta["prox"] = torch.tensor([self.prox], dtype=torch.float64)
+        return meta
+
+    def weight(self, meta: Meta) -> Tensor | float:
+        """Return lambda; a learned one is kept above 1e-6."""
+        return meta["prox"].clamp_min(1e-6) if self.learn_prox else self.prox
+
+    def pull(self, meta: Meta, point: Tensor) -> Tensor:
+        """Return the gradient lambda (phi - theta) of the proximal term, shape (tasks, P)."""
+        return self.weight(meta) * (point - meta["init"])
+
+    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+        """Take one step on the proximal objective."""
+        if k >= self.plain_steps:
+            gradient = gradient + self.pull(meta, state)
+        return super().step(meta, state, gradient, k)
+
+
+class AdamState(NamedTuple):
+    """Point (tasks, P), second moment (tasks, P) and number of updates behind it (tasks, 1)."""
+
+    point: Tensor
+    moment: Tensor
+    count: Tensor
+
+
+class AdamDescent(GradientDescent):
+    """Adam without momentum (beta1 = 0), whose second moment persists from task to task.
+
+    m <- beta2 m + (1 - beta2) g^2; phi <- phi - alpha g / (sqrt(m / (1 - beta2^t)) + eps).
+    Source: the official Reptile code's inner optimiser. Deviation: tasks of one batch start from
+    the same moment, and its mean over them is carried on; with one task per batch this is the
+    official order.
+    """
+
+    beta2 = 0.999
+    epsilon = 1e-8
+
+    def __init__(self, rate: float, *, keep: bool = True) -> None:
+        """Take alpha and whether the second moment is carried on to later tasks."""
+        super().__init__(rate)
+        self.keep = keep
+        self.groups = {"init": frozenset({Enters.START})}
+        if keep:
+            self.groups["moment"] = frozenset({Enters.MEMORY})
+            self.groups["moment_count"] = frozenset({Enters.MEMORY})
+
+    def init(self, net: Net, generator: torch.Generator) -> Meta:
+        """Draw the start; the second moment starts at zero."""
+        meta = super().init(net, generator)
+        if self.keep:
+            meta["moment"] = torch.zeros_like(meta["init"])
+            meta["moment_count"] = torch.zeros(1, dtype=meta["init"].dtype)
+        return meta
+
+    def start(self, meta: Meta, tasks: int) -> State:
+        """Give every task the same start and second moment."""
+        point = meta["init"].expand(tasks, -1)
+        if not self.keep:
+            return AdamState(point, torch.zeros_like(point), torch.zeros_like(point[:, :1]))
+        return AdamState(
+            point, meta["moment"].expand(tasks, -1), meta["moment_count"].expand(tasks, -1)
+        )
+
+    def point(self, meta: Meta, state: State) -> Tensor:
+        """Return the point of the state."""
+        del meta
+        point: Tensor = state.point
+        return point
+
+    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+        """Take one Adam step."""
+        del meta, k
+        moment = self.beta2 * state.moment + (1 - self.beta2) * gradient**2
+        count = state.count + 1
+        scale = (moment / (1 - self.beta2**count)).sqrt() + self.epsilon
+        return AdamState(state.point - self.rate * gradient / scale, moment, count)
+
+    def memory(self, meta: Meta, state: State) -> Meta:
+        """Return the mean second moment over tasks."""
+        del meta
+        if not self.keep:
+            return {}
+        return {"moment": state.moment.mean(0), "moment_count": state.count.mean(0)}

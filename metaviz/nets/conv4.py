@@ -1,0 +1,145 @@
+"""The four-block convolutional network of few-shot learning, with a tasks axis."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
+from torch import Tensor
+
+from metaviz.meta.layout import Layout, Params
+from metaviz.nets.convolution import convolve, convolve_and_pool, fold, moments, unfold
+
+BLOCKS = 4
+EPS = 1e-5
+Pooling = Literal["max", "stride"]
+
+
+class Conv4:
+    """Four blocks of 3x3 convolution, BatchNorm, ReLU and halving, then a linear head.
+
+    BatchNorm always uses the statistics of the examples it is given, per task, so predictions
+    depend on the other examples of the call; its gamma and beta are adapted with the rest.
+
+    Pooling "max": convolution with padding 1, 2x2 max-pooling after ReLU, head on the flattened
+    map, PyTorch's default initialisation. Source: Vinyals et al. 2016 and Snell et al. 2017.
+    Pooling "stride": convolution with stride 2 and SAME padding, head on the spatial mean, Xavier
+    kernels, head weights N(0, 1) and biases 0. Source: Finn et al. 2017, Omniglot.
+    Deviation: gamma and beta are adapted and eps is 1e-5, as in the PyTorch ports, where the
+    authors' code has beta only, not adapted, and 1e-3.
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        ways: int = 5,
+        in_channels: int = 1,
+        image: int = 28,
+        pooling: Pooling = "max",
+    ) -> None:
+        """Build for square images of the given side in pixels.
+
+        Raises: ValueError if the images are too small to be halved four times.
+        """
+        if pooling == "max" and image < 2**BLOCKS:
+            raise ValueError(
+                f"images of {image} pixels cannot be max-pooled four times; "
+                f"use at least {2**BLOCKS} pixels or pooling 'stride'"
+            )
+        self.channels = channels
+        self.ways = ways
+        self.pooling = pooling
+        side = image // 2**BLOCKS if pooling == "max" else 1
+        shapes: list[tuple[str, tuple[int, ...]]] = []
+        for block in range(1, BLOCKS + 1):
+            inputs = in_channels if block == 1 else channels
+            shapes += [
+                (f"conv{block}.weight", (channels, inputs, 3, 3)),
+                (f"conv{block}.bias", (channels,)),
+                (f"norm{block}.gamma", (channels,)),
+                (f"norm{block}.beta", (channels,)),
+            ]
+        shapes += [("head.weight", (ways, channels * side**2)), ("head.bias", (ways,))]
+        self.layout = Layout(tuple(shapes))
+
+    def init(self, generator: torch.Generator) -> Tensor:
+        """Draw initial weights, shape (P,), float64."""
+        bound = 0.0
+        pieces = []
+        for name, shape in self.layout.shapes:
+            kind = name.split(".")[1]
+            if kind == "weight":
+                bound = self._bound(shape)
+            pieces.append(self._draw(name, shape, bound, generator).flatten())
+        return torch.cat(pieces)
+
+    def _bound(self, shape: tuple[int, ...]) -> float:
+        """Half-width of the uniform distribution of a weight of this shape."""
+        window = shape[2] * shape[3] if len(shape) > 2 else 1  # noqa: PLR2004  (a kernel has a window)
+        fan_out, fan_in = shape[0] * window, shape[1] * window
+        if self.pooling == "max":
+            return float(fan_in**-0.5)
+        return float((6 / (fan_in + fan_out)) ** 0.5)
+
+    def _draw(
+        self, name: str, shape: tuple[int, ...], bound: float, generator: torch.Generator
+    ) -> Tensor:
+        """Draw one tensor; a bias shares the bound of the weight before it."""
+        if name.endswith("gamma"):
+            return torch.ones(shape, dtype=torch.float64)
+        if name.endswith("beta") or (name.endswith("bias") and self.pooling == "stride"):
+            return torch.zeros(shape, dtype=torch.float64)
+        if name == "head.weight" and self.pooling == "stride":
+            return torch.randn(shape, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+        return (2 * uniform - 1) * bound
+
+    def __call__(self, params: Params, x: Tensor) -> Tensor:
+        """Map x (tasks, n, C, H, W) to logits (tasks, n, ways).
+
+        Params with a tasks axis of size 1 serve all tasks. The biases of the convolutions are not
+        read: the mean that BatchNorm subtracts contains them, so their gradient is exactly zero.
+        """
+        tasks = x.shape[0]
+        params = {name: value.expand(tasks, *value.shape[1:]) for name, value in params.items()}
+        halve = _pooled_block if self.pooling == "max" else _strided_block
+        x = fold(x)
+        for block in range(1, BLOCKS + 1):
+            weight = params[f"conv{block}.weight"]
+            gamma, beta = params[f"norm{block}.gamma"], params[f"norm{block}.beta"]
+            x = halve(x, weight, gamma, beta)
+        if self.pooling == "stride":
+            x = x.mean((2, 3), keepdim=True)
+        head, bias = params["head.weight"], params["head.bias"]
+        return torch.baddbmm(bias.unsqueeze(1), unfold(x, tasks), head.mT)
+
+
+def _pooled_block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Convolution, BatchNorm, ReLU and max-pooling, pooled before they are normalised.
+
+    With s the sign of gamma, BatchNorm of conv(x, w) by gamma equals BatchNorm of
+    conv(x, s w) by |gamma|, which grows with its argument, as does ReLU; so both commute with
+    the maximum and only the winner of each pooling window is normalised.
+    """
+    sign = torch.where(gamma < 0, -1.0, 1.0).to(gamma.dtype)
+    upright = weight * sign[..., None, None, None]
+    pooled, mean, variance = convolve_and_pool(x, upright)
+    return torch.relu(_normalise(pooled, mean, variance, gamma * sign, beta))
+
+
+def _strided_block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Convolution with stride 2 and SAME padding, BatchNorm and ReLU."""
+    response = convolve(_pad_same(x), weight, stride=2)
+    return torch.relu(_normalise(response, *moments(response), gamma, beta))
+
+
+def _normalise(u: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """BatchNorm gamma (u - mean) / sqrt(variance + eps) + beta, one product and sum per number."""
+    scale = gamma.flatten() * torch.rsqrt(variance + EPS)
+    shift = beta.flatten() - mean * scale
+    return torch.addcmul(shift[:, None, None], scale[:, None, None], u)
+
+
+def _pad_same(x: Tensor) -> Tensor:
+    """Pad for a 3x3 kernel of stride 2 as TensorFlow's SAME does: the odd pixel goes last."""
+    height, width = x.shape[2] % 2, x.shape[3] % 2
+    return F.pad(x, (width, 1, height, 1))

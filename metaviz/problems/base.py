@@ -1,0 +1,91 @@
+"""What the engine asks of a task family."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaviz.config import Shared
+from metaviz.meta.learner import Learner
+from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.base import Net
+
+
+class Problem(Protocol):
+    """A family of tasks, the loss that judges them and the network that is adapted to them."""
+
+    has_accuracy: bool
+    chunk: int
+    """Tasks that are evaluated at once; large tasks come in small chunks, to bound memory."""
+    shards: int
+    """Parts into which a meta-batch is split on a CPU with several cores; 1 for small networks."""
+
+    def net(self) -> Net:
+        """Return the network that is adapted."""
+
+    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+        """Return tasks first..first+count-1 of a split, always the same, on the CPU in float64.
+
+        Images come as float32, which holds their 256 levels exactly.
+        """
+
+    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
+        """Return tasks of the fixed evaluation list."""
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return mean losses, shape (tasks,)."""
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the share of right answers, shape (tasks,)."""
+
+    def pool(self, tasks: TaskBatch) -> Batch:
+        """Return support and query examples as one set."""
+
+    def picture(self, view: "PictureView") -> dict[str, np.ndarray]:
+        """Return arrays that draw adaptation on a few fixed tasks; empty where nothing is drawn."""
+
+
+class PictureView(Protocol):
+    """Adapts to tasks for a picture and keeps every step."""
+
+    learner: Learner
+
+    def adapt(self, support: Batch) -> list[Tensor]:
+        """Return the network's weights (tasks, P) at k = 0..K_eval."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Move a batch to the device and type of the run."""
+
+
+class ProblemFactory(Protocol):
+    """Builds a problem from its checked options."""
+
+    def __call__(self, options: Any, shared: Shared, seed: int) -> Problem:
+        """Return the problem.
+
+        Raises: ValueError with one sentence where data are missing or cannot be read.
+        """
+
+
+def mean_squared_error(outputs: Tensor, batch: Batch) -> Tensor:
+    """Return the mean over examples and dimensions of (output - target)^2, without 1/2."""
+    return (outputs - batch.y).square().flatten(1).mean(dim=1)
+
+
+def cross_entropy(outputs: Tensor, batch: Batch) -> Tensor:
+    """Return the mean cross-entropy in nats over examples, shape (tasks,)."""
+    logs = torch.log_softmax(outputs, dim=2)
+    return -logs.gather(2, batch.y.unsqueeze(2)).mean(dim=(1, 2))
+
+
+def classification_accuracy(outputs: Tensor, batch: Batch) -> Tensor:
+    """Return the share of examples whose largest output is the right class, shape (tasks,)."""
+    return (outputs.argmax(dim=2) == batch.y).to(outputs.dtype).mean(dim=1)
+
+
+def concatenated(tasks: TaskBatch) -> Batch:
+    """Return support and query examples one after another."""
+    return Batch(
+        torch.cat([tasks.support.x, tasks.query.x], 1), torch.cat([tasks.support.y, tasks.query.y], 1)
+    )

@@ -1,0 +1,79 @@
+"""Adaptation to the fixed list of evaluation tasks, step by step."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaviz.meta.rules import Meta
+from metaviz.meta.tasks import Batch
+from metaviz.runs.events import Evaluated
+from metaviz.runs.statistics import mean_and_ci95
+from metaviz.training.setting import Setting
+
+
+def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) -> Evaluated:
+    """Adapt to the evaluation tasks and return the mean curves over k = 0..K_eval.
+
+    K_eval is the larger of `eval_steps` and the method's own number of steps.
+    """
+    shared = setting.config.shared
+    count = shared.eval_tasks if tasks is None else tasks
+    trained = setting.algorithm.steps
+    chunk = setting.problem.chunk
+    spans = [(first, min(chunk, count - first)) for first in range(0, count, chunk)]
+    steps = max(shared.eval_steps, trained)
+    parts = setting.shards.map(lambda span: _chunk(setting, meta, *span, steps), spans)
+    per_task = {
+        name: torch.cat([part[name] for part in parts], 1).double().cpu().numpy()
+        for name in parts[0]
+    }
+    curves: dict[str, np.ndarray] = {}
+    for name, values in per_task.items():
+        curves[name], curves[f"{name}_ci95"] = mean_and_ci95(values)
+    after = {name: values[trained] for name, values in per_task.items()}
+    before = {f"pre_{name}": values[0] for name, values in per_task.items()}
+    return Evaluated(step, count, trained, curves, {**after, **before})
+
+
+def _chunk(
+    setting: Setting, meta: Meta, first: int, count: int, steps: int
+) -> dict[str, Tensor]:
+    """Return the curves of a few tasks, each (steps+1, tasks)."""
+    learner = setting.learner
+    tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
+    seen: dict[str, list[Tensor]] = {}
+    for weights, step in setting.algorithm.walk(learner, meta, tasks.support, steps):
+        with torch.no_grad():
+            outputs = learner.outputs(weights, tasks.query)
+            loss = learner.judge.loss(outputs, tasks.query)
+        row = {
+            "support_loss": step.loss,
+            "query_loss": loss,
+            "gradient_norm": step.gradient_norm,
+        }
+        accuracy = learner.accuracy(outputs, tasks.query)
+        if accuracy is not None:
+            row["query_accuracy"] = accuracy
+        for name, value in row.items():
+            seen.setdefault(name, []).append(value)
+    return {name: torch.stack(values) for name, values in seen.items()}
+
+
+class Adapter:
+    """Adapts to tasks for a problem's pictures."""
+
+    def __init__(self, setting: Setting, meta: Meta) -> None:
+        """Take the run's setting and the meta-parameters to start from."""
+        self.learner = setting.learner
+        self._setting = setting
+        self._meta = meta
+
+    def adapt(self, support: Batch) -> list[Tensor]:
+        """Return the network's weights (tasks, P) at k = 0..K_eval."""
+        algorithm = self._setting.algorithm
+        steps = max(self._setting.config.shared.eval_steps, algorithm.steps)
+        return [weights for weights, _ in algorithm.walk(self.learner, self._meta, support, steps)]
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Move a batch to the device and type of the run."""
+        return self._setting.prepare_batch(batch)

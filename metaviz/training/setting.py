@@ -1,0 +1,110 @@
+"""Where and on what a run computes."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from metaviz.algorithms.registry import find_algorithm
+from metaviz.config import RunConfig
+from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.learner import Learner
+from metaviz.meta.rules import Meta
+from metaviz.meta.sharding import Shards
+from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.options import OptionError
+from metaviz.problems.base import Problem
+from metaviz.problems.registry import find_problem
+from metaviz.problems.stream import derived_seed
+
+
+def settle_threads() -> None:
+    """Give torch one thread per worker, once.
+
+    Two spinning OpenMP threads collapse as soon as something else, like a window, wants a core.
+    """
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of a configuration; `auto` is the GPU where there is one.
+
+    Raises: OptionError where CUDA is asked for and absent.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise OptionError("device", "device = 'cuda' is not available here: use cpu or auto.")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+def device_text() -> str:
+    """Describe the device that `auto` means, for the status bar."""
+    device = find_device("auto")
+    if device.type == "cpu":
+        return f"CPU · {os.cpu_count()} cores"
+    memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+    return f"CUDA · {torch.cuda.get_device_name(device)} · {memory:.0f} GiB"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Problem, algorithm and device of one run."""
+
+    config: RunConfig
+    problem: Problem
+    algorithm: Algorithm
+    device: torch.device
+    dtype: torch.dtype
+
+    @cached_property
+    def learner(self) -> Learner:
+        """The network and the loss that judges it."""
+        return Learner(self.problem.net(), self.problem)
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The threads over which meta-batches are split."""
+        cores = os.cpu_count() or 1
+        return Shards(min(self.problem.shards, cores) if self.device.type == "cpu" else 1)
+
+    def init(self) -> Meta:
+        """Draw the meta-parameters of the run's seed: the same for every device and precision."""
+        generator = torch.Generator().manual_seed(derived_seed(self.config.seed, "weights"))
+        drawn = self.algorithm.init(self.learner, generator)
+        return {name: value.to(self.device, self.dtype) for name, value in drawn.items()}
+
+    def batch(self, step: int) -> TaskBatch:
+        """Return the meta-batch of a step, counted from 0, on the device."""
+        size = self.config.shared.meta_batch
+        return self.prepare(self.problem.tasks("train", step * size, size))
+
+    def prepare(self, tasks: TaskBatch) -> TaskBatch:
+        """Move tasks to the device and type of the run."""
+        return tasks.to(self.device, self.dtype)
+
+    def prepare_batch(self, batch: Batch) -> Batch:
+        """Move a batch to the device and type of the run."""
+        return batch.to(self.device, self.dtype)
+
+    def step_seed(self, step: int) -> int:
+        """Return the seed of an estimator's own random numbers at a step."""
+        return derived_seed(self.config.seed, "minibatches", step)
+
+
+def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
+    """Build everything that a run needs; a problem may be shared between runs of one seed.
+
+    Raises: OptionError for wrong options, ValueError for data that cannot be read.
+    """
+    settle_threads()
+    registered = find_problem(config.problem)
+    suited = registered.entry.algorithm_defaults.get(config.algorithm, {})
+    options = {**suited, **config.options}
+    algorithm = find_algorithm(config.algorithm).build(options, config.shared)
+    if problem is None:
+        problem = registered.build(dict(config.problem_options), config.shared, config.seed)
+    dtype = torch.float64 if config.dtype == "float64" else torch.float32
+    return Setting(config, problem, algorithm, find_device(config.device), dtype)
