@@ -75,7 +75,9 @@ class OptionSpec(BaseModel):
 
 def specs(model: type[BaseModel]) -> tuple[OptionSpec, ...]:
     """Describe every option of a model, in the order of declaration."""
-    return tuple(_spec(name, field) for name, field in model.model_fields.items())
+    return tuple(
+        _spec(name, field) for name, field in model.model_fields.items() if field.json_schema_extra
+    )
 
 
 def _spec(name: str, field: FieldInfo) -> OptionSpec:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -27,8 +28,10 @@ FONT_PACKAGE = "fonts-dejavu-core"
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts")
 FONT_SUFFIXES = frozenset({".ttf", ".otf", ".ttc", ".pfb"})
 
-Finder = Callable[[], "tuple[list[str], list[str]]"]
-Installer = Callable[[Sequence[str]], None]
+# An old Python has to come as far as check_python, so nothing newer may run at import.
+if TYPE_CHECKING:
+    Finder = Callable[[], tuple[list[str], list[str]]]
+    Installer = Callable[[Sequence[str]], None]
 
 
 class SetUpError(Exception):

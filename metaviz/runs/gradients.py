@@ -1,7 +1,7 @@
 """Meta-gradients of several algorithms on one batch at one point, as plain numbers."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class MetaGradientRow:
     gradient_evaluations: int = 0
     hessian_vector_products: int = 0
     notes: tuple[str, ...] = ()
+    others: dict[str, np.ndarray] = field(default_factory=dict)
+    """Gradients of further groups of meta-parameters, by group."""
 
     @property
     def norm(self) -> float:
@@ -58,6 +60,10 @@ class GradientComparison:
                         "solver_residual": _number(row.solver_residual),
                         "gradient_evaluations": row.gradient_evaluations,
                         "hessian_vector_products": row.hessian_vector_products,
+                        "other_gradients": {
+                            name: [_number(value) for value in values]
+                            for name, values in row.others.items()
+                        },
                         "notes": list(row.notes),
                     }
                     for row in self.rows

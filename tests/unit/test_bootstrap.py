@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import bootstrap
@@ -292,7 +292,7 @@ def test_provide_system_packages_installs_what_is_missing() -> None:
 
 @pytest.mark.parametrize("install", [None, lambda packages: None])
 def test_provide_system_packages_gives_the_install_line_for_what_stays_missing(
-    install: bootstrap.Installer | None,
+    install: Callable[[Sequence[str]], None] | None,
 ) -> None:
     advice = bootstrap.provide_system_packages(lambda: (["libGL.so.1"], ["libgl1"]), install)
     assert advice is not None

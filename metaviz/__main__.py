@@ -1,0 +1,5 @@
+"""Run the command line with `python -m metaviz`."""
+
+from metaviz.cli import main
+
+main()

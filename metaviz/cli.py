@@ -1,0 +1,191 @@
+"""The command line. Without a command it opens the window."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metaviz import __version__
+
+app = typer.Typer(
+    name="metaviz",
+    help="Explore meta-learning: train, watch and compare few-shot adaptation.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    invoke_without_command=True,
+    no_args_is_help=False,
+)
+data_app = typer.Typer(help="Data sets: nothing is downloaded unless you ask here.")
+app.add_typer(data_app, name="data")
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="inner_lr=0.01, imaml.prox=2, sinusoid.noise=0.3"),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and exit code 2."""
+    # One OpenMP thread per worker: spinning threads would fight with the window for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        if not _is_for_people(error):
+            raise
+        typer.echo(f"metaviz: {error}", err=True)
+        sys.exit(2)
+
+
+def _is_for_people(error: BaseException) -> bool:
+    from metaviz.options import OptionError
+    from metaviz.runs.store import StoreError
+
+    return isinstance(error, OptionError | StoreError) or type(error).__name__ == "DataError"
+
+
+@app.callback()
+def window(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    demo_without_display: Annotated[
+        bool, typer.Option("--demo-without-display", help="Without a display run the demo.")
+    ] = False,
+) -> None:
+    """Open the window."""
+    if version:
+        typer.echo(f"MetaViz {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is not None:
+        return
+    from metaviz.preflight import preflight
+
+    problem = preflight(dict(os.environ))
+    if problem is not None and problem.kind == "display" and demo_without_display:
+        typer.echo(f"{problem.message}\nRunning the demo without a window instead.", err=True)
+        demo(Path("metaviz-demo"))
+        return
+    if problem is not None:
+        typer.echo(problem.message, err=True)
+        raise typer.Exit(problem.exit_code)
+    from metaviz.app import run_window
+
+    raise typer.Exit(run_window(sys.argv))
+
+
+@app.command()
+def compare(
+    problem: Annotated[str | None, typer.Option(help="Task family; see `metaviz list`.")] = None,
+    algorithms: Annotated[str | None, typer.Option(help="Ids with commas between, or all.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Meta-steps of every run.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="0,1,2 or 0-4.")] = None,
+    settings: Settings = None,
+    config: Annotated[Path | None, typer.Option(help="A comparison as TOML.")] = None,
+    device: Device = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    out: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")] = Path(
+        "metaviz-comparison"
+    ),
+) -> None:
+    """Train several algorithms on the same tasks; write runs, tables and figures."""
+    from metaviz.commands import compare_command
+
+    asked = {
+        "problem": problem,
+        "algorithms": algorithms,
+        "steps": steps,
+        "seeds": seeds,
+        "device": device,
+        "dtype": dtype,
+    }
+    raise typer.Exit(compare_command(asked, settings or [], config, out))
+
+
+@app.command()
+def gradients(
+    problem: Annotated[str, typer.Option(help="Task family; see `metaviz list`.")] = "sinusoid",
+    problem_file: Annotated[
+        Path | None, typer.Option(help="Matrices of the quadratic problem, as TOML.")
+    ] = None,
+    algorithms: Annotated[str, typer.Option(help="Ids with commas between, or all.")] = "all",
+    settings: Settings = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
+    device: Device = None,
+    seed: Annotated[int, typer.Option(help="Seed of tasks and initial weights.")] = 0,
+    step: Annotated[int, typer.Option(min=0, help="Which meta-batch, from 0.")] = 0,
+    start: Annotated[Path | None, typer.Option(help="A run whose weights are the point.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Compare the meta-gradients of algorithms on one batch at one point."""
+    from metaviz.commands import gradients_command
+
+    asked: dict[str, Any] = {
+        "problem": problem,
+        "algorithms": algorithms,
+        "seeds": str(seed),
+        "device": device,
+        "dtype": dtype,
+    }
+    gradients_command(asked, settings or [], problem_file, start, step, as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    runs: Annotated[Path | None, typer.Option(help="List the runs in this folder instead.")] = None,
+) -> None:
+    """List algorithms and problems, or runs."""
+    from metaviz.commands import list_command
+
+    list_command(runs)
+
+
+@app.command()
+def options(
+    name: Annotated[str, typer.Argument(help="An algorithm, a problem, or shared.")],
+) -> None:
+    """Explain the options of an algorithm, a problem, or those that all share."""
+    from metaviz.commands import options_command
+
+    options_command(name)
+
+
+@app.command()
+def export(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
+    out: Annotated[Path, typer.Option(help="Where tables and figures go.")] = Path("metaviz-export"),
+    formats: Annotated[str, typer.Option("--formats", help="Of png,pdf,svg.")] = "png",
+    width_cm: Annotated[float, typer.Option(min=2, max=200)] = 16.0,
+    height_cm: Annotated[float, typer.Option(min=2, max=200)] = 10.0,
+    dpi: Annotated[int, typer.Option(min=30, max=1200)] = 150,
+) -> None:
+    """Write tables and figures of stored runs."""
+    from metaviz.commands import export_command
+
+    export_command(runs, out, formats, width_cm, height_cm, dpi)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("metaviz-demo"),
+) -> None:
+    """Run a short sinusoid comparison and draw the window, without a display."""
+    from metaviz.commands import demo_command
+
+    raise typer.Exit(demo_command(out))
+
+
+@data_app.command("download")
+def download(
+    problem: Annotated[str, typer.Argument(help="The data set's problem, for instance omniglot.")],
+) -> None:
+    """Download a data set with torchvision."""
+    from metaviz.commands import download_command
+
+    download_command(problem)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Files and images from strangers: folders and zip archives, read in memory within limits.
+
+Nothing is ever unpacked to disk, so a hostile archive can neither write outside its folder nor
+fill the disk; what is left to guard against is memory and time.
+"""
+
+import io
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from PIL import Image, UnidentifiedImageError
+
+MAX_MEMBERS = 200_000
+MAX_TOTAL_BYTES = 4 * 2**30
+MAX_RATIO = 200
+RATIO_FREE_BYTES = 1_000_000
+MAX_PIXELS = 16_000_000
+MAX_DEPTH = 7
+
+
+class DataError(ValueError):
+    """A data set cannot be read; the message is one sentence for the person who chose it."""
+
+
+class Source(Protocol):
+    """A folder or an archive as a set of files."""
+
+    label: str
+
+    def names(self) -> list[str]:
+        """Return the paths of all files, relative, sorted, with forward slashes."""
+
+    def read(self, name: str) -> bytes:
+        """Return the contents of one file.
+
+        Raises: DataError, naming the file, if it cannot be read.
+        """
+
+
+class Folder:
+    """The files under a folder, up to MAX_DEPTH levels below it."""
+
+    def __init__(self, root: Path) -> None:
+        """Name the folder; nothing is read yet."""
+        self.root = root
+        self.label = str(root)
+
+    def names(self) -> list[str]:
+        """Return the paths of all files, relative, sorted, with forward slashes.
+
+        Raises: DataError if there are more than MAX_MEMBERS files, or a folder cannot be read.
+        """
+        names: list[str] = []
+        try:
+            for path in _walk(self.root, MAX_DEPTH):
+                names.append(path.relative_to(self.root).as_posix())
+                if len(names) > MAX_MEMBERS:
+                    raise DataError(
+                        f"{self.root} holds more than {MAX_MEMBERS} files; choose the folder of "
+                        "the data set itself"
+                    )
+        except OSError as error:
+            raise DataError(f"{self.root} cannot be listed: {error.strerror}") from error
+        return sorted(names)
+
+    def read(self, name: str) -> bytes:
+        """Return the contents of one file."""
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield the files below a folder; links to folders are not followed, so there are no loops."""
+    for entry in folder.iterdir():
+        # Most entries are images: spare them the question to the disk.
+        if entry.suffix.lower() == ".png" or not entry.is_dir():
+            yield entry
+        elif depth > 1 and not entry.is_symlink():
+            yield from _walk(entry, depth - 1)
+
+
+class Zip:
+    """The files of a zip archive, checked against the limits when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and check an archive.
+
+        Raises: DataError if it is no zip archive, has members with absolute or climbing paths,
+        more than MAX_MEMBERS members, more than MAX_TOTAL_BYTES unpacked, or a member larger than
+        RATIO_FREE_BYTES that shrank more than MAX_RATIO times.
+        """
+        self.path = path
+        self.label = str(path)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(
+                f"{path} is not a readable zip archive ({error}); download it again"
+            ) from error
+        try:
+            self._files = self._checked(self._archive.infolist())
+        except DataError:
+            self._archive.close()
+            raise
+
+    def _checked(self, members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+        """Return the files by name, or refuse the archive."""
+        if len(members) > MAX_MEMBERS:
+            raise DataError(
+                f"{self.path} has {len(members)} members; at most {MAX_MEMBERS} are read"
+            )
+        total = sum(member.file_size for member in members)
+        if total > MAX_TOTAL_BYTES:
+            raise DataError(
+                f"{self.path} would unpack to {total / 2**30:.1f} GiB; "
+                f"at most {MAX_TOTAL_BYTES / 2**30:.0f} GiB are read"
+            )
+        for member in members:
+            self._check(member)
+        return {member.filename: member for member in members if not member.is_dir()}
+
+    def _check(self, member: zipfile.ZipInfo) -> None:
+        name = member.filename
+        if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
+            raise DataError(
+                f"{self.path} has a member with an absolute path, {name!r}; a data set has "
+                "relative paths only, so this archive is not read"
+            )
+        if ".." in re.split(r"[/\\]", name):
+            raise DataError(
+                f"{self.path} has a member that climbs out of its folder, {name!r}; a data set "
+                "has none, so this archive is not read"
+            )
+        ratio = member.file_size / max(member.compress_size, 1)
+        if member.file_size > RATIO_FREE_BYTES and ratio > MAX_RATIO:
+            raise DataError(
+                f"{self.path} has a member that unpacks to {ratio:.0f} times its size, {name!r}; "
+                f"images shrink less than {MAX_RATIO} times, so this archive is not read"
+            )
+
+    def names(self) -> list[str]:
+        """Return the paths of all files, relative, sorted, with forward slashes."""
+        return sorted(self._files)
+
+    def read(self, name: str) -> bytes:
+        """Return the contents of one file."""
+        try:
+            return self._archive.read(self._files[name])
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise DataError(
+                f"{name} in {self.path} is damaged ({error}); download the archive again"
+            ) from error
+        except (NotImplementedError, RuntimeError) as error:
+            raise DataError(
+                f"{name} in {self.path} is encrypted or packed in an unknown way ({error}); "
+                "pack it as a plain zip archive"
+            ) from error
+
+    def __enter__(self) -> Self:
+        """Return the archive."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+
+def decode_image(data: bytes, name: str, mode: str, formats: tuple[str, ...]) -> Image.Image:
+    """Decode an image and convert it to a PIL mode.
+
+    Raises: DataError, naming the file, if it is damaged, of another format or has more than
+    MAX_PIXELS pixels; the size is checked before memory is taken for the pixels.
+    """
+    wanted = " or ".join(formats)
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+        pixels = image.width * image.height
+        if pixels <= MAX_PIXELS:
+            return image.convert(mode)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{name} has far too many pixels; at most {MAX_PIXELS} are read") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name} is not a {wanted} image; replace it by the original") from error
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+        raise DataError(
+            f"{name} is a damaged image ({error}); replace it by the original {wanted} file"
+        ) from error
+    raise DataError(
+        f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read"
+    )

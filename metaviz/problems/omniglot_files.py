@@ -1,0 +1,266 @@
+"""Reading Omniglot from whatever copy of it a person has.
+
+Source: Lake, Salakhutdinov, Tenenbaum 2015, Science 350, 1332: 50 alphabets, 1623 characters, 20
+drawings of each, 105 x 105 black on white.
+"""
+
+import importlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from metaviz.problems.archives import MAX_PIXELS, DataError, Folder, Source, Zip, decode_image
+
+# Tried in this order: in a folder that holds several copies the first one is read.
+LAYOUTS = ("raw", "merged", "torchvision", "torchmeta", "protonet")
+HDF5_SUFFIXES = (".hdf5", ".h5")
+FEWEST_DRAWINGS = 2
+HALF_BRIGHT = 127.5
+LISTED_PROBLEMS = 10
+EXPECTED = (
+    "expected folders like Greek/character01 with PNG images, the archives images_background.zip "
+    "or images_background_small1.zip, or torchmeta's data.hdf5"
+)
+
+Name = tuple[str, str]
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Drawings of characters.
+
+    names: (alphabet, character), sorted. images: uint8 (characters, drawers, size, size), strokes
+    bright on black. layout: which of LAYOUTS was recognised. problems: what was left out, one
+    sentence each.
+    """
+
+    names: tuple[Name, ...]
+    images: Pixels
+    layout: str
+    problems: tuple[str, ...]
+
+
+class _Drawing(NamedTuple):
+    source: Source
+    name: str
+
+
+_Drawings = dict[Name, list[_Drawing]]
+
+
+def read_omniglot(path: Path, size: int = 28) -> Characters:
+    """Read Omniglot from a folder, a zip archive, a folder of zip archives or an HDF5 file.
+
+    Layouts are recognised by what is inside, whatever the name of the folder; `LAYOUTS` are
+    raw (images_background, images_evaluation and the small ones), merged (alphabets side by side),
+    torchvision (omniglot-py), torchmeta (data.hdf5) and protonet (data/omniglot/data). Parts in
+    several archives are united, a character that occurs twice is read once.
+
+    Each drawing is inverted and then resized with PIL's bilinear filter, which averages over the
+    pixels that shrink into one. Drawers are in the order of their file names.
+
+    Raises: DataError, in one sentence, if there is no Omniglot, an archive is unsafe, an image is
+    damaged or a package to read the file is missing.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist; choose a folder or a zip archive with Omniglot")
+    with ExitStack() as opened:
+        sources = _sources(path, opened)
+        listing = [(source, source.names()) for source in sources]
+        found = _find(listing)
+        layout = next((layout for layout in LAYOUTS if layout in found), None)
+        if layout is None:
+            raise DataError(f"no Omniglot characters found in {path}; {EXPECTED}")
+        problems = [
+            f"{path} also holds a copy of Omniglot in the {other} layout, which was not read"
+            for other in LAYOUTS
+            if other in found and other != layout
+        ]
+        if layout == "torchmeta":
+            stacks = _read_hdf5(found[layout]["", ""][0], size)
+        else:
+            stacks = _read_images(_complete(found[layout], problems), size)
+    return _characters(stacks, layout, problems)
+
+
+def _sources(path: Path, opened: ExitStack) -> list[Source]:
+    """Open the folder or file and the archives that lie in it, unpacked files first."""
+    if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
+        return [_OneFile(path)]
+    if path.is_file():
+        return [opened.enter_context(Zip(path))]
+    folders = [path, path / "omniglot-py"]
+    archives = [
+        entry
+        for folder in folders
+        if folder.is_dir()
+        for entry in sorted(folder.iterdir())
+        if entry.suffix.lower() == ".zip" and entry.is_file()
+    ]
+    return [Folder(path), *(opened.enter_context(Zip(archive)) for archive in archives)]
+
+
+class _OneFile:
+    """A single file as a source."""
+
+    def __init__(self, path: Path) -> None:
+        self.label = str(path)
+        self._folder = Folder(path.parent)
+        self._name = path.name
+
+    def names(self) -> list[str]:
+        return [self._name]
+
+    def read(self, name: str) -> bytes:
+        return self._folder.read(name)
+
+
+def _find(listing: Iterable[tuple[Source, list[str]]]) -> dict[str, _Drawings]:
+    """Sort files into layouts and characters; the first source that has a character provides it."""
+    found: dict[str, _Drawings] = {}
+    for source, names in listing:
+        fresh: dict[str, _Drawings] = {}
+        folders: dict[tuple[str, Name], str] = {}
+        for name in names:
+            place = _place(name)
+            if place is None:
+                continue
+            layout, character = place
+            folder = name.rpartition("/")[0]
+            if folders.setdefault(place, folder) == folder:
+                drawings = fresh.setdefault(layout, {}).setdefault(character, [])
+                drawings.append(_Drawing(source, name))
+        for layout, drawings_of in fresh.items():
+            found[layout] = drawings_of | found.get(layout, {})
+    return found
+
+
+def _place(name: str) -> tuple[str, Name] | None:
+    """Tell the layout and the character of a file from its path, or None for other files."""
+    path = PurePosixPath(name)
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        return "torchmeta", ("", "")
+    if path.suffix.lower() != ".png" or path.name.startswith(".") or "__MACOSX" in path.parts:
+        return None
+    *above, alphabet, character, _ = "", "", "", *path.parts
+    if not alphabet or not re.fullmatch(r"character\d+", character, re.IGNORECASE):
+        return None
+    if re.fullmatch(r"images_(background|evaluation)(_small[12])?", above[-1]):
+        return ("torchvision" if "omniglot-py" in above else "raw"), (alphabet, character)
+    return ("protonet" if above[-1] == "data" else "merged"), (alphabet, character)
+
+
+def _complete(found: _Drawings, problems: list[str]) -> _Drawings:
+    """Make the number of drawings the same for all characters, and say what that leaves out.
+
+    The number most characters have is kept (the larger of two equally frequent ones): a character
+    with fewer is left out, since one damaged folder must not cost every other character its
+    drawings; of a character with more the first ones are read.
+    """
+    counts = Counter(len(drawings) for drawings in found.values())
+    usual = max(counts, key=lambda count: (counts[count], count))
+    if usual < FEWEST_DRAWINGS:
+        raise DataError(
+            f"most characters have {usual} drawing; at least {FEWEST_DRAWINGS} are needed, one to "
+            "learn from and one to ask about"
+        )
+    sentences = []
+    for (alphabet, character), drawings in sorted(found.items()):
+        fate = "was left out" if len(drawings) < usual else f"only the first {usual} were read"
+        if len(drawings) != usual:
+            sentences.append(
+                f"{alphabet}/{character} has {len(drawings)} drawings where most characters have "
+                f"{usual}: {fate}"
+            )
+    problems += sentences[:LISTED_PROBLEMS]
+    if len(sentences) > LISTED_PROBLEMS:
+        problems.append(f"the same holds for {len(sentences) - LISTED_PROBLEMS} more characters")
+    return {name: drawings[:usual] for name, drawings in found.items() if len(drawings) >= usual}
+
+
+def _read_images(found: _Drawings, size: int) -> dict[Name, Pixels]:
+    """Decode, invert and resize every drawing."""
+    return {
+        name: np.stack([_read_drawing(drawing, size) for drawing in drawings])
+        for name, drawings in found.items()
+    }
+
+
+def _read_drawing(drawing: _Drawing, size: int) -> Pixels:
+    data = drawing.source.read(drawing.name)
+    label = f"{drawing.name} in {drawing.source.label}"
+    return _shrink(ImageOps.invert(decode_image(data, label, "L", ("PNG",))), size)
+
+
+def _shrink(image: Image.Image, size: int) -> Pixels:
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _read_hdf5(drawing: _Drawing, size: int) -> dict[Name, Pixels]:
+    """Read torchmeta's file: split / alphabet / character -> uint8 (drawers, height, width).
+
+    Strokes are bright in it already, so nothing is inverted.
+    """
+    label = f"{drawing.name} in {drawing.source.label}"
+    h5py = _import_h5py(label)
+    stacks: dict[Name, Pixels] = {}
+    try:
+        with h5py.File(io.BytesIO(drawing.source.read(drawing.name)), "r") as file:
+            for split in ("images_background", "images_evaluation"):
+                for alphabet, characters in file.get(split, {}).items():
+                    for character, drawings in characters.items():
+                        stacks[alphabet, character] = _read_stack(drawings, label, size)
+    except (OSError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{label} is not torchmeta's Omniglot file ({error}); let torchmeta write it again"
+        ) from error
+    if len({len(stack) for stack in stacks.values()}) != 1:
+        raise DataError(
+            f"{label} holds {len(stacks)} characters; expected some, all with as many drawings"
+        )
+    return stacks
+
+
+def _read_stack(drawings: Any, label: str, size: int) -> Pixels:
+    if drawings.ndim != 3 or drawings.dtype != np.uint8 or drawings.size > MAX_PIXELS:  # noqa: PLR2004  (drawers, height, width)
+        raise DataError(
+            f"{label} has an entry {drawings.name} of shape {drawings.shape} and type "
+            f"{drawings.dtype}; expected uint8 of shape (20, 105, 105)"
+        )
+    return np.stack([_shrink(Image.fromarray(drawing), size) for drawing in drawings[()]])
+
+
+def _import_h5py(label: str) -> ModuleType:
+    try:
+        return importlib.import_module("h5py")
+    except ImportError as error:
+        raise DataError(
+            f"{label} is in torchmeta's HDF5 layout, and the package h5py that reads it is not "
+            "installed; install h5py or choose the original images"
+        ) from error
+
+
+def _characters(stacks: dict[Name, Pixels], layout: str, problems: list[str]) -> Characters:
+    """Put all characters, sorted by name, into one array whose strokes are bright."""
+    names = tuple(sorted(stacks))
+    images = np.stack([stacks[name] for name in names])
+    if images.mean() > HALF_BRIGHT:
+        images = 255 - images
+        problems.append(
+            "the drawings were bright on dark already, so they were not inverted a second time"
+            if layout != "torchmeta"
+            else "the drawings were dark on bright, so they were inverted"
+        )
+    return Characters(names, images, layout, tuple(problems))

@@ -1,0 +1,66 @@
+"""The one door to torchvision, and what is fetched through it."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from metaviz.problems.archives import DataError
+
+NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+
+def import_torchvision() -> ModuleType:
+    """Import torchvision, also where its compiled half does not fit the installed torch.
+
+    A torchvision built for CUDA next to a torch without it fails to load its operators, goes on,
+    and then trips over the two that it describes unconditionally. Declaring their signatures is
+    enough for data sets and transforms; calling the operators still fails with their own error.
+
+    Raises: DataError if torchvision is not installed.
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except ImportError as error:
+        raise DataError("the package torchvision is not installed; install it first") from error
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    _declare_operators()
+    return importlib.import_module("torchvision")
+
+
+@cache
+def _declare_operators() -> torch.library.Library:
+    """Declare the operators once; the cache keeps the library, which must outlive their use."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(name + NMS)
+    return library
+
+
+def download_omniglot(root: Path, report: Callable[[str], None]) -> Path:
+    """Download both parts of Omniglot with torchvision, and return the folder to read them from.
+
+    `report` receives a sentence before each part.
+
+    Raises: DataError, in one sentence, if the network, the server or the disk fails.
+    """
+    torchvision = import_torchvision()
+    for background, part in ((True, "background"), (False, "evaluation")):
+        report(f"Downloading the {part} alphabets of Omniglot to {root}.")
+        try:
+            torchvision.datasets.Omniglot(str(root), background=background, download=True)
+        except (OSError, RuntimeError, EOFError) as error:
+            raise DataError(
+                f"Omniglot could not be downloaded to {root} ({error}); check the network and the "
+                "disk, or download images_background.zip and images_evaluation.zip by hand"
+            ) from error
+    return root

@@ -1,0 +1,237 @@
+"""Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from metaviz.runs.record import Record
+from metaviz.runs.statistics import smooth
+
+Axis = Literal["step", "seconds", "gradient_evaluations"]
+Quantity = Literal["query_loss", "support_loss", "query_accuracy", "support_accuracy"]
+InnerQuantity = Literal["support_loss", "query_loss", "gradient_norm", "query_accuracy"]
+
+AXIS_TITLES: dict[str, str] = {
+    "step": "meta-step",
+    "seconds": "training time (s)",
+    "gradient_evaluations": "gradient evaluations (all tasks)",
+}
+QUANTITY_TITLES: dict[str, str] = {
+    "query_loss": "query loss",
+    "support_loss": "support loss",
+    "query_accuracy": "query accuracy",
+    "support_accuracy": "support accuracy",
+    "gradient_norm": "‖∇L_S(φᵏ)‖",
+}
+
+OKABE_ITO = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7F7F7F",
+    "#A6761D",
+)
+"""Colours that people with colour-blindness can tell apart (Okabe & Ito 2008); their black and
+yellow, unreadable on one of the two themes, are replaced by a grey and a brown."""
+
+DASHES = ("solid", "dash", "dot", "dashdot")
+_STABLE = ("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint")
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour tells the algorithm, dash the seed."""
+
+    color: str
+    dash: str
+
+
+def styles(records: Sequence[Record]) -> dict[str, Style]:
+    """Return a style for each run id; an algorithm keeps its colour whatever else is shown."""
+    found: dict[str, Style] = {}
+    extra: list[str] = []
+    seen: dict[str, int] = {}
+    for record in records:
+        name = record.algorithm
+        if name in _STABLE:
+            place = _STABLE.index(name)
+        else:
+            if name not in extra:
+                extra.append(name)
+            place = extra.index(name)
+        number = seen.get(name, 0)
+        seen[name] = number + 1
+        color = OKABE_ITO[place % len(OKABE_ITO)]
+        found[record.id] = Style(color, DASHES[number % len(DASHES)])
+    return found
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """What the training plot shows and how."""
+
+    quantity: Quantity = "query_loss"
+    axis: Axis = "step"
+    smoothing: float = 0.9
+    log_x: bool = False
+    log_y: bool = False
+    robust: bool = True
+    show_pre: bool = True
+    show_raw: bool = True
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """One run's curves before and after adaptation. Arrays have equal lengths; NaN is a gap."""
+
+    run: str
+    label: str
+    style: Style
+    x: np.ndarray
+    pre: np.ndarray
+    post: np.ndarray
+    pre_raw: np.ndarray
+    post_raw: np.ndarray
+
+
+def training_curves(records: Sequence[Record], view: TrainingView) -> list[TrainingCurve]:
+    """Return the curves of all runs that have recorded this quantity."""
+    style = styles(records)
+    curves = []
+    for record in records:
+        post = record.column(f"post_{view.quantity}")
+        if len(post) == 0 or not np.isfinite(post).any():
+            continue
+        pre = record.column(f"pre_{view.quantity}")
+        curves.append(
+            TrainingCurve(
+                record.id,
+                record.label,
+                style[record.id],
+                record.column(view.axis),
+                smooth(pre, view.smoothing),
+                smooth(post, view.smoothing),
+                pre,
+                post,
+            )
+        )
+    return curves
+
+
+@dataclass(frozen=True)
+class InnerView:
+    """What the inner-loop plot shows; `evaluation` counts from the last one, -1, backwards."""
+
+    quantity: InnerQuantity = "query_loss"
+    log_y: bool = True
+    evaluation: int = -1
+    show_interval: bool = True
+    max_k: int | None = None
+
+
+@dataclass(frozen=True)
+class InnerCurve:
+    """One run's mean over the evaluation tasks at k = 0..K_eval, with its 95 % half-width."""
+
+    run: str
+    label: str
+    style: Style
+    step: int
+    tasks: int
+    trained_steps: int
+    k: np.ndarray
+    mean: np.ndarray
+    ci95: np.ndarray
+
+
+def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]:
+    """Return the evaluation curves of all runs that have one."""
+    style = styles(records)
+    curves = []
+    for record in records:
+        count = len(record.evaluations)
+        if count == 0:
+            continue
+        place = max(-count, view.evaluation) if view.evaluation < 0 else view.evaluation
+        evaluation = record.evaluations[min(place, count - 1)]
+        if view.quantity not in evaluation.curves:
+            continue
+        mean = evaluation.curves[view.quantity]
+        stop = len(mean) if view.max_k is None else min(len(mean), view.max_k + 1)
+        curves.append(
+            InnerCurve(
+                record.id,
+                record.label,
+                style[record.id],
+                evaluation.step,
+                evaluation.tasks,
+                evaluation.trained_steps,
+                np.arange(stop),
+                mean[:stop],
+                evaluation.curves[f"{view.quantity}_ci95"][:stop],
+            )
+        )
+    return curves
+
+
+def available(records: Iterable[Record]) -> list[Quantity]:
+    """Return the quantities that at least one run has recorded, losses first."""
+    known: tuple[Quantity, ...] = (
+        "query_loss",
+        "support_loss",
+        "query_accuracy",
+        "support_accuracy",
+    )
+    runs = list(records)
+    return [
+        name
+        for name in known
+        if name.endswith("loss")
+        or any(np.isfinite(record.column(f"post_{name}")).any() for record in runs if len(record))
+    ]
+
+
+@dataclass(frozen=True)
+class Fan:
+    """Predictions on one fixed sinusoid task after 0..K_eval inner steps.
+
+    Shapes: x, truth (n,); support_x, support_y (shots,); predictions (K_eval+1, n).
+    """
+
+    label: str
+    step: int
+    trained_steps: int
+    x: np.ndarray
+    truth: np.ndarray
+    support_x: np.ndarray
+    support_y: np.ndarray
+    predictions: np.ndarray
+    tasks: int = field(default=1)
+
+
+def fan(record: Record, task: int = 0, picture: int = -1) -> Fan | None:
+    """Return the fan of one run, or None where its problem draws none or nothing is drawn yet."""
+    drawn = [item for item in record.pictures if "predictions" in item.arrays]
+    if not drawn:
+        return None
+    chosen = drawn[max(-len(drawn), min(picture, len(drawn) - 1))]
+    arrays = chosen.arrays
+    tasks = len(arrays["truth"])
+    place = min(task, tasks - 1)
+    trained = record.evaluations[-1].trained_steps if record.evaluations else 0
+    return Fan(
+        record.label,
+        chosen.step,
+        trained,
+        arrays["x"],
+        arrays["truth"][place],
+        arrays["support_x"][place],
+        arrays["support_y"][place],
+        arrays["predictions"][place],
+        tasks,
+    )

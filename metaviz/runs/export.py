@@ -1,0 +1,182 @@
+"""Tidy CSV tables of runs. Numbers are written by repr, never by locale."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metaviz.runs.events import INNER_COLUMNS
+from metaviz.runs.files import write_text
+from metaviz.runs.record import Record
+from metaviz.runs.store import StoreError
+
+METRICS_HEADER = (
+    "run",
+    "algorithm",
+    "problem",
+    "seed",
+    "step",
+    "seconds",
+    "gradient_evaluations",
+    "hessian_vector_products",
+    "pre_support_loss",
+    "post_support_loss",
+    "pre_query_loss",
+    "post_query_loss",
+    "pre_query_accuracy",
+    "post_query_accuracy",
+    "meta_gradient_norm",
+)
+INNER_HEADER = ("run", "algorithm", "problem", "seed", "step", "k", *INNER_COLUMNS)
+_WHOLE = {"step", "gradient_evaluations", "hessian_vector_products"}
+_RESULTS = ("support_loss", "query_loss", "query_accuracy", "gradient_norm")
+_SUMMARY_HEAD = (
+    "run",
+    "algorithm",
+    "problem",
+    "seed",
+    "state",
+    "steps",
+    "steps_done",
+    "seconds",
+    "gradient_evaluations",
+    "hessian_vector_products",
+    "eval_step",
+    "eval_tasks_done",
+    "eval_k",
+    "pre_query_loss",
+    "pre_query_accuracy",
+    *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
+)
+
+Cell = str | int | float | bool | None
+
+
+def metrics_csv(records: Iterable[Record]) -> str:
+    """Return `metrics.csv`: one row per run and meta-step."""
+    return _table(METRICS_HEADER, (row for record in records for row in _metric_rows(record)))
+
+
+def inner_csv(records: Iterable[Record]) -> str:
+    """Return `inner.csv`: one row per run, evaluation and inner step k, means over the tasks."""
+    return _table(INNER_HEADER, (row for record in records for row in _inner_rows(record)))
+
+
+def summary_csv(records: Iterable[Record]) -> str:
+    """Return `summary.csv`: one row per run with its last evaluation and all hyperparameters.
+
+    `post_*` is the mean over evaluation tasks after `eval_k` inner steps (the number the run was
+    trained with), `*_ci95` the half-width of its 95 % interval.
+    """
+    runs = list(records)
+    settings = [_hyperparameters(record.config) for record in runs]
+    names = list(dict.fromkeys(name for setting in settings for name in setting))
+    rows = (
+        _summary_row(record) + [setting.get(name) for name in names]
+        for record, setting in zip(runs, settings, strict=True)
+    )
+    return _table((*_SUMMARY_HEAD, *names), rows)
+
+
+def write_tables(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Write the three tables into a folder and return their paths.
+
+    Raises: StoreError with one sentence where the folder cannot be written.
+    """
+    tables = {
+        "metrics.csv": metrics_csv(records),
+        "inner.csv": inner_csv(records),
+        "summary.csv": summary_csv(records),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in tables.items():
+            write_text(folder / name, text)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write tables to {folder}: {error.strerror}. Choose a folder that you may "
+            "write to."
+        ) from error
+    return [folder / name for name in tables]
+
+
+def safe_text(value: str) -> str:
+    """Disarm text that a spreadsheet would take for a formula."""
+    return f"'{value}" if value.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return stream.getvalue()
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(float(value)) if np.isfinite(value) else ""
+    return safe_text(value) if isinstance(value, str) else repr(int(value))
+
+
+def _about(record: Record) -> list[Cell]:
+    return [record.id, record.algorithm, record.problem, record.seed]
+
+
+def _metric_rows(record: Record) -> Iterable[list[Cell]]:
+    names = METRICS_HEADER[4:]
+    columns = [record.column(name) for name in names]
+    for values in zip(*columns, strict=True):
+        yield _about(record) + [
+            int(value) if name in _WHOLE and np.isfinite(value) else float(value)
+            for name, value in zip(names, values, strict=True)
+        ]
+
+
+def _inner_rows(record: Record) -> Iterable[list[Cell]]:
+    for evaluation in record.evaluations:
+        curves = evaluation.curves
+        for k in range(len(curves["support_loss"])):
+            yield [
+                *_about(record),
+                evaluation.step,
+                k,
+                *(float(curves[name][k]) if name in curves else None for name in INNER_COLUMNS),
+            ]
+
+
+def _summary_row(record: Record) -> list[Cell]:
+    def last(name: str) -> float | None:
+        return float(record.column(name)[-1]) if len(record) else None
+
+    def count(name: str) -> int | None:
+        value = last(name)
+        return int(value) if value is not None and np.isfinite(value) else None
+
+    row: list[Cell] = [*_about(record), record.state, record.total_steps, record.step]
+    row += [last("seconds"), count("gradient_evaluations"), count("hessian_vector_products")]
+    if not record.evaluations:
+        return row + [None] * (len(_SUMMARY_HEAD) - len(row))
+    evaluation = record.evaluations[-1]
+    k, curves = evaluation.trained_steps, evaluation.curves
+    row += [evaluation.step, evaluation.tasks, k]
+    row += [float(curves[n][0]) if n in curves else None for n in ("query_loss", "query_accuracy")]
+    for name in _RESULTS:
+        row += [float(curves[key][k]) if key in curves else None for key in (name, f"{name}_ci95")]
+    return row
+
+
+def _hyperparameters(config: dict[str, Any]) -> dict[str, Cell]:
+    """Return every hyperparameter under the key that `--set` takes."""
+    settings: dict[str, Cell] = {"device": config.get("device"), "dtype": config.get("dtype")}
+    settings |= config.get("shared", {})
+    settings |= {f"{config['algorithm']}.{k}": v for k, v in config.get("options", {}).items()}
+    settings |= {f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()}
+    return settings

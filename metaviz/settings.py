@@ -1,0 +1,62 @@
+"""`--set KEY=VALUE`: where each key belongs in a comparison."""
+
+from typing import Any
+
+from metaviz.catalogue import Catalogue
+from metaviz.options import OptionError, Plain
+
+
+def parse_value(text: str) -> Plain:
+    """Read a number, true, false, none or text."""
+    lowered = text.strip().lower()
+    if lowered in {"true", "false"}:
+        return lowered == "true"
+    if lowered in {"none", ""}:
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip()
+
+
+def place_settings(
+    settings: list[str], comparison: dict[str, Any], catalogue: Catalogue
+) -> dict[str, Any]:
+    """Return the comparison's plain values with every KEY=VALUE put where it belongs.
+
+    Raises: OptionError with one sentence for a key that is not known or text without `=`.
+    """
+    shared = dict(comparison.get("shared", {}))
+    options = {name: dict(values) for name, values in comparison.get("options", {}).items()}
+    problem_options = dict(comparison.get("problem_options", {}))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise OptionError(key, f"--set {setting!r} is not KEY=VALUE, like inner_lr=0.01.")
+        value = parse_value(text)
+        owner, dot, name = key.partition(".")
+        if not dot:
+            known = [spec.name for spec in catalogue.shared]
+            if key not in known:
+                raise OptionError(key, f"There is no setting {key!r}; known: {', '.join(known)}.")
+            shared[key] = value
+        elif catalogue.algorithm(owner) is not None:
+            options.setdefault(owner, {})[name] = value
+        elif catalogue.problem(owner) is not None:
+            chosen = comparison.get("problem", "sinusoid")
+            if owner != chosen:
+                raise OptionError(key, f"{key} is set, but the problem is {chosen!r}.")
+            problem_options[name] = value
+        else:
+            raise OptionError(
+                key, f"There is no algorithm or problem {owner!r}, so {key} cannot be set."
+            )
+    return {
+        **comparison,
+        "shared": shared,
+        "options": options,
+        "problem_options": problem_options,
+    }

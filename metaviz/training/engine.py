@@ -1,0 +1,147 @@
+"""The engine's front door, for the window and the command line alike."""
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
+from metaviz.catalogue import Catalogue
+from metaviz.config import Comparison, RunConfig, Shared
+from metaviz.meta.sharding import Shards, sharded_meta_gradient
+from metaviz.options import Plain, specs
+from metaviz.problems.registry import PROBLEMS, find_problem
+from metaviz.runs.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.store import open_run
+from metaviz.training.session import CHECKPOINT, Session, load_checkpoint, open_sessions
+from metaviz.training.setting import Setting, device_text, settle, settle_threads
+
+
+class LocalEngine:
+    """Trains on this machine."""
+
+    def __init__(self) -> None:
+        """Load torch's settings and every method."""
+        settle_threads()
+        self.device_text = device_text()
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Everything that can be chosen."""
+        return build_catalogue()
+
+    def start(self, comparison: Comparison, root: Path) -> list[Session]:
+        """Check a comparison and make its runs under `root`.
+
+        Raises: OptionError for wrong values, StoreError where `root` cannot be written,
+        ValueError with one sentence for data that cannot be read.
+        """
+        return open_sessions(planned_runs(comparison), root)
+
+    def gradients(self, comparison: Comparison, start: Path | None, step: int) -> GradientComparison:
+        """Compare meta-gradients on meta-batch number `step`, at one point.
+
+        `start` is the folder of a run whose weights are the point, or None for the seed's initial
+        weights. Raises: as `start`.
+        """
+        return compare_gradients(planned_runs(comparison), start, step)
+
+    def download(self, problem: str, report: Callable[[str], None]) -> Path:
+        """Download a problem's data set because a person asked; return its folder.
+
+        Raises: ValueError with one sentence where that fails.
+        """
+        from metaviz.problems.downloads import download
+
+        return download(problem, report)
+
+
+def build_catalogue() -> Catalogue:
+    """Describe every method and problem as plain data."""
+    load_algorithms()
+    find_problem("sinusoid")
+    return Catalogue(
+        shared=specs(Shared),
+        comparison=specs(Comparison),
+        algorithms=tuple(known.entry for known in ALGORITHMS.values()),
+        problems=tuple(known.entry for known in PROBLEMS.values()),
+    )
+
+
+def planned_runs(comparison: Comparison) -> list[RunConfig]:
+    """Return the runs of a comparison after checking ids and option keys.
+
+    Raises: OptionError with one sentence.
+    """
+    problem = find_problem(comparison.problem)
+    for name, values in comparison.options.items():
+        find_algorithm(name).checked(values)
+    for name in comparison.algorithms:
+        find_algorithm(name)
+    return comparison.runs(problem.entry.shared)
+
+
+def compare_gradients(configs: list[RunConfig], start: Path | None, step: int) -> GradientComparison:
+    """Compute the meta-gradient of every run's method on one batch at one point.
+
+    Raises: OptionError or ValueError with one sentence.
+    """
+    configs = [config for config in configs if config.seed == configs[0].seed]
+    rows: list[MetaGradientRow] = []
+    problem = None
+    for config in configs:
+        setting = settle(config, problem)
+        problem = setting.problem
+        rows.append(_row(setting, start, step))
+    return GradientComparison(tuple(rows))
+
+
+def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
+    meta = setting.init()
+    if start is not None:
+        meta["init"] = _point(setting, start)
+    tasks = setting.batch(step)
+    began = time.perf_counter()
+    seed = setting.step_seed(step)
+    result = sharded_meta_gradient(
+        setting.algorithm, setting.learner, meta, tasks, seed, Shards(1)
+    )
+    gradient = result.gradients["init"].double().cpu().numpy()
+    seconds = time.perf_counter() - began
+    residuals: dict[str, Plain] = {
+        name: float(result.readings[name].mean()) if name in result.readings else None
+        for name in ("inner_residual", "solver_residual")
+    }
+    notes = tuple(
+        f"{text} ({int(mask.sum())} of {len(tasks)} tasks)."
+        for text, mask in result.warnings.items()
+        if bool(mask.any())
+    )
+    return MetaGradientRow(
+        algorithm=setting.config.algorithm,
+        gradient=gradient,
+        seconds=seconds,
+        gradient_evaluations=result.gradient_evaluations * len(tasks),
+        hessian_vector_products=result.hessian_vector_products * len(tasks),
+        notes=notes,
+        others={
+            name: value.double().cpu().numpy()
+            for name, value in result.gradients.items()
+            if name != "init"
+        },
+        **residuals,  # type: ignore[arg-type] - plain numbers
+    )
+
+
+def _point(setting: Setting, folder: Path) -> torch.Tensor:
+    saved: torch.Tensor = load_checkpoint(folder / CHECKPOINT)["meta"]["init"]
+    expected = setting.learner.net.layout.size
+    if saved.shape != (expected,):
+        record = open_run(folder)
+        raise ValueError(
+            f"{record.label} has {saved.numel()} weights, but this problem's network has "
+            f"{expected}: choose a run of the same problem and network."
+        )
+    return saved.to(setting.device, setting.dtype)
