@@ -168,7 +168,7 @@ class _WeightGradient(Function):
 
 
 class _Moments(Function):
-    """Mean m and biased variance v per channel, in one pass over the map.
+    """Mean m and biased variance v per channel.
 
     With N numbers per channel dm/du = 1/N and dv/du = 2 (u - m)/N, which together are one
     multiplication and one addition per number: a u + b.
@@ -176,7 +176,11 @@ class _Moments(Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> tuple[Tensor, Tensor]:
-        mean, variance = torch.batch_norm_update_stats(u, None, None, 0.0)
+        # On a CPU var_mean is some twenty times slower than BatchNorm's own statistics.
+        if u.device.type == "cpu":
+            mean, variance = torch.batch_norm_update_stats(u, None, None, 0.0)
+        else:
+            variance, mean = torch.var_mean(u, (0, 2, 3), correction=0)
         ctx.save_for_backward(u, mean)
         return mean, variance
 
@@ -252,9 +256,9 @@ class _PooledWeightGradient(Function):
 
 
 def _pieces(images: Tensor, kernels: int) -> list[tuple[int, Tensor]]:
-    """Images in pieces whose responses fit into the cache; all at once on a GPU."""
+    """Images in pieces whose responses fit into a CPU's cache; all at once on a GPU."""
     count = len(images)
-    if not images.is_cuda:
+    if images.device.type == "cpu":
         count = max(1, CACHED_NUMBERS // (images.shape[2] * kernels))
     return [(start, images[start : start + count]) for start in range(0, len(images), count)]
 

@@ -1,1 +1,257 @@
-"""placeholder until the reader lands."""
+"""Omniglot: handwritten characters, a class per character and rotation."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaviz.config import Shared
+from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.conv4 import Conv4
+from metaviz.options import OptionError, Options, option
+from metaviz.paths import data_dir
+from metaviz.problems.archives import DataError
+from metaviz.problems.base import (
+    PictureView,
+    classification_accuracy,
+    concatenated,
+    cross_entropy,
+)
+from metaviz.problems.omniglot_files import Characters, read_omniglot
+from metaviz.problems.registry import register_problem
+from metaviz.problems.stream import uniforms
+
+IMAGE = 28
+QUARTER_TURNS = 4
+
+EVALUATION_ALPHABETS = frozenset(
+    {
+        "Angelic",
+        "Atemayar_Qelisayer",
+        "Atlantean",
+        "Aurek-Besh",
+        "Avesta",
+        "Ge_ez",
+        "Glagolitic",
+        "Gurmukhi",
+        "Kannada",
+        "Keble",
+        "Malayalam",
+        "Manipuri",
+        "Mongolian",
+        "Old_Church_Slavonic_(Cyrillic)",
+        "Oriya",
+        "Sylheti",
+        "Syriac_(Serto)",
+        "Tengwar",
+        "Tibetan",
+        "ULOG",
+    }
+)
+"""The alphabets of images_evaluation. Source: Lake, Salakhutdinov & Tenenbaum 2015."""
+
+
+class OmniglotOptions(Options):
+    """Options of Omniglot."""
+
+    path: str = option(
+        "",
+        "Data",
+        "Folder or zip with Omniglot in any usual layout. Empty: where the download puts it.",
+    )
+    test_alphabets: str = option(
+        "",
+        "Test alphabets",
+        "Alphabets held out for evaluation, with commas between. Empty: those of the official "
+        "evaluation set where they are present, otherwise the last quarter by name.",
+    )
+    rotations: bool = option(
+        True,
+        "Rotations as classes",
+        "While training, draw one quarter turn per class and task: a turned character is another "
+        "class. Test characters are never turned.",
+    )
+    invert: bool = option(
+        True,
+        "Strokes bright",
+        "Strokes 1 on 0, as in MAML and prototypical networks; off: strokes 0 on 1, as in Reptile "
+        "and iMAML. Shifts accuracy; keep it the same in a comparison.",
+    )
+    channels: int = option(64, "Channels", "Filters of each convolution.", ge=1, le=512)
+    pooling: Literal["max", "stride"] = option(
+        "max",
+        "Halving",
+        "Max-pooling after each block, or strided convolutions with a spatial mean at the end as "
+        "in MAML's Omniglot network.",
+        labels={"max": "max-pooling", "stride": "stride 2"},
+    )
+
+
+@register_problem(
+    OmniglotOptions,
+    id="omniglot",
+    title="Omniglot",
+    summary="Tell N handwritten characters apart from a few examples of each.",
+    loss_name="cross-entropy (nats)",
+    has_accuracy=True,
+    needs_data=True,
+    citation="Lake, Salakhutdinov & Tenenbaum 2015; few-shot protocol of Vinyals et al. 2016",
+    steps=500,
+    shared={
+        "inner_lr": 0.4,
+        "inner_steps": 5,
+        "meta_batch": 4,
+        "shots": 1,
+        "query_shots": 15,
+        "ways": 5,
+        "eval_tasks": 100,
+        "eval_steps": 5,
+    },
+    algorithm_defaults={
+        "imaml": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},
+        "neumann": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
+    },
+)
+class Omniglot:
+    """N-way episodes of 28x28 drawings with Conv4, BatchNorm on batch statistics throughout.
+
+    Query predictions therefore depend on the other query images (transductive evaluation).
+    Labels are permuted anew in every task; support and query drawings are disjoint.
+    """
+
+    has_accuracy = True
+    chunk = 5
+    shards = 2
+
+    def __init__(self, options: OmniglotOptions, shared: Shared, seed: int) -> None:
+        """Read the drawings. Raises: DataError or OptionError with one sentence."""
+        self.options = options
+        self.shared = shared
+        self.seed = seed
+        characters = _load(options.path)
+        self.alphabets = _split(characters, options.test_alphabets)
+        drawers = characters.images.shape[1]
+        wanted = shared.shots + shared.query_shots
+        if wanted > drawers:
+            raise OptionError(
+                "query_shots",
+                f"shots + query_shots = {wanted} is more than the {drawers} drawings of a "
+                f"character: use at most {drawers} together.",
+            )
+        self._images = {
+            split: _turned(characters, alphabets, turn=split == "train" and options.rotations)
+            for split, alphabets in self.alphabets.items()
+        }
+        for split, images in self._images.items():
+            if images.shape[1] < shared.ways:
+                raise OptionError(
+                    "ways",
+                    f"ways = {shared.ways} is more than the {images.shape[1]} {split} characters: "
+                    f"use at most {images.shape[1]}.",
+                )
+
+    def net(self) -> Conv4:
+        """Return Conv4; 112 261 weights for 64 channels and 5 ways."""
+        return Conv4(self.options.channels, self.shared.ways, pooling=self.options.pooling)
+
+    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+        """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28) float32, y (tasks, ways * n)."""
+        images = self._images["train" if split == "train" else "test"]
+        turns, characters, drawers = images.shape[:3]
+        ways = self.shared.ways
+        draw = uniforms(
+            self.seed, f"omniglot {split}", first, count, characters + ways + ways * drawers
+        )
+        classes = draw[:, :characters].argsort(1)[:, :ways]
+        turn = (draw[:, characters : characters + ways] * turns).astype(np.int64)
+        order = draw[:, characters + ways :].reshape(count, ways, drawers).argsort(2)
+        shots, wanted = self.shared.shots, self.shared.shots + self.shared.query_shots
+        drawn = images[turn[:, :, None], classes[:, :, None], order[:, :, :wanted]]
+        return TaskBatch(self._batch(drawn[:, :, :shots]), self._batch(drawn[:, :, shots:]))
+
+    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
+        """Return episodes of characters from the held-out alphabets."""
+        return self.tasks("test", first, count)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return mean cross-entropies in nats, shape (tasks,)."""
+        return cross_entropy(outputs, batch)
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the share of right answers, shape (tasks,)."""
+        return classification_accuracy(outputs, batch)
+
+    def pool(self, tasks: TaskBatch) -> Batch:
+        """Return support and query drawings together."""
+        return concatenated(tasks)
+
+    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+        """Return nothing: the inner-loop curves say what there is to say."""
+        del view
+        return {}
+
+    def _batch(self, drawn: np.ndarray) -> Batch:
+        """Turn drawings (tasks, ways, n, 28, 28) into examples, class by class."""
+        tasks, ways, examples = drawn.shape[:3]
+        x = torch.from_numpy(drawn).to(torch.float32).div_(255)
+        if not self.options.invert:
+            x = 1 - x
+        label = torch.arange(ways).repeat_interleave(examples).expand(tasks, -1).contiguous()
+        return Batch(x.reshape(tasks, ways * examples, 1, IMAGE, IMAGE), label)
+
+
+def default_folder() -> Path:
+    """Return where the download puts Omniglot."""
+    return data_dir() / "data"
+
+
+def _load(path: str) -> Characters:
+    place = Path(path).expanduser() if path else default_folder()
+    if not path and not place.exists():
+        raise DataError(
+            "There is no Omniglot here yet: set omniglot.path to a folder or zip that has it, or "
+            "download it (35 MB) with the Download button or `metaviz data download omniglot`."
+        )
+    if not place.exists():
+        raise DataError(f"omniglot.path = {path!r} does not exist: name a folder or a zip.")
+    return _load_once(place.resolve(), place.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _load_once(place: Path, modified: int) -> Characters:
+    del modified  # part of the key: data that changed are read again
+    return read_omniglot(place, IMAGE)
+
+
+def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:
+    """Return the alphabets of each split; no alphabet is in both."""
+    present = sorted({alphabet for alphabet, _ in characters.names})
+    if test.strip():
+        held_out = frozenset(name.strip() for name in test.split(",") if name.strip())
+        unknown = sorted(held_out - set(present))
+        if unknown:
+            known = ", ".join(present)
+            raise OptionError(
+                "omniglot.test_alphabets",
+                f"There is no alphabet {unknown[0]!r} in these data; there are: {known}.",
+            )
+    else:
+        held_out = EVALUATION_ALPHABETS & set(present)
+    if not held_out or held_out == set(present):
+        held_out = frozenset(present[-max(1, len(present) // 4) :])
+    if held_out == set(present):
+        raise DataError(
+            f"These data hold one alphabet only ({present[0]}): training and testing need two."
+        )
+    return {"train": frozenset(present) - held_out, "test": held_out}
+
+
+def _turned(characters: Characters, alphabets: frozenset[str], *, turn: bool) -> np.ndarray:
+    """Return images (turns, characters, drawers, 28, 28) of some alphabets."""
+    chosen = [i for i, (alphabet, _) in enumerate(characters.names) if alphabet in alphabets]
+    images = characters.images[chosen]
+    turns = range(QUARTER_TURNS if turn else 1)
+    return np.stack([np.rot90(images, quarter, axes=(2, 3)) for quarter in turns])

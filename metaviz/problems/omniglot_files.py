@@ -75,9 +75,7 @@ def read_omniglot(path: Path, size: int = 28) -> Characters:
     if not path.exists():
         raise DataError(f"{path} does not exist; choose a folder or a zip archive with Omniglot")
     with ExitStack() as opened:
-        sources = _sources(path, opened)
-        listing = [(source, source.names()) for source in sources]
-        found = _find(listing)
+        found = _find(_sources(path, opened))
         layout = next((layout for layout in LAYOUTS if layout in found), None)
         if layout is None:
             raise DataError(f"no Omniglot characters found in {path}; {EXPECTED}")
@@ -93,21 +91,25 @@ def read_omniglot(path: Path, size: int = 28) -> Characters:
     return _characters(stacks, layout, problems)
 
 
-def _sources(path: Path, opened: ExitStack) -> list[Source]:
-    """Open the folder or file and the archives that lie in it, unpacked files first."""
+def _sources(path: Path, opened: ExitStack) -> list[tuple[str, Source]]:
+    """Open the folder or file and the archives that lie in it, unpacked files first.
+
+    Each comes with the folder it lies in, so that the archives torchvision leaves beside its
+    unpacked files count as torchvision's.
+    """
     if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
-        return [_OneFile(path)]
+        return [("", _OneFile(path))]
     if path.is_file():
-        return [opened.enter_context(Zip(path))]
-    folders = [path, path / "omniglot-py"]
-    archives = [
-        entry
-        for folder in folders
-        if folder.is_dir()
-        for entry in sorted(folder.iterdir())
-        if entry.suffix.lower() == ".zip" and entry.is_file()
+        return [("", opened.enter_context(Zip(path)))]
+    return [
+        ("", Folder(path)),
+        *(
+            (place, opened.enter_context(Zip(entry)))
+            for place in ("", "omniglot-py/")
+            for entry in sorted((path / place).glob("*"))
+            if entry.suffix.lower() == ".zip" and entry.is_file()
+        ),
     ]
-    return [Folder(path), *(opened.enter_context(Zip(archive)) for archive in archives)]
 
 
 class _OneFile:
@@ -125,23 +127,20 @@ class _OneFile:
         return self._folder.read(name)
 
 
-def _find(listing: Iterable[tuple[Source, list[str]]]) -> dict[str, _Drawings]:
-    """Sort files into layouts and characters; the first source that has a character provides it."""
+def _find(sources: Iterable[tuple[str, Source]]) -> dict[str, _Drawings]:
+    """Sort files into layouts and characters; the first folder that has a character provides it."""
     found: dict[str, _Drawings] = {}
-    for source, names in listing:
-        fresh: dict[str, _Drawings] = {}
-        folders: dict[tuple[str, Name], str] = {}
-        for name in names:
-            place = _place(name)
+    providers: dict[tuple[str, Name], tuple[str, str]] = {}
+    for above, source in sources:
+        for name in source.names():
+            place = _place(above + name)
             if place is None:
                 continue
-            layout, character = place
-            folder = name.rpartition("/")[0]
-            if folders.setdefault(place, folder) == folder:
-                drawings = fresh.setdefault(layout, {}).setdefault(character, [])
+            provider = (source.label, name.rpartition("/")[0])
+            if providers.setdefault(place, provider) == provider:
+                layout, character = place
+                drawings = found.setdefault(layout, {}).setdefault(character, [])
                 drawings.append(_Drawing(source, name))
-        for layout, drawings_of in fresh.items():
-            found[layout] = drawings_of | found.get(layout, {})
     return found
 
 

@@ -18,13 +18,16 @@ class RegisteredProblem:
     options: type[Options]
     factory: ProblemFactory
 
+    def checked(self, values: dict[str, Any]) -> Options:
+        """Check the options. Raises: OptionError."""
+        return checked(self.options, values, prefix=f"{self.entry.id}.")
+
     def build(self, values: dict[str, Any], shared: Shared, seed: int) -> Problem:
         """Check the options and build the problem.
 
         Raises: OptionError for wrong options, ValueError for data that cannot be read.
         """
-        checked_options = checked(self.options, values, prefix=f"{self.entry.id}.")
-        return self.factory(checked_options, shared, seed)
+        return self.factory(self.checked(values), shared, seed)
 
 
 PROBLEMS: dict[str, RegisteredProblem] = {}

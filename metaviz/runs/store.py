@@ -7,6 +7,7 @@ import time
 import tomllib
 import uuid
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +143,8 @@ def open_run(folder: Path) -> Record:
         config = dict(about["run"])
         record = Record(str(config.pop("id")), config, dict(about.get("environment", {})))
         record.algorithm, record.problem, record.seed, record.total_steps  # noqa: B018 - must exist
-        uri = f"{(folder / 'metrics.db').resolve().as_uri()}?mode=ro"
-        database = sqlite3.connect(uri, uri=True)
-        try:
+        with closing(_open_to_read(folder / "metrics.db")) as database:
             _read(database, record)
-        finally:
-            database.close()
     except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:
         raise StoreError(f"{folder} is not a readable run: {error}.") from error
     return record
@@ -162,6 +159,24 @@ def list_runs(root: Path) -> list[Path]:
 
 def _made(folder: Path) -> tuple[float, str]:
     return (folder / "run.toml").stat().st_mtime, folder.name
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a database for reading.
+
+    The last connection to close folds the write-ahead log into the file, which one without write
+    access cannot; so write access is asked for first, though nothing is written.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path.name} is missing")
+    address = path.resolve().as_uri()
+    try:
+        database = sqlite3.connect(f"{address}?mode=rw", uri=True)
+        database.execute("PRAGMA query_only=ON")
+        database.execute("SELECT count(*) FROM about")
+    except sqlite3.OperationalError:
+        database = sqlite3.connect(f"{address}?mode=ro", uri=True)
+    return database
 
 
 def _read(database: sqlite3.Connection, record: Record) -> None:

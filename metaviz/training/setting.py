@@ -97,14 +97,26 @@ class Setting:
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     """Build everything that a run needs; a problem may be shared between runs of one seed.
 
+    The setting's configuration names every option, also those left at their defaults, so that a
+    stored run does not change its meaning with a later version's defaults.
     Raises: OptionError for wrong options, ValueError for data that cannot be read.
     """
     settle_threads()
     registered = find_problem(config.problem)
     suited = registered.entry.algorithm_defaults.get(config.algorithm, {})
-    options = {**suited, **config.options}
-    algorithm = find_algorithm(config.algorithm).build(options, config.shared)
+    method = find_algorithm(config.algorithm)
+    options = method.checked({**suited, **config.options})
+    problem_options = registered.checked(dict(config.problem_options))
     if problem is None:
-        problem = registered.build(dict(config.problem_options), config.shared, config.seed)
-    dtype = torch.float64 if config.dtype == "float64" else torch.float32
-    return Setting(config, problem, algorithm, find_device(config.device), dtype)
+        problem = registered.factory(problem_options, config.shared, config.seed)
+    resolved = {
+        "options": options.model_dump(),
+        "problem_options": problem_options.model_dump(),
+    }
+    return Setting(
+        config.model_copy(update=resolved),
+        problem,
+        method.recipe(options, config.shared),
+        find_device(config.device),
+        torch.float64 if config.dtype == "float64" else torch.float32,
+    )

@@ -197,6 +197,7 @@ def test_conv4_float32_stays_near_float64(case: Case) -> None:
     assert distance(batched(net)(flat.float(), x.float()).double(), exact) < 1e-4
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_case
 def test_conv4_maml_gradient_is_the_same_on_cuda(case: Case) -> None:

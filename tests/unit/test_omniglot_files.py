@@ -4,9 +4,13 @@ import hashlib
 import io
 import struct
 import sys
+import threading
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -298,9 +302,10 @@ def test_read_omniglot_says_that_path_does_not_exist(tmp_path: Path) -> None:
         read_omniglot(tmp_path / "nowhere")
 
 
-def test_read_omniglot_survives_folder_that_links_to_itself(tmp_path: Path) -> None:
+def test_read_omniglot_survives_folder_with_links_to_itself(tmp_path: Path) -> None:
     root = unpack(tmp_path / "omniglot", files())
-    (root / "again").symlink_to(root, target_is_directory=True)
+    for i in range(12):
+        (root / f"again{i}").symlink_to(root, target_is_directory=True)
     check_small_omniglot(read_omniglot(root), "merged")
 
 
@@ -356,8 +361,27 @@ def test_read_omniglot_reads_real_small_background_sets() -> None:
     assert seconds < 10
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serve files without a line per request."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Serve tmp_path over HTTP on this machine."""
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
 def test_download_omniglot_reads_what_it_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     from metaviz.problems.torchvision_shim import download_omniglot, import_torchvision
 
@@ -367,7 +391,7 @@ def test_download_omniglot_reads_what_it_fetched(
         archive = pack(tmp_path / f"images_{part}.zip", files(f"images_{part}/", names))
         digest = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
         checksums[f"images_{part}"] = digest
-    monkeypatch.setattr(omniglot, "download_url_prefix", tmp_path.as_uri())
+    monkeypatch.setattr(omniglot, "download_url_prefix", server)
     monkeypatch.setattr(omniglot, "zips_md5", checksums)
     said: list[str] = []
     root = download_omniglot(tmp_path / "fetched", said.append)
@@ -376,12 +400,12 @@ def test_download_omniglot_reads_what_it_fetched(
 
 
 def test_download_omniglot_turns_network_error_into_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
     from metaviz.problems.torchvision_shim import download_omniglot, import_torchvision
 
     omniglot = import_torchvision().datasets.Omniglot
-    monkeypatch.setattr(omniglot, "download_url_prefix", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setattr(omniglot, "download_url_prefix", f"{server}/nowhere")
     with pytest.raises(DataError, match="could not be downloaded"):
         download_omniglot(tmp_path / "fetched", lambda _: None)
 
