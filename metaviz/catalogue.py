@@ -1,4 +1,4 @@
-"""What can be chosen, as plain data: it crosses from the engine to the window and the help pages."""
+"""What can be chosen, as plain data, for the window and the help pages."""
 
 from pydantic import BaseModel, ConfigDict
 

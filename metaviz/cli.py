@@ -22,7 +22,9 @@ app.add_typer(data_app, name="data")
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="inner_lr=0.01, imaml.prox=2, sinusoid.noise=0.3"),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="inner_lr=0.01, imaml.prox=2, sinusoid.noise=0.3"
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 
@@ -155,7 +157,9 @@ def options(
 @app.command()
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
-    out: Annotated[Path, typer.Option(help="Where tables and figures go.")] = Path("metaviz-export"),
+    out: Annotated[Path, typer.Option(help="Where tables and figures go.")] = Path(
+        "metaviz-export"
+    ),
     formats: Annotated[str, typer.Option("--formats", help="Of png,pdf,svg.")] = "png",
     width_cm: Annotated[float, typer.Option(min=2, max=200)] = 16.0,
     height_cm: Annotated[float, typer.Option(min=2, max=200)] = 10.0,

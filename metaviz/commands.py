@@ -256,7 +256,8 @@ def options_command(name: str) -> None:
     catalogue = build_catalogue()
     entry = catalogue.algorithm(name) or catalogue.problem(name)
     if entry is None and name != "shared":
-        known = [item.id for item in (*catalogue.algorithms, *catalogue.problems)]
+        known = [method.id for method in catalogue.algorithms]
+        known += [family.id for family in catalogue.problems]
         raise OptionError("id", f"There is no {name!r}; known: shared, {', '.join(known)}.")
     options: tuple[OptionSpec, ...] = entry.options if entry else catalogue.shared
     prefix = f"{name}." if entry else ""
@@ -314,9 +315,7 @@ def demo_command(out: Path) -> int:
         shared={"eval_tasks": 200, "eval_every": 50},
     )
     records, code = run_comparison(engine, comparison, out)
-    save_figure(
-        gradients_figure(engine.gradients(comparison, None, 0)), out / "gradients.png"
-    )
+    save_figure(gradients_figure(engine.gradients(comparison, None, 0)), out / "gradients.png")
     from metaviz.app import render_window
 
     render_window(out / "window.png", records)
@@ -327,6 +326,6 @@ def demo_command(out: Path) -> int:
 
 def download_command(problem: str) -> None:
     """Download a data set because a person asked."""
-    folder = LocalEngine().download(problem, lambda line: sys.stderr.write(line + "\n") and None)
+    console = Console(stderr=True)
+    folder = LocalEngine().download(problem, lambda line: console.print(line, markup=False))
     sys.stdout.write(f"{folder}\n")
-

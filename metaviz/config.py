@@ -1,4 +1,4 @@
-"""What a person asks for: a comparison, and the runs it consists of. Plain values, TOML in and out."""
+"""What a person asks for: a comparison, and the runs it consists of, as plain values."""
 
 import tomllib
 from pathlib import Path
@@ -9,8 +9,7 @@ from pydantic import Field, field_validator
 
 from metaviz.options import OptionError, Options, Plain, checked, option
 
-CONFIG_VERSION = 1
-DEVICES = ("auto", "cpu", "cuda")
+MAX_SEEDS = 1000
 
 
 class Shared(Options):
@@ -78,7 +77,11 @@ class Shared(Options):
     )
     ways: int = option(5, "Ways N", "Classes per task.", ge=2, le=1000)
     eval_tasks: int = option(
-        600, "Evaluation tasks", "Size of the fixed, seeded list of evaluation tasks.", ge=2, le=100_000
+        600,
+        "Evaluation tasks",
+        "Size of the fixed, seeded list of evaluation tasks.",
+        ge=2,
+        le=100_000,
     )
     eval_steps: int = option(
         10,
@@ -95,7 +98,7 @@ class Shared(Options):
 class RunConfig(Options):
     """One run: one algorithm on one problem with one seed."""
 
-    version: Literal[1] = CONFIG_VERSION
+    version: Literal[1] = 1
     problem: str
     algorithm: str
     seed: int = Field(ge=0, le=2**31 - 1)
@@ -103,8 +106,8 @@ class RunConfig(Options):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     shared: Shared = Shared()
-    options: dict[str, Plain] = {}
-    problem_options: dict[str, Plain] = {}
+    options: dict[str, Plain] = Field(default_factory=dict)
+    problem_options: dict[str, Plain] = Field(default_factory=dict)
 
 
 class Comparison(Options):
@@ -114,7 +117,7 @@ class Comparison(Options):
     defaults of the problem and of the algorithms.
     """
 
-    version: Literal[1] = CONFIG_VERSION
+    version: Literal[1] = 1
     problem: str = "sinusoid"
     algorithms: tuple[str, ...] = ("maml",)
     seeds: tuple[int, ...] = (0,)
@@ -125,9 +128,9 @@ class Comparison(Options):
     dtype: Literal["float32", "float64"] = option(
         "float32", "Precision", "Floating type of weights and data."
     )
-    shared: dict[str, Plain] = {}
-    options: dict[str, dict[str, Plain]] = {}
-    problem_options: dict[str, Plain] = {}
+    shared: dict[str, Plain] = Field(default_factory=dict)
+    options: dict[str, dict[str, Plain]] = Field(default_factory=dict)
+    problem_options: dict[str, Plain] = Field(default_factory=dict)
 
     @field_validator("algorithms")
     @classmethod
@@ -179,7 +182,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
         span = range(int(first), int(last or first) + 1)
-        if not span or len(span) > 1000:
+        if not span or len(span) > MAX_SEEDS:
             raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
         seeds += span
     return tuple(dict.fromkeys(seeds))

@@ -1,4 +1,4 @@
-"""Declared options: one pydantic field gives the form, the command line, the TOML and the checks."""
+"""Declared options: one field gives the form, the command line, the TOML and the checks."""
 
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -31,7 +31,7 @@ def option(  # a typed veneer over pydantic's Field, which is untyped for extra 
     multiplicative steps in the form; `labels` names the values of a choice; `bounds` are
     pydantic's ge, gt, le and lt.
     """
-    extra = {"unit": unit, "log": log, "labels": labels or {}}
+    extra: dict[str, Any] = {"unit": unit, "log": log, "labels": labels or {}}
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
 

@@ -7,11 +7,11 @@ from metaviz.options import OptionError, Plain
 
 
 def parse_value(text: str) -> Plain:
-    """Read a number, true, false, none or text."""
+    """Read a number, true, false or text; nothing at all is None."""
     lowered = text.strip().lower()
     if lowered in {"true", "false"}:
         return lowered == "true"
-    if lowered in {"none", ""}:
+    if not lowered:
         return None
     for kind in (int, float):
         try:

@@ -8,7 +8,7 @@ from metaviz.algorithms.proximal import ProximalOptions
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
-from metaviz.meta.estimators import Implicit
+from metaviz.meta.estimators import Curvature, Implicit
 from metaviz.meta.rules import ProximalDescent
 from metaviz.meta.solvers import LinearMap, Solution, conjugate_gradient
 from metaviz.options import option
@@ -20,14 +20,16 @@ class IMAMLOptions(ProximalOptions):
     cg_steps: int = option(
         10,
         "CG steps",
-        "Iterations of conjugate gradients on the implicit system; one Hessian-vector product each.",
+        "Iterations of conjugate gradients on the implicit system; one Hessian-vector product "
+        "each.",
         ge=1,
         le=1000,
     )
     operator: Literal["gauss_newton", "hessian", "damped"] = option(
         "gauss_newton",
         "Operator",
-        "Curvature in I + H/λ. Gauss-Newton: J'L''J in place of H, never negative for convex losses. "
+        "Curvature in I + H/λ. Gauss-Newton: J'L''J in place of H, never negative for convex "
+        "losses. "
         "Hessian: exact; where a direction has p'Mp ≤ 0 CG stops and the run says so. "
         "Damped: (1 + d) I + H/(λ + e), the official code's operator.",
         labels={
@@ -100,5 +102,5 @@ def imaml(options: IMAMLOptions, shared: Shared) -> Algorithm:
             lambda x: ridge * x + product(x) / weight, incoming, options.cg_steps
         )
 
-    curvature = "gauss_newton" if options.operator == "gauss_newton" else "hessian"
+    curvature: Curvature = "gauss_newton" if options.operator == "gauss_newton" else "hessian"
     return compose(rule, Implicit(solve, curvature), steps + (1 if plain else 0))

@@ -30,9 +30,7 @@ class PenaltyOptions(AlgorithmOptions):
         "flattens the network, a small one is joint training.",
         labels={"final": "at φ^K", "joint": "at φ, jointly", "start": "at θ (hardly meta-learns)"},
     )
-    pull: float = option(
-        1.0, "Pull μ", "Ties φ to θ in the joint variant.", gt=0, le=1e6, log=True
-    )
+    pull: float = option(1.0, "Pull μ", "Ties φ to θ in the joint variant.", gt=0, le=1e6, log=True)
     joint_lr: float = option(
         0.01, "Step size of φ", "Step size of the joint variant's φ.", gt=0, le=1000, log=True
     )

@@ -77,9 +77,7 @@ class RegisteredAlgorithm:
 ALGORITHMS: dict[str, RegisteredAlgorithm] = {}
 
 
-def register(
-    options: type[AlgorithmOptions], **description: Any
-) -> Callable[[Recipe], Recipe]:
+def register(options: type[AlgorithmOptions], **description: Any) -> Callable[[Recipe], Recipe]:
     """Register a method; `description` has the fields of AlgorithmEntry."""
     entry = AlgorithmEntry(options=specs(options), **description)
 
@@ -105,4 +103,3 @@ def find_algorithm(name: str) -> RegisteredAlgorithm:
 def load_algorithms() -> None:
     """Import every method, in the order in which they are shown."""
     import metaviz.algorithms.methods  # noqa: F401 - registers them
-

@@ -17,8 +17,9 @@ from metaviz.meta.tasks import Batch, TaskBatch
 class Algorithm(Protocol):
     """Everything that can be compared."""
 
-    steps: int
-    """Inner steps K while meta-training."""
+    @property
+    def steps(self) -> int:
+        """Inner steps K while meta-training."""
 
     @property
     def sequential(self) -> bool:
@@ -44,7 +45,7 @@ class Algorithm(Protocol):
         """Return the mean meta-gradients of a batch of tasks."""
 
 
-class CannotTrain(ValueError):
+class CannotTrainError(ValueError):
     """A rule and an estimator do not fit; the message says why in one sentence."""
 
 
@@ -89,14 +90,14 @@ class Composed:
 def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
     """Put a rule under an estimator.
 
-    Raises: CannotTrain where some group of meta-parameters would never be trained.
+    Raises: CannotTrainError where some group of meta-parameters would never be trained.
     """
     carried = groups_entering(rule, [Enters.MEMORY])
     left = frozenset(rule.groups) - carried - estimator.trains(rule)
     if left:
         name = min(left)
         places = " and ".join(sorted(place.value for place in rule.groups[name]))
-        raise CannotTrain(
+        raise CannotTrainError(
             f"{type(estimator).__name__} cannot train {name!r} of {type(rule).__name__}, "
             f"which enters through {places}; choose an estimator that differentiates through it."
         )

@@ -119,6 +119,8 @@ def walk(
 
 
 @torch.no_grad()
-def outputs_at(rule: InnerRule, learner: Learner, meta: Meta, point: Tensor, batch: Batch) -> Tensor:
+def outputs_at(
+    rule: InnerRule, learner: Learner, meta: Meta, point: Tensor, batch: Batch
+) -> Tensor:
     """Return the network's outputs at a point, without a graph."""
     return learner.outputs(rule.decode(meta, point.detach()), batch)

@@ -52,7 +52,10 @@ class InnerRule(Protocol):
 
 
 class GradientDescent:
-    """phi <- phi - alpha grad L_S(phi), from a meta-learned start. Source: Finn et al. 2017, eq. 1."""
+    """phi <- phi - alpha grad L_S(phi), from a meta-learned start.
+
+    Source: Finn et al. 2017, equation 1.
+    """
 
     groups: Mapping[str, frozenset[Enters]] = {"init": frozenset({Enters.START})}
 
@@ -102,7 +105,7 @@ class ProximalDescent(GradientDescent):
     def __init__(
         self, rate: float, prox: float, *, plain_steps: int = 0, learn_prox: bool = False
     ) -> None:
-        """Take alpha, lambda, the number of steps without proximal term, whether to learn lambda."""
+        """Take alpha, lambda, how many steps leave lambda out, and whether to learn it."""
         super().__init__(rate)
         self.prox = prox
         self.plain_steps = plain_steps
@@ -138,7 +141,7 @@ class AdamState(NamedTuple):
 
     point: Tensor
     moment: Tensor
-    count: Tensor
+    updates: Tensor
 
 
 class AdamDescent(GradientDescent):
@@ -189,13 +192,13 @@ class AdamDescent(GradientDescent):
         """Take one Adam step."""
         del meta, k
         moment = self.beta2 * state.moment + (1 - self.beta2) * gradient**2
-        count = state.count + 1
-        scale = (moment / (1 - self.beta2**count)).sqrt() + self.epsilon
-        return AdamState(state.point - self.rate * gradient / scale, moment, count)
+        updates = state.updates + 1
+        scale = (moment / (1 - self.beta2**updates)).sqrt() + self.epsilon
+        return AdamState(state.point - self.rate * gradient / scale, moment, updates)
 
     def memory(self, meta: Meta, state: State) -> Meta:
         """Return the mean second moment over tasks."""
         del meta
         if not self.keep:
             return {}
-        return {"moment": state.moment.mean(0), "moment_count": state.count.mean(0)}
+        return {"moment": state.moment.mean(0), "moment_count": state.updates.mean(0)}

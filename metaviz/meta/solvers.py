@@ -29,6 +29,9 @@ class Solution:
     warnings: dict[str, Tensor] = field(default_factory=dict)
 
 
+_GROWTH = 2
+"""Terms that grow this often in a row belong to a diverging series."""
+
 INDEFINITE = (
     "The linear system is not positive definite (p'Ap <= 0), so conjugate gradients stopped early; "
     "use a larger prox weight or the Gauss-Newton operator"
@@ -88,9 +91,7 @@ def conjugate_gradient(operator: LinearMap, b: Tensor, iterations: int) -> Solut
         active = active & (following > tiny)
         direction = residual + _ratio(following, squared, active) * direction
         squared = following
-    return Solution(
-        x, _relative(residual, b), iterations, {INDEFINITE: indefinite.squeeze(1)}
-    )
+    return Solution(x, _relative(residual, b), iterations, {INDEFINITE: indefinite.squeeze(1)})
 
 
 def largest_eigenvalue(operator: LinearMap, start: Tensor, iterations: int) -> Tensor:
@@ -121,7 +122,8 @@ def largest_eigenvalue(operator: LinearMap, start: Tensor, iterations: int) -> T
     if iterations > 1:
         edge = torch.cat(beside[:-1], 1)
         tridiagonal = tridiagonal + torch.diag_embed(edge, 1) + torch.diag_embed(edge, -1)
-    return torch.linalg.eigvalsh(tridiagonal)[:, -1:]
+    eigenvalues: Tensor = torch.linalg.eigvalsh(tridiagonal)
+    return eigenvalues[:, -1:]
 
 
 def power_series(operator: LinearMap, first: Tensor, terms: int, *, stop: bool = False) -> Solution:
@@ -140,7 +142,7 @@ def power_series(operator: LinearMap, first: Tensor, terms: int, *, stop: bool =
         length = term.norm(dim=1, keepdim=True)
         grown = torch.where(length > size, grown + 1, torch.zeros_like(grown))
         kept = torch.where(grown > 0, kept, total + term)
-        diverging |= grown >= 2
+        diverging |= grown >= _GROWTH
         total, size = total + term, length
     if stop:
         total = torch.where(diverging, kept, total)

@@ -87,5 +87,6 @@ def classification_accuracy(outputs: Tensor, batch: Batch) -> Tensor:
 def concatenated(tasks: TaskBatch) -> Batch:
     """Return support and query examples one after another."""
     return Batch(
-        torch.cat([tasks.support.x, tasks.query.x], 1), torch.cat([tasks.support.y, tasks.query.y], 1)
+        torch.cat([tasks.support.x, tasks.query.x], 1),
+        torch.cat([tasks.support.y, tasks.query.y], 1),
     )

@@ -181,5 +181,3 @@ def _quadratics(hessian: list[list[float]], linear: np.ndarray) -> Batch:
     return Batch(
         matrix.expand(count, 1, *matrix.shape), torch.from_numpy(linear).unsqueeze(1).contiguous()
     )
-
-

@@ -29,7 +29,7 @@ def uniforms(seed: int, purpose: str, first: int, count: int, draws: int) -> np.
 
 
 def normals(uniform: np.ndarray) -> np.ndarray:
-    """Turn pairs of uniform numbers into normal ones (Box-Muller), shape (..., 2 m) -> (..., 2 m)."""
+    """Turn pairs of uniform numbers into normal ones, shape (..., 2 m), by Box and Muller."""
     first, second = np.split(uniform, 2, axis=-1)
     radius = np.sqrt(-2 * np.log1p(-first))
     angle = 2 * np.pi * second

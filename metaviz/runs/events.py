@@ -1,4 +1,4 @@
-"""What happens during a run: plain numbers, never tensors. Training yields these, all else reads."""
+"""What happens during a run, as plain numbers: training yields it, all else reads it."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -30,7 +30,9 @@ INNER_COLUMNS = ("support_loss", "query_loss", "gradient_norm", "query_accuracy"
 that holds the half-width 1.96 s / sqrt(n) of the 95 % interval of that mean."""
 
 Level = Literal["info", "warning", "error"]
-State = Literal["running", "paused", "done", "stopped", "aborted", "failed", "diverged", "interrupted"]
+State = Literal[
+    "running", "paused", "done", "stopped", "aborted", "failed", "diverged", "interrupted"
+]
 
 
 @dataclass(frozen=True)

@@ -178,5 +178,7 @@ def _hyperparameters(config: dict[str, Any]) -> dict[str, Cell]:
     settings: dict[str, Cell] = {"device": config.get("device"), "dtype": config.get("dtype")}
     settings |= config.get("shared", {})
     settings |= {f"{config['algorithm']}.{k}": v for k, v in config.get("options", {}).items()}
-    settings |= {f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()}
+    settings |= {
+        f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()
+    }
     return settings

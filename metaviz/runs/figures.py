@@ -165,7 +165,9 @@ def save_figure(figure: "Figure", path: Path) -> None:
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
 
     def write(stream: BinaryIO) -> None:
-        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "metaviz", "pdf.fonttype": 42}):
+        with mpl.rc_context(
+            {"svg.fonttype": "none", "svg.hashsalt": "metaviz", "pdf.fonttype": 42}
+        ):
             figure.savefig(stream, format=kind, metadata=metadata)
 
     try:

@@ -44,7 +44,7 @@ class GradientComparison:
         directions = np.stack([row.gradient for row in self.rows])
         with np.errstate(invalid="ignore", divide="ignore"):
             unit = directions / lengths[:, None]
-            return np.clip(unit @ unit.T, -1.0, 1.0)
+            return np.asarray(np.clip(unit @ unit.T, -1.0, 1.0))
 
     def to_json(self) -> str:
         """Write `{"algorithms": {id: {gradient, ...}}, "cosine": {id: {id: c}}}`."""

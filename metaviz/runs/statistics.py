@@ -10,7 +10,7 @@ def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.nd
     """
     count = values.shape[axis]
     mean = values.mean(axis=axis)
-    if count < 2:
+    if count == 1:
         return mean, np.full_like(mean, np.nan)
     return mean, 1.96 * values.std(axis=axis, ddof=1) / np.sqrt(count)
 
@@ -55,9 +55,9 @@ def thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndar
 
     What is drawn on a screen that is `points / 2` pixels wide does not change.
     """
-    if len(x) <= points or points < 4:
+    if len(x) <= points:
         return x, y
-    bins = points // 2
+    bins = max(1, points // 2)
     width = -(-len(x) // bins)
     full = len(x) // width * width
     block = y[:full].reshape(-1, width)

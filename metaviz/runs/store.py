@@ -93,9 +93,9 @@ class RunWriter:
             marks = ", ".join("?" * (len(numbers) + 3))
             execute(f"INSERT INTO steps VALUES ({marks})", [event.step, *numbers, *inner])
         elif isinstance(event, Evaluated):
-            row = (event.step, event.tasks, event.trained_steps)
-            blobs = (_pack(event.curves), _pack(event.per_task))
-            execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", [*row, *blobs])
+            about = [event.step, event.tasks, event.trained_steps]
+            blobs = [_pack(event.curves), _pack(event.per_task)]
+            execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", [*about, *blobs])
         elif isinstance(event, Pictured):
             row = (event.step, _pack(event.arrays))
             execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", row)

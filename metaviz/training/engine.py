@@ -11,7 +11,7 @@ from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorit
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, RunConfig, Shared
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
-from metaviz.options import Plain, specs
+from metaviz.options import specs
 from metaviz.problems.registry import PROBLEMS, find_problem
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.store import open_run
@@ -40,7 +40,9 @@ class LocalEngine:
         """
         return open_sessions(planned_runs(comparison), root)
 
-    def gradients(self, comparison: Comparison, start: Path | None, step: int) -> GradientComparison:
+    def gradients(
+        self, comparison: Comparison, start: Path | None, step: int
+    ) -> GradientComparison:
         """Compare meta-gradients on meta-batch number `step`, at one point.
 
         `start` is the folder of a run whose weights are the point, or None for the seed's initial
@@ -83,7 +85,9 @@ def planned_runs(comparison: Comparison) -> list[RunConfig]:
     return comparison.runs(problem.entry.shared)
 
 
-def compare_gradients(configs: list[RunConfig], start: Path | None, step: int) -> GradientComparison:
+def compare_gradients(
+    configs: list[RunConfig], start: Path | None, step: int
+) -> GradientComparison:
     """Compute the meta-gradient of every run's method on one batch at one point.
 
     Raises: OptionError or ValueError with one sentence.
@@ -105,15 +109,13 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
     tasks = setting.batch(step)
     began = time.perf_counter()
     seed = setting.step_seed(step)
-    result = sharded_meta_gradient(
-        setting.algorithm, setting.learner, meta, tasks, seed, Shards(1)
-    )
+    result = sharded_meta_gradient(setting.algorithm, setting.learner, meta, tasks, seed, Shards(1))
     gradient = result.gradients["init"].double().cpu().numpy()
     seconds = time.perf_counter() - began
-    residuals: dict[str, Plain] = {
-        name: float(result.readings[name].mean()) if name in result.readings else None
+    inner, solver = (
+        float(result.readings[name].mean()) if name in result.readings else None
         for name in ("inner_residual", "solver_residual")
-    }
+    )
     notes = tuple(
         f"{text} ({int(mask.sum())} of {len(tasks)} tasks)."
         for text, mask in result.warnings.items()
@@ -122,6 +124,8 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
     return MetaGradientRow(
         algorithm=setting.config.algorithm,
         gradient=gradient,
+        inner_residual=inner,
+        solver_residual=solver,
         seconds=seconds,
         gradient_evaluations=result.gradient_evaluations * len(tasks),
         hessian_vector_products=result.hessian_vector_products * len(tasks),
@@ -131,7 +135,6 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
             for name, value in result.gradients.items()
             if name != "init"
         },
-        **residuals,  # type: ignore[arg-type] - plain numbers
     )
 
 

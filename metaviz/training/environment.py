@@ -43,7 +43,7 @@ def _git(*arguments: str) -> str:
         return ""
     try:
         answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is found on the path
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=5,

@@ -35,9 +35,7 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     return Evaluated(step, count, trained, curves, {**after, **before})
 
 
-def _chunk(
-    setting: Setting, meta: Meta, first: int, count: int, steps: int
-) -> dict[str, Tensor]:
+def _chunk(setting: Setting, meta: Meta, first: int, count: int, steps: int) -> dict[str, Tensor]:
     """Return the curves of a few tasks, each (steps+1, tasks)."""
     learner = setting.learner
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))

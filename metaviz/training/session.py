@@ -1,7 +1,7 @@
 """One run under way: training joined to its folder on disk."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Session:
         self.folder = self._writer.folder
         self.id = self._writer.id
         self._progress: Progress | None = None
-        self._events: Iterator[Event] = self._train()
+        self._events = self._train()
 
     def advance(self) -> Event | None:
         """Compute, store and return the next event; None once the run has ended.
@@ -49,7 +49,7 @@ class Session:
 
     def end(self, state: State) -> Event:
         """End the run early, keeping what it has."""
-        self._events.close()  # type: ignore[attr-defined] - a generator
+        self._events.close()
         event = Ended(self._step, state)
         if self._writer is not None:
             self._store(event)
@@ -64,7 +64,7 @@ class Session:
     def _step(self) -> int:
         return self._progress.step if self._progress else 0
 
-    def _train(self) -> Iterator[Event]:
+    def _train(self) -> Generator[Event, None, None]:
         self._progress = begin(self._setting)
         yield from train(self._setting, self._progress)
 

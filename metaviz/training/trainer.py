@@ -18,7 +18,7 @@ from metaviz.training.evaluation import Adapter, evaluate
 from metaviz.training.setting import Setting
 
 
-class Diverged(ArithmeticError):
+class DivergenceError(ArithmeticError):
     """A number is no longer finite; the message says which, when and in which task."""
 
 
@@ -88,7 +88,7 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
                 yield from warnings.summary(progress.step)
                 yield from _look(setting, progress)
         yield Ended(progress.step, "done")
-    except Diverged as error:
+    except DivergenceError as error:
         yield from warnings.summary(progress.step)
         yield Ended(progress.step, "diverged", str(error))
     finally:
@@ -143,14 +143,16 @@ def _update(
 def _numbers(result: MetaStep, step: int) -> dict[str, float | None]:
     """Return the batch means of all readings in one transfer from the device.
 
-    Raises: Diverged where one is not finite.
+    Raises: DivergenceError where one is not finite.
     """
     names = list(result.readings)
     means = [value.mean() for value in result.readings.values()]
     norm = torch.cat(list(result.gradients.values())).norm()
-    numbers = dict(zip([*names, "meta_gradient_norm"], torch.stack([*means, norm]).tolist(), strict=True))
+    numbers = dict(
+        zip([*names, "meta_gradient_norm"], torch.stack([*means, norm]).tolist(), strict=True)
+    )
     if not np.isfinite(list(numbers.values())).all():
-        raise Diverged(_what_broke(result, numbers, step))
+        raise DivergenceError(_what_broke(result, numbers, step))
     return numbers
 
 

@@ -42,9 +42,7 @@ class Reptile:
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups that are the start of adaptation and nothing else."""
-        return frozenset(
-            name for name in groups_entering(rule, [Enters.START]) if name == "init"
-        )
+        return frozenset(name for name in groups_entering(rule, [Enters.START]) if name == "init")
 
     def __call__(
         self,
@@ -65,13 +63,15 @@ class Reptile:
             displacement, replaced = self._walk(rule, learner, inside, data, steps, generator)
             descent = descend(rule, learner, inside, tasks.support, len(tasks), steps)
         readings, curve = read(
-            rule, learner, inside, tasks, descent, first_batch_is_support=data is tasks.support
-            and self.batch_size == 0
+            rule,
+            learner,
+            inside,
+            tasks,
+            descent,
+            first_batch_is_support=data is tasks.support and self.batch_size == 0,
         )
         gradients = {"init": displacement / self.scale}
-        return MetaStep(
-            gradients, readings, curve, descent.gradient_norm, steps, replaced=replaced
-        )
+        return MetaStep(gradients, readings, curve, descent.gradient_norm, steps, replaced=replaced)
 
     def _displace(
         self,

@@ -110,9 +110,7 @@ class Unrolled:
             states = [rule.start(meta, len(tasks))]
         seen: list[Step] = []
         for k in range(steps):
-            state, step = inner_step(
-                rule, learner, meta, tasks.support, states[-1], k, Graph.NONE
-            )
+            state, step = inner_step(rule, learner, meta, tasks.support, states[-1], k, Graph.NONE)
             states.append(state)
             seen.append(step)
         inside = leaves(meta, trained)

@@ -54,8 +54,8 @@ class JointPenalty:
     """Descend start and adapted parameters together.
 
     min over theta and phi_t of L_Q(phi_t) + lambda ||r_t||^2 with the inner residual
-    r_t = grad L_S(phi_t) + mu (phi_t - theta). phi_t starts at theta and takes the inner steps along
-    grad L_Q(phi) + 2 lambda (H + mu I) r; the start's gradient is then -2 lambda mu r.
+    r_t = grad L_S(phi_t) + mu (phi_t - theta). phi_t starts at theta and takes the inner steps
+    along grad L_Q(phi) + 2 lambda (H + mu I) r; the start's gradient is then -2 lambda mu r.
     For rules whose point is the start plus their own steps.
     """
 
@@ -93,6 +93,7 @@ class JointPenalty:
             point = leaf.detach() - self.rate * gradient
         leaf = point.detach().requires_grad_()
         residual = self._residual(learner, leaf, start, tasks, create_graph=False)
+        residual = residual.detach()
         gradients = {"init": (-2 * self.weight * self.pull * residual).mean(0)}
         descent: Descent = descend(rule, learner, meta, tasks.support, len(tasks), steps)
         readings, curve = read(rule, learner, meta, tasks, descent)

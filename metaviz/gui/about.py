@@ -1,0 +1,90 @@
+"""About, diagnostics and the list of keys."""
+
+import platform
+import sys
+from importlib import metadata
+
+from PySide6.QtCore import QLibraryInfo, Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+
+from metaviz import paths
+from metaviz.gui.actions import Actions, shortcut_text
+
+PACKAGES = ("metaviz", "torch", "torchvision", "numpy", "pydantic", "pyqtgraph", "matplotlib", "scipy")
+MOUSE_AND_KEYS = (
+    ("Pause or go on, unless a field has the focus", "Space"),
+    ("Step a number in a field", "Up, Down"),
+    ("Tick an algorithm, show or hide a run", "Space"),
+    ("Show only the selected runs", "Return"),
+    ("Remove the selected runs from the list", "Del"),
+)
+
+
+def diagnostics(device_text: str) -> str:
+    """Return versions, device and paths as text for a bug report; versions are not imported."""
+    lines = [f"{name} {_version(name)}" for name in PACKAGES]
+    lines += [
+        f"PySide6 {_version('PySide6-Essentials')}, Qt {QLibraryInfo.version().toString()}",
+        f"Python {sys.version.split()[0]}, {platform.platform()}",
+        f"Qt platform {QGuiApplication.platformName()}",
+        f"device {device_text}",
+        f"runs {paths.runs_dir()}",
+        f"settings {paths.settings_file()}",
+        f"log {paths.log_file()}",
+    ]
+    return "\n".join(lines)
+
+
+def about_dialog(device_text: str, parent: QWidget) -> QDialog:
+    """Make the dialog that says what this program is."""
+    text = (
+        f"<h3>MetaViz {_version('metaviz')}</h3>"
+        "<p>Explore meta-learning: train, watch and compare few-shot adaptation.</p>"
+        "<p>Every number shown is stored with its run; nothing is sent anywhere, and nothing is "
+        "downloaded unless you ask.</p>"
+        "<p>MIT licence.</p>"
+    )
+    label = QLabel(text)
+    label.setWordWrap(True)
+    facts = QLabel(diagnostics(device_text))
+    facts.setTextFormat(Qt.TextFormat.PlainText)
+    facts.setTextInteractionFlags(
+        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+    )
+    facts.setAccessibleName("Versions and paths")
+    facts.setObjectName("facts")
+    return _dialog("About MetaViz", "about_dialog", [label, facts], parent)
+
+
+def shortcuts_dialog(actions: Actions, parent: QWidget) -> QDialog:
+    """Make the dialog that lists every key."""
+    body = QWidget()
+    form = QFormLayout(body)
+    for action in actions.all():
+        if not action.shortcut().isEmpty():
+            text = action.text().replace("&", "").rstrip("…")
+            form.addRow(text, QLabel(shortcut_text(action)))
+    for what, keys in MOUSE_AND_KEYS:
+        form.addRow(what, QLabel(keys))
+    return _dialog("Keyboard shortcuts", "shortcuts_dialog", [body], parent)
+
+
+def _dialog(title: str, name: str, parts: list[QWidget], parent: QWidget) -> QDialog:
+    dialog = QDialog(parent)
+    dialog.setObjectName(name)
+    dialog.setWindowTitle(title)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, dialog)
+    buttons.rejected.connect(dialog.reject)
+    layout = QVBoxLayout(dialog)
+    for part in (*parts, buttons):
+        layout.addWidget(part)
+    return dialog
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,145 @@
+"""Every command of the window, declared once and shared by menus, toolbar and keyboard."""
+
+from dataclasses import dataclass
+
+from PySide6.QtGui import QAction, QIcon, QKeySequence
+from PySide6.QtWidgets import QStyle, QWidget
+
+from metaviz.gui.theme import Theme
+
+_Pixmap = QStyle.StandardPixmap
+_Role = QAction.MenuRole
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command is called, what it does, its keys and its picture."""
+
+    name: str
+    text: str
+    tip: str
+    keys: str = ""
+    icon: str = ""
+    checkable: bool = False
+    role: QAction.MenuRole = _Role.NoRole
+
+
+COMMANDS = (
+    Command("run", "&Run", "Train the ticked algorithms.", "Ctrl+Return", "mdi6.play"),
+    Command("pause", "&Pause", "Pause training, or go on.", "F6", "mdi6.pause"),
+    Command(
+        "step",
+        "&One outer step",
+        "Pause, and let every run take one meta-step.",
+        "F10",
+        "mdi6.debug-step-over",
+    ),
+    Command(
+        "stop", "&Stop and keep", "End training now; everything is kept.", "F7", "mdi6.stop"
+    ),
+    Command(
+        "abort", "&Abort…", "End training and mark the runs as aborted.", "", "mdi6.close-octagon"
+    ),
+    Command(
+        "open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"
+    ),
+    Command(
+        "open_configuration",
+        "Open &configuration…",
+        "Fill the form from a TOML file.",
+        "Ctrl+Shift+O",
+        "mdi6.file-import",
+    ),
+    Command(
+        "save_configuration",
+        "&Save configuration…",
+        "Write the form to a TOML file, which the command line reads too.",
+        "Ctrl+S",
+        "mdi6.content-save",
+    ),
+    Command(
+        "reset_form", "Reset &all settings", "Put every setting back to its default.", "", "mdi6.restore"
+    ),
+    Command(
+        "export", "&Export…", "Write tables and figures of the shown runs.", "Ctrl+E", "mdi6.export"
+    ),
+    Command(
+        "copy_plot",
+        "Copy &plot",
+        "Copy the figure of the current tab, as it would be exported.",
+        "Ctrl+Shift+C",
+        "mdi6.content-copy",
+    ),
+    Command("quit", "&Quit", "Close the window.", "Ctrl+Q", "mdi6.exit-to-app", role=_Role.QuitRole),
+    Command("full_screen", "&Full screen", "Fill the screen.", "F11", checkable=True),
+    Command("reset_layout", "Reset &layout", "Put docks and toolbar back where they belong."),
+    Command("shortcuts", "&Keyboard shortcuts", "List every key.", "F1", "mdi6.keyboard"),
+    Command("copy_diagnostics", "Copy &diagnostics", "Copy versions and paths for a bug report."),
+    Command("open_log", "Open log &folder", "Show the folder that holds the log file."),
+    Command("about", "&About MetaViz", "Say what this is.", role=_Role.AboutRole),
+)
+
+_STANDARD = {
+    "run": _Pixmap.SP_MediaPlay,
+    "pause": _Pixmap.SP_MediaPause,
+    "step": _Pixmap.SP_MediaSeekForward,
+    "stop": _Pixmap.SP_MediaStop,
+    "abort": _Pixmap.SP_DialogCancelButton,
+}
+"""Pictures for the first moments, until the icon font has been loaded."""
+
+
+class Actions:
+    """The window's actions by name."""
+
+    def __init__(self, parent: QWidget) -> None:
+        """Make every action as a child of the window."""
+        self._actions = {command.name: _action(command, parent) for command in COMMANDS}
+        for name, pixmap in _STANDARD.items():
+            self[name].setIcon(parent.style().standardIcon(pixmap))
+
+    def __getitem__(self, name: str) -> QAction:
+        """Return an action."""
+        return self._actions[name]
+
+    def all(self) -> list[QAction]:
+        """Return every action, in the order of declaration."""
+        return list(self._actions.values())
+
+    def use_icons(self, theme: Theme) -> None:
+        """Draw the icons in the theme's colours; the first call loads the icon font."""
+        for command in COMMANDS:
+            if command.icon:
+                self[command.name].setIcon(icon(command.icon, theme))
+
+    def show_paused(self, theme: Theme, *, paused: bool) -> None:
+        """Let the pause action say what it would do."""
+        self["pause"].setText("&Resume" if paused else "&Pause")
+        self["pause"].setIcon(icon("mdi6.play-pause" if paused else "mdi6.pause", theme))
+
+
+def icon(name: str, theme: Theme) -> QIcon:
+    """Return a picture of the icon font in the theme's colours."""
+    import qtawesome
+
+    made: QIcon = qtawesome.icon(name, color=theme.foreground, color_disabled=theme.grid)
+    return made
+
+
+def shortcut_text(action: QAction) -> str:
+    """Return the keys of an action as the desktop writes them."""
+    return action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+
+
+def _action(command: Command, parent: QWidget) -> QAction:
+    action = QAction(command.text, parent)
+    action.setObjectName(f"action_{command.name}")
+    action.setCheckable(command.checkable)
+    action.setMenuRole(command.role)
+    action.setStatusTip(command.tip)
+    tip = command.tip
+    if command.keys:
+        action.setShortcut(QKeySequence(command.keys))
+        tip = f"{tip} ({shortcut_text(action)})"
+    action.setToolTip(tip)
+    return action

@@ -1,0 +1,146 @@
+"""The algorithms that can be ticked, in groups."""
+
+from html import escape
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
+from PySide6.QtGui import QFont, QPalette
+from PySide6.QtWidgets import (
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
+
+from metaviz.catalogue import AlgorithmEntry
+
+_ID = Qt.ItemDataRole.UserRole
+
+
+class AlgorithmList(QTreeWidget):
+    """A checkable list. `ticked_changed` tells that the ticks changed, `entered` which is current."""
+
+    ticked_changed = Signal()
+    entered_algorithm = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("algorithms")
+        self.setAccessibleName("Algorithms")
+        self.setColumnCount(2)
+        self.setHeaderHidden(True)
+        self.setRootIsDecorated(False)
+        self.setIndentation(0)
+        self.setItemsExpandable(False)
+        self.setUniformRowHeights(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTabKeyNavigation(False)
+        self.setItemDelegateForColumn(1, _Muted(self))
+        self._entries: dict[str, AlgorithmEntry] = {}
+        self._items: dict[str, QTreeWidgetItem] = {}
+        self.itemChanged.connect(self._on_item_changed)
+        self.currentItemChanged.connect(self._on_current)
+
+    def show_entries(self, entries: tuple[AlgorithmEntry, ...]) -> None:
+        """List these algorithms under their groups; ticks stay where the id stays."""
+        ticked = self.ticked()
+        self.blockSignals(True)
+        self.clear()
+        self._entries = {entry.id: entry for entry in entries}
+        self._items = {}
+        for group in dict.fromkeys(entry.group for entry in entries):
+            self.addTopLevelItem(_heading(group))
+            self.topLevelItem(self.topLevelItemCount() - 1).setFirstColumnSpanned(True)
+            for entry in (entry for entry in entries if entry.group == group):
+                item = _item(entry, ticked=entry.id in ticked)
+                self.addTopLevelItem(item)
+                self._items[entry.id] = item
+        self.blockSignals(False)
+        header = self.header()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setStretchLastSection(True)
+        self.setFixedHeight(self._height())
+
+    def ticked(self) -> tuple[str, ...]:
+        """Return the ids of the ticked algorithms, in the order shown."""
+        on = Qt.CheckState.Checked
+        return tuple(name for name, item in self._items.items() if item.checkState(0) == on)
+
+    def tick(self, names: tuple[str, ...]) -> None:
+        """Tick exactly these algorithms."""
+        for name, item in self._items.items():
+            on = name in names
+            item.setCheckState(0, Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+
+    def item_of(self, name: str) -> QTreeWidgetItem:
+        """Return the row of an algorithm."""
+        return self._items[name]
+
+    def _height(self) -> int:
+        rows = [self.topLevelItem(row) for row in range(self.topLevelItemCount())]
+        content = sum(self.visualItemRect(item).height() for item in rows)
+        fallback = len(rows) * (self.fontMetrics().height() + 6)
+        return min(max(content, fallback), 420) + 2 * self.frameWidth() + 2
+
+    def _on_item_changed(self, _item: QTreeWidgetItem, column: int) -> None:
+        if column == 0:
+            self.ticked_changed.emit()
+
+    def _on_current(self, item: QTreeWidgetItem | None) -> None:
+        if item is not None and item.data(0, _ID):
+            self.entered_algorithm.emit(self._entries[item.data(0, _ID)])
+
+
+class _Muted(QStyledItemDelegate):
+    """Draws summaries in the palette's quiet colour, whatever the theme."""
+
+    def initStyleOption(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        super().initStyleOption(option, index)
+        quiet = option.palette.color(QPalette.ColorRole.PlaceholderText)  # type: ignore[attr-defined]
+        option.palette.setColor(QPalette.ColorRole.Text, quiet)  # type: ignore[attr-defined]
+
+    def sizeHint(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> QSize:
+        return QSize(10, super().sizeHint(option, index).height())
+
+
+def describe(entry: AlgorithmEntry) -> str:
+    """Explain an algorithm as rich text: formula, cost, source."""
+    parts = [
+        f"<b>{escape(entry.title)}</b> – {escape(entry.summary)}",
+        f"<i>{escape(entry.formula)}</i>",
+        f"Cost: {escape(entry.cost)}." if entry.cost else "",
+        escape(entry.note),
+        escape(entry.citation),
+    ]
+    return "<br>".join(part for part in parts if part)
+
+
+def _heading(group: str) -> QTreeWidgetItem:
+    item = QTreeWidgetItem([group])
+    item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+    font = QFont()
+    font.setBold(True)
+    font.setPointSizeF(font.pointSizeF() * 0.85)
+    item.setFont(0, font)
+    return item
+
+
+def _item(entry: AlgorithmEntry, *, ticked: bool) -> QTreeWidgetItem:
+    item = QTreeWidgetItem([entry.title, entry.summary])
+    item.setData(0, _ID, entry.id)
+    item.setFlags(
+        Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable
+    )
+    item.setCheckState(0, Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+    for column in (0, 1):
+        item.setToolTip(column, f"<p>{describe(entry)}</p>")
+    item.setData(
+        0, Qt.ItemDataRole.AccessibleDescriptionRole, f"{entry.summary} {entry.formula} {entry.cost}"
+    )
+    return item

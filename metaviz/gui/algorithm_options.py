@@ -1,0 +1,93 @@
+"""The fold of one ticked algorithm: its presets and its own options."""
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from metaviz.catalogue import AlgorithmEntry
+from metaviz.gui.editors import ChoiceBox, write_value
+from metaviz.gui.form import Fold, OptionForm
+from metaviz.options import Plain
+
+_DEFAULTS, _CUSTOM = "defaults", "changed by hand"
+
+
+class AlgorithmOptions(QWidget):
+    """Options of one algorithm under a heading that says how many were changed."""
+
+    changed = Signal()
+    focused = Signal(object)
+
+    def __init__(self, entry: AlgorithmEntry, parent: QWidget | None = None) -> None:
+        """Make the form of the algorithm's options."""
+        super().__init__(parent)
+        self.entry = entry
+        self.form = OptionForm(entry.options, f"{entry.id}.")
+        self._defaults: Mapping[str, Plain] = {}
+        body = QWidget(self)
+        inside = QVBoxLayout(body)
+        inside.setContentsMargins(12, 2, 0, 8)
+        self.presets = ChoiceBox(body)
+        self._add_presets(inside)
+        inside.addWidget(self.form)
+        self.fold = Fold(entry.title, entry.id, body, self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.fold)
+        self.form.changed.connect(self._on_changed)
+        self.form.focused.connect(self.focused)
+
+    def set_baseline(self, defaults: Mapping[str, Plain]) -> None:
+        """Take the defaults that suit the problem."""
+        self._defaults = defaults
+        self.form.set_baseline(defaults)
+
+    def show_shared(self, shared: Mapping[str, Plain]) -> None:
+        """Say in empty fields which shared value they take."""
+        for name, field in self.form.fields.items():
+            if name in shared and field.spec.optional:
+                field.set_automatic(f"shared: {write_value(shared[name])}")
+
+    def _add_presets(self, layout: QVBoxLayout) -> None:
+        self.presets.setObjectName(f"presets_{self.entry.id}")
+        self.presets.setAccessibleName(f"Presets of {self.entry.title}")
+        self.presets.setToolTip("Values that a paper or its code used.")
+        for name in (_DEFAULTS, *self.entry.presets):
+            self.presets.addItem(name, name)
+        label = QLabel("Preset", self)
+        label.setBuddy(self.presets)
+        line = QHBoxLayout()
+        line.addWidget(label)
+        line.addWidget(self.presets, 1)
+        layout.addLayout(line)
+        shown = bool(self.entry.presets)
+        label.setVisible(shown)
+        self.presets.setVisible(shown)
+        self.presets.activated.connect(self._use_preset)
+
+    def _use_preset(self) -> None:
+        name = self.presets.currentData()
+        if name != _CUSTOM:
+            self.form.set_changes(self.entry.presets.get(name, {}))
+
+    def _on_changed(self) -> None:
+        count = len(self.form.changes())
+        self.fold.note(f"{count} changed" if count else "")
+        self._show_preset()
+        self.changed.emit()
+
+    def _show_preset(self) -> None:
+        values = {name: field.value for name, field in self.form.fields.items()}
+        plain = {spec.name: spec.default for spec in self.entry.options} | dict(self._defaults)
+        known = {_DEFAULTS: plain} | {
+            name: plain | preset for name, preset in self.entry.presets.items()
+        }
+        name = next((name for name, wanted in known.items() if wanted == values), _CUSTOM)
+        place = self.presets.findData(name)
+        if place < 0:
+            self.presets.addItem(_CUSTOM, _CUSTOM)
+            place = self.presets.count() - 1
+        elif name != _CUSTOM and (extra := self.presets.findData(_CUSTOM)) >= 0:
+            self.presets.removeItem(extra)
+        self.presets.setCurrentIndex(place)

@@ -1,0 +1,96 @@
+"""How the window closes: it asks while training, waits for both threads, and loses nothing."""
+
+from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtWidgets import QMessageBox, QWidget
+
+from metaviz.gui.conductor import Conductor
+from metaviz.gui.library import Library
+
+_Role = QMessageBox.ButtonRole
+
+
+class Closing(QObject):
+    """Decides when the window may go. `ready` tells that it may; `leaving` that it has begun."""
+
+    ready = Signal()
+    leaving = Signal()
+
+    def __init__(self, conductor: Conductor, library: Library, window: QWidget) -> None:
+        """Watch both threads."""
+        super().__init__(window)
+        self._conductor, self._library, self._window = conductor, library, window
+        self._open = 2
+        self._when_done = False
+        self.has_begun = False
+        self.question: QMessageBox | None = None
+        conductor.closed.connect(self._on_closed)
+        library.closed.connect(self._on_closed)
+        conductor.worker.finished.connect(self._on_finished)
+
+    @property
+    def may_close(self) -> bool:
+        """Whether both threads have ended."""
+        return self._open == 0
+
+    def ask(self) -> None:
+        """Begin to close, after asking where runs are training."""
+        if self.has_begun:
+            return
+        if not self._conductor.busy:
+            self.begin()
+        elif self.question is None:
+            self._ask()
+
+    def begin(self) -> None:
+        """Let the worker stop, save and leave."""
+        if not self.has_begun:
+            self.has_begun = True
+            self.leaving.emit()
+            self._conductor.close()
+            self._library.close()
+
+    def _ask(self) -> None:
+        box = QMessageBox(self._window)
+        box.setObjectName("close_question")
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Runs are training")
+        box.setText("Runs are still training.")
+        box.setInformativeText(
+            "“Stop and save” ends them now and keeps everything until here. "
+            "“Finish first” minimises the window and closes it when all runs are done."
+        )
+        save = box.addButton("&Stop and save", _Role.AcceptRole)
+        later = box.addButton("&Finish first", _Role.ActionRole)
+        cancel = box.addButton("&Cancel", _Role.RejectRole)
+        box.setDefaultButton(save)
+        box.setEscapeButton(cancel)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        save.clicked.connect(self.begin)
+        later.clicked.connect(self._finish_first)
+        box.finished.connect(self._on_answered)
+        self.question = box
+        box.open()
+
+    @Slot()
+    def _finish_first(self) -> None:
+        self._when_done = True
+        self._conductor.pause(paused=False)
+        self._window.showMinimized()
+
+    @Slot()
+    def _on_answered(self) -> None:
+        self.question = None
+
+    @Slot()
+    def _on_finished(self) -> None:
+        if self.question is not None:
+            self.question.reject()
+            self.begin()
+        elif self._when_done:
+            self.begin()
+
+    @Slot()
+    def _on_closed(self) -> None:
+        self._open -= 1
+        if self._open == 0:
+            self.ready.emit()

@@ -1,0 +1,235 @@
+"""One option of the form: its title, editor, reset arrow and the sentence where it is wrong."""
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QFont
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QLabel, QLineEdit, QToolButton, QWidget
+
+from metaviz.gui.editors import (
+    ChoiceBox,
+    NumberEdit,
+    PathEdit,
+    automatic_text,
+    read_number,
+    write_value,
+)
+from metaviz.gui.theme import current_theme, frame_rule, tint
+from metaviz.options import OptionSpec, Plain
+
+PATHS = frozenset({"path", "file"})
+Check = Callable[[str], object]
+
+
+class Field(QObject):
+    """Places one option into a row of a grid and keeps its value.
+
+    `changed` is emitted when the value or its validity changed; `focused` when a person came to
+    the editor, so that the help strip can explain it.
+    """
+
+    changed = Signal()
+    focused = Signal(object)
+
+    def __init__(
+        self, spec: OptionSpec, key: str, parent: QWidget, check: Check | None = None
+    ) -> None:
+        """Make the editor; `check` raises ValueError with a sentence for text that is wrong."""
+        super().__init__(parent)
+        self.spec, self.key = spec, key
+        self.error = ""
+        self.value: Plain = spec.default
+        self._baseline: Plain = spec.default
+        self._check = check
+        self._visible = True
+        self._label = QLabel(_title(spec), parent)
+        self._reset = QToolButton(parent)
+        self._sentence = QLabel(parent)
+        self._editor = self._make_editor(parent)
+        self._dress()
+        self._show(spec.default)
+        self._mark()
+
+    @property
+    def editor(self) -> QWidget:
+        """The widget that takes the keys."""
+        return self._line() or self._editor
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the value differs from its default, or is wrong."""
+        return bool(self.error) or self.value != self._baseline
+
+    def place(self, grid: QGridLayout, row: int) -> None:
+        """Add the widgets to rows `row` and `row + 1` of a grid of three columns."""
+        grid.addWidget(self._label, row, 0)
+        grid.addWidget(self._editor, row, 1)
+        grid.addWidget(self._reset, row, 2)
+        grid.addWidget(self._sentence, row + 1, 0, 1, 3)
+
+    def set_visible(self, *, visible: bool) -> None:
+        """Show or hide the whole row."""
+        self._visible = visible
+        self._label.setVisible(visible)
+        self._editor.setVisible(visible)
+        self._mark()
+
+    def set_baseline(self, value: Plain) -> None:
+        """Change the default; a value that was not changed follows it."""
+        follows = not self.is_changed
+        self._baseline = value
+        if follows:
+            self.set_value(value)
+        else:
+            self._mark()
+
+    def set_value(self, value: Plain) -> None:
+        """Show and keep a value, and check it."""
+        self._show(value)
+        self._read()
+
+    def set_automatic(self, text: str) -> None:
+        """Say what leaving the field empty means."""
+        line = self._line()
+        if line is not None:
+            line.setPlaceholderText(text)
+
+    def set_error(self, sentence: str) -> None:
+        """Mark the field as wrong until it is edited."""
+        self.error = sentence
+        self._mark()
+
+    def reset(self) -> None:
+        """Go back to the default."""
+        self.set_value(self._baseline)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Tell when a person comes to the editor, by keys or by the mouse."""
+        if event.type() == QEvent.Type.FocusIn:
+            self.focused.emit(self.spec)
+        return super().eventFilter(watched, event)
+
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
+        self._mark()
+
+    def _make_editor(self, parent: QWidget) -> QWidget:
+        spec = self.spec
+        if spec.kind == "bool":
+            box = QCheckBox(parent)
+            box.toggled.connect(self._read)
+            return box
+        if spec.kind == "choice":
+            combo = ChoiceBox(parent)
+            for choice in spec.choices:
+                combo.addItem(spec.labels.get(choice, choice), choice)
+            combo.currentIndexChanged.connect(self._read)
+            return combo
+        if spec.kind == "text" and spec.name in PATHS:
+            path = PathEdit(spec, parent)
+            path.changed.connect(self._read)
+            return path
+        line = QLineEdit(parent) if spec.kind == "text" else NumberEdit(spec, parent)
+        line.textChanged.connect(self._read)
+        return line
+
+    def _dress(self) -> None:
+        spec, editor = self.spec, self.editor
+        name = self.key.replace(".", "_")
+        editor.setObjectName(f"field_{name}")
+        editor.setAccessibleName(spec.title)
+        editor.setAccessibleDescription(help_text(spec))
+        editor.installEventFilter(self)
+        tip = f"<p>{_escaped(help_text(spec))}</p>"
+        for widget in (self._label, self._editor):
+            widget.setToolTip(tip)
+        self._editor.setMinimumWidth(96)
+        self._label.setWordWrap(True)
+        self._label.setTextFormat(Qt.TextFormat.PlainText)
+        self._label.setBuddy(editor)
+        self._sentence.setWordWrap(True)
+        self._sentence.setTextFormat(Qt.TextFormat.PlainText)
+        self._sentence.setObjectName(f"error_{name}")
+        self._reset.setText("↺")
+        self._reset.setAutoRaise(True)
+        self._reset.setObjectName(f"reset_{name}")
+        self._reset.setAccessibleName(f"Reset {spec.title}")
+        policy = self._reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._reset.setSizePolicy(policy)
+        self._reset.clicked.connect(self.reset)
+        self.set_automatic(automatic_text(spec))
+
+    def _line(self) -> QLineEdit | None:
+        if isinstance(self._editor, PathEdit):
+            return self._editor.line
+        return self._editor if isinstance(self._editor, QLineEdit) else None
+
+    def _show(self, value: Plain) -> None:
+        line = self._line()
+        if line is not None:
+            line.setText(write_value(value))
+            line.setCursorPosition(0)
+        elif isinstance(self._editor, QCheckBox):
+            self._editor.setChecked(bool(value))
+        elif isinstance(self._editor, ChoiceBox):
+            self._editor.setCurrentIndex(self._editor.findData(value))
+
+    def _read(self) -> None:
+        try:
+            self.value, self.error = self._current(), ""
+        except ValueError as error:
+            self.error = str(error)
+        self._mark()
+        self.changed.emit()
+
+    def _current(self) -> Plain:
+        line = self._line()
+        if line is None:
+            if isinstance(self._editor, ChoiceBox):
+                chosen = self._editor.currentData()
+                if chosen is None:
+                    raise ValueError(f"{self.spec.title}: use {self.spec.range_text}.")
+                return str(chosen)
+            return isinstance(self._editor, QCheckBox) and self._editor.isChecked()
+        if self.spec.kind == "text":
+            text = line.text().strip()
+            if self._check is not None:
+                self._check(text)
+            return text if text or not self.spec.optional else None
+        return read_number(self.spec, line.text())
+
+    def _mark(self) -> None:
+        theme = current_theme()
+        wrong, changed = bool(self.error), self.is_changed
+        self._label.setText(f"{_title(self.spec)} ●" if changed else _title(self.spec))
+        font = QFont(self._label.font())
+        font.setBold(changed)
+        self._label.setFont(font)
+        self._reset.setVisible(changed and self._visible)
+        default = write_value(self._baseline) or automatic_text(self.spec) or "empty"
+        self._reset.setToolTip(f"Back to the default, {default}")
+        self._sentence.setText(self.error)
+        self._sentence.setVisible(wrong and self._visible)
+        tint(self._sentence, theme.error)
+        line = self._line()
+        if line is not None:
+            line.setStyleSheet(frame_rule(theme, wrong=wrong))
+
+
+def help_text(spec: OptionSpec) -> str:
+    """Explain an option in one paragraph: what it is, which values are right, its default."""
+    parts = [spec.description]
+    if spec.kind != "bool" and not (spec.kind == "text"):
+        parts.append(f"Use {spec.range_text}{f' ({spec.unit})' if spec.unit else ''}.")
+    return " ".join(part for part in parts if part)
+
+
+def _title(spec: OptionSpec) -> str:
+    return f"{spec.title} ({spec.unit})" if spec.unit else spec.title
+
+
+def _escaped(text: str) -> str:
+    from html import escape
+
+    return escape(text)

@@ -1,0 +1,137 @@
+"""Opening and saving: runs, configurations, exports. Everything asks where first."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from metaviz import paths
+from metaviz.config import Comparison, Shared, read_comparison, to_toml
+from metaviz.gui.experiment import ExperimentPanel
+from metaviz.gui.preferences import Preferences
+from metaviz.gui.tabs import Tabs
+from metaviz.options import OptionError
+from metaviz.runs.files import write_text
+from metaviz.runs.record import Record
+
+_TOML = "Configurations (*.toml);;All files (*)"
+
+
+class FileCommands(QObject):
+    """File commands of the window. `said` carries good news, `failed` a sentence."""
+
+    said = Signal(str)
+    failed = Signal(str, str)
+    runs_wanted = Signal(object)
+
+    def __init__(self, form: ExperimentPanel, preferences: Preferences, parent: QWidget) -> None:
+        """Act on a form; last folders are kept in the preferences."""
+        super().__init__(parent)
+        self._form, self._preferences, self._window = form, preferences, parent
+
+    def open_runs(self) -> None:
+        """Ask for a folder of runs."""
+        chosen = QFileDialog.getExistingDirectory(
+            self._window, "Open runs", self._folder("runs", paths.runs_dir())
+        )
+        if chosen:
+            self._preferences.write("folders/runs", chosen)
+            self.runs_wanted.emit(Path(chosen))
+
+    def open_configuration(self) -> None:
+        """Ask for a TOML file and fill the form from it."""
+        chosen, _ = QFileDialog.getOpenFileName(
+            self._window, "Open configuration", self._folder("configurations", Path.home()), _TOML
+        )
+        if chosen:
+            self.read_configuration(Path(chosen))
+
+    def read_configuration(self, path: Path) -> None:
+        """Fill the form from a TOML file; what is wrong in it is said, and the form stays."""
+        try:
+            self._form.show_comparison(read_comparison(path))
+        except OptionError as error:
+            self.failed.emit(f"{path.name} cannot be used. {error}", str(path))
+            return
+        self._preferences.write("folders/configurations", str(path.parent))
+        self.said.emit(f"Opened {path}")
+
+    def save_configuration(self) -> None:
+        """Ask for a place and write the form there as TOML."""
+        suggestion = Path(self._folder("configurations", Path.home())) / "comparison.toml"
+        chosen, _ = QFileDialog.getSaveFileName(
+            self._window, "Save configuration", str(suggestion), _TOML
+        )
+        if chosen:
+            self.write_configuration(Path(chosen))
+
+    def write_configuration(self, path: Path) -> None:
+        """Write the form as TOML, which `metaviz compare --config` reads."""
+        try:
+            write_text(path, to_toml(self._form.comparison()))
+        except OptionError as error:
+            self.failed.emit(f"The form cannot be saved yet. {error}", "")
+            return
+        except OSError as error:
+            self.failed.emit(f"Cannot write {path}: {error.strerror}. Choose another folder.", "")
+            return
+        self._preferences.write("folders/configurations", str(path.parent))
+        self.said.emit(f"Saved {path}")
+
+    def use_run(self, config: dict[str, Any]) -> None:
+        """Fill the form with the settings of a run."""
+        try:
+            self._form.show_comparison(comparison_of(config))
+        except OptionError as error:
+            self.failed.emit(f"The settings of this run cannot be used. {error}", "")
+            return
+        self.said.emit(f"The form has the settings of {config['algorithm']}")
+
+    def export(self, tabs: Tabs, records: list[Record]) -> None:
+        """Open the export dialog."""
+        from metaviz.gui.export_dialog import ExportDialog
+
+        ExportDialog(tabs.pages, records, self._window).exec()
+
+    def copy_plot(self, tabs: Tabs) -> None:
+        """Copy the figure of the page in front as a picture."""
+        page = tabs.current_page()
+        if page is None:
+            return
+        from metaviz.runs.figures import Page
+
+        stream = BytesIO()
+        QGuiApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+        try:
+            page.figure(Page(dpi=200)).savefig(stream, format="png")
+        except ValueError as error:
+            self.failed.emit(f"The plot cannot be copied: {error}", "")
+            return
+        finally:
+            QGuiApplication.restoreOverrideCursor()
+        QGuiApplication.clipboard().setImage(QImage.fromData(stream.getvalue()))
+        self.said.emit("Copied the plot")
+
+    def _folder(self, kind: str, default: Path) -> str:
+        return self._preferences.read(f"folders/{kind}", str(default))
+
+
+def comparison_of(config: dict[str, Any]) -> Comparison:
+    """Return the comparison that repeats one run."""
+    known = set(Shared.model_fields)
+    algorithm = str(config["algorithm"])
+    shared = {key: value for key, value in config.get("shared", {}).items() if key in known}
+    return Comparison(
+        problem=str(config["problem"]),
+        algorithms=(algorithm,),
+        seeds=(int(config["seed"]),),
+        steps=int(config["steps"]),
+        device=config.get("device", "auto"),
+        dtype=config.get("dtype", "float32"),
+        shared=shared,
+        options={algorithm: dict(config.get("options", {}))},
+        problem_options=dict(config.get("problem_options", {})),
+    )

@@ -1,0 +1,76 @@
+"""The runs that are training now: events become records, rows and lines of the log."""
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from metaviz.gui.log_panel import LogPanel
+from metaviz.gui.rows import row_of
+from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.worker import Begun, Worker
+from metaviz.runs.events import Event, Noted, State
+from metaviz.runs.record import Record
+
+_BAD = {"failed", "diverged"}
+_SENTENCES = {
+    "done": "Done.",
+    "stopped": "Stopped; everything until here is kept.",
+    "aborted": "Aborted.",
+}
+
+
+class LiveRuns(QObject):
+    """Feeds the worker's events to records. `troubled` carries a sentence on a run that failed."""
+
+    troubled = Signal(str, str)
+
+    def __init__(self, worker: Worker, model: RunsModel, log: LogPanel, parent: QObject) -> None:
+        """Listen to the worker."""
+        super().__init__(parent)
+        self.records: dict[str, Record] = {}
+        self._model, self._log = model, log
+        worker.started.connect(self._on_started)
+        worker.progressed.connect(self._on_progressed)
+        worker.ended.connect(self._on_ended)
+        worker.paused_changed.connect(self._on_paused)
+
+    def progress(self) -> tuple[int, int]:
+        """Return the meta-steps done and asked for; an ended run counts as done."""
+        totals = {name: record.total_steps for name, record in self.records.items()}
+        done = sum(
+            totals[name] if record.ended else record.step for name, record in self.records.items()
+        )
+        return done, sum(totals.values())
+
+    @Slot(object)
+    def _on_started(self, begun: list[Begun]) -> None:
+        self.records = {b.id: Record(b.id, b.config, b.environment) for b in begun}
+        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]
+        self._model.add(rows[::-1], first=True)
+        self._model.show_only(list(self.records))
+        root = begun[0].folder.parent
+        self._log.add("info", f"Training {len(begun)} runs; they are stored in {root}.")
+
+    @Slot(object)
+    def _on_progressed(self, events: list[tuple[str, Event]]) -> None:
+        for name, event in events:
+            record = self.records.get(name)
+            if record is None:
+                continue
+            record.apply(event)
+            if isinstance(event, Noted):
+                self._log.add(event.level, f"Step {event.step}: {event.message}", record.label)
+
+    @Slot(str, str, str)
+    def _on_ended(self, name: str, state: str, message: str) -> None:
+        record = self.records[name]
+        sentence = message or _SENTENCES.get(state, f"Ended as {state}.")
+        self._log.add("error" if state in _BAD else "info", sentence, record.label)
+        if state in _BAD:
+            self.troubled.emit(f"{record.label} {state}: {sentence}", f"run {name}")
+
+    @Slot(bool)
+    def _on_paused(self, paused: bool) -> None:
+        state: State = "paused" if paused else "running"
+        for record in self.records.values():
+            if not record.ended:
+                record.state = state
+                record.revision += 1

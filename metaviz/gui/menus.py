@@ -1,0 +1,51 @@
+"""The menu bar, out of the window's actions."""
+
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QMainWindow, QMenu
+
+from metaviz.gui.actions import Actions
+
+_SEPARATOR = "-"
+_FILE = (
+    "open_runs",
+    _SEPARATOR,
+    "open_configuration",
+    "save_configuration",
+    "reset_form",
+    _SEPARATOR,
+    "export",
+    "copy_plot",
+    _SEPARATOR,
+    "quit",
+)
+_RUN = ("run", "pause", "step", _SEPARATOR, "stop", "abort")
+_HELP = ("shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
+
+
+def build_menus(
+    window: QMainWindow, actions: Actions, docks: list[QAction], theme: QMenu
+) -> None:
+    """Fill the menu bar."""
+    _fill(_menu(window, "&File"), _FILE, actions)
+    _fill(_menu(window, "&Run"), _RUN, actions)
+    view = _menu(window, "&View")
+    view.addActions(docks)
+    view.addSeparator()
+    view.addMenu(theme)
+    _fill(view, ("full_screen", _SEPARATOR, "reset_layout"), actions)
+    _fill(_menu(window, "&Help"), _HELP, actions)
+
+
+def _menu(window: QMainWindow, title: str) -> QMenu:
+    menu = window.menuBar().addMenu(title)
+    menu.setObjectName(f"menu_{title.strip('&').lower()}")
+    menu.setToolTipsVisible(True)
+    return menu
+
+
+def _fill(menu: QMenu, names: tuple[str, ...], actions: Actions) -> None:
+    for name in names:
+        if name == _SEPARATOR:
+            menu.addSeparator()
+        else:
+            menu.addAction(actions[name])

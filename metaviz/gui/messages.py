@@ -1,0 +1,72 @@
+"""The bar that says what went wrong, without getting in the way."""
+
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtGui import QGuiApplication, QPalette
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
+
+from metaviz.gui.theme import current_theme, tint
+
+
+class MessageBar(QFrame):
+    """Shows the newest sentence until it is closed; details can be copied."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("message_bar")
+        self.setAutoFillBackground(True)
+        self._level, self._details = "error", ""
+        self.text = QLabel(self)
+        self.text.setObjectName("message_text")
+        self.text.setWordWrap(True)
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.copy = QPushButton("Copy &details", self)
+        self.copy.setObjectName("message_copy")
+        self.copy.setAccessibleName("Copy details of the message")
+        self.copy.setToolTip("Copy the sentence and the technical details.")
+        self.copy.clicked.connect(self.copy_details)
+        close = QToolButton(self)
+        close.setText("✕")
+        close.setAutoRaise(True)
+        close.setObjectName("message_close")
+        close.setAccessibleName("Close the message")
+        close.setToolTip("Close. The message stays in the log.")
+        close.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        close.clicked.connect(self.hide)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(10, 6, 6, 6)
+        layout.addWidget(self.text, 1)
+        layout.addWidget(self.copy)
+        layout.addWidget(close)
+        self.hide()
+
+    @Slot(str, str)
+    def show_error(self, sentence: str, details: str = "") -> None:
+        """Show that something failed."""
+        self._show("error", sentence, details)
+
+    @Slot(str)
+    def show_warning(self, sentence: str, details: str = "") -> None:
+        """Show something that a person should know."""
+        self._show("warning", sentence, details)
+
+    def copy_details(self) -> None:
+        """Copy sentence and details."""
+        text = f"{self.text.text()}\n{self._details}".strip()
+        QGuiApplication.clipboard().setText(text)
+
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
+        theme = current_theme()
+        is_error = self._level == "error"
+        tint(self, theme.error_background if is_error else theme.warning_background,
+             QPalette.ColorRole.Window)
+        tint(self.text, theme.error if is_error else theme.warning)
+
+    def _show(self, level: str, sentence: str, details: str) -> None:
+        self._level, self._details = level, details
+        self.text.setText(sentence)
+        self.setAccessibleName(sentence)
+        self.copy.setVisible(bool(details))
+        self.restyle()
+        self.show()

@@ -1,0 +1,41 @@
+"""What the window remembers between starts, in an INI file that a person can read."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from PySide6.QtCore import QByteArray, QSettings
+
+LAYOUT_VERSION = 1
+Value = TypeVar("Value", str, int, bool, QByteArray)
+
+
+class Preferences:
+    """Small values by key; where the file cannot be written, they last until the window closes.
+
+    `note` is then a sentence for the person, otherwise empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, which need not exist yet."""
+        self._kept: dict[str, object] = {}
+        self._settings = QSettings(str(path), QSettings.Format.IniFormat)
+        self.note = ""
+        self._path = path
+
+    def read(self, key: str, default: Value) -> Value:
+        """Return a value, or the default where there is none of that type."""
+        found = self._kept.get(key)
+        if found is None:
+            found = self._settings.value(key, default, type=type(default))
+        return found if isinstance(found, type(default)) else default
+
+    def write(self, key: str, value: str | int | bool | QByteArray) -> None:
+        """Keep a value."""
+        self._kept[key] = value
+        self._settings.setValue(key, value)
+
+    def save(self) -> None:
+        """Write the file now; a refusal is noted, not raised."""
+        self._settings.sync()
+        if self._settings.status() != QSettings.Status.NoError:
+            self.note = f"Preferences cannot be saved to {self._path}; they last until you quit."

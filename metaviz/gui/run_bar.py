@@ -1,0 +1,133 @@
+"""The toolbar: commands of training, how far it is, and how long it will take."""
+
+import time
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
+
+from metaviz.gui.actions import Actions
+from metaviz.gui.conductor import BUSY, Phase
+
+_PARTS = 1000
+_PATIENCE = 2.0
+
+
+class Stopwatch:
+    """Counts the seconds of training, without pauses."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._since: float | None = None
+
+    def run(self, *, running: bool) -> None:
+        """Start or stop counting."""
+        now = time.monotonic()
+        if self._since is not None:
+            self._sum += now - self._since
+        self._since = now if running else None
+
+    def reset(self) -> None:
+        """Start from zero, standing still."""
+        self._sum, self._since = 0.0, None
+
+    @property
+    def seconds(self) -> float:
+        """What was counted until now."""
+        return self._sum + (time.monotonic() - self._since if self._since is not None else 0.0)
+
+
+class RunBar(QToolBar):
+    """Shows the phase, progress over all runs and the time left."""
+
+    def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
+        """Put the commands of training in order."""
+        super().__init__("Run bar", parent)
+        self.setObjectName("run_bar")
+        self.setMovable(False)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        for name in ("run", "pause", "step", "stop", "abort"):
+            self.addAction(actions[name])
+            self._name_button(actions, name)
+        self.progress = QProgressBar(self)
+        self.time_left = QLabel(self)
+        self.device = QLabel("Loading PyTorch…", self)
+        self._watch = Stopwatch()
+        self._total = 0
+        self._dress()
+
+    def show_phase(self, phase: Phase) -> None:
+        """Follow what training is doing."""
+        self._watch.run(running=phase == "training")
+        if phase == "starting":
+            self._watch.reset()
+            self.progress.setRange(0, 0)
+        elif phase in BUSY:
+            self.progress.setRange(0, _PARTS)
+        self.progress.setVisible(phase in BUSY)
+        self.time_left.setVisible(phase in BUSY)
+        words = {"starting": "Starting…", "paused": "Paused", "stopping": "Saving…"}
+        self.time_left.setText(words.get(phase, ""))
+
+    def show_progress(self, done: int, total: int, *, paused: bool) -> None:
+        """Show how many of all meta-steps were taken."""
+        self.progress.setRange(0, _PARTS)
+        share = done / total if total else 0.0
+        self.progress.setValue(round(share * _PARTS))
+        self.progress.setToolTip(f"{done} of {total} meta-steps of all runs")
+        if paused:
+            self.time_left.setText("Paused")
+        elif share > 0 and self._watch.seconds > _PATIENCE:
+            left = self._watch.seconds * (1 - share) / share
+            self.time_left.setText(f"{clock(left)} left")
+
+    def _name_button(self, actions: Actions, name: str) -> None:
+        button = self.widgetForAction(actions[name])
+        if isinstance(button, QToolButton):
+            button.setObjectName(f"button_{name}")
+            button.setAccessibleName(actions[name].text().replace("&", ""))
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def _dress(self) -> None:
+        self.progress.setObjectName("progress")
+        self.progress.setAccessibleName("Progress of all runs")
+        self.progress.setRange(0, _PARTS)
+        self.progress.setMaximumWidth(220)
+        self.progress.setMinimumWidth(80)
+        self.progress.setFormat("%p %")
+        self.time_left.setObjectName("time_left")
+        self.time_left.setAccessibleName("Time left")
+        self.time_left.setMinimumWidth(self.fontMetrics().horizontalAdvance("00:00:00 left"))
+        self.time_left.setContentsMargins(8, 0, 8, 0)
+        self.device.setObjectName("device")
+        self.device.setAccessibleName("Device")
+        self.device.setToolTip("What “auto” trains on.")
+        self.device.setContentsMargins(8, 0, 10, 0)
+        gap = QWidget(self)
+        gap.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.addSeparator()
+        # Visibility goes through the row, which keeps its width: the toolbar never jumps.
+        self.addWidget(_steady(self.progress))
+        self.addWidget(_steady(self.time_left))
+        self.addWidget(gap)
+        self.addWidget(self.device)
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as 1:05 or 2:03:04."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _steady(widget: QWidget) -> QWidget:
+    from PySide6.QtWidgets import QHBoxLayout
+
+    holder = QWidget()
+    layout = QHBoxLayout(holder)
+    layout.setContentsMargins(4, 0, 4, 0)
+    layout.addWidget(widget)
+    policy = widget.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    widget.setSizePolicy(policy)
+    return holder

@@ -1,0 +1,121 @@
+"""The plots in the middle. They are made after the first paint, because plotting loads slowly."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from PySide6.QtCore import QEvent, Signal
+from PySide6.QtWidgets import QTabWidget, QWidget
+
+from metaviz.gui.theme import Theme
+from metaviz.runs.gradients import GradientComparison
+from metaviz.runs.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metaviz.runs.figures import Page
+
+TITLES = ("&Training", "&Inner loop", "&Gradients")
+TIPS = (
+    "Losses before and after adaptation, while training.",
+    "What adaptation does, step by step, on the evaluation tasks.",
+    "How the meta-gradients of the ticked algorithms differ on one batch.",
+)
+
+
+class Tab(Protocol):
+    """What every plot of the window can do."""
+
+    export_name: str
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show these runs."""
+
+    def refresh(self) -> None:
+        """Show what is new in them."""
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours."""
+
+    def figure(self, page: "Page") -> "Figure":
+        """Draw the same for a paper."""
+
+
+class Tabs(QTabWidget):
+    """Training, inner loop and gradients."""
+
+    gradients_wanted = Signal(object, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show empty pages for now."""
+        super().__init__(parent)
+        self.setObjectName("tabs")
+        self.setAccessibleName("Plots")
+        self.setDocumentMode(True)
+        self.pages: list[Tab] = []
+        self._records: list[Record] = []
+        self._seen: dict[int, int] = {}
+        for title, tip in zip(TITLES, TIPS, strict=True):
+            place = self.addTab(QWidget(), title)
+            self.setTabToolTip(place, tip)
+        self.currentChanged.connect(self.refresh)
+
+    def complete(self, theme: Theme) -> None:
+        """Load the plotting library and make the pages; does nothing the second time."""
+        if self.pages:
+            return
+        from metaviz.gui.gradients_tab import GradientsTab
+        from metaviz.gui.inner_tab import InnerTab
+        from metaviz.gui.training_tab import TrainingTab
+
+        self.gradients = GradientsTab()
+        self.gradients.requested.connect(self.gradients_wanted)
+        for place, page in enumerate((TrainingTab(), InnerTab(), self.gradients)):
+            current = self.currentIndex()
+            blank = self.widget(place)
+            self.removeTab(place)
+            self.insertTab(place, page, TITLES[place])
+            self.setTabToolTip(place, TIPS[place])
+            self.setCurrentIndex(current)
+            blank.deleteLater()
+            self.pages.append(page)
+            page.apply_theme(theme)
+            page.show_records(self._records)
+
+    def current_page(self) -> Tab | None:
+        """Return the page in front, once there are pages."""
+        return self.pages[self.currentIndex()] if self.pages else None
+
+    def show_records(self, records: Sequence[Record]) -> None:
+        """Show these runs on every page."""
+        self._records = list(records)
+        self._seen.clear()
+        for page in self.pages:
+            page.show_records(list(records))
+
+    def refresh(self) -> None:
+        """Let the page in front show what is new, where there is something new."""
+        page = self.current_page()
+        revision = sum(record.revision for record in self._records)
+        if page is not None and self._seen.get(self.currentIndex()) != revision:
+            self._seen[self.currentIndex()] = revision
+            page.refresh()
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Let every page take a theme's colours."""
+        for page in self.pages:
+            page.apply_theme(theme)
+
+    def show_gradients(self, result: GradientComparison) -> None:
+        """Show compared meta-gradients."""
+        self.gradients.show_result(result)
+
+    def show_gradients_error(self, sentence: str) -> None:
+        """Say why meta-gradients could not be compared."""
+        self.gradients.show_error(sentence)
+
+
+def as_start(folder: object) -> Path | None:
+    """Read a signal's run folder."""
+    return folder if isinstance(folder, Path) else None

@@ -1,0 +1,140 @@
+"""The two themes: the only place in the window that names colours."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QGuiApplication, QPalette
+from PySide6.QtWidgets import QApplication, QWidget
+
+ThemeChoice = Literal["system", "light", "dark"]
+THEME_CHOICES: tuple[ThemeChoice, ...] = ("system", "light", "dark")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours as hex strings. `background` to `muted` are those of plots, too."""
+
+    name: Literal["light", "dark"]
+    background: str
+    foreground: str
+    grid: str
+    muted: str
+    accent: str
+    error: str
+    warning: str
+    window: str
+    raised: str
+    on_accent: str
+    error_background: str
+    warning_background: str
+
+
+LIGHT = Theme(
+    name="light",
+    background="#ffffff",
+    foreground="#1d2230",
+    grid="#c9ced9",
+    muted="#5b6475",
+    accent="#2f5fc4",
+    error="#b3261e",
+    warning="#8a5300",
+    window="#f3f4f8",
+    raised="#e9ebf1",
+    on_accent="#ffffff",
+    error_background="#fbe6e4",
+    warning_background="#fdf0d9",
+)
+DARK = Theme(
+    name="dark",
+    background="#171a21",
+    foreground="#e4e7ee",
+    grid="#3a4150",
+    muted="#9aa3b5",
+    accent="#7ea6ff",
+    error="#ff8a80",
+    warning="#f2b45c",
+    window="#1f232c",
+    raised="#2a2f3a",
+    on_accent="#10131a",
+    error_background="#43262a",
+    warning_background="#3d3120",
+)
+
+
+def current_theme() -> Theme:
+    """Return the theme that the application's palette shows now."""
+    window = QGuiApplication.palette().color(QPalette.ColorRole.Window)
+    return DARK if window.lightness() < window.black() else LIGHT
+
+
+def themed(choice: ThemeChoice) -> Theme:
+    """Return the theme that a choice means; `system` follows the desktop where it tells."""
+    if choice == "system":
+        dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
+        return DARK if dark else LIGHT
+    return DARK if choice == "dark" else LIGHT
+
+
+def use_theme(application: QApplication, theme: Theme) -> None:
+    """Give the application Fusion style in the theme's colours."""
+    if application.style().name() != "fusion":
+        application.setStyle("Fusion")
+    application.setPalette(palette(theme))
+
+
+def palette(theme: Theme) -> QPalette:
+    """Return every palette role of a theme, also for disabled widgets."""
+    role = QPalette.ColorRole
+    roles = {
+        role.Window: theme.window,
+        role.WindowText: theme.foreground,
+        role.Base: theme.background,
+        role.AlternateBase: theme.window,
+        role.Text: theme.foreground,
+        role.PlaceholderText: theme.muted,
+        role.Button: theme.raised,
+        role.ButtonText: theme.foreground,
+        role.BrightText: theme.error,
+        role.ToolTipBase: theme.raised,
+        role.ToolTipText: theme.foreground,
+        role.Highlight: theme.accent,
+        role.HighlightedText: theme.on_accent,
+        role.Accent: theme.accent,
+        role.Link: theme.accent,
+        role.LinkVisited: theme.accent,
+        role.Light: theme.background,
+        role.Midlight: theme.raised,
+        role.Mid: theme.grid,
+        role.Dark: theme.grid,
+        role.Shadow: theme.grid,
+    }
+    made = QPalette()
+    for which, colour in roles.items():
+        made.setColor(which, QColor(colour))
+    off = QPalette.ColorGroup.Disabled
+    for which in (role.WindowText, role.Text, role.ButtonText, role.HighlightedText):
+        made.setColor(off, which, _between(theme.muted, theme.window))
+    made.setColor(off, role.Highlight, QColor(theme.grid))
+    return made
+
+
+def tint(widget: QWidget, colour: str, role: QPalette.ColorRole | None = None) -> None:
+    """Give a widget's text (or another role) one of the theme's colours."""
+    changed = widget.palette()
+    changed.setColor(role or widget.foregroundRole(), QColor(colour))
+    widget.setPalette(changed)
+
+
+def frame_rule(theme: Theme, *, wrong: bool) -> str:
+    """Return the style rule of an editor's frame: red where its value is wrong."""
+    return f"border: 1px solid {theme.error}; border-radius: 2px; padding: 2px" if wrong else ""
+
+
+def _between(first: str, second: str) -> QColor:
+    one, two = QColor(first), QColor(second)
+    return QColor(
+        (one.red() + two.red()) // 2,
+        (one.green() + two.green()) // 2,
+        (one.blue() + two.blue()) // 2,
+    )

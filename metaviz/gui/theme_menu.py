@@ -1,0 +1,58 @@
+"""View > Theme: system, light or dark, remembered."""
+
+from typing import cast
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
+from PySide6.QtWidgets import QApplication, QMenu, QWidget
+
+from metaviz.gui.preferences import Preferences
+from metaviz.gui.theme import THEME_CHOICES, Theme, ThemeChoice, current_theme, themed, use_theme
+
+
+class ThemeMenu(QObject):
+    """Switches the application's theme; `switched` carries the new one."""
+
+    switched = Signal(object)
+
+    def __init__(self, preferences: Preferences, parent: QWidget) -> None:
+        """Show the remembered theme at once."""
+        super().__init__(parent)
+        self._preferences = preferences
+        self.menu = QMenu("&Theme", parent)
+        self.menu.setToolTipsVisible(True)
+        group = QActionGroup(self)
+        self._actions: dict[str, QAction] = {}
+        for choice in THEME_CHOICES:
+            action = QAction(f"&{choice.capitalize()}", self)
+            action.setObjectName(f"action_theme_{choice}")
+            action.setCheckable(True)
+            action.setData(choice)
+            tip = "Follow the desktop." if choice == "system" else f"Always {choice}."
+            action.setStatusTip(tip)
+            action.setToolTip(tip)
+            group.addAction(action)
+            self.menu.addAction(action)
+            self._actions[choice] = action
+        found = preferences.read("window/theme", "system")
+        self.choice: ThemeChoice = cast(ThemeChoice, found) if found in THEME_CHOICES else "system"
+        self._actions[self.choice].setChecked(True)
+        self._apply()
+        group.triggered.connect(self._on_triggered)
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system)
+
+    def _on_triggered(self, action: QAction) -> None:
+        self.choice = action.data()
+        self._preferences.write("window/theme", self.choice)
+        self._apply()
+
+    def _on_system(self) -> None:
+        if self.choice == "system":
+            self._apply()
+
+    def _apply(self) -> None:
+        application = QApplication.instance()
+        theme: Theme = themed(self.choice)
+        if isinstance(application, QApplication):
+            use_theme(application, theme)
+        self.switched.emit(current_theme())

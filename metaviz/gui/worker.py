@@ -1,0 +1,274 @@
+"""Training in a background thread: the only place in the window that calls the engine."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any
+
+from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
+
+from metaviz.catalogue import Catalogue
+from metaviz.config import Comparison
+from metaviz.gui.engine import Engine, EngineLoader, Session
+from metaviz.options import OptionError
+from metaviz.runs.events import Ended, Event, State, Stepped
+
+SLICE_SECONDS = 0.03
+FLUSH_SECONDS = 0.1
+
+_log = logging.getLogger("metaviz.worker")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The engine is there."""
+
+    device_text: str
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run was made and is about to train."""
+
+    id: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    folder: Path
+
+
+class Worker(QObject):
+    """Lives in its own thread. Its slots are called through queued signals only.
+
+    Training is a zero timer of this thread: each turn gives one session a slice of time and
+    returns to the thread's event loop, so that pausing, stepping, stopping and comparing
+    gradients are ordinary slots, and the window gets Python's lock between two turns.
+    """
+
+    loaded = Signal(object)
+    started = Signal(object)
+    progressed = Signal(object)
+    ended = Signal(str, str, str)
+    finished = Signal()
+    paused_changed = Signal(bool)
+    failed = Signal(str, str)
+    refused = Signal(str, str)
+    gradients_ready = Signal(object)
+    gradients_failed = Signal(str)
+    downloaded = Signal(str, str)
+    download_reported = Signal(str)
+    download_failed = Signal(str)
+
+    def __init__(self, loader: EngineLoader) -> None:
+        """Take the function that imports and makes the engine."""
+        super().__init__()
+        self._loader = loader
+        self._engine: Engine | None = None
+        self._live: list[Session] = []
+        self._turn = 0
+        self._paused = False
+        self._active = False
+        self._batch: list[tuple[str, Event]] = []
+        self._flushed = 0.0
+        self._hurry = Flag()
+        self._timer = QTimer(self)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._take_turn)
+
+    def hurry(self) -> None:
+        """Cut the current slice and a download short; may be called from any thread."""
+        self._hurry.set()
+
+    @Slot()
+    def load(self) -> None:
+        """Import the engine; emits `loaded`."""
+        try:
+            self._engine = self._loader()
+            info = Loaded(self._engine.device_text, self._engine.catalogue)
+        except Exception as error:  # noqa: BLE001 - one of the two doors
+            self._fail("The engine cannot be loaded", error)
+            return
+        self.loaded.emit(info)
+
+    @Slot(object, object, bool)
+    def start(self, comparison: Comparison, root: Path, paused: bool) -> None:
+        """Make a comparison's runs and train them in turn; emits `started`, later `finished`."""
+        if self._engine is None or self._live:
+            return
+        try:
+            self._live = self._engine.start(comparison, root)
+        except OptionError as error:
+            self.refused.emit(error.field, str(error))
+        except (OSError, ValueError) as error:
+            self.refused.emit("", _sentence(error))
+        except Exception as error:  # noqa: BLE001 - one of the two doors
+            self._fail("The comparison cannot start", error)
+        self._active = True
+        if not self._live:
+            self._settle()
+            return
+        self._hurry.clear()
+        self._turn = 0
+        self.started.emit([Begun(s.id, s.config, s.environment, s.folder) for s in self._live])
+        self.set_paused(paused)
+
+    @Slot(bool)
+    def set_paused(self, paused: bool) -> None:
+        """Stop taking turns, or go on."""
+        if not self._live:
+            return
+        self._paused = paused
+        self._mark("paused" if paused else "running")
+        if paused:
+            self._timer.stop()
+            self._flush()
+        else:
+            self._timer.start()
+        self.paused_changed.emit(paused)
+
+    @Slot()
+    def step(self) -> None:
+        """Pause, and let every run take one meta-step."""
+        if not self._paused:
+            self.set_paused(True)
+        for session in list(self._live):
+            while (event := self._advance(session)) is not None:
+                if isinstance(event, Stepped):
+                    break
+        self._flush()
+        self._settle()
+
+    @Slot(str)
+    def end(self, state: State) -> None:
+        """End every run as `stopped` or `aborted`, keeping what it has."""
+        for session in list(self._live):
+            try:
+                self._take(session, session.end(state))
+            except Exception as error:  # noqa: BLE001 - one of the two doors
+                self._drop(session, error)
+        self._hurry.clear()
+        self._settle()
+
+    @Slot(object, object, int)
+    def compare_gradients(self, comparison: Comparison, start: Path | None, step: int) -> None:
+        """Compare meta-gradients; emits `gradients_ready` or `gradients_failed`."""
+        if self._engine is None:
+            self.gradients_failed.emit("PyTorch is still loading: try again in a moment.")
+            return
+        try:
+            self.gradients_ready.emit(self._engine.gradients(comparison, start, step))
+        except (OptionError, ValueError, OSError, RuntimeError) as error:
+            self.gradients_failed.emit(_sentence(error))
+        except Exception as error:
+            _log.exception("Meta-gradients cannot be compared")
+            self.gradients_failed.emit(_sentence(error))
+
+    @Slot(str)
+    def download(self, problem: str) -> None:
+        """Download a data set because a person asked; emits `downloaded` or `download_failed`."""
+        if self._engine is None:
+            self.download_failed.emit("PyTorch is still loading: try again in a moment.")
+            return
+        try:
+            folder = self._engine.download(problem, self._report)
+        except Exception as error:
+            _log.exception("The download of %s failed", problem)
+            self.download_failed.emit(_sentence(error))
+            return
+        self.downloaded.emit(problem, str(folder))
+
+    @Slot()
+    def leave(self) -> None:
+        """End what is left and let the thread end."""
+        self.end("stopped")
+        self._engine = None
+        QThread.currentThread().quit()
+
+    @Slot()
+    def _take_turn(self) -> None:
+        session = self._live[self._turn % len(self._live)]
+        until = time.monotonic() + SLICE_SECONDS
+        while time.monotonic() < until and not self._hurry.is_set():
+            if self._advance(session) is None:
+                break
+            # Hands Python's lock to the window between two meta-steps.
+            time.sleep(0)
+        if session in self._live:
+            self._turn += 1
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self._flush()
+        self._settle()
+
+    def _advance(self, session: Session) -> Event | None:
+        try:
+            event = session.advance()
+        except Exception as error:  # noqa: BLE001 - one of the two doors
+            self._drop(session, error)
+            return None
+        if event is None:
+            self._live.remove(session)
+            return None
+        self._take(session, event)
+        return event if session in self._live else None
+
+    def _take(self, session: Session, event: Event) -> None:
+        self._batch.append((session.id, event))
+        if isinstance(event, Ended):
+            self._live.remove(session)
+            self._flush()
+            self.ended.emit(session.id, event.state, event.message)
+
+    def _drop(self, session: Session, error: Exception) -> None:
+        """End a run whose session broke: the others go on."""
+        _log.error("Run %s failed", session.id, exc_info=error)
+        steps = [e.step for name, e in self._batch if name == session.id]
+        ended = Ended(steps[-1] if steps else 0, "failed", _sentence(error))
+        try:
+            session.end("failed")
+        except Exception:
+            _log.exception("The end of %s cannot be stored", session.id)
+        self._take(session, ended)
+
+    def _settle(self) -> None:
+        if self._live or not self._active:
+            return
+        self._timer.stop()
+        self._active = self._paused = False
+        self._flush()
+        self.finished.emit()
+
+    def _mark(self, state: State) -> None:
+        for session in list(self._live):
+            try:
+                session.set_state(state)
+            except Exception as error:  # noqa: BLE001 - one of the two doors
+                self._drop(session, error)
+
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        if self._batch:
+            self.progressed.emit(self._batch)
+            self._batch = []
+
+    def _report(self, line: str) -> None:
+        if self._hurry.is_set():
+            raise InterruptedError("The download was cancelled.")
+        self.download_reported.emit(line)
+
+    def _fail(self, what: str, error: Exception) -> None:
+        _log.error(what, exc_info=error)
+        self.failed.emit(f"{what}: {_sentence(error)}", "".join(_traceback(error)))
+
+
+def _traceback(error: BaseException) -> list[str]:
+    import traceback
+
+    return traceback.format_exception(error)
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    first = text.splitlines()[0]
+    return first if first.endswith((".", "!", "?")) else f"{first}."
