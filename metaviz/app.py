@@ -9,9 +9,10 @@ import time
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import TracebackType
+from typing import cast
 
-from PySide6.QtCore import QEventLoop, QTimer
+from PySide6.QtCore import QCoreApplication, QEventLoop, QTimer
+from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
@@ -22,3 +23,129 @@ from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.window import MainWindow
 from metaviz.runs.record import Record
+
+TIMING = "METAVIZ_TIMING"
+SETTLE_MS = 300
+_log = logging.getLogger("metaviz")
+
+
+def load_engine() -> Engine:
+    """Import torch and make the engine; called on the worker's thread."""
+    from metaviz.training.engine import LocalEngine
+
+    # The protocol is invariant in its session type, which the engine names more narrowly.
+    return cast(Engine, LocalEngine())
+
+
+def create_application(argv: Sequence[str]) -> QApplication:
+    """Return the application, with its names set before any settings are read."""
+    QCoreApplication.setOrganizationName("metaviz")
+    QCoreApplication.setApplicationName("MetaViz")
+    QCoreApplication.setApplicationVersion(__version__)
+    QGuiApplication.setDesktopFileName("org.metaviz.MetaViz")
+    running = QApplication.instance()
+    application = running if isinstance(running, QApplication) else QApplication(list(argv))
+    application.setWindowIcon(QIcon(str(paths.resource("icons/metaviz.svg"))))
+    application.setQuitOnLastWindowClosed(False)
+    return application
+
+
+def create_window(preferences: Preferences) -> MainWindow:
+    """Make the window for the shipped catalogue and the engine of this machine."""
+    text = paths.resource("catalogue.json").read_text(encoding="utf-8")
+    return MainWindow(Catalogue.model_validate_json(text), load_engine, preferences)
+
+
+def run_window(argv: Sequence[str]) -> int:
+    """Open the window and return the exit code once it is closed."""
+    # One OpenMP thread per worker: spinning threads would fight with the window for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    application = create_application(argv)
+    failures = Failures()
+    failures.install()
+    handler = LogHandler()
+    note = start_logging(handler)
+    window = create_window(Preferences(paths.settings_file()))
+    handler.bridge.logged.connect(window.log.add_logged)
+    failures.raised.connect(window.messages.show_error)
+    window.gone.connect(application.quit)
+    _end_on_signals(window)
+    if note:
+        window.log.add("warning", note)
+    window.show()
+    QTimer.singleShot(0, window, lambda: _after_first_paint(window))
+    code = application.exec()
+    stop_logging(handler)
+    return code
+
+
+def render_window(path: Path, records: list[Record]) -> None:
+    """Draw the window with these runs into a PNG, without a display where there is none."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    application = create_application(["metaviz"])
+    window = create_window(Preferences(None))
+    window.show()
+    window.show_records(records)
+    _run_for(SETTLE_MS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    saved = window.grab().save(str(path), "PNG")
+    window.gone.connect(application.quit)
+    QTimer.singleShot(0, window.close)
+    application.exec()
+    window.deleteLater()
+    if not saved:
+        raise OSError(f"Cannot write {path}.")
+
+
+def start_logging(handler: logging.Handler) -> str:
+    """Log to the window and to a file; return a sentence where the file cannot be written."""
+    _log.setLevel(logging.INFO)
+    _log.addHandler(handler)
+    path = paths.log_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=2, encoding="utf-8")
+        crashes = path.with_name("crash.log").open("a", encoding="utf-8")
+    except OSError as error:
+        return f"No log file: {path} cannot be written ({error.strerror})."
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    _log.addHandler(file)
+    faulthandler.enable(crashes)
+    return ""
+
+
+def stop_logging(handler: logging.Handler) -> None:
+    """Undo `start_logging`."""
+    faulthandler.disable()
+    for known in [handler, *(h for h in _log.handlers if isinstance(h, RotatingFileHandler))]:
+        _log.removeHandler(known)
+        known.close()
+
+
+def _after_first_paint(window: MainWindow) -> None:
+    if os.environ.get(TIMING):
+        _print_age("first paint")
+    window.begin()
+    if os.environ.get(TIMING):
+        _print_age("plots loaded")
+
+
+def _print_age(what: str) -> None:
+    """Write how old the process is; Linux counts from its start, before any import."""
+    text = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2]
+    started = int(text.split()[19]) / os.sysconf("SC_CLK_TCK")
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    sys.stderr.write(f"{what}: {age:.2f} s, torch loaded: {'torch' in sys.modules}\n")
+
+
+def _end_on_signals(window: MainWindow) -> None:
+    """Let Ctrl+C in the terminal stop and save, as closing the window does."""
+    for which in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(which, lambda _number, _frame: window.closing.begin())
+
+
+def _run_for(milliseconds: int) -> None:
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()

@@ -4,14 +4,23 @@ import platform
 import sys
 from importlib import metadata
 
-from PySide6.QtCore import QLibraryInfo, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtCore import QLibraryInfo, QObject, Qt, QUrl, Signal, Slot
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from metaviz import paths
 from metaviz.gui.actions import Actions, shortcut_text
 
-PACKAGES = ("metaviz", "torch", "torchvision", "numpy", "pydantic", "pyqtgraph", "matplotlib", "scipy")
+PACKAGES = (
+    "metaviz",
+    "torch",
+    "torchvision",
+    "numpy",
+    "pydantic",
+    "pyqtgraph",
+    "matplotlib",
+    "scipy",
+)
 MOUSE_AND_KEYS = (
     ("Pause or go on, unless a field has the focus", "Space"),
     ("Step a number in a field", "Up, Down"),
@@ -50,7 +59,8 @@ def about_dialog(device_text: str, parent: QWidget) -> QDialog:
     facts = QLabel(diagnostics(device_text))
     facts.setTextFormat(Qt.TextFormat.PlainText)
     facts.setTextInteractionFlags(
-        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        Qt.TextInteractionFlag.TextSelectableByMouse
+        | Qt.TextInteractionFlag.TextSelectableByKeyboard
     )
     facts.setAccessibleName("Versions and paths")
     facts.setObjectName("facts")
@@ -68,6 +78,43 @@ def shortcuts_dialog(actions: Actions, parent: QWidget) -> QDialog:
     for what, keys in MOUSE_AND_KEYS:
         form.addRow(what, QLabel(keys))
     return _dialog("Keyboard shortcuts", "shortcuts_dialog", [body], parent)
+
+
+class HelpCommands(QObject):
+    """Commands of the help menu. `said` is for the status bar."""
+
+    said = Signal(str)
+
+    def __init__(self, actions: Actions, window: QWidget) -> None:
+        """Connect the commands; `device_text` is filled in once the engine is there."""
+        super().__init__(window)
+        self.device_text = "not known yet"
+        self._actions, self._window = actions, window
+        actions["about"].triggered.connect(self.show_about)
+        actions["shortcuts"].triggered.connect(self.show_shortcuts)
+        actions["copy_diagnostics"].triggered.connect(self.copy_diagnostics)
+        actions["open_log"].triggered.connect(self.open_log)
+
+    @Slot()
+    def show_about(self) -> None:
+        """Say what this program is."""
+        about_dialog(self.device_text, self._window).open()
+
+    @Slot()
+    def show_shortcuts(self) -> None:
+        """List every key."""
+        shortcuts_dialog(self._actions, self._window).open()
+
+    @Slot()
+    def copy_diagnostics(self) -> None:
+        """Copy versions and paths."""
+        QGuiApplication.clipboard().setText(diagnostics(self.device_text))
+        self.said.emit("Copied the diagnostics")
+
+    @Slot()
+    def open_log(self) -> None:
+        """Show the folder of the log file."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(paths.log_file().parent)))
 
 
 def _dialog(title: str, name: str, parts: list[QWidget], parent: QWidget) -> QDialog:

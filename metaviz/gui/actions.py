@@ -34,15 +34,11 @@ COMMANDS = (
         "F10",
         "mdi6.debug-step-over",
     ),
-    Command(
-        "stop", "&Stop and keep", "End training now; everything is kept.", "F7", "mdi6.stop"
-    ),
+    Command("stop", "&Stop and keep", "End training now; everything is kept.", "F7", "mdi6.stop"),
     Command(
         "abort", "&Abort…", "End training and mark the runs as aborted.", "", "mdi6.close-octagon"
     ),
-    Command(
-        "open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"
-    ),
+    Command("open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"),
     Command(
         "open_configuration",
         "Open &configuration…",
@@ -58,7 +54,11 @@ COMMANDS = (
         "mdi6.content-save",
     ),
     Command(
-        "reset_form", "Reset &all settings", "Put every setting back to its default.", "", "mdi6.restore"
+        "reset_form",
+        "Reset &all settings",
+        "Put every setting back to its default.",
+        "",
+        "mdi6.restore",
     ),
     Command(
         "export", "&Export…", "Write tables and figures of the shown runs.", "Ctrl+E", "mdi6.export"
@@ -70,7 +70,9 @@ COMMANDS = (
         "Ctrl+Shift+C",
         "mdi6.content-copy",
     ),
-    Command("quit", "&Quit", "Close the window.", "Ctrl+Q", "mdi6.exit-to-app", role=_Role.QuitRole),
+    Command(
+        "quit", "&Quit", "Close the window.", "Ctrl+Q", "mdi6.exit-to-app", role=_Role.QuitRole
+    ),
     Command("full_screen", "&Full screen", "Fill the screen.", "F11", checkable=True),
     Command("reset_layout", "Reset &layout", "Put docks and toolbar back where they belong."),
     Command("shortcuts", "&Keyboard shortcuts", "List every key.", "F1", "mdi6.keyboard"),

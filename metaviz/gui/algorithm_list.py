@@ -16,10 +16,11 @@ from PySide6.QtWidgets import (
 from metaviz.catalogue import AlgorithmEntry
 
 _ID = Qt.ItemDataRole.UserRole
+_PADDING, _TALLEST = 6, 420
 
 
 class AlgorithmList(QTreeWidget):
-    """A checkable list. `ticked_changed` tells that the ticks changed, `entered` which is current."""
+    """A checkable list; `ticked_changed` tells that ticks changed."""
 
     ticked_changed = Signal()
     entered_algorithm = Signal(object)
@@ -33,10 +34,11 @@ class AlgorithmList(QTreeWidget):
         self.setRootIsDecorated(False)
         self.setIndentation(0)
         self.setItemsExpandable(False)
-        self.setUniformRowHeights(False)
+        self.setUniformRowHeights(True)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTabKeyNavigation(False)
+        self.setItemDelegateForColumn(0, _Roomy(self))
         self.setItemDelegateForColumn(1, _Muted(self))
         self._entries: dict[str, AlgorithmEntry] = {}
         self._items: dict[str, QTreeWidgetItem] = {}
@@ -51,8 +53,9 @@ class AlgorithmList(QTreeWidget):
         self._entries = {entry.id: entry for entry in entries}
         self._items = {}
         for group in dict.fromkeys(entry.group for entry in entries):
-            self.addTopLevelItem(_heading(group))
-            self.topLevelItem(self.topLevelItemCount() - 1).setFirstColumnSpanned(True)
+            heading = _heading(group)
+            self.addTopLevelItem(heading)
+            heading.setFirstColumnSpanned(True)
             for entry in (entry for entry in entries if entry.group == group):
                 item = _item(entry, ticked=entry.id in ticked)
                 self.addTopLevelItem(item)
@@ -79,10 +82,10 @@ class AlgorithmList(QTreeWidget):
         return self._items[name]
 
     def _height(self) -> int:
-        rows = [self.topLevelItem(row) for row in range(self.topLevelItemCount())]
-        content = sum(self.visualItemRect(item).height() for item in rows)
-        fallback = len(rows) * (self.fontMetrics().height() + 6)
-        return min(max(content, fallback), 420) + 2 * self.frameWidth() + 2
+        return min(self.topLevelItemCount() * self._row_height(), _TALLEST) + 2 * self.frameWidth()
+
+    def _row_height(self) -> int:
+        return self.fontMetrics().height() + _PADDING
 
     def _on_item_changed(self, _item: QTreeWidgetItem, column: int) -> None:
         if column == 0:
@@ -93,20 +96,30 @@ class AlgorithmList(QTreeWidget):
             self.entered_algorithm.emit(self._entries[item.data(0, _ID)])
 
 
-class _Muted(QStyledItemDelegate):
-    """Draws summaries in the palette's quiet colour, whatever the theme."""
-
-    def initStyleOption(
-        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
-    ) -> None:
-        super().initStyleOption(option, index)
-        quiet = option.palette.color(QPalette.ColorRole.PlaceholderText)  # type: ignore[attr-defined]
-        option.palette.setColor(QPalette.ColorRole.Text, quiet)  # type: ignore[attr-defined]
+class _Roomy(QStyledItemDelegate):
+    """Gives rows some air."""
 
     def sizeHint(
         self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> QSize:
-        return QSize(10, super().sizeHint(option, index).height())
+        hint = super().sizeHint(option, index)
+        return QSize(hint.width() + _PADDING, option.fontMetrics.height() + _PADDING)
+
+
+class _Muted(_Roomy):
+    """Draws summaries in the palette's quiet colour, whatever the theme."""
+
+    def initStyleOption(  # noqa: N802 - a name of Qt's
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        super().initStyleOption(option, index)
+        quiet = option.palette.color(QPalette.ColorRole.PlaceholderText)
+        option.palette.setColor(QPalette.ColorRole.Text, quiet)
+
+    def sizeHint(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> QSize:
+        return QSize(0, super().sizeHint(option, index).height())
 
 
 def describe(entry: AlgorithmEntry) -> str:
@@ -141,6 +154,8 @@ def _item(entry: AlgorithmEntry, *, ticked: bool) -> QTreeWidgetItem:
     for column in (0, 1):
         item.setToolTip(column, f"<p>{describe(entry)}</p>")
     item.setData(
-        0, Qt.ItemDataRole.AccessibleDescriptionRole, f"{entry.summary} {entry.formula} {entry.cost}"
+        0,
+        Qt.ItemDataRole.AccessibleDescriptionRole,
+        f"{entry.summary} {entry.formula} {entry.cost}",
     )
     return item

@@ -31,7 +31,7 @@ class AlgorithmOptions(QWidget):
         self.presets = ChoiceBox(body)
         self._add_presets(inside)
         inside.addWidget(self.form)
-        self.fold = Fold(entry.title, entry.id, body, self)
+        self.fold = Fold(f"{entry.title} settings", entry.id, body, self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.fold)
@@ -72,8 +72,7 @@ class AlgorithmOptions(QWidget):
             self.form.set_changes(self.entry.presets.get(name, {}))
 
     def _on_changed(self) -> None:
-        count = len(self.form.changes())
-        self.fold.note(f"{count} changed" if count else "")
+        self.fold.note_changes(self.form)
         self._show_preset()
         self.changed.emit()
 

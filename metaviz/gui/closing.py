@@ -1,10 +1,11 @@
 """How the window closes: it asks while training, waits for both threads, and loses nothing."""
 
-from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.library import Library
+from metaviz.gui.questions import question
 
 _Role = QMessageBox.ButtonRole
 
@@ -50,21 +51,19 @@ class Closing(QObject):
             self._library.close()
 
     def _ask(self) -> None:
-        box = QMessageBox(self._window)
-        box.setObjectName("close_question")
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Runs are training")
-        box.setText("Runs are still training.")
-        box.setInformativeText(
+        box = question(
+            "close_question",
+            "Runs are training",
+            "Runs are still training.",
             "“Stop and save” ends them now and keeps everything until here. "
-            "“Finish first” minimises the window and closes it when all runs are done."
+            "“Finish first” minimises the window and closes it when all runs are done.",
+            self._window,
         )
         save = box.addButton("&Stop and save", _Role.AcceptRole)
         later = box.addButton("&Finish first", _Role.ActionRole)
         cancel = box.addButton("&Cancel", _Role.RejectRole)
         box.setDefaultButton(save)
         box.setEscapeButton(cancel)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         save.clicked.connect(self.begin)
         later.clicked.connect(self._finish_first)
         box.finished.connect(self._on_answered)

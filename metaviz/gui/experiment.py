@@ -3,36 +3,19 @@
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import (
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from metaviz.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config import Comparison, parse_seeds
-from metaviz.gui.algorithm_list import AlgorithmList, describe
+from metaviz.gui.algorithm_list import AlgorithmList
 from metaviz.gui.algorithm_options import AlgorithmOptions
 from metaviz.gui.editors import ChoiceBox
-from metaviz.gui.fields import Field, help_text
+from metaviz.gui.fields import Field
+from metaviz.gui.foot import Foot
 from metaviz.gui.form import Fold, OptionForm
+from metaviz.gui.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
 from metaviz.gui.theme import current_theme, tint
-from metaviz.options import OptionError, OptionSpec, Plain, checked
-
-SEEDS = OptionSpec(
-    name="seeds",
-    title="Seeds",
-    description="One run per algorithm and seed; all algorithms of a seed see the same tasks. "
-    "Write 0,1,2 or 0-4.",
-    kind="text",
-    default="0",
-)
-FIRST = ("inner_lr", "inner_steps", "outer_lr", "meta_batch", "shots", "query_shots", "ways")
-_OUTSIDE_SHARED = frozenset({"steps", "seeds", "device", "dtype"})
+from metaviz.options import OptionError, Plain, checked
 
 
 class ExperimentPanel(QWidget):
@@ -47,13 +30,10 @@ class ExperimentPanel(QWidget):
         self.catalogue = catalogue
         self.problem_box = ChoiceBox(self)
         self.algorithms = AlgorithmList(self)
-        self.summary = _quiet_label("problem_summary", self)
+        self.summary = QLabel(self)
         self.download = QPushButton("&Download the data…", self)
-        self.count = QLabel(self)
-        self.reason = QLabel(self)
-        self.help = _quiet_label("help", self)
+        self.foot = Foot(self)
         self._folds: dict[str, AlgorithmOptions] = {}
-        self._problem_fold: Fold | None = None
         self._quiet = False
         self._build()
         self._fill()
@@ -64,52 +44,57 @@ class ExperimentPanel(QWidget):
         """The chosen problem."""
         return self.catalogue.problems[max(0, self.problem_box.currentIndex())]
 
+    @property
+    def reason(self) -> str:
+        """The first sentence about what is wrong, or an empty text."""
+        if not self.algorithms.ticked():
+            return "No algorithm is ticked: tick at least one."
+        own = [fold.form for fold in self._shown().values()]
+        forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
+        return next((form.first_error() for form in forms if form.first_error()), "")
+
     def comparison(self) -> Comparison:
         """Return what is chosen, holding only differences from the defaults.
 
         Raises: OptionError with the first sentence about what is wrong.
         """
-        reason = self._first_error()
-        if reason:
-            raise OptionError("", reason)
-        values = self._shared_values()
-        outer = {name: values.pop(name) for name in _OUTSIDE_SHARED & set(values)}
+        if self.reason:
+            raise OptionError("", self.reason)
+        shared: dict[str, Any] = dict(self.shared.changes())
+        outer = {name: shared.pop(name) for name in OF_THE_COMPARISON if name in shared}
         seeds = parse_seeds(str(outer.pop("seeds", SEEDS.default)))
-        options = {name: fold.form.changes() for name, fold in self._shown_folds().items()}
-        return checked(
-            Comparison,
-            {
-                "problem": self.problem.id,
-                "algorithms": self.algorithms.ticked(),
-                "seeds": seeds,
-                "steps": self.problem.steps,
-                **outer,
-                "shared": values,
-                "options": {name: changes for name, changes in options.items() if changes},
-                "problem_options": self.problem_form.changes(),
-            },
-        )
+        options = {name: fold.form.changes() for name, fold in self._shown().items()}
+        values = {
+            "problem": self.problem.id,
+            "algorithms": self.algorithms.ticked(),
+            "seeds": seeds,
+            "steps": self.problem.steps,
+            **outer,
+            "shared": shared,
+            "options": {name: changes for name, changes in options.items() if changes},
+            "problem_options": self.problem_form.changes(),
+        }
+        return checked(Comparison, values)
 
     def show_comparison(self, comparison: Comparison) -> None:
         """Fill the form.
 
         Raises: OptionError where the comparison names something that is not in the catalogue.
         """
-        self._check_names(comparison)
+        check_names(comparison, self.catalogue)
         self._quiet = True
         names = [entry.id for entry in self.catalogue.problems]
         self.problem_box.setCurrentIndex(names.index(comparison.problem))
-        self._on_problem()
+        self._show_problem()
         self.algorithms.tick(comparison.algorithms)
-        self._on_ticks()
+        self._show_folds()
         outer: dict[str, Plain] = {
             "steps": comparison.steps,
-            "seeds": _seeds_text(comparison.seeds),
+            "seeds": seeds_text(comparison.seeds),
             "device": comparison.device,
             "dtype": comparison.dtype,
         }
-        for form in (self.first_form, self.more_form):
-            form.set_changes({**outer, **comparison.shared})
+        self.shared.set_changes({**outer, **comparison.shared})
         self.problem_form.set_changes(comparison.problem_options)
         for name, fold in self._folds.items():
             fold.form.set_changes(comparison.options.get(name, {}))
@@ -122,14 +107,12 @@ class ExperimentPanel(QWidget):
             return
         try:
             kept = self.comparison()
+            check_names(kept, catalogue)
         except OptionError:
             kept = Comparison()
         self.catalogue = catalogue
         self._fill()
-        try:
-            self.show_comparison(kept)
-        except OptionError:
-            self.show_comparison(Comparison())
+        self.show_comparison(kept)
 
     def show_error(self, key: str, sentence: str) -> bool:
         """Mark the field that a sentence of the engine concerns; return whether there is one."""
@@ -143,91 +126,63 @@ class ExperimentPanel(QWidget):
 
     def field(self, key: str) -> Field | None:
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
-        forms = [self.first_form, self.more_form, self.problem_form]
-        forms += [fold.form for fold in self._folds.values()]
+        own = [fold.form for fold in self._folds.values()]
+        forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
         return next((f for form in forms for f in form.fields.values() if f.key == key), None)
 
     def fold(self, algorithm: str) -> AlgorithmOptions:
-        """Return the fold of a ticked algorithm."""
+        """Return the fold of an algorithm that was ticked."""
         return self._folds[algorithm]
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
-        theme = current_theme()
-        for label in (self.summary, self.help):
-            tint(label, theme.muted)
-        tint(self.reason, theme.error)
-        for form in (self.first_form, self.more_form, self.problem_form):
-            form.restyle()
+        tint(self.summary, current_theme().muted)
+        for part in (self.foot, self.shared, self.problem_form):
+            part.restyle()
         for fold in self._folds.values():
             fold.form.restyle()
 
-    def explain(self, what: OptionSpec | AlgorithmEntry) -> None:
-        """Show in the help strip what something is."""
-        if isinstance(what, AlgorithmEntry):
-            self.help.setTextFormat(Qt.TextFormat.RichText)
-            self.help.setText(describe(what))
-            return
-        self.help.setTextFormat(Qt.TextFormat.PlainText)
-        self.help.setText(f"{what.title}: {help_text(what)}")
-
     def _build(self) -> None:
-        self.problem_box.setObjectName("problem")
-        self.problem_box.setAccessibleName("Problem")
-        self.download.setObjectName("download")
-        self.download.setAccessibleName("Download the data")
-        self.download.setToolTip("Says size and source, and asks, before anything is fetched.")
+        self._name_parts()
         content = QWidget(self)
         content.setObjectName("experiment_content")
-        self._column = QVBoxLayout(content)
-        self._column.setContentsMargins(10, 8, 10, 8)
-        self._column.setSpacing(6)
-        self._column.addWidget(_heading("&Problem", self.problem_box))
-        self._column.addWidget(self.problem_box)
-        self._column.addWidget(self.summary)
-        self._column.addWidget(self.download)
-        self._column.addWidget(_heading("Al&gorithms", self.algorithms))
-        self._column.addWidget(self.algorithms)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.setSpacing(6)
         self._forms = QVBoxLayout()
         self._forms.setSpacing(6)
-        self._column.addLayout(self._forms)
-        self._column.addStretch(1)
-        scroll = QScrollArea(self)
-        scroll.setObjectName("experiment_scroll")
-        scroll.setAccessibleName("Settings of the experiment")
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(content)
+        for part in (
+            _heading("&Problem", self.problem_box),
+            self.problem_box,
+            self.summary,
+            self.download,
+            _heading("Al&gorithms", self.algorithms),
+            self.algorithms,
+        ):
+            column.addWidget(part)
+        column.addLayout(self._forms)
+        column.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self._foot())
+        layout.addWidget(_scrolling(content, self), 1)
+        layout.addWidget(self.foot)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)
-        self.algorithms.entered_algorithm.connect(self.explain)
+        self.algorithms.entered_algorithm.connect(self.foot.explain)
         self.download.clicked.connect(self._on_download)
 
-    def _foot(self) -> QWidget:
-        foot = QFrame(self)
-        foot.setFrameShape(QFrame.Shape.StyledPanel)
-        for label, name in ((self.count, "run_count"), (self.reason, "reason")):
-            label.setObjectName(name)
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
-        self.help.setMinimumHeight(self.fontMetrics().height() * 4)
-        self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.help.setText("Choose a field or an algorithm to read what it does.")
-        column = QVBoxLayout(foot)
-        column.setContentsMargins(10, 6, 10, 6)
-        column.addWidget(self.help)
-        column.addWidget(self.reason)
-        self.count_row = QHBoxLayout()
-        self.count_row.addWidget(self.count, 1)
-        column.addLayout(self.count_row)
-        return foot
+    def _name_parts(self) -> None:
+        self.problem_box.setObjectName("problem")
+        self.problem_box.setAccessibleName("Problem")
+        self.problem_box.setToolTip("The family of tasks that is learned from.")
+        self.summary.setObjectName("problem_summary")
+        self.summary.setWordWrap(True)
+        self.summary.setTextFormat(Qt.TextFormat.PlainText)
+        tint(self.summary, current_theme().muted)
+        self.download.setObjectName("download")
+        self.download.setAccessibleName("Download the data")
+        self.download.setToolTip("Says size and source, and asks, before anything is fetched.")
 
     def _fill(self) -> None:
         """Make list and forms anew from the catalogue."""
@@ -237,143 +192,128 @@ class ExperimentPanel(QWidget):
             self.problem_box.addItem(problem.title, problem.id)
         self.algorithms.show_entries(self.catalogue.algorithms)
         while (item := self._forms.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.setParent(None)
-                widget.deleteLater()
-        self._folds, self._problem_fold = {}, None
-        self._make_shared_forms()
+            _discard(item.widget())
+        self._folds = {}
+        self.shared = SharedForm(self.catalogue, self)
+        self.shared.changed.connect(self._on_changed)
+        self.shared.focused.connect(self.foot.explain)
+        self._forms.addWidget(_heading("Settings that all share", self.shared))
+        self._forms.addWidget(self.shared)
+        self._show_problem()
         self._quiet = False
 
-    def _make_shared_forms(self) -> None:
-        by_name = {spec.name: spec for spec in (*self.catalogue.comparison, *self.catalogue.shared)}
-        first = ["steps", *(name for name in FIRST if name in by_name)]
-        chosen = [by_name["steps"], SEEDS, *(by_name[name] for name in first[1:])]
-        rest = [spec for name, spec in by_name.items() if name not in first]
-        rest.sort(key=lambda spec: spec.name in _OUTSIDE_SHARED)
-        self.first_form = self._watched(OptionForm(chosen, checks={"seeds": parse_seeds}))
-        self.more_form = self._watched(OptionForm(rest))
-        self._forms.addWidget(_heading("Settings that all share", self.first_form))
-        self._forms.addWidget(self.first_form)
-        self._more_fold = Fold("More shared settings", "more", self.more_form)
-        self._forms.addWidget(self._more_fold)
-
-    def _watched(self, form: OptionForm) -> OptionForm:
-        form.changed.connect(self._on_changed)
-        form.focused.connect(self.explain)
-        return form
-
-    def _on_problem(self) -> None:
+    def _show_problem(self) -> None:
         problem = self.problem
         self.summary.setText(problem.summary)
         self.download.setVisible(problem.needs_data)
-        defaults: dict[str, Plain] = {"steps": problem.steps, **problem.shared}
-        for form in (self.first_form, self.more_form):
-            form.set_baseline(defaults)
-            form.hide_fields(problem.hidden)
-        if self._problem_fold is not None:
-            self._forms.removeWidget(self._problem_fold)
-            self._problem_fold.setParent(None)
-            self._problem_fold.deleteLater()
-        self.problem_form = self._watched(OptionForm(problem.options, f"{problem.id}."))
-        self._problem_fold = Fold(problem.title, f"problem_{problem.id}", self.problem_form)
+        self.shared.set_baseline({"steps": problem.steps, **problem.shared})
+        self.shared.hide_fields(problem.hidden)
+        place = self._forms.indexOf(self.shared) + 1
+        if (old := self._forms.itemAt(place)) is not None and isinstance(old.widget(), Fold):
+            _discard(old.widget())
+        self.problem_form = OptionForm(problem.options, f"{problem.id}.")
+        self.problem_form.changed.connect(self._on_changed)
+        self.problem_form.focused.connect(self.foot.explain)
+        self._problem_fold = Fold(
+            f"{problem.title} settings", f"problem_{problem.id}", self.problem_form
+        )
         self._problem_fold.setVisible(bool(problem.options))
-        self._forms.insertWidget(self._forms.indexOf(self._more_fold) + 1, self._problem_fold)
         self._problem_fold.set_open(problem.needs_data)
+        self._forms.insertWidget(place, self._problem_fold)
         for name, fold in self._folds.items():
             fold.set_baseline(problem.algorithm_defaults.get(name, {}))
-        self._on_changed()
 
-    def _on_ticks(self) -> None:
+    def _show_folds(self) -> None:
         for name in self.algorithms.ticked():
-            if name not in self._folds:
-                entry = self.catalogue.algorithm(name)
-                if entry is not None:
-                    self._add_fold(entry)
+            entry = self.catalogue.algorithm(name)
+            if entry is not None and name not in self._folds:
+                self._add_fold(entry)
         for name, fold in self._folds.items():
             fold.setVisible(name in self.algorithms.ticked())
-        self._on_changed()
 
     def _add_fold(self, entry: AlgorithmEntry) -> None:
         fold = AlgorithmOptions(entry)
         fold.set_baseline(self.problem.algorithm_defaults.get(entry.id, {}))
         fold.changed.connect(self._on_changed)
-        fold.focused.connect(self.explain)
+        fold.focused.connect(self.foot.explain)
         order = [item.id for item in self.catalogue.algorithms]
         before = sum(order.index(name) < order.index(entry.id) for name in self._folds)
-        first = self._forms.indexOf(self._problem_fold or self._more_fold) + 1
-        self._forms.insertWidget(first + before, fold)
+        self._forms.insertWidget(self._forms.indexOf(self._problem_fold) + 1 + before, fold)
         self._folds[entry.id] = fold
 
-    def _shown_folds(self) -> dict[str, AlgorithmOptions]:
+    def _shown(self) -> dict[str, AlgorithmOptions]:
         ticked = self.algorithms.ticked()
         return {name: fold for name, fold in self._folds.items() if name in ticked}
 
-    def _shared_values(self) -> dict[str, Any]:
-        return {**self.first_form.changes(), **self.more_form.changes()}
+    def _on_problem(self) -> None:
+        if not self._quiet:
+            self._show_problem()
+            self._on_changed()
 
-    def _first_error(self) -> str:
-        if not self.algorithms.ticked():
-            return "No algorithm is ticked: tick at least one."
-        forms = [self.first_form, self.more_form, self.problem_form]
-        forms += [fold.form for fold in self._shown_folds().values()]
-        return next((form.first_error() for form in forms if form.first_error()), "")
+    def _on_ticks(self) -> None:
+        if not self._quiet:
+            self._show_folds()
+            self._on_changed()
 
     def _on_changed(self) -> None:
         if self._quiet:
             return
-        shared = {
-            name: field.value
-            for form in (self.first_form, self.more_form)
-            for name, field in form.fields.items()
-        }
+        shared = self.shared.values()
         for fold in self._folds.values():
             fold.show_shared(shared)
-        count = sum(
-            field.is_changed and name not in self.problem.hidden
-            for name, field in self.more_form.fields.items()
-        )
-        self._more_fold.note(f"{count} changed" if count else "")
-        if self._problem_fold is not None:
-            number = len(self.problem_form.changes())
-            self._problem_fold.note(f"{number} changed" if number else "")
-        self._show_count()
+        self._problem_fold.note_changes(self.problem_form)
+        self.foot.show_reason(self.reason)
+        if not self.reason:
+            self.foot.show_count(self.comparison())
         self.changed.emit()
-
-    def _show_count(self) -> None:
-        reason = self._first_error()
-        self.reason.setText(reason)
-        self.reason.setVisible(bool(reason))
-        try:
-            comparison = self.comparison()
-        except OptionError:
-            self.count.setText("Nothing to run yet")
-            return
-        algorithms, seeds = len(comparison.algorithms), len(comparison.seeds)
-        runs = _number(algorithms * seeds, "run")
-        self.count.setText(
-            f"{runs}: {_number(algorithms, 'algorithm')} × {_number(seeds, 'seed')}"
-        )
-
-    def _check_names(self, comparison: Comparison) -> None:
-        if self.catalogue.problem(comparison.problem) is None:
-            raise OptionError("problem", f"There is no problem {comparison.problem!r} here.")
-        for name in (*comparison.algorithms, *comparison.options):
-            if self.catalogue.algorithm(name) is None:
-                raise OptionError("algorithms", f"There is no algorithm {name!r} here.")
 
     def _on_download(self) -> None:
         self.download_wanted.emit(self.problem.id)
 
 
-def _seeds_text(seeds: tuple[int, ...]) -> str:
+def check_names(comparison: Comparison, catalogue: Catalogue) -> None:
+    """Refuse a comparison that names something which the catalogue does not have.
+
+    Raises: OptionError with one sentence.
+    """
+    problem = catalogue.problem(comparison.problem)
+    if problem is None:
+        raise OptionError("problem", f"There is no problem {comparison.problem!r} here.")
+    _check_keys("", comparison.shared, [spec.name for spec in catalogue.shared])
+    _check_keys(
+        f"{problem.id}.", comparison.problem_options, [spec.name for spec in problem.options]
+    )
+    for name in (*comparison.algorithms, *comparison.options):
+        entry = catalogue.algorithm(name)
+        if entry is None:
+            raise OptionError("algorithms", f"There is no algorithm {name!r} here.")
+        known = [spec.name for spec in entry.options]
+        _check_keys(f"{name}.", comparison.options.get(name, {}), known)
+
+
+def _check_keys(prefix: str, values: dict[str, Plain], known: list[str]) -> None:
+    for key in values:
+        if key not in known:
+            raise OptionError(f"{prefix}{key}", f"There is no option {prefix}{key} here.")
+
+
+def seeds_text(seeds: tuple[int, ...]) -> str:
+    """Write seeds as a person would: 0-4 where they follow each other."""
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):  # noqa: PLR2004
         return f"{seeds[0]}-{seeds[-1]}"
     return ",".join(str(seed) for seed in seeds)
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _scrolling(content: QWidget, parent: QWidget) -> QScrollArea:
+    scroll = QScrollArea(parent)
+    scroll.setObjectName("experiment_scroll")
+    scroll.setAccessibleName("Settings of the experiment")
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidgetResizable(True)
+    scroll.setWidget(content)
+    return scroll
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:
@@ -385,10 +325,7 @@ def _heading(text: str, buddy: QWidget) -> QLabel:
     return label
 
 
-def _quiet_label(name: str, parent: QWidget) -> QLabel:
-    label = QLabel(parent)
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    tint(label, current_theme().muted)
-    return label
+def _discard(widget: QWidget | None) -> None:
+    if widget is not None:
+        widget.setParent(None)
+        widget.deleteLater()

@@ -220,7 +220,7 @@ class Field(QObject):
 def help_text(spec: OptionSpec) -> str:
     """Explain an option in one paragraph: what it is, which values are right, its default."""
     parts = [spec.description]
-    if spec.kind != "bool" and not (spec.kind == "text"):
+    if spec.kind not in {"bool", "text"}:
         parts.append(f"Use {spec.range_text}{f' ({spec.unit})' if spec.unit else ''}.")
     return " ".join(part for part in parts if part)
 

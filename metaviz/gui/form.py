@@ -106,6 +106,11 @@ class Fold(QWidget):
         """Add a remark to the heading, for instance how much was changed."""
         self.heading.setText(f"{self._title}  ·  {text}" if text else self._title)
 
+    def note_changes(self, form: OptionForm) -> None:
+        """Say in the heading how many options of a form were changed."""
+        count = len(form.changes())
+        self.note(f"{count} changed" if count else "")
+
     def set_open(self, is_open: bool) -> None:
         """Open or close the fold."""
         arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow

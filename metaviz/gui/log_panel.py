@@ -101,7 +101,7 @@ class _LevelFilter(QSortFilterProxyModel):
         self._least = level
         self.endFilterChange()
 
-    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
+    def filterAcceptsRow(self, row: int, parent: Index) -> bool:  # noqa: N802 - a name of Qt's
         index = self.sourceModel().index(row, 0, parent)
         return int(index.data(Qt.ItemDataRole.UserRole)) >= self._least
 

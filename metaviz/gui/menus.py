@@ -22,9 +22,7 @@ _RUN = ("run", "pause", "step", _SEPARATOR, "stop", "abort")
 _HELP = ("shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
 
 
-def build_menus(
-    window: QMainWindow, actions: Actions, docks: list[QAction], theme: QMenu
-) -> None:
+def build_menus(window: QMainWindow, actions: Actions, docks: list[QAction], theme: QMenu) -> None:
     """Fill the menu bar."""
     _fill(_menu(window, "&File"), _FILE, actions)
     _fill(_menu(window, "&Run"), _RUN, actions)

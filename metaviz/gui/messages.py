@@ -17,6 +17,7 @@ class MessageBar(QFrame):
         self._level, self._details = "error", ""
         self.text = QLabel(self)
         self.text.setObjectName("message_text")
+        self.text.setAccessibleName("Message")
         self.text.setWordWrap(True)
         self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -59,8 +60,11 @@ class MessageBar(QFrame):
         """Take the colours of the current theme."""
         theme = current_theme()
         is_error = self._level == "error"
-        tint(self, theme.error_background if is_error else theme.warning_background,
-             QPalette.ColorRole.Window)
+        tint(
+            self,
+            theme.error_background if is_error else theme.warning_background,
+            QPalette.ColorRole.Window,
+        )
         tint(self.text, theme.error if is_error else theme.warning)
 
     def _show(self, level: str, sentence: str, details: str) -> None:

@@ -15,27 +15,30 @@ class Preferences:
     `note` is then a sentence for the person, otherwise empty.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, which need not exist yet."""
+    def __init__(self, path: Path | None) -> None:
+        """Open the file, which need not exist yet; without a path nothing outlives the window."""
         self._kept: dict[str, object] = {}
-        self._settings = QSettings(str(path), QSettings.Format.IniFormat)
-        self.note = ""
         self._path = path
+        self._settings = QSettings(str(path), QSettings.Format.IniFormat) if path else None
+        self.note = ""
 
     def read(self, key: str, default: Value) -> Value:
         """Return a value, or the default where there is none of that type."""
         found = self._kept.get(key)
-        if found is None:
+        if found is None and self._settings is not None:
             found = self._settings.value(key, default, type=type(default))
         return found if isinstance(found, type(default)) else default
 
     def write(self, key: str, value: str | int | bool | QByteArray) -> None:
         """Keep a value."""
         self._kept[key] = value
-        self._settings.setValue(key, value)
+        if self._settings is not None:
+            self._settings.setValue(key, value)
 
     def save(self) -> None:
         """Write the file now; a refusal is noted, not raised."""
+        if self._settings is None:
+            return
         self._settings.sync()
         if self._settings.status() != QSettings.Status.NoError:
             self.note = f"Preferences cannot be saved to {self._path}; they last until you quit."

@@ -36,11 +36,22 @@ class Column:
 
 
 COLUMNS = (
-    Column("Algorithm", "Ticked: shown in the plots", lambda s: s.algorithm, lambda s: s.algorithm, False),
+    Column(
+        "Algorithm",
+        "Ticked: shown in the plots",
+        lambda s: s.algorithm,
+        lambda s: s.algorithm,
+        False,
+    ),
     Column("Problem", "Task family", lambda s: s.problem, lambda s: s.problem, False),
     Column("Seed", "Seed of tasks and initial weights", lambda s: str(s.seed), lambda s: s.seed),
     Column("State", "How the run is doing", lambda s: s.state, lambda s: s.state, False),
-    Column("Step", "Meta-steps done of those asked for", lambda s: f"{s.step} / {s.total}", lambda s: s.step),
+    Column(
+        "Step",
+        "Meta-steps done of those asked for",
+        lambda s: f"{s.step} / {s.total}",
+        lambda s: s.step,
+    ),
     Column(
         "Query loss",
         "After adaptation at the last evaluation: mean ± 95 % interval over the tasks",
@@ -54,7 +65,9 @@ COLUMNS = (
         lambda s: s.accuracy,
     ),
     Column("Seconds", "Training time", lambda s: _plain(s.seconds, ".1f"), lambda s: s.seconds),
-    Column("K", "Inner steps while training", lambda s: str(s.inner_steps), lambda s: s.inner_steps),
+    Column(
+        "K", "Inner steps while training", lambda s: str(s.inner_steps), lambda s: s.inner_steps
+    ),
     Column("α", "Inner step size", lambda s: write_value(s.inner_lr), lambda s: s.inner_lr),
 )
 ID_COLUMN = len(COLUMNS)

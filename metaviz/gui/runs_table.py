@@ -25,7 +25,9 @@ class RunsTable(QWidget):
         self.view = QTableView(self)
         self._dress()
         self._actions = [
-            self._action("&Show or hide", "Tick or untick the selected runs.", self._toggle, "Space"),
+            self._action(
+                "&Show or hide", "Tick or untick the selected runs.", self._toggle, "Space"
+            ),
             self._action("Show &only this", "Hide all other runs.", self._only, "Return"),
             self._action("Open &folder", "Show the run's files.", self._open_folder),
             self._action("&Use these settings", "Fill the form.", self._use_settings),
@@ -52,9 +54,7 @@ class RunsTable(QWidget):
             if row.id == name:
                 index = self.proxy.mapFromSource(self.model.index(place, 0))
                 flags = QItemSelectionModel.SelectionFlag
-                self.view.selectionModel().setCurrentIndex(
-                    index, flags.ClearAndSelect | flags.Rows
-                )
+                self.view.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
 
     def _dress(self) -> None:
         view = self.view

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from PySide6.QtCore import QEvent, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QTabWidget, QWidget
 
 from metaviz.gui.theme import Theme
@@ -78,7 +78,8 @@ class Tabs(QTabWidget):
             self.insertTab(place, page, TITLES[place])
             self.setTabToolTip(place, TIPS[place])
             self.setCurrentIndex(current)
-            blank.deleteLater()
+            if blank is not None:
+                blank.deleteLater()
             self.pages.append(page)
             page.apply_theme(theme)
             page.show_records(self._records)
@@ -110,6 +111,10 @@ class Tabs(QTabWidget):
     def show_gradients(self, result: GradientComparison) -> None:
         """Show compared meta-gradients."""
         self.gradients.show_result(result)
+
+    def show_gradients_busy(self) -> None:
+        """Say that meta-gradients are being computed."""
+        self.gradients.show_busy()
 
     def show_gradients_error(self, sentence: str) -> None:
         """Say why meta-gradients could not be compared."""

@@ -1,7 +1,5 @@
 """View > Theme: system, light or dark, remembered."""
 
-from typing import cast
-
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
@@ -35,7 +33,7 @@ class ThemeMenu(QObject):
             self.menu.addAction(action)
             self._actions[choice] = action
         found = preferences.read("window/theme", "system")
-        self.choice: ThemeChoice = cast(ThemeChoice, found) if found in THEME_CHOICES else "system"
+        self.choice: ThemeChoice = found if found in THEME_CHOICES else "system"
         self._actions[self.choice].setChecked(True)
         self._apply()
         group.triggered.connect(self._on_triggered)

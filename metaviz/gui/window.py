@@ -2,38 +2,47 @@
 
 import tomllib
 
-from PySide6.QtCore import QByteArray, Qt, QTimer, QUrl, Signal, Slot
-from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QIcon, QKeyEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent
+from PySide6.QtWidgets import (
+    QMainWindow,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from metaviz import paths
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, to_toml
-from metaviz.gui.about import about_dialog, diagnostics, shortcuts_dialog
+from metaviz.gui.about import HelpCommands
 from metaviz.gui.actions import Actions
 from metaviz.gui.closing import Closing
-from metaviz.gui.conductor import Conductor
+from metaviz.gui.conductor import BUSY, Conductor, Phase
 from metaviz.gui.engine import EngineLoader
+from metaviz.gui.errands import Errands
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.files import FileCommands
+from metaviz.gui.layout import Layout
 from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
 from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.menus import build_menus
 from metaviz.gui.messages import MessageBar
-from metaviz.gui.preferences import LAYOUT_VERSION, Preferences
+from metaviz.gui.preferences import Preferences
+from metaviz.gui.questions import abort_question
+from metaviz.gui.rows import Row, row_of
 from metaviz.gui.run_bar import RunBar
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
-from metaviz.gui.tabs import Tabs, as_start
+from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import Theme, current_theme
 from metaviz.gui.theme_menu import ThemeMenu
 from metaviz.gui.worker import Loaded
 from metaviz.options import OptionError, checked
+from metaviz.runs.record import Record
 
 REFRESH_MS = 50
 TABLE_EVERY = 4
-_DOWNLOADS = {"omniglot": "Omniglot, about 16 MB, from github.com/brendenlake/omniglot"}
 
 
 class MainWindow(QMainWindow):
@@ -50,7 +59,6 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("MetaViz")
         self.setWindowIcon(QIcon(str(paths.resource("icons/metaviz.svg"))))
         self.preferences = preferences
-        self.device_text = ""
         self.theme_menu = ThemeMenu(preferences, self)
         self.commands = Actions(self)
         self.conductor = Conductor(loader, self)
@@ -65,10 +73,11 @@ class MainWindow(QMainWindow):
         self.run_bar = RunBar(self.commands, self)
         self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
         self.files = FileCommands(self.form, preferences, self)
+        self.errands = Errands(self.conductor, self.form, self.tabs, self)
+        self.help = HelpCommands(self.commands, self)
         self.closing = Closing(self.conductor, self.library, self)
         self._timer = QTimer(self)
         self._ticks = 0
-        self._asked_gradients = False
         self._assemble()
         self._connect()
         self._restore()
@@ -81,6 +90,13 @@ class MainWindow(QMainWindow):
         self.commands.use_icons(current_theme())
         self.library.scan(paths.runs_dir())
         self.conductor.load()
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show runs that are at hand, with all plots."""
+        self.tabs.complete(current_theme())
+        self.commands.use_icons(current_theme())
+        self.runs.add([row_of(record, None, keep=True) for record in records[::-1]], first=True)
+        self.runs.show_only([record.id for record in records])
 
     @Slot()
     def update_actions(self) -> None:
@@ -97,24 +113,8 @@ class MainWindow(QMainWindow):
         shown = bool(self.runs.visible_records())
         commands["export"].setEnabled(shown and bool(self.tabs.pages))
         commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
-        commands["save_configuration"].setEnabled(not self.form.reason.text())
+        commands["save_configuration"].setEnabled(not self.form.reason)
         self.form.download.setEnabled(not busy and not self.conductor.downloading)
-
-    def show_layout(self) -> None:
-        """Put docks and toolbar where they belong."""
-        for dock, area in (
-            (self._docks[0], Qt.DockWidgetArea.LeftDockWidgetArea),
-            (self._docks[1], Qt.DockWidgetArea.BottomDockWidgetArea),
-            (self._docks[2], Qt.DockWidgetArea.BottomDockWidgetArea),
-        ):
-            dock.setFloating(False)
-            self.addDockWidget(area, dock)
-            dock.show()
-        self.tabifyDockWidget(self._docks[1], self._docks[2])
-        self._docks[1].raise_()
-        self.run_bar.show()
-        self.resizeDocks([self._docks[0]], [370], Qt.Orientation.Horizontal)
-        self.resizeDocks([self._docks[1]], [190], Qt.Orientation.Vertical)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""
@@ -140,37 +140,16 @@ class MainWindow(QMainWindow):
         column.addWidget(self.messages)
         column.addWidget(self.tabs, 1)
         self.setCentralWidget(centre)
-        self.setDockNestingEnabled(True)
-        self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
-        self._docks = [
-            self._dock("Experiment", "experiment", self.form),
-            self._dock("Runs", "runs", self.table),
-            self._dock("Log", "log", self.log),
-        ]
-        self.addToolBar(self.run_bar)
-        toggles = [dock.toggleViewAction() for dock in self._docks]
-        toggles.append(self.run_bar.toggleViewAction())
-        for action, dock in zip(toggles, (*self._docks, self.run_bar), strict=True):
-            action.setText(f"&{action.text()}")
-            action.setStatusTip(f"Show or hide “{dock.windowTitle()}”.")
-            action.setToolTip(action.statusTip())
-        build_menus(self, self.commands, toggles, self.theme_menu.menu)
+        self.arrangement = Layout(self, self.run_bar, self.form, self.table, self.log)
+        build_menus(self, self.commands, self.arrangement.toggles(), self.theme_menu.menu)
         button = QToolButton(self.form)
         button.setObjectName("form_run")
         button.setAccessibleName("Run")
         button.setDefaultAction(self.commands["run"])
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.form.count_row.addWidget(button)
+        self.form.foot.add_button(button)
         self.statusBar().setObjectName("status")
-        self.resize(1280, 800)
-        self.show_layout()
-
-    def _dock(self, title: str, name: str, content: QWidget) -> QDockWidget:
-        dock = QDockWidget(title, self)
-        dock.setObjectName(f"dock_{name}")
-        dock.setWidget(content)
-        return dock
 
     def _connect(self) -> None:
         worker = self.conductor.worker
@@ -178,11 +157,6 @@ class MainWindow(QMainWindow):
         worker.failed.connect(self.messages.show_error)
         worker.refused.connect(self._on_refused)
         worker.finished.connect(self._on_finished)
-        worker.gradients_ready.connect(self.tabs.show_gradients)
-        worker.gradients_failed.connect(self.tabs.show_gradients_error)
-        worker.download_reported.connect(self._on_download_line)
-        worker.downloaded.connect(self._on_downloaded)
-        worker.download_failed.connect(self.messages.show_error)
         self.conductor.phase_changed.connect(self._on_phase)
         self.library.found.connect(self._on_found)
         self.library.opened.connect(self.runs.take_record)
@@ -192,10 +166,10 @@ class MainWindow(QMainWindow):
         self.table.settings_wanted.connect(self.files.use_run)
         self.live.troubled.connect(self.messages.show_error)
         self.form.changed.connect(self.update_actions)
-        self.form.download_wanted.connect(self._on_download_wanted)
-        self.tabs.gradients_wanted.connect(self._on_gradients_wanted)
-        self.files.said.connect(self._say)
-        self.files.failed.connect(self.messages.show_error)
+        for source in (self.files, self.errands, self.help):
+            source.said.connect(self.say)
+        for source in (self.files, self.errands):
+            source.failed.connect(self.messages.show_error)
         self.files.runs_wanted.connect(self.library.scan)
         self.theme_menu.switched.connect(self._on_theme)
         self.closing.leaving.connect(self._on_leaving)
@@ -219,20 +193,13 @@ class MainWindow(QMainWindow):
             "copy_plot": self._copy_plot,
             "quit": self.close,
             "full_screen": self._full_screen,
-            "reset_layout": self.show_layout,
-            "shortcuts": self._show_shortcuts,
-            "copy_diagnostics": self._copy_diagnostics,
-            "open_log": self._open_log,
-            "about": self._show_about,
+            "reset_layout": self.arrangement.reset,
         }
         for name, slot in slots.items():
             self.commands[name].triggered.connect(slot)
 
     def _restore(self) -> None:
-        geometry = self.preferences.read("window/geometry", QByteArray())
-        if not geometry.isEmpty():
-            self.restoreGeometry(geometry)
-            self.restoreState(self.preferences.read("window/state", QByteArray()), LAYOUT_VERSION)
+        self.arrangement.restore(self.preferences)
         text = self.preferences.read("form/comparison", "")
         if text:
             try:
@@ -241,9 +208,8 @@ class MainWindow(QMainWindow):
                 self.log.add("warning", "The last settings do not fit this version.")
 
     def _remember(self) -> None:
-        self.preferences.write("window/geometry", self.saveGeometry())
-        self.preferences.write("window/state", self.saveState(LAYOUT_VERSION))
-        if not self.form.reason.text():
+        self.arrangement.remember(self.preferences)
+        if not self.form.reason:
             self.preferences.write("form/comparison", to_toml(self.form.comparison()))
         self.preferences.save()
 
@@ -257,4 +223,111 @@ class MainWindow(QMainWindow):
             return "Runs are training: stop them first."
         if self.conductor.downloading:
             return "A download is under way."
-        return self.form.reason.text()
+        return self.form.reason
+
+    @Slot(str)
+    def say(self, sentence: str) -> None:
+        """Show a passing remark in the status bar."""
+        self.statusBar().showMessage(sentence, 8000)
+
+    @Slot()
+    def _run(self) -> None:
+        try:
+            comparison = self.form.comparison()
+        except OptionError as error:
+            self.messages.show_error(str(error))
+            return
+        self.messages.hide()
+        self.conductor.start(comparison, paths.runs_dir())
+
+    @Slot()
+    def _pause(self) -> None:
+        self.conductor.pause(paused=self.conductor.phase == "training")
+
+    @Slot()
+    def _ask_abort(self) -> None:
+        box, abort = abort_question(self)
+        abort.clicked.connect(self.conductor.abort)
+        box.open()
+
+    @Slot()
+    def _reset_form(self) -> None:
+        problem = self.form.problem
+        self.form.show_comparison(Comparison(problem=problem.id, steps=problem.steps))
+
+    @Slot()
+    def _export(self) -> None:
+        self.files.export(self.tabs, self.runs.visible_records())
+
+    @Slot()
+    def _copy_plot(self) -> None:
+        self.files.copy_plot(self.tabs)
+
+    @Slot(bool)
+    def _full_screen(self, full: bool) -> None:
+        self.showFullScreen() if full else self.showNormal()
+
+    @Slot(object)
+    def _on_loaded(self, info: Loaded) -> None:
+        self.form.show_catalogue(info.catalogue)
+        self.run_bar.device.setText(info.device_text)
+        self.help.device_text = info.device_text
+        self.say(f"Ready: {info.device_text}")
+
+    @Slot(str, str)
+    def _on_refused(self, key: str, sentence: str) -> None:
+        if not (key and self.form.show_error(key, sentence)):
+            self.messages.show_error(sentence)
+
+    @Slot()
+    def _on_finished(self) -> None:
+        self._tick()
+        self.runs.refresh()
+
+    @Slot(str)
+    def _on_phase(self, phase: Phase) -> None:
+        self.run_bar.show_phase(phase)
+        self.commands.show_paused(current_theme(), paused=phase == "paused")
+        if phase in BUSY:
+            self._timer.start()
+        else:
+            self._timer.stop()
+        self.update_actions()
+
+    @Slot(object)
+    def _on_found(self, rows: list[Row]) -> None:
+        self.runs.add(rows, first=False)
+
+    @Slot(str)
+    def _on_unreadable(self, sentence: str) -> None:
+        self.log.add("warning", sentence)
+
+    @Slot()
+    def _on_visibility(self) -> None:
+        self.tabs.show_records(self.runs.visible_records())
+        self.update_actions()
+
+    @Slot(object)
+    def _on_theme(self, theme: Theme) -> None:
+        self.form.restyle()
+        self.messages.restyle()
+        if self.tabs.pages:
+            self.tabs.apply_theme(theme)
+            self.commands.use_icons(theme)
+
+    @Slot()
+    def _on_leaving(self) -> None:
+        self._remember()
+        if self.conductor.busy:
+            self.statusBar().showMessage("Stopping and saving…")
+        else:
+            self.hide()
+
+    @Slot()
+    def _tick(self) -> None:
+        self.tabs.refresh()
+        self._ticks += 1
+        if self._ticks % TABLE_EVERY == 0:
+            self.runs.refresh()
+            done, total = self.live.progress()
+            self.run_bar.show_progress(done, total, paused=self.conductor.phase == "paused")

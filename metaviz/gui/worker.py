@@ -161,7 +161,7 @@ class Worker(QObject):
             self.gradients_ready.emit(self._engine.gradients(comparison, start, step))
         except (OptionError, ValueError, OSError, RuntimeError) as error:
             self.gradients_failed.emit(_sentence(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one of the two doors
             _log.exception("Meta-gradients cannot be compared")
             self.gradients_failed.emit(_sentence(error))
 
@@ -173,7 +173,7 @@ class Worker(QObject):
             return
         try:
             folder = self._engine.download(problem, self._report)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one of the two doors
             _log.exception("The download of %s failed", problem)
             self.download_failed.emit(_sentence(error))
             return
@@ -227,7 +227,7 @@ class Worker(QObject):
         ended = Ended(steps[-1] if steps else 0, "failed", _sentence(error))
         try:
             session.end("failed")
-        except Exception:
+        except Exception:  # noqa: BLE001 - one of the two doors
             _log.exception("The end of %s cannot be stored", session.id)
         self._take(session, ended)
 

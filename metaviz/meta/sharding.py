@@ -22,7 +22,12 @@ class Shards:
     def __init__(self, count: int) -> None:
         """Use `count` threads; 1 computes in the calling thread."""
         self.count = count
-        self._pool = ThreadPoolExecutor(count, "metaviz-shard") if count > 1 else None
+        # torch's thread count belongs to a thread: each must be told to use one.
+        self._pool = (
+            ThreadPoolExecutor(count, "metaviz-shard", torch.set_num_threads, (1,))
+            if count > 1
+            else None
+        )
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Apply a function to all items, in order."""

@@ -1,0 +1,77 @@
+"""The foot of the experiment dock: help for what has the focus, and what Run would do."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from metaviz.catalogue import AlgorithmEntry
+from metaviz.config import Comparison
+from metaviz.gui.algorithm_list import describe
+from metaviz.gui.fields import help_text
+from metaviz.gui.theme import current_theme, tint
+from metaviz.options import OptionSpec
+
+_HELP_LINES = 5
+
+
+class Foot(QFrame):
+    """Always in sight below the form."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.help = QLabel("Choose a field or an algorithm to read what it does.", self)
+        self.reason = QLabel(self)
+        self.count = QLabel(self)
+        for label, name in (
+            (self.help, "help"),
+            (self.reason, "reason"),
+            (self.count, "run_count"),
+        ):
+            label.setObjectName(name)
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.help.setMinimumHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
+        self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._row = QHBoxLayout()
+        self._row.addWidget(self.count, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(10, 6, 10, 6)
+        column.addWidget(self.help)
+        column.addWidget(self.reason)
+        column.addLayout(self._row)
+        self.restyle()
+
+    def add_button(self, button: QWidget) -> None:
+        """Put a button at the right of the last line."""
+        self._row.addWidget(button)
+
+    def explain(self, what: OptionSpec | AlgorithmEntry) -> None:
+        """Say what something is."""
+        if isinstance(what, AlgorithmEntry):
+            self.help.setTextFormat(Qt.TextFormat.RichText)
+            self.help.setText(describe(what))
+            return
+        self.help.setTextFormat(Qt.TextFormat.PlainText)
+        self.help.setText(f"{what.title}: {help_text(what)}")
+
+    def show_reason(self, sentence: str) -> None:
+        """Say why nothing can run."""
+        self.reason.setText(sentence)
+        self.reason.setVisible(bool(sentence))
+        if sentence:
+            self.count.setText("Nothing to run yet")
+
+    def show_count(self, comparison: Comparison) -> None:
+        """Say how many runs there will be."""
+        algorithms, seeds = len(comparison.algorithms), len(comparison.seeds)
+        runs = _number(algorithms * seeds, "run")
+        self.count.setText(f"{runs}: {_number(algorithms, 'algorithm')} × {_number(seeds, 'seed')}")
+
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
+        tint(self.help, current_theme().muted)
+        tint(self.reason, current_theme().error)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

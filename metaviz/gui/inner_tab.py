@@ -1,0 +1,292 @@
+"""What adaptation does, step by step, on the fixed evaluation tasks."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QSpinBox,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.choices import combo, switch
+from metaviz.gui.fan_plot import FanPlot
+from metaviz.gui.plot_panel import Band, Line, PlotPanel
+from metaviz.gui.theme import Theme
+from metaviz.runs.curves import QUANTITY_TITLES, InnerCurve, InnerQuantity, InnerView, inner_curves
+from metaviz.runs.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metaviz.runs.figures import Page
+
+EMPTY = (
+    "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
+    "the loss after 0, 1, 2, … inner steps appears here."
+)
+_PLAY_MS = 350
+_ALL = 0
+
+_LOSSES = {
+    "query_loss": "Query loss",
+    "support_loss": "Support loss",
+    "query_accuracy": "Query accuracy",
+}
+
+
+class InnerTab(QWidget):
+    """Loss and gradient norm against the inner step k, a k scrubber, and the sinusoid fan."""
+
+    export_name = "inner"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show empty plots."""
+        super().__init__(parent)
+        self.setObjectName("innerTab")
+        self._records: list[Record] = []
+        self.loss = PlotPanel("innerLossPlot", "Loss against the inner step", self)
+        self.norm = PlotPanel("innerNormPlot", "Gradient norm against the inner step", self)
+        self.fan = FanPlot(self)
+        self._markers = {
+            plot: pg.InfiniteLine(angle=90, movable=False) for plot in (self.loss, self.norm)
+        }
+        self._trained: dict[PlotPanel, list[pg.InfiniteLine]] = {self.loss: [], self.norm: []}
+        for plot, marker in self._markers.items():
+            marker.setZValue(20)
+            plot.addItem(marker, ignoreBounds=True)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_PLAY_MS)
+        self._timer.timeout.connect(self._advance)
+        self._lay_out()
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show these runs."""
+        self._records = records
+        self.fan.show_records(records)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the chosen evaluation of every run."""
+        self._follow_evaluations()
+        curves = self._draw(self.loss, self._view(self.quantity.currentData()))
+        self._draw(self.norm, self._view("gradient_norm"))
+        self.loss.set_message("" if curves else EMPTY)
+        self.norm.set_message("" if curves else "‖∇L_S‖ at each inner step appears here.")
+        last = max((len(curve.k) - 1 for curve in curves), default=0)
+        self.k.setMaximum(last)
+        for widget in (self.k, self.play):
+            widget.setEnabled(last > 0)
+        self._show_k()
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours."""
+        for plot in (self.loss, self.norm):
+            plot.apply_theme(theme)
+            self._markers[plot].setPen(pg.mkPen(theme.accent, width=2))
+        self.fan.apply_theme(theme)
+        self._trained_pen = pg.mkPen(theme.muted, style=Qt.PenStyle.DotLine)
+        self.refresh()
+
+    def figure(self, page: "Page") -> "Figure":
+        """Draw the same for a paper."""
+        from metaviz.runs.figures import inner_figure
+
+        quantities: tuple[InnerQuantity, ...] = (self.quantity.currentData(), "gradient_norm")
+        return inner_figure(self._records, [self._view(name) for name in quantities], page)
+
+    def _lay_out(self) -> None:
+        self._trained_pen = pg.mkPen(style=Qt.PenStyle.DotLine)
+        above = QSplitter(Qt.Orientation.Horizontal, self)
+        above.setObjectName("innerPlots")
+        above.addWidget(self.loss)
+        above.addWidget(self.norm)
+        body = QSplitter(Qt.Orientation.Vertical, self)
+        body.setObjectName("innerBody")
+        body.addWidget(above)
+        body.addWidget(self.fan)
+        body.setStretchFactor(0, 3)
+        body.setStretchFactor(1, 2)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 2)
+        layout.addLayout(self._controls())
+        layout.addWidget(body, 1)
+        layout.addLayout(self._scrubber())
+        self.readout = QLabel()
+        self.readout.setObjectName("innerReadout")
+        self.readout.setTextFormat(Qt.TextFormat.PlainText)
+        self.readout.setWordWrap(True)
+        layout.addWidget(self.readout)
+
+    def _controls(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        self.quantity = combo("innerQuantity", "Quantity", _LOSSES)
+        self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.")
+        self.log_y.setChecked(True)
+        self.interval = switch(
+            "innerBand", "95 % &band", "Interval of the mean over the evaluation tasks."
+        )
+        self.interval.setChecked(True)
+        self.limit = QSpinBox()
+        self.limit.setObjectName("innerLimit")
+        self.limit.setAccessibleName("Largest inner step shown")
+        self.limit.setToolTip("Largest inner step shown; all shows every run to its end.")
+        self.limit.setRange(_ALL, 100_000)
+        self.limit.setSpecialValueText("all")
+        self.limit.setValue(10)
+        self.evaluation = QSlider(Qt.Orientation.Horizontal)
+        self.evaluation.setObjectName("innerEvaluation")
+        self.evaluation.setAccessibleName("Evaluation shown")
+        self.evaluation.setToolTip("Go back to earlier evaluations of the same tasks.")
+        self.evaluation.setMinimumWidth(80)
+        self.evaluation_text = QLabel()
+        limit_label, evaluation_label = QLabel("&k up to"), QLabel("&evaluation")
+        limit_label.setBuddy(self.limit)
+        evaluation_label.setBuddy(self.evaluation)
+        for widget in (self.quantity, self.log_y, self.interval, limit_label, self.limit):
+            row.addWidget(widget)
+        for widget in (evaluation_label, self.evaluation, self.evaluation_text):
+            row.addWidget(widget)
+        row.setStretchFactor(self.evaluation, 1)
+        self.quantity.currentIndexChanged.connect(self.refresh)
+        self.limit.valueChanged.connect(self.refresh)
+        self.evaluation.valueChanged.connect(self.refresh)
+        for box in (self.log_y, self.interval):
+            box.toggled.connect(self.refresh)
+        return row
+
+    def _scrubber(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self.play = QPushButton("&Play")
+        self.play.setObjectName("innerPlay")
+        self.play.setAccessibleName("Play the inner steps")
+        self.play.setToolTip("Step k forward by itself.")
+        self.play.setCheckable(True)
+        self.play.toggled.connect(self._play)
+        self.k = QSlider(Qt.Orientation.Horizontal)
+        self.k.setObjectName("innerK")
+        self.k.setAccessibleName("Inner step k")
+        self.k.setToolTip("Move through the inner steps.")
+        self.k.setPageStep(1)
+        self.k.setTickPosition(QSlider.TickPosition.TicksBelow)
+        self.k.valueChanged.connect(self._show_k)
+        self.k_text = QLabel("k = 0")
+        self.k_text.setMinimumWidth(60)
+        for widget in (self.play, self.k_text, self.k):
+            row.addWidget(widget)
+        row.setStretchFactor(self.k, 1)
+        return row
+
+    def _view(self, quantity: InnerQuantity) -> InnerView:
+        return InnerView(
+            quantity=quantity,
+            log_y=self.log_y.isChecked() and quantity != "query_accuracy",
+            evaluation=self.evaluation.value() - self.evaluation.maximum() - 1,
+            show_interval=self.interval.isChecked(),
+            max_k=self.limit.value() or None,
+        )
+
+    def _follow_evaluations(self) -> None:
+        """Let the slider reach every evaluation, and stay at the newest if it was there."""
+        count = max((len(record.evaluations) for record in self._records), default=0)
+        newest = self.evaluation.value() == self.evaluation.maximum()
+        self.evaluation.blockSignals(True)
+        self.evaluation.setMaximum(max(0, count - 1))
+        if newest:
+            self.evaluation.setValue(self.evaluation.maximum())
+        self.evaluation.blockSignals(False)
+        self.evaluation.setEnabled(count > 1)
+
+    def _draw(self, plot: PlotPanel, view: InnerView) -> list[InnerCurve]:
+        curves = inner_curves(self._records, view)
+        plot.set_log(x=False, y=view.log_y)
+        plot.set_labels("inner step k", f"{QUANTITY_TITLES[view.quantity]}, mean over tasks")
+        lines = [
+            Line(
+                curve.run,
+                curve.k.astype(float),
+                curve.mean,
+                curve.style.color,
+                curve.label,
+                curve.style.dash,
+                width=2.0,
+                symbol="o" if len(curve.k) <= _MANY_STEPS else None,
+            )
+            for curve in curves
+        ]
+        bands = [_band(curve) for curve in curves] if view.show_interval else []
+        plot.draw(lines, bands)
+        plot.set_y_range(None)
+        self._mark_trained(plot, curves)
+        return curves
+
+    def _mark_trained(self, plot: PlotPanel, curves: list[InnerCurve]) -> None:
+        for old in self._trained[plot]:
+            plot.removeItem(old)
+        last = max((len(curve.k) - 1 for curve in curves), default=0)
+        steps = sorted({curve.trained_steps for curve in curves if curve.trained_steps <= last})
+        options = {"position": 0.04, "color": self._trained_pen.color(), "movable": False}
+        self._trained[plot] = [
+            pg.InfiniteLine(
+                k, angle=90, pen=self._trained_pen, label=f"trained K = {k}", labelOpts=options
+            )
+            for k in steps
+        ]
+        for line in self._trained[plot]:
+            plot.addItem(line, ignoreBounds=True)
+
+    @Slot()
+    def _show_k(self) -> None:
+        k = self.k.value()
+        self.k_text.setText(f"k = {k}")
+        for marker in self._markers.values():
+            marker.setValue(k)
+        view = self._view(self.quantity.currentData())
+        curves = inner_curves(self._records, view)
+        if curves:
+            step, tasks = curves[0].step, curves[0].tasks
+            self.evaluation_text.setText(f"meta-step {step}, {tasks} tasks")
+        else:
+            self.evaluation_text.setText("")
+        parts = [_value(curve, k) for curve in curves if k < len(curve.k)]
+        title = QUANTITY_TITLES[view.quantity]
+        text = f"{title} after {k} inner steps:   " + "   ·   ".join(parts) if parts else ""
+        self.readout.setText(text)
+        self.loss.describe(text)
+        self.fan.show_step(k, view.evaluation)
+
+    @Slot(bool)
+    def _play(self, on: bool) -> None:
+        self.play.setText("&Pause" if on else "&Play")
+        if on:
+            self._timer.start()
+        else:
+            self._timer.stop()
+
+    @Slot()
+    def _advance(self) -> None:
+        self.k.setValue(0 if self.k.value() >= self.k.maximum() else self.k.value() + 1)
+
+
+_MANY_STEPS = 40
+
+
+def _band(curve: InnerCurve) -> Band:
+    low = curve.mean - curve.ci95
+    if np.nanmin(curve.mean) > 0:
+        low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
+    return Band(
+        curve.run, curve.k.astype(float), low, curve.mean + curve.ci95, curve.style.color, 0.15
+    )
+
+
+def _value(curve: InnerCurve, k: int) -> str:
+    return f"{curve.label} {curve.mean[k]:.4g} ± {curve.ci95[k]:.2g}"

@@ -1,0 +1,79 @@
+"""Docks and toolbar: where they belong, and where a person left them."""
+
+from PySide6.QtCore import QByteArray, QObject, Qt, Slot
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
+
+from metaviz.gui.preferences import LAYOUT_VERSION, Preferences
+
+_Area = Qt.DockWidgetArea
+_FORM_WIDTH, _TABLE_HEIGHT = 370, 190
+
+
+class Layout(QObject):
+    """Arranges the window's docks and remembers them with a version."""
+
+    def __init__(
+        self, window: QMainWindow, bar: QToolBar, form: QWidget, table: QWidget, log: QWidget
+    ) -> None:
+        """Put every part into a dock, and arrange them."""
+        super().__init__(window)
+        self._window, self._bar = window, bar
+        window.setDockNestingEnabled(True)
+        window.setCorner(Qt.Corner.BottomLeftCorner, _Area.LeftDockWidgetArea)
+        window.addToolBar(bar)
+        self.form = self._dock("Experiment", form)
+        self.table = self._dock("Runs", table)
+        self.log = self._dock("Log", log)
+        window.resize(1280, 800)
+        self.reset()
+
+    def toggles(self) -> list[QAction]:
+        """Return the actions that show and hide docks and toolbar."""
+        parts: tuple[QDockWidget | QToolBar, ...] = (self.form, self.table, self.log, self._bar)
+        actions = []
+        for part in parts:
+            action = part.toggleViewAction()
+            action.setText(f"&{part.windowTitle()}")
+            action.setStatusTip(f"Show or hide “{part.windowTitle()}”.")
+            action.setToolTip(action.statusTip())
+            actions.append(action)
+        return actions
+
+    @Slot()
+    def reset(self) -> None:
+        """Put everything where it belongs."""
+        places = (
+            (self.form, _Area.LeftDockWidgetArea),
+            (self.table, _Area.BottomDockWidgetArea),
+            (self.log, _Area.BottomDockWidgetArea),
+        )
+        for dock, area in places:
+            dock.setFloating(False)
+            self._window.addDockWidget(area, dock)
+            dock.show()
+        self._window.tabifyDockWidget(self.table, self.log)
+        self.table.raise_()
+        self._window.addToolBar(self._bar)
+        self._bar.show()
+        self._window.resizeDocks([self.form], [_FORM_WIDTH], Qt.Orientation.Horizontal)
+        self._window.resizeDocks([self.table], [_TABLE_HEIGHT], Qt.Orientation.Vertical)
+
+    def restore(self, preferences: Preferences) -> None:
+        """Go back to how the window was left; another version's layout is passed over."""
+        geometry = preferences.read("window/geometry", QByteArray())
+        if not geometry.isEmpty():
+            self._window.restoreGeometry(geometry)
+            state = preferences.read("window/state", QByteArray())
+            self._window.restoreState(state, LAYOUT_VERSION)
+
+    def remember(self, preferences: Preferences) -> None:
+        """Keep how the window is."""
+        preferences.write("window/geometry", self._window.saveGeometry())
+        preferences.write("window/state", self._window.saveState(LAYOUT_VERSION))
+
+    def _dock(self, title: str, content: QWidget) -> QDockWidget:
+        dock = QDockWidget(title, self._window)
+        dock.setObjectName(f"dock_{title.lower()}")
+        dock.setWidget(content)
+        return dock

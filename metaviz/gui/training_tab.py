@@ -1,0 +1,222 @@
+"""Losses and accuracies before and after adaptation, while training."""
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+from metaviz.gui.choices import combo, switch
+from metaviz.gui.plot_panel import Band, Line, PlotPanel
+from metaviz.gui.theme import Theme
+from metaviz.runs.curves import (
+    AXIS_TITLES,
+    QUANTITY_TITLES,
+    TrainingCurve,
+    TrainingView,
+    available,
+    training_curves,
+)
+from metaviz.runs.record import Record
+from metaviz.runs.statistics import robust_range
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metaviz.runs.figures import Page
+
+EMPTY = (
+    "Tick algorithms on the left and press Run (Ctrl+Return).\n"
+    "Their losses appear here as they train."
+)
+WAITING = "The first meta-step is being computed…"
+_SMOOTHEST = 99
+
+_AXES = {
+    "step": "Meta-step",
+    "seconds": "Training time (s)",
+    "gradient_evaluations": "Gradient evaluations",
+}
+_QUANTITIES = {
+    "query_loss": "Query loss",
+    "support_loss": "Support loss",
+    "query_accuracy": "Query accuracy",
+    "support_accuracy": "Support accuracy",
+}
+
+
+class TrainingTab(QWidget):
+    """The training plot and the controls of its view."""
+
+    view_changed = Signal()
+    export_name = "training"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show an empty plot."""
+        super().__init__(parent)
+        self.setObjectName("trainingTab")
+        self._records: list[Record] = []
+        self._view = TrainingView()
+        self.plot = PlotPanel("trainingPlot", "Losses before and after adaptation", self)
+        self.plot.set_message(EMPTY)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 2)
+        layout.addLayout(self._controls())
+        layout.addWidget(self.plot, 1)
+        self.hint = QLabel(
+            "Bold: after adaptation. Thin: before. The shaded gap is what adaptation gains."
+        )
+        self.hint.setObjectName("trainingHint")
+        self.hint.setWordWrap(True)
+        layout.addWidget(self.hint)
+
+    @property
+    def view(self) -> TrainingView:
+        """What is shown, and how."""
+        return self._view
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show these runs."""
+        self._records = records
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw what has been recorded until now."""
+        self._offer_quantities()
+        view = self._view
+        curves = training_curves(self._records, view)
+        self.plot.set_message("" if curves else WAITING if self._records else EMPTY)
+        self.plot.set_log(x=view.log_x, y=view.log_y)
+        self.plot.set_labels(AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean")
+        lines, bands = [], []
+        for curve in curves:
+            lines += _lines(curve, view)
+            if view.show_pre:
+                name = f"{curve.run} gap"
+                color = curve.style.color
+                bands.append(Band(name, curve.x, curve.post, curve.pre, color, 0.07))
+        self.plot.draw(lines, bands)
+        self.plot.set_y_range(self._limits(curves))
+        self.plot.describe(_spoken(curves, view))
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours."""
+        self.plot.apply_theme(theme)
+        self.refresh()
+
+    def figure(self, page: "Page") -> "Figure":
+        """Draw the same for a paper."""
+        from metaviz.runs.figures import training_figure
+
+        return training_figure(self._records, self._view, page)
+
+    def state(self) -> dict[str, Any]:
+        """Return the view as plain values, to be remembered."""
+        return asdict(self._view)
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Take remembered values; unknown ones are passed over."""
+        known = {key: value for key, value in values.items() if key in asdict(self._view)}
+        view = replace(self._view, **known)
+        for box, value in ((self.quantity, view.quantity), (self.axis, view.axis)):
+            box.setCurrentIndex(max(0, box.findData(value)))
+        self.smoothing.setValue(round(view.smoothing * 100))
+        for name, box in self._switches.items():
+            box.setChecked(bool(getattr(view, name)))
+        self._take_view()
+
+    def _controls(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        self.quantity = combo("trainingQuantity", "Quantity", _QUANTITIES)
+        self.axis = combo("trainingAxis", "Horizontal axis", _AXES)
+        self.smoothing = QSlider(Qt.Orientation.Horizontal)
+        self.smoothing.setObjectName("trainingSmoothing")
+        self.smoothing.setAccessibleName("Smoothing")
+        self.smoothing.setToolTip(
+            "Weight of the past in a bias-corrected running mean; a constant stays constant."
+        )
+        self.smoothing.setRange(0, _SMOOTHEST)
+        self.smoothing.setValue(round(self._view.smoothing * 100))
+        self.smoothing.setMinimumWidth(70)
+        self.smoothing.setMaximumWidth(160)
+        self.smoothing_value = QLabel()
+        label = QLabel("S&moothing")
+        label.setBuddy(self.smoothing)
+        self._switches = {
+            "log_y": switch("trainingLogY", "log &y", "Logarithmic vertical axis."),
+            "log_x": switch("trainingLogX", "log &x", "Logarithmic horizontal axis."),
+            "robust": switch(
+                "trainingRobust", "r&obust", "Leave rare spikes outside the plot."
+            ),
+            "show_pre": switch(
+                "trainingPre", "&before", "Show the curve before adaptation and the gap."
+            ),
+            "show_raw": switch("trainingRaw", "ra&w", "Show the unsmoothed curve faintly."),
+        }
+        for widget in (self.quantity, QLabel("over"), self.axis, label, self.smoothing):
+            row.addWidget(widget)
+        row.addWidget(self.smoothing_value)
+        for name, box in self._switches.items():
+            box.setChecked(bool(getattr(self._view, name)))
+            box.toggled.connect(self._take_view)
+            row.addWidget(box)
+        row.addStretch(1)
+        self.quantity.currentIndexChanged.connect(self._take_view)
+        self.axis.currentIndexChanged.connect(self._take_view)
+        self.smoothing.valueChanged.connect(self._take_view)
+        self._show_smoothing()
+        return row
+
+    def _show_smoothing(self) -> None:
+        self.smoothing_value.setText(f"{self.smoothing.value() / 100:.2f}")
+
+    @Slot()
+    def _take_view(self) -> None:
+        switches = {name: box.isChecked() for name, box in self._switches.items()}
+        self._view = TrainingView(
+            quantity=self.quantity.currentData(),
+            axis=self.axis.currentData(),
+            smoothing=self.smoothing.value() / 100,
+            **switches,
+        )
+        self._show_smoothing()
+        self.hint.setVisible(self._view.show_pre)
+        self.refresh()
+        self.view_changed.emit()
+
+    def _offer_quantities(self) -> None:
+        """Grey out what no run has recorded."""
+        offered = set(available(self._records))
+        model: Any = self.quantity.model()
+        for place in range(self.quantity.count()):
+            model.item(place).setEnabled(self.quantity.itemData(place) in offered)
+
+    def _limits(self, curves: list[TrainingCurve]) -> tuple[float, float] | None:
+        if not self._view.robust or not curves:
+            return None
+        shown = [curve.post for curve in curves]
+        if self._view.show_pre:
+            shown += [curve.pre for curve in curves]
+        return robust_range(np.concatenate(shown), log=self._view.log_y)
+
+
+def _lines(curve: TrainingCurve, view: TrainingView) -> list[Line]:
+    color, dash = curve.style.color, curve.style.dash
+    lines = []
+    if view.show_raw and view.smoothing > 0:
+        lines.append(Line(f"{curve.run} raw", curve.x, curve.post_raw, color, alpha=0.18))
+    if view.show_pre:
+        name = f"{curve.run} pre"
+        lines.append(Line(name, curve.x, curve.pre, color, dash=dash, alpha=0.65))
+    lines.append(
+        Line(f"{curve.run} post", curve.x, curve.post, color, curve.label, dash, width=2.0)
+    )
+    return lines
+
+
+def _spoken(curves: list[TrainingCurve], view: TrainingView) -> str:
+    title = QUANTITY_TITLES[view.quantity]
+    parts = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
+    return "; ".join(parts) or "Nothing recorded yet."

@@ -1,0 +1,35 @@
+"""What all tests share: no display, a home of their own, and no exception goes unseen."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test an empty folder for runs and settings."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("METAVIZ_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_unseen_exception() -> Iterator[None]:
+    """Fail a test in which an exception reached the excepthook, and restore the hook."""
+    before = sys.excepthook
+    unseen: list[BaseException] = []
+
+    def note(kind: type[BaseException], error: BaseException, trace: object) -> None:
+        unseen.append(error)
+        before(kind, error, trace)  # type: ignore[arg-type]
+
+    sys.excepthook = note
+    yield
+    sys.excepthook = before
+    assert not unseen, f"An exception reached the excepthook: {unseen[0]!r}"

@@ -1,0 +1,58 @@
+"""A window as a person finds it, with the real engine, closed after every test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from metaviz import app
+from metaviz.catalogue import Catalogue
+from metaviz.gui.preferences import Preferences
+from metaviz.gui.window import MainWindow
+from metaviz.paths import resource
+
+WAIT = 20_000
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    """The shipped catalogue."""
+    return Catalogue.model_validate_json(resource("catalogue.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def open_window(qapp, qtbot, home: Path) -> Iterator[Callable[..., MainWindow]]:
+    """Open windows whose engine is loaded; they are closed in the end."""
+    windows = []
+
+    def make(loader=app.load_engine, path: Path | None = None) -> MainWindow:
+        text = resource("catalogue.json").read_text(encoding="utf-8")
+        preferences = Preferences(path or home / "metaviz.ini")
+        window = MainWindow(Catalogue.model_validate_json(text), loader, preferences)
+        windows.append(window)
+        window.show()
+        window.begin()
+        qtbot.waitUntil(lambda: window.conductor.phase != "loading", timeout=WAIT)
+        return window
+
+    yield make
+    for window in windows:
+        leave(qtbot, window)
+        window.deleteLater()
+
+
+@pytest.fixture
+def window(open_window) -> MainWindow:
+    """A window whose form asks for few steps."""
+    window = open_window()
+    window.form.field("steps").set_value(20)
+    window.form.field("eval_tasks").set_value(20)
+    window.form.field("eval_every").set_value(10)
+    return window
+
+
+def leave(qtbot, window: MainWindow) -> None:
+    """Close a window whatever it is doing, and wait until its threads have ended."""
+    if not window.closing.may_close:
+        with qtbot.waitSignal(window.closing.ready, timeout=WAIT):
+            window.closing.begin()

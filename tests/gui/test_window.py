@@ -1,0 +1,348 @@
+"""A person's clicks in the whole window, with the real engine."""
+
+import logging
+import sys
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QGuiApplication
+from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
+
+from metaviz.gui.about import diagnostics
+from metaviz.gui.failures import Failures
+from metaviz.gui.log_panel import LogHandler
+from metaviz.gui.preferences import Preferences
+from metaviz.gui.theme import DARK, LIGHT, current_theme
+from metaviz.runs.store import list_runs, open_run
+
+WAIT = 20_000
+
+
+def phase(window, *wanted):
+    return lambda: window.conductor.phase in wanted
+
+
+def run(qtbot, window):
+    window.commands["run"].trigger()
+    qtbot.waitUntil(phase(window, "training", "paused"), timeout=WAIT)
+
+
+def finish(qtbot, window):
+    qtbot.waitUntil(phase(window, "idle"), timeout=WAIT)
+
+
+def answer(qtbot, window, name, text):
+    qtbot.waitUntil(lambda: window.findChild(QMessageBox, name) is not None, timeout=WAIT)
+    box = window.findChild(QMessageBox, name)
+    button = next(b for b in box.buttons() if b.text().replace("&", "") == text)
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_two_ticked_algorithms_train_and_are_stored(qtbot, window, home):
+    window.form.algorithms.item_of("reptile").setCheckState(0, Qt.CheckState.Checked)
+    assert window.form.foot.count.text() == "2 runs: 2 algorithms × 1 seed"
+    qtbot.mouseClick(window.findChild(QAbstractButton, "form_run"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(phase(window, "training"), timeout=WAIT)
+    finish(qtbot, window)
+    stored = [open_run(folder) for folder in list_runs(home / "runs")]
+    assert {(r.algorithm, r.state, r.step) for r in stored} == {
+        ("maml", "done", 20),
+        ("reptile", "done", 20),
+    }
+    assert [r.summary.step for r in window.runs.rows] == [20, 20]
+    assert len(window.runs.visible_records()) == 2
+
+
+def test_pause_step_resume_stop(qtbot, window):
+    window.form.field("steps").set_value(100_000)
+    run(qtbot, window)
+    record = window.runs.visible_records()[0]
+    qtbot.waitUntil(lambda: record.step > 2, timeout=WAIT)
+    window.commands["pause"].trigger()
+    qtbot.waitUntil(phase(window, "paused"), timeout=WAIT)
+    assert record.state == "paused"
+    assert window.commands["pause"].text() == "&Resume"
+    before = record.step
+    window.commands["step"].trigger()
+    qtbot.waitUntil(lambda: record.step == before + 1, timeout=WAIT)
+    assert window.conductor.phase == "paused"
+    window.commands["pause"].trigger()
+    qtbot.waitUntil(lambda: record.step > before + 3, timeout=WAIT)
+    window.commands["stop"].trigger()
+    finish(qtbot, window)
+    assert record.state == "stopped"
+    assert open_run(window.runs.rows[0].folder).step == record.step
+
+
+def test_step_while_training_pauses(qtbot, window):
+    window.form.field("steps").set_value(100_000)
+    run(qtbot, window)
+    window.commands["step"].trigger()
+    qtbot.waitUntil(phase(window, "paused"), timeout=WAIT)
+
+
+def test_abort_asks_first(qtbot, window):
+    window.form.field("steps").set_value(100_000)
+    run(qtbot, window)
+    window.commands["abort"].trigger()
+    answer(qtbot, window, "abort_question", "Keep training")
+    assert window.conductor.phase == "training"
+    qtbot.waitUntil(lambda: window.findChild(QMessageBox, "abort_question") is None)
+    window.commands["abort"].trigger()
+    answer(qtbot, window, "abort_question", "Abort")
+    finish(qtbot, window)
+    assert window.runs.rows[0].summary.state == "aborted"
+
+
+def test_closing_while_training_can_be_cancelled(qtbot, window):
+    window.form.field("steps").set_value(100_000)
+    run(qtbot, window)
+    window.close()
+    answer(qtbot, window, "close_question", "Cancel")
+    assert window.isVisible()
+    assert window.conductor.phase == "training"
+
+
+def test_closing_while_training_stops_and_saves(qtbot, window, home):
+    window.form.field("steps").set_value(100_000)
+    run(qtbot, window)
+    qtbot.waitUntil(lambda: window.live.progress()[0] > 3, timeout=WAIT)
+    with qtbot.waitSignal(window.gone, timeout=WAIT):
+        window.close()
+        answer(qtbot, window, "close_question", "Stop and save")
+    assert not window.conductor.thread_.isRunning()
+    assert not window.library.thread_.isRunning()
+    (folder,) = list_runs(home / "runs")
+    stored = open_run(folder)
+    assert (stored.state, stored.step > 3) == ("stopped", True)
+    assert (folder / "checkpoint.pt").exists()
+
+
+def test_finish_first_closes_when_the_runs_are_done(qtbot, window, home):
+    window.form.field("steps").set_value(60)
+    run(qtbot, window)
+    with qtbot.waitSignal(window.gone, timeout=WAIT):
+        window.close()
+        answer(qtbot, window, "close_question", "Finish first")
+    assert open_run(list_runs(home / "runs")[0]).state == "done"
+
+
+def test_bad_value_disables_run_with_a_sentence(window):
+    window.form.field("inner_lr").editor.setText("-1")
+    assert not window.commands["run"].isEnabled()
+    reason = window.form.foot.reason.text()
+    assert reason == (
+        "Inner step size α: “-1” is not valid; use a number above 0 and at most 1000."
+    )
+    assert window.commands["run"].toolTip() == reason
+    window.form.field("inner_lr").editor.setText("0,02")
+    assert window.commands["run"].isEnabled()
+    assert window.form.comparison().shared["inner_lr"] == 0.02
+
+
+def test_refusal_of_the_engine_reaches_the_window(qtbot, window):
+    window.form.field("sinusoid.x_low").set_value(9.0)
+    window.commands["run"].trigger()
+    qtbot.waitUntil(window.messages.isVisible, timeout=WAIT)
+    assert "x_low = 9 must be below" in window.messages.text.text()
+    assert window.conductor.phase == "idle"
+
+
+def test_runs_folder_that_cannot_be_written_is_said(qtbot, window, home):
+    (home / "runs").write_text("in the way")
+    window.commands["run"].trigger()
+    qtbot.waitUntil(window.messages.isVisible, timeout=WAIT)
+    assert "Cannot write runs to" in window.messages.text.text()
+    finish(qtbot, window)
+    assert window.commands["run"].isEnabled()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_one_diverging_run_does_not_stop_the_others(qtbot, window):
+    window.form.field("inner_lr").set_value(1000.0)
+    window.form.algorithms.tick(("maml", "scratch"))
+    window.form.field("scratch.inner_lr").set_value(0.01)
+    run(qtbot, window)
+    finish(qtbot, window)
+    states = {row.summary.algorithm: row.summary.state for row in window.runs.rows}
+    assert states == {"maml": "diverged", "scratch": "done"}
+    assert window.messages.isVisible()
+    assert "not finite" in window.messages.text.text()
+
+
+def test_earlier_runs_are_listed_but_hidden(qtbot, window, open_window):
+    run(qtbot, window)
+    finish(qtbot, window)
+    other = open_window()
+    qtbot.waitUntil(lambda: other.runs.rowCount() == 1, timeout=WAIT)
+    assert other.runs.visible_records() == []
+    other.runs.show([other.runs.rows[0].id], visible=True)
+    qtbot.waitUntil(lambda: len(other.runs.visible_records()) == 1, timeout=WAIT)
+    assert other.runs.visible_records()[0].step == 20
+
+
+def test_settings_of_a_run_fill_the_form(qtbot, window):
+    window.form.algorithms.tick(("imaml",))
+    window.form.field("imaml.prox").set_value(3.5)
+    window.form.field("seeds").set_value("4")
+    asked = window.form.comparison()
+    run(qtbot, window)
+    finish(qtbot, window)
+    window.commands["reset_form"].trigger()
+    assert window.form.comparison() != asked
+    window.table.select(window.runs.rows[0].id)
+    window.table.settings_wanted.emit(window.table.selected()[0].config)
+    assert window.form.comparison() == asked
+
+
+def test_theme_switch_recolours_and_is_remembered(qtbot, window):
+    dark = window.findChild(QAction, "action_theme_dark")
+    dark.trigger()
+    assert current_theme() == DARK
+    qtbot.waitUntil(lambda: window.palette().window().color().name() == DARK.window)
+    assert window.preferences.read("window/theme", "") == "dark"
+    window.findChild(QAction, "action_theme_light").trigger()
+    assert current_theme() == LIGHT
+
+
+def test_space_pauses_where_no_widget_wants_it(qtbot, window):
+    window.form.field("steps").set_value(100_000)
+    run(qtbot, window)
+    qtbot.keyClick(window, Qt.Key.Key_Space)
+    qtbot.waitUntil(phase(window, "paused"), timeout=WAIT)
+    editor = window.form.field("seeds").editor
+    qtbot.keyClick(editor, Qt.Key.Key_Space)
+    assert window.conductor.phase == "paused"
+
+
+def test_layout_and_form_survive_a_restart(qtbot, window, open_window, home):
+    window.form.field("inner_steps").set_value(7)
+    window.arrangement.log.hide()
+    with qtbot.waitSignal(window.gone, timeout=WAIT):
+        window.close()
+    again = open_window()
+    assert again.form.comparison().shared == {
+        "inner_steps": 7,
+        "eval_tasks": 20,
+        "eval_every": 10,
+    }
+    assert again.arrangement.log.isHidden()
+    again.commands["reset_layout"].trigger()
+    assert not again.arrangement.log.isHidden()
+
+
+def test_configuration_round_trips_through_toml(window, tmp_path):
+    window.form.algorithms.tick(("maml", "imaml"))
+    window.form.field("seeds").set_value("0-2")
+    window.form.field("imaml.cg_steps").set_value(3)
+    asked = window.form.comparison()
+    window.files.write_configuration(tmp_path / "c.toml")
+    window.commands["reset_form"].trigger()
+    window.files.read_configuration(tmp_path / "c.toml")
+    assert window.form.comparison() == asked
+    assert not window.messages.isVisible()
+
+
+def test_configuration_with_an_unknown_option_leaves_the_form(window, tmp_path):
+    before = window.form.comparison()
+    (tmp_path / "c.toml").write_text("[options.maml]\nspeed = 3\n")
+    window.files.read_configuration(tmp_path / "c.toml")
+    assert "maml.speed" in window.messages.text.text()
+    assert window.form.comparison() == before
+
+
+def test_commands_have_tips_and_unique_shortcuts(window):
+    keys = []
+    for action in window.commands.all():
+        assert action.text(), action.objectName()
+        assert action.statusTip(), action.objectName()
+        if not action.shortcut().isEmpty():
+            keys.append(action.shortcut().toString())
+    assert len(keys) == len(set(keys))
+
+
+def test_everything_reachable_has_names(window):
+    window.form.algorithms.tick(tuple(e.id for e in window.form.catalogue.algorithms))
+    nameless = [
+        repr(widget)
+        for widget in window.findChildren(QWidget)
+        if widget.focusPolicy() != Qt.FocusPolicy.NoFocus
+        and not widget.objectName().startswith("qt_")
+        and not (widget.accessibleName() and widget.objectName())
+        and _ours(widget)
+    ]
+    assert nameless == []
+
+
+def _ours(widget):
+    """Qt names the inner parts of its own widgets, and pages have their own tests."""
+    kind = type(widget).__name__
+    if kind in {"QTabBar", "QComboBoxListView", "QComboBoxPrivateContainer", "QMenu", "QMenuBar"}:
+        return False
+    parents = []
+    parent = widget
+    while parent is not None:
+        parents.append(type(parent).__name__)
+        parent = parent.parentWidget()
+    return "QStackedWidget" not in parents and "ChoiceBox" not in parents[1:]
+
+
+def test_uncaught_exception_is_shown_and_can_be_copied(window):
+    failures = Failures()
+    failures.raised.connect(window.messages.show_error)
+    try:
+        raise LookupError("no such shelf")
+    except LookupError:
+        kind, error, trace = sys.exc_info()
+        failures.report(kind, error, trace)
+    assert window.messages.isVisible()
+    assert "no such shelf" in window.messages.text.text()
+    window.messages.copy.click()
+    assert "Traceback" in QGuiApplication.clipboard().text()
+
+
+def test_python_log_reaches_the_log_dock_by_level(window):
+    handler = LogHandler()
+    handler.bridge.logged.connect(window.log.add_logged)
+    logger = logging.getLogger("metaviz.test")
+    logger.addHandler(handler)
+    logger.warning("mind the step")
+    logger.removeHandler(handler)
+    window.log.level.setCurrentText("warning")
+    assert window.log.proxy.rowCount() == 1
+    window.log.copy()
+    assert "mind the step" in QGuiApplication.clipboard().text()
+
+
+def test_broken_engine_is_said_and_the_form_survives(open_window):
+    def loader():
+        raise ImportError("torch is not installed")
+
+    window = open_window(loader)
+    assert window.conductor.phase == "broken"
+    assert "torch is not installed" in window.messages.text.text()
+    assert not window.commands["run"].isEnabled()
+    assert window.form.comparison().algorithms == ("maml",)
+
+
+def test_preferences_that_cannot_be_written_last_until_the_end(tmp_path):
+    (tmp_path / "file").write_text("")
+    preferences = Preferences(tmp_path / "file" / "metaviz.ini")
+    preferences.write("window/theme", "dark")
+    preferences.save()
+    assert preferences.read("window/theme", "system") == "dark"
+    assert "cannot be saved" in preferences.note
+
+
+def test_diagnostics_name_torch_without_importing_it(qapp):
+    text = diagnostics("CPU")
+    assert "torch 2" in text
+    assert "device CPU" in text
+
+
+@pytest.mark.parametrize("command", ["about", "shortcuts"])
+def test_help_dialogs_open(window, command):
+    window.commands[command].trigger()
+    dialog = window.findChild(QWidget, f"{command}_dialog")
+    assert dialog.isVisible()
+    dialog.close()
