@@ -150,8 +150,7 @@ def _write_figures(
         for record in records:
             drawn = fan(record)
             if drawn is not None:
-                k = sorted({0, 1, drawn.trained_steps, len(drawn.predictions) - 1})
-                figures[f"fan-{record.id}"] = fan_figure(drawn, k, page)
+                figures[f"fan-{record.id}"] = fan_figure(drawn, drawn.landmarks(), page)
     paths = [out / f"{name}.{kind}" for name, kind in itertools.product(figures, formats)]
     for path in paths:
         save_figure(figures[path.stem], path)

@@ -17,6 +17,8 @@ from metaviz.gui.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
 from metaviz.gui.theme import current_theme, tint
 from metaviz.options import OptionError, Plain, checked
 
+_WIDTH = 340
+
 
 class ExperimentPanel(QWidget):
     """Everything that a person chooses before training."""
@@ -35,6 +37,7 @@ class ExperimentPanel(QWidget):
         self.foot = Foot(self)
         self._folds: dict[str, AlgorithmOptions] = {}
         self._quiet = False
+        self.setMinimumWidth(_WIDTH)
         self._build()
         self._fill()
         self.show_comparison(Comparison())

@@ -11,6 +11,7 @@ from metaviz.gui.theme import Theme
 from metaviz.runs.curves import Fan, fan
 from metaviz.runs.record import Record
 
+_LEGEND_SHARE = 0.25
 NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
 WAITING = "Truth, support points and predictions after each inner step appear here."
 
@@ -97,13 +98,15 @@ class FanPlot(QWidget):
         k = min(self._k, len(shown.predictions) - 1)
         self.caption.setText(f"of {shown.tasks}, at meta-step {shown.step}, k = {k}")
         self.plot.draw(self._lines(shown, k))
+        span = float(shown.x[-1] - shown.x[0])
+        # Room on the right, so that the legend hides no curve.
+        self.plot.setXRange(float(shown.x[0]), float(shown.x[-1]) + _LEGEND_SHARE * span)
 
     def _lines(self, shown: Fan, k: int) -> list[Line]:
         theme = self._theme
         if theme is None:
             return []
-        last = len(shown.predictions) - 1
-        steps = sorted({0, min(1, last), min(shown.trained_steps, last), last})
+        steps = shown.landmarks()
         colours = pg.colormap.get("viridis").map(np.linspace(0.1, 0.9, len(steps)), mode="qcolor")
         lines = [Line("truth", shown.x, shown.truth, theme.foreground, "truth", "dash", 1.5)]
         for step, colour in zip(steps, colours, strict=True):

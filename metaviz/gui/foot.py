@@ -1,7 +1,7 @@
 """The foot of the experiment dock: help for what has the focus, and what Run would do."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from metaviz.catalogue import AlgorithmEntry
 from metaviz.config import Comparison
@@ -10,7 +10,7 @@ from metaviz.gui.fields import help_text
 from metaviz.gui.theme import current_theme, tint
 from metaviz.options import OptionSpec
 
-_HELP_LINES = 5
+_HELP_LINES = 6
 
 
 class Foot(QFrame):
@@ -30,16 +30,28 @@ class Foot(QFrame):
             label.setObjectName(name)
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
-        self.help.setMinimumHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._row = QHBoxLayout()
         self._row.addWidget(self.count, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 6, 10, 6)
-        column.addWidget(self.help)
+        column.addWidget(self._steady_help())
         column.addWidget(self.reason)
         column.addLayout(self._row)
         self.restyle()
+
+    def _steady_help(self) -> QScrollArea:
+        """Keep the help's height, so that the form does not jump when the focus moves."""
+        area = QScrollArea(self)
+        area.setObjectName("help_scroll")
+        area.setAccessibleName("Help")
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidgetResizable(True)
+        area.setWidget(self.help)
+        area.setFixedHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
+        return area
 
     def add_button(self, button: QWidget) -> None:
         """Put a button at the right of the last line."""

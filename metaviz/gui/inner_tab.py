@@ -84,6 +84,8 @@ class InnerTab(QWidget):
         self.k.setMaximum(last)
         for widget in (self.k, self.play):
             widget.setEnabled(last > 0)
+        for marker in self._markers.values():
+            marker.setVisible(bool(curves))
         self._show_k()
 
     def apply_theme(self, theme: Theme) -> None:
@@ -112,8 +114,10 @@ class InnerTab(QWidget):
         body.setObjectName("innerBody")
         body.addWidget(above)
         body.addWidget(self.fan)
-        body.setStretchFactor(0, 3)
-        body.setStretchFactor(1, 2)
+        body.setSizes([330, 270])
+        body.setChildrenCollapsible(False)
+        above.setMinimumHeight(170)
+        self.fan.setMinimumHeight(140)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 2)
         layout.addLayout(self._controls())
@@ -153,8 +157,9 @@ class InnerTab(QWidget):
         evaluation_label.setBuddy(self.evaluation)
         for widget in (self.quantity, self.log_y, self.interval, limit_label, self.limit):
             row.addWidget(widget)
-        for widget in (evaluation_label, self.evaluation, self.evaluation_text):
-            row.addWidget(widget)
+        row.addWidget(evaluation_label)
+        row.addWidget(self.evaluation)
+        row.addWidget(self.evaluation_text)
         row.setStretchFactor(self.evaluation, 1)
         self.quantity.currentIndexChanged.connect(self.refresh)
         self.limit.valueChanged.connect(self.refresh)
@@ -208,14 +213,14 @@ class InnerTab(QWidget):
     def _draw(self, plot: PlotPanel, view: InnerView) -> list[InnerCurve]:
         curves = inner_curves(self._records, view)
         plot.set_log(x=False, y=view.log_y)
-        plot.set_labels("inner step k", f"{QUANTITY_TITLES[view.quantity]}, mean over tasks")
+        plot.set_labels("inner step k", QUANTITY_TITLES[view.quantity])
         lines = [
             Line(
                 curve.run,
                 curve.k.astype(float),
                 curve.mean,
                 curve.style.color,
-                curve.label,
+                curve.label if plot is self.loss else "",
                 curve.style.dash,
                 width=2.0,
                 symbol="o" if len(curve.k) <= _MANY_STEPS else None,
@@ -224,7 +229,7 @@ class InnerTab(QWidget):
         ]
         bands = [_band(curve) for curve in curves] if view.show_interval else []
         plot.draw(lines, bands)
-        plot.set_y_range(None)
+        plot.set_y_range(_limits(curves, view))
         self._mark_trained(plot, curves)
         return curves
 
@@ -277,6 +282,23 @@ class InnerTab(QWidget):
 
 
 _MANY_STEPS = 40
+
+
+def _limits(curves: list[InnerCurve], view: InnerView) -> tuple[float, float] | None:
+    """Return a range that holds every mean, and bands as far as they do not dwarf the means."""
+    if not curves:
+        return None
+    means = np.concatenate([curve.mean for curve in curves])
+    spread = np.concatenate([curve.ci95 for curve in curves]) if view.show_interval else 0 * means
+    low, high = np.nanmin(means), np.nanmax(means)
+    if view.log_y:
+        if not low > 0:
+            return None
+        bottom = max(np.nanmin(np.maximum(means - spread, 1e-300)), low / 3)
+        return float(bottom * 0.95), float(min(np.nanmax(means + spread), 2 * high) * 1.05)
+    room = (high - low) or abs(high) or 1.0
+    bottom = max(np.nanmin(means - spread), low - room)
+    return float(bottom - room / 20), float(min(np.nanmax(means + spread), high + room) + room / 20)
 
 
 def _band(curve: InnerCurve) -> Band:

@@ -49,7 +49,7 @@ class Band:
     alpha: float = 0.15
 
 
-class PlotPanel(pg.PlotWidget):  # type: ignore[misc] - pyqtgraph has no types
+class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     """Draws lines and bands; items are kept and given new data, not made anew."""
 
     def __init__(self, name: str, title: str, parent: QWidget | None = None) -> None:
@@ -105,6 +105,8 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc] - pyqtgraph has no types
         """Say what to do where there is nothing to draw; an empty text says nothing."""
         self._message.setText(text)
         self._message.setVisible(bool(text))
+        for side in ("left", "bottom"):
+            self.getPlotItem().getAxis(side).setVisible(not text)
         if text:
             self._message.setGeometry(self.rect().adjusted(60, 20, -40, -40))
 

@@ -102,6 +102,8 @@ class RunsModel(QAbstractTableModel):
             return "Id" if section == ID_COLUMN else COLUMNS[section].title
         if role == Qt.ItemDataRole.ToolTipRole:
             return "Name of the run's folder" if section == ID_COLUMN else COLUMNS[section].tip
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(section)
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -116,9 +118,7 @@ class RunsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return row.summary.message or self._text(row, index.column())
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            right = index.column() < ID_COLUMN and COLUMNS[index.column()].right
-            side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
+            return _alignment(index.column())
         return self._first_cell(row, role) if index.column() == 0 else None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
@@ -211,6 +211,12 @@ class RunsModel(QAbstractTableModel):
 
     def _text(self, row: Row, column: int) -> str:
         return row.id if column == ID_COLUMN else COLUMNS[column].text(row.summary)
+
+
+def _alignment(column: int) -> Qt.AlignmentFlag:
+    right = column < ID_COLUMN and COLUMNS[column].right
+    side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
+    return side | Qt.AlignmentFlag.AlignVCenter
 
 
 def _sort_key(row: Row, column: int) -> Any:

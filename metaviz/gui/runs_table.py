@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QHeaderView, QLabel, QMenu, QStackedLayout, QTable
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_model import SORT_ROLE, RunsModel
 
-_WIDTHS = (150, 90, 55, 90, 105, 130, 130, 75, 45, 65)
+_WIDTHS = (140, 84, 48, 80, 92, 108, 108, 68, 36, 52)
 
 
 class RunsTable(QWidget):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QTabWidget, QWidget
 
 from metaviz.gui.theme import Theme
@@ -22,6 +22,8 @@ TIPS = (
     "What adaptation does, step by step, on the evaluation tasks.",
     "How the meta-gradients of the ticked algorithms differ on one batch.",
 )
+
+_SMALLEST = QSize(320, 160)
 
 
 class Tab(Protocol):
@@ -53,6 +55,7 @@ class Tabs(QTabWidget):
         self.setObjectName("tabs")
         self.setAccessibleName("Plots")
         self.setDocumentMode(True)
+        self.setMinimumSize(_SMALLEST)
         self.pages: list[Tab] = []
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}

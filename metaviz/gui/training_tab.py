@@ -88,7 +88,9 @@ class TrainingTab(QWidget):
         curves = training_curves(self._records, view)
         self.plot.set_message("" if curves else WAITING if self._records else EMPTY)
         self.plot.set_log(x=view.log_x, y=view.log_y)
-        self.plot.set_labels(AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean")
+        self.plot.set_labels(
+            AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean"
+        )
         lines, bands = [], []
         for curve in curves:
             lines += _lines(curve, view)
@@ -122,8 +124,8 @@ class TrainingTab(QWidget):
         for box, value in ((self.quantity, view.quantity), (self.axis, view.axis)):
             box.setCurrentIndex(max(0, box.findData(value)))
         self.smoothing.setValue(round(view.smoothing * 100))
-        for name, box in self._switches.items():
-            box.setChecked(bool(getattr(view, name)))
+        for name, toggle in self._switches.items():
+            toggle.setChecked(bool(getattr(view, name)))
         self._take_view()
 
     def _controls(self) -> QHBoxLayout:
@@ -147,9 +149,7 @@ class TrainingTab(QWidget):
         self._switches = {
             "log_y": switch("trainingLogY", "log &y", "Logarithmic vertical axis."),
             "log_x": switch("trainingLogX", "log &x", "Logarithmic horizontal axis."),
-            "robust": switch(
-                "trainingRobust", "r&obust", "Leave rare spikes outside the plot."
-            ),
+            "robust": switch("trainingRobust", "r&obust", "Leave rare spikes outside the plot."),
             "show_pre": switch(
                 "trainingPre", "&before", "Show the curve before adaptation and the gap."
             ),

@@ -1,7 +1,7 @@
 """Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ QUANTITY_TITLES: dict[str, str] = {
     "support_loss": "support loss",
     "query_accuracy": "query accuracy",
     "support_accuracy": "support accuracy",
-    "gradient_norm": "‖∇L_S(φᵏ)‖",
+    "gradient_norm": "support gradient norm",
 }
 
 OKABE_ITO = (
@@ -211,7 +211,12 @@ class Fan:
     support_x: np.ndarray
     support_y: np.ndarray
     predictions: np.ndarray
-    tasks: int = field(default=1)
+    tasks: int = 1
+
+    def landmarks(self) -> list[int]:
+        """Return the steps worth drawing: none, one, the trained number, all."""
+        last = len(self.predictions) - 1
+        return sorted({0, min(1, last), min(self.trained_steps, last), last})
 
 
 def fan(record: Record, task: int = 0, picture: int = -1) -> Fan | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "pdf", "svg")
 _DASH = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _POINTS = 2000
+_UNEQUAL = 3
 _CM = 1 / 2.54
 
 
@@ -65,11 +66,11 @@ def training_figure(
             shown.append(curve.pre)
     title = QUANTITY_TITLES[view.quantity]
     axes.set(xlabel=AXIS_TITLES[view.axis], ylabel=f"{title} (batch mean)")
-    _scales(axes, view.log_x, view.log_y)
+    _scales(axes, log_x=view.log_x, log_y=view.log_y)
     limits = robust_range(np.concatenate(shown), log=view.log_y) if view.robust and shown else None
     if limits:
         axes.set_ylim(*limits)
-    _legend(axes, "thin: before adaptation" if view.show_pre else "", bool(curves))
+    _legend(axes, "thin: before adaptation" if view.show_pre else "", anything=bool(curves))
     return figure
 
 
@@ -89,13 +90,33 @@ def inner_figure(
                 if view.log_y:
                     low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
                 axes.fill_between(curve.k, low, high, color=curve.style.color, alpha=0.15, lw=0)
-        for trained in sorted({curve.trained_steps for curve in curves}):
+        ends = [len(curve.k) - 1 for curve in curves]
+        for trained in sorted({c.trained_steps for c in curves if c.trained_steps <= max(ends)}):
             axes.axvline(trained, color="0.6", linewidth=0.8, linestyle=":")
+        if ends and max(ends) > _UNEQUAL * min(ends):
+            # Linear for the steps that all runs take, logarithmic beyond.
+            axes.set_xscale("symlog", linthresh=min(ends), linscale=2)
+            ticks = sorted({0, min(ends) // 2, min(ends), max(ends)})
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.set_xlim(0, max(ends))
         axes.set(xlabel="inner step k", ylabel=QUANTITY_TITLES[view.quantity])
-        _scales(axes, False, view.log_y and view.quantity != "query_accuracy")
-        band = "band: 95 % of the mean, dotted: trained K"
-        tasks = f"{curves[0].tasks} tasks; {band}" if curves else ""
-        _legend(axes, tasks, bool(curves))
+        _scales(axes, log_y=view.log_y and view.quantity != "query_accuracy")
+        if not curves:
+            _legend(axes, "", anything=False)
+    if curves:
+        title = f"mean over {curves[0].tasks} tasks; band: 95 % of the mean; dotted: trained K"
+        handles, labels = np.atleast_1d(panels)[0].get_legend_handles_labels()
+        options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small"}
+        columns = min(4, len(labels))
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=columns,
+            title=title,
+            frameon=False,
+            **options,
+        )
     return figure
 
 
@@ -126,7 +147,7 @@ def fan_figure(shown: Fan, steps: Sequence[int], page: Page | None = None) -> "F
         axes.plot(shown.x, shown.predictions[k], color=colour, label=f"k = {k}{trained}")
     axes.plot(shown.support_x, shown.support_y, "o", color="k", markersize=4, label="support")
     axes.set(xlabel="x", ylabel="y", title=f"{shown.label}, meta-step {shown.step}")
-    _legend(axes, "", True)
+    _legend(axes, "", anything=True)
     return figure
 
 
@@ -186,19 +207,25 @@ def _blank(page: Page, panels: int = 1) -> tuple["Figure", Any]:
         )
         axes = figure.subplots(1, panels)
     for one in np.atleast_1d(axes):
+        one.set_axisbelow(True)
         one.grid(visible=True, alpha=0.25, linewidth=0.5)
         one.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _scales(axes: "Axes", log_x: bool, log_y: bool) -> None:
+def _scales(axes: "Axes", *, log_x: bool = False, log_y: bool) -> None:
     if log_x:
         axes.set_xscale("log")
     if log_y:
+        from matplotlib.ticker import LogFormatter
+
         axes.set_yscale("log")
+        plain = LogFormatter(minor_thresholds=(2, 0.5))
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_formatter(plain)
 
 
-def _legend(axes: "Axes", title: str, anything: bool) -> None:
+def _legend(axes: "Axes", title: str, *, anything: bool) -> None:
     if not anything:
         axes.text(0.5, 0.5, "nothing recorded yet", transform=axes.transAxes, ha="center")
         return

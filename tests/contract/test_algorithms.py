@@ -253,7 +253,9 @@ def test_impossible_pairs_are_refused_with_a_sentence() -> None:
         compose(rule, Unrolled(first_order=True), 3)
 
 
-@pytest.mark.parametrize(("name", "cost"), [("maml", (5, 4)), ("fomaml", (5, 0)), ("joint", (1, 0))])
+@pytest.mark.parametrize(
+    ("name", "cost"), [("maml", (5, 4)), ("fomaml", (5, 0)), ("joint", (1, 0))]
+)
 def test_costs_match_the_cost_model(name: str, cost: tuple[int, int]) -> None:
     learner, tasks = sinusoid()
     algorithm = quick(name, {})

@@ -63,4 +63,6 @@ def assert_close(found: Tensor, expected: Tensor | Sequence[float], tolerance: f
     """Compare with a relative tolerance, after making sure that there is something to compare."""
     wanted = torch.as_tensor(expected, dtype=found.dtype)
     assert wanted.abs().max() > 0
-    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance * float(wanted.abs().max()))
+    torch.testing.assert_close(
+        found, wanted, rtol=tolerance, atol=tolerance * float(wanted.abs().max())
+    )

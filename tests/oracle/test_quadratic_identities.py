@@ -33,9 +33,7 @@ class Quadratics:
         self.learner = quadratic_learner(size)
         self.theta = torch.randn(size, generator=draw, dtype=DOUBLE)
         self.a, self.c = self._matrices(draw), self._matrices(draw)
-        self.b, self.d = (
-            torch.randn(TASKS, size, generator=draw, dtype=DOUBLE) for _ in range(2)
-        )
+        self.b, self.d = (torch.randn(TASKS, size, generator=draw, dtype=DOUBLE) for _ in range(2))
         self.tasks = TaskBatch(quadratic_batch(self.a, self.b), quadratic_batch(self.c, self.d))
 
     def _matrices(self, draw: torch.Generator) -> Tensor:
@@ -44,7 +42,9 @@ class Quadratics:
 
     def gradient(self, name: str, steps: int, rate: float, **options: object) -> Tensor:
         algorithm = build(name, shared(inner_lr=rate, inner_steps=steps), **options)
-        return meta_step(algorithm, self.learner, {"init": self.theta}, self.tasks).gradients["init"]
+        return meta_step(algorithm, self.learner, {"init": self.theta}, self.tasks).gradients[
+            "init"
+        ]
 
     def adapted(self, steps: int, rate: float) -> Tensor:
         point = self.theta.expand(TASKS, -1)
@@ -128,9 +128,7 @@ def test_prox_gradient_is_the_derivative_of_the_solved_loss(case: Quadratics) ->
 @given(quadratics)
 def test_a_large_prox_weight_gives_joint_training(case: Quadratics) -> None:
     options = {"prox": 1e6, "inner_steps": 50, "cg_steps": 10}
-    assert_close(
-        case.gradient("imaml", 1, 1e-6, **options), case.gradient("joint", 1, 0.1), 1e-4
-    )
+    assert_close(case.gradient("imaml", 1, 1e-6, **options), case.gradient("joint", 1, 0.1), 1e-4)
 
 
 @few

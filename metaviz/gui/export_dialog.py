@@ -1,0 +1,263 @@
+"""Choosing what to export, in which format and size."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, Signal, Slot
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QDialogButtonBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.choices import switch
+from metaviz.gui.tabs import Tab
+from metaviz.runs.curves import Fan
+from metaviz.runs.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metaviz.runs.figures import Page
+
+FORMATS = {"png": "PNG", "pdf": "PDF", "svg": "SVG"}
+_PLOTS = {
+    "training": "&Training curves",
+    "inner": "&Inner loop",
+    "fan": "Sinusoid &fan of each run",
+    "gradients": "Meta-&gradients",
+}
+Draw = Callable[["Page"], "Figure | None"]
+
+
+class ExportDialog(QDialog):
+    """Writes the chosen plots and tables into a folder, on another thread."""
+
+    def __init__(
+        self, tabs: Sequence[Tab], records: list[Record], parent: QWidget | None = None
+    ) -> None:
+        """Offer the plots of these tabs and the tables of these runs."""
+        super().__init__(parent)
+        self.setWindowTitle("Export")
+        self.setObjectName("exportDialog")
+        self._draw: dict[str, Draw] = {tab.export_name: tab.figure for tab in tabs}
+        self._records = records
+        self.written: list[Path] = []
+        self._work: _Work | None = None
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._what())
+        layout.addWidget(self._how())
+        layout.addLayout(self._where())
+        self.status = QLabel("Figures are drawn in the light theme, with legend and units.")
+        self.status.setObjectName("exportStatus")
+        self.status.setTextFormat(Qt.TextFormat.PlainText)
+        self.status.setWordWrap(True)
+        layout.addWidget(self.status)
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        self.export = self.buttons.addButton("&Export", QDialogButtonBox.ButtonRole.ActionRole)
+        self.export.setObjectName("exportButton")
+        self.export.setDefault(True)
+        self.export.clicked.connect(self.start)
+        self.buttons.rejected.connect(self.reject)
+        layout.addWidget(self.buttons)
+        if not records:
+            self.status.setText("There are no runs to export yet: run a comparison first.")
+            self.export.setEnabled(False)
+
+    def page(self) -> "Page":
+        """Return the chosen size and resolution."""
+        from metaviz.runs.figures import Page
+
+        return Page(
+            self.width_cm.value(), self.height_cm.value(), self.dpi.value(), self.font_size.value()
+        )
+
+    @Slot()
+    def start(self) -> None:
+        """Write what is chosen."""
+        folder = Path(self.folder.text().strip() or ".").expanduser()
+        plots = [name for name, box in self.plots.items() if box.isChecked()]
+        formats = [name for name, box in self.formats.items() if box.isChecked()]
+        if plots and not formats and not self.tables.isChecked():
+            self.status.setText("Choose at least one format: PNG, PDF or SVG.")
+            return
+        self.export.setEnabled(False)
+        self.status.setText("Writing…")
+        self._work = _Work(folder, self._jobs(plots, formats), self._tables())
+        self._work.signals.done.connect(self._done)
+        QThreadPool.globalInstance().start(self._work)
+
+    def reject(self) -> None:
+        """Close, unless files are being written."""
+        if self._work is None:
+            super().reject()
+
+    def _jobs(self, plots: list[str], formats: list[str]) -> list[tuple[str, Draw]]:
+        page = self.page()
+        draws = {name: draw for name, draw in self._draw.items() if name in plots}
+        if "fan" in plots:
+            draws |= _fans(self._records)
+
+        def with_page(draw: Draw) -> Draw:
+            return lambda _: draw(page)
+
+        return [
+            (f"{name}.{kind}", with_page(draw)) for name, draw in draws.items() for kind in formats
+        ]
+
+    def _tables(self) -> list[Record]:
+        return self._records if self.tables.isChecked() else []
+
+    @Slot(list, str)
+    def _done(self, written: list[Path], trouble: str) -> None:
+        self._work = None
+        self.written = written
+        self.export.setEnabled(True)
+        folder = written[0].parent if written else Path()
+        text = f"Wrote {len(written)} files to {folder}." if written else ""
+        self.status.setText(f"{trouble} {text}".strip() or "Nothing was chosen.")
+
+    def _what(self) -> QGroupBox:
+        box = QGroupBox("What")
+        layout = QVBoxLayout(box)
+        self.plots: dict[str, QCheckBox] = {}
+        for name, text in _PLOTS.items():
+            if name in self._draw or name == "fan":
+                self.plots[name] = switch(f"export_{name}", text, "Draw this plot.")
+                self.plots[name].setChecked(name != "fan")
+                layout.addWidget(self.plots[name])
+        self.tables = switch(
+            "exportTables",
+            "Ta&bles: metrics.csv, inner.csv, summary.csv",
+            "Tidy tables of the visible runs, numbers in full precision.",
+        )
+        self.tables.setChecked(True)
+        layout.addWidget(self.tables)
+        return box
+
+    def _how(self) -> QGroupBox:
+        box = QGroupBox("Figures")
+        form = QFormLayout(box)
+        row = QHBoxLayout()
+        self.formats = {
+            name: switch(f"export_{name}", text, f"Write {text} files.")
+            for name, text in FORMATS.items()
+        }
+        self.formats["png"].setChecked(True)
+        for widget in self.formats.values():
+            row.addWidget(widget)
+        row.addStretch(1)
+        form.addRow("Formats", row)
+        self.width_cm = _length("exportWidth", 16.0)
+        self.height_cm = _length("exportHeight", 10.0)
+        form.addRow("&Width", self.width_cm)
+        form.addRow("&Height", self.height_cm)
+        self.dpi = QSpinBox()
+        self.dpi.setObjectName("exportDpi")
+        self.dpi.setRange(30, 1200)
+        self.dpi.setValue(300)
+        self.dpi.setSuffix(" dpi")
+        form.addRow("&Resolution of PNG", self.dpi)
+        self.font_size = QDoubleSpinBox()
+        self.font_size.setObjectName("exportFont")
+        self.font_size.setRange(4, 40)
+        self.font_size.setValue(9)
+        self.font_size.setSuffix(" pt")
+        form.addRow("F&ont", self.font_size)
+        return box
+
+    def _where(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        label = QLabel("Fo&lder")
+        self.folder = QLineEdit(str(Path.home() / "metaviz-export"))
+        self.folder.setObjectName("exportFolder")
+        self.folder.setAccessibleName("Folder to write to")
+        label.setBuddy(self.folder)
+        browse = QPushButton("Bro&wse…")
+        browse.setObjectName("exportBrowse")
+        browse.clicked.connect(self._browse)
+        for widget in (label, self.folder, browse):
+            row.addWidget(widget)
+        return row
+
+    @Slot()
+    def _browse(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder to write to", self.folder.text())
+        if chosen:
+            self.folder.setText(chosen)
+
+
+class _Signals(QObject):
+    done = Signal(list, str)
+
+
+class _Work(QRunnable):
+    """Draws and writes in the pool; matplotlib without pyplot needs no main thread."""
+
+    def __init__(self, folder: Path, jobs: list[tuple[str, Draw]], tables: list[Record]) -> None:
+        super().__init__()
+        self.setAutoDelete(False)
+        self.signals = _Signals()
+        self._folder, self._jobs, self._tables = folder, jobs, tables
+
+    def run(self) -> None:
+        """Write everything; report what was written and what went wrong."""
+        from metaviz.runs.export import write_tables
+        from metaviz.runs.figures import Page, save_figure
+
+        written: list[Path] = []
+        trouble = ""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if self._tables:
+                written += write_tables(self._tables, self._folder)
+            for name, draw in self._jobs:
+                figure = draw(Page())
+                if figure is not None:
+                    save_figure(figure, self._folder / name)
+                    written.append(self._folder / name)
+        except OSError as error:
+            trouble = (
+                str(error)
+                if not error.strerror
+                else (
+                    f"Cannot write to {self._folder}: {error.strerror}. "
+                    "Choose a folder that you may write to."
+                )
+            )
+        self.signals.done.emit(written, trouble)
+
+
+def _fans(records: list[Record]) -> dict[str, Draw]:
+    from metaviz.runs.curves import fan
+
+    shown = {record.id: fan(record) for record in records}
+    return {f"fan-{name}": _fan(drawn) for name, drawn in shown.items() if drawn is not None}
+
+
+def _fan(shown: Fan) -> Draw:
+    from metaviz.runs.figures import fan_figure
+
+    return lambda page: fan_figure(shown, shown.landmarks(), page)
+
+
+def _length(name: str, value: float) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setObjectName(name)
+    box.setRange(2, 200)
+    box.setDecimals(1)
+    box.setValue(value)
+    box.setSuffix(" cm")
+    return box
