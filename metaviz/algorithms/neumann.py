@@ -25,8 +25,8 @@ class NeumannOptions(ProximalOptions):
         "Series",
         "Richardson: x ← x + η (v − (I + H/λ) x), which converges wherever the system is positive "
         "definite. Implicit: Σ (−H/λ)ʲ v, only for ‖H‖ < λ. Truncated: λα Σ (I − α(H + λI))ʲ v,"
-        " the last n steps of an unrolled proximal loop. Lorraine: α Σ (I − αH)ʲ v → H⁻¹ v, which is "
-        "not by itself a gradient for a start. As in the notes: Σ (αH)ʲ v → (I − αH)⁻¹ v, whose "
+        " the last n steps of an unrolled proximal loop. Lorraine: α Σ (I − αH)ʲ v → H⁻¹ v, which "
+        "is not by itself a gradient for a start. As in the notes: Σ (αH)ʲ v → (I − αH)⁻¹ v, whose "
         "curvature has the wrong sign; kept to show what that does.",
         labels={
             "richardson": "Richardson",

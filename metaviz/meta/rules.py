@@ -85,7 +85,7 @@ class GradientDescent:
     def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
         """Take one gradient step."""
         del meta, k
-        return torch.sub(state, gradient, alpha=self.rate)
+        return torch.add(state, gradient, alpha=-self.rate)
 
     def memory(self, meta: Meta, state: State) -> Meta:
         """Return nothing."""

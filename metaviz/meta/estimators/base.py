@@ -83,32 +83,37 @@ def read(
     tasks: TaskBatch,
     descent: Descent,
     *,
-    post_query_outputs: Tensor | None = None,
+    post_query: tuple[Tensor, Tensor] | None = None,
     first_batch_is_support: bool = True,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return losses and accuracies before and after adaptation, and the support curve (K+1, tasks).
 
-    Forward passes that adaptation already made are not made again.
+    Outputs and losses that are known already, like `post_query`, are not computed again.
     """
     with torch.no_grad():
         start = rule.point(meta, rule.start(meta, len(tasks)))
-    seen: dict[str, tuple[Tensor, Batch]] = {}
-    if descent.steps and first_batch_is_support:
-        seen["pre_support"] = descent.steps[0].outputs, tasks.support
-    else:
-        outputs = outputs_at(rule, learner, meta, start, tasks.support)
-        seen["pre_support"] = outputs, tasks.support
-    after = outputs_at(rule, learner, meta, descent.point, tasks.support)
-    seen["post_support"] = after, tasks.support
-    seen["pre_query"] = outputs_at(rule, learner, meta, start, tasks.query), tasks.query
-    if post_query_outputs is None:
-        post_query_outputs = outputs_at(rule, learner, meta, descent.point, tasks.query)
-    seen["post_query"] = post_query_outputs.detach(), tasks.query
-    readings = {}
-    for name, (outputs, batch) in seen.items():
-        readings[f"{name}_loss"] = learner.judge.loss(outputs, batch)
+    readings: dict[str, Tensor] = {}
+
+    def note(name: str, outputs: Tensor, loss: Tensor, batch: Batch) -> None:
+        readings[f"{name}_loss"] = loss.detach()
         accuracy = learner.accuracy(outputs, batch)
         if accuracy is not None:
             readings[f"{name}_accuracy"] = accuracy
+
+    def look(name: str, point: Tensor, batch: Batch) -> None:
+        outputs = outputs_at(rule, learner, meta, point, batch)
+        note(name, outputs, learner.judge.loss(outputs, batch), batch)
+
+    if descent.steps and first_batch_is_support:
+        first = descent.steps[0]
+        note("pre_support", first.outputs, first.loss, tasks.support)
+    else:
+        look("pre_support", start, tasks.support)
+    look("post_support", descent.point, tasks.support)
+    look("pre_query", start, tasks.query)
+    if post_query is None:
+        look("post_query", descent.point, tasks.query)
+    else:
+        note("post_query", *post_query, tasks.query)
     curve = [step.loss for step in descent.steps] + [readings["post_support_loss"]]
     return readings, torch.stack(curve)

@@ -58,14 +58,12 @@ class Implicit:
             raise TypeError("Implicit differentiation needs proximal inner steps.")
         inside = {name: value.detach() for name, value in meta.items()}
         descent = descend(rule, learner, inside, tasks.support, len(tasks), steps)
-        query_outputs, incoming = _query_gradient(learner, descent.point, tasks.query)
+        after, incoming = _query_gradient(learner, descent.point, tasks.query)
         gradient, product = _curvature(
             learner, descent.point, tasks.support, gauss_newton=self.curvature == "gauss_newton"
         )
         solution = self.solver(product, incoming, rule.weight(inside))
-        readings, curve = read(
-            rule, learner, inside, tasks, descent, post_query_outputs=query_outputs
-        )
+        readings, curve = read(rule, learner, inside, tasks, descent, post_query=after)
         residual = gradient + rule.pull(inside, descent.point)
         readings["inner_residual"] = residual.norm(dim=1)
         readings["solver_residual"] = solution.residual
@@ -84,11 +82,15 @@ class Implicit:
         )
 
 
-def _query_gradient(learner: Learner, point: Tensor, query: Batch) -> tuple[Tensor, Tensor]:
+def _query_gradient(
+    learner: Learner, point: Tensor, query: Batch
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Return outputs and losses on the query set, and grad L_Q, at a point."""
     leaf = point.detach().requires_grad_()
     outputs = learner.outputs(leaf, query)
-    (gradient,) = torch.autograd.grad(learner.judge.loss(outputs, query).sum(), leaf)
-    return outputs.detach(), gradient
+    loss = learner.judge.loss(outputs, query)
+    (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    return (outputs.detach(), loss), gradient
 
 
 def _curvature(

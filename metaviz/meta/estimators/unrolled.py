@@ -60,9 +60,10 @@ class Unrolled:
         inside = leaves(meta, trained)
         descent = descend(rule, learner, inside, tasks.support, len(tasks), steps, self.graph)
         outputs = learner.outputs(rule.decode(inside, descent.point), tasks.query)
-        loss = self._objective(learner, rule, inside, descent, tasks, outputs)
-        gradients = differentiate(loss, inside, trained)
-        return self._finish(rule, learner, meta, tasks, descent, outputs, gradients)
+        loss = learner.judge.loss(outputs, tasks.query)
+        objective = self._objective(learner, rule, inside, descent, tasks, loss)
+        gradients = differentiate(objective.mean(), inside, trained)
+        return self._finish(rule, learner, meta, tasks, descent, (outputs, loss), gradients)
 
     def _objective(
         self,
@@ -71,10 +72,11 @@ class Unrolled:
         meta: Meta,
         descent: Descent,
         tasks: TaskBatch,
-        outputs: Tensor,
+        query_loss: Tensor,
     ) -> Tensor:
-        del rule, meta, descent
-        return learner.judge.loss(outputs, tasks.query).mean()
+        """Return what is differentiated, shape (tasks,)."""
+        del learner, rule, meta, descent, tasks
+        return query_loss
 
     def _extra_cost(self) -> tuple[int, int]:
         return 0, 0
@@ -86,10 +88,10 @@ class Unrolled:
         meta: Meta,
         tasks: TaskBatch,
         descent: Descent,
-        outputs: Tensor,
+        post_query: tuple[Tensor, Tensor],
         gradients: Meta,
     ) -> MetaStep:
-        readings, curve = read(rule, learner, meta, tasks, descent, post_query_outputs=outputs)
+        readings, curve = read(rule, learner, meta, tasks, descent, post_query=post_query)
         steps = len(descent.steps)
         gradient_cost, product_cost = self._extra_cost()
         return MetaStep(
@@ -117,8 +119,9 @@ class Unrolled:
         state = states[-1].detach().requires_grad_()
         descent = Descent(state, rule.point(inside, state), tuple(seen))
         outputs = learner.outputs(rule.decode(inside, descent.point), tasks.query)
-        loss = self._objective(learner, rule, inside, descent, tasks, outputs)
-        adjoint, total = _pull_back(loss, None, state, inside, trained)
+        loss = learner.judge.loss(outputs, tasks.query)
+        objective = self._objective(learner, rule, inside, descent, tasks, loss).mean()
+        adjoint, total = _pull_back(objective, None, state, inside, trained)
         for k in reversed(range(steps)):
             state = states[k].detach().requires_grad_()
             following, _ = inner_step(
@@ -129,7 +132,7 @@ class Unrolled:
         start = rule.start(inside, len(tasks))
         share = differentiate((start * adjoint).sum(), inside, trained)
         gradients = {name: total[name] + share[name] for name in total}
-        return self._finish(rule, learner, meta, tasks, descent, outputs, gradients)
+        return self._finish(rule, learner, meta, tasks, descent, (outputs, loss), gradients)
 
 
 def _pull_back(
@@ -165,12 +168,12 @@ class PenalisedEnd(Unrolled):
         meta: Meta,
         descent: Descent,
         tasks: TaskBatch,
-        outputs: Tensor,
+        query_loss: Tensor,
     ) -> Tensor:
+        """Return query loss plus penalty, shape (tasks,)."""
         support = learner.losses(rule.decode(meta, descent.point), tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
-        penalty = self.weight * gradient.square().sum(dim=1)
-        return (learner.judge.loss(outputs, tasks.query) + penalty).mean()
+        return query_loss + self.weight * gradient.square().sum(dim=1)
 
     def _extra_cost(self) -> tuple[int, int]:
         return 1, 1
