@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import cast
 
-from PySide6.QtCore import QCoreApplication, QEventLoop, QTimer
+from PySide6.QtCore import QCoreApplication, QEventLoop, QSocketNotifier, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
@@ -31,6 +32,9 @@ _log = logging.getLogger("metaviz")
 
 def load_engine() -> Engine:
     """Import torch and make the engine; called on the worker's thread."""
+    # The plots smooth with scipy: imported here, it does not hold up the first redraw.
+    import scipy.signal  # noqa: F401
+
     from metaviz.training.engine import LocalEngine
 
     # The protocol is invariant in its session type, which the engine names more narrowly.
@@ -75,6 +79,7 @@ def run_window(argv: Sequence[str]) -> int:
     window.show()
     QTimer.singleShot(0, window, lambda: _after_first_paint(window))
     code = application.exec()
+    signal.set_wakeup_fd(-1)
     stop_logging(handler)
     return code
 
@@ -140,7 +145,18 @@ def _print_age(what: str) -> None:
 
 
 def _end_on_signals(window: MainWindow) -> None:
-    """Let Ctrl+C in the terminal stop and save, as closing the window does."""
+    """Let Ctrl+C in the terminal, and a session's end, stop and save.
+
+    Python runs signal handlers between two of its own instructions, which do not come while Qt
+    waits; so the signal also writes to a socket that Qt watches.
+    """
+    heard, told = socket.socketpair()
+    for end in (heard, told):
+        end.setblocking(False)
+    signal.set_wakeup_fd(told.fileno())
+    notifier = QSocketNotifier(heard.fileno(), QSocketNotifier.Type.Read, window)
+    # The notifier holds both ends for as long as the window lives.
+    notifier.activated.connect(lambda: (heard.recv(64), told.fileno()))
     for which in (signal.SIGINT, signal.SIGTERM):
         signal.signal(which, lambda _number, _frame: window.closing.begin())
 

@@ -1,9 +1,11 @@
 """The command line. Without a command it opens the window."""
 
+import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -29,17 +31,50 @@ Settings = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 
 
+# The base of all mistakes on a command line; typer exports only this child of it.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
     # One OpenMP thread per worker: spinning threads would fight with the window for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Greek letters meet a terminal without them
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        _refuse(error.format_message())
     except (ValueError, OSError) as error:
         if not _is_for_people(error):
             raise
-        typer.echo(f"metaviz: {error}", err=True)
-        sys.exit(2)
+        _refuse(str(error))
+    else:
+        sys.exit(code or 0)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    typer.echo(f"metaviz: {sentence}", err=True)
+    sys.exit(2)
+
+
+def number_within(
+    kind: type[int] | type[float], least: float, most: float
+) -> Callable[[Any], int | float]:
+    """Return a parser of numbers; its errors name the value and the range."""
+
+    def parse(text: Any) -> int | float:
+        try:
+            value = kind(text)
+            if least <= value <= most:
+                return value
+        except ValueError:
+            pass
+        noun = "a whole number" if kind is int else "a number"
+        raise typer.BadParameter(f"{text} is not {noun} from {least} to {most}.")
+
+    return parse
 
 
 def _is_for_people(error: BaseException) -> bool:
@@ -82,7 +117,7 @@ def window(
 def compare(
     problem: Annotated[str | None, typer.Option(help="Task family; see `metaviz list`.")] = None,
     algorithms: Annotated[str | None, typer.Option(help="Ids with commas between, or all.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Meta-steps of every run.")] = None,
+    steps: Annotated[str | None, typer.Option(metavar="N", help="Meta-steps of every run.")] = None,
     seeds: Annotated[str | None, typer.Option(help="0,1,2 or 0-4.")] = None,
     settings: Settings = None,
     config: Annotated[Path | None, typer.Option(help="A comparison as TOML.")] = None,
@@ -94,11 +129,12 @@ def compare(
 ) -> None:
     """Train several algorithms on the same tasks; write runs, tables and figures."""
     from metaviz.commands import compare_command
+    from metaviz.settings import parse_value
 
     asked = {
         "problem": problem,
         "algorithms": algorithms,
-        "steps": steps,
+        "steps": None if steps is None else parse_value(steps),
         "seeds": seeds,
         "device": device,
         "dtype": dtype,
@@ -116,8 +152,20 @@ def gradients(
     settings: Settings = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
     device: Device = None,
-    seed: Annotated[int, typer.Option(help="Seed of tasks and initial weights.")] = 0,
-    step: Annotated[int, typer.Option(min=0, help="Which meta-batch, from 0.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number_within(int, 0, 2**31 - 1),
+            help="Seed of tasks and initial weights.",
+        ),
+    ] = 0,
+    step: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=number_within(int, 0, 10**9), help="Which meta-batch, from 0."
+        ),
+    ] = 0,
     start: Annotated[Path | None, typer.Option(help="A run whose weights are the point.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
@@ -161,9 +209,18 @@ def export(
         "metaviz-export"
     ),
     formats: Annotated[str, typer.Option("--formats", help="Of png,pdf,svg.")] = "png",
-    width_cm: Annotated[float, typer.Option(min=2, max=200)] = 16.0,
-    height_cm: Annotated[float, typer.Option(min=2, max=200)] = 10.0,
-    dpi: Annotated[int, typer.Option(min=30, max=1200)] = 150,
+    width_cm: Annotated[
+        float | None,
+        typer.Option(metavar="CM", parser=number_within(float, 2, 200), help="2 to 200."),
+    ] = None,
+    height_cm: Annotated[
+        float | None,
+        typer.Option(metavar="CM", parser=number_within(float, 2, 200), help="2 to 200."),
+    ] = None,
+    dpi: Annotated[
+        int,
+        typer.Option(metavar="N", parser=number_within(int, 30, 1200), help="30 to 1200."),
+    ] = 150,
 ) -> None:
     """Write tables and figures of stored runs."""
     from metaviz.commands import export_command

@@ -1,10 +1,13 @@
 """What the commands do. Progress goes to standard error, results to standard output."""
 
 import itertools
+import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,6 +21,7 @@ from metaviz.runs.export import write_tables
 from metaviz.runs.figures import (
     FORMATS,
     Page,
+    default_inner_views,
     fan_figure,
     gradients_figure,
     inner_figure,
@@ -52,9 +56,14 @@ def build_comparison(
     problem = catalogue.problem(str(values.get("problem", "sinusoid")))
     if problem is not None:
         values.setdefault("steps", problem.steps)
-    for part in ("shared", "options", "problem_options"):
-        if not isinstance(values.get(part, {}), dict):
-            raise OptionError(part, f"{part} must be a TOML table, like [{part}].")
+    tables = {part: values.get(part, {}) for part in ("shared", "options", "problem_options")}
+    if isinstance(tables["options"], dict):
+        tables |= {f"options.{name}": table for name, table in tables["options"].items()}
+    for part, table in tables.items():
+        if not isinstance(table, dict):
+            raise OptionError(
+                part, f"{part} = {table!r} is not valid: it must be a TOML table, like [{part}]."
+            )
     return checked(Comparison, place_settings(settings, values, catalogue))
 
 
@@ -81,21 +90,28 @@ def run_comparison(
     """Train every run of a comparison, one after another, and write what came of it."""
     sessions = engine.start(comparison, out / "runs")
     try:
-        write_text(out / "comparison.toml", to_toml(comparison))
+        _write_comparison(out / "comparison.toml", comparison)
         interrupted = _train_all(sessions)
     finally:
         for session in sessions:
             session.end("aborted")
     records = [open_run(session.folder) for session in sessions]
     write_tables(records, out)
-    _write_figures(records, out, ("png",), Page(), with_fans=False)
+    _write_figures(records, out, ("png",), _Paper(), with_fans=False)
     failed = any(record.state in _FAILED for record in records)
     return records, 130 if interrupted else int(failed)
 
 
+def _write_comparison(path: Path, comparison: Comparison) -> None:
+    try:
+        write_text(path, to_toml(comparison))
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
+
+
 def _train_all(sessions: list[Session]) -> bool:
     """Train in turn; return whether a person interrupted."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -132,29 +148,49 @@ def _train_one(session: Session, progress: Progress, bar: TaskID) -> None:
             loss = event.values["post_query_loss"]
             progress.update(bar, completed=event.step, loss=f"query loss {loss:.4g}")
         elif isinstance(event, Noted):
-            progress.console.print(f"{name}, step {event.step}: {event.message}", markup=False)
+            progress.console.print(f"{name}, step {event.step}: {event.message}")
         elif isinstance(event, Ended) and event.message:
-            progress.console.print(f"{name} {event.state}: {event.message}", markup=False)
+            progress.console.print(f"{name} {event.state}: {event.message}")
+
+
+@dataclass(frozen=True)
+class _Paper:
+    """The size that a person asks for; each figure has its own where none is given."""
+
+    width_cm: float | None = None
+    height_cm: float | None = None
+    dpi: int = 150
+
+    def page(self, width_cm: float = 16.0, height_cm: float = 10.0) -> Page:
+        return Page(self.width_cm or width_cm, self.height_cm or height_cm, self.dpi)
 
 
 def _write_figures(
-    records: list[Record], out: Path, formats: tuple[str, ...], page: Page, *, with_fans: bool
+    records: list[Record], out: Path, formats: tuple[str, ...], paper: _Paper, *, with_fans: bool
 ) -> list[Path]:
     accuracy = any("query_accuracy" in e.curves for r in records for e in r.evaluations[-1:])
     view = TrainingView(quantity="query_accuracy" if accuracy else "query_loss")
+    panels = default_inner_views(records)
     figures = {
-        "training": training_figure(records, view, page),
-        "inner": inner_figure(records),
+        "training": training_figure(records, view, paper.page()),
+        "inner": inner_figure(records, panels, paper.page(11.0 * len(panels), 9.0)),
     }
     if with_fans:
         for record in records:
             drawn = fan(record)
             if drawn is not None:
-                figures[f"fan-{record.id}"] = fan_figure(drawn, drawn.landmarks(), page)
-    paths = [out / f"{name}.{kind}" for name, kind in itertools.product(figures, formats)]
-    for path in paths:
-        save_figure(figures[path.stem], path)
+                name = re.sub(r"[^\w-]", "_", f"fan-{record.id}")
+                figures[name] = fan_figure(drawn, drawn.landmarks(), paper.page())
+    paths = []
+    for (name, figure), kind in itertools.product(figures.items(), formats):
+        paths.append(out / f"{name}.{kind}")
+        save_figure(figure, paths[-1])
     return paths
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return a console that takes brackets in names as they are."""
+    return Console(stderr=stderr, markup=False)
 
 
 def _print_results(records: list[Record]) -> None:
@@ -173,7 +209,7 @@ def _print_results(records: list[Record]) -> None:
             row += ["", "", ""]
         row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
         table.add_row(*row)
-    Console().print(table)
+    _console().print(table)
 
 
 def _interval(curves: dict[str, Any], name: str, k: int) -> str:
@@ -204,40 +240,42 @@ def gradients_command(
     if as_json:
         sys.stdout.write(result.to_json() + "\n")
         return
-    Console().print(_gradients_table(result))
+    _print_gradients(result)
 
 
-def _gradients_table(result: GradientComparison) -> Table:
-    table = Table(title="Meta-gradients on one batch at one point")
-    names = [row.algorithm for row in result.rows]
-    for column in ("algorithm", "length", "inner residual", "solver residual", "HVPs"):
-        table.add_column(column, justify="left" if column == "algorithm" else "right")
-    for name in names:
-        table.add_column(f"cos {name}", justify="right")
-    for row, cosines in zip(result.rows, result.cosine(), strict=True):
+def _print_gradients(result: GradientComparison) -> None:
+    console = _console()
+    numbers = Table(
+        *("algorithm", "length", "inner res.", "solver res.", "gradients", "HVPs"),
+        title="Meta-gradients on one batch at one point",
+    )
+    cosines = Table(title="Cosines between them", box=None, padding=(0, 1, 0, 0))
+    cosines.add_column("")
+    for column in numbers.columns[1:]:
+        column.justify = "right"
+    for row, line in zip(result.rows, result.cosine(), strict=True):
         residuals = [
             "" if value is None else f"{value:.2e}"
             for value in (row.inner_residual, row.solver_residual)
         ]
-        table.add_row(
-            row.algorithm,
-            f"{row.norm:.6g}",
-            *residuals,
-            str(row.hessian_vector_products),
-            *("–" if value != value else f"{value:.4f}" for value in cosines),  # noqa: PLR0124
-        )
-    return table
+        counts = str(row.gradient_evaluations), str(row.hessian_vector_products)
+        numbers.add_row(row.algorithm, f"{row.norm:.6g}", *residuals, *counts)
+        cosines.add_column(row.algorithm, justify="right", no_wrap=True)
+        cosines.add_row(row.algorithm, *("–" if np.isnan(c) else f"{c:.4f}" for c in line))
+    console.print(numbers)
+    console.print("res. = residual, HVPs = Hessian-vector products; counts are over all tasks.")
+    console.print()
+    console.print(cosines)
+    for row in result.rows:
+        for note in row.notes:
+            console.print(f"{row.algorithm}: {note}")
 
 
 def list_command(runs: Path | None) -> None:
     """Print algorithms and problems, or the runs of a folder."""
-    console = Console()
+    console = _console()
     if runs is not None:
-        table = Table("run", "algorithm", "problem", "seed", "state", "step")
-        for folder in _run_folders([runs]):
-            r = open_run(folder)
-            table.add_row(r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step))
-        console.print(table)
+        _list_runs(runs, console)
         return
     catalogue = build_catalogue()
     table = Table("id", "algorithm", "group", "what it does", title="Algorithms")
@@ -250,6 +288,22 @@ def list_command(runs: Path | None) -> None:
     console.print(table)
 
 
+def _list_runs(place: Path, console: Console) -> None:
+    """Print the readable runs of a folder, and to standard error what is wrong with the others."""
+    table = Table("run", "algorithm", "problem", "seed", "state", "step")
+    unreadable = []
+    for folder in _run_folders([place]):
+        try:
+            r = open_run(folder)
+        except StoreError as error:
+            unreadable.append(str(error))
+            continue
+        table.add_row(r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step))
+    console.print(table)
+    for sentence in unreadable:
+        _console(stderr=True).print(sentence)
+
+
 def options_command(name: str) -> None:
     """Print the options of an algorithm, a problem, or those that all share."""
     catalogue = build_catalogue()
@@ -260,33 +314,36 @@ def options_command(name: str) -> None:
         raise OptionError("id", f"There is no {name!r}; known: shared, {', '.join(known)}.")
     options: tuple[OptionSpec, ...] = entry.options if entry else catalogue.shared
     prefix = f"{name}." if entry else ""
-    table = Table("--set", "default", "values", "what it is")
+    table = Table("--set", "default", "what it is")
+    for column in table.columns:
+        column.overflow = "fold"
     for spec in options:
         default = "" if spec.default is None else str(spec.default)
-        table.add_row(f"{prefix}{spec.name}", default, spec.range_text, spec.description)
-    presets = getattr(entry, "presets", {})
-    if presets:
-        what = "fills in: " + "; ".join(
-            f"{preset}: {', '.join(f'{k}={v}' for k, v in values.items())}"
-            for preset, values in presets.items()
-        )
-        table.add_row(f"{prefix}preset", "", "one of " + ", ".join(presets), what)
-    Console().print(table)
+        what = f"{spec.description} Use {spec.range_text}."
+        table.add_row(f"{prefix}{spec.name}", default, what)
+    for preset, values in getattr(entry, "presets", {}).items():
+        what = "Fills in " + ", ".join(f"{key}={value}" for key, value in values.items()) + "."
+        table.add_row(f"{prefix}preset", "", f"{preset}: {what}")
+    _console().print(table)
 
 
 def export_command(
-    runs: list[Path], out: Path, formats: str, width_cm: float, height_cm: float, dpi: int
+    runs: list[Path],
+    out: Path,
+    formats: str,
+    width_cm: float | None,
+    height_cm: float | None,
+    dpi: int,
 ) -> None:
     """Write tables and figures of stored runs."""
     kinds = tuple(part.strip().lower() for part in formats.split(",") if part.strip())
     wrong = [kind for kind in kinds if kind not in FORMATS]
     if wrong or not kinds:
-        shown = wrong[0] if wrong else "nothing"
-        raise OptionError("formats", f"Format {shown!r} is not known: use png, pdf or svg.")
+        raise OptionError("formats", f"formats = {formats!r} is not valid: use png, pdf or svg.")
     records = [open_run(folder) for folder in _run_folders(runs)]
     paths = write_tables(records, out)
-    page = Page(width_cm, height_cm, dpi)
-    paths += _write_figures(records, out, kinds, page, with_fans=True)
+    paper = _Paper(width_cm, height_cm, dpi)
+    paths += _write_figures(records, out, kinds, paper, with_fans=True)
     for path in paths:
         sys.stdout.write(f"{path}\n")
 
@@ -325,6 +382,6 @@ def demo_command(out: Path) -> int:
 
 def download_command(problem: str) -> None:
     """Download a data set because a person asked."""
-    console = Console(stderr=True)
-    folder = LocalEngine().download(problem, lambda line: console.print(line, markup=False))
+    console = _console(stderr=True)
+    folder = LocalEngine().download(problem, console.print)
     sys.stdout.write(f"{folder}\n")

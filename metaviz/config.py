@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from metaviz.options import OptionError, Options, Plain, checked, option
 
 MAX_SEEDS = 1000
+MAX_SEED = 2**31 - 1
 
 
 class Shared(Options):
@@ -98,10 +99,13 @@ class Shared(Options):
 class RunConfig(Options):
     """One run: one algorithm on one problem with one seed."""
 
+    # The tables take any number; the models of their options say better what is wrong with it.
+    model_config = ConfigDict(allow_inf_nan=True)
+
     version: Literal[1] = 1
     problem: str
     algorithm: str
-    seed: int = Field(ge=0, le=2**31 - 1)
+    seed: int = Field(ge=0, le=MAX_SEED)
     steps: int = Field(ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "float64"] = "float32"
@@ -116,6 +120,8 @@ class Comparison(Options):
     `shared`, `options` (by algorithm) and `problem_options` hold only what differs from the
     defaults of the problem and of the algorithms.
     """
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
     version: Literal[1] = 1
     problem: str = "sinusoid"
@@ -142,10 +148,12 @@ class Comparison(Options):
     @field_validator("seeds")
     @classmethod
     def _some_seed(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        wrong = [seed for seed in value if not 0 <= seed < 2**31]
+        wrong = [seed for seed in value if not 0 <= seed <= MAX_SEED]
         if wrong or not value:
             shown = wrong[0] if wrong else "none"
-            raise ValueError(f"seeds = {shown} is not valid: use whole numbers from 0, like 0,1,2.")
+            raise ValueError(
+                f"seeds = {shown} is not valid: use whole numbers from 0 to {MAX_SEED}, like 0,1,2."
+            )
         return tuple(dict.fromkeys(value))
 
     def runs(self, shared_defaults: dict[str, Plain]) -> list[RunConfig]:
@@ -181,10 +189,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
-        span = range(int(first), int(last or first) + 1)
-        if not span or len(span) > MAX_SEEDS:
+        low, high = int(first), int(last or first)
+        if low > high:
             raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
-        seeds += span
+        if high - low >= MAX_SEEDS:
+            raise OptionError(
+                "seeds", f"seeds = {text!r} is not valid: use at most {MAX_SEEDS} seeds."
+            )
+        seeds += range(low, high + 1)
     return tuple(dict.fromkeys(seeds))
 
 
@@ -210,11 +222,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def to_toml(config: Options) -> str:
-    """Write a configuration as TOML; absent values are left out."""
-    return tomli_w.dumps(_without_none(config.model_dump(mode="json")))
+    """Write a configuration as TOML; nothing at all becomes an empty text."""
+    return tomli_w.dumps(_written(config.model_dump(mode="json")))
 
 
-def _without_none(value: Any) -> Any:
+def _written(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return value
+        return {key: _written(item) for key, item in value.items()}
+    return "" if value is None else value

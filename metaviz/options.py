@@ -1,18 +1,45 @@
 """Declared options: one field gives the form, the command line, the TOML and the checks."""
 
+import reprlib
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 Plain = bool | int | float | str | None
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Options(BaseModel):
-    """Base of every option model: frozen, and unknown keys are errors."""
+    """Base of every option model: frozen, and unknown keys are errors.
+
+    Nothing at all may be written as an empty text, as TOML has no other way.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        kinds = set(get_args(annotation)) if isinstance(annotation, UnionType) else {annotation}
+        if value is None and annotation is str:
+            return ""
+        if value == "" and NoneType in kinds:
+            return None
+        numeric = bool(kinds & {int, float}) and kinds <= {int, float, NoneType}
+        if numeric and isinstance(value, bool | str):
+            raise PydanticCustomError("not_a_number", "Input should be a number")
+        return value
 
 
 def option(  # a typed veneer over pydantic's Field, which is untyped for extra metadata
@@ -67,10 +94,15 @@ class OptionSpec(BaseModel):
         bounds = []
         if self.minimum is not None:
             low = "above" if self.exclusive_minimum else "at least"
-            bounds.append(f"{low} {self.minimum:g}")
+            bounds.append(f"{low} {_figure(self.minimum)}")
         if self.maximum is not None:
-            bounds.append(f"at most {self.maximum:g}")
+            bounds.append(f"at most {_figure(self.maximum)}")
         return " ".join((noun, " and ".join(bounds))).strip()
+
+
+def _figure(value: float) -> str:
+    """Write a bound in full, not as 1e+06."""
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def specs(model: type[BaseModel]) -> tuple[OptionSpec, ...]:
@@ -131,24 +163,47 @@ def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Mod
 
     Raises: OptionError with the first wrong key, its value and what would be right.
     """
-    known = {spec.name: spec for spec in specs(model)}
     try:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         key = f"{prefix}{name}" if name else prefix.rstrip(".")
-        if first["type"] == "extra_forbidden":
-            names = ", ".join(prefix + other for other in known) or "none"
-            raise OptionError(key, f"There is no option {key}; known: {names}.") from None
-        if first["type"] == "value_error":
-            sentence = str(first["msg"]).removeprefix("Value error, ")
-            raise OptionError(key, sentence) from None
-        plain = name in known and len(first["loc"]) == 1 and first["type"] != "missing"
-        if not plain:
-            place = ".".join(str(part) for part in first["loc"])
-            message = f"{prefix}{place} is not valid: {first['msg'].lower()}."
-            raise OptionError(key, message) from None
-        spec, value = known[name], values.get(name, first.get("input"))
-        message = f"{key} = {value!r} is not valid ({spec.title}): use {spec.range_text}."
-        raise OptionError(key, message) from None
+        raise OptionError(key, _refusal(model, dict(first), prefix)) from None
+
+
+def _refusal(model: type[BaseModel], error: dict[str, Any], prefix: str) -> str:
+    """Say in one sentence what pydantic found wrong, with the value and what would be right."""
+    *_, last = parts = [str(part) for part in error["loc"]] or [""]
+    if error["type"] == "extra_forbidden":
+        names = ", ".join(prefix + other for other in model.model_fields if other != "version")
+        return f"There is no option {prefix}{last}; known: {names}."
+    if error["type"] == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
+    known = {spec.name: spec for spec in specs(model)}
+    value = reprlib.repr(error["input"])
+    if len(parts) == 1 and last in known:
+        spec = known[last]
+        return f"{prefix}{last} = {value} is not valid ({spec.title}): use {spec.range_text}."
+    if len(parts) > 1 and last in _PLAIN_KINDS:  # which member of Plain pydantic tried first
+        parts.pop()
+    use = _RIGHT.get(error["type"])
+    advice = f"use {use}" if use else str(error["msg"]).lower()
+    return f"{prefix}{'.'.join(parts)} = {value} is not valid: {advice}."
+
+
+_PLAIN_KINDS = {"bool", "int", "float", "str"}
+_RIGHT = {
+    "bool_type": "a number, text, true or false",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list, with brackets",
+    "not_a_number": "a number",
+    "string_type": "text",
+    "tuple_type": "a list, with brackets",
+}

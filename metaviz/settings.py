@@ -34,10 +34,10 @@ def place_settings(
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.strip()
-        if not equals or not key:
-            raise OptionError(key, f"--set {setting!r} is not KEY=VALUE, like inner_lr=0.01.")
-        value = parse_value(text)
         owner, dot, name = key.partition(".")
+        if not equals or not key or (dot and not name):
+            raise OptionError(key, f"--set {setting!r} is not KEY=VALUE, like inner_lr=0.01.")
+        value = text.strip() if _is_text(catalogue, owner, name) else parse_value(text)
         if not dot:
             known = [spec.name for spec in catalogue.shared]
             if key not in known:
@@ -60,3 +60,10 @@ def place_settings(
         "options": options,
         "problem_options": problem_options,
     }
+
+
+def _is_text(catalogue: Catalogue, owner: str, name: str) -> bool:
+    """Return whether an option takes any text, so that a folder may be called 3."""
+    entry = catalogue.algorithm(owner) or catalogue.problem(owner)
+    options = entry.options if entry else ()
+    return any(spec.name == name and spec.kind == "text" for spec in options)

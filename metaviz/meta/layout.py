@@ -37,6 +37,6 @@ class Layout:
         lead = flat.shape[:-1]
         pieces = flat.split(self.sizes, dim=-1)
         return {
-            name: piece.reshape(*lead, *shape)
+            name: piece if len(shape) == 1 else piece.reshape(*lead, *shape)
             for (name, shape), piece in zip(self.shapes, pieces, strict=True)
         }

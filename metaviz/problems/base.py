@@ -70,7 +70,8 @@ class ProblemFactory(Protocol):
 
 def mean_squared_error(outputs: Tensor, batch: Batch) -> Tensor:
     """Return the mean over examples and dimensions of (output - target)^2, without 1/2."""
-    return (outputs - batch.y).square().mean(dim=(1, 2))
+    error = outputs - batch.y
+    return (error * error).mean(dim=(1, 2))
 
 
 def cross_entropy(outputs: Tensor, batch: Batch) -> Tensor:

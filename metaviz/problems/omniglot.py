@@ -209,7 +209,10 @@ def default_folder() -> Path:
 
 
 def _load(path: str) -> Characters:
-    place = Path(path).expanduser() if path else default_folder()
+    try:
+        place = Path(path).expanduser() if path else default_folder()
+    except RuntimeError as error:  # ~somebody who is not there
+        raise DataError(f"omniglot.path = {path!r} cannot be found: {error}") from None
     if not path and not place.exists():
         raise DataError(
             "There is no Omniglot here yet: set omniglot.path to a folder or zip that has it, or "

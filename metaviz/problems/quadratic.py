@@ -10,7 +10,7 @@ from torch import Tensor
 from metaviz.config import Shared, read_toml
 from metaviz.meta.layout import Layout, Params
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.options import Options, checked, option
+from metaviz.options import OptionError, Options, checked, option
 from metaviz.problems.base import PictureView
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms
@@ -43,8 +43,17 @@ class QuadraticMatrices(Options):
                 raise ValueError(f"{name} must be a {size} x {size} matrix, as start has {size}.")
             matrix = np.array(rows)
             if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=1e-12):
-                raise ValueError(f"{name} is not symmetric; a Hessian equals its transpose.")
+                raise ValueError(_not_symmetric(name, matrix))
         return self
+
+
+def _not_symmetric(name: str, matrix: np.ndarray) -> str:
+    row, column = np.unravel_index(np.abs(matrix - matrix.T).argmax(), matrix.shape)
+    return (
+        f"{name} is not symmetric: {float(matrix[row, column])!r} in row {row + 1}, column "
+        f"{column + 1} is {float(matrix[column, row])!r} across the diagonal, where it must be "
+        "the same."
+    )
 
 
 class QuadraticOptions(Options):
@@ -75,7 +84,7 @@ def read_matrices(path: str) -> QuadraticMatrices:
     values = read_toml(Path(path))
     missing = [name for name in QuadraticMatrices.model_fields if name not in values]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}.")
+        raise OptionError("quadratic.file", f"{path} lacks {', '.join(missing)}.")
     return checked(QuadraticMatrices, values)
 
 

@@ -38,13 +38,17 @@ class SinusoidOptions(Options):
         ge=0,
         le=100,
     )
-    amplitude_low: float = option(0.1, "Smallest amplitude", "A is uniform in this range.", ge=0)
-    amplitude_high: float = option(5.0, "Largest amplitude", "A is uniform in this range.", gt=0)
-    phase_high: float = option(
-        3.141592653589793, "Largest phase", "p is uniform in [0, this].", unit="rad", ge=0
+    amplitude_low: float = option(
+        0.1, "Smallest amplitude", "A is uniform in this range.", ge=0, le=1000
     )
-    x_low: float = option(-5.0, "Smallest input", "x is uniform in this range.")
-    x_high: float = option(5.0, "Largest input", "x is uniform in this range.")
+    amplitude_high: float = option(
+        5.0, "Largest amplitude", "A is uniform in this range.", gt=0, le=1000
+    )
+    phase_high: float = option(
+        3.141592653589793, "Largest phase", "p is uniform in [0, this].", unit="rad", ge=0, le=1000
+    )
+    x_low: float = option(-5.0, "Smallest input", "x is uniform in this range.", ge=-1000, le=1000)
+    x_high: float = option(5.0, "Largest input", "x is uniform in this range.", ge=-1000, le=1000)
     hidden: int = option(
         40, "Hidden units", "Width of the two hidden layers of the network.", ge=1, le=4096
     )

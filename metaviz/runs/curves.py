@@ -159,9 +159,9 @@ def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]
             continue
         place = max(-count, view.evaluation) if view.evaluation < 0 else view.evaluation
         evaluation = record.evaluations[min(place, count - 1)]
-        if view.quantity not in evaluation.curves:
+        mean = evaluation.curves.get(view.quantity)
+        if mean is None or not np.isfinite(mean).any():
             continue
-        mean = evaluation.curves[view.quantity]
         stop = len(mean) if view.max_k is None else min(len(mean), view.max_k + 1)
         curves.append(
             InnerCurve(

@@ -56,7 +56,8 @@ def training_figure(
         if view.show_raw and view.smoothing > 0:
             raw = thin(curve.x, curve.post_raw, _POINTS)
             axes.plot(*raw, color=curve.style.color, alpha=0.15, linewidth=0.6)
-        axes.plot(x, post, **look, linewidth=1.4, label=f"{curve.label}: after adaptation")
+        label = f"{_literal(curve.label)}: after adaptation"
+        axes.plot(x, post, **look, linewidth=1.4, label=label)
         shown.append(curve.post)
         if view.show_pre:
             x_pre, pre = thin(curve.x, curve.pre, _POINTS)
@@ -66,8 +67,9 @@ def training_figure(
             shown.append(curve.pre)
     title = QUANTITY_TITLES[view.quantity]
     axes.set(xlabel=AXIS_TITLES[view.axis], ylabel=f"{title} (batch mean)")
-    _scales(axes, log_x=view.log_x, log_y=view.log_y)
-    limits = robust_range(np.concatenate(shown), log=view.log_y) if view.robust and shown else None
+    log_y = view.log_y and _has_logarithms(shown)
+    _scales(axes, log_x=view.log_x, log_y=log_y)
+    limits = robust_range(np.concatenate(shown), log=log_y) if view.robust and shown else None
     if limits:
         axes.set_ylim(*limits)
     _legend(axes, "thin: before adaptation" if view.show_pre else "", anything=bool(curves))
@@ -82,12 +84,14 @@ def inner_figure(
     figure, panels = _blank(page or Page(width_cm=11.0 * len(chosen), height_cm=9.0), len(chosen))
     for axes, view in zip(np.atleast_1d(panels), chosen, strict=True):
         curves = inner_curves(records, view)
+        log_y = view.log_y and _has_logarithms([curve.mean for curve in curves])
         for curve in curves:
             look = {"color": curve.style.color, "linestyle": _DASH[curve.style.dash]}
-            axes.plot(curve.k, curve.mean, **look, marker="o", markersize=2.5, label=curve.label)
+            label = _literal(curve.label)
+            axes.plot(curve.k, curve.mean, **look, marker="o", markersize=2.5, label=label)
             if view.show_interval:
                 low, high = curve.mean - curve.ci95, curve.mean + curve.ci95
-                if view.log_y:
+                if log_y:
                     low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
                 axes.fill_between(curve.k, low, high, color=curve.style.color, alpha=0.15, lw=0)
         ends = [len(curve.k) - 1 for curve in curves]
@@ -100,7 +104,7 @@ def inner_figure(
             axes.set_xticks(ticks, [str(tick) for tick in ticks])
             axes.set_xlim(0, max(ends))
         axes.set(xlabel="inner step k", ylabel=QUANTITY_TITLES[view.quantity])
-        _scales(axes, log_y=view.log_y and view.quantity != "query_accuracy")
+        _scales(axes, log_y=log_y and view.quantity != "query_accuracy")
         if not curves:
             _legend(axes, "", anything=False)
     if curves:
@@ -146,7 +150,7 @@ def fan_figure(shown: Fan, steps: Sequence[int], page: Page | None = None) -> "F
         trained = " (trained K)" if k == shown.trained_steps else ""
         axes.plot(shown.x, shown.predictions[k], color=colour, label=f"k = {k}{trained}")
     axes.plot(shown.support_x, shown.support_y, "o", color="k", markersize=4, label="support")
-    axes.set(xlabel="x", ylabel="y", title=f"{shown.label}, meta-step {shown.step}")
+    axes.set(xlabel="x", ylabel="y", title=f"{_literal(shown.label)}, meta-step {shown.step}")
     _legend(axes, "", anything=True)
     return figure
 
@@ -211,6 +215,19 @@ def _blank(page: Page, panels: int = 1) -> tuple["Figure", Any]:
         one.grid(visible=True, alpha=0.25, linewidth=0.5)
         one.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _literal(text: str) -> str:
+    """Keep matplotlib from reading $ as mathematics, and a leading _ as a curve to leave out."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def _has_logarithms(curves: Sequence[np.ndarray]) -> bool:
+    """Return whether a logarithmic axis shows the curves whole: quadratic losses are negative."""
+    values = np.concatenate([*curves, np.empty(0)])
+    known = values[np.isfinite(values)]
+    return bool((known > 0).any() and (known >= 0).all())
 
 
 def _scales(axes: "Axes", *, log_x: bool = False, log_y: bool) -> None:

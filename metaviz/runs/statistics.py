@@ -9,10 +9,11 @@ def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.nd
     s is the sample standard deviation (n - 1 in the denominator); n counts tasks, not examples.
     """
     count = values.shape[axis]
-    mean = values.mean(axis=axis)
-    if count == 1:
-        return mean, np.full_like(mean, np.nan)
-    return mean, 1.96 * values.std(axis=axis, ddof=1) / np.sqrt(count)
+    with np.errstate(invalid="ignore", over="ignore"):  # a run that diverged
+        mean = values.mean(axis=axis)
+        if count == 1:
+            return mean, np.full_like(mean, np.nan)
+        return mean, 1.96 * values.std(axis=axis, ddof=1) / np.sqrt(count)
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
@@ -59,8 +60,8 @@ def thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndar
         return x, y
     bins = max(1, points // 2)
     width = -(-len(x) // bins)
-    full = len(x) // width * width
-    block = y[:full].reshape(-1, width)
+    padding = np.full(-len(y) % width, np.nan)
+    block = np.concatenate([y, padding]).reshape(-1, width)
     first = np.arange(block.shape[0]) * width
     low = first + np.argmin(np.where(np.isnan(block), np.inf, block), axis=1)
     high = first + np.argmax(np.where(np.isnan(block), -np.inf, block), axis=1)

@@ -6,6 +6,7 @@ import sqlite3
 import time
 import tomllib
 import uuid
+import zipfile
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,18 @@ from metaviz.runs.record import Record
 COMMIT_ROWS = 100
 COMMIT_SECONDS = 0.5
 SCHEMA_VERSION = 1
+# What damaged files raise when they are read, besides KeyError.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    IndexError,
+    sqlite3.Error,
+    zipfile.BadZipFile,
+)
 
 _SCHEMA = f"""
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT);
@@ -114,7 +127,11 @@ def create_run(root: Path, config: dict[str, Any], environment: dict[str, Any]) 
     """
     name = f"{config['algorithm']}-s{config['seed']}-{uuid.uuid4().hex[:8]}"
     folder = root / name
-    about = {"run": {"id": name, **_plain(config)}, "environment": _plain(environment)}
+    about = {
+        "run": {"id": name, **_plain(config)},
+        "empty": _empty(config),
+        "environment": _plain(environment),
+    }
     try:
         folder.mkdir(parents=True)
         write_text(folder / "run.toml", tomli_w.dumps(about))
@@ -139,14 +156,29 @@ def open_run(folder: Path) -> Record:
     Raises: StoreError with one sentence where this is not a readable run.
     """
     try:
-        about = tomllib.loads((folder / "run.toml").read_text(encoding="utf-8"))
-        config = dict(about["run"])
-        record = Record(str(config.pop("id")), config, dict(about.get("environment", {})))
-        record.algorithm, record.problem, record.seed, record.total_steps  # noqa: B018 - must exist
+        record = _described(tomllib.loads((folder / "run.toml").read_text(encoding="utf-8")))
         with closing(_open_to_read(folder / "metrics.db")) as database:
             _read(database, record)
-    except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:
-        raise StoreError(f"{folder} is not a readable run: {error}.") from error
+    except KeyError as error:
+        raise StoreError(f"{folder} is not a readable run: {error} is missing.") from error
+    except _UNREADABLE as error:
+        reason = str(getattr(error, "strerror", None) or error or "it is damaged").rstrip(".")
+        raise StoreError(f"{folder} is not a readable run: {reason}.") from error
+    return record
+
+
+def _described(about: dict[str, Any]) -> Record:
+    """Return a record without numbers from the contents of `run.toml`."""
+    config = dict(about["run"])
+    record = Record(str(config.pop("id")), config, dict(about.get("environment", {})))
+    record.algorithm, record.problem, record.seed, record.total_steps  # noqa: B018 - must exist
+    for part, names in dict(about.get("empty", {})).items():
+        target = config if part == "run" else config[part]
+        target.update(dict.fromkeys(names))
+    for part in ("shared", "options", "problem_options"):
+        values = dict(config.get(part, {})).values()
+        if not all(isinstance(value, bool | int | float | str | None) for value in values):
+            raise TypeError(f"run.toml has a list or table in {part}")
     return record
 
 
@@ -172,9 +204,15 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     address = path.resolve().as_uri()
     try:
         database = sqlite3.connect(f"{address}?mode=rw", uri=True)
+    except sqlite3.OperationalError:
+        return sqlite3.connect(f"{address}?mode=ro", uri=True)
+    try:
         database.execute("PRAGMA query_only=ON")
         database.execute("SELECT count(*) FROM about")
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
+        database.close()
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
         database = sqlite3.connect(f"{address}?mode=ro", uri=True)
     return database
 
@@ -188,7 +226,7 @@ def _read(database: sqlite3.Connection, record: Record) -> None:
         record.last_inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
     query = "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations ORDER BY step"
     for step, tasks, trained, curves, per_task in database.execute(query):
-        record.apply(Evaluated(step, tasks, trained, _unpack(curves), _unpack(per_task)))
+        record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), _unpack(per_task)))
     for step, arrays in database.execute("SELECT step, arrays FROM pictures ORDER BY step"):
         record.apply(Pictured(step, _unpack(arrays)))
     for step, level, message in database.execute("SELECT step, level, message FROM notes"):
@@ -229,6 +267,24 @@ def _pack(arrays: dict[str, np.ndarray]) -> bytes:
 def _unpack(blob: bytes) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(blob), allow_pickle=False) as archive:
         return dict(archive)
+
+
+def _curves(blob: bytes, trained: int) -> dict[str, np.ndarray]:
+    """Read the curves of an evaluation; all go beyond the trained number of steps."""
+    curves = _unpack(blob)
+    if "support_loss" not in curves or any(c.shape[0] <= trained for c in curves.values()):
+        raise ValueError("an evaluation lacks its curves")
+    return curves
+
+
+def _empty(config: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the keys without a value by table, since TOML cannot hold them."""
+    tables = {key: value for key, value in config.items() if isinstance(value, dict)}
+    found = {
+        part: [key for key, value in values.items() if value is None]
+        for part, values in {"run": config, **tables}.items()
+    }
+    return {part: names for part, names in found.items() if names}
 
 
 def _plain(value: Any) -> Any:

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, RunConfig, Shared
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
-from metaviz.options import specs
+from metaviz.options import OptionError, specs
 from metaviz.problems.registry import PROBLEMS, find_problem
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
-from metaviz.runs.store import open_run
+from metaviz.runs.store import StoreError
 from metaviz.training.session import CHECKPOINT, Session, load_checkpoint, open_sessions
 from metaviz.training.setting import Setting, device_text, settle, settle_threads
 
@@ -90,7 +91,7 @@ def compare_gradients(
 ) -> GradientComparison:
     """Compute the meta-gradient of every run's method on one batch at one point.
 
-    Raises: OptionError or ValueError with one sentence.
+    Raises: OptionError, StoreError or ValueError with one sentence.
     """
     configs = [config for config in configs if config.seed == configs[0].seed]
     rows: list[MetaGradientRow] = []
@@ -121,6 +122,8 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
         for text, mask in result.warnings.items()
         if bool(mask.any())
     )
+    if not np.isfinite(gradient).all():
+        notes += ("The meta-gradient is not finite: try a smaller inner step size.",)
     return MetaGradientRow(
         algorithm=setting.config.algorithm,
         gradient=gradient,
@@ -139,12 +142,15 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
 
 
 def _point(setting: Setting, folder: Path) -> torch.Tensor:
-    saved: torch.Tensor = load_checkpoint(folder / CHECKPOINT)["meta"]["init"]
+    meta = load_checkpoint(folder / CHECKPOINT)["meta"]
+    saved = meta.get("init") if isinstance(meta, dict) else None
+    if not isinstance(saved, torch.Tensor):
+        raise StoreError(f"{folder} has a checkpoint without weights: choose another run.")
     expected = setting.learner.net.layout.size
     if saved.shape != (expected,):
-        record = open_run(folder)
-        raise ValueError(
-            f"{record.label} has {saved.numel()} weights, but this problem's network has "
-            f"{expected}: choose a run of the same problem and network."
+        raise OptionError(
+            "start",
+            f"{folder.name} has {saved.numel()} weights, but this problem's network has "
+            f"{expected}: choose a run of the same problem and network.",
         )
     return saved.to(setting.device, setting.dtype)

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def describe_environment(device: torch.device, shards: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "shards": shards,
         "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
-        "command": sys.argv,
+        # A path that is not UTF-8 stays readable.
+        "command": [part.encode(errors="backslashreplace").decode() for part in sys.argv],
     }
     if device.type == "cuda":
         described["gpu"] = torch.cuda.get_device_name(device)
@@ -36,6 +38,7 @@ def describe_environment(device: torch.device, shards: int) -> dict[str, Any]:
     return described
 
 
+@cache
 def _git(*arguments: str) -> str:
     """Ask git about the program's own checkout; empty where there is none."""
     folder = Path(metaviz.__file__).parent

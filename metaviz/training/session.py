@@ -1,6 +1,7 @@
 """One run under way: training joined to its folder on disk."""
 
 import pickle
+import struct
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,20 @@ from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import Progress, begin, train
 
 CHECKPOINT = "checkpoint.pt"
+# What torch.load raises for bytes that are no checkpoint.
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 
 class Session:
@@ -94,15 +109,22 @@ def save_checkpoint(path: Path, progress: Progress) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; only tensors and plain values are accepted.
 
-    Raises: ValueError with one sentence where the file is missing, damaged or holds code.
+    Raises: StoreError with one sentence where the file is missing, damaged or holds code.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ValueError(f"{path.parent.name} has no checkpoint yet.") from None
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-        message = str(error).splitlines()[0]
-        raise ValueError(f"{path} is not a readable checkpoint: {message}") from error
+        raise StoreError(f"{path.parent} has no checkpoint: name the folder of a run.") from None
+    except pickle.UnpicklingError as error:
+        raise StoreError(
+            f"{path} is not a readable checkpoint: it is damaged, or it holds code, which is "
+            "never run."
+        ) from error
+    except _UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
+    if not isinstance(state, dict) or not state.keys() >= {"meta", "optimizer", "step"}:
+        raise StoreError(f"{path} is not a readable checkpoint: MetaViz did not write it.")
     return state
 
 

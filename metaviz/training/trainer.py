@@ -59,7 +59,7 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     shared = setting.config.shared
     trained = [meta[name] for name in sorted(setting.algorithm.trained())]
     if shared.outer_optimizer == "adam":
-        optimizer: torch.optim.Optimizer = torch.optim.Adam(trained, lr=shared.outer_lr)
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(trained, lr=shared.outer_lr, fused=True)
     else:
         optimizer = torch.optim.SGD(trained, lr=shared.outer_lr)
     progress = Progress(meta, optimizer)

@@ -111,7 +111,7 @@ def ours(workload: Workload, shards: Shards, dtype: torch.dtype) -> tuple[Step, 
     """Return one whole meta-step and the start that it moves."""
     algorithm, tasks = workload.algorithm(), workload.tasks.to("cpu", dtype)
     start = workload.weights().to(dtype).requires_grad_()
-    adam = torch.optim.Adam([start], lr=1e-3)
+    adam = torch.optim.Adam([start], lr=1e-3, fused=True)
 
     def step() -> None:
         meta = {"init": start.detach()}
