@@ -8,7 +8,7 @@ HEADLESS := QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1
 .PHONY: help setup run test check benchmark clean
 
 help:
-	@echo "make run        start MetaViz"
+	@echo "make run        start MetaViz (without a display: run the demo into metaviz-demo/)"
 	@echo "make test       run the tests (choose some: make test ARGS='-k layout')"
 	@echo "make check      run ruff and mypy"
 	@echo "make benchmark  measure how fast training and drawing are"
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) packaging/bootstrap.py
 
 run: $(STAMP)
-	@$(BIN)/metaviz $(ARGS)
+	@$(BIN)/metaviz --demo-without-display $(ARGS)
 
 test: $(STAMP)
 	$(HEADLESS) $(BIN)/python -m pytest $(ARGS)
