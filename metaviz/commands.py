@@ -4,17 +4,15 @@ import itertools
 import re
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, parse_seeds, read_toml, to_toml
-from metaviz.options import OptionError, OptionSpec, checked
+from metaviz.options import OptionError, checked
 from metaviz.runs.curves import TrainingView, fan
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.runs.export import write_tables
@@ -29,10 +27,17 @@ from metaviz.runs.figures import (
     training_figure,
 )
 from metaviz.runs.files import write_text
-from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.settings import place_settings
+from metaviz.tables import (
+    console,
+    print_catalogue,
+    print_gradients,
+    print_options,
+    print_results,
+    print_runs,
+)
 from metaviz.training.engine import LocalEngine, build_catalogue
 from metaviz.training.session import Session
 
@@ -80,7 +85,7 @@ def compare_command(
     engine = LocalEngine()
     comparison = build_comparison(asked, settings, config, engine.catalogue)
     records, code = run_comparison(engine, comparison, out)
-    _print_results(records)
+    print_results(records)
     return code
 
 
@@ -89,9 +94,15 @@ def run_comparison(
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it."""
     sessions = engine.start(comparison, out / "runs")
+    interrupted = False
     try:
         _write_comparison(out / "comparison.toml", comparison)
-        interrupted = _train_all(sessions)
+        _train_all(sessions)
+    except KeyboardInterrupt:
+        interrupted = True
+        for session in sessions:
+            session.end("stopped")
+        sys.stderr.write("Stopped; what was trained until now is kept.\n")
     finally:
         for session in sessions:
             session.end("aborted")
@@ -109,9 +120,8 @@ def _write_comparison(path: Path, comparison: Comparison) -> None:
         raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-def _train_all(sessions: list[Session]) -> bool:
-    """Train in turn; return whether a person interrupted."""
-    console = _console(stderr=True)
+def _train_all(sessions: list[Session]) -> None:
+    """Train one run after another, showing how far each is."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -119,7 +129,7 @@ def _train_all(sessions: list[Session]) -> bool:
         TextColumn("{task.fields[loss]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console(stderr=True)) as progress:
         bars = [
             progress.add_task(
                 f"{s.config['algorithm']} seed {s.config['seed']}",
@@ -129,28 +139,22 @@ def _train_all(sessions: list[Session]) -> bool:
             )
             for s in sessions
         ]
-        try:
-            for session, bar in zip(sessions, bars, strict=True):
-                _train_one(session, progress, bar)
-        except KeyboardInterrupt:
-            for session in sessions:
-                session.end("stopped")
-            console.print("Stopped; what was trained until now is kept.")
-            return True
-    return False
+        for session, bar in zip(sessions, bars, strict=True):
+            _train_one(session, progress, bar)
 
 
 def _train_one(session: Session, progress: Progress, bar: TaskID) -> None:
     name = f"{session.config['algorithm']} seed {session.config['seed']}"
+    show = partial(progress.console.print, soft_wrap=True)
     progress.start_task(bar)
     while (event := session.advance()) is not None:
         if isinstance(event, Stepped):
             loss = event.values["post_query_loss"]
             progress.update(bar, completed=event.step, loss=f"query loss {loss:.4g}")
         elif isinstance(event, Noted):
-            progress.console.print(f"{name}, step {event.step}: {event.message}")
+            show(f"{name}, step {event.step}: {event.message}")
         elif isinstance(event, Ended) and event.message:
-            progress.console.print(f"{name} {event.state}: {event.message}")
+            show(f"{name} {event.state}: {event.message}")
 
 
 @dataclass(frozen=True)
@@ -188,36 +192,6 @@ def _write_figures(
     return paths
 
 
-def _console(*, stderr: bool = False) -> Console:
-    """Return a console that takes brackets in names as they are."""
-    return Console(stderr=stderr, markup=False)
-
-
-def _print_results(records: list[Record]) -> None:
-    table = Table(title="After adaptation to the evaluation tasks (mean ± 95 % interval)")
-    for column in ("run", "seed", "state", "K", "query loss", "accuracy", "seconds"):
-        table.add_column(column, justify="left" if column in {"run", "state"} else "right")
-    for record in records:
-        row = [record.algorithm, str(record.seed), record.state]
-        if record.evaluations:
-            last = record.evaluations[-1]
-            k = last.trained_steps
-            row.append(str(k))
-            for name in ("query_loss", "query_accuracy"):
-                row.append(_interval(last.curves, name, k))
-        else:
-            row += ["", "", ""]
-        row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
-        table.add_row(*row)
-    _console().print(table)
-
-
-def _interval(curves: dict[str, Any], name: str, k: int) -> str:
-    if name not in curves:
-        return ""
-    return f"{curves[name][k]:.4g} ± {curves[f'{name}_ci95'][k]:.2g}"
-
-
 def gradients_command(
     asked: dict[str, Any],
     settings: list[str],
@@ -240,91 +214,39 @@ def gradients_command(
     if as_json:
         sys.stdout.write(result.to_json() + "\n")
         return
-    _print_gradients(result)
-
-
-def _print_gradients(result: GradientComparison) -> None:
-    console = _console()
-    numbers = Table(
-        *("algorithm", "length", "inner res.", "solver res.", "gradients", "HVPs"),
-        title="Meta-gradients on one batch at one point",
-    )
-    cosines = Table(title="Cosines between them", box=None, padding=(0, 1, 0, 0))
-    cosines.add_column("")
-    for column in numbers.columns[1:]:
-        column.justify = "right"
-    for row, line in zip(result.rows, result.cosine(), strict=True):
-        residuals = [
-            "" if value is None else f"{value:.2e}"
-            for value in (row.inner_residual, row.solver_residual)
-        ]
-        counts = str(row.gradient_evaluations), str(row.hessian_vector_products)
-        numbers.add_row(row.algorithm, f"{row.norm:.6g}", *residuals, *counts)
-        cosines.add_column(row.algorithm, justify="right", no_wrap=True)
-        cosines.add_row(row.algorithm, *("–" if np.isnan(c) else f"{c:.4f}" for c in line))
-    console.print(numbers)
-    console.print("res. = residual, HVPs = Hessian-vector products; counts are over all tasks.")
-    console.print()
-    console.print(cosines)
-    for row in result.rows:
-        for note in row.notes:
-            console.print(f"{row.algorithm}: {note}")
+    print_gradients(result)
 
 
 def list_command(runs: Path | None) -> None:
-    """Print algorithms and problems, or the runs of a folder."""
-    console = _console()
-    if runs is not None:
-        _list_runs(runs, console)
+    """Print algorithms and problems, or the runs of a folder and what is wrong with others."""
+    if runs is None:
+        print_catalogue(build_catalogue())
         return
-    catalogue = build_catalogue()
-    table = Table("id", "algorithm", "group", "what it does", title="Algorithms")
-    for entry in catalogue.algorithms:
-        table.add_row(entry.id, entry.title, entry.group, entry.summary)
-    console.print(table)
-    table = Table("id", "problem", "what it is", title="Problems")
-    for family in catalogue.problems:
-        table.add_row(family.id, family.title, family.summary)
-    console.print(table)
-
-
-def _list_runs(place: Path, console: Console) -> None:
-    """Print the readable runs of a folder, and to standard error what is wrong with the others."""
-    table = Table("run", "algorithm", "problem", "seed", "state", "step")
-    unreadable = []
-    for folder in _run_folders([place]):
+    records, unreadable = [], []
+    for folder in _run_folders([runs]):
         try:
-            r = open_run(folder)
+            records.append(open_run(folder))
         except StoreError as error:
             unreadable.append(str(error))
-            continue
-        table.add_row(r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step))
-    console.print(table)
+    print_runs(records)
     for sentence in unreadable:
-        _console(stderr=True).print(sentence)
+        sys.stderr.write(f"{sentence}\n")
 
 
 def options_command(name: str) -> None:
     """Print the options of an algorithm, a problem, or those that all share."""
     catalogue = build_catalogue()
-    entry = catalogue.algorithm(name) or catalogue.problem(name)
-    if entry is None and name != "shared":
-        known = [method.id for method in catalogue.algorithms]
-        known += [family.id for family in catalogue.problems]
+    method, family = catalogue.algorithm(name), catalogue.problem(name)
+    if method:
+        print_options(method.options, method.presets, f"{name}.")
+    elif family:
+        print_options(family.options, {}, f"{name}.")
+    elif name == "shared":
+        print_options(catalogue.shared, {}, "")
+    else:
+        known = [entry.id for entry in catalogue.algorithms]
+        known += [entry.id for entry in catalogue.problems]
         raise OptionError("id", f"There is no {name!r}; known: shared, {', '.join(known)}.")
-    options: tuple[OptionSpec, ...] = entry.options if entry else catalogue.shared
-    prefix = f"{name}." if entry else ""
-    table = Table("--set", "default", "what it is")
-    for column in table.columns:
-        column.overflow = "fold"
-    for spec in options:
-        default = "" if spec.default is None else str(spec.default)
-        what = f"{spec.description} Use {spec.range_text}."
-        table.add_row(f"{prefix}{spec.name}", default, what)
-    for preset, values in getattr(entry, "presets", {}).items():
-        what = "Fills in " + ", ".join(f"{key}={value}" for key, value in values.items()) + "."
-        table.add_row(f"{prefix}preset", "", f"{preset}: {what}")
-    _console().print(table)
 
 
 def export_command(
@@ -375,13 +297,12 @@ def demo_command(out: Path) -> int:
     from metaviz.app import render_window
 
     render_window(out / "window.png", records)
-    _print_results(records)
+    print_results(records)
     sys.stderr.write(f"The demo's pictures and tables are in {out}.\n")
     return code
 
 
 def download_command(problem: str) -> None:
     """Download a data set because a person asked."""
-    console = _console(stderr=True)
-    folder = LocalEngine().download(problem, console.print)
+    folder = LocalEngine().download(problem, console(stderr=True).print)
     sys.stdout.write(f"{folder}\n")

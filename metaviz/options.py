@@ -181,7 +181,7 @@ def _refusal(model: type[BaseModel], error: dict[str, Any], prefix: str) -> str:
     if error["type"] == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     known = {spec.name: spec for spec in specs(model)}
-    value = reprlib.repr(error["input"])
+    value = "nothing" if error["input"] is None else reprlib.repr(error["input"])
     if len(parts) == 1 and last in known:
         spec = known[last]
         return f"{prefix}{last} = {value} is not valid ({spec.title}): use {spec.range_text}."

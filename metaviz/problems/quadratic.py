@@ -40,7 +40,10 @@ class QuadraticMatrices(Options):
         for name in ("support_hessian", "query_hessian"):
             rows = getattr(self, name)
             if len(rows) != size or any(len(row) != size for row in rows):
-                raise ValueError(f"{name} must be a {size} x {size} matrix, as start has {size}.")
+                shape = f"{len(rows)} rows of {', '.join(sorted({str(len(row)) for row in rows}))}"
+                raise ValueError(
+                    f"{name} has {shape}, but must be {size} x {size}, as start has {size}."
+                )
             matrix = np.array(rows)
             if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=1e-12):
                 raise ValueError(_not_symmetric(name, matrix))

@@ -52,7 +52,9 @@ def main() -> None:
 
 def grown(name: str, random: np.random.Generator) -> Record:
     """Return a record of STEPS noisy steps."""
-    record = Record(name, {"algorithm": name, "problem": "sinusoid", "seed": 0, "steps": 10 * STEPS})
+    record = Record(
+        name, {"algorithm": name, "problem": "sinusoid", "seed": 0, "steps": 10 * STEPS}
+    )
     for _ in range(STEPS):
         add_step(record, random)
     return record

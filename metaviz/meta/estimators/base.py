@@ -84,7 +84,6 @@ def read(
     descent: Descent,
     *,
     post_query: tuple[Tensor, Tensor] | None = None,
-    first_batch_is_support: bool = True,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return losses and accuracies before and after adaptation, and the support curve (K+1, tasks).
 
@@ -104,7 +103,7 @@ def read(
         outputs = outputs_at(rule, learner, meta, point, batch)
         note(name, outputs, learner.judge.loss(outputs, batch), batch)
 
-    if descent.steps and first_batch_is_support:
+    if descent.steps:
         first = descent.steps[0]
         note("pre_support", first.outputs, first.loss, tasks.support)
     else:

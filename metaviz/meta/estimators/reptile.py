@@ -61,17 +61,12 @@ class Reptile:
             replaced = rule.memory(inside, descent.state)
         else:
             displacement, replaced = self._walk(rule, learner, inside, data, steps, generator)
-            descent = descend(rule, learner, inside, tasks.support, len(tasks), steps)
-        readings, curve = read(
-            rule,
-            learner,
-            inside,
-            tasks,
-            descent,
-            first_batch_is_support=data is tasks.support and self.batch_size == 0,
-        )
+        # What is shown is adaptation to the support set alone, as for every other method: the
+        # loss on query examples that were adapted to would flatter.
+        shown = descend(rule, learner, inside, tasks.support, len(tasks), steps)
+        readings, curve = read(rule, learner, inside, tasks, shown)
         gradients = {"init": displacement / self.scale}
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, steps, replaced=replaced)
+        return MetaStep(gradients, readings, curve, shown.gradient_norm, steps, replaced=replaced)
 
     def _displace(
         self,

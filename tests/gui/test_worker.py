@@ -1,0 +1,147 @@
+"""The worker's thread: where its slots run, and what it does when runs break."""
+
+import pytest
+from PySide6.QtCore import QThread
+
+from metaviz import app
+from metaviz.config import Comparison
+from metaviz.gui.conductor import Conductor
+from metaviz.runs.events import Stepped
+
+WAIT = 20_000
+SMALL = {"eval_tasks": 5, "eval_every": 100}
+
+
+@pytest.fixture
+def conduct(qapp, qtbot):
+    made = []
+
+    def make(loader=app.load_engine):
+        conductor = Conductor(loader)
+        made.append(conductor)
+        with qtbot.waitSignal(conductor.phase_changed, timeout=WAIT):
+            conductor.load()
+        return conductor
+
+    yield make
+    for conductor in made:
+        with qtbot.waitSignal(conductor.closed, timeout=WAIT):
+            conductor.close()
+        assert conductor.thread_.wait(5000)
+
+
+def idle(conductor):
+    return lambda: conductor.phase == "idle"
+
+
+def test_slots_run_in_the_workers_thread(qtbot, conduct):
+    threads = []
+
+    class Engine:
+        def __init__(self):
+            threads.append(QThread.currentThread())
+            self.device_text, self.catalogue = "fake", None
+
+        def start(self, comparison, root):
+            threads.append(QThread.currentThread())
+            return []
+
+    conductor = conduct(Engine)
+    with qtbot.waitSignal(conductor.worker.finished, timeout=WAIT):
+        conductor.start(Comparison(), None)
+    assert threads == [conductor.thread_, conductor.thread_]
+    assert QThread.currentThread() is not conductor.thread_
+
+
+def test_all_runs_grow_together(qtbot, conduct, tmp_path):
+    conductor = conduct()
+    batches = []
+    conductor.worker.progressed.connect(batches.append)
+    comparison = Comparison(algorithms=("maml", "reptile"), steps=60, shared=SMALL)
+    conductor.start(comparison, tmp_path)
+    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    order = [name for batch in batches for name, e in batch if isinstance(e, Stepped)]
+    first, second = dict.fromkeys(order)
+    assert order.index(second) < len(order) - order[::-1].index(first) - 1
+    assert order.count(first) == order.count(second) == 60
+
+
+def test_events_are_batched(qtbot, conduct, tmp_path):
+    conductor = conduct()
+    batches = []
+    conductor.worker.progressed.connect(batches.append)
+    conductor.start(Comparison(algorithms=("joint",), steps=200, shared=SMALL), tmp_path)
+    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    events = sum(len(batch) for batch in batches)
+    assert events >= 200
+    assert len(batches) < events / 2
+
+
+def test_step_advances_every_run_by_one_and_pauses(qtbot, conduct, tmp_path):
+    conductor = conduct()
+    batches = []
+    comparison = Comparison(algorithms=("maml", "fomaml"), steps=10_000, shared=SMALL)
+    conductor.start(comparison, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
+    conductor.worker.progressed.connect(batches.append)
+    for step in (1, 2):
+        batches.clear()
+        with qtbot.waitSignal(conductor.worker.progressed, timeout=WAIT):
+            conductor.step()
+        steps = [e.step for batch in batches for _, e in batch if isinstance(e, Stepped)]
+        assert steps == [step, step]
+    assert conductor.phase == "paused"
+
+
+def test_gradients_are_compared_while_paused(qtbot, conduct, tmp_path):
+    conductor = conduct()
+    comparison = Comparison(algorithms=("maml", "fomaml"), steps=10_000, shared=SMALL)
+    conductor.start(comparison, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
+    with qtbot.waitSignal(conductor.worker.gradients_ready, timeout=WAIT) as caught:
+        conductor.gradients(comparison, None, 0)
+    assert caught.args[0].cosine()[0, 1] == pytest.approx(1, abs=0.5)
+    assert conductor.phase == "paused"
+
+
+def test_gradients_that_cannot_be_compared_say_why(qtbot, conduct, tmp_path):
+    conductor = conduct()
+    with qtbot.waitSignal(conductor.worker.gradients_failed, timeout=WAIT) as caught:
+        conductor.gradients(Comparison(), tmp_path / "nothing", 0)
+    assert "no checkpoint" in caught.args[0]
+
+
+class _Breaking:
+    """Steps by the real engine, whose first run raises what nobody foresaw."""
+
+    def __init__(self):
+        self._engine = app.load_engine()
+        self.device_text, self.catalogue = self._engine.device_text, self._engine.catalogue
+
+    def start(self, comparison, root):
+        sessions = self._engine.start(comparison, root)
+
+        def broken():
+            raise LookupError("an unforeseen hole")
+
+        sessions[0].advance = broken
+        return sessions
+
+
+def test_unforeseen_exception_fails_one_run_only(qtbot, conduct, tmp_path):
+    conductor = conduct(_Breaking)
+    ends = []
+    conductor.worker.ended.connect(lambda *values: ends.append(values))
+    comparison = Comparison(algorithms=("maml", "joint"), steps=5, shared=SMALL)
+    conductor.start(comparison, tmp_path)
+    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    states = {name.split("-")[0]: (state, message) for name, state, message in ends}
+    assert states == {"maml": ("failed", "an unforeseen hole."), "joint": ("done", "")}
+
+
+def test_wrong_option_is_refused_with_its_key(qtbot, conduct, tmp_path):
+    conductor = conduct()
+    with qtbot.waitSignal(conductor.worker.refused, timeout=WAIT) as caught:
+        conductor.start(Comparison(options={"maml": {"inner_lr": -1}}), tmp_path)
+    assert caught.args[0] == "maml.inner_lr"
+    qtbot.waitUntil(idle(conductor), timeout=WAIT)

@@ -1,0 +1,83 @@
+"""Who may import whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "metaviz"
+QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
+ENGINE = {"meta", "algorithms", "nets", "problems", "training"}
+PLAIN = ["config", "options", "catalogue", "settings", "paths", "runs"]
+FOR_THE_WINDOW = {"gui", "runs", "config", "options", "catalogue", "paths", "settings"}
+
+
+def files(room: str) -> list[Path]:
+    path = ROOT / room
+    found = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    assert found, f"{room} holds no Python files"
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Return the full dotted names that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            if node.module == "metaviz":
+                found |= {f"metaviz.{alias.name}" for alias in node.names}
+    return found
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def rooms(path: Path) -> set[str]:
+    parts = [name.split(".") for name in imports(path)]
+    return {part[1] for part in parts if part[0] == "metaviz" and len(part) > 1}
+
+
+@pytest.mark.parametrize("room", PLAIN)
+def test_plain_rooms_import_neither_torch_nor_qt(room):
+    for path in files(room):
+        assert not tops(path) & (QT | {"torch", "torchvision"}), path
+        assert not rooms(path) & (ENGINE | {"gui"}), path
+
+
+def test_window_imports_no_engine():
+    for path in files("gui"):
+        assert not tops(path) & {"torch", "torchvision"}, path
+        assert not rooms(path) - FOR_THE_WINDOW - {"__version__"}, path
+
+
+@pytest.mark.parametrize("room", sorted(ENGINE))
+def test_engine_rooms_import_no_qt(room):
+    for path in files(room):
+        assert not tops(path) & QT, path
+        assert not rooms(path) & {"gui", "app"}, path
+
+
+def test_only_the_composition_root_joins_window_and_engine():
+    both = [
+        path.name
+        for path in ROOT.rglob("*.py")
+        if "gui" in rooms(path) and rooms(path) & ENGINE and "gui" not in path.parts
+    ]
+    assert both == ["app.py"]
+
+
+def test_window_comes_without_torch_matplotlib_and_scipy():
+    code = (
+        "import sys; import metaviz.gui.window, metaviz.app; "
+        "print(sorted({'torch', 'matplotlib', 'scipy', 'pyqtgraph'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
