@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def _cell(value: Cell) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return repr(float(value)) if np.isfinite(value) else ""
+        return repr(value) if math.isfinite(value) else ""
     return safe_text(value) if isinstance(value, str) else repr(int(value))
 
 
@@ -132,12 +133,17 @@ def _about(record: Record) -> list[Cell]:
 
 def _metric_rows(record: Record) -> Iterable[list[Cell]]:
     names = METRICS_HEADER[4:]
-    columns = [record.column(name) for name in names]
+    columns = [
+        _whole(record.column(name)) if name in _WHOLE else record.column(name).tolist()
+        for name in names
+    ]
+    about = _about(record)
     for values in zip(*columns, strict=True):
-        yield _about(record) + [
-            int(value) if name in _WHOLE and np.isfinite(value) else float(value)
-            for name, value in zip(names, values, strict=True)
-        ]
+        yield [*about, *values]
+
+
+def _whole(column: np.ndarray) -> list[Cell]:
+    return [int(value) if math.isfinite(value) else None for value in column.tolist()]
 
 
 def _inner_rows(record: Record) -> Iterable[list[Cell]]:

@@ -1,6 +1,7 @@
 """Runs on disk: one folder each, with `run.toml` and `metrics.db` (SQLite, write-ahead log)."""
 
 import io
+import math
 import os
 import sqlite3
 import time
@@ -251,7 +252,7 @@ def _alive(pid: int) -> bool:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _small(array: np.ndarray) -> bytes:

@@ -56,14 +56,18 @@ class Reptile:
         """Return the displacement of the start."""
         inside = {name: value.detach() for name, value in meta.items()}
         data = learner.judge.pool(tasks) if self.pooled else tasks.support
+        shown: Descent | None = None
         if self.serial_epsilon is None:
             displacement, descent = self._displace(rule, learner, inside, data, steps, generator)
             replaced = rule.memory(inside, descent.state)
+            if data is tasks.support and self.batch_size == 0:
+                shown = descent
         else:
             displacement, replaced = self._walk(rule, learner, inside, data, steps, generator)
-        # What is shown is adaptation to the support set alone, as for every other method: the
-        # loss on query examples that were adapted to would flatter.
-        shown = descend(rule, learner, inside, tasks.support, len(tasks), steps)
+        if shown is None:
+            # What is shown is adaptation to the support set alone, as for every other method:
+            # the loss on query examples that were adapted to would flatter.
+            shown = descend(rule, learner, inside, tasks.support, len(tasks), steps)
         readings, curve = read(rule, learner, inside, tasks, shown)
         gradients = {"init": displacement / self.scale}
         return MetaStep(gradients, readings, curve, shown.gradient_norm, steps, replaced=replaced)
