@@ -273,7 +273,7 @@ class GradientModel(QAbstractTableModel):
         place = column - len(_COLUMNS)
         if place >= 0:
             cosine = self._cosine[row, place]
-            return f"{cosine:.4f}" if np.isfinite(cosine) else "–"
+            return f"{cosine:z.4f}" if np.isfinite(cosine) else "–"
         one = self._rows[row]
         return (
             f"{one.norm:.6g}",

@@ -74,7 +74,8 @@ class Tabs(QTabWidget):
 
         self.gradients = GradientsTab()
         self.gradients.requested.connect(self.gradients_wanted)
-        for place, page in enumerate((TrainingTab(), InnerTab(), self.gradients)):
+        pages = (TrainingTab(), InnerTab(), self.gradients)
+        for place, page in enumerate(pages):
             current = self.currentIndex()
             blank = self.widget(place)
             self.removeTab(place)
@@ -83,9 +84,9 @@ class Tabs(QTabWidget):
             self.setCurrentIndex(current)
             if blank is not None:
                 blank.deleteLater()
-            self.pages.append(page)
-            page.apply_theme(theme)
-            page.show_records(self._records)
+        self.pages = list(pages)
+        self.apply_theme(theme)
+        self.show_records(self._records)
 
     def current_page(self) -> Tab | None:
         """Return the page in front, once there are pages."""

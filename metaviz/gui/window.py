@@ -2,7 +2,7 @@
 
 import tomllib
 
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent
 from PySide6.QtWidgets import (
     QMainWindow,
@@ -28,6 +28,7 @@ from metaviz.gui.live import LiveRuns
 from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.menus import build_menus
 from metaviz.gui.messages import MessageBar
+from metaviz.gui.pace import Pace
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.questions import abort_question
 from metaviz.gui.rows import Row, row_of
@@ -41,7 +42,6 @@ from metaviz.gui.worker import Loaded
 from metaviz.options import OptionError, checked
 from metaviz.runs.record import Record
 
-REFRESH_MS = 50
 TABLE_EVERY = 4
 
 
@@ -76,7 +76,7 @@ class MainWindow(QMainWindow):
         self.errands = Errands(self.conductor, self.form, self.tabs, self)
         self.help = HelpCommands(self.commands, self)
         self.closing = Closing(self.conductor, self.library, self)
-        self._timer = QTimer(self)
+        self._pace = Pace(self)
         self._ticks = 0
         self._assemble()
         self._connect()
@@ -174,8 +174,7 @@ class MainWindow(QMainWindow):
         self.theme_menu.switched.connect(self._on_theme)
         self.closing.leaving.connect(self._on_leaving)
         self.closing.ready.connect(self.close)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self._tick)
+        self._pace.tick.connect(self._tick)
         self._connect_commands()
 
     def _connect_commands(self) -> None:
@@ -200,6 +199,9 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         self.arrangement.restore(self.preferences)
+        self.preferences.save()
+        if self.preferences.note:
+            self.log.add("warning", self.preferences.note)
         text = self.preferences.read("form/comparison", "")
         if text:
             try:
@@ -289,9 +291,9 @@ class MainWindow(QMainWindow):
         self.run_bar.show_phase(phase)
         self.commands.show_paused(current_theme(), paused=phase == "paused")
         if phase in BUSY:
-            self._timer.start()
+            self._pace.start()
         else:
-            self._timer.stop()
+            self._pace.stop()
         self.update_actions()
 
     @Slot(object)

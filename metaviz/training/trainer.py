@@ -1,6 +1,6 @@
 """Meta-training as a generator of events."""
 
-import resource
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -179,10 +179,16 @@ def _mean_curve(values: Tensor) -> np.ndarray:
     return values.mean(1).float().cpu().numpy()
 
 
-def _peak_memory_mb(device: torch.device) -> float:
+def _peak_memory_mb(device: torch.device) -> float | None:
+    """Return the most memory that the device, or else this process, has held until now."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 class _Warnings:

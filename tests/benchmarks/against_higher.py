@@ -85,7 +85,7 @@ def sinusoids(steps: int, wanted: float) -> Workload:
 
 
 def images(side: int, channels: int, wanted: float) -> Workload:
-    """4 episodes, 5-way 1-shot, 15 queries a class, Conv4-64, on noisy copies of random pictures."""
+    """4 episodes, 5-way 1-shot, 15 queries a class, of noisy copies of random pictures."""
     draw = torch.Generator().manual_seed(0)
     means = torch.rand(4, 5, 1, channels, side, side, generator=draw)
     both = []

@@ -1,0 +1,245 @@
+"""The plots show what the records hold, in both themes, and export what they show."""
+
+import csv
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PySide6.QtWidgets import QApplication, QWidget
+
+from metaviz.gui.export_dialog import ExportDialog
+from metaviz.gui.gradients_tab import GradientsTab
+from metaviz.gui.inner_tab import InnerTab
+from metaviz.gui.theme import DARK, LIGHT
+from metaviz.gui.training_tab import TrainingTab
+from metaviz.runs.events import Evaluated, Pictured, Stepped
+from metaviz.runs.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.record import Record
+
+K = 6
+TASKS = 3
+
+
+def record(algorithm: str, seed: int = 0, *, steps: int = 50, level: float = 2.0) -> Record:
+    """A record with known numbers: loss level / step, halved by adaptation."""
+    made = Record(
+        f"{algorithm}-s{seed}",
+        {"algorithm": algorithm, "problem": "sinusoid", "seed": seed, "steps": steps},
+    )
+    for step in range(1, steps + 1):
+        values = {
+            "seconds": step / 10,
+            "gradient_evaluations": 6.0 * step,
+            "pre_query_loss": level / step,
+            "post_query_loss": level / step / 2,
+        }
+        made.apply(Stepped(step, values, np.ones(K), np.ones(K - 1)))
+    for step in (0, steps):
+        curve = level * 0.5 ** np.arange(K + 1) / (step + 1)
+        curves = {}
+        for name in ("support_loss", "query_loss", "gradient_norm"):
+            curves |= {name: curve, f"{name}_ci95": 0.1 * curve}
+        made.apply(Evaluated(step, 20, 3, curves))
+        x = np.linspace(-5, 5, 40)
+        arrays = {
+            "x": x,
+            "truth": np.stack([np.sin(x + task) for task in range(TASKS)]),
+            "support_x": np.zeros((TASKS, 2)),
+            "support_y": np.zeros((TASKS, 2)),
+            "predictions": np.arange(TASKS * (K + 1) * 40.0).reshape(TASKS, K + 1, 40),
+        }
+        made.apply(Pictured(step, arrays))
+    return made
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return [record("maml"), record("reptile", level=4.0)]
+
+
+def shown(tab: QWidget) -> None:
+    tab.resize(900, 600)
+    tab.show()
+    QApplication.processEvents()
+
+
+def test_training_tab_draws_before_and_after_of_every_run(qtbot, records: list[Record]) -> None:
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records(records)
+    shown(tab)
+    tab.smoothing.setValue(0)
+    x, y = tab.plot._lines["reptile-s0 post"].getData()
+    assert x[-1] == 50
+    assert y == pytest.approx(2.0 / np.arange(1, 51))
+    assert "maml-s0 pre" in tab.plot._lines
+    assert "maml" in tab.plot.accessibleDescription()
+    assert not tab.plot._message.isVisible()
+
+
+def test_training_tab_follows_its_controls(qtbot, records: list[Record]) -> None:
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(DARK)
+    tab.show_records(records)
+    shown(tab)
+    tab.axis.setCurrentIndex(tab.axis.findData("gradient_evaluations"))
+    assert tab.plot._lines["maml-s0 post"].getData()[0][-1] == 300
+    tab._switches["show_pre"].click()
+    assert "maml-s0 pre" not in tab.plot._lines
+    tab._switches["log_y"].click()
+    drawn = tab.plot._lines["maml-s0 post"].getData()[1]
+    tab.smoothing.setValue(0)
+    drawn = tab.plot._lines["maml-s0 post"].getData()[1]
+    assert drawn[-1] == pytest.approx(np.log10(1 / 50))
+    state = tab.state()
+    other = TrainingTab()
+    qtbot.addWidget(other)
+    other.restore(state)
+    assert other.view == tab.view
+
+
+def test_accuracy_cannot_be_chosen_where_none_was_recorded(qtbot, records: list[Record]) -> None:
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    tab.show_records(records)
+    place = tab.quantity.findData("query_accuracy")
+    assert not tab.quantity.model().item(place).isEnabled()
+    assert tab.quantity.model().item(0).isEnabled()
+
+
+@pytest.mark.parametrize("tab_type", [TrainingTab, InnerTab, GradientsTab])
+def test_empty_tabs_say_what_to_do(qtbot, tab_type: type[QWidget]) -> None:
+    tab = tab_type()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records([])
+    shown(tab)
+    plot = getattr(tab, "plot", None) or getattr(tab, "loss", None) or tab.lengths
+    assert plot._message.isVisible()
+    assert "ress" in plot._message.text()
+
+
+def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) -> None:
+    tab = InnerTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records(records)
+    shown(tab)
+    tab.k.setValue(2)
+    expected = 2.0 * 0.25 / 51
+    assert f"maml · seed 0 {expected:.4g}" in tab.readout.text()
+    assert tab._markers[tab.loss].value() == 2
+    assert tab.fan.plot._lines["chosen"].getData()[1][0] == 2 * 40
+    assert [line.value() for line in tab._trained[tab.loss]] == [3]
+    tab.evaluation.setValue(0)
+    assert f"{2.0 * 0.25:.4g}" in tab.readout.text()
+    tab.fan.task.setValue(2)
+    assert tab.fan.plot._lines["chosen"].getData()[1][0] == (K + 1 + 2) * 40
+
+
+def test_inner_tab_plays_round(qtbot, records: list[Record]) -> None:
+    tab = InnerTab()
+    qtbot.addWidget(tab)
+    tab.show_records(records)
+    shown(tab)
+    tab._timer.setInterval(1)
+    tab.play.click()
+    qtbot.waitUntil(lambda: tab.k.value() == K, timeout=5000)
+    qtbot.waitUntil(lambda: tab.k.value() == 0, timeout=5000)
+    tab.play.click()
+    assert not tab._timer.isActive()
+
+
+def comparison() -> GradientComparison:
+    rows = (
+        MetaGradientRow("maml", np.array([3.0, 4.0]), hessian_vector_products=5),
+        MetaGradientRow(
+            "imaml", np.array([4.0, -3.0]), 1e-3, 1e-6, notes=("Bent (1 of 2 tasks).",)
+        ),
+        MetaGradientRow("scratch", np.zeros(2)),
+    )
+    return GradientComparison(rows)
+
+
+def test_gradients_tab_shows_lengths_and_cosines(qtbot) -> None:
+    tab = GradientsTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    shown(tab)
+    with qtbot.waitSignal(tab.requested) as asked:
+        tab.compare.click()
+    assert asked.args == [None, 0]
+    tab.show_busy()
+    assert not tab.compare.isEnabled()
+    tab.show_result(comparison())
+    assert tab.compare.isEnabled()
+    model = tab.model
+    texts = [model.data(model.index(0, column)) for column in range(model.columnCount())]
+    assert texts[0] == "5"
+    assert texts[-3:] == ["1.0000", "0.0000", "–"]
+    assert "Bent" in tab.status.text()
+    tab.show_error("No data.")
+    assert tab.status.text() == "No data."
+
+
+def test_gradient_model_is_sound(qtbot, qtmodeltester) -> None:
+    tab = GradientsTab()
+    qtbot.addWidget(tab)
+    tab.show_result(comparison())
+    qtmodeltester.check(tab.model)
+
+
+def test_export_writes_every_format_and_table(qtbot, tmp_path: Path, records: list[Record]) -> None:
+    tabs = [TrainingTab(), InnerTab(), GradientsTab()]
+    for tab in tabs:
+        qtbot.addWidget(tab)
+        tab.show_records(records)
+    tabs[2].show_result(comparison())
+    dialog = ExportDialog(tabs, records)
+    qtbot.addWidget(dialog)
+    dialog.show()
+    for box in (*dialog.formats.values(), *dialog.plots.values()):
+        box.setChecked(True)
+    dialog.width_cm.setValue(12)
+    dialog.height_cm.setValue(8)
+    dialog.dpi.setValue(100)
+    dialog.folder.setText(str(tmp_path / "new" / "folder"))
+    dialog.export.click()
+    qtbot.waitUntil(lambda: bool(dialog.written), timeout=60_000)
+    folder = tmp_path / "new" / "folder"
+    assert {path.name for path in dialog.written} == {path.name for path in folder.iterdir()}
+    assert len(dialog.written) == 3 + 3 * 5
+    with Image.open(folder / "training.png") as picture:
+        assert picture.size == pytest.approx((12 / 2.54 * 100, 8 / 2.54 * 100), abs=1)
+    assert (folder / "inner.pdf").read_bytes().startswith(b"%PDF")
+    texts = " ".join(ET.parse(folder / "training.svg").getroot().itertext())
+    assert "maml · seed 0" in texts
+    assert "meta-step" in texts
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == 100
+    assert float(rows[49]["post_query_loss"]) == 2.0 / 50 / 2
+
+
+def test_export_into_an_impossible_folder_says_so(
+    qtbot, tmp_path: Path, records: list[Record]
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    dialog = ExportDialog([], records)
+    qtbot.addWidget(dialog)
+    dialog.show()
+    dialog.folder.setText(str(tmp_path / "file"))
+    dialog.export.click()
+    qtbot.waitUntil(lambda: "Choose a folder" in dialog.status.text(), timeout=10_000)
+    assert dialog.export.isEnabled()
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "in the way"
+
+
+def test_export_without_runs_is_greyed(qtbot) -> None:
+    dialog = ExportDialog([], [])
+    qtbot.addWidget(dialog)
+    assert not dialog.export.isEnabled()
+    assert "run a comparison" in dialog.status.text()
