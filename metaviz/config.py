@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, StrictInt, field_validator
 
 from metaviz.options import OptionError, Options, Plain, checked, option
 
@@ -126,7 +126,7 @@ class Comparison(Options):
     version: Literal[1] = 1
     problem: str = "sinusoid"
     algorithms: tuple[str, ...] = ("maml",)
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[StrictInt, ...] = (0,)
     steps: int = option(2000, "Meta-steps", "Outer steps of every run.", ge=1, le=10_000_000)
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Device", "Where to train. Auto: the GPU where there is one."

@@ -28,6 +28,9 @@ class Session(Protocol):
     def end(self, state: State) -> Event:
         """End the run early as `stopped` or `aborted`, keeping what it has; return Ended."""
 
+    def hurry(self) -> None:
+        """Cut an evaluation short, because `end` is about to be called; from any thread."""
+
     def set_state(self, state: State) -> None:
         """Record that the run is `paused` or `running`."""
 

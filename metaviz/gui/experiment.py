@@ -9,6 +9,7 @@ from metaviz.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config import Comparison, parse_seeds
 from metaviz.gui.algorithm_list import AlgorithmList
 from metaviz.gui.algorithm_options import AlgorithmOptions
+from metaviz.gui.comparisons import check_names, seeds_text
 from metaviz.gui.editors import ChoiceBox
 from metaviz.gui.fields import Field
 from metaviz.gui.foot import Foot
@@ -272,39 +273,6 @@ class ExperimentPanel(QWidget):
 
     def _on_download(self) -> None:
         self.download_wanted.emit(self.problem.id)
-
-
-def check_names(comparison: Comparison, catalogue: Catalogue) -> None:
-    """Refuse a comparison that names something which the catalogue does not have.
-
-    Raises: OptionError with one sentence.
-    """
-    problem = catalogue.problem(comparison.problem)
-    if problem is None:
-        raise OptionError("problem", f"There is no problem {comparison.problem!r} here.")
-    _check_keys("", comparison.shared, [spec.name for spec in catalogue.shared])
-    _check_keys(
-        f"{problem.id}.", comparison.problem_options, [spec.name for spec in problem.options]
-    )
-    for name in (*comparison.algorithms, *comparison.options):
-        entry = catalogue.algorithm(name)
-        if entry is None:
-            raise OptionError("algorithms", f"There is no algorithm {name!r} here.")
-        known = [spec.name for spec in entry.options]
-        _check_keys(f"{name}.", comparison.options.get(name, {}), known)
-
-
-def _check_keys(prefix: str, values: dict[str, Plain], known: list[str]) -> None:
-    for key in values:
-        if key not in known:
-            raise OptionError(f"{prefix}{key}", f"There is no option {prefix}{key} here.")
-
-
-def seeds_text(seeds: tuple[int, ...]) -> str:
-    """Write seeds as a person would: 0-4 where they follow each other."""
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):  # noqa: PLR2004
-        return f"{seeds[0]}-{seeds[-1]}"
-    return ",".join(str(seed) for seed in seeds)
 
 
 def _scrolling(content: QWidget, parent: QWidget) -> QScrollArea:

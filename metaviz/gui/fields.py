@@ -72,6 +72,7 @@ class Field(QObject):
         self._visible = visible
         self._label.setVisible(visible)
         self._editor.setVisible(visible)
+        self._keep_width(keep=visible)
         self._mark()
 
     def set_baseline(self, value: Plain) -> None:
@@ -154,11 +155,15 @@ class Field(QObject):
         self._reset.setAutoRaise(True)
         self._reset.setObjectName(f"reset_{name}")
         self._reset.setAccessibleName(f"Reset {spec.title}")
-        policy = self._reset.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self._reset.setSizePolicy(policy)
         self._reset.clicked.connect(self.reset)
+        self._keep_width(keep=True)
         self.set_automatic(automatic_text(spec))
+
+    def _keep_width(self, *, keep: bool) -> None:
+        """Let the hidden arrow keep its room, so that editors do not move when it appears."""
+        policy = self._reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(keep)
+        self._reset.setSizePolicy(policy)
 
     def _line(self) -> QLineEdit | None:
         if isinstance(self._editor, PathEdit):

@@ -9,7 +9,8 @@ from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from metaviz import paths
-from metaviz.config import Comparison, Shared, read_comparison, to_toml
+from metaviz.config import read_comparison, to_toml
+from metaviz.gui.comparisons import comparison_of
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.tabs import Tabs
@@ -106,32 +107,19 @@ class FileCommands(QObject):
         stream = BytesIO()
         QGuiApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
         try:
-            page.figure(Page(dpi=200)).savefig(stream, format="png")
+            figure = page.figure(Page(dpi=200))
+            if figure is not None:
+                figure.savefig(stream, format="png")
         except ValueError as error:
             self.failed.emit(f"The plot cannot be copied: {error}", "")
             return
         finally:
             QGuiApplication.restoreOverrideCursor()
+        if figure is None:
+            self.said.emit("There is nothing to copy on this page yet")
+            return
         QGuiApplication.clipboard().setImage(QImage.fromData(stream.getvalue()))
         self.said.emit("Copied the plot")
 
     def _folder(self, kind: str, default: Path) -> str:
         return self._preferences.read(f"folders/{kind}", str(default))
-
-
-def comparison_of(config: dict[str, Any]) -> Comparison:
-    """Return the comparison that repeats one run."""
-    known = set(Shared.model_fields)
-    algorithm = str(config["algorithm"])
-    shared = {key: value for key, value in config.get("shared", {}).items() if key in known}
-    return Comparison(
-        problem=str(config["problem"]),
-        algorithms=(algorithm,),
-        seeds=(int(config["seed"]),),
-        steps=int(config["steps"]),
-        device=config.get("device", "auto"),
-        dtype=config.get("dtype", "float32"),
-        shared=shared,
-        options={algorithm: dict(config.get("options", {}))},
-        problem_options=dict(config.get("problem_options", {})),
-    )

@@ -30,8 +30,8 @@ class OptionForm(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(4)
-        grid.setColumnStretch(0, 1)
-        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(0, 9)
+        grid.setColumnStretch(1, 10)
         for number, spec in enumerate(specs):
             field = Field(spec, f"{prefix}{spec.name}", self, (checks or {}).get(spec.name))
             field.place(grid, 2 * number)

@@ -49,9 +49,12 @@ class Reader(QObject):
         if self.leaving.is_set():
             return
         try:
-            self.opened.emit(open_run(folder))
+            record = open_run(folder)
         except StoreError as error:
             self.unreadable.emit(str(error))
+            return
+        record.environment["folder"] = str(folder)
+        self.opened.emit(record)
 
 
 class Library(QObject):

@@ -42,7 +42,9 @@ class LiveRuns(QObject):
 
     @Slot(object)
     def _on_started(self, begun: list[Begun]) -> None:
-        self.records = {b.id: Record(b.id, b.config, b.environment) for b in begun}
+        self.records = {
+            b.id: Record(b.id, b.config, {**b.environment, "folder": str(b.folder)}) for b in begun
+        }
         rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]
         self._model.add(rows[::-1], first=True)
         self._model.show_only(list(self.records))

@@ -40,8 +40,8 @@ class Tab(Protocol):
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
 
-    def figure(self, page: "Page") -> "Figure":
-        """Draw the same for a paper."""
+    def figure(self, page: "Page") -> "Figure | None":
+        """Draw the same for a paper; None where there is nothing to draw yet."""
 
 
 class Tabs(QTabWidget):

@@ -11,10 +11,15 @@ from metaviz.runs.statistics import mean_and_ci95
 from metaviz.training.setting import Setting
 
 
+class CutShort(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """An evaluation was left unfinished because the run is about to be ended."""
+
+
 def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) -> Evaluated:
     """Adapt to the evaluation tasks and return the mean curves over k = 0..K_eval.
 
     K_eval is the larger of `eval_steps` and the method's own number of steps.
+    Raises: CutShort where the setting's `hurry` was set meanwhile.
     """
     shared = setting.config.shared
     count = shared.eval_tasks if tasks is None else tasks
@@ -38,6 +43,8 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
 def _chunk(setting: Setting, meta: Meta, first: int, count: int, steps: int) -> dict[str, Tensor]:
     """Return the curves of a few tasks, each (steps+1, tasks)."""
     learner = setting.learner
+    if setting.hurry.is_set():
+        raise CutShort
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
     seen: dict[str, list[Tensor]] = {}
     for weights, step in setting.algorithm.walk(learner, meta, tasks.support, steps):

@@ -70,6 +70,10 @@ class Session:
             self._store(event)
         return event
 
+    def hurry(self) -> None:
+        """Cut an evaluation short, because `end` is about to be called; from any thread."""
+        self._setting.hurry.set()
+
     def set_state(self, state: State) -> None:
         """Record that the run is paused or running."""
         if self._writer is not None:

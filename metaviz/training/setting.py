@@ -1,8 +1,9 @@
 """Where and on what a run computes."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Event
 
 import torch
 
@@ -58,6 +59,8 @@ class Setting:
     algorithm: Algorithm
     device: torch.device
     dtype: torch.dtype
+    hurry: Event = field(default_factory=Event)
+    """Set from any thread to cut an evaluation short, because the run is about to be ended."""
 
     @cached_property
     def learner(self) -> Learner:

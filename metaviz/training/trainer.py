@@ -14,7 +14,7 @@ from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import sharded_meta_gradient
 from metaviz.runs.events import Ended, Evaluated, Event, Noted, Pictured, Stepped
-from metaviz.training.evaluation import Adapter, evaluate
+from metaviz.training.evaluation import Adapter, CutShort, evaluate
 from metaviz.training.setting import Setting
 
 
@@ -167,9 +167,13 @@ def _what_broke(result: MetaStep, numbers: dict[str, float], step: int) -> str:
     return f"The {broken_name.replace('_', ' ')} is not finite at step {step}. {advice}"
 
 
-def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured]:
+def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:
     meta = {name: value.detach() for name, value in progress.meta.items()}
-    yield evaluate(setting, meta, progress.step)
+    try:
+        yield evaluate(setting, meta, progress.step)
+    except CutShort:
+        yield Noted(progress.step, "info", "The evaluation was cut short.")
+        return
     arrays = setting.problem.picture(Adapter(setting, meta))
     if arrays:
         yield Pictured(progress.step, arrays)

@@ -4,9 +4,10 @@ import logging
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QGuiApplication
+from PySide6.QtGui import QAction, QGuiApplication, QImage
 from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
 
+from metaviz import app
 from metaviz.gui.about import diagnostics
 from metaviz.gui.failures import Failures
 from metaviz.gui.log_panel import LogHandler
@@ -182,6 +183,7 @@ def test_earlier_runs_are_listed_but_hidden(qtbot, window, open_window):
 
 def test_settings_of_a_run_fill_the_form(qtbot, window):
     window.form.algorithms.tick(("imaml",))
+    window.form.field("steps").set_value(2)
     window.form.field("imaml.prox").set_value(3.5)
     window.form.field("seeds").set_value("4")
     asked = window.form.comparison()
@@ -342,3 +344,32 @@ def test_help_dialogs_open(window, command):
     dialog = window.findChild(QWidget, f"{command}_dialog")
     assert dialog.isVisible()
     dialog.close()
+
+
+def test_copied_plot_is_a_picture(qtbot, window):
+    run(qtbot, window)
+    finish(qtbot, window)
+    window.commands["copy_plot"].trigger()
+    assert not QGuiApplication.clipboard().image().isNull()
+
+
+def test_hidden_settings_take_no_room(window):
+    assert window.form.field("ways").editor.isHidden()
+    assert not window.findChild(QAbstractButton, "reset_ways").sizePolicy().retainSizeWhenHidden()
+
+
+def test_window_can_be_drawn_without_a_display(qtbot, window, tmp_path):
+    run(qtbot, window)
+    finish(qtbot, window)
+    app.render_window(tmp_path / "pictures" / "window.png", window.runs.visible_records())
+    picture = QImage(str(tmp_path / "pictures" / "window.png"))
+    assert picture.width() >= 1000
+
+
+def test_meta_gradients_of_the_ticked_algorithms_are_shown(qtbot, window):
+    window.form.algorithms.tick(("maml", "fomaml"))
+    answers = []
+    window.conductor.worker.gradients_ready.connect(answers.append)
+    window.tabs.gradients_wanted.emit(None, 0)
+    qtbot.waitUntil(lambda: len(answers) == 1, timeout=WAIT)
+    assert [row.algorithm for row in answers[0].rows] == ["maml", "fomaml"]

@@ -156,9 +156,9 @@ def test_compare_refuses_folder_it_cannot_write(tmp_path: Path, place: str) -> N
 def test_compare_refuses_folder_in_the_way_of_a_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     said = compare(tmp_path, "--steps", "1", code=2).error
-    assert f"metaviz: Cannot write t{tmp_path}"[:24] in said or str(tmp_path / name) in said
-    assert "directory" in said.lower()
-    assert "Traceback" not in said
+    assert "\nmetaviz: Cannot write " in f"\n{said}"
+    assert str(tmp_path) in said
+    assert said.rstrip().endswith("directory.") or "Is a directory" in said
 
 
 @pytest.mark.parametrize(

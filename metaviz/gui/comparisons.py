@@ -1,0 +1,58 @@
+"""Comparisons between form, catalogue and stored runs."""
+
+from typing import Any
+
+from metaviz.catalogue import Catalogue
+from metaviz.config import Comparison, Shared
+from metaviz.options import OptionError, Plain
+
+
+def check_names(comparison: Comparison, catalogue: Catalogue) -> None:
+    """Refuse a comparison that names something which the catalogue does not have.
+
+    Raises: OptionError with one sentence.
+    """
+    problem = catalogue.problem(comparison.problem)
+    if problem is None:
+        raise OptionError("problem", f"There is no problem {comparison.problem!r} here.")
+    _check_keys("", comparison.shared, [spec.name for spec in catalogue.shared])
+    _check_keys(
+        f"{problem.id}.", comparison.problem_options, [spec.name for spec in problem.options]
+    )
+    for name in (*comparison.algorithms, *comparison.options):
+        entry = catalogue.algorithm(name)
+        if entry is None:
+            raise OptionError("algorithms", f"There is no algorithm {name!r} here.")
+        known = [spec.name for spec in entry.options]
+        _check_keys(f"{name}.", comparison.options.get(name, {}), known)
+
+
+def _check_keys(prefix: str, values: dict[str, Plain], known: list[str]) -> None:
+    for key in values:
+        if key not in known:
+            raise OptionError(f"{prefix}{key}", f"There is no option {prefix}{key} here.")
+
+
+def seeds_text(seeds: tuple[int, ...]) -> str:
+    """Write seeds as a person would: 0-4 where they follow each other."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):  # noqa: PLR2004
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ",".join(str(seed) for seed in seeds)
+
+
+def comparison_of(config: dict[str, Any]) -> Comparison:
+    """Return the comparison that repeats one run."""
+    known = set(Shared.model_fields)
+    algorithm = str(config["algorithm"])
+    shared = {key: value for key, value in config.get("shared", {}).items() if key in known}
+    return Comparison(
+        problem=str(config["problem"]),
+        algorithms=(algorithm,),
+        seeds=(int(config["seed"]),),
+        steps=int(config["steps"]),
+        device=config.get("device", "auto"),
+        dtype=config.get("dtype", "float32"),
+        shared=shared,
+        options={algorithm: dict(config.get("options", {}))},
+        problem_options=dict(config.get("problem_options", {})),
+    )
