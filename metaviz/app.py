@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import cast
 
 from PySide6.QtCore import QCoreApplication, QEventLoop, QSocketNotifier, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
@@ -37,8 +36,7 @@ def load_engine() -> Engine:
 
     from metaviz.training.engine import LocalEngine
 
-    # The protocol is invariant in its session type, which the engine names more narrowly.
-    return cast(Engine, LocalEngine())
+    return LocalEngine()
 
 
 def create_application(argv: Sequence[str]) -> QApplication:

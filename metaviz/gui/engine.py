@@ -1,6 +1,6 @@
 """What the window asks of the engine. The window never imports the engine; app.py hands it over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,9 +39,12 @@ class Engine(Protocol):
     """The engine's front door. Its methods may be slow: call them on the worker's thread only."""
 
     device_text: str
-    catalogue: Catalogue
 
-    def start(self, comparison: Comparison, root: Path) -> list[Session]:
+    @property
+    def catalogue(self) -> Catalogue:
+        """Everything that can be chosen."""
+
+    def start(self, comparison: Comparison, root: Path) -> Sequence[Session]:
         """Check a comparison and make its runs under `root`.
 
         Raises: OptionError for wrong values, StoreError where `root` cannot be written,

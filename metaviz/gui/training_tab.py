@@ -32,6 +32,7 @@ EMPTY = (
 )
 WAITING = "The first meta-step is being computed…"
 _SMOOTHEST = 99
+_FEW = 4
 
 _AXES = {
     "step": "Meta-step",
@@ -91,14 +92,16 @@ class TrainingTab(QWidget):
         self.plot.set_labels(
             AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean"
         )
+        live = any(not record.ended for record in self._records)
+        crowded = live and len(curves) > _FEW
         lines, bands = [], []
         for curve in curves:
-            lines += _lines(curve, view)
-            if view.show_pre:
+            lines += _lines(curve, view, crowded=crowded)
+            if view.show_pre and not crowded:
                 name = f"{curve.run} gap"
                 color = curve.style.color
                 bands.append(Band(name, curve.x, curve.post, curve.pre, color, 0.07))
-        self.plot.draw(lines, bands)
+        self.plot.draw(lines, bands, fine=not live)
         self.plot.set_y_range(self._limits(curves))
         self.plot.describe(_spoken(curves, view))
 
@@ -128,9 +131,14 @@ class TrainingTab(QWidget):
             toggle.setChecked(bool(getattr(view, name)))
         self._take_view()
 
-    def _controls(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+    def _controls(self) -> QVBoxLayout:
+        rows = QVBoxLayout()
+        rows.setSpacing(2)
+        row, switches = QHBoxLayout(), QHBoxLayout()
         row.setSpacing(8)
+        switches.setSpacing(14)
+        rows.addLayout(row)
+        rows.addLayout(switches)
         self.quantity = combo("trainingQuantity", "Quantity", _QUANTITIES)
         self.axis = combo("trainingAxis", "Horizontal axis", _AXES)
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
@@ -149,11 +157,13 @@ class TrainingTab(QWidget):
         self._switches = {
             "log_y": switch("trainingLogY", "log &y", "Logarithmic vertical axis."),
             "log_x": switch("trainingLogX", "log &x", "Logarithmic horizontal axis."),
-            "robust": switch("trainingRobust", "r&obust", "Leave rare spikes outside the plot."),
-            "show_pre": switch(
-                "trainingPre", "&before", "Show the curve before adaptation and the gap."
+            "robust": switch(
+                "trainingRobust", "r&obust range", "Leave rare spikes outside the plot."
             ),
-            "show_raw": switch("trainingRaw", "ra&w", "Show the unsmoothed curve faintly."),
+            "show_pre": switch(
+                "trainingPre", "&before adaptation", "Show the curve before adaptation and the gap."
+            ),
+            "show_raw": switch("trainingRaw", "ra&w curves", "Show the unsmoothed curve faintly."),
         }
         for widget in (self.quantity, QLabel("over"), self.axis, label, self.smoothing):
             row.addWidget(widget)
@@ -161,13 +171,14 @@ class TrainingTab(QWidget):
         for name, box in self._switches.items():
             box.setChecked(bool(getattr(self._view, name)))
             box.toggled.connect(self._take_view)
-            row.addWidget(box)
+            switches.addWidget(box)
         row.addStretch(1)
+        switches.addStretch(1)
         self.quantity.currentIndexChanged.connect(self._take_view)
         self.axis.currentIndexChanged.connect(self._take_view)
         self.smoothing.valueChanged.connect(self._take_view)
         self._show_smoothing()
-        return row
+        return rows
 
     def _show_smoothing(self) -> None:
         self.smoothing_value.setText(f"{self.smoothing.value() / 100:.2f}")
@@ -202,16 +213,18 @@ class TrainingTab(QWidget):
         return robust_range(np.concatenate(shown), log=self._view.log_y)
 
 
-def _lines(curve: TrainingCurve, view: TrainingView) -> list[Line]:
+def _lines(curve: TrainingCurve, view: TrainingView, *, crowded: bool) -> list[Line]:
+    """Return a run's lines; while many runs train, thin ones without the raw curve, to be quick."""
     color, dash = curve.style.color, curve.style.dash
     lines = []
-    if view.show_raw and view.smoothing > 0:
+    if view.show_raw and view.smoothing > 0 and not crowded:
         lines.append(Line(f"{curve.run} raw", curve.x, curve.post_raw, color, alpha=0.18))
     if view.show_pre:
         name = f"{curve.run} pre"
-        lines.append(Line(name, curve.x, curve.pre, color, dash=dash, alpha=0.65))
+        lines.append(Line(name, curve.x, curve.pre, color, dash=dash, alpha=0.5))
+    width = 1.0 if crowded else 2.0
     lines.append(
-        Line(f"{curve.run} post", curve.x, curve.post, color, curve.label, dash, width=2.0)
+        Line(f"{curve.run} post", curve.x, curve.post, color, curve.label, dash, width=width)
     )
     return lines
 

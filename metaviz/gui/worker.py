@@ -78,8 +78,10 @@ class Worker(QObject):
         self._timer.timeout.connect(self._take_turn)
 
     def hurry(self) -> None:
-        """Cut the current slice and a download short; may be called from any thread."""
+        """Cut the current slice, an evaluation or a download short; for use from any thread."""
         self._hurry.set()
+        for session in list(self._live):
+            session.hurry()
 
     @Slot()
     def load(self) -> None:
@@ -98,7 +100,7 @@ class Worker(QObject):
         if self._engine is None or self._live:
             return
         try:
-            self._live = self._engine.start(comparison, root)
+            self._live = list(self._engine.start(comparison, root))
         except OptionError as error:
             self.refused.emit(error.field, str(error))
         except (OSError, ValueError) as error:

@@ -66,5 +66,4 @@ def thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndar
     low = first + np.argmin(np.where(np.isnan(block), np.inf, block), axis=1)
     high = first + np.argmax(np.where(np.isnan(block), -np.inf, block), axis=1)
     keep = np.concatenate([[0], np.sort(np.stack([low, high]), axis=0).T.ravel(), [len(x) - 1]])
-    keep = np.unique(keep)
     return x[keep], y[keep]

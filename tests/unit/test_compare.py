@@ -224,13 +224,17 @@ def test_quadratic_comparison_with_negative_losses_is_drawn(tmp_path: Path) -> N
 
 @contextmanager
 def long_run(out: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a comparison that never ends, and wait until its first run evaluated at step 150.
+    """Start a comparison that takes hours, and wait until its first run evaluated at step 150.
 
-    The exact Hessian under a weak pull is not positive, which the run says at every evaluation.
+    A Neumann series under a weak pull diverges, which the run says at every evaluation.
     """
-    settings = ("imaml.operator=hessian", "imaml.prox=0.0001", "eval_every=150", "inner_lr=0.5")
+    settings = (
+        *("neumann.variant=implicit", "neumann.prox=0.01", "neumann.terms=4"),
+        *("neumann.inner_steps=1", "outer_lr=1e-6", "eval_every=150"),
+    )
     arguments = [
-        *("compare", "--algorithms", "imaml,maml", "--steps", "10000000", *TINY, "--out", str(out)),
+        *("compare", "--problem", "quadratic", "--algorithms", "neumann,maml"),
+        *("--steps", "5000000", "--out", str(out), "--set", "eval_tasks=5"),
         *(part for setting in settings for part in ("--set", setting)),
     ]
     code = (
@@ -268,13 +272,13 @@ def test_ctrl_c_keeps_what_was_trained(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Stopped; what was trained until now is kept." in error
     assert "Traceback" not in error
-    imaml, maml = rows(tmp_path / "summary.csv")
-    assert (imaml["state"], maml["state"], maml["steps_done"]) == ("stopped", "stopped", "0")
-    done = int(imaml["steps_done"])
+    neumann, maml = rows(tmp_path / "summary.csv")
+    assert (neumann["state"], maml["state"], maml["steps_done"]) == ("stopped", "stopped", "0")
+    done = int(neumann["steps_done"])
     assert done >= 150
     steps = [int(row["step"]) for row in rows(tmp_path / "metrics.csv")]
     assert steps == list(range(1, done + 1))
-    folder = next(f for f in list_runs(tmp_path / "runs") if f.name.startswith("imaml"))
+    folder = next(f for f in list_runs(tmp_path / "runs") if f.name.startswith("neumann"))
     assert load_checkpoint(folder / CHECKPOINT)["step"] == done
     assert (tmp_path / "training.png").exists()
 
@@ -286,9 +290,9 @@ def test_kill_leaves_readable_runs_that_are_interrupted(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     records = [open_run(folder) for folder in list_runs(tmp_path / "runs")]
     assert [record.state for record in records] == ["interrupted"] * 2
-    imaml = next(record for record in records if record.algorithm == "imaml")
-    assert len(imaml) >= 100
-    assert imaml.column("step").tolist() == list(range(1, len(imaml) + 1))
+    neumann = next(record for record in records if record.algorithm == "neumann")
+    assert len(neumann) >= 100
+    assert neumann.column("step").tolist() == list(range(1, len(neumann) + 1))
     assert metaviz("export", tmp_path, "--out", tmp_path / "tables").code == 0
     with (tmp_path / "tables" / "metrics.csv").open(newline="") as stream:
-        assert len(list(csv.reader(stream))) == len(imaml) + 1
+        assert len(list(csv.reader(stream))) == len(neumann) + 1
