@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.base import Estimator, MetaStep, groups_entering
+from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, Graph, Step, descend, walk
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Enters, InnerRule, Meta
@@ -84,7 +84,8 @@ class Composed:
         self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
     ) -> MetaStep:
         """Return the mean meta-gradients of a batch of tasks."""
-        return self.estimator(self.rule, learner, meta, tasks, self.steps, generator)
+        case = Case(self.rule, learner, meta, tasks, self.steps, generator)
+        return self.estimator(case)
 
 
 def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:

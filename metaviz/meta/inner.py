@@ -37,11 +37,13 @@ class Step:
 class Descent:
     """The end of an inner loop and what was seen on the way.
 
-    Shapes: point (tasks, P); support_loss and gradient_norm (K, tasks), before each step.
+    Shapes: point and before (tasks, P), `before` being the point before the last step, or the
+    start where there was none; gradient_norm (K, tasks).
     """
 
     state: State
     point: Tensor
+    before: Tensor
     steps: tuple[Step, ...]
 
     @property
@@ -96,13 +98,14 @@ def descend(
     """
     seen: list[Step] = []
     with torch.set_grad_enabled(graph is not Graph.NONE):
-        state = rule.start(meta, tasks)
+        before = state = rule.start(meta, tasks)
     for k in range(steps):
+        before = state
         batch = support if isinstance(support, Batch) else next(support)
         state, step = inner_step(rule, learner, meta, batch, state, k, graph)
         seen.append(step)
     with torch.set_grad_enabled(graph is not Graph.NONE):
-        return Descent(state, rule.point(meta, state), tuple(seen))
+        return Descent(state, rule.point(meta, state), rule.point(meta, before), tuple(seen))
 
 
 def walk(
@@ -116,11 +119,3 @@ def walk(
             weights = rule.decode(meta, rule.point(meta, state))
         state, step = inner_step(rule, learner, meta, support, state, k, Graph.NONE)
         yield weights, step
-
-
-@torch.no_grad()
-def outputs_at(
-    rule: InnerRule, learner: Learner, meta: Meta, point: Tensor, batch: Batch
-) -> Tensor:
-    """Return the network's outputs at a point, without a graph."""
-    return learner.outputs(rule.decode(meta, point.detach()), batch)

@@ -1,13 +1,13 @@
 """What an estimator is, and what one meta-step yields."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from metaviz.meta.inner import Descent, outputs_at
+from metaviz.meta.inner import Descent, Graph, descend
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Enters, InnerRule, Meta
 from metaviz.meta.tasks import Batch, TaskBatch
@@ -32,6 +32,58 @@ class MetaStep:
     replaced: Meta = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Case:
+    """What a meta-gradient is asked for: `steps` inner steps of a rule on a batch of tasks.
+
+    `generator` is for the estimator's own random numbers.
+    """
+
+    rule: InnerRule
+    learner: Learner
+    meta: Meta
+    tasks: TaskBatch
+    steps: int
+    generator: torch.Generator
+
+    def detached(self) -> "Case":
+        """Return the case with meta-parameters that belong to no graph."""
+        return replace(self, meta={name: value.detach() for name, value in self.meta.items()})
+
+    def with_leaves(self, trained: frozenset[str]) -> "Case":
+        """Return the case with the trained groups as leaves of a new graph."""
+        meta = {
+            name: value.detach().requires_grad_() if name in trained else value.detach()
+            for name, value in self.meta.items()
+        }
+        return replace(self, meta=meta)
+
+    def start(self) -> Tensor:
+        """Return the point before adaptation, shape (tasks, P)."""
+        return self.rule.point(self.meta, self.rule.start(self.meta, len(self.tasks)))
+
+    def descend(self, graph: Graph = Graph.NONE) -> Descent:
+        """Adapt to the support sets."""
+        support = self.tasks.support
+        return descend(self.rule, self.learner, self.meta, support, len(support), self.steps, graph)
+
+    def outputs(self, point: Tensor, batch: Batch) -> Tensor:
+        """Return the network's outputs at a point."""
+        return self.learner.outputs(self.rule.decode(self.meta, point), batch)
+
+    def losses(self, point: Tensor, batch: Batch) -> Tensor:
+        """Return the losses at a point, shape (tasks,)."""
+        return self.learner.losses(self.rule.decode(self.meta, point), batch)
+
+    def differentiate(self, loss: Tensor, trained: frozenset[str]) -> Meta:
+        """Return the gradients of a scalar by trained group; zero where it does not reach one."""
+        names = [name for name in self.meta if name in trained]
+        gradients = torch.autograd.grad(
+            loss, [self.meta[name] for name in names], allow_unused=True, materialize_grads=True
+        )
+        return dict(zip(names, gradients, strict=True))
+
+
 class Estimator(Protocol):
     """Computes meta-gradients for the groups that it can train under a rule."""
 
@@ -41,16 +93,8 @@ class Estimator(Protocol):
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups of meta-parameters whose gradients this yields."""
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
-        """Adapt to every task with `steps` inner steps and return the mean meta-gradients."""
+    def __call__(self, case: Case) -> MetaStep:
+        """Adapt to every task and return the mean meta-gradients."""
 
 
 def groups_entering(rule: InnerRule, places: Iterable[Enters]) -> frozenset[str]:
@@ -59,38 +103,16 @@ def groups_entering(rule: InnerRule, places: Iterable[Enters]) -> frozenset[str]
     return frozenset(name for name, enters in rule.groups.items() if enters & wanted)
 
 
-def leaves(meta: Meta, trained: frozenset[str]) -> Meta:
-    """Return meta-parameters of which the trained groups are leaves of a new graph."""
-    return {
-        name: value.detach().requires_grad_() if name in trained else value.detach()
-        for name, value in meta.items()
-    }
-
-
-def differentiate(loss: Tensor, meta: Meta, trained: frozenset[str]) -> Meta:
-    """Return the gradients of a scalar by trained group; zero where it does not depend on one."""
-    names = [name for name in meta if name in trained]
-    gradients = torch.autograd.grad(
-        loss, [meta[name] for name in names], allow_unused=True, materialize_grads=True
-    )
-    return dict(zip(names, gradients, strict=True))
-
-
 def read(
-    rule: InnerRule,
-    learner: Learner,
-    meta: Meta,
-    tasks: TaskBatch,
-    descent: Descent,
-    *,
-    post_query: tuple[Tensor, Tensor] | None = None,
+    case: Case, descent: Descent, *, post_query: tuple[Tensor, Tensor] | None = None
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return losses and accuracies before and after adaptation, and the support curve (K+1, tasks).
 
     Outputs and losses that are known already, like `post_query`, are not computed again.
     """
+    learner, tasks = case.learner, case.tasks
     with torch.no_grad():
-        start = rule.point(meta, rule.start(meta, len(tasks)))
+        start = case.start()
     readings: dict[str, Tensor] = {}
 
     def note(name: str, outputs: Tensor, loss: Tensor, batch: Batch) -> None:
@@ -100,7 +122,8 @@ def read(
             readings[f"{name}_accuracy"] = accuracy
 
     def look(name: str, point: Tensor, batch: Batch) -> None:
-        outputs = outputs_at(rule, learner, meta, point, batch)
+        with torch.no_grad():
+            outputs = case.outputs(point.detach(), batch)
         note(name, outputs, learner.judge.loss(outputs, batch), batch)
 
     if descent.steps:

@@ -6,12 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.base import MetaStep, groups_entering, read
-from metaviz.meta.inner import descend
+from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Enters, InnerRule, Meta, ProximalDescent
+from metaviz.meta.rules import Enters, InnerRule, ProximalDescent
 from metaviz.meta.solvers import LinearMap, Solution
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.tasks import Batch
 
 Curvature = Literal["hessian", "gauss_newton"]
 
@@ -43,27 +42,20 @@ class Implicit:
             return frozenset()
         return groups_entering(rule, [Enters.OBJECTIVE])
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
+    def __call__(self, case: Case) -> MetaStep:
         """Solve the inner problem, then the linear system, and return the mean over tasks."""
-        del generator
+        rule, learner, tasks = case.rule, case.learner, case.tasks
         if not isinstance(rule, ProximalDescent):
             raise TypeError("Implicit differentiation needs proximal inner steps.")
-        inside = {name: value.detach() for name, value in meta.items()}
-        descent = descend(rule, learner, inside, tasks.support, len(tasks), steps)
+        case = case.detached()
+        inside = case.meta
+        descent = case.descend()
         after, incoming = _query_gradient(learner, descent.point, tasks.query)
         gradient, product = _curvature(
             learner, descent.point, tasks.support, gauss_newton=self.curvature == "gauss_newton"
         )
         solution = self.solver(product, incoming, rule.weight(inside))
-        readings, curve = read(rule, learner, inside, tasks, descent, post_query=after)
+        readings, curve = read(case, descent, post_query=after)
         residual = gradient + rule.pull(inside, descent.point)
         readings["inner_residual"] = residual.norm(dim=1)
         readings["solver_residual"] = solution.residual
@@ -76,7 +68,7 @@ class Implicit:
             readings,
             curve,
             torch.cat([descent.gradient_norm, gradient.norm(dim=1).unsqueeze(0)]),
-            steps + 2,
+            case.steps + 2,
             solution.products,
             solution.warnings,
         )

@@ -2,11 +2,8 @@
 
 import torch
 
-from metaviz.meta.estimators.base import MetaStep, differentiate, groups_entering, leaves, read
-from metaviz.meta.inner import descend
-from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Enters, InnerRule, Meta
-from metaviz.meta.tasks import TaskBatch
+from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
+from metaviz.meta.rules import Enters, InnerRule
 
 
 class Joint:
@@ -21,24 +18,14 @@ class Joint:
         """Return the groups that fix the starting point."""
         return groups_entering(rule, [Enters.START])
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
+    def __call__(self, case: Case) -> MetaStep:
         """Return grad L_Q(theta), averaged over tasks."""
-        del generator
-        trained = self.trains(rule)
-        inside = leaves(meta, trained)
-        start = rule.point(inside, rule.start(inside, len(tasks)))
-        loss = learner.losses(rule.decode(inside, start), tasks.query).mean()
-        gradients = differentiate(loss, inside, trained)
-        descent = descend(rule, learner, meta, tasks.support, len(tasks), steps)
-        readings, curve = read(rule, learner, meta, tasks, descent)
+        trained = self.trains(case.rule)
+        inside = case.with_leaves(trained)
+        loss = inside.losses(inside.start(), case.tasks.query).mean()
+        gradients = inside.differentiate(loss, trained)
+        descent = case.descend()
+        readings, curve = read(case, descent)
         return MetaStep(gradients, readings, curve, descent.gradient_norm, 1)
 
 
@@ -51,18 +38,9 @@ class Untrained:
         """Return all groups: each is given a gradient of zero."""
         return groups_entering(rule, [Enters.START])
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
+    def __call__(self, case: Case) -> MetaStep:
         """Return zero gradients and what adaptation from the untrained start achieves."""
-        del generator
-        descent = descend(rule, learner, meta, tasks.support, len(tasks), steps)
-        readings, curve = read(rule, learner, meta, tasks, descent)
-        gradients = {name: torch.zeros_like(meta[name]) for name in self.trains(rule)}
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, steps)
+        descent = case.descend()
+        readings, curve = read(case, descent)
+        gradients = {name: torch.zeros_like(case.meta[name]) for name in self.trains(case.rule)}
+        return MetaStep(gradients, readings, curve, descent.gradient_norm, case.steps)

@@ -1,16 +1,16 @@
 """Reptile: move the start towards where adaptation ends."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.base import MetaStep, groups_entering, read
-from metaviz.meta.inner import Descent, Graph, descend, inner_step
-from metaviz.meta.learner import Learner
+from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
+from metaviz.meta.inner import Descent, descend
 from metaviz.meta.rules import Enters, InnerRule, Meta
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.tasks import Batch
 
 
 class Reptile:
@@ -44,84 +44,48 @@ class Reptile:
         """Return the groups that are the start of adaptation and nothing else."""
         return frozenset(name for name in groups_entering(rule, [Enters.START]) if name == "init")
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
+    def __call__(self, case: Case) -> MetaStep:
         """Return the displacement of the start."""
-        inside = {name: value.detach() for name, value in meta.items()}
-        data = learner.judge.pool(tasks) if self.pooled else tasks.support
+        case = case.detached()
+        support = case.tasks.support
+        data = case.learner.judge.pool(case.tasks) if self.pooled else support
         shown: Descent | None = None
         if self.serial_epsilon is None:
-            displacement, descent = self._displace(rule, learner, inside, data, steps, generator)
-            replaced = rule.memory(inside, descent.state)
-            if data is tasks.support and self.batch_size == 0:
+            displacement, descent = self._displace(case, data)
+            replaced = case.rule.memory(case.meta, descent.state)
+            if data is support and self.batch_size == 0:
                 shown = descent
         else:
-            displacement, replaced = self._walk(rule, learner, inside, data, steps, generator)
+            displacement, replaced = self._walk(case, data, self.serial_epsilon)
         if shown is None:
             # What is shown is adaptation to the support set alone, as for every other method:
             # the loss on query examples that were adapted to would flatter.
-            shown = descend(rule, learner, inside, tasks.support, len(tasks), steps)
-        readings, curve = read(rule, learner, inside, tasks, shown)
+            shown = case.descend()
+        readings, curve = read(case, shown)
         gradients = {"init": displacement / self.scale}
-        return MetaStep(gradients, readings, curve, shown.gradient_norm, steps, replaced=replaced)
+        return MetaStep(
+            gradients, readings, curve, shown.gradient_norm, case.steps, replaced=replaced
+        )
 
-    def _displace(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        data: Batch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Descent]:
+    def _displace(self, case: Case, data: Batch) -> tuple[Tensor, Descent]:
+        """Adapt all tasks side by side."""
         whole = self.batch_size == 0
-        stream = data if whole else _minibatches(data, self.batch_size, generator)
-        if self.direction == "tail" and steps > 1:
-            before = descend(rule, learner, meta, stream, len(data), steps - 1)
-            last = _continued(rule, learner, meta, stream, before, steps - 1)
-            return (before.point - last.point).mean(0), last
-        descent = descend(rule, learner, meta, stream, len(data), steps)
-        return meta["init"] - descent.point.mean(0), descent
+        stream = data if whole else _minibatches(data, self.batch_size, case.generator)
+        descent = descend(case.rule, case.learner, case.meta, stream, len(data), case.steps)
+        if self.direction == "tail":
+            return (descent.before - descent.point).mean(0), descent
+        return case.meta["init"] - descent.point.mean(0), descent
 
-    def _walk(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        data: Batch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Meta]:
-        epsilon = self.serial_epsilon or 1.0
-        here = dict(meta)
+    def _walk(self, case: Case, data: Batch, epsilon: float) -> tuple[Tensor, Meta]:
+        """Adapt one task after another, each from where the last one moved the start."""
+        here = case
         for task in range(len(data)):
-            alone = data[task : task + 1]
-            displacement, descent = self._displace(rule, learner, here, alone, steps, generator)
-            here = {**here, **rule.memory(here, descent.state)}
-            here["init"] = here["init"] - epsilon * displacement
-        memory = {name: here[name] for name in groups_entering(rule, [Enters.MEMORY])}
-        return (meta["init"] - here["init"]) / epsilon, memory
-
-
-def _continued(
-    rule: InnerRule,
-    learner: Learner,
-    meta: Meta,
-    stream: Batch | Iterator[Batch],
-    before: Descent,
-    k: int,
-) -> Descent:
-    """Take one more step after a descent."""
-    batch = stream if isinstance(stream, Batch) else next(stream)
-    state, step = inner_step(rule, learner, meta, batch, before.state, k, Graph.NONE)
-    return Descent(state, rule.point(meta, state).detach(), (*before.steps, step))
+            displacement, descent = self._displace(here, data[task : task + 1])
+            moved = {"init": here.meta["init"] - epsilon * displacement}
+            memory = case.rule.memory(here.meta, descent.state)
+            here = replace(here, meta={**here.meta, **memory, **moved})
+        memory = {name: here.meta[name] for name in groups_entering(case.rule, [Enters.MEMORY])}
+        return (case.meta["init"] - here.meta["init"]) / epsilon, memory
 
 
 def _minibatches(data: Batch, size: int, generator: torch.Generator) -> Iterator[Batch]:

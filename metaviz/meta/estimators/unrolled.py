@@ -3,17 +3,9 @@
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.base import (
-    MetaStep,
-    differentiate,
-    groups_entering,
-    leaves,
-    read,
-)
-from metaviz.meta.inner import Descent, Graph, Step, descend, inner_step
-from metaviz.meta.learner import Learner
+from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
+from metaviz.meta.inner import Descent, Graph, Step, inner_step
 from metaviz.meta.rules import Enters, InnerRule, Meta
-from metaviz.meta.tasks import TaskBatch
 
 _ANYWHERE = (Enters.START, Enters.POINT, Enters.STEP, Enters.DECODE, Enters.OBJECTIVE)
 _FIRST_ORDER = (Enters.START, Enters.POINT, Enters.STEP, Enters.DECODE)
@@ -27,8 +19,7 @@ class Unrolled:
     constants; the state stays connected to the meta-parameters.
     With `recompute` only the states are kept and each step's graph is rebuilt on the way back:
     memory for one step instead of K, one more gradient per step, the same numbers.
-    Rules whose state is one
-    tensor only. Source: Finn et al. 2017.
+    It serves rules whose state is one tensor. Source: Finn et al. 2017.
     """
 
     sequential = False
@@ -43,96 +34,74 @@ class Unrolled:
         second = self.graph is Graph.SECOND_ORDER
         return groups_entering(rule, _ANYWHERE if second else _FIRST_ORDER)
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
+    def __call__(self, case: Case) -> MetaStep:
         """Return the gradient of the mean query loss after adaptation."""
-        del generator
         if self.recompute:
-            return self._recomputed(rule, learner, meta, tasks, steps)
-        trained = self.trains(rule)
-        inside = leaves(meta, trained)
-        descent = descend(rule, learner, inside, tasks.support, len(tasks), steps, self.graph)
-        outputs = learner.outputs(rule.decode(inside, descent.point), tasks.query)
-        loss = learner.judge.loss(outputs, tasks.query)
-        objective = self._objective(learner, rule, inside, descent, tasks, loss)
-        gradients = differentiate(objective.mean(), inside, trained)
-        return self._finish(rule, learner, meta, tasks, descent, (outputs, loss), gradients)
+            return self._recomputed(case)
+        trained = self.trains(case.rule)
+        inside = case.with_leaves(trained)
+        descent = inside.descend(self.graph)
+        after, objective = self._end(inside, descent)
+        return self._finish(case, descent, after, inside.differentiate(objective, trained))
 
-    def _objective(
-        self,
-        learner: Learner,
-        rule: InnerRule,
-        meta: Meta,
-        descent: Descent,
-        tasks: TaskBatch,
-        query_loss: Tensor,
-    ) -> Tensor:
-        """Return what is differentiated, shape (tasks,)."""
-        del learner, rule, meta, descent, tasks
+    def _end(self, case: Case, descent: Descent) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Return query outputs and losses after adaptation, and what is differentiated."""
+        outputs = case.outputs(descent.point, case.tasks.query)
+        loss = case.learner.judge.loss(outputs, case.tasks.query)
+        return (outputs, loss), self._objective(case, descent, loss).mean()
+
+    def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
+        """Return the objective of each task, shape (tasks,)."""
+        del case, descent
         return query_loss
 
     def _extra_cost(self) -> tuple[int, int]:
         return 0, 0
 
     def _finish(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        descent: Descent,
-        post_query: tuple[Tensor, Tensor],
-        gradients: Meta,
+        self, case: Case, descent: Descent, after: tuple[Tensor, Tensor], gradients: Meta
     ) -> MetaStep:
-        readings, curve = read(rule, learner, meta, tasks, descent, post_query=post_query)
-        steps = len(descent.steps)
+        readings, curve = read(case, descent, post_query=after)
         gradient_cost, product_cost = self._extra_cost()
         return MetaStep(
             gradients,
             readings,
             curve,
             descent.gradient_norm,
-            steps + 1 + gradient_cost + (steps if self.recompute else 0),
-            (steps if self.graph is Graph.SECOND_ORDER else 0) + product_cost,
+            case.steps + 1 + gradient_cost + (case.steps if self.recompute else 0),
+            (case.steps if self.graph is Graph.SECOND_ORDER else 0) + product_cost,
         )
 
-    def _recomputed(
-        self, rule: InnerRule, learner: Learner, meta: Meta, tasks: TaskBatch, steps: int
-    ) -> MetaStep:
+    def _recomputed(self, case: Case) -> MetaStep:
         """Go forward without a graph, then back one step at a time."""
+        rule, support = case.rule, case.tasks.support
         trained = self.trains(rule)
         with torch.no_grad():
-            states = [rule.start(meta, len(tasks))]
+            states = [rule.start(case.meta, len(support))]
         seen: list[Step] = []
-        for k in range(steps):
-            state, step = inner_step(rule, learner, meta, tasks.support, states[-1], k, Graph.NONE)
+        for k in range(case.steps):
+            state, step = inner_step(
+                rule, case.learner, case.meta, support, states[-1], k, Graph.NONE
+            )
             states.append(state)
             seen.append(step)
-        inside = leaves(meta, trained)
+        inside = case.with_leaves(trained)
         state = states[-1].detach().requires_grad_()
-        descent = Descent(state, rule.point(inside, state), tuple(seen))
-        outputs = learner.outputs(rule.decode(inside, descent.point), tasks.query)
-        loss = learner.judge.loss(outputs, tasks.query)
-        objective = self._objective(learner, rule, inside, descent, tasks, loss).mean()
-        adjoint, total = _pull_back(objective, None, state, inside, trained)
-        for k in reversed(range(steps)):
+        point = rule.point(inside.meta, state)
+        descent = Descent(state, point, point, tuple(seen))
+        after, objective = self._end(inside, descent)
+        adjoint, total = _pull_back(objective, None, state, inside.meta, trained)
+        for k in reversed(range(case.steps)):
             state = states[k].detach().requires_grad_()
             following, _ = inner_step(
-                rule, learner, inside, tasks.support, state, k, Graph.SECOND_ORDER
+                rule, case.learner, inside.meta, support, state, k, Graph.SECOND_ORDER
             )
-            adjoint, share = _pull_back(following, adjoint, state, inside, trained)
+            adjoint, share = _pull_back(following, adjoint, state, inside.meta, trained)
             total = {name: total[name] + share[name] for name in total}
-        start = rule.start(inside, len(tasks))
-        share = differentiate((start * adjoint).sum(), inside, trained)
+        start = rule.start(inside.meta, len(support))
+        share = inside.differentiate((start * adjoint).sum(), trained)
         gradients = {name: total[name] + share[name] for name in total}
-        return self._finish(rule, learner, meta, tasks, descent, (outputs, loss), gradients)
+        return self._finish(case, descent, after, gradients)
 
 
 def _pull_back(
@@ -161,17 +130,9 @@ class PenalisedEnd(Unrolled):
         super().__init__()
         self.weight = weight
 
-    def _objective(
-        self,
-        learner: Learner,
-        rule: InnerRule,
-        meta: Meta,
-        descent: Descent,
-        tasks: TaskBatch,
-        query_loss: Tensor,
-    ) -> Tensor:
+    def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
         """Return query loss plus penalty, shape (tasks,)."""
-        support = learner.losses(rule.decode(meta, descent.point), tasks.support)
+        support = case.losses(descent.point, case.tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
         return query_loss + self.weight * gradient.square().sum(dim=1)
 

@@ -1,12 +1,10 @@
 """Penalties on the inner gradient in place of an inner loop."""
 
 import torch
+from torch import Tensor
 
-from metaviz.meta.estimators.base import MetaStep, differentiate, groups_entering, leaves, read
-from metaviz.meta.inner import Descent, descend
-from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Enters, InnerRule, Meta
-from metaviz.meta.tasks import TaskBatch
+from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
+from metaviz.meta.rules import Enters, InnerRule
 
 
 class StartPenalty:
@@ -26,27 +24,18 @@ class StartPenalty:
         """Return the groups that fix the starting point."""
         return groups_entering(rule, [Enters.START])
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
+    def __call__(self, case: Case) -> MetaStep:
         """Return the gradient at the start, averaged over tasks."""
-        del generator
-        trained = self.trains(rule)
-        inside = leaves(meta, trained)
-        point = rule.point(inside, rule.start(inside, len(tasks)))
-        weights = rule.decode(inside, point)
-        support = learner.losses(weights, tasks.support)
+        trained = self.trains(case.rule)
+        inside = case.with_leaves(trained)
+        point = inside.start()
+        support = inside.losses(point, case.tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), point, create_graph=True)
-        objective = learner.losses(weights, tasks.query) + self.weight * gradient.square().sum(1)
-        gradients = differentiate(objective.mean(), inside, trained)
-        descent = descend(rule, learner, meta, tasks.support, len(tasks), steps)
-        readings, curve = read(rule, learner, meta, tasks, descent)
+        query = inside.losses(point, case.tasks.query)
+        objective = query + self.weight * gradient.square().sum(1)
+        gradients = inside.differentiate(objective.mean(), trained)
+        descent = case.descend()
+        readings, curve = read(case, descent)
         return MetaStep(gradients, readings, curve, descent.gradient_norm, 2, 1)
 
 
@@ -71,45 +60,27 @@ class JointPenalty:
         """Return the groups that fix the starting point."""
         return groups_entering(rule, [Enters.START])
 
-    def __call__(
-        self,
-        rule: InnerRule,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        steps: int,
-        generator: torch.Generator,
-    ) -> MetaStep:
+    def __call__(self, case: Case) -> MetaStep:
         """Return -2 lambda mu r at the adapted parameters, averaged over tasks."""
-        del generator
         with torch.no_grad():
-            start = rule.point(meta, rule.start(meta, len(tasks)))
-        point = start
-        for _ in range(steps):
+            point = start = case.start()
+        for _ in range(case.steps):
             leaf = point.detach().requires_grad_()
-            residual = self._residual(learner, leaf, start, tasks, create_graph=True)
-            objective = learner.losses(leaf, tasks.query) + self.weight * residual.square().sum(1)
+            residual = self._residual(case, leaf, start, create_graph=True)
+            query = case.losses(leaf, case.tasks.query)
+            objective = query + self.weight * residual.square().sum(1)
             (gradient,) = torch.autograd.grad(objective.sum(), leaf)
             point = leaf.detach() - self.rate * gradient
         leaf = point.detach().requires_grad_()
-        residual = self._residual(learner, leaf, start, tasks, create_graph=False)
-        residual = residual.detach()
+        residual = self._residual(case, leaf, start, create_graph=False).detach()
         gradients = {"init": (-2 * self.weight * self.pull * residual).mean(0)}
-        descent: Descent = descend(rule, learner, meta, tasks.support, len(tasks), steps)
-        readings, curve = read(rule, learner, meta, tasks, descent)
+        descent = case.descend()
+        readings, curve = read(case, descent)
         readings["inner_residual"] = residual.norm(dim=1)
-        cost = 2 * steps + 1
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, cost, steps)
+        cost = 2 * case.steps + 1
+        return MetaStep(gradients, readings, curve, descent.gradient_norm, cost, case.steps)
 
-    def _residual(
-        self,
-        learner: Learner,
-        leaf: torch.Tensor,
-        start: torch.Tensor,
-        tasks: TaskBatch,
-        *,
-        create_graph: bool,
-    ) -> torch.Tensor:
-        loss = learner.losses(leaf, tasks.support).sum()
+    def _residual(self, case: Case, leaf: Tensor, start: Tensor, *, create_graph: bool) -> Tensor:
+        loss = case.losses(leaf, case.tasks.support).sum()
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=create_graph)
         return gradient + self.pull * (leaf - start)

@@ -1,0 +1,125 @@
+"""Means, intervals, smoothing, ranges and thinning against independent calculations."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from metaviz.runs.statistics import mean_and_ci95, robust_range, smooth, thin
+
+RNG = np.random.default_rng(0)
+
+
+def test_interval_is_that_of_scipy() -> None:
+    values = RNG.normal(3, 2, (4, 50))
+    mean, half = mean_and_ci95(values)
+    low, high = stats.norm.interval(
+        0.95, loc=values.mean(1), scale=stats.sem(values, axis=1, ddof=1)
+    )
+    assert mean == pytest.approx((low + high) / 2, rel=1e-12)
+    assert half == pytest.approx((high - low) / 2, rel=3e-5)
+    assert half == pytest.approx(1.96 * stats.sem(values, axis=1), rel=1e-12)
+    assert mean_and_ci95(values.T, axis=0)[1] == pytest.approx(half, rel=1e-12)
+
+
+def test_interval_covers_the_mean_as_often_as_it_says() -> None:
+    mean, half = mean_and_ci95(RNG.normal(1, 3, (4000, 100)))
+    assert np.mean(np.abs(mean - 1) <= half) == pytest.approx(0.95, abs=0.015)
+
+
+def test_interval_of_one_task_is_unknown_and_of_infinity_is_quiet() -> None:
+    mean, half = mean_and_ci95(np.array([[2.0]]))
+    assert mean == 2
+    assert np.isnan(half)
+    mean, half = mean_and_ci95(np.array([1.0, np.inf]))
+    assert np.isinf(mean)
+    assert np.isnan(half)
+
+
+def naive(values: np.ndarray, weight: float) -> np.ndarray:
+    total, count, found = 0.0, 0, []
+    for value in values:
+        if np.isfinite(value):
+            total, count = weight * total + (1 - weight) * value, count + 1
+        found.append(total / (1 - weight**count) if count else np.nan)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.9, 0.99])
+def test_smooth_is_the_naive_loop(weight: float) -> None:
+    values = RNG.normal(size=300)
+    assert smooth(values, weight) == pytest.approx(naive(values, weight), rel=1e-9)
+
+
+def test_smooth_passes_over_gaps() -> None:
+    values = RNG.normal(size=100)
+    values[[0, 1, 7, 8, 9, 50]] = np.nan
+    values[60] = np.inf
+    found = smooth(values, 0.8)
+    assert np.isnan(found[:2]).all()
+    assert found[2] == pytest.approx(values[2])
+    assert found == pytest.approx(naive(values, 0.8), rel=1e-9, nan_ok=True)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 0.999), st.integers(0, 200))
+def test_smooth_keeps_a_constant(value: float, weight: float, count: int) -> None:
+    found = smooth(np.full(count, value), weight)
+    assert found == pytest.approx(np.full(count, value), rel=1e-9, abs=1e-12)
+
+
+def test_smooth_of_nothing_but_gaps_is_gaps() -> None:
+    assert np.isnan(smooth(np.full(5, np.nan), 0.9)).all()
+
+
+@given(st.integers(0, 3000), st.integers(2, 500), st.integers(0, 10**6))
+def test_thin_keeps_extremes_ends_and_order(count: int, points: int, seed: int) -> None:
+    x = np.arange(float(count))
+    y = np.random.default_rng(seed).normal(size=count)
+    thin_x, thin_y = thin(x, y, points)
+    assert len(thin_x) == len(thin_y) <= max(points + 4, 6)
+    assert (np.diff(thin_x) > 0).all()
+    assert np.array_equal(y[thin_x.astype(int)], thin_y)
+    if count:
+        assert (thin_y.min(), thin_y.max()) == (y.min(), y.max())
+        assert (thin_x[0], thin_x[-1]) == (0, count - 1)
+
+
+def test_thin_keeps_a_spike_in_the_last_part() -> None:
+    y = np.zeros(2009)
+    y[-2] = 100
+    assert thin(np.arange(2009.0), y, 1000)[1].max() == 100
+
+
+def test_thin_lives_with_gaps() -> None:
+    y = RNG.normal(size=5000)
+    y[1000:1500] = np.nan
+    y[4990:] = np.nan
+    _, thin_y = thin(np.arange(5000.0), y, 400)
+    assert (np.nanmin(thin_y), np.nanmax(thin_y)) == (np.nanmin(y), np.nanmax(y))
+    assert np.isnan(thin_y).any()
+
+
+def test_robust_range_cuts_rare_spikes() -> None:
+    values = np.concatenate([np.linspace(0, 1, 1001), [1e9, -1e9, np.nan, np.inf]])
+    low, high = robust_range(values) or (0, 0)
+    assert low == pytest.approx(0.01 - 0.049, abs=0.005)
+    assert high == pytest.approx(0.99 + 0.049, abs=0.005)
+
+
+def test_robust_range_on_a_logarithmic_axis_is_positive() -> None:
+    values = np.concatenate([np.logspace(-3, 0, 1001), [-5.0, 0.0]])
+    low, high = robust_range(values, log=True) or (0, 0)
+    assert 5e-4 < low < 1.1e-3
+    assert 0.9 < high < 1.3
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -3.0])
+def test_robust_range_of_a_constant_has_room(value: float) -> None:
+    low, high = robust_range(np.full(5, value)) or (0, 0)
+    assert low < value < high
+
+
+def test_robust_range_without_values_is_none() -> None:
+    assert robust_range(np.array([np.nan])) is None
+    assert robust_range(np.array([-1.0]), log=True) is None
