@@ -1,5 +1,6 @@
 """The plots in the middle. They are made after the first paint, because plotting loads slowly."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -74,7 +75,8 @@ class Tabs(QTabWidget):
 
         self.gradients = GradientsTab()
         self.gradients.requested.connect(self.gradients_wanted)
-        pages = (TrainingTab(), InnerTab(), self.gradients)
+        self.training = TrainingTab()
+        pages = (self.training, InnerTab(), self.gradients)
         for place, page in enumerate(pages):
             current = self.currentIndex()
             blank = self.widget(place)
@@ -87,6 +89,17 @@ class Tabs(QTabWidget):
         self.pages = list(pages)
         self.apply_theme(theme)
         self.show_records(self._records)
+
+    def view_text(self) -> str:
+        """Return how the training plot is looked at, as text to be remembered."""
+        return json.dumps(self.training.state()) if self.pages else ""
+
+    def restore_view(self, text: str) -> None:
+        """Look at the training plot as remembered; text that makes no sense is passed over."""
+        try:
+            self.training.restore(json.loads(text))
+        except (ValueError, TypeError, AttributeError):
+            return
 
     def current_page(self) -> Tab | None:
         """Return the page in front, once there are pages."""

@@ -87,6 +87,7 @@ class MainWindow(QMainWindow):
         """Load what the first paint did not need: plots, icons, stored runs, then the engine."""
         self.statusBar().showMessage("Loading PyTorch…")
         self.tabs.complete(current_theme())
+        self.tabs.restore_view(self.preferences.read("view/training", ""))
         self.commands.use_icons(current_theme())
         self.library.scan(paths.runs_dir())
         self.conductor.load()
@@ -211,6 +212,7 @@ class MainWindow(QMainWindow):
 
     def _remember(self) -> None:
         self.arrangement.remember(self.preferences)
+        self.preferences.write("view/training", self.tabs.view_text())
         if not self.form.reason:
             self.preferences.write("form/comparison", to_toml(self.form.comparison()))
         self.preferences.save()

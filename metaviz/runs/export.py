@@ -124,7 +124,10 @@ def _cell(value: Cell) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(float(value)) if math.isfinite(value) else ""
-    return safe_text(value) if isinstance(value, str) else repr(int(value))
+    if isinstance(value, str):
+        # The csv module leaves a lone carriage return unquoted, which would break the row.
+        return safe_text(value).replace("\r", "\n")
+    return repr(int(value))
 
 
 def _about(record: Record) -> list[Cell]:

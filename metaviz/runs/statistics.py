@@ -17,10 +17,11 @@ def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.nd
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
-    """Return the bias-corrected exponential average of a curve; NaN entries are passed over.
+    """Return the bias-corrected exponential average of a curve.
 
     s_t = w s_{t-1} + (1 - w) x_t, divided by 1 - w^t, so that the first points are not drawn
-    towards zero and a constant stays exactly constant. `weight` w is in [0, 1).
+    towards zero and a constant stays constant. `weight` w is in [0, 1). A gap (NaN) adds nothing to
+    s and to the divisor, while what came before it goes on fading.
     """
     if weight <= 0 or values.size == 0:
         return values
@@ -48,7 +49,9 @@ def robust_range(values: np.ndarray, *, log: bool = False) -> tuple[float, float
     low, high = (float(edge) for edge in np.quantile(known, (0.01, 0.99)))
     margin = (high - low) / 20 or abs(high) / 20 or 1.0
     low, high = low - margin, high + margin
-    return (10**low, 10**high) if log else (low, high)
+    if log:  # within what a float holds
+        low, high = 10.0 ** max(low, -300), 10.0 ** min(high, 300)
+    return low, high
 
 
 def thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import DARK, LIGHT, current_theme
 from metaviz.runs.store import list_runs, open_run
+from tests.gui.conftest import leave
 
 WAIT = 20_000
 
@@ -373,3 +374,22 @@ def test_meta_gradients_of_the_ticked_algorithms_are_shown(qtbot, window):
     window.tabs.gradients_wanted.emit(None, 0)
     qtbot.waitUntil(lambda: len(answers) == 1, timeout=WAIT)
     assert [row.algorithm for row in answers[0].rows] == ["maml", "fomaml"]
+
+
+def test_view_is_remembered_between_starts(qtbot, open_window) -> None:
+    first = open_window()
+    first.tabs.training.smoothing.setValue(30)
+    first.tabs.training.axis.setCurrentIndex(1)
+    leave(qtbot, first)
+    second = open_window()
+    assert second.tabs.training.view == first.tabs.training.view
+    assert second.tabs.training.view.axis == "seconds"
+    assert second.tabs.training.view.smoothing == 0.3
+
+
+def test_a_view_that_makes_no_sense_is_passed_over(open_window) -> None:
+    window = open_window()
+    before = window.tabs.training.view
+    for text in ("", "{", "3", '{"smoothing": "much"}'):
+        window.tabs.restore_view(text)
+    assert window.tabs.training.view == before

@@ -173,7 +173,7 @@ def test_damaged_run_is_refused(folder: Path, file: str, contents: bytes | None)
         (folder / file).unlink()
     else:
         (folder / file).write_bytes(contents)
-    with pytest.raises(StoreError, match="is not a readable run: .*[^.]\\.$"):
+    with pytest.raises(StoreError, match=r"is not a readable run: .*[^.]\.$"):
         open_run(folder)
     if (folder / "run.toml").exists():
         said = refusal("export", folder, "--out", folder / "tables")
