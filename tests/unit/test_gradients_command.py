@@ -155,6 +155,11 @@ def test_tables_fit_80_columns_and_cut_nothing(monkeypatch: pytest.MonkeyPatch) 
         assert "…" not in out, command
 
 
+def test_options_cut_nothing_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    assert "…" not in metaviz("options", "imaml").out
+
+
 def test_gradients_table_names_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = metaviz("gradients", *SMALL).out.splitlines()
