@@ -194,7 +194,7 @@ def list_(
 
 @app.command()
 def options(
-    name: Annotated[str, typer.Argument(help="An algorithm, a problem, or shared.")],
+    name: Annotated[str, typer.Argument(help="An algorithm, a problem, or shared.")] = "shared",
 ) -> None:
     """Explain the options of an algorithm, a problem, or those that all share."""
     from metaviz.commands import options_command

@@ -9,7 +9,6 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Curvature, Implicit
-from metaviz.meta.rules import ProximalDescent
 from metaviz.meta.solvers import LinearMap, Solution, conjugate_gradient
 from metaviz.options import option
 
@@ -71,6 +70,7 @@ class IMAMLOptions(ProximalOptions):
         "paper": {
             "operator": "hessian",
             "inner_loop": "proximal",
+            "step_control": "fixed",
             "prox": 2.0,
             "inner_steps": 16,
             "cg_steps": 5,
@@ -80,6 +80,7 @@ class IMAMLOptions(ProximalOptions):
             "cg_damping": 1.0,
             "prox_damping": 10.0,
             "inner_loop": "plain_then_proximal",
+            "step_control": "fixed",
             "prox": 2.0,
             "inner_steps": 16,
             "cg_steps": 5,
@@ -90,9 +91,7 @@ def imaml(options: IMAMLOptions, shared: Shared) -> Algorithm:
     """Build iMAML."""
     steps = options.steps(shared)
     plain = steps if options.inner_loop == "plain_then_proximal" else 0
-    rule = ProximalDescent(
-        options.rate(shared), options.prox, plain_steps=plain, learn_prox=options.learn_prox
-    )
+    rule = options.rule(shared, plain_steps=plain, learn_prox=options.learn_prox)
 
     def solve(product: LinearMap, incoming: Tensor, prox: Tensor | float) -> Solution:
         damped = options.operator == "damped"

@@ -9,7 +9,6 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Implicit
-from metaviz.meta.rules import ProximalDescent
 from metaviz.meta.solvers import LinearMap, Solution, power_series, richardson
 from metaviz.options import option
 
@@ -81,5 +80,5 @@ def neumann(options: NeumannOptions, shared: Shared) -> Algorithm:
                     lambda x: x - rate * (product(x) + prox * x), first, terms, stop=stop
                 )
 
-    rule = ProximalDescent(rate, options.prox)
+    rule = options.rule(shared)
     return compose(rule, Implicit(solve, options.curvature), options.steps(shared))

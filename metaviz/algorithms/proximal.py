@@ -1,7 +1,10 @@
 """Options that all methods with a proximal inner problem share."""
 
+from typing import Literal
+
 from metaviz.algorithms.registry import AlgorithmOptions
 from metaviz.config import Shared
+from metaviz.meta.rules import GuardedProximalDescent, ProximalDescent
 from metaviz.options import option
 
 ENOUGH_STEPS = 100
@@ -28,6 +31,21 @@ class ProximalOptions(AlgorithmOptions):
         le=1e6,
         log=True,
     )
+
+    step_control: Literal["guarded", "fixed"] = option(
+        "guarded",
+        "Step control",
+        "Guarded: a task halves its step size α whenever its gradient turns back, so that the "
+        "inner problem is solved where a fixed step would oscillate. Fixed: α throughout.",
+        labels={"guarded": "halve where it oscillates", "fixed": "fixed"},
+    )
+
+    def rule(
+        self, shared: Shared, *, plain_steps: int = 0, learn_prox: bool = False
+    ) -> ProximalDescent:
+        """Return the inner rule."""
+        kind = GuardedProximalDescent if self.step_control == "guarded" else ProximalDescent
+        return kind(self.rate(shared), self.prox, plain_steps=plain_steps, learn_prox=learn_prox)
 
     def steps(self, shared: Shared) -> int:
         """Return the number of inner steps in force."""

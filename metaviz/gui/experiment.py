@@ -154,13 +154,17 @@ class ExperimentPanel(QWidget):
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(6)
         self._forms = QVBoxLayout()
+        # What was typed for a problem comes back with it.
+        self._left: dict[str, dict[str, Plain]] = {}
+        self._shown_problem = ""
+        self.problem_form: OptionForm
         self._forms.setSpacing(6)
         for part in (
             _heading("&Problem", self.problem_box),
             self.problem_box,
             self.summary,
             self.download,
-            _heading("Al&gorithms", self.algorithms),
+            _heading("&Algorithms", self.algorithms),
             self.algorithms,
         ):
             column.addWidget(part)
@@ -214,12 +218,15 @@ class ExperimentPanel(QWidget):
         self.shared.hide_fields(problem.hidden)
         place = self._forms.indexOf(self.shared) + 1
         if (old := self._forms.itemAt(place)) is not None and isinstance(old.widget(), Fold):
+            self._left[self._shown_problem] = self.problem_form.changes()
             _discard(old.widget())
-        self.problem_form = OptionForm(problem.options, f"{problem.id}.")
+        self._shown_problem = problem.id
+        self.problem_form = OptionForm(problem.options, f"{problem.id}.", parent=self)
+        self.problem_form.set_changes(self._left.get(problem.id, {}))
         self.problem_form.changed.connect(self._on_changed)
         self.problem_form.focused.connect(self.foot.explain)
         self._problem_fold = Fold(
-            f"{problem.title} settings", f"problem_{problem.id}", self.problem_form
+            f"{problem.title} settings", f"problem_{problem.id}", self.problem_form, self
         )
         self._problem_fold.setVisible(bool(problem.options))
         self._problem_fold.set_open(problem.needs_data)

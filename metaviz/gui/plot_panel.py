@@ -55,7 +55,8 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
     def __init__(self, name: str, title: str, parent: QWidget | None = None) -> None:
         """Make an empty plot; `title` is its name for screen readers."""
-        super().__init__(parent, background=None)
+        axes = {side: _Axis(side) for side in ("left", "bottom")}
+        super().__init__(parent, background=None, axisItems=axes)
         self.setObjectName(name)
         self.setAccessibleName(title)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -85,6 +86,8 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             axis.setTextPen(pg.mkPen(theme.foreground))
             # Lines of the grid at the numbered ticks only: the finer ones cost a third of a frame.
             axis.setStyle(maxTickLevel=0)
+            # An accuracy of 0.4 is no "400 (x0.001)".
+            axis.enableAutoSIPrefix(False)
         item.showGrid(x=True, y=True, alpha=0.25)
         self.legend.setLabelTextColor(theme.foreground)
         for _, label in self.legend.items:
@@ -223,6 +226,23 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             y = np.log10(y) if log_y else y
         known = np.isfinite(x) & np.isfinite(y)
         return x[known], y[known]
+
+
+class _Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
+    """An axis that numbers 1, 2 and 5 of each decade where it is logarithmic."""
+
+    def logTickStrings(  # noqa: N802 - pyqtgraph's name
+        self, values: list[float], scale: float, spacing: float
+    ) -> list[str]:
+        """Return a text for each power of ten; the empty ones are not drawn."""
+        del scale, spacing
+        numbers = [10.0**value for value in values]
+        return [f"{number:.6g}" if _is_round(number) else "" for number in numbers]
+
+
+def _is_round(number: float) -> bool:
+    mantissa = float(number / 10 ** np.floor(np.log10(number) + 1e-9))
+    return min(abs(mantissa - wanted) for wanted in (1, 2, 5)) < 1e-6  # noqa: PLR2004
 
 
 class _LegendSample(pg.graphicsItems.LegendItem.ItemSample):  # type: ignore[misc]

@@ -65,9 +65,17 @@ def summarise(record: Record) -> Summary:
         accuracy=accuracy[0],
         accuracy_ci95=accuracy[1],
         seconds=float(record.column("seconds")[-1]) if len(record) else np.nan,
-        inner_steps=int(own.get("inner_steps") or shared.get("inner_steps") or 0),
+        inner_steps=_inner_steps(record),
         inner_lr=float(own.get("inner_lr") or shared.get("inner_lr") or np.nan),
     )
+
+
+def _inner_steps(record: Record) -> int:
+    """Return the inner steps behind the shown loss."""
+    if record.evaluations:
+        return record.evaluations[-1].trained_steps
+    shared, own = record.config.get("shared", {}), record.config.get("options", {})
+    return int(own.get("inner_steps") or shared.get("inner_steps") or 0)
 
 
 def row_of(record: Record, folder: Path | None, *, keep: bool) -> Row:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 EMPTY = (
     "Tick algorithms on the left and press Run (Ctrl+Return).\n"
-    "Their losses appear here as they train."
+    "Their losses appear here as they train.\n"
+    "Or tick a stored run in the table below."
 )
 WAITING = "The first meta-step is being computed…"
 _SMOOTHEST = 99

@@ -136,6 +136,44 @@ class ProximalDescent(GradientDescent):
         return super().step(meta, state, gradient, k)
 
 
+class GuardedState(NamedTuple):
+    """Point (tasks, P), step size (tasks, 1) and the last gradient of the objective (tasks, P)."""
+
+    point: Tensor
+    rate: Tensor
+    slope: Tensor
+
+
+class GuardedProximalDescent(ProximalDescent):
+    """Proximal descent in which a task halves its step size whenever its gradient turns back.
+
+    Two successive gradients with a negative inner product mean that the step jumped over the
+    minimum along the steepest direction. With a fixed step, meta-training sharpens the loss until
+    some inner loops oscillate, and an implicit gradient far from stationarity is then noise.
+    Deviation: the paper leaves the inner solver open; its code keeps the step fixed.
+    """
+
+    def start(self, meta: Meta, tasks: int) -> State:
+        """Give every task the same start and step size."""
+        point = meta["init"].expand(tasks, -1)
+        return GuardedState(
+            point, torch.full_like(point[:, :1], self.rate), torch.zeros_like(point)
+        )
+
+    def point(self, meta: Meta, state: State) -> Tensor:
+        """Return the point of the state."""
+        del meta
+        point: Tensor = state.point
+        return point
+
+    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+        """Take one step on the proximal objective."""
+        slope = gradient if k < self.plain_steps else gradient + self.pull(meta, state.point)
+        turned = (slope * state.slope).sum(dim=1, keepdim=True) < 0
+        rate = torch.where(turned, state.rate / 2, state.rate)
+        return GuardedState(state.point - rate * slope, rate, slope)
+
+
 class AdamState(NamedTuple):
     """Point (tasks, P), second moment (tasks, P) and number of updates behind it (tasks, 1)."""
 

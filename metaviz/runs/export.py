@@ -5,7 +5,6 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -73,7 +72,7 @@ def summary_csv(records: Iterable[Record]) -> str:
     trained with), `*_ci95` the half-width of its 95 % interval.
     """
     runs = list(records)
-    settings = [_hyperparameters(record.config) for record in runs]
+    settings = [_hyperparameters(record) for record in runs]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     rows = (
         _summary_row(record) + [setting.get(name) for name in names]
@@ -182,9 +181,11 @@ def _summary_row(record: Record) -> list[Cell]:
     return row
 
 
-def _hyperparameters(config: dict[str, Any]) -> dict[str, Cell]:
-    """Return every hyperparameter under the key that `--set` takes."""
-    settings: dict[str, Cell] = {"device": config.get("device"), "dtype": config.get("dtype")}
+def _hyperparameters(record: Record) -> dict[str, Cell]:
+    """Return every hyperparameter under the key that `--set` takes, and the device in use."""
+    config = record.config
+    device = record.environment.get("device", config.get("device"))
+    settings: dict[str, Cell] = {"device": device, "dtype": config.get("dtype")}
     settings |= config.get("shared", {})
     settings |= {f"{config['algorithm']}.{k}": v for k, v in config.get("options", {}).items()}
     settings |= {

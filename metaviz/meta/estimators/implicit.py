@@ -12,6 +12,12 @@ from metaviz.meta.rules import Enters, InnerRule, ProximalDescent
 from metaviz.meta.solvers import LinearMap, Solution
 from metaviz.meta.tasks import Batch
 
+_SOLVED = 0.1
+UNSOLVED = (
+    "The inner problem is not solved (its residual is above a tenth of the first gradient), so "
+    "the implicit gradient is rough; take more inner steps or a larger prox weight"
+)
+
 Curvature = Literal["hessian", "gauss_newton"]
 
 ImplicitSolver = Callable[[LinearMap, Tensor, Tensor | float], Solution]
@@ -58,6 +64,8 @@ class Implicit:
         readings, curve = read(case, descent, post_query=after)
         residual = gradient + rule.pull(inside, descent.point)
         readings["inner_residual"] = residual.norm(dim=1)
+        first = descent.gradient_norm[0] if descent.steps else gradient.norm(dim=1)
+        unsolved = readings["inner_residual"] > _SOLVED * first
         readings["solver_residual"] = solution.residual
         gradients = {"init": solution.x.mean(0)}
         if rule.learn_prox:
@@ -70,7 +78,7 @@ class Implicit:
             torch.cat([descent.gradient_norm, gradient.norm(dim=1).unsqueeze(0)]),
             case.steps + 2,
             solution.products,
-            solution.warnings,
+            {**solution.warnings, UNSOLVED: unsolved},
         )
 
 
