@@ -182,12 +182,20 @@ def _summary_row(record: Record) -> list[Cell]:
 
 
 def _hyperparameters(record: Record) -> dict[str, Cell]:
-    """Return every hyperparameter under the key that `--set` takes, and the device in use."""
+    """Return every hyperparameter under the key that `--set` takes, and the device in use.
+
+    Where a method was left to choose its inner loop, this says what it used.
+    """
     config = record.config
     device = record.environment.get("device", config.get("device"))
     settings: dict[str, Cell] = {"device": device, "dtype": config.get("dtype")}
     settings |= config.get("shared", {})
-    settings |= {f"{config['algorithm']}.{k}": v for k, v in config.get("options", {}).items()}
+    own = dict(config.get("options", {}))
+    if own.get("inner_lr") is None:
+        own["inner_lr"] = config.get("shared", {}).get("inner_lr")
+    if own.get("inner_steps") is None and record.evaluations:
+        own["inner_steps"] = record.evaluations[-1].trained_steps
+    settings |= {f"{config['algorithm']}.{k}": v for k, v in own.items()}
     settings |= {
         f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()
     }

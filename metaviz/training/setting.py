@@ -112,9 +112,8 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     problem_options = registered.checked(dict(config.problem_options))
     if problem is None:
         problem = registered.factory(problem_options, config.shared, config.seed)
-    used = {"inner_lr": options.rate(config.shared), "inner_steps": options.steps(config.shared)}
     resolved = {
-        "options": {**options.model_dump(), **used},
+        "options": options.model_dump(),
         "problem_options": problem_options.model_dump(),
     }
     return Setting(

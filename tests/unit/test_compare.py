@@ -202,7 +202,7 @@ def test_run_toml_says_what_ran_where(tmp_path: Path) -> None:
     assert {"metaviz", "python", "torch", "device", "command"} <= set(about["environment"])
     config = open_run(folder).config
     assert config["shared"]["clip_norm"] is None
-    assert config["options"]["inner_lr"] == 0.01
+    assert config["options"]["inner_lr"] is None
 
 
 def test_quadratic_comparison_with_negative_losses_is_drawn(tmp_path: Path) -> None:
