@@ -32,6 +32,10 @@ class Batch:
         """Return some of the tasks."""
         return Batch(self.x[tasks], self.y[tasks])
 
+    def joined(self, other: "Batch") -> "Batch":
+        """Return the tasks of both, one after another."""
+        return Batch(torch.cat([self.x, other.x]), torch.cat([self.y, other.y]))
+
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """Move to a device; floating tensors change their type, class indices do not."""
         y = self.y.to(device, dtype if self.y.is_floating_point() else None)

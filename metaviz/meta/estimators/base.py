@@ -131,8 +131,19 @@ def read(
         note("pre_support", first.outputs, first.loss, tasks.support)
     else:
         look("pre_support", start, tasks.support)
-    look("post_support", descent.point, tasks.support)
-    look("pre_query", start, tasks.query)
+    if tasks.support.x.shape == tasks.query.x.shape:
+        # Tasks do not see each other, so both sets of them go forward together.
+        point = torch.cat([descent.point.detach(), start])
+        batch = tasks.support.joined(tasks.query)
+        with torch.no_grad():
+            both = case.outputs(point, batch)
+            losses = learner.judge.loss(both, batch)
+        count = len(tasks)
+        note("post_support", both[:count], losses[:count], tasks.support)
+        note("pre_query", both[count:], losses[count:], tasks.query)
+    else:
+        look("post_support", descent.point, tasks.support)
+        look("pre_query", start, tasks.query)
     if post_query is None:
         look("post_query", descent.point, tasks.query)
     else:
