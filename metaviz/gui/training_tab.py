@@ -33,7 +33,8 @@ EMPTY = (
 )
 WAITING = "The first meta-step is being computed…"
 _SMOOTHEST = 99
-_FEW = 4
+_FEW, _MANY = 2, 4
+_QUANTILE_POINTS = 500
 
 _AXES = {
     "step": "Meta-step",
@@ -60,6 +61,7 @@ class TrainingTab(QWidget):
         self.setObjectName("trainingTab")
         self._records: list[Record] = []
         self._view = TrainingView()
+        self._offered: set[str] = set()
         self.plot = PlotPanel("trainingPlot", "Losses before and after adaptation", self)
         self.plot.set_message(EMPTY)
         layout = QVBoxLayout(self)
@@ -95,10 +97,11 @@ class TrainingTab(QWidget):
         )
         live = any(not record.ended for record in self._records)
         crowded = live and len(curves) > _FEW
+        packed = live and len(curves) > _MANY
         lines, bands = [], []
         for curve in curves:
             lines += _lines(curve, view, crowded=crowded)
-            if view.show_pre and not crowded:
+            if view.show_pre and not packed:
                 name = f"{curve.run} gap"
                 color = curve.style.color
                 bands.append(Band(name, curve.x, curve.post, curve.pre, color, 0.07))
@@ -200,7 +203,10 @@ class TrainingTab(QWidget):
 
     def _offer_quantities(self) -> None:
         """Grey out what no run has recorded."""
-        offered = set(available(self._records))
+        offered: set[str] = set(available(self._records))
+        if offered == self._offered:
+            return
+        self._offered = offered
         model: Any = self.quantity.model()
         for place in range(self.quantity.count()):
             model.item(place).setEnabled(self.quantity.itemData(place) in offered)
@@ -211,7 +217,9 @@ class TrainingTab(QWidget):
         shown = [curve.post for curve in curves]
         if self._view.show_pre:
             shown += [curve.pre for curve in curves]
-        return robust_range(np.concatenate(shown), log=self._view.log_y)
+        # Every few points are enough for quantiles, and this is done at every redraw.
+        sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
+        return robust_range(np.concatenate(sparse), log=self._view.log_y)
 
 
 def _lines(curve: TrainingCurve, view: TrainingView, *, crowded: bool) -> list[Line]:

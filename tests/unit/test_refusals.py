@@ -211,7 +211,6 @@ def test_matrices_that_are_not_there_are_refused(tmp_path: Path) -> None:
         ("export /nosuch --width-cm nan", "--width-cm': nan is not a number from 2 to 200."),
         ("export /nosuch --height-cm x", "--height-cm': x is not a number from 2 to 200."),
         ("options nosuch", "There is no 'nosuch'; known: shared, maml, "),
-        ("options", "Missing argument 'name'."),
         ("data download nosuch", "'nosuch' has no data set to download; known: omniglot."),
         ("nosuch", "No such command 'nosuch'."),
         ("--nosuch", "No such option: --nosuch"),
@@ -260,3 +259,10 @@ def test_terminal_without_greek_letters_is_no_error() -> None:
     assert ended.value.code == 0
     out.flush()
     assert b"\\u03bb" in out.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+def test_options_without_a_name_explains_the_shared_ones() -> None:
+    outcome = metaviz("options")
+    assert outcome.code == 0
+    assert "inner_lr" in outcome.out
+    assert "eval_every" in outcome.out
