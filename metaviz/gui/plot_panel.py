@@ -229,7 +229,7 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
 
 class _Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
-    """An axis that numbers 1, 2 and 5 of each decade where it is logarithmic."""
+    """An axis that numbers 1, 2 and 5 of each decade where it is logarithmic, all within one."""
 
     def logTickStrings(  # noqa: N802 - pyqtgraph's name
         self, values: list[float], scale: float, spacing: float
@@ -237,7 +237,8 @@ class _Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         """Return a text for each power of ten; the empty ones are not drawn."""
         del scale, spacing
         numbers = [10.0**value for value in values]
-        return [f"{number:.6g}" if _is_round(number) else "" for number in numbers]
+        narrow = abs(self.range[1] - self.range[0]) < 1
+        return [f"{number:.6g}" if narrow or _is_round(number) else "" for number in numbers]
 
 
 def _is_round(number: float) -> bool:
