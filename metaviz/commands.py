@@ -93,11 +93,15 @@ def run_comparison(
     engine: LocalEngine, comparison: Comparison, out: Path
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it."""
+    if (out / "summary.csv").exists():
+        sys.stderr.write(
+            f"{out} holds an earlier comparison: its runs stay, tables are replaced.\n"
+        )
     sessions = engine.start(comparison, out / "runs")
-    interrupted = False
+    interrupted, broken = False, ""
     try:
         _write_comparison(out / "comparison.toml", comparison)
-        _train_all(sessions)
+        broken = _train_all(sessions)
     except KeyboardInterrupt:
         interrupted = True
         for session in sessions:
@@ -107,9 +111,15 @@ def run_comparison(
         for session in sessions:
             session.end("aborted")
     records = [open_run(session.folder) for session in sessions]
-    write_tables(records, out)
-    _write_figures(records, out, ("png",), _Paper(), with_fans=False)
-    failed = any(record.state in _FAILED for record in records)
+    try:
+        write_tables(records, out)
+        _write_figures(records, out, ("png",), _Paper(), with_fans=False)
+    except StoreError:
+        if not broken:
+            raise
+    if broken:
+        sys.stderr.write(f"{broken}\n")
+    failed = bool(broken) or any(record.state in _FAILED for record in records)
     return records, 130 if interrupted else int(failed)
 
 
@@ -120,8 +130,11 @@ def _write_comparison(path: Path, comparison: Comparison) -> None:
         raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-def _train_all(sessions: list[Session]) -> None:
-    """Train one run after another, showing how far each is."""
+def _train_all(sessions: list[Session]) -> str:
+    """Train one run after another, showing how far each is; return why it had to end, if it had.
+
+    Storage that fails, like a full disk, ends all runs.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -139,8 +152,12 @@ def _train_all(sessions: list[Session]) -> None:
             )
             for s in sessions
         ]
-        for session, bar in zip(sessions, bars, strict=True):
-            _train_one(session, progress, bar)
+        try:
+            for session, bar in zip(sessions, bars, strict=True):
+                _train_one(session, progress, bar)
+        except StoreError as error:
+            return str(error)
+    return ""
 
 
 def _train_one(session: Session, progress: Progress, bar: TaskID) -> None:

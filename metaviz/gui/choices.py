@@ -1,6 +1,10 @@
-"""Small controls of plots: a choice and a switch, named for screen readers."""
+"""Small controls, named for screen readers: a choice, a switch, a scrolled area."""
 
-from PySide6.QtWidgets import QCheckBox, QComboBox
+from collections.abc import Iterator
+from itertools import pairwise
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QLayout, QScrollArea, QWidget
 
 
 def combo(name: str, title: str, choices: dict[str, str]) -> QComboBox:
@@ -21,3 +25,46 @@ def switch(name: str, text: str, tip: str) -> QCheckBox:
     box.setToolTip(tip)
     box.setAccessibleName(text.replace("&", ""))
     return box
+
+
+def scrolling(name: str, title: str, content: QWidget) -> QScrollArea:
+    """Return an area that scrolls its content up and down where it does not fit."""
+    scroll = QScrollArea()
+    scroll.setObjectName(name)
+    scroll.setAccessibleName(title)
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidgetResizable(True)
+    scroll.setWidget(content)
+    return scroll
+
+
+def order_tabs(widget: QWidget) -> None:
+    """Let the tab key follow the layouts, also where widgets were inserted later."""
+    for before, after in pairwise(_in_order(widget)):
+        QWidget.setTabOrder(before, after)
+
+
+def _in_order(widget: QWidget) -> Iterator[QWidget]:
+    if isinstance(widget, QScrollArea):
+        content = widget.widget()
+        if content is not None:
+            yield from _in_order(content)
+        return
+    if widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+        yield widget
+        return
+    layout = widget.layout()
+    if layout is not None:
+        yield from _of_layout(layout)
+
+
+def _of_layout(layout: QLayout) -> Iterator[QWidget]:
+    for place in range(layout.count()):
+        item = layout.itemAt(place)
+        inner, child = (item.layout(), item.widget()) if item is not None else (None, None)
+        if inner is not None:
+            yield from _of_layout(inner)
+        elif child is not None:
+            yield from _in_order(child)

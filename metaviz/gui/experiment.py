@@ -3,12 +3,13 @@
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from metaviz.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config import Comparison, parse_seeds
 from metaviz.gui.algorithm_list import AlgorithmList
 from metaviz.gui.algorithm_options import AlgorithmOptions
+from metaviz.gui.choices import order_tabs, scrolling
 from metaviz.gui.comparisons import check_names, seeds_text
 from metaviz.gui.editors import ChoiceBox
 from metaviz.gui.fields import Field
@@ -104,6 +105,7 @@ class ExperimentPanel(QWidget):
             fold.form.set_changes(comparison.options.get(name, {}))
         self._quiet = False
         self._on_changed()
+        order_tabs(self)
 
     def show_catalogue(self, catalogue: Catalogue) -> None:
         """Take another catalogue and keep what was chosen where that is possible."""
@@ -173,7 +175,7 @@ class ExperimentPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(_scrolling(content, self), 1)
+        layout.addWidget(scrolling("experiment_scroll", "Settings of the experiment", content), 1)
         layout.addWidget(self.foot)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)
@@ -260,11 +262,13 @@ class ExperimentPanel(QWidget):
         if not self._quiet:
             self._show_problem()
             self._on_changed()
+            order_tabs(self)
 
     def _on_ticks(self) -> None:
         if not self._quiet:
             self._show_folds()
             self._on_changed()
+            order_tabs(self)
 
     def _on_changed(self) -> None:
         if self._quiet:
@@ -280,18 +284,6 @@ class ExperimentPanel(QWidget):
 
     def _on_download(self) -> None:
         self.download_wanted.emit(self.problem.id)
-
-
-def _scrolling(content: QWidget, parent: QWidget) -> QScrollArea:
-    scroll = QScrollArea(parent)
-    scroll.setObjectName("experiment_scroll")
-    scroll.setAccessibleName("Settings of the experiment")
-    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setWidgetResizable(True)
-    scroll.setWidget(content)
-    return scroll
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:

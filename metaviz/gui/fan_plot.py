@@ -11,7 +11,6 @@ from metaviz.gui.theme import Theme
 from metaviz.runs.curves import Fan, fan
 from metaviz.runs.record import Record
 
-_LEGEND_SHARE = 0.25
 NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
 WAITING = "Truth, support points and predictions after each inner step appear here."
 
@@ -98,9 +97,7 @@ class FanPlot(QWidget):
         k = min(self._k, len(shown.predictions) - 1)
         self.caption.setText(f"of {shown.tasks}, at meta-step {shown.step}, k = {k}")
         self.plot.draw(self._lines(shown, k))
-        span = float(shown.x[-1] - shown.x[0])
-        # Room on the right, so that the legend hides no curve.
-        self.plot.setXRange(float(shown.x[0]), float(shown.x[-1]) + _LEGEND_SHARE * span)
+        self.plot.setXRange(float(shown.x[0]), float(shown.x[-1]))
 
     def _lines(self, shown: Fan, k: int) -> list[Line]:
         theme = self._theme
@@ -124,9 +121,7 @@ class FanPlot(QWidget):
                 theme.foreground,
                 "support points",
                 width=0.0,
-                alpha=1.0,
-                symbol="o",
-                symbol_size=8,
+                dots=8.0,
             )
         )
         return lines

@@ -16,10 +16,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, switch
+from metaviz.gui.choices import combo, scrolling, switch
 from metaviz.gui.fan_plot import FanPlot
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme
+from metaviz.gui.traces import Legend
 from metaviz.runs.curves import QUANTITY_TITLES, InnerCurve, InnerQuantity, InnerView, inner_curves
 from metaviz.runs.record import Record
 
@@ -52,7 +53,10 @@ class InnerTab(QWidget):
         super().__init__(parent)
         self.setObjectName("innerTab")
         self._records: list[Record] = []
-        self.loss = PlotPanel("innerLossPlot", "Loss against the inner step", self)
+        self.legend = Legend(self)
+        self.loss = PlotPanel(
+            "innerLossPlot", "Loss against the inner step", self, legend=self.legend
+        )
         self.norm = PlotPanel("innerNormPlot", "Gradient norm against the inner step", self)
         self.fan = FanPlot(self)
         self._markers = {
@@ -78,6 +82,7 @@ class InnerTab(QWidget):
         self._follow_evaluations()
         curves = self._draw(self.loss, self._view(self.quantity.currentData()))
         self._draw(self.norm, self._view("gradient_norm"))
+        self.legend.setVisible(bool(curves))
         self.loss.set_message("" if curves else EMPTY)
         self.norm.set_message("" if curves else "‖∇L_S‖ at each inner step appears here.")
         last = max((len(curve.k) - 1 for curve in curves), default=0)
@@ -117,16 +122,19 @@ class InnerTab(QWidget):
         body.setSizes([330, 270])
         body.setChildrenCollapsible(False)
         above.setMinimumHeight(170)
-        self.fan.setMinimumHeight(140)
+        self.fan.setMinimumHeight(190)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 2)
         layout.addLayout(self._controls())
-        layout.addWidget(body, 1)
+        layout.addWidget(self.legend)
+        layout.addWidget(scrolling("innerScroll", "Plots of the inner loop", body), 1)
         layout.addLayout(self._scrubber())
         self.readout = QLabel()
         self.readout.setObjectName("innerReadout")
         self.readout.setTextFormat(Qt.TextFormat.PlainText)
         self.readout.setWordWrap(True)
+        self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.readout.setMaximumHeight(2 * self.readout.fontMetrics().lineSpacing() + 2)
         layout.addWidget(self.readout)
 
     def _controls(self) -> QHBoxLayout:
@@ -149,10 +157,12 @@ class InnerTab(QWidget):
         self.evaluation = QSlider(Qt.Orientation.Horizontal)
         self.evaluation.setObjectName("innerEvaluation")
         self.evaluation.setAccessibleName("Evaluation shown")
-        self.evaluation.setToolTip("Go back to earlier evaluations of the same tasks.")
+        self.evaluation.setToolTip(
+            "Go back to earlier evaluations of the same tasks; the number is the meta-step."
+        )
         self.evaluation.setMinimumWidth(80)
         self.evaluation_text = QLabel()
-        limit_label, evaluation_label = QLabel("&k up to"), QLabel("&evaluation")
+        limit_label, evaluation_label = QLabel("&k up to"), QLabel("&at meta-step")
         limit_label.setBuddy(self.limit)
         evaluation_label.setBuddy(self.evaluation)
         for widget in (self.quantity, self.log_y, self.interval, limit_label, self.limit):
@@ -213,7 +223,8 @@ class InnerTab(QWidget):
     def _draw(self, plot: PlotPanel, view: InnerView) -> list[InnerCurve]:
         curves = inner_curves(self._records, view)
         plot.set_log(x=False, y=view.log_y)
-        plot.set_labels("inner step k", QUANTITY_TITLES[view.quantity])
+        title = "gradient norm" if plot is self.norm else QUANTITY_TITLES[view.quantity]
+        plot.set_labels("inner step k", title)
         lines = [
             Line(
                 curve.run,
@@ -223,7 +234,7 @@ class InnerTab(QWidget):
                 curve.label if plot is self.loss else "",
                 curve.style.dash,
                 width=2.0,
-                symbol="o" if len(curve.k) <= _MANY_STEPS else None,
+                dots=5.0 if len(curve.k) <= _MANY_STEPS else 0.0,
             )
             for curve in curves
         ]
@@ -258,13 +269,16 @@ class InnerTab(QWidget):
         curves = inner_curves(self._records, view)
         if curves:
             step, tasks = curves[0].step, curves[0].tasks
-            self.evaluation_text.setText(f"meta-step {step}, {tasks} tasks")
+            self.evaluation_text.setText(str(step))
+            place = f"Meta-step {step}, {tasks} tasks: "
         else:
             self.evaluation_text.setText("")
-        parts = [_value(curve, k) for curve in curves if k < len(curve.k)]
+            place = ""
+        parts = [_value(curve, k) for curve in curves]
         title = QUANTITY_TITLES[view.quantity]
-        text = f"{title} after {k} inner steps:   " + "   ·   ".join(parts) if parts else ""
+        text = f"{place}{title} after {k} inner steps:   " + "   ·   ".join(parts) if parts else ""
         self.readout.setText(text)
+        self.readout.setToolTip(text)
         self.loss.describe(text)
         self.fan.show_step(k, view.evaluation)
 
@@ -311,4 +325,6 @@ def _band(curve: InnerCurve) -> Band:
 
 
 def _value(curve: InnerCurve, k: int) -> str:
+    if k >= len(curve.k):
+        return f"{curve.label} was evaluated to k = {len(curve.k) - 1}"
     return f"{curve.label} {curve.mean[k]:.4g} ± {curve.ci95[k]:.2g}"

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 from metaviz.gui.preferences import LAYOUT_VERSION, Preferences
 
 _Area = Qt.DockWidgetArea
-_FORM_WIDTH, _TABLE_HEIGHT = 370, 190
+_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 190, 0.2
 
 
 class Layout(QObject):
@@ -57,7 +57,8 @@ class Layout(QObject):
         self._window.addToolBar(self._bar)
         self._bar.show()
         self._window.resizeDocks([self.form], [_FORM_WIDTH], Qt.Orientation.Horizontal)
-        self._window.resizeDocks([self.table], [_TABLE_HEIGHT], Qt.Orientation.Vertical)
+        height = min(_TABLE_HEIGHT, round(_TABLE_SHARE * self._window.height()))
+        self._window.resizeDocks([self.table], [height], Qt.Orientation.Vertical)
 
     def restore(self, preferences: Preferences) -> None:
         """Go back to how the window was left; another version's layout is passed over."""

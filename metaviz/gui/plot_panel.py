@@ -8,18 +8,13 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QGraphicsPolygonItem, QLabel, QWidget
 
-from metaviz.gui.theme import Theme, tint
+from metaviz.gui.theme import PEN_STYLES, Theme, curve_color, tint
+from metaviz.gui.traces import Key, Legend, Trace, dots_of
 from metaviz.runs.statistics import thin
 
-_DASH = {
-    "solid": Qt.PenStyle.SolidLine,
-    "dash": Qt.PenStyle.DashLine,
-    "dot": Qt.PenStyle.DotLine,
-    "dashdot": Qt.PenStyle.DashDotLine,
-}
 _FEWEST_POINTS = 400
-_LIGHTER = 135
 _BAND_POINTS = 100
+_LEGEND_MARGIN = 8
 
 
 @dataclass(frozen=True)
@@ -34,8 +29,8 @@ class Line:
     dash: str = "solid"
     width: float = 1.0
     alpha: float = 1.0
-    symbol: str | None = None
-    symbol_size: float = 5.0
+    dots: float = 0.0
+    """Diameter of a dot at each point, in pixels; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,13 @@ class Band:
 class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     """Draws lines and bands; items are kept and given new data, not made anew."""
 
-    def __init__(self, name: str, title: str, parent: QWidget | None = None) -> None:
-        """Make an empty plot; `title` is its name for screen readers."""
+    def __init__(
+        self, name: str, title: str, parent: QWidget | None = None, legend: Legend | None = None
+    ) -> None:
+        """Make an empty plot; `title` is its name for screen readers.
+
+        A legend from outside is filled, and otherwise the plot has its own above its axes.
+        """
         axes = {side: _Axis(side) for side in ("left", "bottom")}
         super().__init__(parent, background=None, axisItems=axes)
         self.setObjectName(name)
@@ -62,12 +62,13 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMenuEnabled(False)
         self.hideButtons()
-        self._lines: dict[str, pg.PlotDataItem] = {}
+        self._lines: dict[str, Trace] = {}
         self._bands: dict[str, QGraphicsPolygonItem] = {}
         self._log = (False, False)
         self._labels = ("", "")
         self._theme: Theme | None = None
-        self.legend = self.addLegend(offset=(-8, 8), verSpacing=-3, sampleType=_LegendSample)
+        self._own_legend = legend is None
+        self.legend = legend or Legend(self)
         self._message = QLabel(self)
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._message.setWordWrap(True)
@@ -89,12 +90,7 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             # An accuracy of 0.4 is no "400 (x0.001)".
             axis.enableAutoSIPrefix(False)
         item.showGrid(x=True, y=True, alpha=0.25)
-        self.legend.setLabelTextColor(theme.foreground)
-        for _, label in self.legend.items:
-            label.setText(label.text, color=theme.foreground)
-        backdrop = QColor(theme.background)
-        backdrop.setAlphaF(0.75)
-        self.legend.setBrush(pg.mkBrush(backdrop))
+        self.legend.set_color(theme.foreground)
         tint(self._message, theme.muted)
 
     def set_labels(self, x: str, y: str) -> None:
@@ -105,10 +101,11 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self.setLabel("left", y)
 
     def set_log(self, *, x: bool, y: bool) -> None:
-        """Choose logarithmic axes."""
+        """Choose logarithmic axes for what is drawn next."""
         if (x, y) != self._log:
             self._log = (x, y)
-            self.setLogMode(x=x, y=y)
+            self.getPlotItem().getAxis("bottom").setLogMode(x=x)
+            self.getPlotItem().getAxis("left").setLogMode(y=y)
 
     def set_message(self, text: str) -> None:
         """Say what to do where there is nothing to draw; an empty text says nothing."""
@@ -120,10 +117,11 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self._message.setGeometry(self.rect().adjusted(60, 20, -40, -40))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the message in the middle."""
+        """Keep the message in the middle and the legend above the axes."""
         super().resizeEvent(event)
         if hasattr(self, "_message"):
             self._message.setGeometry(self.rect().adjusted(60, 20, -40, -40))
+            self._place_legend()
 
     def draw(
         self, lines: list[Line], bands: list[Band] | None = None, *, fine: bool = True
@@ -137,8 +135,14 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         wanted = {line.name for line in lines}
         for name in [name for name in self._lines if name not in wanted]:
             self.removeItem(self._lines.pop(name))
+        keys = []
         for line in lines:
-            self._draw_line(line, points, fine=fine)
+            pen, dots = self._pens(line)
+            self._draw_line(line, points, pen, dots, fine=fine)
+            if line.legend:
+                keys.append(Key(line.legend, pen, dots))
+        if self.legend.set_keys(keys):
+            self._place_legend()
         self._draw_bands(bands or [])
 
     def set_y_range(self, limits: tuple[float, float] | None) -> None:
@@ -156,29 +160,32 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         """Tell screen readers the newest numbers."""
         self.setAccessibleDescription(text)
 
-    def _draw_line(self, line: Line, points: int, *, fine: bool) -> None:
-        x, y = thin(line.x, line.y, points)
+    def _pens(self, line: Line) -> tuple[QPen | None, QPen | None]:
         shade = self._shade(line.color, line.alpha)
         pen = _pen(shade, line.width, line.dash) if line.width else None
-        symbols = {
-            "symbol": line.symbol,
-            "symbolSize": line.symbol_size,
-            "symbolBrush": self._shade(line.color, line.alpha),
-            "symbolPen": None,
-        }
+        return pen, dots_of(shade, line.dots) if line.dots else None
+
+    def _draw_line(
+        self, line: Line, points: int, pen: QPen | None, dots: QPen | None, *, fine: bool
+    ) -> None:
         item = self._lines.get(line.name)
         if item is None:
-            item = pg.PlotDataItem(name=line.legend or None, connect="finite")
-            # Thick lines are stroked piece by piece: as one path they take a hundred times longer.
-            item.curve.setSegmentedLineMode("on")
-            self._lines[line.name] = item
+            item = self._lines[line.name] = Trace()
             self.addItem(item)
-        elif item.name() != (line.legend or None):
-            self.removeItem(item)
-            item.opts["name"] = line.legend or None
-            self.addItem(item)
+        x, y = thin(line.x, line.y, points)
         with np.errstate(divide="ignore", invalid="ignore"):
-            item.setData(x, y, pen=pen, antialias=fine, **symbols)
+            x = np.log10(x) if self._log[0] else x
+            y = np.log10(y) if self._log[1] else y
+        item.show_data(x, y, pen, dots, fine=fine)
+
+    def _place_legend(self) -> None:
+        """Give the legend the room above the axes that it needs."""
+        if not self._own_legend:
+            return
+        width = self.width() - 2 * _LEGEND_MARGIN
+        height = self.legend.heightForWidth(width)
+        self.getPlotItem().layout.setContentsMargins(1, height + 3, 1, 1)
+        self.legend.setGeometry(_LEGEND_MARGIN, 2, width, height)
 
     def _draw_bands(self, bands: list[Band]) -> None:
         wanted = {band.name for band in bands}
@@ -212,9 +219,7 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         return QPolygonF([QPointF(*corner) for corner in corners])
 
     def _shade(self, color: str, alpha: float) -> QColor:
-        """Return a colour, lighter on a dark ground."""
-        dark = self._theme is not None and self._theme.name == "dark"
-        shade = QColor(color).lighter(_LIGHTER if dark else 100)
+        shade = curve_color(color, self._theme) if self._theme else QColor(color)
         shade.setAlphaF(alpha)
         return shade
 
@@ -246,16 +251,9 @@ def _is_round(number: float) -> bool:
     return min(abs(mantissa - wanted) for wanted in (1, 2, 5)) < 1e-6  # noqa: PLR2004
 
 
-class _LegendSample(pg.graphicsItems.LegendItem.ItemSample):  # type: ignore[misc]
-    """A legend sample that cannot be clicked away: what is hidden is chosen in the runs table."""
-
-    def mouseClickEvent(self, event: object) -> None:
-        del event
-
-
 def _pen(color: QColor, width: float, dash: str) -> QPen:
     pen = QPen(color)
     pen.setCosmetic(True)
     pen.setWidthF(width)
-    pen.setStyle(_DASH[dash])
+    pen.setStyle(PEN_STYLES[dash])
     return pen

@@ -6,22 +6,17 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPen, QPixmap
+from PySide6.QtGui import QPainter, QPen, QPixmap
 
 from metaviz.gui.editors import write_value
 from metaviz.gui.rows import Row, Summary, summarise
+from metaviz.gui.theme import PEN_STYLES, current_theme, curve_color
 from metaviz.runs.curves import Style, styles
 from metaviz.runs.record import Record
 
 SORT_ROLE = Qt.ItemDataRole.UserRole
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()
-_PENS = {
-    "solid": Qt.PenStyle.SolidLine,
-    "dash": Qt.PenStyle.DashLine,
-    "dot": Qt.PenStyle.DotLine,
-    "dashdot": Qt.PenStyle.DashDotLine,
-}
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ class RunsModel(QAbstractTableModel):
                 self.beginRemoveRows(QModelIndex(), place, place)
                 del self.rows[place]
                 self.endRemoveRows()
-        self._restyle()
+        self.restyle()
         self.visibility_changed.emit()
 
     def find(self, name: str) -> Row | None:
@@ -166,7 +161,7 @@ class RunsModel(QAbstractTableModel):
                 row.visible = visible
                 if visible and row.record is None:
                     self.record_wanted.emit(row.folder)
-        self._restyle()
+        self.restyle()
         self.visibility_changed.emit()
 
     def show_only(self, ids: Sequence[str]) -> None:
@@ -180,7 +175,7 @@ class RunsModel(QAbstractTableModel):
         row = self.find(record.id)
         if row is not None and row.record is None:
             row.record = record
-            self._restyle()
+            self.restyle()
             self.visibility_changed.emit()
 
     def visible_records(self) -> list[Record]:
@@ -197,7 +192,8 @@ class RunsModel(QAbstractTableModel):
                 grown = True
         return grown
 
-    def _restyle(self) -> None:
+    def restyle(self) -> None:
+        """Give the shown runs their colours in the current theme."""
         self._styles = styles(self.visible_records())
         if self.rows:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0))
@@ -232,7 +228,8 @@ def _swatch(style: Style | None) -> QPixmap:
     picture.fill(Qt.GlobalColor.transparent)
     if style is not None:
         painter = QPainter(picture)
-        painter.setPen(QPen(QColor(style.color), 3, _PENS[style.dash], Qt.PenCapStyle.FlatCap))
+        color = curve_color(style.color, current_theme())
+        painter.setPen(QPen(color, 3, PEN_STYLES[style.dash], Qt.PenCapStyle.FlatCap))
         painter.drawLine(0, 6, 22, 6)
         painter.end()
     return picture

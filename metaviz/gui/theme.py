@@ -62,6 +62,30 @@ DARK = Theme(
 )
 
 
+PEN_STYLES = {
+    "solid": Qt.PenStyle.SolidLine,
+    "dash": Qt.PenStyle.DashLine,
+    "dot": Qt.PenStyle.DotLine,
+    "dashdot": Qt.PenStyle.DashDotLine,
+}
+_ON_DARK = {
+    "#0072B2": "#4D9FEC",
+    "#D55E00": "#FF7043",
+    "#009E73": "#2FC79B",
+    "#CC79A7": "#E79CC8",
+    "#E69F00": "#FFC233",
+    "#56B4E9": "#A5DBFF",
+    "#7F7F7F": "#A9A9A9",
+    "#A6761D": "#B79A6B",
+}
+"""The curves' colours on a dark ground, brighter and as far apart as on a light one."""
+
+
+def curve_color(color: str, theme: Theme) -> QColor:
+    """Return the colour of a curve on a theme's ground."""
+    return QColor(_ON_DARK.get(color, color) if theme.name == "dark" else color)
+
+
 def current_theme() -> Theme:
     """Return the theme that the application's palette shows now."""
     window = QGuiApplication.palette().color(QPalette.ColorRole.Window)

@@ -76,6 +76,7 @@ class MainWindow(QMainWindow):
         self.errands = Errands(self.conductor, self.form, self.tabs, self)
         self.help = HelpCommands(self.commands, self)
         self.closing = Closing(self.conductor, self.library, self)
+        self._shown_before = frozenset(preferences.read("runs/shown", "").splitlines())
         self._pace = Pace(self)
         self._ticks = 0
         self._assemble()
@@ -169,6 +170,8 @@ class MainWindow(QMainWindow):
         self.form.changed.connect(self.update_actions)
         for source in (self.files, self.errands, self.help):
             source.said.connect(self.say)
+            source.said.connect(self._let_message_go)
+        self.form.changed.connect(self._let_message_go)
         for source in (self.files, self.errands):
             source.failed.connect(self.messages.show_error)
         self.files.runs_wanted.connect(self.library.scan)
@@ -213,6 +216,8 @@ class MainWindow(QMainWindow):
     def _remember(self) -> None:
         self.arrangement.remember(self.preferences)
         self.preferences.write("view/training", self.tabs.view_text())
+        shown = [record.id for record in self.runs.visible_records()]
+        self.preferences.write("runs/shown", "\n".join(shown))
         if not self.form.reason:
             self.preferences.write("form/comparison", to_toml(self.form.comparison()))
         self.preferences.save()
@@ -233,6 +238,12 @@ class MainWindow(QMainWindow):
     def say(self, sentence: str) -> None:
         """Show a passing remark in the status bar."""
         self.statusBar().showMessage(sentence, 8000)
+
+    @Slot()
+    def _let_message_go(self) -> None:
+        """Hide a message that has been dealt with; the log keeps it."""
+        if self.conductor.phase != "broken":
+            self.messages.hide()
 
     @Slot()
     def _run(self) -> None:
@@ -301,6 +312,9 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_found(self, rows: list[Row]) -> None:
         self.runs.add(rows, first=False)
+        again = [row.id for row in rows if row.id in self._shown_before]
+        if again and not self.conductor.busy:
+            self.runs.show(again, visible=True)
 
     @Slot(str)
     def _on_unreadable(self, sentence: str) -> None:
@@ -315,6 +329,7 @@ class MainWindow(QMainWindow):
     def _on_theme(self, theme: Theme) -> None:
         self.form.restyle()
         self.messages.restyle()
+        self.runs.restyle()
         if self.tabs.pages:
             self.tabs.apply_theme(theme)
             self.commands.use_icons(theme)

@@ -21,6 +21,9 @@ class Problem(Protocol):
     shards: int
     """Parts into which a meta-batch is split on a CPU with several cores; 1 for small networks."""
 
+    remarks: tuple[str, ...]
+    """What a person should know about the data, for instance what was left out; often empty."""
+
     def net(self) -> Net:
         """Return the network that is adapted."""
 

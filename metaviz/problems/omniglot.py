@@ -132,6 +132,7 @@ class Omniglot:
         self.shared = shared
         self.seed = seed
         characters = _load(options.path)
+        self.remarks = tuple(f"{sentence}." for sentence in characters.problems)
         self.alphabets = _split(characters, options.test_alphabets)
         drawers = characters.images.shape[1]
         wanted = shared.shots + shared.query_shots

@@ -136,6 +136,7 @@ class Quadratic:
     """
 
     has_accuracy = False
+    remarks: tuple[str, ...] = ()
     chunk = 1000
     shards = 1
 

@@ -93,6 +93,7 @@ class Sinusoid:
     """
 
     has_accuracy = False
+    remarks: tuple[str, ...] = ()
     chunk = 1000
     shards = 1
 

@@ -169,7 +169,7 @@ def gradients_figure(comparison: GradientComparison, page: Page | None = None) -
     panels[0].set_xticks(ticks, names, rotation=45, ha="right")
     panels[0].set_yticks(ticks, names)
     panels[0].grid(visible=False)
-    figure.colorbar(image, ax=panels[0], label="cosine of meta-gradients")
+    figure.colorbar(image, ax=panels[0], shrink=0.8, label="cosine of meta-gradients")
     panels[1].barh(ticks, [row.norm for row in comparison.rows], color="#0072B2")
     panels[1].set_yticks(ticks, names)
     panels[1].invert_yaxis()

@@ -61,12 +61,17 @@ def thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndar
     """
     if len(x) <= points:
         return x, y
-    bins = max(1, points // 2)
-    width = -(-len(x) // bins)
-    padding = np.full(-len(y) % width, np.nan)
+    width = -(-len(x) // max(1, points // 2))
+    padding = np.full(-len(y) % width, y[-1])
     block = np.concatenate([y, padding]).reshape(-1, width)
     first = np.arange(block.shape[0]) * width
-    low = first + np.argmin(np.where(np.isnan(block), np.inf, block), axis=1)
-    high = first + np.argmax(np.where(np.isnan(block), -np.inf, block), axis=1)
-    keep = np.concatenate([[0], np.sort(np.stack([low, high]), axis=0).T.ravel(), [len(x) - 1]])
+    gaps = np.isnan(block)
+    some = bool(gaps.any())
+    low = first + (np.where(gaps, np.inf, block) if some else block).argmin(axis=1)
+    high = first + (np.where(gaps, -np.inf, block) if some else block).argmax(axis=1)
+    ends = np.empty(2 * len(first) + 2, dtype=np.intp)
+    ends[0], ends[-1] = 0, len(x) - 1
+    np.minimum(low, high, out=ends[1:-1:2])
+    np.maximum(low, high, out=ends[2:-1:2])
+    keep = np.minimum(ends, len(x) - 1)
     return x[keep], y[keep]

@@ -1,8 +1,10 @@
 """One run under way: training joined to its folder on disk."""
 
 import pickle
+import sqlite3
 import struct
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,8 @@ class Session:
                 writer.close()
         except (OSError, RuntimeError) as error:
             self._writer = None
+            with suppress(OSError, sqlite3.Error):  # what is not on disk yet may still fit
+                writer.close()
             reason = str(error) if isinstance(error, StoreError) else f"Cannot save: {error}."
             raise StoreError(f"{reason} What was stored until now is kept.") from error
 

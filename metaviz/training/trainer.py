@@ -80,6 +80,7 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
     warnings = _Warnings()
     try:
         if progress.step == 0:
+            yield from (Noted(0, "warning", remark) for remark in setting.problem.remarks)
             yield from _look(setting, progress)
         while progress.step < config.steps:
             yield _step(setting, progress, warnings)

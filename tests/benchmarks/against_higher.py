@@ -42,6 +42,7 @@ class Episodes:
     """Judges classification episodes."""
 
     has_accuracy = True
+    remarks: tuple[str, ...] = ()
     loss = staticmethod(cross_entropy)
     accuracy = staticmethod(classification_accuracy)
     pool = staticmethod(concatenated)

@@ -1,5 +1,6 @@
 """The plots show what the records hold, in both themes, and export what they show."""
 
+import copy
 import csv
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -12,7 +13,9 @@ from PySide6.QtWidgets import QApplication, QWidget
 from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.inner_tab import InnerTab
+from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import DARK, LIGHT
+from metaviz.gui.traces import dashes
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.runs.events import Evaluated, Pictured, Stepped
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
@@ -243,3 +246,60 @@ def test_export_without_runs_is_greyed(qtbot) -> None:
     qtbot.addWidget(dialog)
     assert not dialog.export.isEnabled()
     assert "run a comparison" in dialog.status.text()
+
+
+def test_legend_stands_above_the_axes_and_counts_what_does_not_fit(qtbot) -> None:
+    plot = PlotPanel("plot", "Plot")
+    qtbot.addWidget(plot)
+    plot.resize(420, 300)
+    plot.show()
+    x = np.arange(3.0)
+    plot.draw([Line(f"run {i}", x, x + i, "#0072B2", f"a run called {i}") for i in range(30)])
+    QApplication.processEvents()
+    box = plot.getPlotItem().getViewBox().sceneBoundingRect()
+    assert plot.legend.geometry().bottom() <= box.top()
+    assert box.bottom() < plot.height()
+    *named, (_, key, text) = plot.legend._places(plot.legend.width())
+    assert key is None
+    assert text == f"and {30 - len(named)} more"
+
+
+def test_log_axes_show_the_logarithms_once(qtbot) -> None:
+    plot = PlotPanel("plot", "Plot")
+    qtbot.addWidget(plot)
+    plot.set_log(x=False, y=True)
+    plot.draw([Line("run", np.arange(3.0), np.array([1.0, 100.0, 0.0]), "#0072B2")])
+    y = plot._lines["run"].getData()[1]
+    assert y[:2].tolist() == [0, 2]
+    assert plot._lines["run"].dataBounds(1) == (0, 2)
+
+
+def test_readout_says_where_a_run_ends(qtbot, records: list[Record]) -> None:
+    tab = InnerTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    short = copy.deepcopy(records[0].evaluations[-1])
+    for name, values in short.curves.items():
+        short.curves[name] = values[:3]
+    records[0].evaluations.append(short)
+    tab.show_records(records)
+    tab.k.setValue(4)
+    assert f"{records[0].label} was evaluated to k = 2" in tab.readout.text()
+
+
+def test_dashes_do_not_begin_anew_at_every_point() -> None:
+    x = np.linspace(0, 100, 1001)
+    pieces = dashes(x, np.zeros(1001), (1.0, 1.0), [6.0, 4.0])
+    drawn = np.abs(pieces[:, 2] - pieces[:, 0]).sum()
+    assert drawn == pytest.approx(60)
+    middle = (pieces[:, 0] + pieces[:, 2]) / 2
+    assert (middle % 10 < 6).all()
+    assert dashes(x[[0, -1]], np.zeros(2), (1.0, 1.0), [6.0, 4.0]).shape == (10, 4)
+
+
+def test_dashes_leave_gaps_open() -> None:
+    x = np.arange(101.0)
+    y = np.where((x > 40) & (x < 60), np.nan, 0.0)
+    pieces = dashes(x, y, (1.0, 1.0), [6.0, 4.0])
+    assert not ((pieces[:, 0] < 59) & (pieces[:, 2] > 41)).any()
+    assert dashes(x, np.full(101, np.nan), (1.0, 1.0), [6.0, 4.0]).size == 0

@@ -393,3 +393,38 @@ def test_a_view_that_makes_no_sense_is_passed_over(open_window) -> None:
     for text in ("", "{", "3", '{"smoothing": "much"}'):
         window.tabs.restore_view(text)
     assert window.tabs.training.view == before
+
+
+def test_tab_key_follows_the_form_from_top_to_bottom(window):
+    window.form.algorithms.tick(("imaml", "maml"))
+    window.form._on_ticks()
+    window.form.fold("maml").fold.set_open(True)
+    names, widget = [], window.form.problem_box
+    for _ in range(400):
+        names.append(widget.objectName())
+        widget = widget.nextInFocusChain()
+    wanted = ["problem", "algorithms", "field_steps", "field_inner_lr", "fold_more"]
+    wanted += ["fold_problem_sinusoid", "fold_maml", "field_maml_inner_lr", "fold_imaml"]
+    places = [names.index(name) for name in wanted]
+    assert places == sorted(places)
+
+
+def test_shown_runs_are_shown_again(qtbot, open_window, tmp_path):
+    first = open_window(path=tmp_path / "settings.ini")
+    qtbot.waitUntil(phase(first, "idle"), timeout=WAIT)
+    first.form.field("steps").set_value(3)
+    run(qtbot, first)
+    finish(qtbot, first)
+    shown = [record.id for record in first.runs.visible_records()]
+    assert len(shown) == 1
+    leave(qtbot, first)
+    second = open_window(path=tmp_path / "settings.ini")
+    qtbot.waitUntil(lambda: bool(second.runs.visible_records()), timeout=WAIT)
+    assert [record.id for record in second.runs.visible_records()] == shown
+
+
+def test_a_message_goes_when_the_form_is_changed(window):
+    window.messages.show_error("Something is wrong.")
+    assert not window.messages.isHidden()
+    window.form.field("steps").set_value(7)
+    assert window.messages.isHidden()

@@ -1,6 +1,8 @@
 """`metaviz compare`: what it writes, and that its numbers can be repeated."""
 
 import csv
+import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -13,7 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.events import Event
+from metaviz.runs.store import RunWriter, list_runs, open_run
 from metaviz.training.session import CHECKPOINT, load_checkpoint
 from tests.unit.command_line import compare, header, metaviz, numbers, rows
 
@@ -289,3 +292,22 @@ def test_kill_leaves_readable_runs_that_are_interrupted(tmp_path: Path) -> None:
     assert metaviz("export", tmp_path, "--out", tmp_path / "tables").code == 0
     with (tmp_path / "tables" / "metrics.csv").open(newline="") as stream:
         assert len(list(csv.reader(stream))) == len(neumann) + 1
+
+
+def test_a_full_disk_while_training_is_a_failed_run_and_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = RunWriter.append, itertools.count()
+
+    def append(writer: RunWriter, event: Event) -> None:
+        if next(calls) == 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(writer, event)
+
+    monkeypatch.setattr(RunWriter, "append", append)
+    outcome = metaviz("compare", "--steps", "20", "--out", tmp_path)
+    assert outcome.code == 1
+    assert "No space left on device" in outcome.error
+    assert "Traceback" not in outcome.error
+    record = open_run(list_runs(tmp_path / "runs")[0])
+    assert record.step >= 4
