@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+import torch
 from torch import Tensor
 
 Params = dict[str, Tensor]
+_MATRIX = 2
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,9 @@ class Layout:
     """Names and shapes of the tensors that lie one after another in a flat vector.
 
     Keeping the adapted weights of all tasks in one (tasks, P) tensor makes every inner step one
-    subtraction and every gradient one call, whatever the number of layers.
+    subtraction and every gradient one call, whatever the number of layers. Matrices lie in it
+    column by column: the gradient of x W' with respect to W then comes out in the order in which
+    it is stored, and is not copied on the way.
     """
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
@@ -37,6 +41,19 @@ class Layout:
         lead = flat.shape[:-1]
         pieces = flat.split(self.sizes, dim=-1)
         return {
-            name: piece if len(shape) == 1 else piece.reshape(*lead, *shape)
+            name: _read(piece, lead, shape)
             for (name, shape), piece in zip(self.shapes, pieces, strict=True)
         }
+
+    def join(self, params: Params) -> Tensor:
+        """Write named tensors (*shape) into one flat vector (P,): the inverse of `split`."""
+        pieces = [params[name] for name, _ in self.shapes]
+        return torch.cat([(p.mT if p.dim() == _MATRIX else p).flatten() for p in pieces])
+
+
+def _read(piece: Tensor, lead: torch.Size, shape: tuple[int, ...]) -> Tensor:
+    if len(shape) == 1:
+        return piece
+    if len(shape) == _MATRIX:
+        return piece.reshape(*lead, *shape[::-1]).mT
+    return piece.reshape(*lead, *shape)

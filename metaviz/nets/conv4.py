@@ -64,13 +64,13 @@ class Conv4:
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
         bound = 0.0
-        pieces = []
+        params: Params = {}
         for name, shape in self.layout.shapes:
             kind = name.split(".")[1]
             if kind == "weight":
                 bound = self._bound(shape)
-            pieces.append(self._draw(name, shape, bound, generator).flatten())
-        return torch.cat(pieces)
+            params[name] = self._draw(name, shape, bound, generator)
+        return self.layout.join(params)
 
     def _bound(self, shape: tuple[int, ...]) -> float:
         """Half-width of the uniform distribution of a weight of this shape."""

@@ -35,12 +35,14 @@ class MLP:
 
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
-        pieces = []
-        for fan_in, fan_out in pairwise(self.widths):
-            size = fan_in * fan_out + fan_out
-            draw = torch.rand(size, generator=generator, dtype=torch.float64)
-            pieces.append((2 * draw - 1) * fan_in**-0.5)
-        return torch.cat(pieces)
+        params: Params = {}
+        for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths), 1):
+            draw = torch.rand(fan_in * fan_out + fan_out, generator=generator, dtype=torch.float64)
+            draw = (2 * draw - 1) * fan_in**-0.5
+            weight, bias = draw.split([fan_in * fan_out, fan_out])
+            params[f"layer{layer}.weight"] = weight.reshape(fan_out, fan_in)
+            params[f"layer{layer}.bias"] = bias
+        return self.layout.join(params)
 
     def __call__(self, params: Params, x: Tensor) -> Tensor:
         """Map x (tasks, n, inputs) to (tasks, n, outputs)."""

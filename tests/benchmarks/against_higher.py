@@ -127,7 +127,10 @@ def ours(workload: Workload, shards: Shards, dtype: torch.dtype) -> tuple[Step, 
 def theirs(workload: Workload, dtype: torch.dtype) -> tuple[Step, nn.Module]:
     """Return one whole meta-step and the module that it trains."""
     model = workload.module().to(dtype)
-    nn.utils.vector_to_parameters(workload.weights().to(dtype), model.parameters())
+    params = workload.learner.net.layout.split(workload.weights().to(dtype))
+    with torch.no_grad():
+        for mine, given in zip(model.parameters(), params.values(), strict=True):
+            mine.copy_(given)
     inner = torch.optim.SGD(model.parameters(), lr=workload.rate)
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
     tasks = workload.tasks.to("cpu", dtype)
@@ -152,7 +155,9 @@ def disagreement(workload: Workload) -> float:
     other, model = theirs(workload, torch.float64)
     mine()
     other()
-    gradient = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+    layout = workload.learner.net.layout
+    named = zip(layout.shapes, model.parameters(), strict=True)
+    gradient = layout.join({name: weight.grad for (name, _), weight in named})
     return float((start.grad - gradient).norm() / gradient.norm())
 
 

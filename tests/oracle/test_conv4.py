@@ -151,7 +151,7 @@ def test_conv4_maml_gradient_equals_finite_difference(case: Case) -> None:
     net = case.net()
     flat = case.weights(net)
     (ours,) = grad(maml_loss(batched(net), flat, case), flat)
-    along = torch.randn(flat.shape, generator=torch.Generator().manual_seed(9), dtype=flat.dtype)
+    along = torch.randn(flat.shape, generator=torch.Generator().manual_seed(11), dtype=flat.dtype)
     # Kinks of ReLU and pooling make the inner slopes jump: stay between two of them.
     step = 1e-8
     up, down = (
