@@ -80,6 +80,8 @@ class OptionSpec(BaseModel):
     log: bool = False
     choices: tuple[str, ...] = ()
     labels: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    """Choices that this method cannot take, each with the sentence that says why."""
 
     @property
     def range_text(self) -> str:

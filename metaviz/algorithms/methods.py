@@ -8,3 +8,7 @@ from metaviz.algorithms import imaml  # noqa: F401
 from metaviz.algorithms import neumann  # noqa: F401
 from metaviz.algorithms import joint  # noqa: F401
 from metaviz.algorithms import scratch  # noqa: F401
+from metaviz.algorithms import metasgd  # noqa: F401
+from metaviz.algorithms import metacurvature  # noqa: F401
+from metaviz.algorithms import metakfo  # noqa: F401
+from metaviz.algorithms import mtnet  # noqa: F401

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from metaviz.catalogue import AlgorithmEntry
 from metaviz.config import Shared
-from metaviz.meta.algorithm import Algorithm
-from metaviz.options import OptionError, Options, Plain, checked, option, specs
+from metaviz.meta.algorithm import Algorithm, CannotTrainError
+from metaviz.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
 
 
 class AlgorithmOptions(Options):
@@ -55,7 +55,17 @@ class RegisteredAlgorithm:
 
     def build(self, values: dict[str, Plain], shared: Shared) -> Algorithm:
         """Check the options and build the algorithm. Raises: OptionError."""
-        return self.recipe(self.checked(values), shared)
+        return self.make(self.checked(values), shared)
+
+    def make(self, options: AlgorithmOptions, shared: Shared) -> Algorithm:
+        """Build the algorithm of checked options.
+
+        Raises: OptionError where the chosen estimator cannot train the method.
+        """
+        try:
+            return self.recipe(options, shared)
+        except CannotTrainError as error:
+            raise OptionError(f"{self.entry.id}.estimator", str(error)) from error
 
     def checked(self, values: dict[str, Plain]) -> AlgorithmOptions:
         """Check the options; a `preset` among them is filled in first. Raises: OptionError."""
@@ -79,13 +89,27 @@ ALGORITHMS: dict[str, RegisteredAlgorithm] = {}
 
 def register(options: type[AlgorithmOptions], **description: Any) -> Callable[[Recipe], Recipe]:
     """Register a method; `description` has the fields of AlgorithmEntry."""
-    entry = AlgorithmEntry(options=specs(options), **description)
 
     def keep(recipe: Recipe) -> Recipe:
+        described = tuple(_with_refusals(spec, options, recipe) for spec in specs(options))
+        entry = AlgorithmEntry(options=described, **description)
         ALGORITHMS[entry.id] = RegisteredAlgorithm(entry, options, recipe)
         return recipe
 
     return keep
+
+
+def _with_refusals(spec: OptionSpec, options: type[AlgorithmOptions], recipe: Recipe) -> OptionSpec:
+    """Say which estimators cannot train a method, by asking each of them."""
+    if spec.name != "estimator":
+        return spec
+    refused = {}
+    for choice in spec.choices:
+        try:
+            recipe(options.model_validate({"estimator": choice}), Shared())
+        except CannotTrainError as error:
+            refused[choice] = str(error)
+    return spec.model_copy(update={"refused": refused})
 
 
 def find_algorithm(name: str) -> RegisteredAlgorithm:

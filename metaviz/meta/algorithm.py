@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
-from metaviz.meta.inner import Descent, Graph, Step, descend, walk
+from metaviz.meta.inner import Descent, Step, descend, walk
+from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Enters, InnerRule, Meta
 from metaviz.meta.tasks import Batch, TaskBatch
@@ -36,8 +36,8 @@ class Algorithm(Protocol):
 
     def walk(
         self, learner: Learner, meta: Meta, support: Batch, steps: int
-    ) -> Iterator[tuple[Tensor, Step]]:
-        """Adapt to every task; yield weights (tasks, P) and losses at k = 0..steps."""
+    ) -> Iterator[tuple[Weights, Step]]:
+        """Adapt to every task; yield the network's weights and losses at k = 0..steps."""
 
     def meta_gradient(
         self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
@@ -64,6 +64,7 @@ class Composed:
 
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw meta-parameters, flat float64 vectors by group."""
+        self.rule.fit(learner.net)
         return self.rule.init(learner.net, generator)
 
     def trained(self) -> frozenset[str]:
@@ -72,18 +73,21 @@ class Composed:
 
     def adapt(self, learner: Learner, meta: Meta, support: Batch, steps: int) -> Descent:
         """Adapt to every task, without a graph; `meta` is left as it is."""
-        return descend(self.rule, learner, meta, support, len(support), steps, Graph.NONE)
+        self.rule.fit(learner.net)
+        return descend(self.rule, learner, meta, support, steps)
 
     def walk(
         self, learner: Learner, meta: Meta, support: Batch, steps: int
-    ) -> Iterator[tuple[Tensor, Step]]:
-        """Adapt to every task; yield weights (tasks, P) and losses at k = 0..steps."""
+    ) -> Iterator[tuple[Weights, Step]]:
+        """Adapt to every task; yield the network's weights and losses at k = 0..steps."""
+        self.rule.fit(learner.net)
         return walk(self.rule, learner, meta, support, steps)
 
     def meta_gradient(
         self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
     ) -> MetaStep:
         """Return the mean meta-gradients of a batch of tasks."""
+        self.rule.fit(learner.net)
         case = Case(self.rule, learner, meta, tasks, self.steps, generator)
         return self.estimator(case)
 
@@ -93,8 +97,8 @@ def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
 
     Raises: CannotTrainError where some group of meta-parameters would never be trained.
     """
-    carried = groups_entering(rule, [Enters.MEMORY])
-    left = frozenset(rule.groups) - carried - estimator.trains(rule)
+    kept = groups_entering(rule, [Enters.MEMORY, Enters.FIXED])
+    left = frozenset(rule.groups) - kept - estimator.trains(rule)
     if left:
         name = min(left)
         places = " and ".join(sorted(place.value for place in rule.groups[name]))

@@ -7,6 +7,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import InnerRule, Meta, State
 from metaviz.meta.tasks import Batch
@@ -25,9 +26,10 @@ class Graph(IntEnum):
 class Step:
     """What was seen at one point of the inner loop. Tensors are detached.
 
-    Shapes: loss and gradient_norm (tasks,), outputs (tasks, n, d).
+    Shapes: point (tasks, P), loss and gradient_norm (tasks,), outputs (tasks, n, d).
     """
 
+    point: Tensor
     loss: Tensor
     outputs: Tensor
     gradient_norm: Tensor
@@ -37,18 +39,16 @@ class Step:
 class Descent:
     """The end of an inner loop and what was seen on the way.
 
-    Shapes: point and before (tasks, P), `before` being the point before the last step, or the
-    start where there was none; gradient_norm (K, tasks).
+    Shapes: point (tasks, P); gradient_norm (K, tasks).
     """
 
     state: State
     point: Tensor
-    before: Tensor
     steps: tuple[Step, ...]
 
     @property
     def gradient_norm(self) -> Tensor:
-        """Norm of the raw support gradient at k = 0..K-1, shape (K, tasks)."""
+        """Norm of the raw support gradient at k = 0..K-1."""
         if not self.steps:
             return self.point.new_zeros(0, self.point.shape[0])
         return torch.stack([step.gradient_norm for step in self.steps])
@@ -78,42 +78,41 @@ def inner_step(
             loss, point, torch.ones_like(loss), create_graph=graph is Graph.SECOND_ORDER
         )
     with torch.set_grad_enabled(graph is not Graph.NONE):
-        following = rule.step(meta, state, gradient, k)
-    seen = Step(loss.detach(), outputs.detach(), torch.linalg.vector_norm(gradient.detach(), dim=1))
-    return following, seen
+        following = rule.step(meta, state, gradient, loss, k)
+    norm = torch.linalg.vector_norm(gradient.detach(), dim=1)
+    return following, Step(point.detach(), loss.detach(), outputs.detach(), norm)
 
 
 def descend(
     rule: InnerRule,
     learner: Learner,
     meta: Meta,
-    support: Batch | Iterator[Batch],
-    tasks: int,
+    support: Batch,
     steps: int,
     graph: Graph = Graph.NONE,
+    batches: Iterator[Batch] | None = None,
 ) -> Descent:
     """Take `steps` inner steps from the rule's start.
 
-    `support` is one batch for all steps, or an iterator that gives each step its own.
+    Each step sees the whole support set, or the next of `batches` where they are given.
     """
     seen: list[Step] = []
     with torch.set_grad_enabled(graph is not Graph.NONE):
-        before = state = rule.start(meta, tasks)
+        state = rule.start(meta, support)
     for k in range(steps):
-        before = state
-        batch = support if isinstance(support, Batch) else next(support)
+        batch = support if batches is None else next(batches)
         state, step = inner_step(rule, learner, meta, batch, state, k, graph)
         seen.append(step)
     with torch.set_grad_enabled(graph is not Graph.NONE):
-        return Descent(state, rule.point(meta, state), rule.point(meta, before), tuple(seen))
+        return Descent(state, rule.point(meta, state), tuple(seen))
 
 
 def walk(
     rule: InnerRule, learner: Learner, meta: Meta, support: Batch, steps: int
-) -> Iterator[tuple[Tensor, Step]]:
-    """Yield the network's weights (tasks, P) and what was seen there, at k = 0..steps."""
+) -> Iterator[tuple[Weights, Step]]:
+    """Yield the network's weights and what was seen there, at k = 0..steps."""
     with torch.no_grad():
-        state = rule.start(meta, len(support))
+        state = rule.start(meta, support)
     for k in range(steps + 1):
         with torch.no_grad():
             weights = rule.decode(meta, rule.point(meta, state))

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 Params = dict[str, Tensor]
+Weights = Tensor | Params
+"""A network's weights with a tasks axis: one flat tensor (tasks, P), or tensors by name."""
 _MATRIX = 2
 
 
@@ -46,9 +48,13 @@ class Layout:
         }
 
     def join(self, params: Params) -> Tensor:
-        """Write named tensors (*shape) into one flat vector (P,): the inverse of `split`."""
-        pieces = [params[name] for name, _ in self.shapes]
-        return torch.cat([(p.mT if p.dim() == _MATRIX else p).flatten() for p in pieces])
+        """Write named tensors (..., *shape) into flat ones (..., P): the inverse of `split`."""
+        pieces = []
+        for name, shape in self.shapes:
+            value = params[name]
+            axes = len(shape)
+            pieces.append((value.mT if axes == _MATRIX else value).flatten(value.dim() - axes))
+        return torch.cat(pieces, dim=-1)
 
 
 def _read(piece: Tensor, lead: torch.Size, shape: tuple[int, ...]) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from metaviz.meta.layout import Weights
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 
@@ -26,16 +27,17 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Learner:
-    """A network and its judge. Shapes: weights (tasks, P)."""
+    """A network and its judge. Flat weights have the shape (tasks, P)."""
 
     net: Net
     judge: Judge
 
-    def outputs(self, weights: Tensor, batch: Batch) -> Tensor:
+    def outputs(self, weights: Weights, batch: Batch) -> Tensor:
         """Return the network's outputs, shape (tasks, n, d)."""
-        return self.net(self.net.layout.split(weights), batch.x)
+        params = weights if isinstance(weights, dict) else self.net.layout.split(weights)
+        return self.net(params, batch.x)
 
-    def losses(self, weights: Tensor, batch: Batch) -> Tensor:
+    def losses(self, weights: Weights, batch: Batch) -> Tensor:
         """Return mean losses, shape (tasks,)."""
         return self.judge.loss(self.outputs(weights, batch), batch)
 

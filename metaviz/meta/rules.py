@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from metaviz.meta.layout import Weights
+from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 
 Meta = dict[str, Tensor]
@@ -24,6 +26,7 @@ class Enters(Enum):
     STEP = "the step"
     DECODE = "the map from the point to the network's weights"
     OBJECTIVE = "the inner objective"
+    FIXED = "what is drawn once and kept; it is not trained"
     MEMORY = "memory that adaptation leaves behind; it is carried on, not trained"
 
 
@@ -32,20 +35,23 @@ class InnerRule(Protocol):
 
     groups: Mapping[str, frozenset[Enters]]
 
+    def fit(self, net: Net) -> None:
+        """Learn how the network's weights are laid out; called before anything else."""
+
     def init(self, net: Net, generator: torch.Generator) -> Meta:
         """Draw meta-parameters: flat float64 vectors by group."""
 
-    def start(self, meta: Meta, tasks: int) -> State:
+    def start(self, meta: Meta, support: Batch) -> State:
         """Return the state before the first step."""
 
     def point(self, meta: Meta, state: State) -> Tensor:
         """Return where the gradient is taken, shape (tasks, P)."""
 
-    def decode(self, meta: Meta, point: Tensor) -> Tensor:
-        """Return the network's weights at a point, shape (tasks, P_net)."""
+    def decode(self, meta: Meta, point: Tensor) -> Weights:
+        """Return the network's weights at a point, flat (tasks, P_net) or by name."""
 
-    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
-        """Take step number k (from 0) along the gradient of the support loss at the point."""
+    def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
+        """Take step number k (from 0); the support loss (tasks,) has this gradient at the point."""
 
     def memory(self, meta: Meta, state: State) -> Meta:
         """Return the new values of MEMORY groups after adaptation; empty where there are none."""
@@ -63,13 +69,16 @@ class GradientDescent:
         """Take the inner step size alpha."""
         self.rate = rate
 
+    def fit(self, net: Net) -> None:
+        """Do nothing: plain steps treat all weights alike."""
+
     def init(self, net: Net, generator: torch.Generator) -> Meta:
         """Draw the start from the network's initialisation."""
         return {"init": net.init(generator)}
 
-    def start(self, meta: Meta, tasks: int) -> State:
+    def start(self, meta: Meta, support: Batch) -> State:
         """Give every task the same start, shape (tasks, P)."""
-        return meta["init"].expand(tasks, -1)
+        return meta["init"].expand(len(support), -1)
 
     def point(self, meta: Meta, state: State) -> Tensor:
         """Return the state itself."""
@@ -77,14 +86,14 @@ class GradientDescent:
         point: Tensor = state
         return point
 
-    def decode(self, meta: Meta, point: Tensor) -> Tensor:
+    def decode(self, meta: Meta, point: Tensor) -> Weights:
         """Return the point itself."""
         del meta
         return point
 
-    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+    def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
         """Take one gradient step."""
-        del meta, k
+        del meta, loss, k
         return torch.add(state, gradient, alpha=-self.rate)
 
     def memory(self, meta: Meta, state: State) -> Meta:
@@ -129,11 +138,11 @@ class ProximalDescent(GradientDescent):
         """Return the gradient lambda (phi - theta) of the proximal term, shape (tasks, P)."""
         return self.weight(meta) * (point - meta["init"])
 
-    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+    def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
         """Take one step on the proximal objective."""
         if k >= self.plain_steps:
             gradient = gradient + self.pull(meta, state)
-        return super().step(meta, state, gradient, k)
+        return super().step(meta, state, gradient, loss, k)
 
 
 class GuardedState(NamedTuple):
@@ -153,9 +162,9 @@ class GuardedProximalDescent(ProximalDescent):
     Deviation: the paper leaves the inner solver open; its code keeps the step fixed.
     """
 
-    def start(self, meta: Meta, tasks: int) -> State:
+    def start(self, meta: Meta, support: Batch) -> State:
         """Give every task the same start and step size."""
-        point = meta["init"].expand(tasks, -1)
+        point = meta["init"].expand(len(support), -1)
         return GuardedState(
             point, torch.full_like(point[:, :1], self.rate), torch.zeros_like(point)
         )
@@ -166,8 +175,9 @@ class GuardedProximalDescent(ProximalDescent):
         point: Tensor = state.point
         return point
 
-    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+    def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
         """Take one step on the proximal objective."""
+        del loss
         slope = gradient if k < self.plain_steps else gradient + self.pull(meta, state.point)
         turned = (slope * state.slope).sum(dim=1, keepdim=True) < 0
         rate = torch.where(turned, state.rate / 2, state.rate)
@@ -211,13 +221,15 @@ class AdamDescent(GradientDescent):
             meta["moment_count"] = torch.zeros(1, dtype=meta["init"].dtype)
         return meta
 
-    def start(self, meta: Meta, tasks: int) -> State:
+    def start(self, meta: Meta, support: Batch) -> State:
         """Give every task the same start and second moment."""
-        point = meta["init"].expand(tasks, -1)
+        point = meta["init"].expand(len(support), -1)
         if not self.keep:
             return AdamState(point, torch.zeros_like(point), torch.zeros_like(point[:, :1]))
         return AdamState(
-            point, meta["moment"].expand(tasks, -1), meta["moment_count"].expand(tasks, -1)
+            point,
+            meta["moment"].expand(len(support), -1),
+            meta["moment_count"].expand(len(support), -1),
         )
 
     def point(self, meta: Meta, state: State) -> Tensor:
@@ -226,9 +238,9 @@ class AdamDescent(GradientDescent):
         point: Tensor = state.point
         return point
 
-    def step(self, meta: Meta, state: State, gradient: Tensor, k: int) -> State:
+    def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
         """Take one Adam step."""
-        del meta, k
+        del meta, loss, k
         moment = self.beta2 * state.moment + (1 - self.beta2) * gradient**2
         updates = state.updates + 1
         scale = (moment / (1 - self.beta2**updates)).sqrt() + self.epsilon

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config import Shared
+from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
@@ -54,8 +55,8 @@ class PictureView(Protocol):
 
     learner: Learner
 
-    def adapt(self, support: Batch) -> list[Tensor]:
-        """Return the network's weights (tasks, P) at k = 0..K_eval."""
+    def adapt(self, support: Batch) -> list[Weights]:
+        """Return the network's weights at k = 0..K_eval."""
 
     def prepare(self, batch: Batch) -> Batch:
         """Move a batch to the device and type of the run."""

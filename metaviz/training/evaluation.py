@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.meta.layout import Weights
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch
 from metaviz.runs.events import Evaluated
@@ -73,8 +74,8 @@ class Adapter:
         self._setting = setting
         self._meta = meta
 
-    def adapt(self, support: Batch) -> list[Tensor]:
-        """Return the network's weights (tasks, P) at k = 0..K_eval."""
+    def adapt(self, support: Batch) -> list[Weights]:
+        """Return the network's weights at k = 0..K_eval."""
         algorithm = self._setting.algorithm
         steps = max(self._setting.config.shared.eval_steps, algorithm.steps)
         return [weights for weights, _ in algorithm.walk(self.learner, self._meta, support, steps)]

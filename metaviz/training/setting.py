@@ -119,7 +119,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     return Setting(
         config.model_copy(update=resolved),
         problem,
-        method.recipe(options, config.shared),
+        method.make(options, config.shared),
         find_device(config.device),
         torch.float64 if config.dtype == "float64" else torch.float32,
     )

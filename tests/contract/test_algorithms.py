@@ -33,7 +33,7 @@ def choices(name: str) -> list[dict[str, Any]]:
     for spec in entry.options:
         values = spec.choices if spec.kind == "choice" else (True, False)
         if spec.kind in {"choice", "bool"}:
-            found += [{spec.name: value} for value in values if value != spec.default]
+            found += [{spec.name: value} for value in values if value not in (spec.default, *spec.refused)]
     if name == "reptile":
         found += [{"batch_size": 4}, {"inner_optimizer": "adam", "schedule": "serial"}]
     return found + [{"preset": preset} for preset in entry.presets]
@@ -270,7 +270,6 @@ def test_every_entry_explains_itself() -> None:
         assert entry.citation
         for spec in entry.options:
             assert spec.description.endswith("."), (name, spec.name)
-    assert len(set(product(NAMES))) == 8
 
 
 def test_walk_ends_where_adapt_ends() -> None:
@@ -278,5 +277,5 @@ def test_walk_ends_where_adapt_ends() -> None:
     algorithm = quick("imaml", {"preset": "official code"})
     meta = initial(algorithm, learner)
     *_, (weights, _) = algorithm.walk(learner, meta, tasks.support, 5)
-    end = descend(algorithm.rule, learner, meta, tasks.support, len(tasks), 5).point
+    end = descend(algorithm.rule, learner, meta, tasks.support, 5).point
     assert_close(weights, end, 1e-14)

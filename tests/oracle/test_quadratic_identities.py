@@ -226,12 +226,14 @@ def _ordered_gradient(
     ]
     rule = GradientDescent(alpha)
     if method == "reptile":
-        end = descend(rule, learner, {"init": theta}, iter(batches), len(orders), len(batches))
+        end = descend(
+            rule, learner, {"init": theta}, batches[0], len(batches), batches=iter(batches)
+        )
         return (theta - end.point.mean(0)) / alpha
     graph = Graph.SECOND_ORDER if method == "maml" else Graph.FIRST_ORDER
     leaf = theta.clone().requires_grad_()
-    inner = iter(batches[:-1])
-    end = descend(rule, learner, {"init": leaf}, inner, len(orders), len(batches) - 1, graph)
+    count = len(batches) - 1
+    end = descend(rule, learner, {"init": leaf}, batches[0], count, graph, batches=iter(batches))
     loss = learner.losses(end.point, batches[-1]).mean()
     (gradient,) = torch.autograd.grad(loss, leaf)
     return gradient

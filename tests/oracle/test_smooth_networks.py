@@ -103,9 +103,7 @@ def test_implicit_equals_long_unrolling() -> None:
     assert not any(mask.any() for mask in found.warnings.values())
     leaf = meta["init"].clone().requires_grad_()
     rule = ProximalDescent(rate, prox)
-    end = descend(
-        rule, learner, {"init": leaf}, tasks.support, len(tasks), steps, Graph.SECOND_ORDER
-    )
+    end = descend(rule, learner, {"init": leaf}, tasks.support, steps, Graph.SECOND_ORDER)
     (expected,) = torch.autograd.grad(learner.losses(end.point, tasks.query).mean(), leaf)
     assert float(found.readings["inner_residual"].max()) < 1e-8
     assert_close(found.gradients["init"], expected, 2e-8)
@@ -174,8 +172,7 @@ def test_tail_direction_is_the_last_step() -> None:
     tail = build("reptile", direction="tail", scale="rate", data="support")
     meta = initial(tail, learner)
     ends = [
-        descend(tail.rule, learner, meta, tasks.support, len(tasks), steps).point.mean(0)
-        for steps in (2, 3)
+        descend(tail.rule, learner, meta, tasks.support, steps).point.mean(0) for steps in (2, 3)
     ]
     found = meta_step(tail, learner, meta, tasks).gradients["init"]
     assert_close(found, (ends[0] - ends[1]) / 0.1, 1e-8)

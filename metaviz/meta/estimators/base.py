@@ -60,12 +60,11 @@ class Case:
 
     def start(self) -> Tensor:
         """Return the point before adaptation, shape (tasks, P)."""
-        return self.rule.point(self.meta, self.rule.start(self.meta, len(self.tasks)))
+        return self.rule.point(self.meta, self.rule.start(self.meta, self.tasks.support))
 
     def descend(self, graph: Graph = Graph.NONE) -> Descent:
         """Adapt to the support sets."""
-        support = self.tasks.support
-        return descend(self.rule, self.learner, self.meta, support, len(support), self.steps, graph)
+        return descend(self.rule, self.learner, self.meta, self.tasks.support, self.steps, graph)
 
     def outputs(self, point: Tensor, batch: Batch) -> Tensor:
         """Return the network's outputs at a point."""

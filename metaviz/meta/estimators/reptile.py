@@ -69,11 +69,13 @@ class Reptile:
 
     def _displace(self, case: Case, data: Batch) -> tuple[Tensor, Descent]:
         """Adapt all tasks side by side."""
-        whole = self.batch_size == 0
-        stream = data if whole else _minibatches(data, self.batch_size, case.generator)
-        descent = descend(case.rule, case.learner, case.meta, stream, len(data), case.steps)
+        batches = None
+        if self.batch_size:
+            batches = _minibatches(data, self.batch_size, case.generator)
+        descent = descend(case.rule, case.learner, case.meta, data, case.steps, batches=batches)
         if self.direction == "tail":
-            return (descent.before - descent.point).mean(0), descent
+            before = descent.steps[-1].point if descent.steps else descent.point
+            return (before - descent.point).mean(0), descent
         return case.meta["init"] - descent.point.mean(0), descent
 
     def _walk(self, case: Case, data: Batch, epsilon: float) -> tuple[Tensor, Meta]:

@@ -77,7 +77,7 @@ class Unrolled:
         rule, support = case.rule, case.tasks.support
         trained = self.trains(rule)
         with torch.no_grad():
-            states = [rule.start(case.meta, len(support))]
+            states = [rule.start(case.meta, support)]
         seen: list[Step] = []
         for k in range(case.steps):
             state, step = inner_step(
@@ -88,7 +88,7 @@ class Unrolled:
         inside = case.with_leaves(trained)
         state = states[-1].detach().requires_grad_()
         point = rule.point(inside.meta, state)
-        descent = Descent(state, point, point, tuple(seen))
+        descent = Descent(state, point, tuple(seen))
         after, objective = self._end(inside, descent)
         adjoint, total = _pull_back(objective, None, state, inside.meta, trained)
         for k in reversed(range(case.steps)):
@@ -98,7 +98,7 @@ class Unrolled:
             )
             adjoint, share = _pull_back(following, adjoint, state, inside.meta, trained)
             total = {name: total[name] + share[name] for name in total}
-        start = rule.start(inside.meta, len(support))
+        start = rule.start(inside.meta, support)
         share = inside.differentiate((start * adjoint).sum(), trained)
         gradients = {name: total[name] + share[name] for name in total}
         return self._finish(case, descent, after, gradients)

@@ -1,0 +1,149 @@
+"""Meta-SGD: a learned step size for every weight."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metaviz.algorithms.geometry import GeometryOptions, Preconditioned
+from metaviz.algorithms.registry import register
+from metaviz.config import Shared
+from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.rules import Meta
+from metaviz.nets.base import Net
+from metaviz.options import OptionError, option
+
+_LOWEST, _HIGHEST = 0.005, 0.1
+_MOST_OWN = 10_000
+
+
+class LearnedRates(Preconditioned):
+    """phi <- phi - a * grad L_S(phi), entry by entry.
+
+    Rates are learned as they are, so that they may turn negative, or as their logarithms. Source:
+    Li et al. 2017, equation 3; logarithms as in Zhang et al. 2024's code.
+    """
+
+    group = "rates"
+
+    def __init__(
+        self,
+        rate: float,
+        *,
+        logarithms: bool = False,
+        per: Literal["weight", "tensor", "network"] = "weight",
+        drawn: bool = False,
+        own: tuple[float, ...] = (),
+    ) -> None:
+        """Start from `rate` everywhere, from uniform draws, or from `own` rates."""
+        super().__init__(rate)
+        self.logarithms = logarithms
+        self.per = per
+        self.drawn = drawn
+        self.own = own
+        self._repeats: Tensor | None = None
+
+    def fit(self, net: Net) -> None:
+        """Learn how many weights share each rate."""
+        self._size = net.layout.size
+        if self.per == "tensor":
+            self._repeats = torch.tensor(net.layout.sizes)
+        elif self.per == "network":
+            self._repeats = torch.tensor([net.layout.size])
+
+    def shape(self, generator: torch.Generator) -> Tensor:
+        """Draw the rates, one for each weight, tensor or for the network."""
+        count = self._size if self._repeats is None else len(self._repeats)
+        if self.own and len(self.own) != count:
+            raise OptionError(
+                "metasgd.rates",
+                f"metasgd.rates holds {len(self.own)} numbers, but {count} step sizes are learned.",
+            )
+        if self.own:
+            rates = torch.tensor(self.own, dtype=torch.float64)
+        elif self.drawn:
+            draw = torch.rand(count, generator=generator, dtype=torch.float64)
+            rates = _LOWEST + (_HIGHEST - _LOWEST) * draw
+        else:
+            rates = torch.full((count,), self.rate, dtype=torch.float64)
+        return rates.log() if self.logarithms else rates
+
+    def rates(self, meta: Meta) -> Tensor:
+        """Return the step size of each weight, shape (P,)."""
+        rates = meta[self.group].exp() if self.logarithms else meta[self.group]
+        if self._repeats is None:
+            return rates
+        return rates.repeat_interleave(self._repeats.to(rates.device))
+
+    def precondition(self, meta: Meta, gradient: Tensor) -> Tensor:
+        """Return a * gradient / alpha."""
+        return self.rates(meta) / self.rate * gradient
+
+
+class MetaSGDOptions(GeometryOptions):
+    """Options of Meta-SGD."""
+
+    form: Literal["direct", "log"] = option(
+        "direct",
+        "Form of the rates",
+        "Direct: φ ← φ − a ⊙ ∇L_S, entries of a may turn negative. Log: a = exp(b), always "
+        "positive; an outer step then changes a by a share of itself.",
+        labels={"direct": "direct, a", "log": "log, a = exp(b)"},
+    )
+    per: Literal["weight", "tensor", "network"] = option(
+        "weight",
+        "One rate per",
+        "Whether each weight learns its own step size, as published, or shares it.",
+    )
+    start: Literal["constant", "uniform"] = option(
+        "constant",
+        "First rates",
+        "α everywhere, or drawn uniformly from 0.005 to 0.1 as in the paper.",
+        labels={"constant": "α everywhere", "uniform": "uniform in [0.005, 0.1]"},
+    )
+    rates: str = option(
+        "",
+        "Own first rates",
+        "Numbers with commas between, one per rate: for small problems, like 0.1,0.2 on the "
+        "quadratic. Empty: as chosen above.",
+    )
+
+    def own_rates(self) -> tuple[float, ...]:
+        """Read the own rates. Raises: OptionError where one is no number, or has no logarithm."""
+        parts = [part for part in self.rates.split(",") if part.strip()]
+        try:
+            numbers = tuple(float(part) for part in parts)
+        except ValueError:
+            numbers = (math.nan,)
+        wrong = not all(math.isfinite(number) for number in numbers) or len(parts) > _MOST_OWN
+        if wrong or (self.form == "log" and any(number <= 0 for number in numbers)):
+            kind = "positive numbers" if self.form == "log" else "numbers"
+            raise OptionError(
+                "metasgd.rates",
+                f"metasgd.rates = {self.rates[:40]!r} is not valid: write {kind} like 0.1,0.2.",
+            )
+        return numbers
+
+
+@register(
+    MetaSGDOptions,
+    id="metasgd",
+    title="Meta-SGD",
+    group="Learned geometry",
+    summary="Learns the start and a step size for every weight.",
+    formula="φ ← φ − a ⊙ ∇L_S(φ)",
+    cost="as MAML, and one product per weight; twice the meta-parameters",
+    citation="Li, Zhou, Chen & Li 2017, arXiv:1707.09835",
+    presets={"paper": {"start": "uniform", "inner_steps": 1}, "log form": {"form": "log"}},
+)
+def metasgd(options: MetaSGDOptions, shared: Shared) -> Algorithm:
+    """Build Meta-SGD."""
+    rule = LearnedRates(
+        options.rate(shared),
+        logarithms=options.form == "log",
+        per=options.per,
+        drawn=options.start == "uniform",
+        own=options.own_rates(),
+    )
+    return options.compose(rule, shared)
