@@ -12,3 +12,6 @@ from metaviz.algorithms import metasgd  # noqa: F401
 from metaviz.algorithms import metacurvature  # noqa: F401
 from metaviz.algorithms import metakfo  # noqa: F401
 from metaviz.algorithms import mtnet  # noqa: F401
+from metaviz.algorithms import metalstm  # noqa: F401
+from metaviz.algorithms import ecml  # noqa: F401
+from metaviz.algorithms import warpgrad  # noqa: F401

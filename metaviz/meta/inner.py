@@ -78,7 +78,8 @@ def inner_step(
             loss, point, torch.ones_like(loss), create_graph=graph is Graph.SECOND_ORDER
         )
     with torch.set_grad_enabled(graph is not Graph.NONE):
-        following = rule.step(meta, state, gradient, loss, k)
+        known = loss if graph is Graph.SECOND_ORDER else loss.detach()
+        following = rule.step(meta, state, gradient, known, k)
     norm = torch.linalg.vector_norm(gradient.detach(), dim=1)
     return following, Step(point.detach(), loss.detach(), outputs.detach(), norm)
 

@@ -13,6 +13,13 @@ class Net(Protocol):
 
     layout: Layout
 
+    def warps(self, *, residual: bool) -> Layout:
+        """Return the weights of layers that can be put between those that adapt, all square.
+
+        Where they are among the parameters of a call (as `warp1.weight`, ...) they are applied
+        after each activation: linear, x -> T x + b, or residual, x -> x + V relu(U x + b).
+        """
+
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights as a flat float64 vector of shape (P,)."""
 

@@ -61,6 +61,15 @@ class Conv4:
         shapes += [("head.weight", (ways, channels * side**2)), ("head.bias", (ways,))]
         self.layout = Layout(tuple(shapes))
 
+    def warps(self, *, residual: bool) -> Layout:
+        """Return one 3x3 convolution after each block."""
+        kernel, shapes = (self.channels, self.channels, 3, 3), list[tuple[str, tuple[int, ...]]]()
+        for block in range(1, BLOCKS + 1):
+            shapes += [(f"warp{block}.weight", kernel), (f"warp{block}.bias", (self.channels,))]
+            if residual:
+                shapes.append((f"warp{block}.back", kernel))
+        return Layout(tuple(shapes))
+
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
         bound = 0.0
@@ -107,10 +116,19 @@ class Conv4:
             weight = params[f"conv{block}.weight"]
             gamma, beta = params[f"norm{block}.gamma"], params[f"norm{block}.beta"]
             x = halve(x, weight, gamma, beta)
+            if f"warp{block}.weight" in params:
+                x = _warped(params, block, x)
         if self.pooling == "stride":
             x = x.mean((2, 3), keepdim=True)
         head, bias = params["head.weight"], params["head.bias"]
         return torch.baddbmm(bias.unsqueeze(1), unfold(x, tasks), head.mT)
+
+
+def _warped(params: Params, block: int, x: Tensor) -> Tensor:
+    bias = params[f"warp{block}.bias"].flatten()[:, None, None]
+    inside = convolve(x, params[f"warp{block}.weight"], padding=1) + bias
+    back = params.get(f"warp{block}.back")
+    return inside if back is None else x + convolve(torch.relu(inside), back, padding=1)
 
 
 def _pooled_block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:

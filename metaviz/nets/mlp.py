@@ -33,6 +33,15 @@ class MLP:
             )
         )
 
+    def warps(self, *, residual: bool) -> Layout:
+        """Return one square layer after each hidden activation."""
+        shapes: list[tuple[str, tuple[int, ...]]] = []
+        for layer, width in enumerate(self.widths[1:-1], 1):
+            shapes += [(f"warp{layer}.weight", (width, width)), (f"warp{layer}.bias", (width,))]
+            if residual:
+                shapes.append((f"warp{layer}.back", (width, width)))
+        return Layout(tuple(shapes))
+
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
         params: Params = {}
@@ -52,4 +61,13 @@ class MLP:
             x = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT)
             if layer < depth:
                 x = self.activation(x)
+            if f"warp{layer}.weight" in params:
+                x = _warped(params, layer, x)
         return x
+
+
+def _warped(params: Params, layer: int, x: Tensor) -> Tensor:
+    weight, bias = params[f"warp{layer}.weight"], params[f"warp{layer}.bias"]
+    inside = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT)
+    back = params.get(f"warp{layer}.back")
+    return inside if back is None else x + torch.relu(inside) @ back.mT

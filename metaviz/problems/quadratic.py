@@ -99,6 +99,11 @@ class PointNet:
         self.start = torch.tensor(start, dtype=torch.float64)
         self.layout = Layout((("point", (len(start),)),))
 
+    def warps(self, *, residual: bool) -> Layout:
+        """Return nothing: there are no layers to put warps between."""
+        del residual
+        return Layout(())
+
     def init(self, generator: torch.Generator) -> Tensor:
         """Return the given start."""
         del generator

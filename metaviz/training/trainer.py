@@ -57,11 +57,15 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
                 raise ValueError(f"The checkpoint's {name!r} does not fit this configuration.")
             meta[name] = value.to(setting.device, setting.dtype).clone()
     shared = setting.config.shared
-    trained = [meta[name] for name in sorted(setting.algorithm.trained())]
+    names = sorted(setting.algorithm.trained())
+    # The start first, then what shapes the steps, which may have an outer step size of its own.
+    own = setting.config.options.get("geometry_lr") or shared.outer_lr
+    rates = {name: shared.outer_lr if name == "init" else float(own) for name in names}
+    groups = [{"params": [meta[name]], "lr": rate, "rate": rate} for name, rate in rates.items()]
     if shared.outer_optimizer == "adam":
-        optimizer: torch.optim.Optimizer = torch.optim.Adam(trained, lr=shared.outer_lr, fused=True)
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(groups, fused=True)
     else:
-        optimizer = torch.optim.SGD(trained, lr=shared.outer_lr)
+        optimizer = torch.optim.SGD(groups)
     progress = Progress(meta, optimizer)
     if saved is not None:
         optimizer.load_state_dict(saved["optimizer"])
@@ -135,7 +139,7 @@ def _update(
         progress.meta[name].grad = gradient * scale if scale != 1.0 else gradient
     if shared.outer_schedule == "linear":
         for group in progress.optimizer.param_groups:
-            group["lr"] = shared.outer_lr * (1 - progress.step / config.steps)
+            group["lr"] = group["rate"] * (1 - progress.step / config.steps)
     progress.optimizer.step()
     for name, value in result.replaced.items():
         progress.meta[name] = value

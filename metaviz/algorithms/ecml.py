@@ -1,0 +1,47 @@
+"""ECML: MAML with a loss on the condition of the inner problem (reconstructed)."""
+
+from typing import Literal
+
+from metaviz.algorithms.registry import AlgorithmOptions, register
+from metaviz.config import Shared
+from metaviz.meta.algorithm import Algorithm, compose
+from metaviz.meta.estimators.conditioned import Conditioned
+from metaviz.meta.rules import GradientDescent
+from metaviz.options import option
+
+
+class ECMLOptions(AlgorithmOptions):
+    """Options of ECML."""
+
+    weight: float = option(
+        0.01,
+        "Condition weight γ",
+        "Weight of the condition loss Var(log₁₀ λ(J Jᵀ)), averaged over the inner steps. 0: MAML.",
+        ge=0,
+        le=1000,
+        log=True,
+    )
+    subset: Literal["head", "all"] = option(
+        "head",
+        "Weights of J",
+        "With respect to which weights the residuals are differentiated.",
+        labels={"head": "last layer", "all": "all weights"},
+    )
+
+
+@register(
+    ECMLOptions,
+    id="ecml",
+    title="ECML (reconstructed)",
+    group="Learned geometry",
+    summary="MAML whose inner problem is also trained to be well conditioned.",
+    formula="min L_Q(φ^K) + γ mean_k Var_i log₁₀ λ_i(J Jᵀ),  J = ∂ residuals / ∂ φ^k",
+    cost="as MAML, and one gradient with its derivative per residual and inner step",
+    citation="Hiller, Harandi & Drummond 2022, arXiv:2206.07260",
+    note="Only the paper's abstract was at hand: the formula of the condition loss is "
+    "reconstructed and not verified against it.",
+)
+def ecml(options: ECMLOptions, shared: Shared) -> Algorithm:
+    """Build ECML."""
+    estimator = Conditioned(options.weight, options.subset)
+    return compose(GradientDescent(options.rate(shared)), estimator, options.steps(shared))

@@ -1,0 +1,177 @@
+"""Meta-LSTM: a recurrent network, shared by all weights, takes the inner steps."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from metaviz.algorithms.geometry import EstimatorName, GeometryOptions
+from metaviz.algorithms.registry import register
+from metaviz.config import Shared
+from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.layout import Layout, Params
+from metaviz.meta.rules import Enters, GradientDescent, Meta, State
+from metaviz.meta.tasks import Batch
+from metaviz.nets.base import Net
+from metaviz.options import option
+
+_PROCESSED = 4
+_SCALE = 10.0
+_MANY_WEIGHTS = 20_000
+
+
+def processed(x: Tensor) -> Tensor:
+    """Write numbers as a size and a sign, so that large and small ones can be told apart.
+
+    (ln|x| / p, sign x) where |x| >= e^-p, else (-1, e^p x), with p = 10. Shapes: (...) to (..., 2).
+    Source: Andrychowicz et al. 2016, appendix A.
+    """
+    small = x.abs() < math.exp(-_SCALE)
+    size = torch.where(small, -torch.ones_like(x), torch.where(small, 1, x).abs().log() / _SCALE)
+    return torch.stack([size, torch.where(small, math.exp(_SCALE) * x, x.sign())], dim=-1)
+
+
+class GatedState(NamedTuple):
+    """Weights (tasks, P), hidden and cell (tasks, P, H), and the last two gates (tasks, P, 2)."""
+
+    point: Tensor
+    hidden: Tensor
+    cell: Tensor
+    gates: Tensor
+
+
+class GatedDescent(GradientDescent):
+    """phi <- f * phi - i * grad L_S(phi), with gates that a recurrent network computes.
+
+    The network sees, for each weight by itself, the gradient and the loss (both `processed`), the
+    weight and its own last gates. Full: a hidden LSTM reads gradient and loss, and the gates read
+    it, the weight, and their last values before the sigmoid. Plain (`hidden` 0): the gates are one
+    affine function of gradient, loss, weight and their own last values.
+    Source: Ravi & Larochelle 2017, section 3, and its code; the plain form is the slides'.
+    """
+
+    groups: Mapping[str, frozenset[Enters]] = {
+        "init": frozenset({Enters.START}),
+        "gates": frozenset({Enters.STEP}),
+    }
+
+    def __init__(self, rate: float, hidden: int) -> None:
+        """Take the number of hidden units, and the step size that the first gates are near to."""
+        super().__init__(rate)
+        self.hidden = hidden
+        h = hidden
+        seen = (h if h else _PROCESSED) + 2
+        lstm = (("input", (4 * h, _PROCESSED)), ("recurrent", (4 * h, h)), ("bias", (4 * h,)))
+        gates = (("gate.weight", (2, seen)), ("gate.bias", (2,)))
+        self.parameters = Layout((*(lstm if h else ()), *gates))
+
+    def init(self, net: Net, generator: torch.Generator) -> Meta:
+        """Draw the start and small weights; gates begin near 'keep' and a step of 0.007 to 0.018.
+
+        The forget bias is uniform in [4, 5], the input bias in [-5, -4].
+        """
+        params: Params = {
+            name: 0.02 * torch.rand(shape, generator=generator, dtype=torch.float64) - 0.01
+            for name, shape in self.parameters.shapes
+        }
+        draw = torch.rand(2, generator=generator, dtype=torch.float64)
+        params["gate.bias"] = torch.stack([4 + draw[0], -5 + draw[1]])
+        return {**super().init(net, generator), "gates": self.parameters.join(params)}
+
+    def start(self, meta: Meta, support: Batch) -> State:
+        """Give every task the same start and an empty memory."""
+        point = super().start(meta, support)
+        empty = point.new_zeros(*point.shape, self.hidden)
+        return GatedState(point, empty, empty, point.new_zeros(*point.shape, 2))
+
+    def point(self, meta: Meta, state: State) -> Tensor:
+        """Return the weights of the state."""
+        del meta
+        point: Tensor = state.point
+        return point
+
+    def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
+        """Let the gates decide how much of each weight is kept, and how far it moves."""
+        del k
+        point, hidden, cell, last = state
+        inputs = (point, hidden, cell, last, gradient, loss, meta["gates"])
+        if torch.is_grad_enabled() and point.shape[1] > _MANY_WEIGHTS:
+            # Only the states are kept; a step's inner activations are ten times as many numbers.
+            hidden, cell, gates = checkpoint(self._think, *inputs, use_reentrant=False)
+        else:
+            hidden, cell, gates = self._think(*inputs)
+        keep, move = torch.sigmoid(gates).unbind(-1)
+        return GatedState(keep * point - move * gradient, hidden, cell, gates)
+
+    def _think(
+        self,
+        point: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        last: Tensor,
+        gradient: Tensor,
+        loss: Tensor,
+        flat: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the next memory and the gates before the sigmoid."""
+        params = self.parameters.split(flat)
+        about = processed(loss).unsqueeze(1).expand(*gradient.shape, 2)
+        seen = torch.cat([processed(gradient), about], dim=-1)
+        if self.hidden:
+            mixed = seen @ params["input"].mT + hidden @ params["recurrent"].mT + params["bias"]
+            enter, keep, value, leave = mixed.chunk(4, dim=-1)
+            cell = torch.sigmoid(keep) * cell + torch.sigmoid(enter) * torch.tanh(value)
+            seen = hidden = torch.sigmoid(leave) * torch.tanh(cell)
+        else:
+            last = torch.sigmoid(last)
+        weight, bias = params["gate.weight"], params["gate.bias"]
+        shared = torch.cat([seen, point.unsqueeze(-1)], dim=-1) @ weight[:, :-1].mT
+        return hidden, cell, shared + last * weight[:, -1] + bias
+
+
+class MetaLSTMOptions(GeometryOptions):
+    """Options of Meta-LSTM."""
+
+    estimator: EstimatorName = option(
+        "first_order",
+        "Meta-gradient",
+        "First order, as published: the gradients and losses that the gates see count as "
+        "constants. Second order goes through them too.",
+        labels={
+            "unrolled": "second order",
+            "first_order": "first order",
+            "reptile": "Reptile",
+            "implicit": "implicit (CG)",
+        },
+    )
+    gates: Literal["lstm", "affine"] = option(
+        "lstm",
+        "Gates",
+        "LSTM: hidden units remember earlier gradients, as in the paper's code. Affine: "
+        "i = σ(W [∇L, L, φ, i] + b) without hidden units, as on the slides.",
+        labels={"lstm": "LSTM with hidden units", "affine": "one affine map"},
+    )
+    hidden: int = option(
+        20, "Hidden units", "Units of the LSTM that each weight carries.", ge=1, le=256
+    )
+
+
+@register(
+    MetaLSTMOptions,
+    id="metalstm",
+    title="Meta-LSTM",
+    group="Learned geometry",
+    summary="A recurrent network decides what of each weight is kept and how far it moves.",
+    formula="φ ← f ⊙ φ − i ⊙ ∇L_S(φ), with gates f and i of an LSTM shared by all weights",
+    cost="K + 1 gradients per task; memory of K × 40 numbers per weight and task",
+    citation="Ravi & Larochelle 2017, ICLR",
+    presets={"slides": {"gates": "affine"}},
+    note="The authors clip the meta-gradient's norm to 0.25 (shared setting).",
+)
+def metalstm(options: MetaLSTMOptions, shared: Shared) -> Algorithm:
+    """Build Meta-LSTM."""
+    rule = GatedDescent(options.rate(shared), options.hidden if options.gates == "lstm" else 0)
+    return options.compose(rule, shared)

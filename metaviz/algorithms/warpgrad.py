@@ -1,0 +1,128 @@
+"""WarpGrad: learned layers between those that adapt bend the inner loop."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metaviz.algorithms.registry import AlgorithmOptions, register
+from metaviz.config import Shared
+from metaviz.meta.algorithm import Algorithm, compose
+from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
+from metaviz.meta.layout import Layout, Params, Weights
+from metaviz.meta.rules import Enters, GradientDescent, Meta
+from metaviz.nets.base import Net
+from metaviz.options import OptionError, option
+
+_MATRIX = 2
+
+
+class WarpedDescent(GradientDescent):
+    """Plain steps on a network with warp layers, which adaptation leaves alone.
+
+    For linear warps T the effective preconditioner is T T' (of each layer, through the layers
+    after it); non-linear ones depend on the data. Source: Flennerhag et al. 2020, section 2.
+    """
+
+    def __init__(self, rate: float, *, residual: bool, identity: bool, trains_start: bool) -> None:
+        """Choose the warps' form and first values, and whether the start is trained."""
+        super().__init__(rate)
+        self.residual = residual
+        self.identity = identity
+        start = {Enters.START} if trains_start else {Enters.START, Enters.FIXED}
+        self.groups = {"init": frozenset(start), "warp": frozenset({Enters.DECODE})}
+
+    def fit(self, net: Net) -> None:
+        """Plan the warps."""
+        self.layout = net.layout
+        self.warps: Layout = net.warps(residual=self.residual)
+        if not self.warps.shapes:
+            raise OptionError("warpgrad", "WarpGrad needs a network with hidden layers to warp.")
+
+    def init(self, net: Net, generator: torch.Generator) -> Meta:
+        """Draw the start and the warps."""
+        meta = super().init(net, generator)
+        params: Params = {}
+        bound = 1.0
+        for name, shape in self.warps.shapes:
+            if len(shape) > 1:
+                bound = torch.empty(shape[1:]).numel() ** -0.5
+            draw = (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1) * bound
+            params[name] = draw
+            if self.identity and (name.endswith("back") or not self.residual):
+                params[name] = torch.zeros_like(draw)
+            if self.identity and not self.residual and name.endswith("weight"):
+                keep = torch.nn.init.eye_ if len(shape) == _MATRIX else torch.nn.init.dirac_
+                params[name] = keep(draw)
+        return {**meta, "warp": self.warps.join(params)}
+
+    def decode(self, meta: Meta, point: Tensor) -> Weights:
+        """Return the adapted weights and the warps."""
+        warps = self.warps.split(meta["warp"])
+        shared = {name: value.expand(len(point), *value.shape) for name, value in warps.items()}
+        return {**self.layout.split(point), **shared}
+
+
+class WarpGradOptions(AlgorithmOptions):
+    """Options of WarpGrad."""
+
+    objective: Literal["exact", "approximate"] = option(
+        "exact",
+        "Warp objective",
+        "Exact: the query loss after one more step from each point of the path, differentiated "
+        "through that step. Approximate: the query loss at each point, without a step.",
+    )
+    init_objective: InitObjective = option(
+        "leap",
+        "Start",
+        "Leap: follow the path, each step at unit length. Path: the whole path, as Reptile does. "
+        "None: the start stays as drawn.",
+        labels={"leap": "Leap (unit steps)", "path": "path (Reptile)", "none": "not trained"},
+    )
+    warp: Literal["linear", "residual"] = option(
+        "linear",
+        "Warps",
+        "Linear: x → T x + b, a 3 × 3 convolution in convolutional networks. Residual: "
+        "x → x + V relu(U x + b).",
+        labels={"linear": "linear", "residual": "non-linear, residual"},
+    )
+    warp_start: Literal["identity", "random"] = option(
+        "identity",
+        "First warps",
+        "Identity: training begins with the plain network. Random: PyTorch's default, as in the "
+        "authors' code.",
+        labels={"identity": "identity", "random": "random (authors' code)"},
+    )
+    geometry_lr: float | None = option(
+        None,
+        "Own outer step size",
+        "Outer step size of the warps. Empty: the shared one.",
+        gt=0,
+        le=1000,
+        log=True,
+    )
+
+
+@register(
+    WarpGradOptions,
+    id="warpgrad",
+    title="WarpGrad",
+    group="Learned geometry",
+    summary="Learns layers between those that adapt, along the inner path.",
+    formula="min_ω mean_k L_Q(φ^k − α ∇L_S(φ^k; ω); ω),  φ^k constant",
+    cost="3 K gradients and K Hessian-vector products per task (approximate: 2 K); no long graph",
+    citation="Flennerhag, Rusu, Pascanu, Visin, Yin & Hadsell 2020, arXiv:1909.00025",
+    presets={"authors' code": {"warp_start": "random"}},
+)
+def warpgrad(options: WarpGradOptions, shared: Shared) -> Algorithm:
+    """Build WarpGrad."""
+    rule = WarpedDescent(
+        options.rate(shared),
+        residual=options.warp == "residual",
+        identity=options.warp_start == "identity",
+        trains_start=options.init_objective != "none",
+    )
+    estimator = Trajectory(
+        approximate=options.objective == "approximate", init_objective=options.init_objective
+    )
+    return compose(rule, estimator, options.steps(shared))

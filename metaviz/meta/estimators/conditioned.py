@@ -1,0 +1,95 @@
+"""Unrolled differentiation with a loss on how well conditioned the inner problem is."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metaviz.meta.estimators.base import Case, MetaStep
+from metaviz.meta.estimators.unrolled import Unrolled
+from metaviz.meta.inner import Descent, Graph, Step, inner_step
+
+FLOOR = 1e-12
+Subset = Literal["head", "all"]
+
+
+def spread_of_curvature(jacobian: Tensor) -> Tensor:
+    """Return the variance of log10 of the eigenvalues of G = J J', shape (tasks,).
+
+    Shapes: jacobian (tasks, residuals, weights). Eigenvalues below 1e-12 of the largest are raised
+    to it. Zero where all are equal; scaling the residuals changes nothing.
+    """
+    eigenvalues = torch.linalg.eigvalsh(jacobian @ jacobian.mT)
+    lowest = FLOOR * eigenvalues[:, -1:].detach().clamp_min(torch.finfo(jacobian.dtype).tiny)
+    return torch.maximum(eigenvalues, lowest).log10().var(dim=1, correction=0)
+
+
+class Conditioned(Unrolled):
+    """L_Q(phi^K) + gamma mean_k spread(phi^k), by reverse mode through all steps.
+
+    The residuals of the inner problem are the outputs minus the targets, or for classes the
+    softmax minus the one-hot label, seen in an orthonormal basis of the N - 1 directions in which
+    it can move. J is their derivative with respect to the last layer's weights, or to all.
+    Reconstructed from the abstract of Hiller et al. 2022: the exact form is not verified.
+    """
+
+    def __init__(self, weight: float, subset: Subset) -> None:
+        """Take gamma, and with respect to which weights the residuals are differentiated."""
+        super().__init__()
+        self.weight = weight
+        self.subset = subset
+        self._last_cost = 0
+
+    def __call__(self, case: Case) -> MetaStep:
+        """Return the gradient of query loss plus condition loss, averaged over tasks."""
+        rule, support = case.rule, case.tasks.support
+        trained = self.trains(rule)
+        inside = case.with_leaves(trained)
+        state = rule.start(inside.meta, support)
+        spreads, seen = [self._spread(inside, rule.point(inside.meta, state))], list[Step]()
+        for k in range(case.steps):
+            state, step = inner_step(
+                rule, case.learner, inside.meta, support, state, k, Graph.SECOND_ORDER
+            )
+            seen.append(step)
+            spreads.append(self._spread(inside, rule.point(inside.meta, state)))
+        descent = Descent(state, rule.point(inside.meta, state), tuple(seen))
+        after, objective = self._end(inside, descent)
+        spread = torch.stack(spreads).mean(0)
+        gradients = inside.differentiate(objective + self.weight * spread.mean(), trained)
+        result = self._finish(case, descent, after, gradients)
+        result.readings["condition_loss"] = spread.detach()
+        return result
+
+    def _spread(self, case: Case, point: Tensor) -> Tensor:
+        batch = case.tasks.support
+        residuals = _residuals(case.outputs(point, batch), batch.y)
+        rows = [
+            torch.autograd.grad(residuals[:, row].sum(), point, create_graph=True)[0]
+            for row in range(residuals.shape[1])
+        ]
+        jacobian = torch.stack(rows, dim=1)
+        if self.subset == "head":
+            sizes = case.learner.net.layout.sizes
+            jacobian = jacobian[:, :, -sum(sizes[-2:]) :]
+        self._last_cost = len(rows)
+        return spread_of_curvature(jacobian)
+
+    def _extra_cost(self) -> tuple[int, int]:
+        return self._last_cost, self._last_cost
+
+
+def _residuals(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the residuals (tasks, r) of outputs (tasks, n, d)."""
+    if targets.is_floating_point():
+        return (outputs - targets).flatten(1)
+    ways = outputs.shape[2]
+    off = torch.softmax(outputs, 2) - torch.nn.functional.one_hot(targets, ways).to(outputs)
+    return (off @ _contrasts(ways).to(outputs)).flatten(1)
+
+
+def _contrasts(ways: int) -> Tensor:
+    """Return an orthonormal basis (ways, ways - 1) of the vectors that sum to zero."""
+    centred = torch.eye(ways, dtype=torch.float64) - 1 / ways
+    vectors: Tensor = torch.linalg.eigh(centred)[1]
+    return vectors[:, 1:]
