@@ -28,6 +28,7 @@ class ProblemEntry(BaseModel):
     `shared` holds the defaults of the shared hyperparameters for this problem, `hidden` the
     shared hyperparameters that have no meaning here, `options` its own options and
     `algorithm_defaults` options of algorithms that suit it better than the general default.
+    `unsuited` says why some algorithms cannot run on it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +45,7 @@ class ProblemEntry(BaseModel):
     hidden: tuple[str, ...] = ()
     options: tuple[OptionSpec, ...] = ()
     algorithm_defaults: dict[str, dict[str, Plain]] = {}
+    unsuited: dict[str, str] = {}
 
 
 class Catalogue(BaseModel):

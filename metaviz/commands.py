@@ -56,7 +56,8 @@ def build_comparison(
     if "seeds" in given:
         given["seeds"] = parse_seeds(given["seeds"])
     if "algorithms" in given:
-        given["algorithms"] = _algorithm_ids(given["algorithms"], catalogue)
+        problem_id = str(given.get("problem", values.get("problem", "sinusoid")))
+        given["algorithms"] = _algorithm_ids(given["algorithms"], catalogue, problem_id)
     values = {**values, **given}
     problem = catalogue.problem(str(values.get("problem", "sinusoid")))
     if problem is not None:
@@ -72,9 +73,12 @@ def build_comparison(
     return checked(Comparison, place_settings(settings, values, catalogue))
 
 
-def _algorithm_ids(text: str, catalogue: Catalogue) -> tuple[str, ...]:
+def _algorithm_ids(text: str, catalogue: Catalogue, problem: str) -> tuple[str, ...]:
+    """Read a list of ids; `all` is every method that can run on the problem."""
     if text.strip() == "all":
-        return tuple(entry.id for entry in catalogue.algorithms)
+        entry = catalogue.problem(problem)
+        unsuited = entry.unsuited if entry is not None else {}
+        return tuple(known.id for known in catalogue.algorithms if known.id not in unsuited)
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 

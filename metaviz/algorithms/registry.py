@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
+from metaviz.algorithms.methods import METHODS
 from metaviz.catalogue import AlgorithmEntry
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
@@ -125,5 +127,9 @@ def find_algorithm(name: str) -> RegisteredAlgorithm:
 
 
 def load_algorithms() -> None:
-    """Import every method, in the order in which they are shown."""
-    import metaviz.algorithms.methods  # noqa: F401 - registers them
+    """Import every method, which registers it, and put them in the order they are shown in."""
+    for name in METHODS:
+        import_module(f"metaviz.algorithms.{name}")
+    if tuple(ALGORITHMS)[: len(METHODS)] != METHODS:
+        for name in METHODS:
+            ALGORITHMS[name] = ALGORITHMS.pop(name)

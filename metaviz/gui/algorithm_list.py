@@ -1,5 +1,6 @@
 """The algorithms that can be ticked, in groups."""
 
+from collections.abc import Mapping
 from html import escape
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
@@ -76,6 +77,17 @@ class AlgorithmList(QTreeWidget):
         for name, item in self._items.items():
             on = name in names
             item.setCheckState(0, Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+
+    def show_unsuited(self, reasons: Mapping[str, str]) -> None:
+        """Grey out the algorithms that cannot run, each with its reason; untick them."""
+        for name, item in self._items.items():
+            entry, reason = self._entries[name], reasons.get(name, "")
+            flags = item.flags() | Qt.ItemFlag.ItemIsEnabled
+            item.setFlags(flags & ~Qt.ItemFlag.ItemIsEnabled if reason else flags)
+            if reason:
+                item.setCheckState(0, Qt.CheckState.Unchecked)
+            for column in (0, 1):
+                item.setToolTip(column, f"<p>{escape(reason) or describe(entry)}</p>")
 
     def item_of(self, name: str) -> QTreeWidgetItem:
         """Return the row of an algorithm."""

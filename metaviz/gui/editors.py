@@ -22,6 +22,13 @@ class ChoiceBox(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
 
+    def refuse(self, place: int, reason: str) -> None:
+        """Grey out a choice and say why it cannot be taken."""
+        index = self.model().index(place, 0)
+        item = getattr(self.model(), "itemFromIndex")(index)  # noqa: B009 - Qt's default model
+        item.setEnabled(False)
+        item.setToolTip(reason)
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Leave the wheel to the scroll area around."""
         if self.hasFocus():

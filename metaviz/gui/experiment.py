@@ -218,6 +218,7 @@ class ExperimentPanel(QWidget):
         self.download.setVisible(problem.needs_data)
         self.shared.set_baseline({"steps": problem.steps, **problem.shared})
         self.shared.hide_fields(problem.hidden)
+        self.algorithms.show_unsuited(problem.unsuited)
         place = self._forms.indexOf(self.shared) + 1
         if (old := self._forms.itemAt(place)) is not None and isinstance(old.widget(), Fold):
             self._left[self._shown_problem] = self.problem_form.changes()

@@ -124,6 +124,8 @@ class Field(QObject):
             combo = ChoiceBox(parent)
             for choice in spec.choices:
                 combo.addItem(spec.labels.get(choice, choice), choice)
+                if choice in spec.refused:
+                    combo.refuse(combo.count() - 1, spec.refused[choice])
             combo.currentIndexChanged.connect(self._read)
             return combo
         if spec.kind == "text" and spec.name in PATHS:

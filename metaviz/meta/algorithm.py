@@ -28,6 +28,9 @@ class Algorithm(Protocol):
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw meta-parameters, flat float64 vectors by group."""
 
+    def fit(self, learner: Learner) -> None:
+        """Plan for a network. Raises: OptionError where the options do not fit it."""
+
     def trained(self) -> frozenset[str]:
         """Return the groups that meta-training changes by gradients."""
 
@@ -66,6 +69,10 @@ class Composed:
         """Draw meta-parameters, flat float64 vectors by group."""
         self.rule.fit(learner.net)
         return self.rule.init(learner.net, generator)
+
+    def fit(self, learner: Learner) -> None:
+        """Plan for a network."""
+        self.rule.fit(learner.net)
 
     def trained(self) -> frozenset[str]:
         """Return the groups that meta-training changes by gradients."""

@@ -132,6 +132,11 @@ class PointNet:
         "eval_every": 20,
     },
     hidden=("ways", "shots", "query_shots"),
+    unsuited={
+        "mtnet": "MT-net transforms layers, and the quadratic problem has none.",
+        "warpgrad": "WarpGrad puts layers between layers, and the quadratic problem has none.",
+        "ecml": "ECML looks at residuals of a network, and the quadratic problem has none.",
+    },
 )
 class Quadratic:
     """Support loss p'Ap/2 - b'p, query loss p'Cp/2 - d'p.

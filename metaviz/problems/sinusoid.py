@@ -82,7 +82,10 @@ class SinusoidOptions(Options):
     shared={"inner_lr": 0.01, "inner_steps": 5, "meta_batch": 25, "shots": 10, "query_shots": 10},
     hidden=("ways",),
     # With alpha = 0.01 Reptile's path is too short to learn from in 2000 steps.
-    algorithm_defaults={"reptile": {"inner_lr": 0.02, "batch_size": 10}},
+    algorithm_defaults={
+        "reptile": {"inner_lr": 0.02, "batch_size": 10},
+        "mirror": {"partition": "2"},
+    },
 )
 class Sinusoid:
     """y = A sin(x - p), A ~ U[0.1, 5], p ~ U[0, pi], x ~ U[-5, 5], noise-free by default.

@@ -83,6 +83,8 @@ def planned_runs(comparison: Comparison) -> list[RunConfig]:
         find_algorithm(name).checked(values)
     for name in comparison.algorithms:
         find_algorithm(name)
+        if name in problem.entry.unsuited:
+            raise OptionError("algorithms", problem.entry.unsuited[name])
     return comparison.runs(problem.entry.shared)
 
 

@@ -116,10 +116,12 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         "options": options.model_dump(),
         "problem_options": problem_options.model_dump(),
     }
-    return Setting(
+    setting = Setting(
         config.model_copy(update=resolved),
         problem,
         method.make(options, config.shared),
         find_device(config.device),
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
+    setting.algorithm.fit(setting.learner)
+    return setting

@@ -1,6 +1,5 @@
 """What every registered method must keep, whatever it is."""
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 

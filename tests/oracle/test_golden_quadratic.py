@@ -99,6 +99,7 @@ def test_all_algorithms_with_cosines(tmp_path: Path) -> None:
     names = set(answer["algorithms"])
     assert names == {
         "maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "joint", "scratch",
+        "metasgd", "metacurvature", "metakfo", "mirror", "metalstm",
     }  # fmt: skip
     assert answer["cosine"]["maml"]["maml"] == pytest.approx(1)
     assert answer["cosine"]["maml"]["fomaml"] == pytest.approx(0.9971, abs=1e-3)
