@@ -225,7 +225,7 @@ def export(
     """Write tables and figures of stored runs."""
     from metaviz.commands import export_command
 
-    export_command(runs, out, formats, width_cm, height_cm, dpi)
+    raise typer.Exit(export_command(runs, out, formats, width_cm, height_cm, dpi))
 
 
 @app.command()

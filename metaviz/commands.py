@@ -97,11 +97,11 @@ def run_comparison(
     engine: LocalEngine, comparison: Comparison, out: Path
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it."""
+    sessions = engine.start(comparison, out / "runs")
     if (out / "summary.csv").exists():
         sys.stderr.write(
             f"{out} holds an earlier comparison: its runs stay, tables are replaced.\n"
         )
-    sessions = engine.start(comparison, out / "runs")
     interrupted, broken = False, ""
     try:
         _write_comparison(out / "comparison.toml", comparison)
@@ -186,8 +186,8 @@ class _Paper:
     height_cm: float | None = None
     dpi: int = 150
 
-    def page(self, width_cm: float = 16.0, height_cm: float = 10.0) -> Page:
-        return Page(self.width_cm or width_cm, self.height_cm or height_cm, self.dpi)
+    def page(self, width_cm: float = 16.0) -> Page:
+        return Page(self.width_cm or width_cm, self.height_cm, self.dpi)
 
 
 def _write_figures(
@@ -198,7 +198,7 @@ def _write_figures(
     panels = default_inner_views(records)
     figures = {
         "training": training_figure(records, view, paper.page()),
-        "inner": inner_figure(records, panels, paper.page(11.0 * len(panels), 9.0)),
+        "inner": inner_figure(records, panels, paper.page(11.0 * len(panels))),
     }
     if with_fans:
         for record in records:
@@ -243,12 +243,7 @@ def list_command(runs: Path | None) -> None:
     if runs is None:
         print_catalogue(build_catalogue())
         return
-    records, unreadable = [], []
-    for folder in _run_folders([runs]):
-        try:
-            records.append(open_run(folder))
-        except StoreError as error:
-            unreadable.append(str(error))
+    records, unreadable = _readable(_run_folders([runs]))
     print_runs(records)
     for sentence in unreadable:
         sys.stderr.write(f"{sentence}\n")
@@ -277,18 +272,34 @@ def export_command(
     width_cm: float | None,
     height_cm: float | None,
     dpi: int,
-) -> None:
-    """Write tables and figures of stored runs."""
+) -> int:
+    """Write tables and figures of stored runs; return 1 where some could not be read."""
     kinds = tuple(part.strip().lower() for part in formats.split(",") if part.strip())
     wrong = [kind for kind in kinds if kind not in FORMATS]
     if wrong or not kinds:
         raise OptionError("formats", f"formats = {formats!r} is not valid: use png, pdf or svg.")
-    records = [open_run(folder) for folder in _run_folders(runs)]
+    records, unreadable = _readable(_run_folders(runs))
+    if not records:
+        raise StoreError(unreadable[0])
     paths = write_tables(records, out)
     paper = _Paper(width_cm, height_cm, dpi)
     paths += _write_figures(records, out, kinds, paper, with_fans=True)
     for path in paths:
         sys.stdout.write(f"{path}\n")
+    for sentence in unreadable:
+        sys.stderr.write(f"Left out: {sentence}\n")
+    return int(bool(unreadable))
+
+
+def _readable(folders: list[Path]) -> tuple[list[Record], list[str]]:
+    """Open runs; return those that can be read, and what is wrong with the others."""
+    records, unreadable = [], []
+    for folder in folders:
+        try:
+            records.append(open_run(folder))
+        except StoreError as error:
+            unreadable.append(str(error))
+    return records, unreadable
 
 
 def _run_folders(places: list[Path]) -> list[Path]:

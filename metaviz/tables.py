@@ -44,6 +44,22 @@ def _interval(curves: dict[str, Any], name: str, k: int) -> str:
     return f"{curves[name][k]:.4g} ± {curves[f'{name}_ci95'][k]:.2g}"
 
 
+_COSINES_SIDE_BY_SIDE = 7
+
+
+def _cosines(result: GradientComparison, shown: slice) -> Table:
+    """Return some columns of the matrix of cosines."""
+    title = "Cosines between them" if shown.start == 0 else ""
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for row in result.rows[shown]:
+        table.add_column(row.algorithm[:9], justify="right", no_wrap=True)
+    for row, line in zip(result.rows, result.cosine(), strict=True):
+        cells = ("–" if np.isnan(c) else f"{c:.4f}" for c in line[shown])
+        table.add_row(row.algorithm, *cells)
+    return table
+
+
 def print_gradients(result: GradientComparison) -> None:
     """Print lengths, residuals and costs, then the cosines between all pairs, then notes."""
     numbers = Table(
@@ -52,22 +68,18 @@ def print_gradients(result: GradientComparison) -> None:
     )
     for column in numbers.columns[1:]:
         column.justify = "right"
-    cosines = Table(title="Cosines between them", box=None, padding=(0, 1, 0, 0))
-    cosines.add_column("")
     for row in result.rows:
-        cosines.add_column(row.algorithm, justify="right", no_wrap=True)
-    for row, line in zip(result.rows, result.cosine(), strict=True):
         residuals = [
             "" if value is None else f"{value:.2e}"
             for value in (row.inner_residual, row.solver_residual)
         ]
         counts = str(row.gradient_evaluations), str(row.hessian_vector_products)
         numbers.add_row(row.algorithm, f"{row.norm:.6g}", *residuals, *counts)
-        cosines.add_row(row.algorithm, *("–" if np.isnan(c) else f"{c:.4f}" for c in line))
     paper = console()
     paper.print(numbers)
     paper.print("res. = residual, HVPs = Hessian-vector products; counts are over all tasks.\n")
-    paper.print(cosines)
+    for first in range(0, len(result.rows), _COSINES_SIDE_BY_SIDE):
+        paper.print(_cosines(result, slice(first, first + _COSINES_SIDE_BY_SIDE)))
     for row in result.rows:
         for note in row.notes:
             paper.print(f"{row.algorithm}: {note}")

@@ -85,10 +85,11 @@ class MetaSGDOptions(GeometryOptions):
     """Options of Meta-SGD."""
 
     form: Literal["direct", "log"] = option(
-        "direct",
+        "log",
         "Form of the rates",
-        "Direct: φ ← φ − a ⊙ ∇L_S, entries of a may turn negative. Log: a = exp(b), always "
-        "positive; an outer step then changes a by a share of itself.",
+        "Log: a = exp(b), always positive; an outer step changes a by a share of itself. Direct, "
+        "as in the paper: φ ← φ − a ⊙ ∇L_S, entries of a may turn negative; it diverges where the "
+        "outer step size is not small against a, so give it one of its own.",
         labels={"direct": "direct, a", "log": "log, a = exp(b)"},
     )
     per: Literal["weight", "tensor", "network"] = option(
@@ -135,7 +136,7 @@ class MetaSGDOptions(GeometryOptions):
     formula="φ ← φ − a ⊙ ∇L_S(φ)",
     cost="as MAML, and one product per weight; twice the meta-parameters",
     citation="Li, Zhou, Chen & Li 2017, arXiv:1707.09835",
-    presets={"paper": {"start": "uniform", "inner_steps": 1}, "log form": {"form": "log"}},
+    presets={"paper": {"form": "direct", "start": "uniform", "inner_steps": 1}},
 )
 def metasgd(options: MetaSGDOptions, shared: Shared) -> Algorithm:
     """Build Meta-SGD."""

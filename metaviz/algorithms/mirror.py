@@ -82,7 +82,7 @@ class MirrorOptions(GeometryOptions):
         "4",
         "Blocks",
         "Which tensors form a block: a number of consecutive tensors, tensor, layer, or names "
-        "like layer1.weight+layer1.bias|layer2.weight+… Each block's map depends on the blocks "
+        "like layer1.weight+layer1.bias|layer2.weight. Each block's map depends on the blocks "
         "before it.",
     )
 

@@ -1,5 +1,6 @@
 """Choosing what to export, in which format and size."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,6 +200,9 @@ class ExportDialog(QDialog):
             self.folder.setText(chosen)
 
 
+_log = logging.getLogger("metaviz.export")
+
+
 class _Signals(QObject):
     done = Signal(list, str)
 
@@ -237,6 +241,9 @@ class _Work(QRunnable):
                     "Choose a folder that you may write to."
                 )
             )
+        except Exception as error:  # noqa: BLE001 - a door: the dialog must hear that it ended
+            _log.exception("The export failed")
+            trouble = f"The export failed: {str(error) or type(error).__name__}."
         self.signals.done.emit(written, trouble)
 
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidge
 from metaviz.gui.choices import combo
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.runs.curves import Fan, fan
+from metaviz.runs.curves import Fan, fan, labels
 from metaviz.runs.record import Record
 
 NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
@@ -56,8 +56,8 @@ class FanPlot(QWidget):
         chosen = self.run.currentData()
         self.run.blockSignals(True)
         self.run.clear()
-        for record in records:
-            self.run.addItem(record.label, record.id)
+        for name, label in labels(records).items():
+            self.run.addItem(label, name)
         self.run.setCurrentIndex(max(0, self.run.findData(chosen)))
         self.run.blockSignals(False)
         self.refresh()
@@ -104,7 +104,8 @@ class FanPlot(QWidget):
         if theme is None:
             return []
         steps = shown.landmarks()
-        colours = pg.colormap.get("viridis").map(np.linspace(0.1, 0.9, len(steps)), mode="qcolor")
+        span = (0.4, 1.0) if theme.name == "dark" else (0.1, 0.9)
+        colours = pg.colormap.get("viridis").map(np.linspace(*span, len(steps)), mode="qcolor")
         lines = [Line("truth", shown.x, shown.truth, theme.foreground, "truth", "dash", 1.5)]
         for step, colour in zip(steps, colours, strict=True):
             trained = " (trained K)" if step == shown.trained_steps else ""

@@ -207,7 +207,7 @@ class GradientsTab(QWidget):
         self._bars.append(bars)
         ticks = [(place, row.algorithm) for place, row in zip(places, rows, strict=True)]
         self.lengths.getPlotItem().getAxis("bottom").setTicks([ticks])
-        self.lengths.set_labels("", "log₁₀ of the length" if log else "length of the meta-gradient")
+        self.lengths.set_labels("", "log₁₀ of the length" if log else "length of gradient")
         self.lengths.describe("; ".join(f"{row.algorithm}: {row.norm:.4g}" for row in rows))
 
 

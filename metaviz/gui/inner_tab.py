@@ -35,6 +35,7 @@ EMPTY = (
 )
 _PLAY_MS = 350
 _ALL = 0
+_BETWEEN = "   ·   "
 
 _LOSSES = {
     "query_loss": "Query loss",
@@ -134,7 +135,6 @@ class InnerTab(QWidget):
         self.readout.setTextFormat(Qt.TextFormat.PlainText)
         self.readout.setWordWrap(True)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.readout.setMaximumHeight(2 * self.readout.fontMetrics().lineSpacing() + 2)
         layout.addWidget(self.readout)
 
     def _controls(self) -> QHBoxLayout:
@@ -276,11 +276,21 @@ class InnerTab(QWidget):
             place = ""
         parts = [_value(curve, k) for curve in curves]
         title = QUANTITY_TITLES[view.quantity]
-        text = f"{place}{title} after {k} inner steps:   " + "   ·   ".join(parts) if parts else ""
-        self.readout.setText(text)
+        text = f"{place}{title} after {k} inner steps:   " + _BETWEEN.join(parts) if parts else ""
+        self.readout.setText(self._shortened(text))
         self.readout.setToolTip(text)
         self.loss.describe(text)
         self.fan.show_step(k, view.evaluation)
+
+    def _shortened(self, text: str) -> str:
+        """Cut what does not fit into two lines; the tooltip holds it all."""
+        metrics, room = self.readout.fontMetrics(), 1.8 * max(self.width(), 300)
+        parts = text.split(_BETWEEN)
+        kept = len(parts)
+        while kept > 1 and metrics.horizontalAdvance(_BETWEEN.join(parts[:kept])) > room:
+            kept -= 1
+        left = len(parts) - kept
+        return _BETWEEN.join(parts[:kept]) + (f"{_BETWEEN}and {left} more" if left else "")
 
     @Slot(bool)
     def _play(self, on: bool) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
@@ -219,7 +218,7 @@ class TrainingTab(QWidget):
             shown += [curve.pre for curve in curves]
         # Every few points are enough for quantiles, and this is done at every redraw.
         sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
-        return robust_range(np.concatenate(sparse), log=self._view.log_y)
+        return robust_range(sparse, log=self._view.log_y)
 
 
 def _lines(curve: TrainingCurve, view: TrainingView, *, crowded: bool) -> list[Line]:

@@ -1,5 +1,6 @@
 """Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -39,6 +40,7 @@ OKABE_ITO = (
 """Colours that people with colour-blindness can tell apart (Okabe & Ito 2008); their black and
 yellow, unreadable on one of the two themes, are replaced by a grey and a brown."""
 
+_ID_LETTERS = 4
 DASHES = ("solid", "dash", "dot", "dashdot")
 _STABLE = ("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint")
 
@@ -71,6 +73,17 @@ def styles(records: Sequence[Record]) -> dict[str, Style]:
     return found
 
 
+def labels(records: Sequence[Record]) -> dict[str, str]:
+    """Return a label for each run id; runs that share a name get the end of their id too."""
+    counts = Counter(record.label for record in records)
+    return {
+        record.id: record.label
+        if counts[record.label] == 1
+        else f"{record.label} ({record.id[-_ID_LETTERS:]})"
+        for record in records
+    }
+
+
 @dataclass(frozen=True)
 class TrainingView:
     """What the training plot shows and how."""
@@ -101,7 +114,7 @@ class TrainingCurve:
 
 def training_curves(records: Sequence[Record], view: TrainingView) -> list[TrainingCurve]:
     """Return the curves of all runs that have recorded this quantity."""
-    style = styles(records)
+    style, label = styles(records), labels(records)
     curves = []
     for record in records:
         post = record.column(f"post_{view.quantity}")
@@ -111,7 +124,7 @@ def training_curves(records: Sequence[Record], view: TrainingView) -> list[Train
         curves.append(
             TrainingCurve(
                 record.id,
-                record.label,
+                label[record.id],
                 style[record.id],
                 record.column(view.axis),
                 smooth(pre, view.smoothing),
@@ -151,7 +164,7 @@ class InnerCurve:
 
 def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]:
     """Return the evaluation curves of all runs that have one."""
-    style = styles(records)
+    style, label = styles(records), labels(records)
     curves = []
     for record in records:
         count = len(record.evaluations)
@@ -166,7 +179,7 @@ def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]
         curves.append(
             InnerCurve(
                 record.id,
-                record.label,
+                label[record.id],
                 style[record.id],
                 evaluation.step,
                 evaluation.tasks,

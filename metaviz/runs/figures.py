@@ -1,6 +1,11 @@
 """Figures for papers, drawn by matplotlib in the light theme: PNG, PDF and SVG."""
 
-from collections.abc import Sequence
+import os
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -11,7 +16,9 @@ from metaviz.runs.curves import (
     AXIS_TITLES,
     QUANTITY_TITLES,
     Fan,
+    InnerCurve,
     InnerView,
+    TrainingCurve,
     TrainingView,
     inner_curves,
     training_curves,
@@ -27,18 +34,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "pdf", "svg")
-_DASH = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+_DASH: dict[str, Any] = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _POINTS = 2000
 _UNEQUAL = 3
+_NARROWEST_CM = 6.5
+_MOST_PIXELS = 150e6
 _CM = 1 / 2.54
 
 
 @dataclass(frozen=True)
 class Page:
-    """Size and resolution of a figure: centimetres, dots per inch, points of the font."""
+    """Size and resolution of a figure: centimetres, dots per inch, points of the font.
+
+    Without a height each figure takes what suits its panels and its legend.
+    """
 
     width_cm: float = 16.0
-    height_cm: float = 10.0
+    height_cm: float | None = None
     dpi: int = 150
     font_pt: float = 9.0
 
@@ -47,18 +59,19 @@ def training_figure(
     records: Sequence[Record], view: TrainingView, page: Page | None = None
 ) -> "Figure":
     """Draw losses or accuracies before and after adaptation over training."""
-    figure, axes = _blank(page or Page())
+    page = page or Page()
     curves = training_curves(records, view)
-    shown = []
+    keys = _keys(curves)
+    figure, axes = _blank(page, height_cm=min(10.0, 0.7 * page.width_cm) + _legend_cm(keys, page))
+    after, shown = [], []
     for curve in curves:
         look = {"color": curve.style.color, "linestyle": _DASH[curve.style.dash]}
         x, post = thin(curve.x, curve.post, _POINTS)
         if view.show_raw and view.smoothing > 0:
             raw = thin(curve.x, curve.post_raw, _POINTS)
             axes.plot(*raw, color=curve.style.color, alpha=0.15, linewidth=0.6)
-        label = f"{_literal(curve.label)}: after adaptation"
-        axes.plot(x, post, **look, linewidth=1.4, label=label)
-        shown.append(curve.post)
+        axes.plot(x, post, **look, linewidth=1.4)
+        after.append(curve.post)
         if view.show_pre:
             x_pre, pre = thin(curve.x, curve.pre, _POINTS)
             axes.plot(x_pre, pre, **look, linewidth=0.8, alpha=0.6)
@@ -67,12 +80,13 @@ def training_figure(
             shown.append(curve.pre)
     title = QUANTITY_TITLES[view.quantity]
     axes.set(xlabel=AXIS_TITLES[view.axis], ylabel=f"{title} (batch mean)")
-    log_y = view.log_y and _has_logarithms(shown)
+    log_y = view.log_y and _has_logarithms([*after, *shown])
     _scales(axes, log_x=view.log_x, log_y=log_y)
-    limits = robust_range(np.concatenate(shown), log=log_y) if view.robust and shown else None
+    limits = robust_range([*after, *shown], log=log_y) if view.robust and after else None
     if limits:
         axes.set_ylim(*limits)
-    _legend(axes, "thin: before adaptation" if view.show_pre else "", anything=bool(curves))
+    thin_line = "; thin: before adaptation" if view.show_pre else ""
+    _legend_outside(figure, axes, keys, page, f"bold: after adaptation{thin_line}")
     return figure
 
 
@@ -81,14 +95,20 @@ def inner_figure(
 ) -> "Figure":
     """Draw the inner loop at the last evaluation: one panel per view."""
     chosen = list(views) if views else default_inner_views(records)
-    figure, panels = _blank(page or Page(width_cm=11.0 * len(chosen), height_cm=9.0), len(chosen))
+    page = page or Page(width_cm=11.0 * len(chosen))
+    keys = _keys(inner_curves(records, chosen[0]))
+    columns = max(1, min(len(chosen), int(page.width_cm / _NARROWEST_CM)))
+    rows = -(-len(chosen) // columns)
+    height = rows * min(8.0, max(5.0, 0.8 * page.width_cm / columns))
+    figure, panels = _blank(
+        page, len(chosen), columns=columns, height_cm=height + _legend_cm(keys, page)
+    )
     for axes, view in zip(np.atleast_1d(panels), chosen, strict=True):
         curves = inner_curves(records, view)
         log_y = view.log_y and _has_logarithms([curve.mean for curve in curves])
         for curve in curves:
             look = {"color": curve.style.color, "linestyle": _DASH[curve.style.dash]}
-            label = _literal(curve.label)
-            axes.plot(curve.k, curve.mean, **look, marker="o", markersize=2.5, label=label)
+            axes.plot(curve.k, curve.mean, **look, marker="o", markersize=2.5)
             if view.show_interval:
                 low, high = curve.mean - curve.ci95, curve.mean + curve.ci95
                 if log_y:
@@ -100,27 +120,16 @@ def inner_figure(
         if ends and max(ends) > _UNEQUAL * min(ends):
             # Linear for the steps that all runs take, logarithmic beyond.
             axes.set_xscale("symlog", linthresh=min(ends), linscale=2)
-            ticks = sorted({0, min(ends) // 2, min(ends), max(ends)})
+            ticks = sorted({0, min(ends), max(ends)} if columns == 1 else {0, max(ends)})
             axes.set_xticks(ticks, [str(tick) for tick in ticks])
             axes.set_xlim(0, max(ends))
         axes.set(xlabel="inner step k", ylabel=QUANTITY_TITLES[view.quantity])
         _scales(axes, log_y=log_y and view.quantity != "query_accuracy")
         if not curves:
-            _legend(axes, "", anything=False)
-    if curves:
-        title = f"mean over {curves[0].tasks} tasks; band: 95 % of the mean; dotted: trained K"
-        handles, labels = np.atleast_1d(panels)[0].get_legend_handles_labels()
-        options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small"}
-        columns = min(4, len(labels))
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=columns,
-            title=title,
-            frameon=False,
-            **options,
-        )
+            _legend(axes, anything=False)
+    tasks = next((record.evaluations[-1].tasks for record in records if record.evaluations), 0)
+    title = f"mean over {tasks} tasks; band: 95 % of the mean; dotted: trained K"
+    _legend_outside(figure, None, keys, page, title)
     return figure
 
 
@@ -143,7 +152,7 @@ def fan_figure(shown: Fan, steps: Sequence[int], page: Page | None = None) -> "F
     """Draw truth, support points and predictions after some inner steps."""
     import matplotlib as mpl
 
-    figure, axes = _blank(page or Page())
+    figure, axes = _blank(page or Page(), height_cm=10.0)
     axes.plot(shown.x, shown.truth, color="0.2", linestyle="--", label="truth")
     colours = mpl.colormaps["viridis"](np.linspace(0.05, 0.9, max(len(steps), 2)))
     for colour, k in zip(colours, steps, strict=False):
@@ -151,13 +160,13 @@ def fan_figure(shown: Fan, steps: Sequence[int], page: Page | None = None) -> "F
         axes.plot(shown.x, shown.predictions[k], color=colour, label=f"k = {k}{trained}")
     axes.plot(shown.support_x, shown.support_y, "o", color="k", markersize=4, label="support")
     axes.set(xlabel="x", ylabel="y", title=f"{_literal(shown.label)}, meta-step {shown.step}")
-    _legend(axes, "", anything=True)
+    _legend(axes, anything=True)
     return figure
 
 
 def gradients_figure(comparison: GradientComparison, page: Page | None = None) -> "Figure":
     """Draw the cosine matrix and the lengths of meta-gradients."""
-    figure, panels = _blank(page or Page(width_cm=20, height_cm=9), 2)
+    figure, panels = _blank(page or Page(width_cm=20), 2, height_cm=9.0)
     names = [row.algorithm for row in comparison.rows]
     cosine = comparison.cosine()
     ticks = range(len(names))
@@ -183,15 +192,20 @@ def save_figure(figure: "Figure", path: Path) -> None:
     Raises: StoreError with one sentence where the ending is another or the file cannot be written.
     """
     kind = path.suffix.lower().lstrip(".")
+    pixels = float(np.prod(figure.get_size_inches()) * figure.dpi**2)
+    if kind == "png" and pixels > _MOST_PIXELS:
+        raise StoreError(
+            f"Cannot write {path.name}: it would have {pixels / 1e6:.0f} million pixels; choose a "
+            f"smaller size or resolution, up to {_MOST_PIXELS / 1e6:.0f} million."
+        )
     if kind not in FORMATS:
         raise StoreError(f"Cannot write {path.name}: choose a name ending in .png, .pdf or .svg.")
-    import matplotlib as mpl
-
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
 
     def write(stream: BinaryIO) -> None:
-        with mpl.rc_context(
-            {"svg.fonttype": "none", "svg.hashsalt": "metaviz", "pdf.fonttype": 42}
+        with (
+            quiet_matplotlib() as mpl,
+            mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "metaviz", "pdf.fonttype": 42}),
         ):
             figure.savefig(stream, format=kind, metadata=metadata)
 
@@ -201,20 +215,86 @@ def save_figure(figure: "Figure", path: Path) -> None:
         raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-def _blank(page: Page, panels: int = 1) -> tuple["Figure", Any]:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+def _blank(
+    page: Page, panels: int = 1, *, columns: int | None = None, height_cm: float
+) -> tuple["Figure", Any]:
+    """Return an empty figure and its axes, one or an array; surplus places stay empty."""
+    columns = columns or panels
+    rows = -(-panels // columns)
+    size = (page.width_cm * _CM, (page.height_cm or height_cm) * _CM)
+    with quiet_matplotlib() as mpl, mpl.rc_context({"font.size": page.font_pt}):
+        from matplotlib.figure import Figure
 
-    with mpl.rc_context({"font.size": page.font_pt}):
-        figure = Figure(
-            figsize=(page.width_cm * _CM, page.height_cm * _CM), dpi=page.dpi, layout="constrained"
-        )
-        axes = figure.subplots(1, panels)
-    for one in np.atleast_1d(axes):
+        figure = Figure(figsize=size, dpi=page.dpi, layout="constrained")
+        axes = figure.subplots(rows, columns)
+    every = np.atleast_1d(axes).ravel()
+    for one in every[panels:]:
+        one.set_visible(False)
+    for one in every[:panels]:
         one.set_axisbelow(True)
         one.grid(visible=True, alpha=0.25, linewidth=0.5)
         one.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return figure, axes if panels == 1 and rows * columns == 1 else every[:panels]
+
+
+@contextmanager
+def quiet_matplotlib() -> Iterator[Any]:
+    """Import matplotlib with a folder that it may write to, and without its advice."""
+    if "MPLCONFIGDIR" not in os.environ and not os.access(Path.home(), os.W_OK):
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="metaviz-")
+    import matplotlib as mpl
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        yield mpl
+
+
+@dataclass(frozen=True)
+class _Key:
+    text: str
+    color: str
+    dash: str
+
+
+def _keys(curves: Sequence[TrainingCurve] | Sequence[InnerCurve]) -> list[_Key]:
+    return [_Key(_literal(c.label), c.style.color, c.style.dash) for c in curves]
+
+
+def _legend_columns(keys: Sequence[_Key], page: Page) -> int:
+    """Return how many entries fit side by side; letters are about half as wide as high."""
+    longest = max((len(key.text) for key in keys), default=0)
+    entry_pt = page.font_pt * (0.83 * 0.62 * longest + 5.0)
+    return max(1, min(len(keys), int(page.width_cm * _CM * 72 / entry_pt)))
+
+
+def _legend_cm(keys: Sequence[_Key], page: Page) -> float:
+    """Return the height that the legend needs."""
+    rows = -(-len(keys) // _legend_columns(keys, page)) + 1 if keys else 0
+    return rows * page.font_pt * 1.3 / 72 / _CM
+
+
+def _legend_outside(
+    figure: "Figure", axes: "Axes | None", keys: Sequence[_Key], page: Page, title: str
+) -> None:
+    """Name the curves below all panels, in as many columns as fit."""
+    if not keys:
+        if axes is not None:
+            _legend(axes, anything=False)
+        return
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=key.color, linestyle=_DASH[key.dash]) for key in keys]
+    letters = int(page.width_cm * _CM * 72 / (page.font_pt * 0.83 * 0.62))
+    options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "columnspacing": 1.2}
+    figure.legend(
+        handles,
+        [key.text for key in keys],
+        loc="outside lower center",
+        ncols=_legend_columns(keys, page),
+        title=textwrap.fill(title, max(letters, 20)),
+        frameon=False,
+        **options,
+    )
 
 
 def _literal(text: str) -> str:
@@ -236,15 +316,21 @@ def _scales(axes: "Axes", *, log_x: bool = False, log_y: bool) -> None:
     if log_y:
         from matplotlib.ticker import LogFormatter
 
+        class Plain(LogFormatter):
+            """Writes 0.6 where its parent mixes 6e-01 with 1, 2 and 3."""
+
+            def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
+                del vmin, vmax
+                return f"{x:g}"
+
         axes.set_yscale("log")
-        plain = LogFormatter(minor_thresholds=(2, 0.5))
+        plain = Plain(minor_thresholds=(2, 0.5))
         axes.yaxis.set_major_formatter(plain)
         axes.yaxis.set_minor_formatter(plain)
 
 
-def _legend(axes: "Axes", title: str, *, anything: bool) -> None:
+def _legend(axes: "Axes", *, anything: bool) -> None:
     if not anything:
         axes.text(0.5, 0.5, "nothing recorded yet", transform=axes.transAxes, ha="center")
         return
-    legend = axes.legend(title=title or None, fontsize="small", frameon=False)
-    legend.get_title().set_fontsize("x-small")
+    axes.legend(fontsize="small", frameon=False)

@@ -57,7 +57,9 @@ class GradientComparison:
                         "gradient": [_number(value) for value in row.gradient],
                         "norm": _number(row.norm),
                         "inner_residual": _number(row.inner_residual),
-                        "solver_residual": _number(row.solver_residual),
+                        "solver_residual": _number(row.solver_residual)
+                        if np.isfinite(row.norm)
+                        else None,
                         "gradient_evaluations": row.gradient_evaluations,
                         "hessian_vector_products": row.hessian_vector_products,
                         "other_gradients": {

@@ -1,5 +1,7 @@
 """Means, intervals and smoothing of recorded numbers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -36,17 +38,20 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
         return np.where(share > 0, total / share, np.nan)
 
 
-def robust_range(values: np.ndarray, *, log: bool = False) -> tuple[float, float] | None:
-    """Return limits that show the bulk of the values and cut rare spikes, or None without values.
+def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[float, float] | None:
+    """Return limits that show the bulk of all curves and cut rare spikes, or None without values.
 
-    The limits are the 1 % and 99 % quantiles, widened by a twentieth of their distance.
+    The upper limit is the 99 % quantile of all values, the lower one the smallest 1 % quantile of
+    a curve, so that the best curve stays in sight; both widened by a twentieth of their distance.
     """
-    known = values[np.isfinite(values)]
+    known = [values[np.isfinite(values)] for values in curves]
     if log:
-        known = np.log10(known[known > 0])
-    if known.size == 0:
+        known = [np.log10(values[values > 0]) for values in known]
+    known = [values for values in known if values.size]
+    if not known:
         return None
-    low, high = (float(edge) for edge in np.quantile(known, (0.01, 0.99)))
+    low = min(float(np.quantile(values, 0.01)) for values in known)
+    high = max(float(np.quantile(np.concatenate(known), 0.99)), low)
     margin = (high - low) / 20 or abs(high) / 20 or 1.0
     low, high = low - margin, high + margin
     if log:  # within what a float holds

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from metaviz.algorithms.methods import METHODS
 from metaviz.runs.store import list_runs
 from metaviz.training.session import CHECKPOINT
 from tests.unit.command_line import compare, metaviz, refusal
 
 SMALL = ("--set", "sinusoid.hidden=4", "--set", "meta_batch=3", "--set", "inner_steps=2")
-EIGHT = ("maml", "penalty", "fomaml", "reptile", "imaml", "neumann", "joint", "scratch")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_json_holds_gradients_lengths_cosines_and_costs() -> None:
     outcome = metaviz("gradients", "--json", *SMALL)
     found = json.loads(outcome.out)
     assert (outcome.code, outcome.error) == (0, "")
-    assert tuple(found["algorithms"]) == tuple(found["cosine"]) == EIGHT
+    assert tuple(found["algorithms"]) == tuple(found["cosine"]) == METHODS
     maml, fomaml = (np.array(found["algorithms"][n]["gradient"]) for n in ("maml", "fomaml"))
     assert maml.shape == (4 + 4 + 16 + 4 + 4 + 1,)
     assert found["algorithms"]["maml"]["norm"] == pytest.approx(np.linalg.norm(maml), rel=1e-12)
@@ -148,7 +148,7 @@ def test_checkpoint_of_something_else_is_refused(run: Path, state: object) -> No
 def test_tables_fit_80_columns_and_cut_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     commands = [("gradients", *SMALL), ("list",), ("options", "shared"), ("compare", "--help")]
-    commands += [("options", name) for name in (*EIGHT, "sinusoid", "quadratic", "omniglot")]
+    commands += [("options", name) for name in (*METHODS, "sinusoid", "quadratic", "omniglot")]
     for command in commands:
         out = metaviz(*command).out
         assert max(len(line) for line in out.splitlines()) <= 80
@@ -163,15 +163,19 @@ def test_options_cut_nothing_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatc
 def test_gradients_table_names_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = metaviz("gradients", *SMALL).out.splitlines()
-    top = next(i for i, line in enumerate(lines) if line.split() == list(EIGHT))
-    table = [line.split() for line in lines[top + 1 : top + 9]]
-    assert [row[0] for row in table] == list(EIGHT)
-    assert [row[i + 1] for i, row in enumerate(table)] == ["1.0000"] * 7 + ["–"]
+    seen = {}
+    for first in range(0, len(METHODS), 7):
+        heads = METHODS[first : first + 7]
+        top = next(i for i, line in enumerate(lines) if line.split() == [n[:9] for n in heads])
+        table = [line.split() for line in lines[top + 1 : top + 1 + len(METHODS)]]
+        assert [row[0] for row in table] == list(METHODS)
+        seen |= {name: table[first + i][i + 1] for i, name in enumerate(heads)}
+    assert seen == dict.fromkeys(METHODS, "1.0000") | {"scratch": "–"}
 
 
 def test_list_names_what_can_be_chosen_and_runs(run: Path) -> None:
     out = metaviz("list").out
-    for name in (*EIGHT, "sinusoid", "quadratic", "omniglot"):
+    for name in (*METHODS, "sinusoid", "quadratic", "omniglot"):
         assert f"│ {name} " in out
     listed = metaviz("list", "--runs", run.parent.parent)
     assert listed.code == 0

@@ -110,29 +110,36 @@ def test_thin_lives_with_gaps() -> None:
 
 def test_robust_range_cuts_rare_spikes() -> None:
     values = np.concatenate([np.linspace(0, 1, 1001), [1e9, -1e9, np.nan, np.inf]])
-    low, high = robust_range(values) or (0, 0)
+    low, high = robust_range([values]) or (0, 0)
     assert low == pytest.approx(0.01 - 0.049, abs=0.005)
     assert high == pytest.approx(0.99 + 0.049, abs=0.005)
 
 
 def test_robust_range_on_a_logarithmic_axis_is_positive() -> None:
     values = np.concatenate([np.logspace(-3, 0, 1001), [-5.0, 0.0]])
-    low, high = robust_range(values, log=True) or (0, 0)
+    low, high = robust_range([values], log=True) or (0, 0)
     assert 5e-4 < low < 1.1e-3
     assert 0.9 < high < 1.4
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, -3.0])
 def test_robust_range_of_a_constant_has_room(value: float) -> None:
-    low, high = robust_range(np.full(5, value)) or (0, 0)
+    low, high = robust_range([np.full(5, value)]) or (0, 0)
     assert low < value < high
 
 
 def test_robust_range_without_values_is_none() -> None:
-    assert robust_range(np.array([np.nan])) is None
-    assert robust_range(np.array([-1.0]), log=True) is None
+    assert robust_range([np.array([np.nan])]) is None
+    assert robust_range([np.array([-1.0])], log=True) is None
 
 
 def test_robust_range_of_huge_values_on_a_logarithmic_axis_is_finite() -> None:
-    low, high = robust_range(np.full(5, 1e300), log=True) or (0, 0)
+    low, high = robust_range([np.full(5, 1e300)], log=True) or (0, 0)
     assert 0 < low < 1e300 <= high < np.inf
+
+
+def test_robust_range_keeps_the_best_curve_in_sight() -> None:
+    good, bad = np.linspace(1, 0.1, 200), np.linspace(3, 2, 5000)
+    low, high = robust_range([good, bad]) or (0, 0)
+    assert low < good.min()
+    assert high > bad.max()
