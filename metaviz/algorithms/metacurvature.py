@@ -11,6 +11,14 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.modes import ModeFactors
+from metaviz.meta.portraits import (
+    SMALL,
+    Arrays,
+    Sitting,
+    labelled,
+    of_factors,
+    of_preconditioner,
+)
 from metaviz.meta.rules import Meta
 from metaviz.nets.base import Net
 from metaviz.options import option
@@ -58,6 +66,20 @@ class ModeCurvature(Preconditioned):
     def precondition(self, meta: Meta, gradient: Tensor) -> Tensor:
         """Multiply every mode by its factor."""
         return self.factors(meta[self.group], gradient)
+
+    def portrait(self, sitting: Sitting) -> Arrays:
+        """Return the factors of every tensor."""
+        factors = sitting.meta["curvature"]
+        images, summary = of_factors(self.factors.named(factors))
+        if sitting.learner.net.layout.size > SMALL:
+            return labelled("factors", summary, images)
+        whole = of_preconditioner(
+            sitting,
+            self,
+            lambda x: self.factors(factors, x),
+            self.factors.spectrum(factors),
+        )
+        return labelled("factors", summary, {**images, **whole})
 
 
 class MetaCurvatureOptions(GeometryOptions):

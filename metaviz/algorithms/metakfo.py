@@ -10,6 +10,14 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.modes import ModeFactors
+from metaviz.meta.portraits import (
+    SMALL,
+    Arrays,
+    Sitting,
+    labelled,
+    of_factors,
+    of_preconditioner,
+)
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
@@ -87,6 +95,20 @@ class KroneckerTransform(GradientDescent):
             inner = (gradient * self.precondition(leaf, last)).sum()
             (slope,) = torch.autograd.grad(inner, leaf, create_graph=graph)
         return slope
+
+    def portrait(self, sitting: Sitting) -> Arrays:
+        """Return the factors of every tensor."""
+        factors = sitting.meta["transform"]
+        images, summary = of_factors(self.factors.named(factors))
+        if sitting.learner.net.layout.size > SMALL:
+            return labelled("factors", summary, images)
+        whole = of_preconditioner(
+            sitting,
+            self,
+            lambda x: self.factors(factors, x, gram=True),
+            self.factors.spectrum(factors, gram=True),
+        )
+        return labelled("factors", summary, {**images, **whole})
 
 
 class MetaKFOOptions(GeometryOptions):

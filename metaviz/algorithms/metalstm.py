@@ -13,6 +13,7 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.layout import Layout, Params
+from metaviz.meta.portraits import Arrays, Sitting, Summary, labelled
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
@@ -130,6 +131,22 @@ class GatedDescent(GradientDescent):
         weight, bias = params["gate.weight"], params["gate.bias"]
         shared = torch.cat([seen, point.unsqueeze(-1)], dim=-1) @ weight[:, :-1].mT
         return hidden, cell, shared + last * weight[:, -1] + bias
+
+    def portrait(self, sitting: Sitting) -> Arrays:
+        """Return how the gates are distributed over weights and tasks at each inner step."""
+        levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+        rows: dict[str, list[Tensor]] = {"forget": [], "input": []}
+        for state in list(sitting.states(self))[1:]:
+            gates = torch.sigmoid(state.gates).flatten(0, 1)
+            some = gates[:: max(1, len(gates) // _MANY_WEIGHTS)].cpu().float()
+            for name, column in zip(rows, some.unbind(1), strict=True):
+                rows[name].append(torch.quantile(column, levels))
+        summary: Summary = [
+            ("all", f"median {name} gate at step {k}", float(row[2]))
+            for name, steps in rows.items()
+            for k, row in enumerate(steps)
+        ]
+        return labelled("gates", summary, {n: torch.stack(s).numpy() for n, s in rows.items()})
 
 
 class MetaLSTMOptions(GeometryOptions):

@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,14 @@ from metaviz.algorithms.geometry import GeometryOptions, Preconditioned
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.portraits import (
+    Arrays,
+    Sitting,
+    Summary,
+    labelled,
+    of_preconditioner,
+    sampled_rows,
+)
 from metaviz.meta.rules import Meta
 from metaviz.nets.base import Net
 from metaviz.options import OptionError, option
@@ -79,6 +88,28 @@ class LearnedRates(Preconditioned):
     def precondition(self, meta: Meta, gradient: Tensor) -> Tensor:
         """Return a * gradient / alpha."""
         return self.rates(meta) / self.rate * gradient
+
+    def portrait(self, sitting: Sitting) -> Arrays:
+        """Return the rates of each tensor."""
+        rates = self.rates(sitting.meta)
+        layout = sitting.learner.net.layout
+        parts = layout.split(rates)
+        negative = [float((part < 0).double().mean()) for part in parts.values()]
+        summary: Summary = []
+        for (name, part), share in zip(parts.items(), negative, strict=True):
+            summary += [
+                (name, "mean step size", float(part.mean())),
+                (name, "smallest step size", float(part.min())),
+                (name, "largest step size", float(part.max())),
+                (name, "share of negative step sizes", share),
+            ]
+        whole = of_preconditioner(sitting, self, lambda x: rates / self.rate * x, rates / self.rate)
+        arrays = {
+            "tensors": np.array(list(parts)),
+            "rates": sampled_rows([part.flatten() for part in parts.values()]),
+            "negative": np.array(negative),
+        }
+        return labelled("rates", summary, {**arrays, **whole})
 
 
 class MetaSGDOptions(GeometryOptions):

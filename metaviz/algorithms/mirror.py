@@ -1,8 +1,10 @@
 """Mirror descent with a learned mirror map."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,11 +13,14 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.flows import BlockFlow, partition
+from metaviz.meta.portraits import Arrays, Sitting, Summary, half, labelled
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.nets.base import Net
 from metaviz.options import OptionError, option
 
 _MOST_NUMBERS = 250_000_000
+_SHOWN = 256
+_WHOLE_JACOBIAN = 2000
 
 
 class MirrorDescent(GradientDescent):
@@ -61,6 +66,55 @@ class MirrorDescent(GradientDescent):
     def point(self, meta: Meta, state: State) -> Tensor:
         """Return g(z), shape (tasks, P)."""
         return self.flow(meta["flow"], state)
+
+    @torch.no_grad()
+    def portrait(self, sitting: Sitting) -> Arrays:
+        """Return the map along sampled coordinates, and how far it is from a gradient map."""
+        flow, layout = sitting.meta["flow"], sitting.learner.net.layout
+        start = sitting.meta["init"].unsqueeze(0)
+        image, log_slope = self.flow.transform(flow, start)
+        slope = log_slope.exp()
+        shift = image - slope * start
+        chosen = torch.linspace(0, layout.size - 1, min(_SHOWN, layout.size)).round().long()
+        owner = np.repeat([name for name, _ in layout.shapes], layout.sizes)
+        visited = torch.stack(list(sitting.states(self)), dim=1)
+        moved = float((flow != sitting.first["flow"]).double().mean())
+        asymmetry, lowest = self._symmetry(flow, start)
+        diagnostics = {
+            "smallest_slope": float(slope.min()),
+            "moved_share": moved,
+            "asymmetry": asymmetry,
+            "symmetric_eigenvalue": lowest,
+        }
+        summary: Summary = [
+            (name, f"{which} slope", float(getattr(part, how)()))
+            for name, part in layout.split(slope[0]).items()
+            for which, how in (("smallest", "min"), ("mean", "mean"), ("largest", "max"))
+        ]
+        summary += [("all", name.replace("_", " "), value) for name, value in diagnostics.items()]
+        arrays = {
+            "coordinates": chosen.numpy(),
+            "layers": owner[chosen.numpy()],
+            "slope": half(slope[0, chosen]),
+            "shift": half(shift[0, chosen]),
+            "z_start": half(start[0, chosen]),
+            "visited": half(visited[:, :, chosen]),
+            "total": np.array(layout.size),
+            **{name: np.array(value) for name, value in diagnostics.items()},
+        }
+        return labelled("map", summary, arrays)
+
+    def _symmetry(self, flow: Tensor, z: Tensor) -> tuple[float, float]:
+        """Return ||J - J'|| / ||J|| and the least eigenvalue of (J + J')/2; NaN for large nets."""
+        size = z.shape[1]
+        if size > _WHOLE_JACOBIAN:
+            return math.nan, math.nan
+        with torch.enable_grad():
+            leaf = z.expand(size, -1).clone().requires_grad_()
+            out = self.flow(flow, leaf)
+            (jacobian,) = torch.autograd.grad(out, leaf, torch.eye(size).to(out))
+        asymmetry = float((jacobian - jacobian.mT).norm() / jacobian.norm())
+        return asymmetry, float(torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2)[0])
 
 
 class MirrorOptions(GeometryOptions):

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,13 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.layout import Layout, Weights
+from metaviz.meta.portraits import (
+    Arrays,
+    Sitting,
+    labelled,
+    of_factors,
+    sampled_rows,
+)
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
@@ -113,6 +121,20 @@ class LayerTransform(GradientDescent):
                 unit = units.new_ones(len(units), shape[0])
             masks[name] = unit.reshape(*unit.shape, *[1] * (len(shape) - 1)).expand(-1, *shape)
         return self.layout.join(masks)
+
+    def portrait(self, sitting: Sitting) -> Arrays:
+        """Return the transform of every layer, and how likely its units adapt."""
+        meta = sitting.meta
+        images, summary = of_factors(self.transforms.split(meta["transform"]))
+        if self.masks != "none":
+            parts = torch.sigmoid(meta["masks"]).split(list(self.units.values()))
+            images["mask_names"] = np.array(list(self.units))
+            images["mask_probabilities"] = sampled_rows(parts)
+            summary += [
+                (name, "mean probability to adapt", float(part.mean()))
+                for name, part in zip(self.units, parts, strict=True)
+            ]
+        return labelled("layers", summary, images)
 
 
 def _logistic_noise(support: Batch, count: int) -> Tensor:

@@ -10,6 +10,12 @@ from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
 from metaviz.meta.layout import Layout, Params, Weights
+from metaviz.meta.portraits import (
+    Arrays,
+    Sitting,
+    labelled,
+    of_factors,
+)
 from metaviz.meta.rules import Enters, GradientDescent, Meta
 from metaviz.nets.base import Net
 from metaviz.options import OptionError, option
@@ -61,6 +67,13 @@ class WarpedDescent(GradientDescent):
         warps = self.warps.split(meta["warp"])
         shared = {name: value.expand(len(point), *value.shape) for name, value in warps.items()}
         return {**self.layout.split(point), **shared}
+
+    def portrait(self, sitting: Sitting) -> Arrays:
+        """Return the warps."""
+        warps = self.warps.split(sitting.meta["warp"])
+        square = {name: warp for name, warp in warps.items() if warp.dim() > 1}
+        images, summary = of_factors({name: warp.flatten(1) for name, warp in square.items()})
+        return labelled("factors", summary, images)
 
 
 class WarpGradOptions(AlgorithmOptions):

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, Step, descend, walk
 from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
+from metaviz.meta.portraits import Sitting, slices
 from metaviz.meta.rules import Enters, InnerRule, Meta
 from metaviz.meta.tasks import Batch, TaskBatch
 
@@ -46,6 +48,9 @@ class Algorithm(Protocol):
         self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
     ) -> MetaStep:
         """Return the mean meta-gradients of a batch of tasks."""
+
+    def portraits(self, sitting: Sitting) -> Iterator[dict[str, np.ndarray]]:
+        """Yield arrays that show what was learned, and the loss along adaptation."""
 
 
 class CannotTrainError(ValueError):
@@ -97,6 +102,13 @@ class Composed:
         self.rule.fit(learner.net)
         case = Case(self.rule, learner, meta, tasks, self.steps, generator)
         return self.estimator(case)
+
+    def portraits(self, sitting: Sitting) -> Iterator[dict[str, np.ndarray]]:
+        """Yield arrays that show what was learned, and the loss along adaptation."""
+        self.rule.fit(sitting.learner.net)
+        for arrays in (self.rule.portrait(sitting), slices(sitting, self.rule)):
+            if arrays:
+                yield arrays
 
 
 def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:

@@ -73,6 +73,32 @@ class ModeFactors:
             }
         )
 
+    def named(self, factors: Tensor) -> Params:
+        """Return the factors (size,) by tensor and mode."""
+        return self.parameters.split(factors)
+
+    def spectrum(self, factors: Tensor, *, gram: bool = False) -> Tensor:
+        """Return the magnitudes of the eigenvalues of the whole map, shape (P,).
+
+        Those of a Kronecker product are the products of those of its factors.
+        """
+        named, found = self.named(factors), []
+        for name, shape in self.layout.shapes:
+            values = torch.ones(1, dtype=factors.dtype, device=factors.device)
+            for mode, size in enumerate(modes_of(shape)):
+                factor = named.get(f"{name}.mode{mode + 1}")
+                if factor is None:
+                    own = values.new_ones(size)
+                elif factor.dim() == 1:
+                    own = factor.abs() ** (2 if gram else 1)
+                elif gram:
+                    own = torch.linalg.svdvals(factor).square()
+                else:
+                    own = torch.linalg.eigvals(factor).abs()
+                values = (values[:, None] * own).flatten()
+            found.append(values)
+        return torch.cat(found)
+
     def __call__(self, factors: Tensor, gradient: Tensor, *, gram: bool = False) -> Tensor:
         """Apply all factors M, or with `gram` all M'M, to gradients (tasks, P).
 

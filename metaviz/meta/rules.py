@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from metaviz.meta.layout import Weights
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
+
+if TYPE_CHECKING:
+    from metaviz.meta.portraits import Sitting
 
 Meta = dict[str, Tensor]
 """Meta-parameters by group; each group is one flat vector."""
@@ -56,6 +60,9 @@ class InnerRule(Protocol):
     def memory(self, meta: Meta, state: State) -> Meta:
         """Return the new values of MEMORY groups after adaptation; empty where there are none."""
 
+    def portrait(self, sitting: "Sitting") -> dict[str, np.ndarray]:
+        """Return arrays that show what was learned about steps; empty where nothing was."""
+
 
 class GradientDescent:
     """phi <- phi - alpha grad L_S(phi), from a meta-learned start.
@@ -99,6 +106,11 @@ class GradientDescent:
     def memory(self, meta: Meta, state: State) -> Meta:
         """Return nothing."""
         del meta, state
+        return {}
+
+    def portrait(self, sitting: "Sitting") -> dict[str, np.ndarray]:
+        """Return nothing."""
+        del sitting
         return {}
 
 

@@ -1,15 +1,20 @@
 """Adaptation to the fixed list of evaluation tasks, step by step."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from metaviz.meta.layout import Weights
+from metaviz.meta.portraits import Sitting
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch
 from metaviz.runs.events import Evaluated
 from metaviz.runs.statistics import mean_and_ci95
 from metaviz.training.setting import Setting
+
+_PORTRAYED = 4
 
 
 class CutShort(Exception):  # noqa: N818 - not an error: somebody asked for it
@@ -63,6 +68,13 @@ def _chunk(setting: Setting, meta: Meta, first: int, count: int, steps: int) -> 
         for name, value in row.items():
             seen.setdefault(name, []).append(value)
     return {name: torch.stack(values) for name, values in seen.items()}
+
+
+def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+    """Yield arrays that show what was learned, on the first evaluation tasks."""
+    tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PORTRAYED))
+    sitting = Sitting(setting.learner, meta, setting.init(), tasks, setting.algorithm.steps)
+    yield from setting.algorithm.portraits(sitting)
 
 
 class Adapter:

@@ -14,7 +14,7 @@ from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import sharded_meta_gradient
 from metaviz.runs.events import Ended, Evaluated, Event, Noted, Pictured, Stepped
-from metaviz.training.evaluation import Adapter, CutShort, evaluate
+from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
 from metaviz.training.setting import Setting
 
 
@@ -180,6 +180,8 @@ def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured
         yield Noted(progress.step, "info", "The evaluation was cut short.")
         return
     arrays = setting.problem.picture(Adapter(setting, meta))
+    for shown in portraits(setting, meta):
+        arrays |= shown
     if arrays:
         yield Pictured(progress.step, arrays)
 

@@ -63,20 +63,25 @@ class Conditioned(Unrolled):
 
     def _spread(self, case: Case, point: Tensor) -> Tensor:
         batch = case.tasks.support
-        residuals = _residuals(case.outputs(point, batch), batch.y)
-        rows = [
-            torch.autograd.grad(residuals[:, row].sum(), point, create_graph=True)[0]
-            for row in range(residuals.shape[1])
-        ]
-        jacobian = torch.stack(rows, dim=1)
+        jacobian = residual_jacobian(case.outputs(point, batch), batch.y, point)
         if self.subset == "head":
             sizes = case.learner.net.layout.sizes
             jacobian = jacobian[:, :, -sum(sizes[-2:]) :]
-        self._last_cost = len(rows)
+        self._last_cost = jacobian.shape[1]
         return spread_of_curvature(jacobian)
 
     def _extra_cost(self) -> tuple[int, int]:
         return self._last_cost, self._last_cost
+
+
+def residual_jacobian(outputs: Tensor, targets: Tensor, point: Tensor) -> Tensor:
+    """Return d residuals / d point, shape (tasks, residuals, P), differentiable."""
+    residuals = _residuals(outputs, targets)
+    rows = [
+        torch.autograd.grad(residuals[:, row].sum(), point, create_graph=True)[0]
+        for row in range(residuals.shape[1])
+    ]
+    return torch.stack(rows, dim=1)
 
 
 def _residuals(outputs: Tensor, targets: Tensor) -> Tensor:

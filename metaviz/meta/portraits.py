@@ -1,0 +1,211 @@
+"""What a learned geometry looks like: small arrays that are stored with a run and drawn."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaviz.meta.estimators.conditioned import residual_jacobian
+from metaviz.meta.inner import Graph, inner_step
+from metaviz.meta.learner import Learner
+from metaviz.meta.rules import InnerRule, Meta, State
+from metaviz.meta.tasks import Batch, TaskBatch
+
+Arrays = dict[str, np.ndarray]
+Summary = list[tuple[str, str, float]]
+"""Rows of (layer, quantity, value)."""
+
+SMALL = 2000
+"""Networks of up to so many weights are looked at whole."""
+IMAGE = 256
+FACTOR_IMAGE = 64
+SAMPLED = 200
+_SLICE_SMALL = 20_000
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What a portrait is made of: the learner, meta-parameters now and at first, and tasks."""
+
+    learner: Learner
+    meta: Meta
+    first: Meta
+    tasks: TaskBatch
+    steps: int
+
+    def states(self, rule: InnerRule) -> Iterator[State]:
+        """Yield the states of the inner loop at k = 0..K."""
+        support = self.tasks.support
+        with torch.no_grad():
+            state = rule.start(self.meta, support)
+        yield state
+        for k in range(self.steps):
+            state, _ = inner_step(rule, self.learner, self.meta, support, state, k, Graph.NONE)
+            yield state
+
+    def points(self, rule: InnerRule) -> Tensor:
+        """Return the points of all tasks, shape (K+1, tasks, P)."""
+        with torch.no_grad():
+            return torch.stack([rule.point(self.meta, state) for state in self.states(rule)])
+
+
+def labelled(kind: str, summary: Summary, arrays: Arrays) -> Arrays:
+    """Return arrays with their kind and summary."""
+    layers, quantities, values = zip(*summary, strict=True) if summary else ((), (), ())
+    return {
+        "geometry": np.array(kind),
+        "summary_layer": np.array(layers, dtype=np.str_),
+        "summary_quantity": np.array(quantities, dtype=np.str_),
+        "summary_value": np.array(values, dtype=np.float64),
+        **arrays,
+    }
+
+
+def half(values: Tensor) -> np.ndarray:
+    """Return an array of half precision; what it cannot hold becomes its largest number."""
+    most = float(np.finfo(np.float16).max)
+    return values.detach().double().cpu().clamp(-most, most).numpy().astype(np.float16)
+
+
+def pooled(matrix: Tensor, most: int) -> Tensor:
+    """Return a matrix of at most `most` rows and columns, keeping each block's largest entry."""
+    for axis in (0, 1):
+        size = matrix.shape[axis]
+        if size > most:
+            width = -(-size // most)
+            missing = -size % width
+            moved = matrix.movedim(axis, 0)
+            padded = torch.cat([moved, moved.new_zeros(missing, moved.shape[1])])
+            blocks = padded.reshape(-1, width, moved.shape[1])
+            best = blocks.abs().argmax(1, keepdim=True)
+            matrix = blocks.gather(1, best).squeeze(1).movedim(0, axis)
+    return matrix
+
+
+def sampled_rows(values: Sequence[Tensor]) -> np.ndarray:
+    """Return up to 200 evenly spaced entries of each vector, as rows padded with NaN."""
+    rows = np.full((len(values), SAMPLED), np.nan, dtype=np.float16)
+    for row, vector in zip(rows, values, strict=True):
+        places = torch.linspace(0, len(vector) - 1, min(SAMPLED, len(vector))).round().long()
+        row[: len(places)] = half(vector.flatten()[places.to(vector.device)])
+    return rows
+
+
+def of_factors(factors: dict[str, Tensor]) -> tuple[Arrays, Summary]:
+    """Return images of matrices (diagonals as one row) and what can be said of them in numbers."""
+    arrays: Arrays = {"factor_names": np.array(list(factors))}
+    summary: Summary = []
+    for number, (name, factor) in enumerate(factors.items()):
+        matrix = factor.detach() if factor.dim() > 1 else factor.detach().unsqueeze(0)
+        arrays[f"factor_{number}"] = half(pooled(matrix, FACTOR_IMAGE))
+        sizes = torch.linalg.svdvals(matrix) if factor.dim() > 1 else matrix[0].abs()
+        summary += [
+            (name, "largest singular value", float(sizes.max())),
+            (name, "smallest singular value", float(sizes.min())),
+        ]
+    return arrays, summary
+
+
+def of_preconditioner(
+    sitting: Sitting, rule: InnerRule, apply: Callable[[Tensor], Tensor], spectrum: Tensor
+) -> Arrays:
+    """Return P itself and what it does to the condition of the inner problem, for small nets.
+
+    `apply` maps vectors (n, P) to P times them, `spectrum` holds the eigenvalues of P.
+    The condition number is that of the Gauss-Newton Hessian of the first task on the directions
+    that its support set determines, the largest over the smallest magnitude of an eigenvalue of
+    J P J', where J is the derivative of the residuals.
+    """
+    size = sitting.learner.net.layout.size
+    if size > SMALL:
+        return {}
+    with torch.no_grad():
+        like = sitting.meta["init"]
+        dense = apply(torch.eye(size, dtype=like.dtype, device=like.device)).mT
+    plain, shaped = [], []
+    support = sitting.tasks.support[:1]
+    for point in sitting.points(rule)[:, :1]:
+        leaf = point.clone().requires_grad_()
+        decoded = rule.decode(sitting.meta, leaf)
+        jacobian = residual_jacobian(sitting.learner.outputs(decoded, support), support.y, leaf)
+        rows = jacobian.detach()[0]
+        plain.append(_condition(rows @ rows.mT))
+        shaped.append(_condition(rows @ apply(rows).mT))
+    return {
+        "dense": half(pooled(dense, IMAGE)),
+        "dense_size": np.array(size),
+        "spectrum": spectrum.detach().abs().sort(descending=True).values.float().cpu().numpy(),
+        "condition_plain": np.array(plain, dtype=np.float32),
+        "condition_shaped": np.array(shaped, dtype=np.float32),
+    }
+
+
+@torch.no_grad()
+def _condition(matrix: Tensor) -> float:
+    values = torch.linalg.eigvals(matrix.double()).abs()
+    return float(values.max() / values.min().clamp_min(_FLOOR * values.max()))
+
+
+def slices(sitting: Sitting, rule: InnerRule) -> Arrays:
+    """Return the loss of the first task along its adaptation, on a line and on a plane.
+
+    The line runs from phi^0 (t = 0) to phi^K (t = 1); the plane is spanned by the two principal
+    directions of phi^0, ..., phi^K around phi^0, and only small networks with K >= 2 have one.
+    """
+    points = sitting.points(rule)[:, 0]
+    origin, away = points[0], points[-1] - points[0]
+    if not away.any():
+        return {}
+    small = len(origin) <= _SLICE_SMALL
+    t = torch.linspace(-0.5, 1.5, 41 if small else 13, dtype=origin.dtype, device=origin.device)
+    line = origin + t[:, None] * away
+    first = sitting.tasks[:1]
+    steps = (points - origin) @ away / away.square().sum()
+    arrays = {
+        "slice": np.array("loss"),
+        "line_t": t.cpu().numpy(),
+        "line_path": steps.cpu().numpy(),
+        "line_support": _losses(sitting, rule, line, first.support),
+        "line_query": _losses(sitting, rule, line, first.query),
+    }
+    return {**arrays, **(_plane(sitting, rule, points) if small and len(points) > 2 else {})}  # noqa: PLR2004
+
+
+def _plane(sitting: Sitting, rule: InnerRule, points: Tensor) -> Arrays:
+    moved = points - points[0]
+    _, sizes, directions = torch.linalg.svd(moved, full_matrices=False)
+    axes = directions[:2]
+    path = moved @ axes.mT
+    low, high = path.min(0).values, path.max(0).values
+    margin = 0.4 * (high - low).clamp_min(0.1 * float((high - low).max()))
+    grid = [
+        torch.linspace(float(a), float(b), 15, dtype=points.dtype, device=points.device)
+        for a, b in zip(low - margin, high + margin, strict=True)
+    ]
+    u, v = torch.meshgrid(*grid, indexing="ij")
+    every = points[0] + torch.stack([u, v], -1).reshape(-1, 2) @ axes
+    losses = _losses(sitting, rule, every, sitting.tasks[:1].support)
+    shares = sizes.square() / sizes.square().sum()
+    return {
+        "plane_u": grid[0].cpu().numpy(),
+        "plane_v": grid[1].cpu().numpy(),
+        "plane_support": losses.reshape(15, 15),
+        "plane_path": path.cpu().numpy(),
+        "plane_explained": shares[:2].cpu().numpy(),
+    }
+
+
+@torch.no_grad()
+def _losses(sitting: Sitting, rule: InnerRule, points: Tensor, batch: Batch) -> np.ndarray:
+    """Return the loss of one task at many points, as if each were a task."""
+    found: list[Tensor] = []
+    for some in points.split(64):
+        alike = Batch(
+            batch.x.expand(len(some), *batch.x.shape[1:]),
+            batch.y.expand(len(some), *batch.y.shape[1:]),
+        )
+        found.append(sitting.learner.losses(rule.decode(sitting.meta, some), alike))
+    return torch.cat(found).cpu().numpy()

@@ -1,0 +1,151 @@
+"""What a learned geometry looks like: stored with every run, bounded, and true."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
+from metaviz.config import RunConfig, Shared
+from metaviz.meta.algorithm import Composed
+from metaviz.meta.portraits import Sitting, pooled
+from metaviz.runs.events import Ended, Pictured
+from metaviz.runs.store import open_run
+from metaviz.training.session import Session
+from metaviz.training.setting import settle
+from tests.oracle.engine import build, initial, shared, sinusoid
+from tests.oracle.test_geometries import noisy
+
+load_algorithms()
+KINDS = {
+    "metasgd": "rates",
+    "metacurvature": "factors",
+    "metakfo": "factors",
+    "warpgrad": "factors",
+    "mtnet": "layers",
+    "metalstm": "gates",
+    "mirror": "map",
+}
+MOST_BYTES = 400_000
+
+
+def sitting(name: str, **options: object) -> tuple[Composed, Sitting]:
+    """A perturbed method on four small tasks."""
+    learner, tasks = sinusoid()
+    algorithm = build(name, shared(inner_steps=4), **options)
+    assert isinstance(algorithm, Composed)
+    first = initial(algorithm, learner)
+    return algorithm, Sitting(learner, noisy(first, 0.1), first, tasks, 4)
+
+
+@pytest.mark.parametrize("name", list(ALGORITHMS))
+def test_a_run_stores_bounded_portraits(name: str, tmp_path: Path) -> None:
+    config = RunConfig(
+        problem="sinusoid",
+        algorithm=name,
+        seed=3,
+        steps=2,
+        options={"inner_steps": 2},
+        shared=Shared(meta_batch=2, eval_tasks=5, eval_every=1),
+    )
+    session = Session(settle(config), tmp_path)
+    drawn: list[Pictured] = []
+    while (event := session.advance()) is not None:
+        if isinstance(event, Pictured):
+            drawn.append(event)
+            assert "predictions" in event.arrays
+        if isinstance(event, Ended):
+            assert event.state == "done"
+    kinds = {str(p.arrays["geometry"]) for p in drawn if "geometry" in p.arrays}
+    assert kinds == ({KINDS[name]} if name in KINDS else set())
+    assert sum("slice" in p.arrays for p in drawn) == 3
+    for picture in drawn:
+        assert sum(array.nbytes for array in picture.arrays.values()) < MOST_BYTES
+    stored = open_run(session.folder).pictures
+    assert len(stored) == len(drawn) == 3
+    for kept, made in zip(stored, drawn, strict=True):
+        assert kept.step == made.step
+        assert kept.arrays.keys() == made.arrays.keys()
+        for key, array in made.arrays.items():
+            np.testing.assert_array_equal(kept.arrays[key], array)
+
+
+def test_map_portrait_is_the_map() -> None:
+    algorithm, seat = sitting("mirror", partition="2")
+    arrays = algorithm.rule.portrait(seat)
+    flow = algorithm.rule.flow  # type: ignore[attr-defined]
+    z = seat.meta["init"]
+
+    def image(point: torch.Tensor) -> torch.Tensor:
+        return flow(seat.meta["flow"], point.unsqueeze(0))[0]
+
+    jacobian = torch.autograd.functional.jacobian(image, z)
+    chosen = arrays["coordinates"]
+    assert arrays["slope"] == pytest.approx(jacobian.diagonal()[chosen].numpy(), rel=2e-3)
+    moved = z.clone()
+    moved[chosen[7]] += 1.0
+    line = arrays["slope"][7] * (float(z[chosen[7]]) + 1) + arrays["shift"][7]
+    assert line == pytest.approx(float(image(moved)[chosen[7]]), abs=5e-3)
+    skew = (jacobian - jacobian.mT).norm() / jacobian.norm()
+    assert arrays["asymmetry"] == pytest.approx(float(skew), rel=1e-9)
+    lowest = torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2)[0]
+    assert arrays["symmetric_eigenvalue"] == pytest.approx(float(lowest), rel=1e-9)
+    assert arrays["moved_share"] == 1
+    assert arrays["visited"].shape == (4, 5, len(chosen))
+    np.testing.assert_allclose(
+        arrays["visited"][:, 0], np.tile(z[chosen], (4, 1)), rtol=2e-3, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["metasgd", "metacurvature", "metakfo"])
+def test_preconditioner_portrait_is_dense_linear_algebra(name: str) -> None:
+    algorithm, seat = sitting(name, **({"form": "direct"} if name == "metasgd" else {}))
+    arrays = algorithm.rule.portrait(seat)
+    size = seat.learner.net.layout.size
+    rule = algorithm.rule
+    argument = seat.meta["transform"] if name == "metakfo" else seat.meta
+    dense = rule.precondition(argument, torch.eye(size, dtype=torch.float64)).mT  # type: ignore[attr-defined]
+    assert arrays["dense"] == pytest.approx(dense.numpy(), rel=2e-3, abs=1e-4)
+    spectrum = torch.linalg.eigvals(dense).abs().sort(descending=True).values
+    assert arrays["spectrum"] == pytest.approx(spectrum.numpy(), rel=1e-4, abs=1e-5)
+    point = seat.meta["init"].clone().requires_grad_()
+    x, y = seat.tasks.support.x[:1], seat.tasks.support.y[0]
+
+    def residuals(weights: torch.Tensor) -> torch.Tensor:
+        outputs = seat.learner.net(seat.learner.net.layout.split(weights.unsqueeze(0)), x)
+        return (outputs[0] - y).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(residuals, point)
+    for key, matrix in (
+        ("condition_plain", jacobian @ jacobian.mT),
+        ("condition_shaped", jacobian @ dense @ jacobian.mT),
+    ):
+        values = torch.linalg.eigvals(matrix).abs()
+        assert arrays[key][0] == pytest.approx(float(values.max() / values.min()), rel=1e-3)
+
+
+def test_slices_pass_through_the_path() -> None:
+    algorithm, seat = sitting("maml")
+    (line,) = [a for a in algorithm.portraits(seat) if "slice" in a]
+    points = seat.points(algorithm.rule)[:, 0]
+    ends = [
+        float(seat.learner.losses(point.unsqueeze(0), seat.tasks.support[:1]))
+        for point in (points[0], points[-1])
+    ]
+    for t, loss in zip((0.0, 1.0), ends, strict=True):
+        place = int(np.abs(line["line_t"] - t).argmin())
+        assert line["line_t"][place] == pytest.approx(t, abs=1e-9)
+        assert line["line_support"][place] == pytest.approx(loss, rel=1e-9)
+    assert line["line_path"][[0, -1]] == pytest.approx([0, 1])
+    assert line["plane_support"].shape == (15, 15)
+    assert 0 < line["plane_explained"].sum() <= 1 + 1e-12
+    assert line["plane_path"].shape == (5, 2)
+
+
+def test_pooled_keeps_the_largest_entries() -> None:
+    matrix = torch.zeros(10, 10)
+    matrix[3, 8], matrix[9, 0] = -5.0, 2.0
+    small = pooled(matrix, 4)
+    assert small.shape == (4, 4)
+    assert sorted(small.unique().tolist()) == [-5.0, 0.0, 2.0]
