@@ -19,7 +19,30 @@ from metaviz.options import option
 EstimatorName = Literal["unrolled", "first_order", "reptile", "implicit"]
 
 
-class GeometryOptions(AlgorithmOptions):
+class TrainedApartOptions(AlgorithmOptions):
+    """How the outer step treats what shapes the inner loop."""
+
+    geometry_lr: float | None = option(
+        None,
+        "Own outer step size",
+        "Outer step size of everything but the start. Empty: the shared one.",
+        gt=0,
+        le=1000,
+        log=True,
+    )
+    clip_norm: float | None = option(
+        10.0,
+        "Own clip of the meta-gradient",
+        "Largest norm of the meta-gradient. A geometry that is being learned now and then makes "
+        "the inner loop of one task explode; without a clip that task outweighs all others. "
+        "Empty: the shared clip.",
+        gt=0,
+        le=1e9,
+        log=True,
+    )
+
+
+class GeometryOptions(TrainedApartOptions):
     """Options of methods that learn how the inner loop steps."""
 
     estimator: EstimatorName = option(
@@ -33,14 +56,6 @@ class GeometryOptions(AlgorithmOptions):
             "reptile": "Reptile",
             "implicit": "implicit (CG)",
         },
-    )
-    geometry_lr: float | None = option(
-        None,
-        "Own outer step size",
-        "Outer step size of everything but the start. Empty: the shared one.",
-        gt=0,
-        le=1000,
-        log=True,
     )
 
     def compose(self, rule: InnerRule, shared: Shared) -> Composed:

@@ -164,6 +164,14 @@ class MetaLSTMOptions(GeometryOptions):
             "implicit": "implicit (CG)",
         },
     )
+    clip_norm: float | None = option(
+        0.25,
+        "Own clip of the meta-gradient",
+        "Largest norm of the meta-gradient; 0.25 in the authors' code. Empty: the shared clip.",
+        gt=0,
+        le=1e9,
+        log=True,
+    )
     gates: Literal["lstm", "affine"] = option(
         "lstm",
         "Gates",
@@ -186,7 +194,6 @@ class MetaLSTMOptions(GeometryOptions):
     cost="K + 1 gradients per task; memory of K × 40 numbers per weight and task",
     citation="Ravi & Larochelle 2017, ICLR",
     presets={"slides": {"gates": "affine"}},
-    note="The authors clip the meta-gradient's norm to 0.25 (shared setting).",
 )
 def metalstm(options: MetaLSTMOptions, shared: Shared) -> Algorithm:
     """Build Meta-LSTM."""

@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.registry import AlgorithmOptions, register
+from metaviz.algorithms.geometry import TrainedApartOptions
+from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
@@ -76,7 +77,7 @@ class WarpedDescent(GradientDescent):
         return labelled("factors", summary, images)
 
 
-class WarpGradOptions(AlgorithmOptions):
+class WarpGradOptions(TrainedApartOptions):
     """Options of WarpGrad."""
 
     objective: Literal["exact", "approximate"] = option(
@@ -105,14 +106,6 @@ class WarpGradOptions(AlgorithmOptions):
         "Identity: training begins with the plain network. Random: PyTorch's default, as in the "
         "authors' code.",
         labels={"identity": "identity", "random": "random (authors' code)"},
-    )
-    geometry_lr: float | None = option(
-        None,
-        "Own outer step size",
-        "Outer step size of the warps. Empty: the shared one.",
-        gt=0,
-        le=1000,
-        log=True,
     )
 
 

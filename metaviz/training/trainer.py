@@ -133,8 +133,9 @@ def _update(
     shared = config.shared
     norm = values["meta_gradient_norm"] or 0.0
     scale = 1.0
-    if shared.clip_norm is not None and norm > shared.clip_norm:
-        scale = shared.clip_norm / norm
+    clip = config.options.get("clip_norm") or shared.clip_norm
+    if clip is not None and norm > clip:
+        scale = float(clip) / norm
     for name, gradient in result.gradients.items():
         progress.meta[name].grad = gradient * scale if scale != 1.0 else gradient
     if shared.outer_schedule == "linear":
