@@ -38,8 +38,12 @@ _PLOTS = {
     "training": "&Training curves",
     "inner": "&Inner loop",
     "fan": "Sinusoid &fan of each run",
+    "convergence": "Con&vergence",
     "gradients": "Meta-&gradients",
+    "geometry": "Learned g&eometry of the chosen run",
+    "mirror": "&Mirror map of the chosen run",
 }
+_USUAL = frozenset({"training", "inner", "gradients"})
 Draw = Callable[["Page"], "Figure | None"]
 
 
@@ -137,11 +141,11 @@ class ExportDialog(QDialog):
         for name, text in _PLOTS.items():
             if name in self._draw or name == "fan":
                 self.plots[name] = switch(f"export_{name}", text, "Draw this plot.")
-                self.plots[name].setChecked(name != "fan")
+                self.plots[name].setChecked(name in _USUAL)
                 layout.addWidget(self.plots[name])
         self.tables = switch(
             "exportTables",
-            "Ta&bles: metrics.csv, inner.csv, summary.csv",
+            "Ta&bles: metrics.csv, inner.csv, summary.csv, geometry.csv",
             "Tidy tables of the visible runs, numbers in full precision.",
         )
         self.tables.setChecked(True)

@@ -85,7 +85,7 @@ class FanPlot(QWidget):
         """Draw the chosen run, task and step."""
         shown = self.current()
         evaluated = any(record.evaluations for record in self._records)
-        drawn = any(record.pictures for record in self._records)
+        drawn = any("predictions" in p.arrays for r in self._records for p in r.pictures)
         self.setVisible(drawn or not evaluated)
         self.plot.set_message("" if shown else NONE_DRAWN if evaluated else WAITING)
         self.task.setEnabled(shown is not None)

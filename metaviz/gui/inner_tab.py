@@ -238,9 +238,9 @@ class InnerTab(QWidget):
             )
             for curve in curves
         ]
-        bands = [_band(curve) for curve in curves] if view.show_interval else []
+        bands = [inner_band(curve) for curve in curves] if view.show_interval else []
         plot.draw(lines, bands)
-        plot.set_y_range(_limits(curves, view))
+        plot.set_y_range(inner_limits(curves, view))
         self._mark_trained(plot, curves)
         return curves
 
@@ -308,7 +308,7 @@ class InnerTab(QWidget):
 _MANY_STEPS = 40
 
 
-def _limits(curves: list[InnerCurve], view: InnerView) -> tuple[float, float] | None:
+def inner_limits(curves: list[InnerCurve], view: InnerView) -> tuple[float, float] | None:
     """Return a range that holds every mean, and bands as far as they do not dwarf the means."""
     if not curves:
         return None
@@ -325,7 +325,8 @@ def _limits(curves: list[InnerCurve], view: InnerView) -> tuple[float, float] | 
     return float(bottom - room / 20), float(min(np.nanmax(means + spread), high + room) + room / 20)
 
 
-def _band(curve: InnerCurve) -> Band:
+def inner_band(curve: InnerCurve) -> Band:
+    """Return the 95 % interval as a band that a logarithmic axis can show."""
     low = curve.mean - curve.ci95
     if np.nanmin(curve.mean) > 0:
         low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)

@@ -15,6 +15,7 @@ from metaviz.runs.statistics import thin
 _FEWEST_POINTS = 400
 _BAND_POINTS = 100
 _LEGEND_MARGIN = 8
+_ROUND, _ROUNDISH, _NARROW = (1, 2, 5), (1, 2, 3, 5, 7), 0.4
 
 
 @dataclass(frozen=True)
@@ -242,13 +243,16 @@ class _Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         """Return a text for each power of ten; the empty ones are not drawn."""
         del scale, spacing
         numbers = [10.0**value for value in values]
-        narrow = abs(self.range[1] - self.range[0]) < 1
-        return [f"{number:.6g}" if narrow or _is_round(number) else "" for number in numbers]
+        span = abs(self.range[1] - self.range[0])
+        shown = _ROUND if span >= 1 else _ROUNDISH if span > _NARROW else None
+        return [f"{number:.6g}" if _is_one_of(shown, number) else "" for number in numbers]
 
 
-def _is_round(number: float) -> bool:
+def _is_one_of(mantissas: tuple[int, ...] | None, number: float) -> bool:
+    if mantissas is None:
+        return True
     mantissa = float(number / 10 ** np.floor(np.log10(number) + 1e-9))
-    return min(abs(mantissa - wanted) for wanted in (1, 2, 5)) < 1e-6  # noqa: PLR2004
+    return min(abs(mantissa - wanted) for wanted in mantissas) < 1e-6  # noqa: PLR2004
 
 
 def _pen(color: QColor, width: float, dash: str) -> QPen:

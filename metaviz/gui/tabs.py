@@ -1,7 +1,7 @@
 """The plots in the middle. They are made after the first paint, because plotting loads slowly."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +9,7 @@ from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QTabWidget, QWidget
 
 from metaviz.gui.theme import Theme
+from metaviz.runs.geometry import has_geometry, has_map
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.record import Record
 
@@ -17,12 +18,27 @@ if TYPE_CHECKING:
 
     from metaviz.runs.figures import Page
 
-TITLES = ("&Training", "&Inner loop", "&Gradients")
+TITLES = ("&Training", "&Inner loop", "&Convergence", "&Gradients", "G&eometry", "&Mirror map")
 TIPS = (
     "Losses before and after adaptation, while training.",
     "What adaptation does, step by step, on the evaluation tasks.",
+    "How fast the inner loops of all runs converge, and the loss around one adaptation.",
     "How the meta-gradients of the ticked algorithms differ on one batch.",
+    "Step sizes, preconditioners, masks and gates that methods have learned.",
+    "The map in which mirror descent adapts, over training.",
 )
+_NEEDS: dict[str, tuple[Callable[[Record], bool], str]] = {
+    "G&eometry": (
+        has_geometry,
+        "Tick a run of a method that learns a geometry, like Meta-SGD. "
+        "Its first evaluation opens this page.",
+    ),
+    "&Mirror map": (
+        has_map,
+        "Tick a run of Mirror descent. Its first evaluation opens this page.",
+    ),
+}
+"""Pages that can be opened only with a run that fits, and why not otherwise."""
 
 _SMALLEST = QSize(320, 160)
 
@@ -46,7 +62,7 @@ class Tab(Protocol):
 
 
 class Tabs(QTabWidget):
-    """Training, inner loop and gradients."""
+    """Training, inner loop, convergence, gradients, and what was learned of the geometry."""
 
     gradients_wanted = Signal(object, int)
 
@@ -63,20 +79,25 @@ class Tabs(QTabWidget):
         for title, tip in zip(TITLES, TIPS, strict=True):
             place = self.addTab(QWidget(), title)
             self.setTabToolTip(place, tip)
+        self._open_pages()
         self.currentChanged.connect(self.refresh)
 
     def complete(self, theme: Theme) -> None:
         """Load the plotting library and make the pages; does nothing the second time."""
         if self.pages:
             return
+        from metaviz.gui.convergence_tab import ConvergenceTab
+        from metaviz.gui.geometry_tab import GeometryTab
         from metaviz.gui.gradients_tab import GradientsTab
         from metaviz.gui.inner_tab import InnerTab
+        from metaviz.gui.mirror_tab import MirrorTab
         from metaviz.gui.training_tab import TrainingTab
 
         self.gradients = GradientsTab()
         self.gradients.requested.connect(self.gradients_wanted)
         self.training = TrainingTab()
-        pages = (self.training, InnerTab(), self.gradients)
+        learned = (GeometryTab(), MirrorTab())
+        pages = (self.training, InnerTab(), ConvergenceTab(), self.gradients, *learned)
         for place, page in enumerate(pages):
             current = self.currentIndex()
             blank = self.widget(place)
@@ -109,11 +130,13 @@ class Tabs(QTabWidget):
         """Show these runs on every page."""
         self._records = list(records)
         self._seen.clear()
+        self._open_pages()
         for page in self.pages:
             page.show_records(list(records))
 
     def refresh(self) -> None:
         """Let the page in front show what is new, where there is something new."""
+        self._open_pages()
         page = self.current_page()
         revision = sum(record.revision for record in self._records)
         if page is not None and self._seen.get(self.currentIndex()) != revision:
@@ -136,6 +159,15 @@ class Tabs(QTabWidget):
     def show_gradients_error(self, sentence: str) -> None:
         """Say why meta-gradients could not be compared."""
         self.gradients.show_error(sentence)
+
+    def _open_pages(self) -> None:
+        """Let pages of learned geometries be opened where a shown run has one to show."""
+        for title, (fits, reason) in _NEEDS.items():
+            place = TITLES.index(title)
+            useful = any(fits(record) for record in self._records)
+            if useful != self.isTabEnabled(place):
+                self.setTabEnabled(place, useful)
+                self.setTabToolTip(place, TIPS[place] if useful else reason)
 
 
 def as_start(folder: object) -> Path | None:

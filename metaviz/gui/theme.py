@@ -77,6 +77,14 @@ _ON_DARK = {
     "#56B4E9": "#A5DBFF",
     "#7F7F7F": "#A9A9A9",
     "#A6761D": "#B79A6B",
+    "#332288": "#8C7BFF",
+    "#117733": "#58B86C",
+    "#882255": "#E0628F",
+    "#AA4499": "#D884D0",
+    "#44AA99": "#6FD6C6",
+    "#999933": "#CFCF5A",
+    "#661100": "#D08A70",
+    "#6699CC": "#9CC4EE",
 }
 """The curves' colours on a dark ground, brighter and as far apart as on a light one."""
 

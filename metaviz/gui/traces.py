@@ -59,7 +59,13 @@ class Trace(pg.PlotCurveItem):  # type: ignore[misc]  # pyqtgraph has no types
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
         p.setPen(self._dots)
         pairs = zip(self.xData.tolist(), self.yData.tolist(), strict=True)
-        p.drawPoints(QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()]))
+        points = QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()])
+        # In pixels, because the axes' different scales would make ellipses of discs.
+        transform = p.worldTransform()
+        p.save()
+        p.resetTransform()
+        p.drawPoints(transform.map(points))
+        p.restore()
 
     def _paint_dashes(self, p: QPainter, pen: QPen) -> None:
         """Draw the dashes one by one: Qt begins its pattern anew at every point of the line."""

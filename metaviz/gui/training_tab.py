@@ -155,7 +155,7 @@ class TrainingTab(QWidget):
         self.smoothing.setMinimumWidth(70)
         self.smoothing.setMaximumWidth(160)
         self.smoothing_value = QLabel()
-        label = QLabel("S&moothing")
+        label = QLabel("Smoothi&ng")
         label.setBuddy(self.smoothing)
         self._switches = {
             "log_y": switch("trainingLogY", "log &y", "Logarithmic vertical axis."),

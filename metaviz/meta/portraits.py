@@ -80,8 +80,8 @@ def pooled(matrix: Tensor, most: int) -> Tensor:
             moved = matrix.movedim(axis, 0)
             padded = torch.cat([moved, moved.new_zeros(missing, moved.shape[1])])
             blocks = padded.reshape(-1, width, moved.shape[1])
-            best = blocks.abs().argmax(1, keepdim=True)
-            matrix = blocks.gather(1, best).squeeze(1).movedim(0, axis)
+            high, low = blocks.amax(1), blocks.amin(1)
+            matrix = torch.where(high >= -low, high, low).movedim(0, axis)
     return matrix
 
 
@@ -124,7 +124,7 @@ def of_preconditioner(
         return {}
     with torch.no_grad():
         like = sitting.meta["init"]
-        dense = apply(torch.eye(size, dtype=like.dtype, device=like.device)).mT
+        dense = apply(torch.eye(size, dtype=like.dtype, device=like.device)).mT.float()
     plain, shaped = [], []
     support = sitting.tasks.support[:1]
     for point in sitting.points(rule)[:, :1]:
@@ -157,7 +157,7 @@ def slices(sitting: Sitting, rule: InnerRule) -> Arrays:
     """
     points = sitting.points(rule)[:, 0]
     origin, away = points[0], points[-1] - points[0]
-    if not away.any():
+    if not away.any() or not torch.isfinite(points).all():
         return {}
     small = len(origin) <= _SLICE_SMALL
     t = torch.linspace(-0.5, 1.5, 41 if small else 13, dtype=origin.dtype, device=origin.device)

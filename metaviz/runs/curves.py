@@ -40,9 +40,24 @@ OKABE_ITO = (
 """Colours that people with colour-blindness can tell apart (Okabe & Ito 2008); their black and
 yellow, unreadable on one of the two themes, are replaced by a grey and a brown."""
 
+MUTED = (
+    "#332288",
+    "#117733",
+    "#882255",
+    "#AA4499",
+    "#44AA99",
+    "#999933",
+    "#661100",
+    "#6699CC",
+)
+"""Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
+
 _ID_LETTERS = 4
 DASHES = ("solid", "dash", "dot", "dashdot")
-_STABLE = ("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint")
+_STABLE = (
+    *("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint"),
+    *("metasgd", "metacurvature", "mirror", "mtnet", "metakfo", "warpgrad", "metalstm", "ecml"),
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ def styles(records: Sequence[Record]) -> dict[str, Style]:
             place = extra.index(name)
         number = seen.get(name, 0)
         seen[name] = number + 1
-        color = OKABE_ITO[place % len(OKABE_ITO)]
+        color = (OKABE_ITO + MUTED)[place % (len(OKABE_ITO) + len(MUTED))]
         found[record.id] = Style(color, DASHES[number % len(DASHES)])
     return found
 

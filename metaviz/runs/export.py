@@ -10,6 +10,7 @@ import numpy as np
 
 from metaviz.runs.events import INNER_COLUMNS
 from metaviz.runs.files import write_text
+from metaviz.runs.geometry import geometry_csv, has_geometry, has_map
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError
 
@@ -82,7 +83,7 @@ def summary_csv(records: Iterable[Record]) -> str:
 
 
 def write_tables(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Write the three tables into a folder and return their paths.
+    """Write the tables into a folder and return their paths; geometries only where there are any.
 
     Raises: StoreError with one sentence where the folder cannot be written.
     """
@@ -91,6 +92,10 @@ def write_tables(records: Sequence[Record], folder: Path) -> list[Path]:
         "inner.csv": inner_csv(records),
         "summary.csv": summary_csv(records),
     }
+    if any(has_geometry(record) or has_map(record) for record in records):
+        stream = io.StringIO()
+        geometry_csv(records, stream)
+        tables["geometry.csv"] = stream.getvalue()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in tables.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from metaviz.runs.convergence import LossSlice
 from metaviz.runs.curves import (
     AXIS_TITLES,
     QUANTITY_TITLES,
@@ -131,6 +132,60 @@ def inner_figure(
     title = f"mean over {tasks} tasks; band: 95 % of the mean; dotted: trained K"
     _legend_outside(figure, None, keys, page, title)
     return figure
+
+
+def convergence_figure(
+    records: Sequence[Record], shown: LossSlice | None, page: Page | None = None
+) -> "Figure":
+    """Draw support loss and gradient norm against k, and the loss around one adaptation."""
+    views = [InnerView(quantity=name) for name in ("support_loss", "gradient_norm")]
+    keys = _keys(inner_curves(records, views[0]))
+    panels = len(views) + (0 if shown is None else 1 if shown.plane is None else 2)
+    page = page or Page(width_cm=18.0)
+    columns = 2 if page.width_cm >= 2 * _NARROWEST_CM else 1
+    height = 6.5 * -(-panels // columns) + _legend_cm(keys, page)
+    figure, axes = _blank(page, panels, columns=columns, height_cm=height)
+    for one, view in zip(axes, views, strict=False):
+        curves = inner_curves(records, view)
+        log_y = _has_logarithms([curve.mean for curve in curves])
+        for curve in curves:
+            look = {"color": curve.style.color, "linestyle": _DASH[curve.style.dash]}
+            one.plot(curve.k, curve.mean, **look)
+            low, high = curve.mean - curve.ci95, curve.mean + curve.ci95
+            if log_y:
+                low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
+            one.fill_between(curve.k, low, high, color=curve.style.color, alpha=0.15, lw=0)
+        trained = max((curve.trained_steps for curve in curves), default=0)
+        last = max((len(curve.k) - 1 for curve in curves), default=0)
+        if last > trained:
+            one.axvspan(trained, last, color="0.5", alpha=0.1, lw=0)
+        one.set(xlabel="inner step k", ylabel=QUANTITY_TITLES[view.quantity])
+        _scales(one, log_y=log_y)
+    if shown is not None:
+        _slice_panels(figure, axes[len(views) :], shown)
+    _legend_outside(
+        figure, None, keys, page, "band: 95 % of the mean; shaded: beyond the trained K"
+    )
+    return figure
+
+
+def _slice_panels(figure: "Figure", axes: Sequence["Axes"], shown: LossSlice) -> None:
+    axes[0].plot(shown.t, shown.support, color="#0072B2", label="support")
+    axes[0].plot(shown.t, shown.query, color="#D55E00", linestyle="--", label="query")
+    steps = np.interp(shown.path, shown.t, shown.support)
+    axes[0].plot(shown.path, steps, "o", color="k", markersize=3, label="k = 0, 1, …")
+    axes[0].set(xlabel="from φ⁰ (0) to φᴷ (1)", ylabel="loss of one task")
+    axes[0].set_title(f"{_literal(shown.label)}, meta-step {shown.step}", fontsize="small")
+    axes[0].legend(fontsize="small", frameon=False)
+    u, v, plane, path = shown.u, shown.v, shown.plane, shown.plane_path
+    if u is None or v is None or plane is None or path is None or shown.explained is None:
+        return
+    axes[1].grid(visible=False)
+    drawn = axes[1].contourf(u, v, np.log10(np.maximum(plane.T, 1e-12)), levels=15)
+    axes[1].plot(path[:, 0], path[:, 1], "o-", color="w", markersize=3, linewidth=1)
+    first, second = (f"{100 * share:.1f} %" for share in shown.explained)
+    axes[1].set(xlabel=f"1st direction ({first})", ylabel=f"2nd direction ({second})")
+    figure.colorbar(drawn, ax=axes[1], label="log₁₀ support loss")
 
 
 def default_inner_views(records: Sequence[Record]) -> list[InnerView]:

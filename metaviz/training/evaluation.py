@@ -1,6 +1,7 @@
 """Adaptation to the fixed list of evaluation tasks, step by step."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -71,10 +72,14 @@ def _chunk(setting: Setting, meta: Meta, first: int, count: int, steps: int) -> 
 
 
 def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
-    """Yield arrays that show what was learned, on the first evaluation tasks."""
+    """Yield arrays that show what was learned, on the first evaluation tasks.
+
+    What is no longer finite is not drawn: the next meta-step says so.
+    """
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PORTRAYED))
     sitting = Sitting(setting.learner, meta, setting.init(), tasks, setting.algorithm.steps)
-    yield from setting.algorithm.portraits(sitting)
+    with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+        yield from setting.algorithm.portraits(sitting)
 
 
 class Adapter:

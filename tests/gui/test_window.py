@@ -1,7 +1,9 @@
 """A person's clicks in the whole window, with the real engine."""
 
 import logging
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QGuiApplication, QImage
@@ -13,6 +15,8 @@ from metaviz.gui.failures import Failures
 from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import DARK, LIGHT, current_theme
+from metaviz.runs.export import write_tables
+from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.store import list_runs, open_run
 from tests.gui.conftest import leave
 
@@ -428,3 +432,44 @@ def test_a_message_goes_when_the_form_is_changed(window):
     assert not window.messages.isHidden()
     window.form.field("steps").set_value(7)
     assert window.messages.isHidden()
+
+
+def test_a_learned_geometry_is_seen_exported_and_found_again(qtbot, open_window, tmp_path):
+    window = open_window(path=tmp_path / "settings.ini")
+    qtbot.waitUntil(phase(window, "idle"), timeout=WAIT)
+    window.form.algorithms.tick(("mirror", "metacurvature"))
+    window.form._on_ticks()
+    for name, value in (("steps", 4), ("eval_every", 2), ("meta_batch", 2), ("eval_tasks", 3)):
+        window.form.field(name).set_value(value)
+    window.tabs.complete(current_theme())
+    places = {page.export_name: place for place, page in enumerate(window.tabs.pages)}
+    assert not window.tabs.isTabEnabled(places["mirror"])
+    run(qtbot, window)
+    finish(qtbot, window)
+    shown = {record.algorithm: record for record in window.runs.visible_records()}
+    kinds = {"mirror": "map", "metacurvature": "factors"}
+    for name, kind in kinds.items():
+        assert [str(p.arrays["geometry"]) for p in shown[name].pictures] == [kind] * 3
+    window.resize(1200, 800)
+    for name, place in places.items():
+        assert window.tabs.isTabEnabled(place)
+        window.tabs.setCurrentIndex(place)
+        qtbot.wait(50)
+        assert not window.grab().isNull()
+        if name != "gradients":
+            figure = window.tabs.pages[place].figure(Page(14.0))
+            save_figure(figure, tmp_path / f"{name}.png")
+            assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    moment = window.tabs.pages[places["mirror"]].moment
+    moment.time.setValue(0)
+    assert moment.place == 0
+    assert moment.step_text.text().startswith("0")
+    write_tables(list(shown.values()), tmp_path)
+    header, *rows = (tmp_path / "geometry.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "run,algorithm,step,layer,quantity,value"
+    assert {row.split(",")[1] for row in rows} == {"mirror", "metacurvature"}
+    for record in shown.values():
+        again = open_run(Path(record.environment["folder"]))
+        for kept, made in zip(again.pictures, record.pictures, strict=True):
+            for key, array in made.arrays.items():
+                np.testing.assert_array_equal(kept.arrays[key], array)

@@ -1,0 +1,319 @@
+"""How fast adaptation converges: curves of all runs, numbers, and the loss around one path."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QRectF, Qt, Slot
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QSplitter,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.choices import combo, scrolling, switch
+from metaviz.gui.inner_tab import inner_band, inner_limits
+from metaviz.gui.plot_panel import Line, PlotPanel
+from metaviz.gui.theme import Theme
+from metaviz.gui.traces import Legend
+from metaviz.runs.convergence import LossSlice, convergence, loss_slice
+from metaviz.runs.curves import InnerCurve, InnerQuantity, InnerView, inner_curves, labels
+from metaviz.runs.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metaviz.runs.figures import Page
+
+EMPTY = (
+    "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "
+    "same tasks appears here."
+)
+NO_PLANE = "The plane is stored for small networks that take at least two inner steps."
+_COLUMNS = (
+    ("Run", "Algorithm and seed"),
+    ("Steps to loss", "Inner steps until the mean support loss is at most the chosen one"),
+    ("Area", "Area under the mean support loss, up to the last step that all runs share"),
+    ("Rate", "Factor by which the fitted exponential falls in one step; smaller is faster"),
+)
+_PANELS: tuple[tuple[InnerQuantity, str, str], ...] = (
+    ("support_loss", "convergenceLoss", "support loss"),
+    ("gradient_norm", "convergenceNorm", "gradient norm"),
+)
+
+
+class ConvergenceTab(QWidget):
+    """The two plots of convergence, a table of numbers, and slices through the loss."""
+
+    export_name = "convergence"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show empty plots."""
+        super().__init__(parent)
+        self.setObjectName("convergenceTab")
+        self._records: list[Record] = []
+        self._theme: Theme | None = None
+        self.legend = Legend(self)
+        self.plots = {
+            quantity: PlotPanel(
+                name, f"{title} against the inner step", self, legend=None if place else self.legend
+            )
+            for place, (quantity, name, title) in enumerate(_PANELS)
+        }
+        self._beyond = {q: _region() for q in self.plots}
+        for quantity, plot in self.plots.items():
+            plot.addItem(self._beyond[quantity], ignoreBounds=True)
+        self.line = PlotPanel("convergenceLine", "Loss along the line of adaptation", self)
+        self.plane = PlotPanel("convergencePlane", "Loss on the plane of adaptation", self)
+        self.image = pg.ImageItem()
+        self.image.setZValue(-20)
+        self.plane.addItem(self.image)
+        self.table = _table()
+        self._lay_out()
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show these runs."""
+        self._records = records
+        chosen = self.run.currentData()
+        self.run.blockSignals(True)
+        self.run.clear()
+        for name, label in labels(records).items():
+            self.run.addItem(label, name)
+        self.run.setCurrentIndex(max(0, self.run.findData(chosen)))
+        self.run.blockSignals(False)
+        self.refresh()
+
+    @Slot()
+    def refresh(self) -> None:
+        """Draw the last evaluation of every run."""
+        shown: list[InnerCurve] = []
+        for quantity, _, title in _PANELS:
+            shown = self._draw(quantity, title)
+        self.legend.setVisible(bool(shown))
+        self._fill_table()
+        self._draw_slice()
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours."""
+        self._theme = theme
+        for plot in (*self.plots.values(), self.line, self.plane):
+            plot.apply_theme(theme)
+        self.legend.set_color(theme.foreground)
+        self.refresh()
+
+    def figure(self, page: "Page") -> "Figure | None":
+        """Draw the same for a paper; None where no run was evaluated."""
+        from metaviz.runs.figures import convergence_figure
+
+        if not any(record.evaluations for record in self._records):
+            return None
+        return convergence_figure(self._records, self.current_slice(), page)
+
+    def current_slice(self) -> LossSlice | None:
+        """Return the slice of the chosen run."""
+        record = next((r for r in self._records if r.id == self.run.currentData()), None)
+        return loss_slice(record, self.run.currentText()) if record is not None else None
+
+    def _lay_out(self) -> None:
+        above, below = (QSplitter(Qt.Orientation.Horizontal) for _ in range(2))
+        above.setObjectName("convergenceAbove")
+        below.setObjectName("convergenceBelow")
+        for plot in self.plots.values():
+            above.addWidget(plot)
+        for part in (self.table, self.line, self.plane):
+            below.addWidget(part)
+        below.setSizes([320, 260, 260])
+        above.setMinimumHeight(180)
+        below.setMinimumHeight(180)
+        body = QSplitter(Qt.Orientation.Vertical)
+        body.setObjectName("convergenceBody")
+        body.addWidget(above)
+        body.addWidget(self._beneath(below))
+        body.setChildrenCollapsible(False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 2)
+        layout.addLayout(self._controls())
+        layout.addWidget(self.legend)
+        layout.addWidget(scrolling("convergenceScroll", "Plots of convergence", body), 1)
+
+    def _controls(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        self.log_y = switch("convergenceLogY", "log &y", "Logarithmic vertical axes.")
+        self.log_y.setChecked(True)
+        self.band = switch(
+            "convergenceBand", "95 % &band", "Interval of the mean over the evaluation tasks."
+        )
+        self.band.setChecked(True)
+        self.note = QLabel("Shaded: beyond the trained number of steps.")
+        for box in (self.log_y, self.band):
+            box.toggled.connect(self.refresh)
+            row.addWidget(box)
+        row.addWidget(self.note)
+        row.addStretch(1)
+        return row
+
+    def _beneath(self, below: QWidget) -> QWidget:
+        part = QWidget()
+        column = QVBoxLayout(part)
+        column.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        self.loss = QDoubleSpinBox()
+        self.loss.setObjectName("convergenceTarget")
+        self.loss.setAccessibleName("Support loss to reach")
+        self.loss.setToolTip("The table counts the inner steps until this support loss.")
+        self.loss.setRange(1e-6, 1e6)
+        self.loss.setDecimals(4)
+        self.loss.setValue(0.5)
+        self.loss.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.run = combo("convergenceRun", "Run whose loss is sliced", {})
+        self.run.setMinimumContentsLength(14)
+        for text, widget in (("support &loss to reach", self.loss), ("loss a&round", self.run)):
+            label = QLabel(text)
+            label.setBuddy(widget)
+            row.addWidget(label)
+            row.addWidget(widget)
+        self.caption = QLabel()
+        row.addWidget(self.caption, 1)
+        column.addLayout(row)
+        column.addWidget(below, 1)
+        self.loss.valueChanged.connect(self._fill_table)
+        self.run.currentIndexChanged.connect(self._draw_slice)
+        return part
+
+    def _draw(self, quantity: InnerQuantity, title: str) -> list[InnerCurve]:
+        plot = self.plots[quantity]
+        view = InnerView(
+            quantity=quantity, log_y=self.log_y.isChecked(), show_interval=self.band.isChecked()
+        )
+        curves = inner_curves(self._records, view)
+        plot.set_message("" if curves else EMPTY)
+        plot.set_log(x=False, y=view.log_y)
+        plot.set_labels("inner step k", title)
+        lines = [
+            Line(
+                curve.run,
+                curve.k.astype(float),
+                curve.mean,
+                curve.style.color,
+                curve.label if quantity == "support_loss" else "",
+                curve.style.dash,
+                width=2.0,
+            )
+            for curve in curves
+        ]
+        plot.draw(lines, [inner_band(curve) for curve in curves] if view.show_interval else [])
+        plot.set_y_range(inner_limits(curves, view))
+        trained = max((curve.trained_steps for curve in curves), default=0)
+        last = max((len(curve.k) - 1 for curve in curves), default=0)
+        region = self._beyond[quantity]
+        region.setVisible(last > trained)
+        region.setRegion((trained, last))
+        if self._theme is not None:
+            shade = pg.mkColor(self._theme.muted)
+            shade.setAlphaF(0.12)
+            region.setBrush(pg.mkBrush(shade))
+        return curves
+
+    @Slot()
+    def _fill_table(self) -> None:
+        rows = convergence(self._records, self.loss.value())
+        self.table.setRowCount(len(rows))
+        for place, row in enumerate(rows):
+            numbers = (row.steps_to_loss, row.area, row.rate)
+            texts = [row.label, *(_figure(value) for value in numbers)]
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setToolTip(f"{_COLUMNS[column][0]}: {text}")
+                if column:
+                    side = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    item.setTextAlignment(side)
+                self.table.setItem(place, column, item)
+        self.plots["support_loss"].describe(
+            "; ".join(f"{row.label}: rate {row.rate:.4g} per step" for row in rows)
+        )
+
+    @Slot()
+    def _draw_slice(self) -> None:
+        shown = self.current_slice()
+        theme = self._theme
+        self.line.set_message("" if shown else "The loss along one adaptation appears here.")
+        has_plane = shown is not None and shown.plane is not None
+        self.plane.set_message("" if has_plane else NO_PLANE)
+        self.image.setVisible(has_plane)
+        if shown is None or theme is None:
+            self.line.draw([])
+            self.plane.draw([])
+            self.caption.setText("")
+            return
+        self.caption.setText(f"one task, meta-step {shown.step}")
+        self.line.set_labels("φ⁰ (0) to φᴷ (1)", "loss")
+        on_path = np.interp(shown.path, shown.t, shown.support)
+        self.line.draw(
+            [
+                Line("support", shown.t, shown.support, "#0072B2", "support", width=2.0),
+                Line("query", shown.t, shown.query, "#D55E00", "query", "dash", width=2.0),
+                Line("k", shown.path, on_path, theme.foreground, "k = 0, 1, …", width=0, dots=6),
+            ]
+        )
+        if has_plane:
+            self._draw_plane(shown)
+        else:
+            self.plane.draw([])
+
+    def _draw_plane(self, shown: LossSlice) -> None:
+        u, v, plane, path = shown.u, shown.v, shown.plane, shown.plane_path
+        if u is None or v is None or plane is None or path is None or shown.explained is None:
+            return
+        with np.errstate(divide="ignore", invalid="ignore"):
+            heights = np.log10(np.where(plane > 0, plane, np.nan))
+        heights = np.where(np.isfinite(heights), heights, np.nanmax(heights))
+        self.image.setImage(heights, levels=(float(heights.min()), float(heights.max())))
+        self.image.setColorMap(pg.colormap.get("viridis"))
+        du, dv = u[1] - u[0], v[1] - v[0]
+        self.image.setRect(
+            QRectF(u[0] - du / 2, v[0] - dv / 2, float(np.ptp(u) + du), float(np.ptp(v) + dv))
+        )
+        shares = 100 * shown.explained
+        self.plane.set_labels(
+            f"1st direction of the path ({shares[0]:.0f} %)", f"2nd ({shares[1]:.1f} %)"
+        )
+        low, high = float(np.nanmin(plane)), float(np.nanmax(plane))
+        legend = f"support loss {low:.2g} (dark) to {high:.2g}"
+        line = Line("path", path[:, 0], path[:, 1], "#ffffff", legend, width=1.5, dots=6)
+        self.plane.draw([line])
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "–"
+
+
+def _region() -> pg.LinearRegionItem:
+    region = pg.LinearRegionItem(movable=False, pen=pg.mkPen(None))
+    region.setZValue(-30)
+    return region
+
+
+def _table() -> QTableWidget:
+    table = QTableWidget(0, len(_COLUMNS))
+    table.setObjectName("convergenceTable")
+    table.setAccessibleName("Convergence in numbers")
+    table.setHorizontalHeaderLabels([title for title, _ in _COLUMNS])
+    for place, (_, tip) in enumerate(_COLUMNS):
+        item = table.horizontalHeaderItem(place)
+        if item is not None:
+            item.setToolTip(tip)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.verticalHeader().hide()
+    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+    table.setTabKeyNavigation(False)
+    return table

@@ -1,0 +1,256 @@
+"""Draws one view of a learned geometry: bars, curves or an image."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from metaviz.gui.heat_map import HeatMap, shortened
+from metaviz.gui.plot_panel import Band, Line, PlotPanel
+from metaviz.gui.theme import Theme, curve_color
+from metaviz.runs.events import Pictured
+from metaviz.runs.geometry import (
+    VIEW_TITLES,
+    RateHistograms,
+    View,
+    factor,
+    largest,
+    mask,
+    numbers,
+    parts,
+    rate_histograms,
+    shows,
+)
+
+BLUE, ORANGE = "#0072B2", "#D55E00"
+NOT_NOW = "This was not computed at this evaluation; move the slider to another one."
+_MANY = 60
+_SQUARE = 3
+_ALL = -1
+_ROW_HEIGHT = 0.8
+
+
+class GeometryPlot(QStackedWidget):
+    """Shows an image for matrices and a plot for all else."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show nothing yet."""
+        super().__init__(parent)
+        self.setObjectName("geometryPlots")
+        self.plot = PlotPanel("geometryPlot", "Learned geometry", self)
+        self.image = HeatMap("geometryImage", "Learned geometry", self)
+        self.addWidget(self.plot)
+        self.addWidget(self.image)
+        self._bars: list[pg.BarGraphItem] = []
+        self._rows: list[tuple[str, str]] = []
+        self._theme: Theme | None = None
+        self._shown: tuple[object, ...] = ()
+        self._draw: dict[View, Callable[[Pictured, int], str]] = {
+            "rates": self._rates,
+            "factors": self._factor,
+            "masks": self._mask,
+            "gates": self._gates,
+            "dense": self._dense,
+            "spectrum": self._spectrum,
+            "condition": self._condition,
+        }
+        self.log_rates = False
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours for what is drawn next."""
+        self._theme = theme
+        self.plot.apply_theme(theme)
+        right = self.plot.getPlotItem().getAxis("right")
+        right.setPen(pg.mkPen(None))
+        right.setTextPen(pg.mkPen(theme.muted))
+        right.setGrid(False)
+        self.image.apply_theme(theme)
+
+    def show_message(self, text: str) -> None:
+        """Show a sentence in place of a plot."""
+        self._clear()
+        self.plot.draw([])
+        self.plot.set_message(text)
+        self.setCurrentWidget(self.plot)
+        self._shown = ()
+
+    def show_view(self, picture: Pictured, view: View, part: int) -> None:
+        """Draw a view, of one part (or of all for -1); what was zoomed stays so within a view."""
+        if not shows(picture, view):
+            self.show_message(NOT_NOW)
+            return
+        self._clear()
+        panel = self.image if view in {"factors", "dense"} else self.plot
+        panel.set_message("")
+        self.setCurrentWidget(panel)
+        now = (view, part, self.log_rates)
+        if panel is self.plot and now != self._shown:
+            panel.getPlotItem().getViewBox().enableAutoRange()
+        self._shown = now
+        panel.describe(
+            f"{VIEW_TITLES[view]} at meta-step {picture.step}: " + self._draw[view](picture, part)
+        )
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Name as many rows as fit."""
+        super().resizeEvent(event)
+        self._name_rows()
+
+    def _clear(self) -> None:
+        for item in self._bars:
+            self.plot.removeItem(item)
+        self._bars, self._rows = [], []
+        self.plot.getPlotItem().hideAxis("right")
+        for side in ("left", "bottom"):
+            self.plot.getPlotItem().getAxis(side).setTicks(None)
+
+    def _lines(
+        self, lines: list[Line], bands: list[Band], x: str, y: str, *, log_y: bool = False
+    ) -> None:
+        self.plot.set_log(x=False, y=log_y)
+        self.plot.set_labels(x, y)
+        self.plot.draw(lines, bands)
+
+    def _bar(self, color: str, alpha: float = 1.0, **places: np.ndarray) -> None:
+        shade = curve_color(color, self._theme) if self._theme else pg.mkColor(color)
+        shade.setAlphaF(alpha)
+        bars = pg.BarGraphItem(**places, brush=shade, pen=None)
+        self.plot.addItem(bars)
+        self._bars.append(bars)
+
+    def _rates(self, picture: Pictured, part: int) -> str:
+        counted = rate_histograms(picture, log=self.log_rates)
+        single = part != _ALL
+        chosen = [part] if single else list(range(len(counted.tensors)))
+        shares = [f"{100 * counted.negative_share[place]:.3g} % negative" for place in chosen]
+        keys = [("positive", BLUE), (shares[0] if single else "negative", ORANGE)]
+        none = np.empty(0)
+        self._lines(
+            [Line(name, none, none, color, name, width=8.0) for name, color in keys],
+            [],
+            "magnitude of the step size, log₁₀" if counted.log else "step size of a weight",
+            "weights sampled" if single else "",
+        )
+        for row, place in enumerate(chosen):
+            # Rows count downwards, as a table does.
+            self._stack(counted, place, 0.0 if single else -float(row), scaled=not single)
+        names = [counted.tensors[place] for place in chosen]
+        if not single:
+            self._rows = list(zip(names, shares, strict=True))
+            self._name_rows()
+        return "; ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
+
+    def _stack(self, counted: RateHistograms, place: int, base: float, *, scaled: bool) -> None:
+        """Draw one tensor's histogram on a base line, negative step sizes upon positive ones."""
+        above, below = counted.positive[place], counted.negative[place]
+        unit = _ROW_HEIGHT / max(1, (above + below).max()) if scaled else 1.0
+        left, right = counted.edges[:-1], counted.edges[1:]
+        floor = np.full(len(left), base)
+        self._bar(BLUE, x0=left, x1=right, y0=floor, height=above * unit)
+        self._bar(ORANGE, x0=left, x1=right, y0=floor + above * unit, height=below * unit)
+
+    def _name_rows(self) -> None:
+        """Name the rows, and say their shares on the right, as far as there is height."""
+        if not self._rows:
+            return
+        room = max(self.height() - 70, 40) / len(self._rows)
+        stride = max(1, int(np.ceil((self.fontMetrics().height() + 1) / room)))
+        item = self.plot.getPlotItem()
+        item.showAxis("right")
+        shown = list(enumerate(self._rows))[::stride]
+        middle = _ROW_HEIGHT / 2
+        item.getAxis("left").setTicks([[(middle - row, shortened(n)) for row, (n, _) in shown]])
+        item.getAxis("right").setTicks([[(middle - row, text) for row, (_, text) in shown]])
+
+    def _factor(self, picture: Pictured, part: int) -> str:
+        values = factor(picture, part)
+        diagonal = values.shape[0] == 1
+        self.image.set_labels(
+            "entry of the diagonal" if diagonal else "column", "" if diagonal else "row"
+        )
+        return self._matrix(values, f"entry of {parts(picture, 'factors')[part]}")
+
+    def _dense(self, picture: Pictured, part: int) -> str:
+        del part
+        values = numbers(picture, "dense")
+        size = int(picture.arrays.get("dense_size", len(values)))
+        self.image.set_labels("weight", "weight")
+        pooled = ", largest of each cell" if size > len(values) else ""
+        return self._matrix(values, f"entry of P{pooled}", (size, size))
+
+    def _matrix(
+        self, values: np.ndarray, meaning: str, extent: tuple[float, float] | None = None
+    ) -> str:
+        rows, columns = values.shape
+        self.image.show_matrix(
+            values,
+            middle=0.0,
+            half_span=largest(values),
+            meaning=meaning,
+            extent=extent,
+            square=max(rows, columns) <= _SQUARE * min(rows, columns),
+        )
+        return f"{rows} × {columns}, from {np.nanmin(values):.4g} to {np.nanmax(values):.4g}"
+
+    def _mask(self, picture: Pictured, part: int) -> str:
+        values = mask(picture, part)
+        self._lines([], [], "unit", "probability that it adapts")
+        self._bar(
+            BLUE,
+            x=np.arange(len(values)),
+            y0=np.zeros(len(values)),
+            height=values,
+            width=np.full(len(values), 0.8),
+        )
+        self.plot.set_y_range((0.0, 1.02))
+        return f"{parts(picture, 'masks')[part]}: mean {values.mean():.4g}"
+
+    def _gates(self, picture: Pictured, part: int) -> str:
+        del part
+        lines, bands, said = [], [], []
+        for name, color, dash in (("forget", BLUE, "solid"), ("input", ORANGE, "dash")):
+            values = numbers(picture, name)
+            k = np.arange(len(values), dtype=float)
+            median = values[:, 2]
+            lines.append(Line(name, k, median, color, f"{name} gate", dash, width=2.0, dots=6.0))
+            bands.append(Band(f"{name} 90", k, values[:, 0], values[:, 4], color, 0.15))
+            bands.append(Band(f"{name} 50", k, values[:, 1], values[:, 3], color, 0.3))
+            said.append(
+                f"{name} gate, median {median[0]:.4g} at k = 0, {median[-1]:.4g} at the end"
+            )
+        self._lines(lines, bands, "inner step k", "gate")
+        self._range(
+            np.concatenate([numbers(picture, name).ravel() for name in ("forget", "input")])
+        )
+        return "; ".join(said)
+
+    def _range(self, values: np.ndarray) -> None:
+        """Show these values whole: areas do not count for pyqtgraph's own range."""
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
+        self.plot.set_y_range((low - room, high + room))
+
+    def _spectrum(self, picture: Pictured, part: int) -> str:
+        del part
+        values = numbers(picture, "spectrum")
+        rank = np.arange(1.0, len(values) + 1)
+        dots = 5.0 if len(values) <= _MANY else 0.0
+        line = Line("spectrum", rank, values, BLUE, width=2.0, dots=dots)
+        self._lines([line], [], "rank", "magnitude of the eigenvalue of P", log_y=True)
+        return f"from {values[0]:.4g} down to {values[-1]:.4g}" if len(values) else "none"
+
+    def _condition(self, picture: Pictured, part: int) -> str:
+        del part
+        lines, said = [], []
+        for key, text, color, dash in (
+            ("condition_plain", "without P", BLUE, "solid"),
+            ("condition_shaped", "with P", ORANGE, "dash"),
+        ):
+            values = numbers(picture, key)
+            k = np.arange(len(values), dtype=float)
+            lines.append(Line(key, k, values, color, text, dash, width=2.0, dots=6.0))
+            said.append(f"{text} {values[0]:.4g} at k = 0, {values[-1]:.4g} at the end")
+        self._lines(lines, [], "inner step k", "condition number", log_y=True)
+        return "; ".join(said)

@@ -1,0 +1,272 @@
+"""What a method has learned of the inner loop's geometry: rates, factors, masks, gates."""
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Slot
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QSplitter,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.choices import combo, switch
+from metaviz.gui.geometry_plot import GeometryPlot
+from metaviz.gui.heat_map import shortened
+from metaviz.gui.moment import Moment
+from metaviz.gui.theme import Theme, tint
+from metaviz.runs.events import Pictured
+from metaviz.runs.geometry import (
+    View,
+    geometry_pictures,
+    has_geometry,
+    offered,
+    parts,
+    summary,
+)
+from metaviz.runs.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metaviz.runs.figures import Page
+
+Index = QModelIndex | QPersistentModelIndex
+EMPTY = (
+    "Tick a method that learns a geometry, like Meta-SGD, and press Run (Ctrl+Return),\n"
+    "or tick a stored run of one in the table below.\n"
+    "What it has learned appears here at every evaluation."
+)
+_HELP: dict[View, str] = {
+    "rates": "Each weight has its own step size. A negative one moves its weight uphill on the "
+    "support loss, where that helps the query loss.",
+    "factors": "What gradients are multiplied by. A red diagonal on an empty ground is the "
+    "identity: plain gradient descent. A factor with more than 64 rows or columns is shown pooled.",
+    "masks": "Units with a probability near 1 adapt to a task; those near 0 are shared by all.",
+    "gates": "Forget gate 1 and input gate α is plain gradient descent. Lines are medians over "
+    "weights and tasks, bands hold 50 and 90 % of them.",
+    "dense": "P of the whole network: one step changes the weights by −α P ∇L. Red on the diagonal "
+    "alone is plain gradient descent.",
+    "spectrum": "Directions with a large eigenvalue adapt quickly, those near 0 are kept. Zeros "
+    "have no place on a logarithmic axis.",
+    "condition": "Smaller is easier: P has shaped the support loss well where its curve is lower. "
+    "Gauss-Newton matrix of one evaluation task.",
+}
+_HEADER = ("Layer", "Quantity", "Value")
+
+
+class GeometryTab(QWidget):
+    """One view of one run's learned geometry at one evaluation, and a table of its summary."""
+
+    export_name = "geometry"
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show an empty plot."""
+        super().__init__(parent)
+        self.setObjectName("geometryTab")
+        self._records: list[Record] = []
+        self._chosen: tuple[View, int, bool] | None = None
+        self._theme: Theme | None = None
+        self._stale = True
+        self.moment = Moment("geometry", self)
+        self.plots = GeometryPlot(self)
+        self.model = SummaryModel(self)
+        self._lay_out()
+        self.moment.changed.connect(self._take)
+        self.what.currentIndexChanged.connect(self._take)
+        self.part.currentIndexChanged.connect(self._take)
+        self.log.toggled.connect(self._take)
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show those of these runs that learn a geometry."""
+        self._records = records
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what is new, and draw it if this page is in front."""
+        self.moment.offer([record for record in self._records if has_geometry(record)])
+        self._take()
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours."""
+        self._theme = theme
+        self.plots.apply_theme(theme)
+        tint(self.help, theme.muted)
+        self._draw()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw what came while this page was not in front."""
+        super().showEvent(event)
+        if self._stale:
+            self._draw()
+
+    def figure(self, page: "Page") -> "Figure | None":
+        """Draw the same for a paper; None where no run has a geometry."""
+        if self.moment.record is None or self._chosen is None:
+            return None
+        from metaviz.runs.geometry_figures import geometry_figure
+
+        view, part, log = self._chosen
+        return geometry_figure(
+            self.moment.record, self.moment.place, view, page, part=part, log=log
+        )
+
+    def current(self) -> Pictured | None:
+        """Return the picture that is shown."""
+        record = self.moment.record
+        drawn = geometry_pictures(record) if record is not None else []
+        return drawn[self.moment.place] if drawn else None
+
+    def _lay_out(self) -> None:
+        self.table = QTableView(self)
+        self.table.setObjectName("geometrySummary")
+        self.table.setAccessibleName("Summary of each layer")
+        self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
+        self.table.setModel(self.model)
+        self.table.setAlternatingRowColors(True)
+        self.table.setTabKeyNavigation(False)
+        self.table.verticalHeader().hide()
+        self.table.setWordWrap(False)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.body = QSplitter(Qt.Orientation.Horizontal, self)
+        self.body.setObjectName("geometryBody")
+        self.body.addWidget(self.plots)
+        self.body.addWidget(self.table)
+        self.body.setStretchFactor(0, 1)
+        self.body.setSizes([590, 290])
+        self.body.setChildrenCollapsible(False)
+        self.plots.setMinimumWidth(240)
+        self.table.setMinimumWidth(260)
+        self.help = QLabel()
+        self.help.setObjectName("geometryHelp")
+        self.help.setTextFormat(Qt.TextFormat.PlainText)
+        self.help.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 2)
+        layout.addWidget(self.moment)
+        layout.addWidget(self._controls())
+        layout.addWidget(self.body, 1)
+        layout.addWidget(self.help)
+
+    def _controls(self) -> QWidget:
+        self.controls = QWidget(self)
+        self.what = combo("geometryWhat", "What is shown", {})
+        self.part = combo("geometryPart", "Tensor or layer", {})
+        for box in (self.what, self.part):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.log = switch(
+            "geometryLog", "log ma&gnitudes", "Logarithms of the magnitudes of step sizes."
+        )
+        row = QHBoxLayout(self.controls)
+        row.setContentsMargins(0, 0, 0, 0)
+        self._labels = {}
+        for text, box in (("sho&w", self.what), ("&of", self.part)):
+            label = self._labels[box] = QLabel(text)
+            label.setBuddy(box)
+            row.addWidget(label)
+            row.addWidget(box)
+        row.addWidget(self.log)
+        row.addStretch(1)
+        return self.controls
+
+    @Slot()
+    def _take(self) -> None:
+        """Offer what the chosen run has, and remember what is chosen of it."""
+        record, picture = self.moment.record, self.current()
+        if record is None or picture is None:
+            self._chosen = None
+        else:
+            _refill(self.what, dict(offered(record)))
+            view: View = self.what.currentData()
+            names = {str(place): name for place, name in enumerate(parts(picture, view))}
+            _refill(self.part, ({"-1": "all tensors"} if view == "rates" else {}) | names)
+            part = int(self.part.currentData() or 0)
+            self._chosen = (view, part, self.log.isChecked())
+        self._draw()
+
+    def _draw(self) -> None:
+        self._stale = not self.isVisible()
+        if self._stale:
+            return
+        picture = self.current()
+        for widget in (self.moment, self.controls, self.table, self.help):
+            widget.setVisible(picture is not None)
+        self.model.show_rows(summary(picture) if picture else [])
+        if picture is None or self._chosen is None:
+            self.plots.show_message(EMPTY)
+            return
+        view, part, log = self._chosen
+        for widget in (self.part, self._labels[self.part]):
+            widget.setVisible(self.part.count() > 0)
+        self.log.setVisible(view == "rates")
+        self.help.setText(_HELP[view])
+        self.plots.log_rates = log
+        self.plots.show_view(picture, view, part)
+
+
+def _refill(box: QComboBox, choices: dict[Any, str]) -> None:
+    """Offer these choices without a signal; the chosen one stays chosen where it is offered."""
+    if [box.itemData(i) for i in range(box.count())] == list(choices):
+        return
+    chosen = box.currentData()
+    box.blockSignals(True)
+    box.clear()
+    for value, text in choices.items():
+        box.addItem(text, value)
+    box.setCurrentIndex(max(0, box.findData(chosen)) if choices else -1)
+    box.blockSignals(False)
+
+
+class SummaryModel(QAbstractTableModel):
+    """Layer, quantity and value."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Hold nothing."""
+        super().__init__(parent)
+        self._rows: list[tuple[str, str, float]] = []
+
+    def show_rows(self, rows: list[tuple[str, str, float]]) -> None:
+        """Hold these rows; a table of the same size stays where it is scrolled to."""
+        if len(rows) == len(self._rows) and rows:
+            self._rows = rows
+            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(_HEADER) - 1))
+            return
+        self.beginResetModel()
+        self._rows = rows
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        """Return one row for each number."""
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        """Return layer, quantity, value."""
+        return 0 if parent.isValid() else len(_HEADER)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Name the columns."""
+        across = orientation == Qt.Orientation.Horizontal
+        return _HEADER[section] if across and role == Qt.ItemDataRole.DisplayRole else None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return a cell's text, its full precision, or its alignment."""
+        cell = self._rows[index.row()][index.column()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            if isinstance(cell, float):
+                return f"{cell:.4g}"
+            return cell if index.column() else shortened(cell)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return repr(cell) if isinstance(cell, float) else cell
+        if role == Qt.ItemDataRole.TextAlignmentRole and isinstance(cell, float):
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
