@@ -11,14 +11,7 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.portraits import (
-    SMALL,
-    Arrays,
-    Sitting,
-    labelled,
-    of_factors,
-    of_preconditioner,
-)
+from metaviz.meta.portraits import Arrays, Sitting, of_mode_factors
 from metaviz.meta.rules import Meta
 from metaviz.nets.base import Net
 from metaviz.options import option
@@ -69,17 +62,7 @@ class ModeCurvature(Preconditioned):
 
     def portrait(self, sitting: Sitting) -> Arrays:
         """Return the factors of every tensor."""
-        factors = sitting.meta["curvature"]
-        images, summary = of_factors(self.factors.named(factors))
-        if sitting.learner.net.layout.size > SMALL:
-            return labelled("factors", summary, images)
-        whole = of_preconditioner(
-            sitting,
-            self,
-            lambda x: self.factors(factors, x),
-            self.factors.spectrum(factors),
-        )
-        return labelled("factors", summary, {**images, **whole})
+        return of_mode_factors(sitting, self, self.factors, sitting.meta["curvature"])
 
 
 class MetaCurvatureOptions(GeometryOptions):

@@ -10,14 +10,7 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.portraits import (
-    SMALL,
-    Arrays,
-    Sitting,
-    labelled,
-    of_factors,
-    of_preconditioner,
-)
+from metaviz.meta.portraits import Arrays, Sitting, of_mode_factors
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
@@ -98,17 +91,7 @@ class KroneckerTransform(GradientDescent):
 
     def portrait(self, sitting: Sitting) -> Arrays:
         """Return the factors of every tensor."""
-        factors = sitting.meta["transform"]
-        images, summary = of_factors(self.factors.named(factors))
-        if sitting.learner.net.layout.size > SMALL:
-            return labelled("factors", summary, images)
-        whole = of_preconditioner(
-            sitting,
-            self,
-            lambda x: self.factors(factors, x, gram=True),
-            self.factors.spectrum(factors, gram=True),
-        )
-        return labelled("factors", summary, {**images, **whole})
+        return of_mode_factors(sitting, self, self.factors, sitting.meta["transform"], gram=True)
 
 
 class MetaKFOOptions(GeometryOptions):

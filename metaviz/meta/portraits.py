@@ -10,6 +10,7 @@ from torch import Tensor
 from metaviz.meta.estimators.conditioned import residual_jacobian
 from metaviz.meta.inner import Graph, inner_step
 from metaviz.meta.learner import Learner
+from metaviz.meta.modes import ModeFactors
 from metaviz.meta.rules import InnerRule, Meta, State
 from metaviz.meta.tasks import Batch, TaskBatch
 
@@ -141,6 +142,21 @@ def of_preconditioner(
         "condition_plain": np.array(plain, dtype=np.float32),
         "condition_shaped": np.array(shaped, dtype=np.float32),
     }
+
+
+def of_mode_factors(
+    sitting: Sitting, rule: InnerRule, plan: ModeFactors, factors: Tensor, *, gram: bool = False
+) -> Arrays:
+    """Return the portrait of a rule whose preconditioner is made of mode factors."""
+    images, summary = of_factors(plan.named(factors))
+    whole: Arrays = {}
+    if sitting.learner.net.layout.size <= SMALL:
+
+        def apply(vectors: Tensor) -> Tensor:
+            return plan(factors, vectors, gram=gram)
+
+        whole = of_preconditioner(sitting, rule, apply, plan.spectrum(factors, gram=gram))
+    return labelled("factors", summary, {**images, **whole})
 
 
 @torch.no_grad()

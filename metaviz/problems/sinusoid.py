@@ -85,6 +85,7 @@ class SinusoidOptions(Options):
     algorithm_defaults={
         "reptile": {"inner_lr": 0.02, "batch_size": 10},
         "mirror": {"partition": "2"},
+        "mtnet": {"geometry_lr": 0.0003},
     },
 )
 class Sinusoid:
