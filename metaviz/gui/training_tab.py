@@ -32,7 +32,7 @@ EMPTY = (
 )
 WAITING = "The first meta-step is being computed…"
 _SMOOTHEST = 99
-_FEW, _MANY = 2, 4
+_FEW = 2
 _QUANTILE_POINTS = 500
 
 _AXES = {
@@ -96,11 +96,10 @@ class TrainingTab(QWidget):
         )
         live = any(not record.ended for record in self._records)
         crowded = live and len(curves) > _FEW
-        packed = live and len(curves) > _MANY
         lines, bands = [], []
         for curve in curves:
             lines += _lines(curve, view, crowded=crowded)
-            if view.show_pre and not packed:
+            if view.show_pre and not crowded:
                 name = f"{curve.run} gap"
                 color = curve.style.color
                 bands.append(Band(name, curve.x, curve.post, curve.pre, color, 0.07))
@@ -222,7 +221,7 @@ class TrainingTab(QWidget):
 
 
 def _lines(curve: TrainingCurve, view: TrainingView, *, crowded: bool) -> list[Line]:
-    """Return a run's lines; while many runs train, thin ones without the raw curve, to be quick."""
+    """Return a run's lines; while several train, thin ones without the raw curve, to be quick."""
     color, dash = curve.style.color, curve.style.dash
     lines = []
     if view.show_raw and view.smoothing > 0 and not crowded:

@@ -50,8 +50,10 @@ def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[fl
     known = [values for values in known if values.size]
     if not known:
         return None
-    low = min(float(np.quantile(values, 0.01)) for values in known)
-    high = max(float(np.quantile(np.concatenate(known), 0.99)), low)
+    # Nearest ranks: numpy's interpolating quantiles cost a tenth of a redraw.
+    low = min(float(np.sort(values)[values.size // 100]) for values in known)
+    every = np.sort(np.concatenate(known))
+    high = float(every[-1 - every.size // 100])
     margin = (high - low) / 20 or abs(high) / 20 or 1.0
     low, high = low - margin, high + margin
     if log:  # within what a float holds
