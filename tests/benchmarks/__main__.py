@@ -3,7 +3,14 @@
 import runpy
 import sys
 
-MODULES = ("against_higher", "startup", "window_lateness", "replot")
+MODULES = (
+    "against_higher",
+    "startup",
+    "window_lateness",
+    "replot",
+    "geometries",
+    "portraits",
+)
 
 
 def main() -> None:
