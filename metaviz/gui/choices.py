@@ -1,6 +1,6 @@
 """Small controls, named for screen readers: a choice, a switch, a scrolled area."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from PySide6.QtCore import Qt
@@ -16,6 +16,17 @@ def combo(name: str, title: str, choices: dict[str, str]) -> QComboBox:
     for value, text in choices.items():
         box.addItem(text, value)
     return box
+
+
+def offer(box: QComboBox, choices: Mapping[str, str]) -> None:
+    """Offer other values; what was chosen stays chosen where it is still offered. Emits nothing."""
+    chosen = box.currentData()
+    box.blockSignals(True)
+    box.clear()
+    for value, text in choices.items():
+        box.addItem(text, value)
+    box.setCurrentIndex(max(0, box.findData(chosen)))
+    box.blockSignals(False)
 
 
 def switch(name: str, text: str, tip: str) -> QCheckBox:

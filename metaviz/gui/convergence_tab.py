@@ -1,5 +1,6 @@
 """How fast adaptation converges: curves of all runs, numbers, and the loss around one path."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, scrolling, switch
+from metaviz.gui.choices import combo, offer, scrolling, switch
 from metaviz.gui.inner_tab import inner_band, inner_limits
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
@@ -26,6 +27,7 @@ from metaviz.gui.traces import Legend
 from metaviz.runs.convergence import LossSlice, convergence, loss_slice
 from metaviz.runs.curves import InnerCurve, InnerQuantity, InnerView, inner_curves, labels
 from metaviz.runs.record import Record
+from metaviz.runs.statistics import has_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,13 +83,7 @@ class ConvergenceTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
         self._records = records
-        chosen = self.run.currentData()
-        self.run.blockSignals(True)
-        self.run.clear()
-        for name, label in labels(records).items():
-            self.run.addItem(label, name)
-        self.run.setCurrentIndex(max(0, self.run.findData(chosen)))
-        self.run.blockSignals(False)
+        offer(self.run, labels(records))
         self.refresh()
 
     @Slot()
@@ -194,6 +190,7 @@ class ConvergenceTab(QWidget):
             quantity=quantity, log_y=self.log_y.isChecked(), show_interval=self.band.isChecked()
         )
         curves = inner_curves(self._records, view)
+        view = replace(view, log_y=view.log_y and has_logarithms([c.mean for c in curves]))
         plot.set_message("" if curves else EMPTY)
         plot.set_log(x=False, y=view.log_y)
         plot.set_labels("inner step k", title)
@@ -272,10 +269,9 @@ class ConvergenceTab(QWidget):
         u, v, plane, path = shown.u, shown.v, shown.plane, shown.plane_path
         if u is None or v is None or plane is None or path is None or shown.explained is None:
             return
-        with np.errstate(divide="ignore", invalid="ignore"):
-            heights = np.log10(np.where(plane > 0, plane, np.nan))
-        heights = np.where(np.isfinite(heights), heights, np.nanmax(heights))
-        self.image.setImage(heights, levels=(float(heights.min()), float(heights.max())))
+        heights, _ = shown.heights()
+        levels = float(np.nanmin(heights)), float(np.nanmax(heights))
+        self.image.setImage(heights, levels=levels)
         self.image.setColorMap(pg.colormap.get("viridis"))
         du, dv = u[1] - u[0], v[1] - v[0]
         self.image.setRect(

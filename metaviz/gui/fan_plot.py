@@ -5,7 +5,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
-from metaviz.gui.choices import combo
+from metaviz.gui.choices import combo, offer
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
 from metaviz.runs.curves import Fan, fan, labels
@@ -53,13 +53,7 @@ class FanPlot(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Offer these runs."""
         self._records = records
-        chosen = self.run.currentData()
-        self.run.blockSignals(True)
-        self.run.clear()
-        for name, label in labels(records).items():
-            self.run.addItem(label, name)
-        self.run.setCurrentIndex(max(0, self.run.findData(chosen)))
-        self.run.blockSignals(False)
+        offer(self.run, labels(records))
         self.refresh()
 
     def show_step(self, k: int, evaluation: int) -> None:

@@ -1,5 +1,6 @@
 """What adaptation does, step by step, on the fixed evaluation tasks."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from metaviz.gui.theme import Theme
 from metaviz.gui.traces import Legend
 from metaviz.runs.curves import QUANTITY_TITLES, InnerCurve, InnerQuantity, InnerView, inner_curves
 from metaviz.runs.record import Record
+from metaviz.runs.statistics import has_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -222,6 +224,7 @@ class InnerTab(QWidget):
 
     def _draw(self, plot: PlotPanel, view: InnerView) -> list[InnerCurve]:
         curves = inner_curves(self._records, view)
+        view = replace(view, log_y=view.log_y and has_logarithms([c.mean for c in curves]))
         plot.set_log(x=False, y=view.log_y)
         title = "gradient norm" if plot is self.norm else QUANTITY_TITLES[view.quantity]
         plot.set_labels("inner step k", title)

@@ -89,6 +89,13 @@ class LossSlice:
     plane_path: np.ndarray | None = None
     explained: np.ndarray | None = None
 
+    def heights(self) -> tuple[np.ndarray, str]:
+        """Return what colours the plane, and its name: logarithms where every loss is positive."""
+        plane = np.empty((0, 0)) if self.plane is None else self.plane
+        if plane.size and (plane > 0).all():
+            return np.log10(plane), "log₁₀ support loss"
+        return plane, "support loss"
+
 
 def loss_slice(record: Record, label: str, evaluation: int = -1) -> LossSlice | None:
     """Return the slice stored at an evaluation, or None where there is none."""

@@ -27,7 +27,7 @@ from metaviz.runs.curves import (
 from metaviz.runs.files import write_atomically
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.record import Record
-from metaviz.runs.statistics import robust_range, thin
+from metaviz.runs.statistics import has_logarithms, robust_range, thin
 from metaviz.runs.store import StoreError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def training_figure(
             shown.append(curve.pre)
     title = QUANTITY_TITLES[view.quantity]
     axes.set(xlabel=AXIS_TITLES[view.axis], ylabel=f"{title} (batch mean)")
-    log_y = view.log_y and _has_logarithms([*after, *shown])
+    log_y = view.log_y and has_logarithms([*after, *shown])
     _scales(axes, log_x=view.log_x, log_y=log_y)
     limits = robust_range([*after, *shown], log=log_y) if view.robust and after else None
     if limits:
@@ -106,7 +106,7 @@ def inner_figure(
     )
     for axes, view in zip(np.atleast_1d(panels), chosen, strict=True):
         curves = inner_curves(records, view)
-        log_y = view.log_y and _has_logarithms([curve.mean for curve in curves])
+        log_y = view.log_y and has_logarithms([curve.mean for curve in curves])
         for curve in curves:
             look = {"color": curve.style.color, "linestyle": _DASH[curve.style.dash]}
             axes.plot(curve.k, curve.mean, **look, marker="o", markersize=2.5)
@@ -147,7 +147,7 @@ def convergence_figure(
     figure, axes = _blank(page, panels, columns=columns, height_cm=height)
     for one, view in zip(axes, views, strict=False):
         curves = inner_curves(records, view)
-        log_y = _has_logarithms([curve.mean for curve in curves])
+        log_y = has_logarithms([curve.mean for curve in curves])
         for curve in curves:
             look = {"color": curve.style.color, "linestyle": _DASH[curve.style.dash]}
             one.plot(curve.k, curve.mean, **look)
@@ -177,15 +177,16 @@ def _slice_panels(figure: "Figure", axes: Sequence["Axes"], shown: LossSlice) ->
     axes[0].set(xlabel="from φ⁰ (0) to φᴷ (1)", ylabel="loss of one task")
     axes[0].set_title(f"{_literal(shown.label)}, meta-step {shown.step}", fontsize="small")
     axes[0].legend(fontsize="small", frameon=False)
-    u, v, plane, path = shown.u, shown.v, shown.plane, shown.plane_path
-    if u is None or v is None or plane is None or path is None or shown.explained is None:
+    u, v, path = shown.u, shown.v, shown.plane_path
+    if u is None or v is None or path is None or shown.explained is None:
         return
     axes[1].grid(visible=False)
-    drawn = axes[1].contourf(u, v, np.log10(np.maximum(plane.T, 1e-12)), levels=15)
+    heights, meaning = shown.heights()
+    drawn = axes[1].contourf(u, v, heights.T, levels=15)
     axes[1].plot(path[:, 0], path[:, 1], "o-", color="w", markersize=3, linewidth=1)
     first, second = (f"{100 * share:.1f} %" for share in shown.explained)
     axes[1].set(xlabel=f"1st direction ({first})", ylabel=f"2nd direction ({second})")
-    figure.colorbar(drawn, ax=axes[1], label="log₁₀ support loss")
+    figure.colorbar(drawn, ax=axes[1], label=meaning)
 
 
 def default_inner_views(records: Sequence[Record]) -> list[InnerView]:
@@ -356,13 +357,6 @@ def _literal(text: str) -> str:
     """Keep matplotlib from reading $ as mathematics, and a leading _ as a curve to leave out."""
     escaped = text.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
-
-
-def _has_logarithms(curves: Sequence[np.ndarray]) -> bool:
-    """Return whether a logarithmic axis shows the curves whole: quadratic losses are negative."""
-    values = np.concatenate([*curves, np.empty(0)])
-    known = values[np.isfinite(values)]
-    return bool((known > 0).any() and (known >= 0).all())
 
 
 def _scales(axes: "Axes", *, log_x: bool = False, log_y: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metaviz.runs.events import Pictured
-from metaviz.runs.figures import Page, _blank, _has_logarithms, _literal, _scales, quiet_matplotlib
+from metaviz.runs.figures import Page, _blank, _literal, _scales, has_logarithms, quiet_matplotlib
 from metaviz.runs.geometry import (
     MapHistory,
     View,
@@ -234,7 +234,7 @@ def _draw_spectrum(figure: "Figure", axes: "Axes", picture: Pictured, part: int)
     values = numbers(picture, "spectrum")
     axes.plot(np.arange(1, len(values) + 1), values, color=_BLUE)
     axes.set(xlabel="rank", ylabel="magnitude of the eigenvalue of $P$")
-    _scales(axes, log_y=_has_logarithms([values]))
+    _scales(axes, log_y=has_logarithms([values]))
 
 
 def _draw_condition(figure: "Figure", axes: "Axes", picture: Pictured, part: int) -> None:
@@ -250,7 +250,7 @@ def _draw_condition(figure: "Figure", axes: "Axes", picture: Pictured, part: int
         )
         shown.append(values)
     axes.set(xlabel="inner step k", ylabel="condition number")
-    _scales(axes, log_y=_has_logarithms(shown))
+    _scales(axes, log_y=has_logarithms(shown))
     axes.legend(fontsize="small", frameon=False)
 
 

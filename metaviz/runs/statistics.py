@@ -61,6 +61,13 @@ def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[fl
     return low, high
 
 
+def has_logarithms(curves: Sequence[np.ndarray]) -> bool:
+    """Return whether a logarithmic axis shows the curves whole: quadratic losses are negative."""
+    values = np.concatenate([*curves, np.empty(0)])
+    known = values[np.isfinite(values)]
+    return bool((known > 0).any() and (known >= 0).all())
+
+
 def thin(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
     """Return at most about `points` points of a curve, keeping each bin's smallest and largest.
 

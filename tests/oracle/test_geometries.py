@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from metaviz.algorithms.metalstm import processed
+from metaviz.algorithms.mtnet import _logistic_noise
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
 from metaviz.meta.estimators import Reptile, Unrolled
-from metaviz.meta.estimators.conditioned import spread_of_curvature
+from metaviz.meta.estimators.conditioned import residual_jacobian, spread_of_curvature
 from metaviz.meta.estimators.trajectory import Trajectory
 from metaviz.meta.layout import Layout
 from metaviz.meta.learner import Learner
@@ -110,18 +111,20 @@ LIKE_MAML: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options"), LIKE_MAML)
-@pytest.mark.parametrize("estimator", ["unrolled", "first_order"])
-def test_untrained_geometry_is_maml(name: str, options: dict[str, Any], estimator: str) -> None:
+ESTIMATED = [
+    (name, options | ({} if name == "ecml" else {"estimator": estimator}), plain)
+    for name, options in LIKE_MAML
+    for estimator, plain in (("unrolled", "maml"), ("first_order", "fomaml"))
+    if name != "ecml" or plain == "maml"
+]
+
+
+@pytest.mark.parametrize(("name", "options", "plain"), ESTIMATED)
+def test_untrained_geometry_is_maml(name: str, options: dict[str, Any], plain: str) -> None:
     learner, tasks = sinusoid()
-    if name != "ecml":
-        options = {**options, "estimator": estimator}
-    elif estimator == "first_order":
-        return
     algorithm = build(name, **options)
     meta = initial(algorithm, learner)
-    plain = build("maml" if estimator == "unrolled" else "fomaml")
-    expected = meta_step(plain, learner, {"init": meta["init"]}, tasks)
+    expected = meta_step(build(plain), learner, {"init": meta["init"]}, tasks)
     found = meta_step(algorithm, learner, meta, tasks)
     assert_close(found.gradients["init"], expected.gradients["init"], 1e-12)
     for reading, values in expected.readings.items():
@@ -507,3 +510,55 @@ def test_partition_that_does_not_fit_is_refused() -> None:
     for text in ("layer1.weight", "0", "nonsense"):
         with pytest.raises(OptionError, match=r"mirror\.partition"):
             initial(build("mirror", partition=text), learner)
+
+
+@pytest.mark.parametrize("subset", ["head", "all"])
+def test_condition_loss_by_finite_differences(subset: str) -> None:
+    learner, tasks = sinusoid()
+    weight, support = 0.3, tasks.support
+    algorithm = build("ecml", shared(inner_lr=0.05), weight=weight, subset=subset)
+    meta = initial(algorithm, learner)
+    last = sum(learner.net.layout.sizes[-2:])
+
+    def spread(point: Tensor) -> Tensor:
+        leaf = point.detach().requires_grad_()
+        jacobian = residual_jacobian(learner.outputs(leaf, support), support.y, leaf).detach()
+        return spread_of_curvature(jacobian if subset == "all" else jacobian[:, :, -last:])
+
+    def objective(start: Tensor) -> float:
+        end = algorithm.adapt(learner, {"init": start}, support, 3)
+        points = [*(step.point for step in end.steps), end.point]
+        mean = torch.stack([spread(point) for point in points]).mean()
+        return float(learner.losses(end.point, tasks.query).mean() + weight * mean)
+
+    found = meta_step(algorithm, learner, meta, tasks)
+    along = torch.randn(
+        meta["init"].shape, generator=torch.Generator().manual_seed(2), dtype=DOUBLE
+    )
+    along /= along.norm()
+    ahead, behind = (objective(meta["init"] + sign * 1e-5 * along) for sign in (1, -1))
+    slope = float(found.gradients["init"] @ along)
+    assert (ahead - behind) / 2e-5 == pytest.approx(slope, rel=1e-5)
+    # Five residuals at each of the four points, besides MAML's own four and three.
+    assert (found.gradient_evaluations, found.hessian_vector_products) == (4 + 20, 3 + 20)
+
+
+def test_mask_gradient_is_that_of_the_soft_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Straight through: d F / d zeta = d F / d m times the slope of the soft mask."""
+    learner, tasks = sinusoid()
+    algorithm = build("mtnet")
+    assert isinstance(algorithm, Composed)
+    rule: Any = algorithm.rule
+    meta = noisy(initial(algorithm, learner))
+    found = meta_step(algorithm, learner, meta, tasks).gradients["masks"]
+    soft = torch.sigmoid(meta["masks"] + _logistic_noise(tasks.support, len(meta["masks"])))
+    along = torch.randn(len(found), generator=torch.Generator().manual_seed(2), dtype=DOUBLE)
+
+    def objective(move: float) -> float:
+        units = (soft > 0.5).to(DOUBLE) + move * soft * (1 - soft) * along
+        monkeypatch.setattr(rule, "_mask", lambda *_: rule._spread(units))
+        end = algorithm.adapt(learner, meta, tasks.support, 3).point
+        return float(learner.losses(rule.decode(meta, end), tasks.query).mean())
+
+    measured = (objective(1e-5) - objective(-1e-5)) / 2e-5
+    assert measured == pytest.approx(float(found @ along), rel=1e-6)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from metaviz.runs.convergence import convergence, fitted_rate, loss_slice, steps_to
+from metaviz.runs.convergence import LossSlice, convergence, fitted_rate, loss_slice, steps_to
 from metaviz.runs.events import Evaluated, Pictured
 from metaviz.runs.record import Record
 
@@ -44,6 +44,17 @@ def test_numbers_of_several_runs_share_their_last_step() -> None:
     assert one.area == pytest.approx(1.5 + 0.75 + 0.375)
     assert two.area == pytest.approx((2 + 0.5) / 2 + (0.5 + 0.125) / 2 + (0.125 + 0.03125) / 2)
     assert (one.rate, two.rate) == pytest.approx((0.5, 0.25))
+
+
+def test_a_plane_of_negative_losses_is_coloured_as_it_is() -> None:
+    t = np.linspace(0, 1, 3)
+    for plane, wanted in (
+        (np.array([[1.0, 100.0]]), [[0.0, 2.0]]),
+        (np.array([[-1.0, 100.0]]), [[-1.0, 100.0]]),
+    ):
+        heights, meaning = LossSlice("x", 1, t, t, t, t, plane=plane).heights()
+        assert heights.tolist() == wanted
+        assert meaning.startswith("log") == (plane.min() > 0)
 
 
 def test_slice_of_an_earlier_evaluation() -> None:

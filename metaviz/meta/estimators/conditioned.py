@@ -1,5 +1,6 @@
 """Unrolled differentiation with a loss on how well conditioned the inner problem is."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -17,11 +18,13 @@ def spread_of_curvature(jacobian: Tensor) -> Tensor:
     """Return the variance of log10 of the eigenvalues of G = J J', shape (tasks,).
 
     Shapes: jacobian (tasks, residuals, weights). Eigenvalues below 1e-12 of the largest are raised
-    to it. Zero where all are equal; scaling the residuals changes nothing.
+    to it; those that are zero because there are fewer weights than residuals do not count. Zero
+    where all are equal; scaling the residuals changes nothing. The eigenvalues are the squares of
+    J's singular values: G itself would lose those below the rounding error of the largest.
     """
-    eigenvalues = torch.linalg.eigvalsh(jacobian @ jacobian.mT)
-    lowest = FLOOR * eigenvalues[:, -1:].detach().clamp_min(torch.finfo(jacobian.dtype).tiny)
-    return torch.maximum(eigenvalues, lowest).log10().var(dim=1, correction=0)
+    singular = torch.linalg.svdvals(jacobian)
+    lowest = FLOOR**0.5 * singular[:, :1].detach().clamp_min(torch.finfo(jacobian.dtype).tiny)
+    return (2 * torch.maximum(singular, lowest).log10()).var(dim=1, correction=0)
 
 
 class Conditioned(Unrolled):
@@ -38,7 +41,6 @@ class Conditioned(Unrolled):
         super().__init__()
         self.weight = weight
         self.subset = subset
-        self._last_cost = 0
 
     def __call__(self, case: Case) -> MetaStep:
         """Return the gradient of query loss plus condition loss, averaged over tasks."""
@@ -46,32 +48,35 @@ class Conditioned(Unrolled):
         trained = self.trains(rule)
         inside = case.with_leaves(trained)
         state = rule.start(inside.meta, support)
-        spreads, seen = [self._spread(inside, rule.point(inside.meta, state))], list[Step]()
+        rows, spread = self._spread(inside, rule.point(inside.meta, state))
+        spreads, seen = [spread], list[Step]()
         for k in range(case.steps):
             state, step = inner_step(
                 rule, case.learner, inside.meta, support, state, k, Graph.SECOND_ORDER
             )
             seen.append(step)
-            spreads.append(self._spread(inside, rule.point(inside.meta, state)))
+            spreads.append(self._spread(inside, rule.point(inside.meta, state))[1])
         descent = Descent(state, rule.point(inside.meta, state), tuple(seen))
         after, objective = self._end(inside, descent)
         spread = torch.stack(spreads).mean(0)
+        extra = rows * len(spreads)
         gradients = inside.differentiate(objective + self.weight * spread.mean(), trained)
         result = self._finish(case, descent, after, gradients)
-        result.readings["condition_loss"] = spread.detach()
-        return result
+        return replace(
+            result,
+            readings={**result.readings, "condition_loss": spread.detach()},
+            gradient_evaluations=result.gradient_evaluations + extra,
+            hessian_vector_products=result.hessian_vector_products + extra,
+        )
 
-    def _spread(self, case: Case, point: Tensor) -> Tensor:
+    def _spread(self, case: Case, point: Tensor) -> tuple[int, Tensor]:
+        """Return the number of residuals, each of which costs a gradient, and the spread."""
         batch = case.tasks.support
         jacobian = residual_jacobian(case.outputs(point, batch), batch.y, point)
         if self.subset == "head":
             sizes = case.learner.net.layout.sizes
             jacobian = jacobian[:, :, -sum(sizes[-2:]) :]
-        self._last_cost = jacobian.shape[1]
-        return spread_of_curvature(jacobian)
-
-    def _extra_cost(self) -> tuple[int, int]:
-        return self._last_cost, self._last_cost
+        return jacobian.shape[1], spread_of_curvature(jacobian)
 
 
 def residual_jacobian(outputs: Tensor, targets: Tensor, point: Tensor) -> Tensor:
