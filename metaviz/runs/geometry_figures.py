@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metaviz.runs.events import Pictured
-from metaviz.runs.figures import Page, _blank, _literal, _scales, has_logarithms, quiet_matplotlib
+from metaviz.runs.figures import Page, _blank, _literal, _scales, quiet_matplotlib
 from metaviz.runs.geometry import (
     MapHistory,
     View,
@@ -22,6 +22,7 @@ from metaviz.runs.geometry import (
     shows,
 )
 from metaviz.runs.record import Record
+from metaviz.runs.statistics import has_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
