@@ -16,7 +16,7 @@ from metaviz.meta.portraits import (
     Sitting,
     Summary,
     labelled,
-    of_preconditioner,
+    of_constant,
     sampled_rows,
 )
 from metaviz.meta.rules import Meta
@@ -103,7 +103,7 @@ class LearnedRates(Preconditioned):
                 (name, "largest step size", float(part.max())),
                 (name, "share of negative step sizes", share),
             ]
-        whole = of_preconditioner(sitting, self, lambda x: rates / self.rate * x, rates / self.rate)
+        whole = of_constant(sitting, self, lambda x: rates / self.rate * x, rates / self.rate)
         arrays = {
             "tensors": np.array(list(parts)),
             "rates": sampled_rows([part.flatten() for part in parts.values()]),

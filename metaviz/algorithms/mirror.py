@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,14 +14,22 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.flows import BlockFlow, partition
-from metaviz.meta.portraits import Arrays, Sitting, Summary, half, labelled
+from metaviz.meta.portraits import (
+    SMALL,
+    Arrays,
+    Linear,
+    Sitting,
+    Summary,
+    half,
+    labelled,
+    of_preconditioner,
+)
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.nets.base import Net
 from metaviz.options import OptionError, option
 
 _MOST_NUMBERS = 250_000_000
 _SHOWN = 256
-_WHOLE_JACOBIAN = 2000
 
 
 class MirrorDescent(GradientDescent):
@@ -79,7 +88,7 @@ class MirrorDescent(GradientDescent):
         owner = np.repeat([name for name, _ in layout.shapes], layout.sizes)
         visited = torch.stack(list(sitting.states(self)), dim=1)
         moved = float((flow != sitting.first["flow"]).double().mean())
-        asymmetry, lowest = self._symmetry(flow, start)
+        whole, asymmetry, lowest = self._jacobian(sitting, slope[0])
         diagnostics = {
             "smallest_slope": float(slope.min()),
             "moved_share": moved,
@@ -101,20 +110,42 @@ class MirrorDescent(GradientDescent):
             "visited": half(visited[:, :, chosen]),
             "total": np.array(layout.size),
             **{name: np.array(value) for name, value in diagnostics.items()},
+            **whole,
         }
         return labelled("map", summary, arrays)
 
-    def _symmetry(self, flow: Tensor, z: Tensor) -> tuple[float, float]:
-        """Return ||J - J'|| / ||J|| and the least eigenvalue of (J + J')/2; NaN for large nets."""
-        size = z.shape[1]
-        if size > _WHOLE_JACOBIAN:
-            return math.nan, math.nan
+    def _jacobian(self, sitting: Sitting, slope: Tensor) -> tuple[Arrays, float, float]:
+        """Return the portrait of J, ||J - J'|| / ||J|| and the least eigenvalue of (J + J') / 2.
+
+        J at the start is what preconditions the first step. It is block triangular with diagonal
+        blocks: its eigenvalues are the slopes. Empty and NaN for large networks.
+        """
+        if len(slope) > SMALL:
+            return {}, math.nan, math.nan
+        flow = sitting.meta["flow"]
+        states = [state[:1] for state in sitting.states(self)]
         with torch.enable_grad():
-            leaf = z.expand(size, -1).clone().requires_grad_()
-            out = self.flow(flow, leaf)
-            (jacobian,) = torch.autograd.grad(out, leaf, torch.eye(size).to(out))
+            jacobian = _pulled(self.flow, flow, states[0], torch.eye(len(slope)).to(slope))
+            maps: list[Linear] = [lambda rows: rows @ jacobian.mT]
+            maps += [partial(_pushed, self.flow, flow, state) for state in states[1:]]
+            whole = of_preconditioner(sitting, sitting.points(self)[:, 0], maps, slope)
         asymmetry = float((jacobian - jacobian.mT).norm() / jacobian.norm())
-        return asymmetry, float(torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2)[0])
+        lowest = torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2)[0]
+        return whole, asymmetry, float(lowest)
+
+
+def _pulled(
+    g: BlockFlow, flow: Tensor, z: Tensor, vectors: Tensor, *, again: bool = False
+) -> Tensor:
+    """Return J' times vectors (n, P), where J is the Jacobian of the map at z (1, P)."""
+    leaf = z.expand(len(vectors), -1).clone().requires_grad_()
+    return torch.autograd.grad(g(flow, leaf), leaf, vectors, create_graph=again)[0]
+
+
+def _pushed(g: BlockFlow, flow: Tensor, z: Tensor, vectors: Tensor) -> Tensor:
+    """Return J times vectors (n, P): J' u is linear in u, and its derivative along u is J."""
+    dummy = torch.zeros_like(vectors).requires_grad_()
+    return torch.autograd.grad(_pulled(g, flow, z, dummy, again=True), dummy, vectors)[0]
 
 
 class MirrorOptions(GeometryOptions):

@@ -1,6 +1,7 @@
 """MT-net and T-net: layers followed by learned transforms that adaptation leaves alone."""
 
 import hashlib
+from math import prod
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,10 +14,12 @@ from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.layout import Layout, Weights
 from metaviz.meta.portraits import (
+    SMALL,
     Arrays,
     Sitting,
     labelled,
     of_factors,
+    of_merged,
     sampled_rows,
 )
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
@@ -123,18 +126,40 @@ class LayerTransform(GradientDescent):
         return self.layout.join(masks)
 
     def portrait(self, sitting: Sitting) -> Arrays:
-        """Return the transform of every layer, and how likely its units adapt."""
+        """Return the transform of every layer, how likely its units adapt, and P = T diag(m) T'."""
         meta = sitting.meta
         images, summary = of_factors(self.transforms.split(meta["transform"]))
+        likely = torch.ones(sum(self.units.values())).to(meta["init"])
         if self.masks != "none":
-            parts = torch.sigmoid(meta["masks"]).split(list(self.units.values()))
+            likely = torch.sigmoid(meta["masks"])
+            parts = likely.split(list(self.units.values()))
             images["mask_names"] = np.array(list(self.units))
             images["mask_probabilities"] = sampled_rows(parts)
             summary += [
                 (name, "mean probability to adapt", float(part.mean()))
                 for name, part in zip(self.units, parts, strict=True)
             ]
-        return labelled("layers", summary, images)
+        whole: Arrays = {}
+        if self.layout.size <= SMALL:
+
+            def merge(points: Tensor) -> Tensor:
+                decoded = self.decode(meta, points)
+                return self.layout.join(decoded) if isinstance(decoded, dict) else decoded
+
+            spread = self._spread(likely.unsqueeze(0))
+            whole = of_merged(sitting, self, merge, self._spectrum(meta, likely), spread)
+        return labelled("layers", summary, {**images, **whole})
+
+    def _spectrum(self, meta: Meta, mask: Tensor) -> Tensor:
+        """Return the eigenvalues of P: those of T diag(m) T' for each input, and for the bias."""
+        masks = dict(zip(self.units, mask.split(list(self.units.values())), strict=True))
+        shapes = dict(self.layout.shapes)
+        found = []
+        for name, transform in self.transforms.split(meta["transform"]).items():
+            values = torch.linalg.svdvals(transform * masks[name].sqrt()).square()
+            found.append(values.repeat(prod(shapes[f"{name}.weight"][1:]) + 1))
+        known = sum(map(len, found))
+        return torch.cat([*found, mask.new_ones(self.layout.size - known)])
 
 
 def _logistic_noise(support: Batch, count: int) -> Tensor:

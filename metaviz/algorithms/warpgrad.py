@@ -10,15 +10,18 @@ from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
-from metaviz.meta.layout import Layout, Params, Weights
+from metaviz.meta.layout import Layout, Params
 from metaviz.meta.portraits import (
+    SMALL,
     Arrays,
     Sitting,
     labelled,
     of_factors,
+    of_merged,
 )
 from metaviz.meta.rules import Enters, GradientDescent, Meta
 from metaviz.nets.base import Net
+from metaviz.nets.mlp import MLP
 from metaviz.options import OptionError, option
 
 _MATRIX = 2
@@ -63,18 +66,41 @@ class WarpedDescent(GradientDescent):
                 params[name] = keep(draw)
         return {**meta, "warp": self.warps.join(params)}
 
-    def decode(self, meta: Meta, point: Tensor) -> Weights:
+    def decode(self, meta: Meta, point: Tensor) -> Params:
         """Return the adapted weights and the warps."""
         warps = self.warps.split(meta["warp"])
         shared = {name: value.expand(len(point), *value.shape) for name, value in warps.items()}
         return {**self.layout.split(point), **shared}
 
     def portrait(self, sitting: Sitting) -> Arrays:
-        """Return the warps."""
-        warps = self.warps.split(sitting.meta["warp"])
+        """Return the warps, and P of the plain network into which linear warps can be merged."""
+        meta = sitting.meta
+        warps = self.warps.split(meta["warp"])
         square = {name: warp for name, warp in warps.items() if warp.dim() > 1}
         images, summary = of_factors({name: warp.flatten(1) for name, warp in square.items()})
-        return labelled("factors", summary, images)
+        whole: Arrays = {}
+        net = sitting.learner.net
+        if isinstance(net, MLP) and not self.residual and net.layout.size <= SMALL:
+
+            def merge(points: Tensor) -> Tensor:
+                decoded = self.decode(meta, points)
+                return net.layout.join(net.merged(decoded))
+
+            whole = of_merged(sitting, self, merge, self._spectrum(warps))
+        return labelled("warps", summary, {**images, **whole})
+
+    def _spectrum(self, warps: Params) -> Tensor:
+        """Return the eigenvalues of P: those of B B', B = [[T, c], [0, 1]], for each output."""
+        shapes = dict(self.layout.shapes)
+        outputs, inputs = shapes["layer1.weight"]
+        found = [warps["warp1.weight"].new_ones(outputs * (inputs + 1))]
+        for layer in range(1, len(shapes) // 2):
+            warp, shift = warps[f"warp{layer}.weight"], warps[f"warp{layer}.bias"]
+            both = torch.cat([warp, shift[:, None]], dim=1)
+            last = torch.nn.functional.one_hot(torch.tensor(len(warp)), len(warp) + 1).to(both)
+            values = torch.linalg.svdvals(torch.cat([both, last[None]])).square()
+            found.append(values.repeat(shapes[f"layer{layer + 1}.weight"][0]))
+        return torch.cat(found)
 
 
 class WarpGradOptions(TrainedApartOptions):

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Slot
-from PySide6.QtGui import QShowEvent
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -18,7 +17,7 @@ from PySide6.QtWidgets import (
 from metaviz.gui.choices import combo, switch
 from metaviz.gui.geometry_plot import GeometryPlot
 from metaviz.gui.heat_map import shortened
-from metaviz.gui.moment import Moment
+from metaviz.gui.moment import MomentTab
 from metaviz.gui.theme import Theme, tint
 from metaviz.runs.events import Pictured
 from metaviz.runs.geometry import (
@@ -29,7 +28,6 @@ from metaviz.runs.geometry import (
     parts,
     summary,
 )
-from metaviz.runs.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,53 +55,38 @@ _HELP: dict[View, str] = {
     "condition": "Smaller is easier: P has shaped the support loss well where its curve is lower. "
     "Gauss-Newton matrix of one evaluation task.",
 }
+_KIND_HELP = {
+    "layers": " P = T diag(σ(ζ)) Tᵀ, averaged over the masks that tasks draw.",
+    "warps": " P is that of the same network with its warps merged into its layers.",
+    "map": " P is the Jacobian of the mirror map at the start.",
+}
+_OF_P: frozenset[View] = frozenset({"dense", "spectrum", "condition"})
 _HEADER = ("Layer", "Quantity", "Value")
 
 
-class GeometryTab(QWidget):
+class GeometryTab(MomentTab):
     """One view of one run's learned geometry at one evaluation, and a table of its summary."""
 
     export_name = "geometry"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty plot."""
-        super().__init__(parent)
-        self.setObjectName("geometryTab")
-        self._records: list[Record] = []
+        super().__init__("geometry", has_geometry, parent)
         self._chosen: tuple[View, int, bool] | None = None
         self._theme: Theme | None = None
-        self._stale = True
-        self.moment = Moment("geometry", self)
         self.plots = GeometryPlot(self)
         self.model = SummaryModel(self)
         self._lay_out()
-        self.moment.changed.connect(self._take)
         self.what.currentIndexChanged.connect(self._take)
         self.part.currentIndexChanged.connect(self._take)
         self.log.toggled.connect(self._take)
-
-    def show_records(self, records: list[Record]) -> None:
-        """Show those of these runs that learn a geometry."""
-        self._records = records
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Take in what is new, and draw it if this page is in front."""
-        self.moment.offer([record for record in self._records if has_geometry(record)])
-        self._take()
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
         self._theme = theme
         self.plots.apply_theme(theme)
         tint(self.help, theme.muted)
-        self._draw()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Draw what came while this page was not in front."""
-        super().showEvent(event)
-        if self._stale:
-            self._draw()
+        self.draw()
 
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper; None where no run has a geometry."""
@@ -177,8 +160,7 @@ class GeometryTab(QWidget):
         row.addStretch(1)
         return self.controls
 
-    @Slot()
-    def _take(self) -> None:
+    def take_moment(self) -> None:
         """Offer what the chosen run has, and remember what is chosen of it."""
         record, picture = self.moment.record, self.current()
         if record is None or picture is None:
@@ -190,12 +172,9 @@ class GeometryTab(QWidget):
             _refill(self.part, ({"-1": "all tensors"} if view == "rates" else {}) | names)
             part = int(self.part.currentData() or 0)
             self._chosen = (view, part, self.log.isChecked())
-        self._draw()
 
-    def _draw(self) -> None:
-        self._stale = not self.isVisible()
-        if self._stale:
-            return
+    def paint_moment(self) -> None:
+        """Draw the chosen view, or say how to get one."""
         picture = self.current()
         for widget in (self.moment, self.controls, self.table, self.help):
             widget.setVisible(picture is not None)
@@ -207,7 +186,8 @@ class GeometryTab(QWidget):
         for widget in (self.part, self._labels[self.part]):
             widget.setVisible(self.part.count() > 0)
         self.log.setVisible(view == "rates")
-        self.help.setText(_HELP[view])
+        of_kind = _KIND_HELP.get(str(picture.arrays["geometry"]), "") if view in _OF_P else ""
+        self.help.setText(_HELP[view] + of_kind)
         self.plots.log_rates = log
         self.plots.show_view(picture, view, part)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtGui import QPalette, QShowEvent
+from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.choices import combo, scrolling
 from metaviz.gui.heat_map import HeatMap, shortened
-from metaviz.gui.moment import Moment
+from metaviz.gui.moment import MomentTab
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme, curve_color, tint
 from metaviz.runs.curves import labels, styles
@@ -30,7 +30,6 @@ from metaviz.runs.geometry import (
     map_history,
     map_warnings,
 )
-from metaviz.runs.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,21 +57,17 @@ _AXES: dict[Diagnostic, str] = {
 """Names of the vertical axis; the choice above the plot says it in full."""
 
 
-class MirrorTab(QWidget):
+class MirrorTab(MomentTab):
     """Slopes as a heat map over training, g(z) of one weight, and diagnostics over training."""
 
     export_name = "mirror"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty plots."""
-        super().__init__(parent)
-        self.setObjectName("mirrorTab")
-        self._records: list[Record] = []
+        super().__init__("mirror", has_map, parent)
         self._history: MapHistory | None = None
         self._theme: Theme | None = None
         self._row = 0
-        self._stale = True
-        self.moment = Moment("mirror", self)
         self.map = HeatMap("mirrorMap", "Slope of the mirror map over training", self)
         self.curve = PlotPanel("mirrorCurve", "The mirror map of one weight", self)
         self.diagnostics = PlotPanel("mirrorDiagnostics", "Diagnostics over training", self)
@@ -92,21 +87,9 @@ class MirrorTab(QWidget):
             plot = self.diagnostics if name == "diagnostic" else self.map
             plot.addItem(mark, ignoreBounds=True)
         self._lay_out()
-        self.moment.changed.connect(self._take_moment)
         self.row.valueChanged.connect(self._take_row)
         self.diagnostic.currentIndexChanged.connect(self._draw_diagnostics)
         self.map.clicked.connect(self._take_click)
-
-    def show_records(self, records: list[Record]) -> None:
-        """Show those of these runs that have a map."""
-        self._records = records
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Take in what is new, and draw it if this page is in front."""
-        self.moment.offer([record for record in self._records if has_map(record)])
-        self._take_history()
-        self._draw()
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
@@ -124,13 +107,7 @@ class MirrorTab(QWidget):
         tint(self.badge, theme.warning)
         tint(self.badge, theme.warning_background, QPalette.ColorRole.Window)
         tint(self.help, theme.muted)
-        self._draw()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Draw what came while this page was not in front."""
-        super().showEvent(event)
-        if self._stale:
-            self._draw()
+        self.draw()
 
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper; None where no run has a map."""
@@ -218,12 +195,8 @@ class MirrorTab(QWidget):
         layout.addWidget(self.diagnostics, 1)
         return box
 
-    @Slot()
-    def _take_moment(self) -> None:
-        self._take_history()
-        self._draw()
-
-    def _take_history(self) -> None:
+    def take_moment(self) -> None:
+        """Take in the map's history, and how many weights there are to choose from."""
         record = self.moment.record
         self._history = map_history(record) if record is not None else None
         count = len(self._history.coordinates) if self._history else 0
@@ -236,17 +209,15 @@ class MirrorTab(QWidget):
     @Slot()
     def _take_row(self) -> None:
         self._row = self.row.value() - 1
-        self._draw()
+        self.draw()
 
     @Slot(int, int)
     def _take_click(self, row: int, column: int) -> None:
         self.row.setValue(row + 1)
         self.moment.choose(column)
 
-    def _draw(self) -> None:
-        self._stale = not self.isVisible()
-        if self._stale:
-            return
+    def paint_moment(self) -> None:
+        """Draw the map, one weight of it and the diagnostics, or say how to get them."""
         history = self._history
         for mark in self._marks.values():
             mark.setVisible(history is not None)
@@ -335,8 +306,8 @@ class MirrorTab(QWidget):
     @Slot()
     def _draw_diagnostics(self) -> None:
         name = self.diagnostic.currentData()
-        runs = [record for record in self._records if has_map(record)]
-        look, names = styles(self._records), labels(self._records)
+        runs = [record for record in self.records if has_map(record)]
+        look, names = styles(self.records), labels(self.records)
         lines, chosen = [], self.moment.record
         for record in runs:
             history = map_history(record)

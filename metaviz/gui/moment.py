@@ -1,9 +1,12 @@
 """Which run is looked at, and at which of its evaluations."""
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QWidget
 
-from metaviz.gui.choices import combo
+from metaviz.gui.choices import combo, offer
 from metaviz.runs.curves import labels
 from metaviz.runs.geometry import geometry_pictures
 from metaviz.runs.record import Record
@@ -58,13 +61,7 @@ class Moment(QWidget):
         if [self.run.itemData(i) for i in range(self.run.count())] != list(names) or [
             self.run.itemText(i) for i in range(self.run.count())
         ] != list(names.values()):
-            chosen = self.run.currentData()
-            self.run.blockSignals(True)
-            self.run.clear()
-            for name, label in names.items():
-                self.run.addItem(label, name)
-            self.run.setCurrentIndex(max(0, self.run.findData(chosen)) if names else -1)
-            self.run.blockSignals(False)
+            offer(self.run, names)
         self.run.setEnabled(bool(names))
         self._follow()
 
@@ -94,3 +91,57 @@ class Moment(QWidget):
         widest = self.step_text.fontMetrics().horizontalAdvance(str(max(self.steps, default=0)))
         self.step_text.setMinimumWidth(widest)
         self.step_text.setText(str(self.steps[self.place]) if self.steps else "")
+
+
+class MomentTab(QWidget):
+    """A page about one run at one of its evaluations, drawn only while it is in front.
+
+    A subclass draws in `paint_moment`, and takes in what it needs of the run in `take_moment`.
+    """
+
+    def __init__(
+        self, name: str, belongs: Callable[[Record], bool], parent: QWidget | None = None
+    ) -> None:
+        """Offer the runs that belong here; `name` begins the object names of the controls."""
+        super().__init__(parent)
+        self.setObjectName(f"{name}Tab")
+        self.records: list[Record] = []
+        self._belongs = belongs
+        self._stale = True
+        self.moment = Moment(name, self)
+        self.moment.changed.connect(self._take)
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show those of these runs that belong here."""
+        self.records = records
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what is new, and draw it if this page is in front."""
+        self.moment.offer([record for record in self.records if self._belongs(record)])
+        self._take()
+
+    def draw(self) -> None:
+        """Draw now, or when this page comes to the front."""
+        self._stale = not self.isVisible()
+        if not self._stale:
+            self.paint_moment()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw what came while this page was not in front."""
+        super().showEvent(event)
+        if self._stale:
+            self.draw()
+
+    @Slot()
+    def _take(self) -> None:
+        self.take_moment()
+        self.draw()
+
+    def take_moment(self) -> None:
+        """Take in the chosen run and evaluation."""
+        raise NotImplementedError
+
+    def paint_moment(self) -> None:
+        """Draw the chosen run and evaluation."""
+        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from metaviz.meta.rules import InnerRule, Meta, State
 from metaviz.meta.tasks import Batch, TaskBatch
 
 Arrays = dict[str, np.ndarray]
+Linear = Callable[[Tensor], Tensor]
 Summary = list[tuple[str, str, float]]
 """Rows of (layer, quantity, value)."""
 
@@ -111,37 +113,59 @@ def of_factors(factors: dict[str, Tensor]) -> tuple[Arrays, Summary]:
 
 
 def of_preconditioner(
-    sitting: Sitting, rule: InnerRule, apply: Callable[[Tensor], Tensor], spectrum: Tensor
+    sitting: Sitting, weights: Tensor, maps: Sequence[Linear], spectrum: Tensor
 ) -> Arrays:
     """Return P itself and what it does to the condition of the inner problem, for small nets.
 
-    `apply` maps vectors (n, P) to P times them, `spectrum` holds the eigenvalues of P.
-    The condition number is that of the Gauss-Newton Hessian of the first task on the directions
-    that its support set determines, the largest over the smallest magnitude of an eigenvalue of
-    J P J', where J is the derivative of the residuals.
+    `weights` (K+1, P) are those of the plain network along the first task's path, `maps` are P at
+    each of them: functions from vectors (n, P) to P times them. `spectrum` holds the eigenvalues
+    of the first. The condition number is that of the Gauss-Newton Hessian of the first task on
+    the directions that its support set determines, the largest over the smallest magnitude of an
+    eigenvalue of J P J', where J is the derivative of the residuals.
     """
-    size = sitting.learner.net.layout.size
+    size = weights.shape[1]
     if size > SMALL:
         return {}
-    with torch.no_grad():
-        like = sitting.meta["init"]
-        dense = apply(torch.eye(size, dtype=like.dtype, device=like.device)).mT.float()
+    dense = maps[0](torch.eye(size, dtype=weights.dtype, device=weights.device)).mT
     plain, shaped = [], []
     support = sitting.tasks.support[:1]
-    for point in sitting.points(rule)[:, :1]:
-        leaf = point.clone().requires_grad_()
-        decoded = rule.decode(sitting.meta, leaf)
-        jacobian = residual_jacobian(sitting.learner.outputs(decoded, support), support.y, leaf)
+    for point, apply in zip(weights, maps, strict=True):
+        leaf = point.detach().unsqueeze(0).requires_grad_()
+        jacobian = residual_jacobian(sitting.learner.outputs(leaf, support), support.y, leaf)
         rows = jacobian.detach()[0]
         plain.append(_condition(rows @ rows.mT))
-        shaped.append(_condition(rows @ apply(rows).mT))
+        shaped.append(_condition(rows @ apply(rows).detach().mT))
     return {
-        "dense": half(pooled(dense, IMAGE)),
+        "dense": half(pooled(dense.detach().float(), IMAGE)),
         "dense_size": np.array(size),
         "spectrum": spectrum.detach().abs().sort(descending=True).values.float().cpu().numpy(),
         "condition_plain": np.array(plain, dtype=np.float32),
         "condition_shaped": np.array(shaped, dtype=np.float32),
     }
+
+
+def of_constant(sitting: Sitting, rule: InnerRule, apply: Linear, spectrum: Tensor) -> Arrays:
+    """Return the portrait of the same P at every point, for small nets."""
+    path = sitting.points(rule)[:, 0]
+    return of_preconditioner(sitting, path, [apply] * len(path), spectrum)
+
+
+def of_merged(
+    sitting: Sitting, rule: InnerRule, merge: Linear, spectrum: Tensor, mask: Tensor | float = 1.0
+) -> Arrays:
+    """Return the portrait of a rule that adapts factors of the network's weights.
+
+    `merge` maps points (n, P) to weights of the plain network (n, P) and is affine with the linear
+    part D. A step along `mask` times the gradient then moves the weights by P = D diag(mask) D'.
+    """
+
+    def apply(vectors: Tensor) -> Tensor:
+        leaf = torch.zeros_like(vectors).requires_grad_()
+        (back,) = torch.autograd.grad(merge(leaf), leaf, vectors)
+        return merge(mask * back) - merge(torch.zeros_like(vectors[:1]))
+
+    path = merge(sitting.points(rule)[:, 0])
+    return of_preconditioner(sitting, path, [apply] * len(path), spectrum)
 
 
 def of_mode_factors(
@@ -150,12 +174,9 @@ def of_mode_factors(
     """Return the portrait of a rule whose preconditioner is made of mode factors."""
     images, summary = of_factors(plan.named(factors))
     whole: Arrays = {}
-    if sitting.learner.net.layout.size <= SMALL:
-
-        def apply(vectors: Tensor) -> Tensor:
-            return plan(factors, vectors, gram=gram)
-
-        whole = of_preconditioner(sitting, rule, apply, plan.spectrum(factors, gram=gram))
+    if plan.layout.size <= SMALL:
+        spectrum = plan.spectrum(factors, gram=gram)
+        whole = of_constant(sitting, rule, partial(plan, factors, gram=gram), spectrum)
     return labelled("factors", summary, {**images, **whole})
 
 

@@ -42,6 +42,19 @@ class MLP:
                 shapes.append((f"warp{layer}.back", (width, width)))
         return Layout(tuple(shapes))
 
+    def merged(self, params: Params) -> Params:
+        """Return weights (tasks, *shape) that compute the same without linear warps.
+
+        A warp T x + c is taken into the layer after it: W becomes W T and b becomes W c + b.
+        """
+        plain = {name: params[name] for name, _ in self.layout.shapes}
+        for layer in range(1, len(self.widths) - 1):
+            weight, bias = (params[f"layer{layer + 1}.{kind}"] for kind in ("weight", "bias"))
+            shift = (weight @ params[f"warp{layer}.bias"].unsqueeze(-1)).squeeze(-1)
+            plain[f"layer{layer + 1}.weight"] = weight @ params[f"warp{layer}.weight"]
+            plain[f"layer{layer + 1}.bias"] = bias + shift
+        return plain
+
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
         params: Params = {}

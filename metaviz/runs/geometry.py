@@ -25,6 +25,11 @@ VIEW_TITLES: dict[View, str] = {
     "spectrum": "Eigenvalues",
     "condition": "Condition number",
 }
+_KIND_TITLES: dict[str, dict[View, str]] = {
+    "layers": {"factors": "Transforms T"},
+    "warps": {"factors": "Warps T"},
+    "map": {"dense": "Jacobian of the map"},
+}
 DIAGNOSTIC_TITLES: dict[Diagnostic, str] = {
     "smallest_slope": "smallest slope",
     "moved_share": "share of the map that moved",
@@ -66,8 +71,8 @@ def has_map(record: Record) -> bool:
 
 
 def has_geometry(record: Record) -> bool:
-    """Return whether the run has shown rates, factors, layers or gates."""
-    return kind(record) not in {"", "map"}
+    """Return whether the run has shown rates, factors, gates or a matrix P."""
+    return bool(offered(record))
 
 
 def offered(record: Record) -> dict[View, str]:
@@ -75,7 +80,7 @@ def offered(record: Record) -> dict[View, str]:
     found: set[str] = set()
     for picture in geometry_pictures(record):
         found |= picture.arrays.keys()
-    titles = VIEW_TITLES | ({"factors": "Transforms T"} if kind(record) == "layers" else {})
+    titles = VIEW_TITLES | _KIND_TITLES.get(kind(record), {})
     return {view: title for view, title in titles.items() if _KEYS[view] in found}
 
 

@@ -9,6 +9,8 @@ import torch
 from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
 from metaviz.config import RunConfig, Shared
 from metaviz.meta.algorithm import Composed
+from metaviz.meta.estimators.conditioned import residual_jacobian
+from metaviz.meta.inner import Graph, inner_step
 from metaviz.meta.portraits import Sitting, pooled
 from metaviz.runs.events import Ended, Pictured
 from metaviz.runs.store import open_run
@@ -22,7 +24,7 @@ KINDS = {
     "metasgd": "rates",
     "metacurvature": "factors",
     "metakfo": "factors",
-    "warpgrad": "factors",
+    "warpgrad": "warps",
     "mtnet": "layers",
     "metalstm": "gates",
     "mirror": "map",
@@ -123,6 +125,57 @@ def test_preconditioner_portrait_is_dense_linear_algebra(name: str) -> None:
     ):
         values = torch.linalg.eigvals(matrix).abs()
         assert arrays[key][0] == pytest.approx(float(values.max() / values.min()), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mtnet", "warpgrad", "mirror"])
+def test_portrayed_matrix_is_what_a_step_does(name: str) -> None:
+    """One step moves the plain network's weights by -alpha P times the plain gradient."""
+    options = {"masks": "threshold"} if name == "mtnet" else {}
+    options |= {"partition": "1"} if name == "mirror" else {}
+    algorithm, seat = sitting(name, **options, inner_lr=1e-6)
+    learner, meta, support = seat.learner, seat.meta, seat.tasks.support[:1]
+    layout, rule = learner.net.layout, algorithm.rule
+    if name == "mtnet":
+        # So sure that the expected mask is the hard one.
+        meta["masks"] = torch.where(torch.arange(len(meta["masks"])) % 3 > 0, 40.0, -40.0).double()
+    arrays = rule.portrait(seat)
+
+    def plain(state: object) -> torch.Tensor:
+        decoded = rule.decode(meta, rule.point(meta, state))
+        if not isinstance(decoded, dict):
+            return decoded
+        if name == "warpgrad":
+            for after, warp in ((2, "warp1"), (3, "warp2")):
+                weight, bias = decoded[f"layer{after}.weight"], decoded[f"layer{after}.bias"]
+                shift = (weight @ decoded[f"{warp}.bias"][..., None])[..., 0]
+                decoded |= {
+                    f"layer{after}.weight": weight @ decoded[f"{warp}.weight"],
+                    f"layer{after}.bias": bias + shift,
+                }
+        return layout.join(decoded)
+
+    state = rule.start(meta, support)
+    weights = plain(state).detach().requires_grad_()
+    outputs = learner.outputs(weights, support)
+    as_trained = learner.outputs(rule.decode(meta, rule.point(meta, state)), support)
+    assert outputs.detach() == pytest.approx(as_trained.detach(), abs=1e-12)
+    loss = learner.losses(weights, support).sum()
+    (gradient,) = torch.autograd.grad(loss, weights)
+    after, _ = inner_step(rule, learner, meta, support, state, 0, Graph.NONE)
+    moved = (plain(after) - weights)[0].detach() / -1e-6
+    dense = torch.from_numpy(arrays["dense"]).double()
+    assert dense @ gradient[0] == pytest.approx(moved, rel=1e-2, abs=1e-3)
+    assert (dense - torch.eye(layout.size)).abs().max() > 0.05
+    sizes = torch.linalg.eigvals(dense).abs().sort(descending=True).values
+    assert arrays["spectrum"] == pytest.approx(sizes.numpy(), rel=2e-2, abs=2e-2)
+    jacobian = residual_jacobian(outputs, support.y, weights).detach()[0]
+    for key, matrix in (
+        ("condition_plain", jacobian @ jacobian.mT),
+        ("condition_shaped", jacobian @ dense @ jacobian.mT),
+    ):
+        values = torch.linalg.eigvals(matrix).abs()
+        assert arrays[key][0] == pytest.approx(float(values.max() / values.min()), rel=0.05)
+    assert len(arrays["condition_plain"]) == seat.steps + 1
 
 
 def test_slices_pass_through_the_path() -> None:
