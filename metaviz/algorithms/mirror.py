@@ -128,7 +128,8 @@ class MirrorDescent(GradientDescent):
             jacobian = _pulled(self.flow, flow, states[0], torch.eye(len(slope)).to(slope))
             maps: list[Linear] = [lambda rows: rows @ jacobian.mT]
             maps += [partial(_pushed, self.flow, flow, state) for state in states[1:]]
-            whole = of_preconditioner(sitting, sitting.points(self)[:, 0], maps, slope)
+            path = sitting.points(self)[:, 0]
+            whole = of_preconditioner(sitting, path, jacobian, maps, slope)
         asymmetry = float((jacobian - jacobian.mT).norm() / jacobian.norm())
         lowest = torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2)[0]
         return whole, asymmetry, float(lowest)

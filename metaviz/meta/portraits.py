@@ -113,20 +113,16 @@ def of_factors(factors: dict[str, Tensor]) -> tuple[Arrays, Summary]:
 
 
 def of_preconditioner(
-    sitting: Sitting, weights: Tensor, maps: Sequence[Linear], spectrum: Tensor
+    sitting: Sitting, weights: Tensor, dense: Tensor, maps: Sequence[Linear], spectrum: Tensor
 ) -> Arrays:
     """Return P itself and what it does to the condition of the inner problem, for small nets.
 
     `weights` (K+1, P) are those of the plain network along the first task's path, `maps` are P at
-    each of them: functions from vectors (n, P) to P times them. `spectrum` holds the eigenvalues
-    of the first. The condition number is that of the Gauss-Newton Hessian of the first task on
-    the directions that its support set determines, the largest over the smallest magnitude of an
-    eigenvalue of J P J', where J is the derivative of the residuals.
+    each of them: functions from vectors (n, P) to P times them. `dense` is the first as a matrix,
+    `spectrum` holds its eigenvalues. The condition number is that of the Gauss-Newton Hessian of
+    the first task on the directions that its support set determines, the largest over the smallest
+    magnitude of an eigenvalue of J P J', where J is the derivative of the residuals.
     """
-    size = weights.shape[1]
-    if size > SMALL:
-        return {}
-    dense = maps[0](torch.eye(size, dtype=weights.dtype, device=weights.device)).mT
     plain, shaped = [], []
     support = sitting.tasks.support[:1]
     for point, apply in zip(weights, maps, strict=True):
@@ -137,7 +133,7 @@ def of_preconditioner(
         shaped.append(_condition(rows @ apply(rows).detach().mT))
     return {
         "dense": half(pooled(dense.detach().float(), IMAGE)),
-        "dense_size": np.array(size),
+        "dense_size": np.array(len(dense)),
         "spectrum": spectrum.detach().abs().sort(descending=True).values.float().cpu().numpy(),
         "condition_plain": np.array(plain, dtype=np.float32),
         "condition_shaped": np.array(shaped, dtype=np.float32),
@@ -147,7 +143,7 @@ def of_preconditioner(
 def of_constant(sitting: Sitting, rule: InnerRule, apply: Linear, spectrum: Tensor) -> Arrays:
     """Return the portrait of the same P at every point, for small nets."""
     path = sitting.points(rule)[:, 0]
-    return of_preconditioner(sitting, path, [apply] * len(path), spectrum)
+    return _of_one(sitting, path, apply, spectrum)
 
 
 def of_merged(
@@ -164,8 +160,15 @@ def of_merged(
         (back,) = torch.autograd.grad(merge(leaf), leaf, vectors)
         return merge(mask * back) - merge(torch.zeros_like(vectors[:1]))
 
-    path = merge(sitting.points(rule)[:, 0])
-    return of_preconditioner(sitting, path, [apply] * len(path), spectrum)
+    return _of_one(sitting, merge(sitting.points(rule)[:, 0]), apply, spectrum)
+
+
+def _of_one(sitting: Sitting, weights: Tensor, apply: Linear, spectrum: Tensor) -> Arrays:
+    size = weights.shape[1]
+    if size > SMALL:
+        return {}
+    dense = apply(torch.eye(size, dtype=weights.dtype, device=weights.device)).mT
+    return of_preconditioner(sitting, weights, dense, [apply] * len(weights), spectrum)
 
 
 def of_mode_factors(
