@@ -16,12 +16,12 @@ from metaviz.runs.geometry import (
     RateHistograms,
     View,
     factor,
-    largest,
     mask,
     numbers,
     parts,
     rate_histograms,
     shows,
+    span,
 )
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -187,7 +187,7 @@ class GeometryPlot(QStackedWidget):
         self.image.show_matrix(
             values,
             middle=0.0,
-            half_span=largest(values),
+            half_span=span(values),
             meaning=meaning,
             extent=extent,
             square=max(rows, columns) <= _SQUARE * min(rows, columns),

@@ -124,7 +124,7 @@ class GeometryTab(MomentTab):
         self.body.addWidget(self.plots)
         self.body.addWidget(self.table)
         self.body.setStretchFactor(0, 1)
-        self.body.setSizes([590, 290])
+        self.body.setSizes([540, 340])
         self.body.setChildrenCollapsible(False)
         self.plots.setMinimumWidth(240)
         self.table.setMinimumWidth(260)

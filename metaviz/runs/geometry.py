@@ -50,6 +50,7 @@ _BINS = 40
 _VISITED_BINS = 30
 _SMALLEST_SPAN = 0.01
 _SHOWN_QUANTILE = 0.995
+_MATRIX_QUANTILE = 0.999
 _MOST_STILL = 0.5
 _FIRST_EVALUATIONS = 3
 
@@ -112,10 +113,13 @@ def mask(picture: Pictured, place: int) -> np.ndarray:
     return units
 
 
-def largest(values: np.ndarray) -> float:
-    """Return the largest magnitude, 1 where there is none: half the span of a scale around 0."""
-    known = np.abs(values[np.isfinite(values)])
-    return float(known.max()) if known.size and known.max() > 0 else 1.0
+def span(values: np.ndarray) -> float:
+    """Return half the span of a colour scale around 0: one in a thousand entries exceeds it.
+
+    A single outlier would otherwise make the rest of a large matrix look empty.
+    """
+    known = np.abs(values[np.isfinite(values) & (values != 0)])
+    return float(np.quantile(known, _MATRIX_QUANTILE, method="higher")) if known.size else 1.0
 
 
 @dataclass(frozen=True)

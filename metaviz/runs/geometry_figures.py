@@ -13,13 +13,13 @@ from metaviz.runs.geometry import (
     View,
     factor,
     geometry_pictures,
-    largest,
     map_history,
     mask,
     numbers,
     parts,
     rate_histograms,
     shows,
+    span,
 )
 from metaviz.runs.record import Record
 from metaviz.runs.statistics import has_logarithms
@@ -176,16 +176,18 @@ def _draw_matrix(
     figure: "Figure", axes: "Axes", values: np.ndarray, meaning: str, extent: float | None = None
 ) -> None:
     rows, columns = values.shape
+    half_span = span(values)
     square = max(rows, columns) <= _SQUARE * min(rows, columns)
     image = axes.imshow(
         values,
         aspect="equal" if square else "auto",
         interpolation="nearest",
         extent=(0, extent or columns, extent or rows, 0),
-        **_diverging(0.0, largest(values)),
+        **_diverging(0.0, half_span),
     )
     axes.grid(visible=False)
-    figure.colorbar(image, ax=axes, label=meaning)
+    beyond = bool((np.abs(values) > half_span).any())
+    figure.colorbar(image, ax=axes, label=meaning, extend="both" if beyond else "neither")
 
 
 def _draw_factor(figure: "Figure", axes: "Axes", picture: Pictured, part: int) -> None:
