@@ -3,10 +3,11 @@
 import itertools
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -19,6 +20,7 @@ from metaviz.runs.export import write_tables
 from metaviz.runs.figures import (
     FORMATS,
     Page,
+    convergence_figure,
     default_inner_views,
     fan_figure,
     gradients_figure,
@@ -27,6 +29,8 @@ from metaviz.runs.figures import (
     training_figure,
 )
 from metaviz.runs.files import write_text
+from metaviz.runs.geometry import geometry_pictures, map_history, most_changed, offered
+from metaviz.runs.geometry_figures import geometry_figure, mirror_figure
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.settings import place_settings
@@ -40,6 +44,9 @@ from metaviz.tables import (
 )
 from metaviz.training.engine import LocalEngine, build_catalogue
 from metaviz.training.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FAILED = {"failed", "diverged"}
 
@@ -117,7 +124,7 @@ def run_comparison(
     records = [open_run(session.folder) for session in sessions]
     try:
         write_tables(records, out)
-        _write_figures(records, out, ("png",), _Paper(), with_fans=False)
+        _write_figures(records, out, ("png",), _Paper(), each_run=False)
     except StoreError:
         if not broken:
             raise
@@ -191,7 +198,7 @@ class _Paper:
 
 
 def _write_figures(
-    records: list[Record], out: Path, formats: tuple[str, ...], paper: _Paper, *, with_fans: bool
+    records: list[Record], out: Path, formats: tuple[str, ...], paper: _Paper, *, each_run: bool
 ) -> list[Path]:
     accuracy = any("query_accuracy" in e.curves for r in records for e in r.evaluations[-1:])
     view = TrainingView(quantity="query_accuracy" if accuracy else "query_loss")
@@ -200,12 +207,40 @@ def _write_figures(
         "training": training_figure(records, view, paper.page()),
         "inner": inner_figure(records, panels, paper.page(11.0 * len(panels))),
     }
-    if with_fans:
+    if any(record.evaluations for record in records):
+        figures["convergence"] = convergence_figure(records, None, paper.page())
+    paths = _saved(figures, out, formats)
+    if each_run:
         for record in records:
-            drawn = fan(record)
-            if drawn is not None:
-                name = re.sub(r"[^\w-]", "_", f"fan-{record.id}")
-                figures[name] = fan_figure(drawn, drawn.landmarks(), paper.page())
+            figures = {
+                re.sub(r"[^\w-]", "_", f"{name}-{record.id}"): figure
+                for name, figure in _figures_of(record, paper)
+            }
+            paths += _saved(figures, out, formats)
+    return paths
+
+
+def _figures_of(record: Record, paper: _Paper) -> "Iterator[tuple[str, Figure]]":
+    """Yield what is drawn of one run at its last evaluation: predictions, and its geometry."""
+    drawn = fan(record)
+    if drawn is not None:
+        yield "fan", fan_figure(drawn, drawn.landmarks(), paper.page())
+    history = map_history(record)
+    if history is not None:
+        last = len(history.steps) - 1
+        figure = mirror_figure(record, last, most_changed(history), paper.page())
+        if figure is not None:
+            yield "mirror", figure
+    last = len(geometry_pictures(record)) - 1
+    for view in offered(record):
+        figure = geometry_figure(
+            record, last, view, paper.page(), part=-1 if view == "rates" else 0
+        )
+        if figure is not None:
+            yield f"geometry-{view}", figure
+
+
+def _saved(figures: "dict[str, Figure]", out: Path, formats: tuple[str, ...]) -> list[Path]:
     paths = []
     for (name, figure), kind in itertools.product(figures.items(), formats):
         paths.append(out / f"{name}.{kind}")
@@ -283,7 +318,7 @@ def export_command(
         raise StoreError(unreadable[0])
     paths = write_tables(records, out)
     paper = _Paper(width_cm, height_cm, dpi)
-    paths += _write_figures(records, out, kinds, paper, with_fans=True)
+    paths += _write_figures(records, out, kinds, paper, each_run=True)
     for path in paths:
         sys.stdout.write(f"{path}\n")
     for sentence in unreadable:

@@ -14,8 +14,9 @@ from metaviz.meta.estimators.base import Estimator
 from metaviz.meta.rules import Enters, GradientDescent, InnerRule, Meta, State
 from metaviz.meta.solvers import conjugate_gradient
 from metaviz.nets.base import Net
-from metaviz.options import option
+from metaviz.options import OptionError, option
 
+_MOST_NUMBERS = 250_000_000
 EstimatorName = Literal["unrolled", "first_order", "reptile", "implicit"]
 
 
@@ -69,6 +70,16 @@ def _estimator(name: EstimatorName, rate: float) -> Estimator:
     if name == "implicit":
         return Implicit(lambda product, v, prox: conjugate_gradient(product, v, 10), "gauss_newton")
     return Unrolled(first_order=name == "first_order")
+
+
+def refuse_too_many(method: str, count: int, remedy: str) -> None:
+    """Refuse a geometry of more numbers than training can hold. Raises: OptionError."""
+    if count > _MOST_NUMBERS:
+        raise OptionError(
+            method,
+            f"{method} would learn {count:,} numbers for this network, more than "
+            f"{_MOST_NUMBERS:,}: {remedy}.",
+        )
 
 
 class Preconditioned(GradientDescent):

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.geometry import GeometryOptions, Preconditioned
+from metaviz.algorithms.geometry import GeometryOptions, Preconditioned, refuse_too_many
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -50,6 +50,8 @@ class ModeCurvature(Preconditioned):
         self.factors = ModeFactors(
             net.layout, limit=self.limit, diagonal_vectors=self.diagonal_vectors, modes=self.modes
         )
+        remedy = "use a smaller metacurvature.limit"
+        refuse_too_many("metacurvature", self.factors.parameters.size, remedy)
 
     def shape(self, generator: torch.Generator) -> Tensor:
         """Return identities."""

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.geometry import GeometryOptions
+from metaviz.algorithms.geometry import GeometryOptions, refuse_too_many
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.portraits import Arrays, Sitting, of_mode_factors
+from metaviz.meta.portraits import SMALL, Arrays, Sitting, of_mode_factors
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
@@ -46,6 +46,7 @@ class KroneckerTransform(GradientDescent):
     def fit(self, net: Net) -> None:
         """Plan the factors."""
         self.factors = ModeFactors(net.layout, limit=self.limit, modes=_MODES)
+        refuse_too_many("metakfo", self.factors.parameters.size, "use a smaller metakfo.limit")
 
     def init(self, net: Net, generator: torch.Generator) -> Meta:
         """Draw the start; the factors begin as identities."""
@@ -90,8 +91,12 @@ class KroneckerTransform(GradientDescent):
         return slope
 
     def portrait(self, sitting: Sitting) -> Arrays:
-        """Return the factors of every tensor."""
-        return of_mode_factors(sitting, self, self.factors, sitting.meta["transform"], gram=True)
+        """Return the factors of every tensor; those of a task's later steps shape its condition."""
+        factors, later = sitting.meta["transform"], list[Tensor]()
+        if self.adapt and self.factors.layout.size <= SMALL:
+            # Step k moves the factors before it uses them.
+            later = [state.factors[0] for state in sitting.states(self, more=1)][2:]
+        return of_mode_factors(sitting, self, self.factors, factors, gram=True, later=later)
 
 
 class MetaKFOOptions(GeometryOptions):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -146,7 +147,8 @@ class GatedDescent(GradientDescent):
             for name, steps in rows.items()
             for k, row in enumerate(steps)
         ]
-        return labelled("gates", summary, {n: torch.stack(s).numpy() for n, s in rows.items()})
+        drawn = {name: torch.stack(steps).numpy() for name, steps in rows.items()}
+        return labelled("gates", summary, {**drawn, "plain_input": np.array(self.rate)})
 
 
 class MetaLSTMOptions(GeometryOptions):

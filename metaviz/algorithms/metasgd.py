@@ -54,21 +54,25 @@ class LearnedRates(Preconditioned):
         self._repeats: Tensor | None = None
 
     def fit(self, net: Net) -> None:
-        """Learn how many weights share each rate."""
+        """Learn how many weights share each rate. Raises: OptionError for too many or few."""
         self._size = net.layout.size
         if self.per == "tensor":
             self._repeats = torch.tensor(net.layout.sizes)
         elif self.per == "network":
             self._repeats = torch.tensor([net.layout.size])
+        if self.own and len(self.own) != self._count():
+            raise OptionError(
+                "metasgd.rates",
+                f"metasgd.rates holds {len(self.own)} numbers, but {self._count()} step sizes are "
+                "learned: write one for each, or leave it empty.",
+            )
+
+    def _count(self) -> int:
+        return self._size if self._repeats is None else len(self._repeats)
 
     def shape(self, generator: torch.Generator) -> Tensor:
         """Draw the rates, one for each weight, tensor or for the network."""
-        count = self._size if self._repeats is None else len(self._repeats)
-        if self.own and len(self.own) != count:
-            raise OptionError(
-                "metasgd.rates",
-                f"metasgd.rates holds {len(self.own)} numbers, but {count} step sizes are learned.",
-            )
+        count = self._count()
         if self.own:
             rates = torch.tensor(self.own, dtype=torch.float64)
         elif self.drawn:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.geometry import GeometryOptions
+from metaviz.algorithms.geometry import GeometryOptions, refuse_too_many
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -28,7 +28,6 @@ from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.nets.base import Net
 from metaviz.options import OptionError, option
 
-_MOST_NUMBERS = 250_000_000
 _SHOWN = 256
 
 
@@ -61,12 +60,8 @@ class MirrorDescent(GradientDescent):
         except ValueError as error:
             raise OptionError("mirror.partition", f"mirror.partition: {error}.") from error
         self.flow = BlockFlow(net.layout, blocks, self.form)
-        if self.flow.size > _MOST_NUMBERS:
-            raise OptionError(
-                "mirror.partition",
-                f"mirror.partition = {self.blocks!r} needs a map of {self.flow.size:,} numbers: "
-                "use fewer, larger blocks or a smaller network.",
-            )
+        remedy = "use a mirror.partition of fewer, larger blocks or a smaller network"
+        refuse_too_many("mirror", self.flow.size, remedy)
 
     def init(self, net: Net, generator: torch.Generator) -> Meta:
         """Draw the dual start as the network's weights; the map begins as the identity."""

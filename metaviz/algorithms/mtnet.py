@@ -1,6 +1,7 @@
 """MT-net and T-net: layers followed by learned transforms that adaptation leaves alone."""
 
 import hashlib
+import math
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.geometry import GeometryOptions
+from metaviz.algorithms.geometry import GeometryOptions, refuse_too_many
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -28,7 +29,8 @@ from metaviz.nets.base import Net
 from metaviz.options import OptionError, option
 
 Masks = Literal["sampled", "threshold", "none"]
-_FROZEN = -10.0
+_HALF = 0.5
+_RARELY = 0.01
 
 
 class MaskedState(NamedTuple):
@@ -66,6 +68,7 @@ class LayerTransform(GradientDescent):
             if name.endswith(".weight")
         }
         self.transforms = Layout(tuple((name, (n, n)) for name, n in self.units.items()))
+        refuse_too_many("mtnet", self.transforms.size, "use a narrower network")
 
     def init(self, net: Net, generator: torch.Generator) -> Meta:
         """Draw the start; transforms are identities and all mask logits are zeta."""
@@ -109,7 +112,7 @@ class LayerTransform(GradientDescent):
             soft = torch.sigmoid(logits).unsqueeze(0)
         else:
             soft = torch.sigmoid(logits + _logistic_noise(support, len(logits)).to(logits))
-        hard = (soft > 0.5).to(soft.dtype)  # noqa: PLR2004 - either of the two is likelier
+        hard = (soft > _HALF).to(soft.dtype)
         # Infinite logits have a slope of zero, not one that is undefined.
         units = hard + torch.where(torch.isfinite(logits), soft - soft.detach(), 0)
         return self._spread(units)
@@ -132,6 +135,8 @@ class LayerTransform(GradientDescent):
         likely = torch.ones(sum(self.units.values())).to(meta["init"])
         if self.masks != "none":
             likely = torch.sigmoid(meta["masks"])
+            if self.masks == "threshold":
+                likely = (likely > _HALF).to(likely)
             parts = likely.split(list(self.units.values()))
             images["mask_names"] = np.array(list(self.units))
             images["mask_probabilities"] = sampled_rows(parts)
@@ -206,11 +211,18 @@ class MTNetOptions(GeometryOptions):
 )
 def mtnet(options: MTNetOptions, shared: Shared) -> Algorithm:
     """Build MT-net."""
-    if options.masks != "none" and options.zeta <= _FROZEN:
+    adapting = 1 / (1 + math.exp(-options.zeta))
+    if options.masks == "threshold" and options.zeta <= 0:
         raise OptionError(
             "mtnet.zeta",
-            f"mtnet.zeta = {options.zeta:g} lets practically no unit adapt: use more than "
-            f"{_FROZEN:g}.",
+            f"mtnet.zeta = {options.zeta:g} lets no unit adapt with mtnet.masks = threshold: use a "
+            "number above 0.",
+        )
+    if options.masks == "sampled" and adapting < _RARELY:
+        raise OptionError(
+            "mtnet.zeta",
+            f"mtnet.zeta = {options.zeta:g} lets {100 * adapting:.2g} % of the units adapt: use at "
+            "least -4.5, which is 1 %.",
         )
     rule = LayerTransform(options.rate(shared), masks=options.masks, zeta=options.zeta)
     return options.compose(rule, shared)

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.geometry import TrainedApartOptions
+from metaviz.algorithms.geometry import TrainedApartOptions, refuse_too_many
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
@@ -46,6 +46,7 @@ class WarpedDescent(GradientDescent):
         """Plan the warps."""
         self.layout = net.layout
         self.warps: Layout = net.warps(residual=self.residual)
+        refuse_too_many("warpgrad", self.warps.size, "use a narrower network")
         if not self.warps.shapes:
             raise OptionError("warpgrad", "WarpGrad needs a network with hidden layers to warp.")
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt, Slot
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QDoubleSpinBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
+    QSizePolicy,
     QSplitter,
     QTableWidget,
     QTableWidgetItem,
@@ -25,7 +27,15 @@ from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
 from metaviz.gui.traces import Legend
 from metaviz.runs.convergence import LossSlice, convergence, loss_slice
-from metaviz.runs.curves import InnerCurve, InnerQuantity, InnerView, inner_curves, labels
+from metaviz.runs.curves import (
+    InnerCurve,
+    InnerQuantity,
+    InnerView,
+    beyond_trained,
+    inner_curves,
+    labels,
+    moment_text,
+)
 from metaviz.runs.record import Record
 from metaviz.runs.statistics import has_logarithms
 
@@ -39,11 +49,21 @@ EMPTY = (
     "same tasks appears here."
 )
 NO_PLANE = "The plane is stored for small networks that take at least two inner steps."
+STEPS = "φᵏ, k = 0, 1, …"
 _COLUMNS = (
     ("Run", "Algorithm and seed"),
-    ("Steps to loss", "Inner steps until the mean support loss is at most the chosen one"),
+    ("At step", "Meta-step of the evaluation: the last one of each run"),
+    (
+        "Steps to loss",
+        "Inner steps until the mean support loss is at most the chosen one; – where it is not "
+        "reached in the steps that were evaluated",
+    ),
     ("Area", "Area under the mean support loss, up to the last step that all runs share"),
-    ("Rate", "Factor by which the fitted exponential falls in one step; smaller is faster"),
+    (
+        "Rate",
+        "Factor of the loss from one step to the next, of the exponential fitted to the trained "
+        "steps; smaller is faster",
+    ),
 )
 _PANELS: tuple[tuple[InnerQuantity, str, str], ...] = (
     ("support_loss", "convergenceLoss", "support loss"),
@@ -69,9 +89,7 @@ class ConvergenceTab(QWidget):
             )
             for place, (quantity, name, title) in enumerate(_PANELS)
         }
-        self._beyond = {q: _region() for q in self.plots}
-        for quantity, plot in self.plots.items():
-            plot.addItem(self._beyond[quantity], ignoreBounds=True)
+        self._beyond: dict[InnerQuantity, list[pg.LinearRegionItem]] = {q: [] for q in self.plots}
         self.line = PlotPanel("convergenceLine", "Loss along the line of adaptation", self)
         self.plane = PlotPanel("convergencePlane", "Loss on the plane of adaptation", self)
         self.image = pg.ImageItem()
@@ -93,6 +111,7 @@ class ConvergenceTab(QWidget):
         for quantity, _, title in _PANELS:
             shown = self._draw(quantity, title)
         self.legend.setVisible(bool(shown))
+        self.note.setText(f"{moment_text(shown)} Shaded: beyond the trained steps.")
         self._fill_table()
         self._draw_slice()
 
@@ -123,16 +142,23 @@ class ConvergenceTab(QWidget):
         below.setObjectName("convergenceBelow")
         for plot in self.plots.values():
             above.addWidget(plot)
-        for part in (self.table, self.line, self.plane):
-            below.addWidget(part)
-        below.setSizes([320, 260, 260])
+        slices = QSplitter(Qt.Orientation.Horizontal)
+        slices.setObjectName("convergenceSlices")
+        for part in (self.line, self.plane):
+            slices.addWidget(part)
+        below.addWidget(self._numbers())
+        below.addWidget(self._around(slices))
+        below.setSizes([340, 520])
         above.setMinimumHeight(180)
-        below.setMinimumHeight(180)
+        below.setMinimumHeight(210)
         body = QSplitter(Qt.Orientation.Vertical)
         body.setObjectName("convergenceBody")
         body.addWidget(above)
-        body.addWidget(self._beneath(below))
-        body.setChildrenCollapsible(False)
+        body.addWidget(below)
+        for splitter in (above, below, slices, body):
+            splitter.setChildrenCollapsible(False)
+        for place in (0, 1):
+            body.setStretchFactor(place, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 2)
         layout.addLayout(self._controls())
@@ -148,41 +174,33 @@ class ConvergenceTab(QWidget):
             "convergenceBand", "95 % &band", "Interval of the mean over the evaluation tasks."
         )
         self.band.setChecked(True)
-        self.note = QLabel("Shaded: beyond the trained number of steps.")
+        self.note = QLabel()
+        self.note.setObjectName("convergenceNote")
+        self.note.setWordWrap(True)
         for box in (self.log_y, self.band):
             box.toggled.connect(self.refresh)
             row.addWidget(box)
-        row.addWidget(self.note)
-        row.addStretch(1)
+        row.addWidget(self.note, 1)
         return row
 
-    def _beneath(self, below: QWidget) -> QWidget:
-        part = QWidget()
-        column = QVBoxLayout(part)
-        column.setContentsMargins(0, 0, 0, 0)
-        row = QHBoxLayout()
+    def _numbers(self) -> QWidget:
         self.loss = QDoubleSpinBox()
         self.loss.setObjectName("convergenceTarget")
         self.loss.setAccessibleName("Support loss to reach")
         self.loss.setToolTip("The table counts the inner steps until this support loss.")
-        self.loss.setRange(1e-6, 1e6)
         self.loss.setDecimals(4)
+        self.loss.setRange(-1e6, 1e6)
         self.loss.setValue(0.5)
         self.loss.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.loss.valueChanged.connect(self._fill_table)
+        return _headed("support &loss to reach", self.loss, QLabel(), self.table)
+
+    def _around(self, slices: QWidget) -> QWidget:
         self.run = combo("convergenceRun", "Run whose loss is sliced", {})
         self.run.setMinimumContentsLength(14)
-        for text, widget in (("support &loss to reach", self.loss), ("loss a&round", self.run)):
-            label = QLabel(text)
-            label.setBuddy(widget)
-            row.addWidget(label)
-            row.addWidget(widget)
         self.caption = QLabel()
-        row.addWidget(self.caption, 1)
-        column.addLayout(row)
-        column.addWidget(below, 1)
-        self.loss.valueChanged.connect(self._fill_table)
         self.run.currentIndexChanged.connect(self._draw_slice)
-        return part
+        return _headed("loss a&round", self.run, self.caption, slices)
 
     def _draw(self, quantity: InnerQuantity, title: str) -> list[InnerCurve]:
         plot = self.plots[quantity]
@@ -206,18 +224,24 @@ class ConvergenceTab(QWidget):
             )
             for curve in curves
         ]
-        plot.draw(lines, [inner_band(curve) for curve in curves] if view.show_interval else [])
+        plot.draw(
+            lines,
+            [inner_band(curve, len(curves)) for curve in curves] if view.show_interval else [],
+        )
         plot.set_y_range(inner_limits(curves, view))
-        trained = max((curve.trained_steps for curve in curves), default=0)
-        last = max((len(curve.k) - 1 for curve in curves), default=0)
-        region = self._beyond[quantity]
-        region.setVisible(last > trained)
-        region.setRegion((trained, last))
-        if self._theme is not None:
-            shade = pg.mkColor(self._theme.muted)
-            shade.setAlphaF(0.12)
-            region.setBrush(pg.mkBrush(shade))
+        self._shade_beyond(quantity, curves)
         return curves
+
+    def _shade_beyond(self, quantity: InnerQuantity, curves: list[InnerCurve]) -> None:
+        """Shade what lies beyond each trained number of steps; runs may differ in it."""
+        plot = self.plots[quantity]
+        for old in self._beyond[quantity]:
+            plot.removeItem(old)
+        shade = pg.mkColor(self._theme.muted if self._theme else "#808080")
+        shade.setAlphaF(0.12)
+        self._beyond[quantity] = [_region(span, shade) for span in beyond_trained(curves)]
+        for region in self._beyond[quantity]:
+            plot.addItem(region, ignoreBounds=True)
 
     @Slot()
     def _fill_table(self) -> None:
@@ -225,7 +249,7 @@ class ConvergenceTab(QWidget):
         self.table.setRowCount(len(rows))
         for place, row in enumerate(rows):
             numbers = (row.steps_to_loss, row.area, row.rate)
-            texts = [row.label, *(_figure(value) for value in numbers)]
+            texts = [row.label, str(row.step), *(_figure(value) for value in numbers)]
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setToolTip(f"{_COLUMNS[column][0]}: {text}")
@@ -252,12 +276,19 @@ class ConvergenceTab(QWidget):
             return
         self.caption.setText(f"one task, meta-step {shown.step}")
         self.line.set_labels("φ⁰ (0) to φᴷ (1)", "loss")
-        on_path = np.interp(shown.path, shown.t, shown.support)
         self.line.draw(
             [
                 Line("support", shown.t, shown.support, "#0072B2", "support", width=2.0),
                 Line("query", shown.t, shown.query, "#D55E00", "query", "dash", width=2.0),
-                Line("k", shown.path, on_path, theme.foreground, "k = 0, 1, …", width=0, dots=6),
+                Line(
+                    "k",
+                    shown.path,
+                    shown.on_path,
+                    theme.foreground,
+                    STEPS,
+                    width=0,
+                    dots=6,
+                ),
             ]
         )
         if has_plane:
@@ -291,10 +322,27 @@ def _figure(value: float) -> str:
     return f"{value:.4g}" if np.isfinite(value) else "–"
 
 
-def _region() -> pg.LinearRegionItem:
-    region = pg.LinearRegionItem(movable=False, pen=pg.mkPen(None))
+def _region(span: tuple[int, int], shade: QColor) -> pg.LinearRegionItem:
+    region = pg.LinearRegionItem(span, movable=False, pen=pg.mkPen(None), brush=pg.mkBrush(shade))
     region.setZValue(-30)
     return region
+
+
+def _headed(text: str, control: QWidget, remark: QLabel, content: QWidget) -> QWidget:
+    """Put a control with its label and a remark above what it governs."""
+    part = QWidget()
+    column = QVBoxLayout(part)
+    column.setContentsMargins(0, 0, 0, 0)
+    row = QHBoxLayout()
+    label = QLabel(text)
+    label.setBuddy(control)
+    remark.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    for widget in (label, control):
+        row.addWidget(widget)
+    row.addWidget(remark, 1)
+    column.addLayout(row)
+    column.addWidget(content, 1)
+    return part
 
 
 def _table() -> QTableWidget:

@@ -24,8 +24,10 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.choices import switch
+from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.tabs import Tab
-from metaviz.runs.curves import Fan
+from metaviz.runs.curves import Fan, fan
+from metaviz.runs.geometry import has_geometry, has_map
 from metaviz.runs.record import Record
 
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ _PLOTS = {
     "geometry": "Learned g&eometry of the chosen run",
     "mirror": "&Mirror map of the chosen run",
 }
-_USUAL = frozenset({"training", "inner", "gradients"})
 Draw = Callable[["Page"], "Figure | None"]
 
 
@@ -58,6 +59,9 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
         self._draw: dict[str, Draw] = {tab.export_name: tab.figure for tab in tabs}
+        self._compared = any(
+            isinstance(tab, GradientsTab) and tab.result is not None for tab in tabs
+        )
         self._records = records
         self.written: list[Path] = []
         self._work: _Work | None = None
@@ -141,7 +145,9 @@ class ExportDialog(QDialog):
         for name, text in _PLOTS.items():
             if name in self._draw or name == "fan":
                 self.plots[name] = switch(f"export_{name}", text, "Draw this plot.")
-                self.plots[name].setChecked(name in _USUAL)
+                possible = self._possible(name)
+                self.plots[name].setChecked(possible)
+                self.plots[name].setEnabled(possible)
                 layout.addWidget(self.plots[name])
         self.tables = switch(
             "exportTables",
@@ -151,6 +157,17 @@ class ExportDialog(QDialog):
         self.tables.setChecked(True)
         layout.addWidget(self.tables)
         return box
+
+    def _possible(self, name: str) -> bool:
+        """Return whether there is anything to draw."""
+        needs: dict[str, Callable[[Record], bool]] = {
+            "geometry": has_geometry,
+            "mirror": has_map,
+            "fan": lambda record: fan(record) is not None,
+        }
+        if name == "gradients":
+            return self._compared
+        return any(map(needs.get(name, lambda _: True), self._records))
 
     def _how(self) -> QGroupBox:
         box = QGroupBox("Figures")
@@ -252,8 +269,6 @@ class _Work(QRunnable):
 
 
 def _fans(records: list[Record]) -> dict[str, Draw]:
-    from metaviz.runs.curves import fan
-
     shown = {record.id: fan(record) for record in records}
     return {f"fan-{name}": _fan(drawn) for name, drawn in shown.items() if drawn is not None}
 

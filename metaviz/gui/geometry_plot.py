@@ -16,12 +16,16 @@ from metaviz.runs.geometry import (
     RateHistograms,
     View,
     factor,
+    gate,
     mask,
     numbers,
     parts,
     rate_histograms,
     shows,
+    slope_ranges,
     span,
+    tensor_spans,
+    without_diagonal,
 )
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -45,6 +49,7 @@ class GeometryPlot(QStackedWidget):
         self.addWidget(self.image)
         self._bars: list[pg.BarGraphItem] = []
         self._rows: list[tuple[str, str]] = []
+        self._middle = 0.0
         self._theme: Theme | None = None
         self._shown: tuple[object, ...] = ()
         self._draw: dict[View, Callable[[Pictured, int], str]] = {
@@ -52,11 +57,13 @@ class GeometryPlot(QStackedWidget):
             "factors": self._factor,
             "masks": self._mask,
             "gates": self._gates,
+            "slopes": self._slopes,
             "dense": self._dense,
             "spectrum": self._spectrum,
             "condition": self._condition,
         }
         self.log_rates = False
+        self.diagonal = True
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours for what is drawn next."""
@@ -85,6 +92,8 @@ class GeometryPlot(QStackedWidget):
         panel = self.image if view in {"factors", "dense"} else self.plot
         panel.set_message("")
         self.setCurrentWidget(panel)
+        if not self.diagonal:
+            picture = without_diagonal(picture)
         now = (view, part, self.log_rates)
         if panel is self.plot and now != self._shown:
             panel.getPlotItem().getViewBox().enableAutoRange()
@@ -139,6 +148,7 @@ class GeometryPlot(QStackedWidget):
         names = [counted.tensors[place] for place in chosen]
         if not single:
             self._rows = list(zip(names, shares, strict=True))
+            self._middle = _ROW_HEIGHT / 2
             self._name_rows()
         return "; ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
 
@@ -160,12 +170,13 @@ class GeometryPlot(QStackedWidget):
         item = self.plot.getPlotItem()
         item.showAxis("right")
         shown = list(enumerate(self._rows))[::stride]
-        middle = _ROW_HEIGHT / 2
+        middle = self._middle
         item.getAxis("left").setTicks([[(middle - row, shortened(n)) for row, (n, _) in shown]])
         item.getAxis("right").setTicks([[(middle - row, text) for row, (_, text) in shown]])
 
     def _factor(self, picture: Pictured, part: int) -> str:
         values = factor(picture, part)
+        self.image.name_rows(())
         diagonal = values.shape[0] == 1
         self.image.set_labels(
             "entry of the diagonal" if diagonal else "column", "" if diagonal else "row"
@@ -178,7 +189,9 @@ class GeometryPlot(QStackedWidget):
         size = int(picture.arrays.get("dense_size", len(values)))
         self.image.set_labels("weight", "weight")
         pooled = ", largest of each cell" if size > len(values) else ""
-        return self._matrix(values, f"entry of P{pooled}", (size, size))
+        said = self._matrix(values, f"entry of P{pooled}", (size, size))
+        self.image.name_rows(tensor_spans(picture))
+        return said
 
     def _matrix(
         self, values: np.ndarray, meaning: str, extent: tuple[float, float] | None = None
@@ -208,23 +221,51 @@ class GeometryPlot(QStackedWidget):
         return f"{parts(picture, 'masks')[part]}: mean {values.mean():.4g}"
 
     def _gates(self, picture: Pictured, part: int) -> str:
+        shown = gate(picture, part)
+        color = (BLUE, ORANGE)[part]
+        low, lower, median, upper, high = shown.quantiles.T
+        lines = [Line("median", shown.k, median, color, shown.name, width=2.0, dots=6.0)]
+        values = shown.quantiles.ravel()
+        if np.isfinite(shown.plain):
+            level = np.full(len(shown.k), shown.plain)
+            grey = self._theme.muted if self._theme else "#7F7F7F"
+            lines.append(Line("plain", shown.k, level, grey, "gradient descent", "dash"))
+            values = np.append(values, shown.plain)
+        bands = [
+            Band("90", shown.k, low, high, color, 0.15),
+            Band("50", shown.k, lower, upper, color, 0.3),
+        ]
+        self._lines(lines, bands, "inner step k", shown.name)
+        self._range(values)
+        return f"median {median[0]:.4g} at k = 0, {median[-1]:.4g} at the end"
+
+    def _slopes(self, picture: Pictured, part: int) -> str:
         del part
-        lines, bands, said = [], [], []
-        for name, color, dash in (("forget", BLUE, "solid"), ("input", ORANGE, "dash")):
-            values = numbers(picture, name)
-            k = np.arange(len(values), dtype=float)
-            median = values[:, 2]
-            lines.append(Line(name, k, median, color, f"{name} gate", dash, width=2.0, dots=6.0))
-            bands.append(Band(f"{name} 90", k, values[:, 0], values[:, 4], color, 0.15))
-            bands.append(Band(f"{name} 50", k, values[:, 1], values[:, 3], color, 0.3))
-            said.append(
-                f"{name} gate, median {median[0]:.4g} at k = 0, {median[-1]:.4g} at the end"
-            )
-        self._lines(lines, bands, "inner step k", "gate")
-        self._range(
-            np.concatenate([numbers(picture, name).ravel() for name in ("forget", "input")])
+        ranges = slope_ranges(picture)
+        rows = -np.arange(len(ranges.tensors), dtype=float)
+        # One line through all rows, cut between them.
+        gap = np.full(len(rows), np.nan)
+        x = np.stack([ranges.smallest, ranges.largest, gap], 1).ravel()
+        y = np.stack([rows, rows, gap], 1).ravel()
+        top_and_bottom = np.array([1.0, 1.0]), np.array([0.5, rows[-1] - 0.5])
+        grey = self._theme.muted if self._theme else "#7F7F7F"
+        self._lines(
+            [
+                Line("ones", *top_and_bottom, grey, "gradient descent", "dash"),
+                Line("ranges", x, y, BLUE, "smallest to largest", width=3.0),
+                Line("means", ranges.mean, rows, ORANGE, "mean", width=0.0, dots=8.0),
+            ],
+            [],
+            "slope ∂g(z)ᵢ / ∂zᵢ at the start",
+            "",
         )
-        return "; ".join(said)
+        texts = [
+            f"{a:.3g} to {b:.3g}" for a, b in zip(ranges.smallest, ranges.largest, strict=True)
+        ]
+        self._rows = list(zip(ranges.tensors, texts, strict=True))
+        self._middle = 0.0
+        self._name_rows()
+        return "; ".join(f"{name} {text}" for name, text in self._rows)
 
     def _range(self, values: np.ndarray) -> None:
         """Show these values whole: areas do not count for pyqtgraph's own range."""

@@ -43,17 +43,27 @@ EMPTY = (
 _HELP: dict[View, str] = {
     "rates": "Each weight has its own step size. A negative one moves its weight uphill on the "
     "support loss, where that helps the query loss.",
-    "factors": "What gradients are multiplied by. A red diagonal on an empty ground is the "
-    "identity: plain gradient descent. A factor with more than 64 rows or columns is shown pooled.",
+    "factors": "What gradients are multiplied by along one axis of a tensor: mode1 are its "
+    "outputs, mode2 its inputs, mode3 the window. The identity is plain gradient descent. A factor "
+    "with more than 64 rows or columns is shown pooled.",
     "masks": "Units with a probability near 1 adapt to a task; those near 0 are shared by all.",
-    "gates": "Forget gate 1 and input gate α is plain gradient descent. Lines are medians over "
-    "weights and tasks, bands hold 50 and 90 % of them.",
-    "dense": "P of the whole network: one step changes the weights by −α P ∇L. Red on the diagonal "
-    "alone is plain gradient descent.",
+    "gates": "Forget gate 1 and input gate α is plain gradient descent. The line is the median "
+    "over weights and tasks, the bands hold 50 and 90 % of them.",
+    "slopes": "Derivative of each weight of the network by its own dual variable: 1 is plain "
+    "gradient descent, above 1 a weight moves further, below 1 less. All weights, by tensor.",
+    "dense": "P of the whole network: one step changes the weights by −α P ∇L. Plain gradient "
+    "descent has a diagonal of ones and nothing else.",
     "spectrum": "Directions with a large eigenvalue adapt quickly, those near 0 are kept. Zeros "
     "have no place on a logarithmic axis.",
-    "condition": "Smaller is easier: P has shaped the support loss well where its curve is lower. "
-    "Gauss-Newton matrix of one evaluation task.",
+    "condition": "Largest over smallest eigenvalue of J P Jᵀ, where J is the derivative of the "
+    "residuals on the support set of the first evaluation task: the directions in which its few "
+    "examples shape the loss. Smaller is easier. Without P: J Jᵀ.",
+}
+_FACTOR_HELP = {
+    "layers": "A layer computes T (W x + b), and only W and b adapt: one step moves T W by "
+    "−α T diag(m) Tᵀ ∇L. The identity is plain gradient descent.",
+    "warps": "A warp computes x → T x + c after a layer and does not adapt: a step moves the next "
+    "layer's product with it by −α ∇L Tᵀ T. The identity is plain gradient descent.",
 }
 _KIND_HELP = {
     "layers": " P = T diag(σ(ζ)) Tᵀ, averaged over the masks that tasks draw.",
@@ -72,7 +82,7 @@ class GeometryTab(MomentTab):
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty plot."""
         super().__init__("geometry", has_geometry, parent)
-        self._chosen: tuple[View, int, bool] | None = None
+        self._chosen: tuple[View, int] | None = None
         self._theme: Theme | None = None
         self.plots = GeometryPlot(self)
         self.model = SummaryModel(self)
@@ -80,6 +90,7 @@ class GeometryTab(MomentTab):
         self.what.currentIndexChanged.connect(self._take)
         self.part.currentIndexChanged.connect(self._take)
         self.log.toggled.connect(self._take)
+        self.diagonal.toggled.connect(self._take)
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
@@ -94,9 +105,15 @@ class GeometryTab(MomentTab):
             return None
         from metaviz.runs.geometry_figures import geometry_figure
 
-        view, part, log = self._chosen
+        view, part = self._chosen
         return geometry_figure(
-            self.moment.record, self.moment.place, view, page, part=part, log=log
+            self.moment.record,
+            self.moment.place,
+            view,
+            page,
+            part=part,
+            log=self.log.isChecked(),
+            diagonal=not self.diagonal.isChecked(),
         )
 
     def current(self) -> Pictured | None:
@@ -156,7 +173,13 @@ class GeometryTab(MomentTab):
             label.setBuddy(box)
             row.addWidget(label)
             row.addWidget(box)
+        self.diagonal = switch(
+            "geometryDiagonal",
+            "without &diagonal",
+            "Leave the diagonal out, which often hides all else.",
+        )
         row.addWidget(self.log)
+        row.addWidget(self.diagonal)
         row.addStretch(1)
         return self.controls
 
@@ -171,7 +194,7 @@ class GeometryTab(MomentTab):
             names = {str(place): name for place, name in enumerate(parts(picture, view))}
             _refill(self.part, ({"-1": "all tensors"} if view == "rates" else {}) | names)
             part = int(self.part.currentData() or 0)
-            self._chosen = (view, part, self.log.isChecked())
+            self._chosen = (view, part)
 
     def paint_moment(self) -> None:
         """Draw the chosen view, or say how to get one."""
@@ -182,14 +205,22 @@ class GeometryTab(MomentTab):
         if picture is None or self._chosen is None:
             self.plots.show_message(EMPTY)
             return
-        view, part, log = self._chosen
+        view, part = self._chosen
         for widget in (self.part, self._labels[self.part]):
             widget.setVisible(self.part.count() > 0)
         self.log.setVisible(view == "rates")
-        of_kind = _KIND_HELP.get(str(picture.arrays["geometry"]), "") if view in _OF_P else ""
-        self.help.setText(_HELP[view] + of_kind)
-        self.plots.log_rates = log
+        self.diagonal.setVisible(view in {"dense", "factors"})
+        self.help.setText(_help(str(picture.arrays["geometry"]), view))
+        self.plots.log_rates = self.log.isChecked()
+        self.plots.diagonal = not self.diagonal.isChecked()
         self.plots.show_view(picture, view, part)
+
+
+def _help(kind: str, view: View) -> str:
+    """Explain a view, as it is for a kind of geometry."""
+    if view == "factors":
+        return _FACTOR_HELP.get(kind, _HELP[view])
+    return _HELP[view] + (_KIND_HELP.get(kind, "") if view in _OF_P else "")
 
 
 def _refill(box: QComboBox, choices: dict[Any, str]) -> None:

@@ -9,7 +9,7 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.plot_panel import PlotPanel
+from metaviz.gui.plot_panel import PlotPanel, plain_numbers
 from metaviz.gui.theme import Theme
 
 Span = tuple[str, int, int]
@@ -64,7 +64,7 @@ class HeatMap(PlotPanel):
         self.bar.setColorMap(self._colours)
         self.bar.axis.setPen(pg.mkPen(theme.grid))
         self.bar.axis.setTextPen(pg.mkPen(theme.foreground))
-        self.bar.axis.enableAutoSIPrefix(False)
+        plain_numbers(self.bar.axis)
         for edge in self._edges:
             edge.setPen(pg.mkPen(theme.muted))
 

@@ -22,7 +22,15 @@ from metaviz.gui.fan_plot import FanPlot
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme
 from metaviz.gui.traces import Legend
-from metaviz.runs.curves import QUANTITY_TITLES, InnerCurve, InnerQuantity, InnerView, inner_curves
+from metaviz.runs.curves import (
+    QUANTITY_TITLES,
+    InnerCurve,
+    InnerQuantity,
+    InnerView,
+    band_alpha,
+    inner_curves,
+    moment_text,
+)
 from metaviz.runs.record import Record
 from metaviz.runs.statistics import has_logarithms
 
@@ -241,7 +249,7 @@ class InnerTab(QWidget):
             )
             for curve in curves
         ]
-        bands = [inner_band(curve) for curve in curves] if view.show_interval else []
+        bands = [inner_band(curve, len(curves)) for curve in curves] if view.show_interval else []
         plot.draw(lines, bands)
         plot.set_y_range(inner_limits(curves, view))
         self._mark_trained(plot, curves)
@@ -271,13 +279,17 @@ class InnerTab(QWidget):
         view = self._view(self.quantity.currentData())
         curves = inner_curves(self._records, view)
         if curves:
-            step, tasks = curves[0].step, curves[0].tasks
-            self.evaluation_text.setText(str(step))
-            place = f"Meta-step {step}, {tasks} tasks: "
+            steps = {curve.step for curve in curves}
+            self.evaluation_text.setText(" / ".join(map(str, sorted(steps))))
+            place = f"{moment_text(curves)} "
         else:
             self.evaluation_text.setText("")
             place = ""
-        parts = [_value(curve, k) for curve in curves]
+        together = len({curve.step for curve in curves}) == 1
+        parts = [
+            _value(curve, k) + ("" if together else f" (meta-step {curve.step})")
+            for curve in curves
+        ]
         title = QUANTITY_TITLES[view.quantity]
         text = f"{place}{title} after {k} inner steps:   " + _BETWEEN.join(parts) if parts else ""
         self.readout.setText(self._shortened(text))
@@ -328,13 +340,18 @@ def inner_limits(curves: list[InnerCurve], view: InnerView) -> tuple[float, floa
     return float(bottom - room / 20), float(min(np.nanmax(means + spread), high + room) + room / 20)
 
 
-def inner_band(curve: InnerCurve) -> Band:
-    """Return the 95 % interval as a band that a logarithmic axis can show."""
+def inner_band(curve: InnerCurve, runs: int = 1) -> Band:
+    """Return the 95 % interval, one of several, as a band that a logarithmic axis can show."""
     low = curve.mean - curve.ci95
     if np.nanmin(curve.mean) > 0:
         low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
     return Band(
-        curve.run, curve.k.astype(float), low, curve.mean + curve.ci95, curve.style.color, 0.15
+        curve.run,
+        curve.k.astype(float),
+        low,
+        curve.mean + curve.ci95,
+        curve.style.color,
+        band_alpha(runs),
     )
 
 

@@ -29,6 +29,7 @@ from metaviz.runs.geometry import (
     has_map,
     map_history,
     map_warnings,
+    most_changed,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _START, _ADAPTED = "#0072B2", "#D55E00"
 _HISTOGRAM_SHARE = 0.2
 _AXES: dict[Diagnostic, str] = {
     "smallest_slope": "slope",
-    "moved_share": "share that moved",
+    "moved_share": "share moved",
     "asymmetry": "‖J − Jᵀ‖ / ‖J‖",
     "symmetric_eigenvalue": "eigenvalue",
 }
@@ -68,6 +69,7 @@ class MirrorTab(MomentTab):
         self._history: MapHistory | None = None
         self._theme: Theme | None = None
         self._row = 0
+        self._first_shown = ""
         self.map = HeatMap("mirrorMap", "Slope of the mirror map over training", self)
         self.curve = PlotPanel("mirrorCurve", "The mirror map of one weight", self)
         self.diagnostics = PlotPanel("mirrorDiagnostics", "Diagnostics over training", self)
@@ -202,6 +204,9 @@ class MirrorTab(MomentTab):
         count = len(self._history.coordinates) if self._history else 0
         self.row.blockSignals(True)
         self.row.setMaximum(max(1, count))
+        if record is not None and self._history and record.id != self._first_shown:
+            self._first_shown = record.id
+            self.row.setValue(most_changed(self._history) + 1)
         self.row.blockSignals(False)
         self.row.setEnabled(count > 1)
         self._row = self.row.value() - 1
@@ -258,9 +263,9 @@ class MirrorTab(MomentTab):
 
     def _draw_curve(self, history: MapHistory) -> None:
         layer, number = history.layers[self._row], history.coordinates[self._row]
-        name = f"{layer} [{number}]"
-        self.weight.setText(f"{shortened(layer)} [{number}]")
-        self.weight.setToolTip(f"{name}: tensor, and number of the weight in the network.")
+        name = f"{layer}, weight {number}"
+        self.weight.setText(f"{shortened(layer)}, weight {number} of {history.total}")
+        self.weight.setToolTip(f"{layer}: weight {number} of the network's {history.total}.")
         point = history.point(self.moment.place, self._row)
         if point is None:
             self.curve.draw([])

@@ -15,7 +15,8 @@ from metaviz.runs.statistics import thin
 _FEWEST_POINTS = 400
 _BAND_POINTS = 100
 _LEGEND_MARGIN = 8
-_ROUND, _ROUNDISH, _NARROW = (1, 2, 5), (1, 2, 3, 5, 7), 0.4
+_TICK_PIXELS = 45
+_FEWEST_TICKS = 3
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             axis.setTextPen(pg.mkPen(theme.foreground))
             # Lines of the grid at the numbered ticks only: the finer ones cost a third of a frame.
             axis.setStyle(maxTickLevel=0)
-            # An accuracy of 0.4 is no "400 (x0.001)".
-            axis.enableAutoSIPrefix(False)
+            plain_numbers(axis)
         item.showGrid(x=True, y=True, alpha=0.25)
         self.legend.set_color(theme.foreground)
         tint(self._message, theme.muted)
@@ -234,25 +234,55 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         return x[known], y[known]
 
 
+def plain_numbers(axis: pg.AxisItem) -> None:
+    """Keep an axis from writing an accuracy of 0.4 as "400 (x0.001)".
+
+    Switching the prefixes off is not enough: pyqtgraph then still scales the numbers by one.
+    """
+    axis.setSIPrefixEnableRanges(())
+    axis.enableAutoSIPrefix(False)
+
+
 class _Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
-    """An axis that numbers 1, 2 and 5 of each decade where it is logarithmic, all within one."""
+    """An axis that, where it is logarithmic, numbers round values as densely as there is room."""
+
+    def logTickValues(  # noqa: N802 - pyqtgraph's name
+        self,
+        low: float,
+        high: float,
+        size: float,
+        std_ticks: object,
+    ) -> list[tuple[float | None, list[float]]]:
+        """Return the decimal logarithms of the numbers to write."""
+        del std_ticks
+        return [(None, round_logarithms(low, high, max(2, int(size / _TICK_PIXELS))))]
 
     def logTickStrings(  # noqa: N802 - pyqtgraph's name
         self, values: list[float], scale: float, spacing: float
     ) -> list[str]:
-        """Return a text for each power of ten; the empty ones are not drawn."""
+        """Return a text for each power of ten."""
         del scale, spacing
-        numbers = [10.0**value for value in values]
-        span = abs(self.range[1] - self.range[0])
-        shown = _ROUND if span >= 1 else _ROUNDISH if span > _NARROW else None
-        return [f"{number:.6g}" if _is_one_of(shown, number) else "" for number in numbers]
+        return [f"{10.0**value:.6g}" for value in values]
 
 
-def _is_one_of(mantissas: tuple[int, ...] | None, number: float) -> bool:
-    if mantissas is None:
-        return True
-    mantissa = float(number / 10 ** np.floor(np.log10(number) + 1e-9))
-    return min(abs(mantissa - wanted) for wanted in mantissas) < 1e-6  # noqa: PLR2004
+def round_logarithms(low: float, high: float, most: int) -> list[float]:
+    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high."""
+    decades = np.arange(np.floor(low), np.ceil(high) + 1)
+    for mantissas in (range(1, 10), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        found = np.add.outer(decades, np.log10(mantissas)).ravel()
+        found = found[(found >= low - 1e-9) & (found <= high + 1e-9)]
+        if _FEWEST_TICKS <= len(found) <= most:
+            return [float(value) for value in found]
+    if len(found) > most:
+        return [float(value) for value in found[:: -(-len(found) // most)]]
+    # Less than a decade: round numbers at equal distances.
+    start, stop = 10.0**low, 10.0**high
+    rough = (stop - start) / max(1, most - 1)
+    unit = 10 ** np.floor(np.log10(rough))
+    step = unit * next(m for m in (1, 2, 5, 10) if m * unit >= rough * (1 - 1e-9))
+    first, last = np.ceil(start / step - 1e-9), np.floor(stop / step + 1e-9)
+    numbers = np.arange(first, last + 1) * step
+    return [float(value) for value in np.log10(numbers[numbers > 0])]
 
 
 def _pen(color: QColor, width: float, dash: str) -> QPen:

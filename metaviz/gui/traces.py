@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QLineF, QPointF, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 _SAMPLE, _GAP, _APART = 30, 6, 16
@@ -155,10 +155,20 @@ class Legend(QWidget):
         restyled = [(k.pen, k.dots) for k in keys] != [(k.pen, k.dots) for k in self.keys]
         self.keys = keys
         if changed:
-            self.updateGeometry()
+            self._fit()
         if changed or restyled:
             self.update()
         return changed
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Flow anew; splitters and scrolled areas do not ask how high a width needs."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        needed = self.heightForWidth(self.width())
+        if needed != self.maximumHeight():
+            self.setFixedHeight(needed)
 
     def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
         """Entries flow."""

@@ -122,7 +122,8 @@ def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
         name = min(left)
         places = " and ".join(sorted(place.value for place in rule.groups[name]))
         raise CannotTrainError(
-            f"{type(estimator).__name__} cannot train {name!r} of {type(rule).__name__}, "
-            f"which enters through {places}; choose an estimator that differentiates through it."
+            f"{type(estimator).__name__} cannot train the meta-parameters {name!r}, which enter "
+            f"through {places}: use an estimator that differentiates through that, like "
+            "unrolled or first_order."
         )
     return Composed(rule, estimator, steps)

@@ -35,7 +35,7 @@ def partition(layout: Layout, text: str) -> Blocks:
         for name in names:
             layers.setdefault(_layer(name), []).append(name)
         return tuple(map(tuple, layers.values()))
-    if text.isdecimal() and int(text) > 0:
+    if text.isascii() and text.isdecimal() and int(text) > 0:
         count = int(text)
         return tuple(tuple(names[i : i + count]) for i in range(0, len(names), count))
     return _explicit(names, text)

@@ -1,5 +1,6 @@
 """What a learned geometry looks like: small arrays that are stored with a run and drawn."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ FACTOR_IMAGE = 64
 SAMPLED = 200
 _SLICE_SMALL = 20_000
 _FLOOR = 1e-12
+_LARGEST_SVD = 1024
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class Sitting:
     tasks: TaskBatch
     steps: int
 
-    def states(self, rule: InnerRule) -> Iterator[State]:
-        """Yield the states of the inner loop at k = 0..K."""
+    def states(self, rule: InnerRule, more: int = 0) -> Iterator[State]:
+        """Yield the states of the inner loop at k = 0..K, and of `more` steps."""
         support = self.tasks.support
         with torch.no_grad():
             state = rule.start(self.meta, support)
         yield state
-        for k in range(self.steps):
+        for k in range(self.steps + more):
             state, _ = inner_step(rule, self.learner, self.meta, support, state, k, Graph.NONE)
             yield state
 
@@ -56,7 +58,8 @@ class Sitting:
 
 
 def labelled(kind: str, summary: Summary, arrays: Arrays) -> Arrays:
-    """Return arrays with their kind and summary."""
+    """Return arrays with their kind and summary; what is known of a whole P is summed up too."""
+    summary = [*summary, *_of_whole(arrays)]
     layers, quantities, values = zip(*summary, strict=True) if summary else ((), (), ())
     return {
         "geometry": np.array(kind),
@@ -65,6 +68,22 @@ def labelled(kind: str, summary: Summary, arrays: Arrays) -> Arrays:
         "summary_value": np.array(values, dtype=np.float64),
         **arrays,
     }
+
+
+def _of_whole(arrays: Arrays) -> Summary:
+    if "spectrum" not in arrays:
+        return []
+    sizes = arrays["spectrum"]
+    ends = (("k = 0", 0), (f"k = {len(arrays['condition_plain']) - 1}", -1))
+    return [
+        ("all", "largest eigenvalue magnitude of P", float(sizes[0])),
+        ("all", "smallest eigenvalue magnitude of P", float(sizes[-1])),
+        *(
+            ("all", f"condition number {text}, {when}", float(arrays[key][place]))
+            for when, place in ends
+            for key, text in (("condition_plain", "without P"), ("condition_shaped", "with P"))
+        ),
+    ]
 
 
 def half(values: Tensor) -> np.ndarray:
@@ -104,6 +123,9 @@ def of_factors(factors: dict[str, Tensor]) -> tuple[Arrays, Summary]:
     for number, (name, factor) in enumerate(factors.items()):
         matrix = factor.detach() if factor.dim() > 1 else factor.detach().unsqueeze(0)
         arrays[f"factor_{number}"] = half(pooled(matrix, FACTOR_IMAGE))
+        if factor.dim() > 1 and len(factor) > _LARGEST_SVD:
+            summary.append((name, "largest magnitude of an entry", float(matrix.abs().max())))
+            continue
         sizes = torch.linalg.svdvals(matrix) if factor.dim() > 1 else matrix[0].abs()
         summary += [
             (name, "largest singular value", float(sizes.max())),
@@ -134,6 +156,8 @@ def of_preconditioner(
     return {
         "dense": half(pooled(dense.detach().float(), IMAGE)),
         "dense_size": np.array(len(dense)),
+        "dense_names": np.array([name for name, _ in sitting.learner.net.layout.shapes]),
+        "dense_sizes": np.array(sitting.learner.net.layout.sizes),
         "spectrum": spectrum.detach().abs().sort(descending=True).values.float().cpu().numpy(),
         "condition_plain": np.array(plain, dtype=np.float32),
         "condition_shaped": np.array(shaped, dtype=np.float32),
@@ -172,19 +196,34 @@ def _of_one(sitting: Sitting, weights: Tensor, apply: Linear, spectrum: Tensor) 
 
 
 def of_mode_factors(
-    sitting: Sitting, rule: InnerRule, plan: ModeFactors, factors: Tensor, *, gram: bool = False
+    sitting: Sitting,
+    rule: InnerRule,
+    plan: ModeFactors,
+    factors: Tensor,
+    *,
+    gram: bool = False,
+    later: Sequence[Tensor] = (),
 ) -> Arrays:
-    """Return the portrait of a rule whose preconditioner is made of mode factors."""
+    """Return the portrait of a rule whose preconditioner is made of mode factors.
+
+    `later` are the first task's factors from the second step on, where they adapt too.
+    """
     images, summary = of_factors(plan.named(factors))
     whole: Arrays = {}
     if plan.layout.size <= SMALL:
+        path = sitting.points(rule)[:, 0]
+        used = [factors, *(later or [factors] * (len(path) - 1))]
+        maps = [partial(plan, one, gram=gram) for one in used]
+        dense = maps[0](torch.eye(plan.layout.size).to(factors)).mT
         spectrum = plan.spectrum(factors, gram=gram)
-        whole = of_constant(sitting, rule, partial(plan, factors, gram=gram), spectrum)
+        whole = of_preconditioner(sitting, path, dense, maps, spectrum)
     return labelled("factors", summary, {**images, **whole})
 
 
 @torch.no_grad()
 def _condition(matrix: Tensor) -> float:
+    if not torch.isfinite(matrix).all():
+        return math.nan
     values = torch.linalg.eigvals(matrix.double()).abs()
     return float(values.max() / values.min().clamp_min(_FLOOR * values.max()))
 
@@ -208,6 +247,7 @@ def slices(sitting: Sitting, rule: InnerRule) -> Arrays:
         "slice": np.array("loss"),
         "line_t": t.cpu().numpy(),
         "line_path": steps.cpu().numpy(),
+        "path_support": _losses(sitting, rule, points, first.support),
         "line_support": _losses(sitting, rule, line, first.support),
         "line_query": _losses(sitting, rule, line, first.query),
     }

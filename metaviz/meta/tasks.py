@@ -10,7 +10,8 @@ from torch import Tensor
 class Batch:
     """Examples of several tasks.
 
-    Shapes: x (tasks, n, *features); y (tasks, n) class index or (tasks, n, d) target.
+    Shapes: x (tasks, n, *features), floating or 8-bit levels of images; y (tasks, n) class index
+    or (tasks, n, d) target.
     """
 
     x: Tensor
@@ -37,9 +38,15 @@ class Batch:
         return Batch(torch.cat([self.x, other.x]), torch.cat([self.y, other.y]))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
-        """Move to a device; floating tensors change their type, class indices do not."""
+        """Move to a device; floating tensors change their type, class indices do not.
+
+        Examples of 8-bit levels travel as they are and become numbers from 0 to 1 there.
+        """
         y = self.y.to(device, dtype if self.y.is_floating_point() else None)
-        return Batch(self.x.to(device, dtype), y)
+        x = self.x.to(device)
+        if x.dtype == torch.uint8:
+            return Batch(x.to(dtype).mul_(1 / 255), y)
+        return Batch(x.to(dtype), y)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Problem(Protocol):
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return tasks first..first+count-1 of a split, always the same, on the CPU in float64.
 
-        Images come as float32, which holds their 256 levels exactly.
+        Images come as float32, which holds their 256 levels exactly, or as the levels themselves.
         """
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:

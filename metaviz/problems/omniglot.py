@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from metaviz.config import Shared
+from metaviz.images.archives import DataError
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
-from metaviz.problems.archives import DataError
 from metaviz.problems.base import (
     PictureView,
     classification_accuracy,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from metaviz.problems.archives import MAX_PIXELS, DataError, Folder, Source, Zip, decode_image
+from metaviz.images.archives import MAX_PIXELS, DataError, Folder, Source, Zip, decode_image
 
 # Tried in this order: in a folder that holds several copies the first one is read.
 LAYOUTS = ("raw", "merged", "torchvision", "torchmeta", "protonet")
@@ -125,6 +125,9 @@ class _OneFile:
 
     def read(self, name: str) -> bytes:
         return self._folder.read(name)
+
+    def stamp(self, name: str) -> str:
+        return self._folder.stamp(name)
 
 
 def _find(sources: Iterable[tuple[str, Source]]) -> dict[str, _Drawings]:

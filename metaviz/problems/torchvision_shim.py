@@ -9,7 +9,7 @@ from types import ModuleType
 
 import torch
 
-from metaviz.problems.archives import DataError
+from metaviz.images.archives import DataError
 
 NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 

@@ -24,6 +24,7 @@ class Convergence:
 
     run: str
     label: str
+    step: int
     start: float
     steps_to_loss: float
     area: float
@@ -40,6 +41,7 @@ def convergence(
         Convergence(
             curve.run,
             curve.label,
+            curve.step,
             float(curve.mean[0]),
             steps_to(curve.mean, chosen_loss),
             float(np.trapezoid(curve.mean[:last])),
@@ -72,9 +74,10 @@ def fitted_rate(losses: np.ndarray) -> float:
 class LossSlice:
     """The loss of one task along the line from phi^0 (t = 0) to phi^K (t = 1), and on a plane.
 
-    Shapes: t, support, query (m,); path (K+1,) the steps' places on the line; u (a,), v (b,),
-    plane (a, b) the support loss; plane_path (K+1, 2); explained (2,) the shares of the path's
-    variation along the plane's axes. The plane is None where none was stored.
+    Shapes: t, support, query (m,); path (K+1,) the steps' places on the line, where the path is
+    projected onto it, and on_path (K+1,) the support losses at the steps themselves; u (a,),
+    v (b,), plane (a, b) the support loss; plane_path (K+1, 2); explained (2,) the shares of the
+    path's variation along the plane's axes. The plane is None where none was stored.
     """
 
     label: str
@@ -83,6 +86,7 @@ class LossSlice:
     support: np.ndarray
     query: np.ndarray
     path: np.ndarray
+    on_path: np.ndarray
     u: np.ndarray | None = None
     v: np.ndarray | None = None
     plane: np.ndarray | None = None
@@ -111,6 +115,8 @@ def loss_slice(record: Record, label: str, evaluation: int = -1) -> LossSlice | 
         arrays["line_support"],
         arrays["line_query"],
         arrays["line_path"],
+        # Runs of earlier versions have the loss on the line alone.
+        arrays.get("path_support", np.full(len(arrays["line_path"]), np.nan)),
         arrays.get("plane_u"),
         arrays.get("plane_v"),
         arrays.get("plane_support"),

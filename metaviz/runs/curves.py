@@ -1,6 +1,5 @@
 """Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -53,6 +52,8 @@ MUTED = (
 """Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
 
 _ID_LETTERS = 4
+_TOLD_OPTIONS = 2
+_BANDS_IN_FULL = 4
 DASHES = ("solid", "dash", "dot", "dashdot")
 _STABLE = (
     *("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint"),
@@ -88,15 +89,55 @@ def styles(records: Sequence[Record]) -> dict[str, Style]:
     return found
 
 
+def beyond_trained(curves: "Sequence[InnerCurve]") -> list[tuple[int, int]]:
+    """Return, for each trained number of inner steps, the steps beyond it; they may overlap."""
+    last = max((len(curve.k) - 1 for curve in curves), default=0)
+    return [(k, last) for k in sorted({curve.trained_steps for curve in curves}) if k < last]
+
+
+def band_alpha(runs: int) -> float:
+    """Return how opaque an interval is drawn, so that many together do not hide the curves."""
+    return 0.15 * min(1.0, _BANDS_IN_FULL / max(runs, 1))
+
+
+def moment_text(curves: "Sequence[InnerCurve]") -> str:
+    """Say at which meta-step and on how many tasks runs were evaluated; empty where none was."""
+    if not curves:
+        return ""
+    steps, tasks = ({getattr(c, name) for c in curves} for name in ("step", "tasks"))
+    when = f"Meta-step {min(steps)}" if len(steps) == 1 else "Runs are at different meta-steps"
+    where = f"{min(tasks)} tasks" if len(tasks) == 1 else "different numbers of tasks"
+    return f"{when}, {where}."
+
+
 def labels(records: Sequence[Record]) -> dict[str, str]:
-    """Return a label for each run id; runs that share a name get the end of their id too."""
-    counts = Counter(record.label for record in records)
-    return {
-        record.id: record.label
-        if counts[record.label] == 1
-        else f"{record.label} ({record.id[-_ID_LETTERS:]})"
+    """Return a label for each run id.
+
+    Runs that share a name get the options in which they differ, or the end of their id.
+    """
+    alike: dict[str, list[Record]] = {}
+    for record in records:
+        alike.setdefault(record.label, []).append(record)
+    found: dict[str, str] = {}
+    for label, same in alike.items():
+        extra = _differences(same) if len(same) > 1 else [""]
+        found |= {record.id: label + more for record, more in zip(same, extra, strict=True)}
+    return {record.id: found[record.id] for record in records}
+
+
+def _differences(records: Sequence[Record]) -> list[str]:
+    """Return what tells runs with the same name apart."""
+    options = [
+        {**record.config.get("shared", {}), **record.config.get("options", {})}
         for record in records
-    }
+    ]
+    keys = [key for key in options[0] if len({repr(values.get(key)) for values in options}) > 1][
+        :_TOLD_OPTIONS
+    ]
+    texts = [" · ".join(["", *(f"{key} {values.get(key)}" for key in keys)]) for values in options]
+    if keys and len(set(texts)) == len(texts):
+        return texts
+    return [f" ({record.id[-_ID_LETTERS:]})" for record in records]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from metaviz.runs.curves import (
     InnerView,
     TrainingCurve,
     TrainingView,
+    band_alpha,
+    beyond_trained,
     inner_curves,
     training_curves,
 )
@@ -154,12 +156,13 @@ def convergence_figure(
             low, high = curve.mean - curve.ci95, curve.mean + curve.ci95
             if log_y:
                 low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
-            one.fill_between(curve.k, low, high, color=curve.style.color, alpha=0.15, lw=0)
-        trained = max((curve.trained_steps for curve in curves), default=0)
-        last = max((len(curve.k) - 1 for curve in curves), default=0)
-        if last > trained:
-            one.axvspan(trained, last, color="0.5", alpha=0.1, lw=0)
-        one.set(xlabel="inner step k", ylabel=QUANTITY_TITLES[view.quantity])
+            alpha = band_alpha(len(curves))
+            one.fill_between(curve.k, low, high, color=curve.style.color, alpha=alpha, lw=0)
+        for span in beyond_trained(curves):
+            one.axvspan(*span, color="0.5", alpha=0.1, lw=0)
+        title = QUANTITY_TITLES[view.quantity].removeprefix("support ")
+        one.set(xlabel="inner step k", ylabel=title if "norm" in title else f"support {title}")
+        one.xaxis.get_major_locator().set_params(integer=True)
         _scales(one, log_y=log_y)
     if shown is not None:
         _slice_panels(figure, axes[len(views) :], shown)
@@ -172,8 +175,8 @@ def convergence_figure(
 def _slice_panels(figure: "Figure", axes: Sequence["Axes"], shown: LossSlice) -> None:
     axes[0].plot(shown.t, shown.support, color="#0072B2", label="support")
     axes[0].plot(shown.t, shown.query, color="#D55E00", linestyle="--", label="query")
-    steps = np.interp(shown.path, shown.t, shown.support)
-    axes[0].plot(shown.path, steps, "o", color="k", markersize=3, label="k = 0, 1, …")
+    label = "$\\phi^k$, k = 0, 1, …"
+    axes[0].plot(shown.path, shown.on_path, "o", color="k", markersize=3, label=label)
     axes[0].set(xlabel="from φ⁰ (0) to φᴷ (1)", ylabel="loss of one task")
     axes[0].set_title(f"{_literal(shown.label)}, meta-step {shown.step}", fontsize="small")
     axes[0].legend(fontsize="small", frameon=False)

@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal, TextIO
 
@@ -12,7 +12,7 @@ import numpy as np
 from metaviz.runs.events import Pictured
 from metaviz.runs.record import Record
 
-View = Literal["rates", "factors", "masks", "gates", "dense", "spectrum", "condition"]
+View = Literal["rates", "factors", "masks", "gates", "slopes", "dense", "spectrum", "condition"]
 Diagnostic = Literal["smallest_slope", "moved_share", "asymmetry", "symmetric_eigenvalue"]
 
 GEOMETRY_HEADER = ("run", "algorithm", "step", "layer", "quantity", "value")
@@ -21,6 +21,7 @@ VIEW_TITLES: dict[View, str] = {
     "factors": "Factors",
     "masks": "Masks",
     "gates": "Gates",
+    "slopes": "Slopes of the map",
     "dense": "Preconditioner",
     "spectrum": "Eigenvalues",
     "condition": "Condition number",
@@ -41,11 +42,13 @@ _KEYS: dict[View, str] = {
     "factors": "factor_names",
     "masks": "mask_names",
     "gates": "forget",
+    "slopes": "slope",
     "dense": "dense",
     "spectrum": "spectrum",
     "condition": "condition_plain",
 }
 _PARTS: dict[View, str] = {"rates": "tensors", "factors": "factor_names", "masks": "mask_names"}
+GATES = ("forget gate", "input gate")
 _BINS = 40
 _VISITED_BINS = 30
 _SMALLEST_SPAN = 0.01
@@ -92,6 +95,8 @@ def shows(picture: Pictured, view: View) -> bool:
 
 def parts(picture: Pictured, view: View) -> tuple[str, ...]:
     """Return the names of the tensors, factors or masks of a view; none where it is one whole."""
+    if view == "gates":
+        return GATES
     key = _PARTS.get(view, "")
     return tuple(str(name) for name in picture.arrays.get(key, np.empty(0)))
 
@@ -120,6 +125,77 @@ def span(values: np.ndarray) -> float:
     """
     known = np.abs(values[np.isfinite(values) & (values != 0)])
     return float(np.quantile(known, _MATRIX_QUANTILE, method="higher")) if known.size else 1.0
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate over the inner steps.
+
+    Shapes: k (K,); quantiles (K, 5) over weights and tasks, at 5, 25, 50, 75 and 95 %. `plain` is
+    its value in gradient descent, NaN where it is not known.
+    """
+
+    name: str
+    k: np.ndarray
+    quantiles: np.ndarray
+    plain: float
+
+
+def gate(picture: Pictured, place: int) -> Gate:
+    """Return the forget gate or the input gate."""
+    name = GATES[place]
+    quantiles = numbers(picture, name.split()[0])
+    plain = 1.0 if place == 0 else float(picture.arrays.get("plain_input", np.nan))
+    return Gate(name, np.arange(len(quantiles), dtype=float), quantiles, plain)
+
+
+def tensor_spans(picture: Pictured) -> list[tuple[str, int, int]]:
+    """Return each tensor's name, its first row in P and the row after its last."""
+    if "dense_names" not in picture.arrays:
+        return []
+    ends = np.cumsum(picture.arrays["dense_sizes"]).tolist()
+    names = [str(name) for name in picture.arrays["dense_names"]]
+    return list(zip(names, [0, *ends[:-1]], ends, strict=True))
+
+
+def without_diagonal(picture: Pictured) -> Pictured:
+    """Return a picture whose square matrices have an empty diagonal."""
+    arrays = dict(picture.arrays)
+    for name, array in arrays.items():
+        square = array.ndim == 2 and array.shape[0] == array.shape[1] > 1  # noqa: PLR2004
+        if square and (name == "dense" or name.startswith("factor_")):
+            arrays[name] = np.where(np.eye(len(array), dtype=bool), 0, array)
+    return replace(picture, arrays=arrays)
+
+
+@dataclass(frozen=True)
+class SlopeRanges:
+    """The slopes of a mirror map in each tensor. Shapes: smallest, mean, largest (t,)."""
+
+    tensors: tuple[str, ...]
+    smallest: np.ndarray
+    mean: np.ndarray
+    largest: np.ndarray
+
+
+def slope_ranges(picture: Pictured) -> SlopeRanges:
+    """Return the slopes of all weights, summed up by tensor."""
+    found: dict[str, dict[str, float]] = {}
+    for tensor, quantity, value in summary(picture):
+        which, _, what = quantity.partition(" ")
+        if what == "slope" and tensor != "all":
+            found.setdefault(tensor, {})[which] = value
+    columns = [
+        np.array([values.get(which, np.nan) for values in found.values()])
+        for which in ("smallest", "mean", "largest")
+    ]
+    return SlopeRanges(tuple(found), *columns)
+
+
+def most_changed(history: "MapHistory") -> int:
+    """Return the row whose slope is furthest from 1 at the last evaluation."""
+    away = np.abs(history.slopes[-1] - 1)
+    return int(np.nanargmax(away)) if np.isfinite(away).any() else 0
 
 
 @dataclass(frozen=True)

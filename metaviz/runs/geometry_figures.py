@@ -12,6 +12,7 @@ from metaviz.runs.geometry import (
     MapHistory,
     View,
     factor,
+    gate,
     geometry_pictures,
     map_history,
     mask,
@@ -19,7 +20,9 @@ from metaviz.runs.geometry import (
     parts,
     rate_histograms,
     shows,
+    slope_ranges,
     span,
+    without_diagonal,
 )
 from metaviz.runs.record import Record
 from metaviz.runs.statistics import has_logarithms
@@ -65,6 +68,7 @@ def geometry_figure(
     *,
     part: int = 0,
     log: bool = False,
+    diagonal: bool = True,
 ) -> "Figure | None":
     """Draw one view of a learned geometry; `part` is a tensor or layer, -1 all of them.
 
@@ -73,8 +77,9 @@ def geometry_figure(
     drawn = geometry_pictures(record)
     if not drawn or not shows(drawn[evaluation], what):
         return None
-    picture = drawn[evaluation]
+    picture = drawn[evaluation] if diagonal else without_diagonal(drawn[evaluation])
     rows = len(parts(picture, what)) if what == "rates" and part < 0 else 0
+    rows = len(slope_ranges(picture).tensors) if what == "slopes" else rows
     page = page or Page()
     figure, axes = _blank(page, height_cm=max(9.0, 2.5 + _ROW_CM * rows))
     with _sized(page):
@@ -217,19 +222,32 @@ def _draw_mask(figure: "Figure", axes: "Axes", picture: Pictured, part: int) -> 
 
 
 def _draw_gates(figure: "Figure", axes: "Axes", picture: Pictured, part: int) -> None:
-    del figure, part
-    for name, color, dash in (("forget", _BLUE, "-"), ("input", _ORANGE, "--")):
-        values = numbers(picture, name)
-        k = np.arange(len(values))
-        axes.plot(
-            k, values[:, 2], dash, color=color, marker="o", markersize=3, label=f"{name} gate"
-        )
-        for low, high, alpha in ((0, 4, 0.15), (1, 3, 0.3)):
-            axes.fill_between(k, values[:, low], values[:, high], color=color, alpha=alpha, lw=0)
-    axes.set(xlabel="inner step k", ylabel="gate")
+    del figure
+    shown = gate(picture, part)
+    color, k = (_BLUE, _ORANGE)[part], shown.k
+    low, lower, median, upper, high = shown.quantiles.T
+    axes.plot(k, median, color=color, marker="o", markersize=3, label=shown.name)
+    axes.fill_between(k, low, high, color=color, alpha=0.15, lw=0)
+    axes.fill_between(k, lower, upper, color=color, alpha=0.3, lw=0)
+    if np.isfinite(shown.plain):
+        axes.axhline(shown.plain, color="0.5", linestyle="--", label="gradient descent")
+    axes.set(xlabel="inner step k", ylabel=shown.name)
     axes.legend(
         fontsize="small", frameon=False, title="median; bands: 50 and 90 %", title_fontsize="small"
     )
+
+
+def _draw_slope_ranges(figure: "Figure", axes: "Axes", picture: Pictured, part: int) -> None:
+    del figure, part
+    ranges = slope_ranges(picture)
+    rows = np.arange(len(ranges.tensors))
+    axes.axvline(1.0, color="0.5", linestyle="--", label="gradient descent")
+    axes.hlines(rows, ranges.smallest, ranges.largest, color=_BLUE, label="smallest to largest")
+    axes.plot(ranges.mean, rows, "o", color=_ORANGE, markersize=4, label="mean")
+    axes.set_yticks(rows, [_literal(name) for name in ranges.tensors])
+    axes.invert_yaxis()
+    axes.set_xlabel(r"slope $\partial g(z)_i / \partial z_i$ at the start")
+    axes.legend(fontsize="small", frameon=False)
 
 
 def _draw_spectrum(figure: "Figure", axes: "Axes", picture: Pictured, part: int) -> None:
@@ -262,6 +280,7 @@ _VIEWS: "dict[View, Callable[[Figure, Axes, Pictured, int], None]]" = {
     "dense": _draw_dense,
     "masks": _draw_mask,
     "gates": _draw_gates,
+    "slopes": _draw_slope_ranges,
     "spectrum": _draw_spectrum,
     "condition": _draw_condition,
 }

@@ -1,6 +1,7 @@
 """One run under way: training joined to its folder on disk."""
 
 import pickle
+import re
 import sqlite3
 import struct
 from collections.abc import Generator
@@ -8,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from metaviz.config import RunConfig
@@ -95,7 +97,7 @@ class Session:
             return
         try:
             writer.append(event)
-            if isinstance(event, Evaluated | Ended) and self._progress is not None:
+            if self._progress is not None and _is_good(event):
                 save_checkpoint(self.folder / CHECKPOINT, self._progress)
             if isinstance(event, Ended):
                 self._writer = None
@@ -106,6 +108,16 @@ class Session:
                 writer.close()
             reason = str(error) if isinstance(error, StoreError) else f"Cannot save: {error}."
             raise StoreError(f"{reason} What was stored until now is kept.") from error
+
+
+def _is_good(event: Event) -> bool:
+    """Return whether the meta-parameters of now are worth keeping.
+
+    A run that diverged keeps those of its last evaluation: it is the newest ones that broke it.
+    """
+    if isinstance(event, Evaluated):
+        return event.step == 0 or bool(np.isfinite(event.per_task["query_loss"]).any())
+    return isinstance(event, Ended) and event.state not in {"diverged", "failed"}
 
 
 def save_checkpoint(path: Path, progress: Progress) -> None:
@@ -154,5 +166,11 @@ def open_sessions(configs: list[RunConfig], root: Path) -> list[Session]:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return "The GPU's memory is full: use a smaller meta-batch or fewer query examples."
+    if match := re.search(r"allocate (\d+) bytes", str(error)):
+        wanted = int(match[1]) / 2**30
+        return (
+            f"Memory ran out: {wanted:.1f} GiB more were needed. Use a smaller network, meta-batch "
+            "or number of inner steps."
+        )
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return f"{text.rstrip('.')}."

@@ -78,7 +78,7 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
     """Train until the configured number of steps, yielding what happens; `progress` is advanced.
 
     Evaluates before the first step, every `eval_every` steps and after the last. A number that is
-    not finite ends the run as diverged, with the last good meta-parameters in `progress`.
+    not finite ends the run as diverged.
     """
     config = setting.config
     warnings = _Warnings()
@@ -100,14 +100,22 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
         setting.shards.close()
 
 
+_ADVICE = "Try a smaller outer or inner step size, or clip the meta-gradient."
+
+
 def _step(setting: Setting, progress: Progress, warnings: "_Warnings") -> Stepped:
     began = time.perf_counter()
     config = setting.config
     tasks = setting.batch(progress.step)
     seed = setting.step_seed(progress.step)
-    result = sharded_meta_gradient(
-        setting.algorithm, setting.learner, progress.meta, tasks, seed, setting.shards
-    )
+    try:
+        result = sharded_meta_gradient(
+            setting.algorithm, setting.learner, progress.meta, tasks, seed, setting.shards
+        )
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise DivergenceError(
+            f"A matrix is no longer finite at step {progress.step + 1}. {_ADVICE}"
+        ) from error
     values = _numbers(result, progress.step + 1)
     _update(config, progress, result, values)
     progress.step += 1
@@ -163,14 +171,13 @@ def _numbers(result: MetaStep, step: int) -> dict[str, float | None]:
 
 
 def _what_broke(result: MetaStep, numbers: dict[str, float], step: int) -> str:
-    advice = "Try a smaller inner step size or clip the meta-gradient."
     for name, values in result.readings.items():
         broken = (~torch.isfinite(values)).nonzero().flatten().tolist()
         if broken:
             series = name.replace("_", " ")
-            return f"The {series} of task {broken[0]} is not finite at step {step}. {advice}"
+            return f"The {series} of task {broken[0]} is not finite at step {step}. {_ADVICE}"
     broken_name = next(name for name, value in numbers.items() if not np.isfinite(value))
-    return f"The {broken_name.replace('_', ' ')} is not finite at step {step}. {advice}"
+    return f"The {broken_name.replace('_', ' ')} is not finite at step {step}. {_ADVICE}"
 
 
 def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:

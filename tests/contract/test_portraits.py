@@ -130,14 +130,13 @@ def test_preconditioner_portrait_is_dense_linear_algebra(name: str) -> None:
 @pytest.mark.parametrize("name", ["mtnet", "warpgrad", "mirror"])
 def test_portrayed_matrix_is_what_a_step_does(name: str) -> None:
     """One step moves the plain network's weights by -alpha P times the plain gradient."""
-    options = {"masks": "threshold"} if name == "mtnet" else {}
+    options = {"masks": "threshold", "zeta": 1.0} if name == "mtnet" else {}
     options |= {"partition": "1"} if name == "mirror" else {}
     algorithm, seat = sitting(name, **options, inner_lr=1e-6)
     learner, meta, support = seat.learner, seat.meta, seat.tasks.support[:1]
     layout, rule = learner.net.layout, algorithm.rule
     if name == "mtnet":
-        # So sure that the expected mask is the hard one.
-        meta["masks"] = torch.where(torch.arange(len(meta["masks"])) % 3 > 0, 40.0, -40.0).double()
+        meta["masks"] = torch.where(torch.arange(len(meta["masks"])) % 3 > 0, 0.7, -0.4).double()
     arrays = rule.portrait(seat)
 
     def plain(state: object) -> torch.Tensor:
@@ -191,6 +190,10 @@ def test_slices_pass_through_the_path() -> None:
         assert line["line_t"][place] == pytest.approx(t, abs=1e-9)
         assert line["line_support"][place] == pytest.approx(loss, rel=1e-9)
     assert line["line_path"][[0, -1]] == pytest.approx([0, 1])
+    truth = [
+        float(seat.learner.losses(point.unsqueeze(0), seat.tasks.support[:1])) for point in points
+    ]
+    assert line["path_support"] == pytest.approx(truth, rel=1e-12)
     assert line["plane_support"].shape == (15, 15)
     assert 0 < line["plane_explained"].sum() <= 1 + 1e-12
     assert line["plane_path"].shape == (5, 2)

@@ -23,7 +23,8 @@ def records() -> list[Record]:
     ]
     t = np.linspace(-0.5, 1.5, 41)
     arrays = {"slice": np.array("loss"), "line_t": t, "line_support": 2 - t, "line_query": 3 - t}
-    arrays |= {"line_path": np.array([0.0, 0.6, 1.0])}
+    # The middle step lies beside the line, where the loss is another.
+    arrays |= {"line_path": np.array([0.0, 0.6, 1.0]), "path_support": np.array([2.0, 1.7, 1.0])}
     runs[0].apply(Pictured(1, arrays))
     u = np.linspace(-1, 1, 15)
     plane = {
@@ -50,11 +51,12 @@ def test_curves_numbers_and_slices(
     QApplication.processEvents()
     drawn = tab.plots["support_loss"]._lines["mirror"].getData()[1]
     assert drawn == pytest.approx(np.log10(2.0 * 0.25 ** np.arange(8)))
-    assert tab._beyond["support_loss"].getRegion() == (5, 7)
+    assert [region.getRegion() for region in tab._beyond["support_loss"]] == [(5, 7)]
     tab.loss.setValue(1.0)
-    texts = [tab.table.item(row, 1).text() for row in range(2)]
+    assert [tab.table.item(row, 1).text() for row in range(2)] == ["1", "1"]
+    texts = [tab.table.item(row, 2).text() for row in range(2)]
     assert texts == ["1", "0.6667"]
-    assert tab.line._lines["k"].getData()[1] == pytest.approx([2.0, 1.4, 1.0])
+    assert tab.line._lines["k"].getData()[1] == pytest.approx([2.0, 1.7, 1.0])
     assert not tab.image.isVisible()
     tab.run.setCurrentIndex(1)
     assert tab.image.image.shape == (15, 15)

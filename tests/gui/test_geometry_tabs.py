@@ -100,7 +100,11 @@ def _layers(place: int) -> dict[str, np.ndarray]:
 
 def _gates(place: int) -> dict[str, np.ndarray]:
     spread = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
-    return {"forget": np.full((K, 5), 0.9) + spread * place, "input": np.full((K, 5), 0.01)}
+    return {
+        "forget": np.full((K, 5), 0.9) + spread * place,
+        "input": np.full((K, 5), 0.01),
+        "plain_input": np.array(0.02),
+    }
 
 
 COORDINATES = np.array([3, 8, 20, 30])
@@ -153,7 +157,7 @@ def heights(tab: GeometryTab) -> list[list[float]]:
 
 def test_kinds_are_told_apart() -> None:
     assert has_map(record("mirror", "map"))
-    assert not has_geometry(record("mirror", "map"))
+    assert list(offered(record("mirror", "map"))) == ["slopes"]
     assert has_geometry(record("metasgd", "rates"))
     bare = Record("maml-s0", {"algorithm": "maml", "problem": "sinusoid", "seed": 0, "steps": 1})
     bare.apply(Pictured(0, {"x": np.zeros(3)}))
@@ -298,12 +302,47 @@ def test_gates_are_lines_with_bands(qtbot) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metalstm", "gates")])
     plot = tab.plots.plot
-    assert plot._lines["forget"].getData()[1].tolist() == [0.9] * K
-    assert plot._lines["input"].getData()[1].tolist() == [0.01] * K
-    corners = plot._bands["forget 90"].polygon().boundingRect()
+    assert plot._lines["median"].getData()[1].tolist() == [0.9] * K
+    assert plot._lines["plain"].getData()[1].tolist() == [1.0] * K
+    corners = plot._bands["90"].polygon().boundingRect()
     assert (corners.top(), corners.bottom()) == pytest.approx((0.5, 1.3))
-    assert plot._bands["forget 50"].polygon().boundingRect().top() == pytest.approx(0.7)
-    assert not tab.part.isVisible()
+    assert plot._bands["50"].polygon().boundingRect().top() == pytest.approx(0.7)
+    tab.part.setCurrentIndex(1)
+    assert plot._lines["median"].getData()[1].tolist() == [0.01] * K
+    assert plot._lines["plain"].getData()[1].tolist() == [0.02] * K
+    assert [key.text for key in plot.legend.keys] == ["input gate", "gradient descent"]
+
+
+def test_slopes_of_large_maps_are_summed_up_by_tensor(qtbot) -> None:
+    run = record("mirror", "map")
+    rows = [("a.weight", 0.5, 1.0, 3.0), ("a.bias", 0.9, 1.0, 1.1)]
+    names = ("smallest slope", "mean slope", "largest slope")
+    picture = run.pictures[-1].arrays
+    picture["summary_layer"] = np.array([row[0] for row in rows for _ in names])
+    picture["summary_quantity"] = np.array([*names, *names])
+    picture["summary_value"] = np.array([value for row in rows for value in row[1:]])
+    tab = GeometryTab()
+    shown(qtbot, tab, [run])
+    assert tab.what.currentData() == "slopes"
+    means = tab.plots.plot._lines["means"].getData()
+    assert [list(values) for values in means] == [[1.0, 1.0], [0.0, -1.0]]
+    ends = tab.plots.plot._lines["ranges"].getData()[0]
+    assert ends[[0, 1, 3, 4]].tolist() == [0.5, 3.0, 0.9, 1.1]
+    assert "a.weight 0.5 to 3" in tab.plots.plot.accessibleDescription()
+    figure = tab.figure(PAGE)
+    assert figure is not None
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a.weight", "a.bias"]
+
+
+def test_diagonal_can_be_left_out(qtbot) -> None:
+    tab = GeometryTab()
+    shown(qtbot, tab, [record("metasgd", "rates")])
+    choose(tab, "dense")
+    assert tab.diagonal.isVisible()
+    tab.diagonal.setChecked(True)
+    assert not tab.plots.image.image.image.any()
+    choose(tab, "rates")
+    assert not tab.diagonal.isVisible()
 
 
 def test_whole_preconditioner_spectrum_and_condition(qtbot) -> None:
@@ -342,11 +381,11 @@ def test_geometry_page_changes_runs_and_stays_at_the_newest(qtbot) -> None:
     tab = GeometryTab()
     grown = record("metasgd", "rates", evaluations=2)
     shown(qtbot, tab, [grown, record("metalstm", "gates"), record("mirror", "map")])
-    assert [tab.moment.run.itemText(i) for i in range(2)] == [
+    assert [tab.moment.run.itemText(i) for i in range(tab.moment.run.count())] == [
         "metasgd · seed 0",
         "metalstm · seed 0",
+        "mirror · seed 0",
     ]
-    assert tab.moment.run.count() == 2
     assert tab.moment.steps == [0, 50]
     grown.apply(record("metasgd", "rates").pictures[-1])
     tab.refresh()
@@ -390,7 +429,7 @@ def test_curve_of_a_chosen_weight(qtbot) -> None:
     assert tab._start.getData()[0] == pytest.approx([0.2])
     assert tab._start.getData()[1] == pytest.approx([0.9])
     assert tab._adapted.getData()[0] == pytest.approx([1.7, 3.7], abs=1e-3)
-    assert tab.weight.text() == "layer2 [8]"
+    assert tab.weight.text() == "layer2, weight 8 of 1761"
     assert "map, slope 2" in [key.text for key in tab.curve.legend.keys]
     assert np.count_nonzero(tab._bars.opts["height"]) > 1
     assert tab._marks["row"].value() == 2.5
@@ -519,8 +558,10 @@ def test_pages_open_with_the_runs_that_fill_them(tabs: Tabs) -> None:
     disabled = [place for place in range(tabs.count()) if not tabs.isTabEnabled(place)]
     assert disabled == [geometry, mirror]
     assert "Meta-SGD" in tabs.tabToolTip(geometry)
+    tabs.show_records([record("metasgd", "rates")])
+    assert tabs.isTabEnabled(geometry)
+    assert not tabs.isTabEnabled(mirror)
     tabs.show_records([record("mirror", "map")])
-    assert not tabs.isTabEnabled(geometry)
     assert tabs.isTabEnabled(mirror)
     assert "Tick" not in tabs.tabToolTip(mirror)
     tabs.setCurrentIndex(mirror)

@@ -13,10 +13,11 @@ from PySide6.QtWidgets import QApplication, QWidget
 from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.inner_tab import InnerTab
-from metaviz.gui.plot_panel import Line, PlotPanel
+from metaviz.gui.plot_panel import Line, PlotPanel, round_logarithms
 from metaviz.gui.theme import DARK, LIGHT
-from metaviz.gui.traces import dashes
+from metaviz.gui.traces import Key, Legend, dashes
 from metaviz.gui.training_tab import TrainingTab
+from metaviz.runs.curves import labels
 from metaviz.runs.events import Evaluated, Pictured, Stepped
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.record import Record
@@ -303,3 +304,64 @@ def test_dashes_leave_gaps_open() -> None:
     pieces = dashes(x, y, (1.0, 1.0), [6.0, 4.0])
     assert not ((pieces[:, 0] < 59) & (pieces[:, 2] > 41)).any()
     assert dashes(x, np.full(101, np.nan), (1.0, 1.0), [6.0, 4.0]).size == 0
+
+
+def test_numbers_of_axes_stay_what_they_are_in_another_theme(qtbot) -> None:
+    plot = PlotPanel("p", "A plot")
+    qtbot.addWidget(plot)
+    plot.apply_theme(LIGHT)
+    plot.set_labels("x", "y")
+    small = np.linspace(-0.02, 0.01, 5)
+    plot.draw([Line("a", small, small, "#000000")])
+    plot.resize(400, 300)
+    plot.show()
+    for theme in (LIGHT, DARK, LIGHT):
+        plot.apply_theme(theme)
+        QApplication.processEvents()
+        for side in ("left", "bottom"):
+            axis = plot.getPlotItem().getAxis(side)
+            assert axis.autoSIPrefixScale == 1
+            texts = axis.tickStrings([-0.02, 0.01], axis.autoSIPrefixScale * axis.scale, 0.01)
+            assert [float(text) for text in texts] == [-0.02, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [
+        (0.01, 1000, [0.01, 0.1, 1, 10, 100, 1000]),
+        (1, 10, [1, 2, 3, 5, 7, 10]),
+        (0.9, 1.4, [0.9, 1, 1.1, 1.2, 1.3, 1.4]),
+        (4e4, 4e8, [1e5, 1e6, 1e7, 1e8]),
+        (1e-12, 1e12, [1e-12, 1e-7, 1e-2, 1e3, 1e8]),
+    ],
+)
+def test_logarithmic_axes_number_round_values(low: float, high: float, wanted: list[float]) -> None:
+    found = round_logarithms(float(np.log10(low)), float(np.log10(high)), 6)
+    assert found == pytest.approx(np.log10(wanted), abs=1e-9)
+
+
+def test_legend_makes_room_when_it_gets_narrow(qtbot) -> None:
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    legend = Legend(holder)
+    holder.show()
+    legend.set_keys([Key(f"run number {i}", None, None) for i in range(9)])
+    heights = []
+    for width in (1800, 500):
+        legend.resize(width, 10)
+        heights.append(legend.height())
+        assert legend.height() == legend.heightForWidth(width)
+    assert heights[0] < heights[1]
+
+
+def test_runs_with_one_name_are_told_apart_by_their_options() -> None:
+    one, two, three = (record("mirror") for _ in range(3))
+    for made, name, form in ((one, "a", "official"), (two, "b", "fixed"), (three, "c", "fixed")):
+        made.id = f"mirror-{name}"
+        made.config = {**made.config, "options": {"form": form, "partition": "2"}}
+    assert list(labels([one, two]).values()) == [
+        "mirror · seed 0 · form official",
+        "mirror · seed 0 · form fixed",
+    ]
+    assert labels([two])["mirror-b"] == "mirror · seed 0"
+    assert labels([one, two, three])["mirror-c"] == "mirror · seed 0 (or-c)"

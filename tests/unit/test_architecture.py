@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training"}
-PLAIN = ["config", "options", "catalogue", "settings", "paths", "runs"]
+PLAIN = ["images", "config", "options", "catalogue", "settings", "paths", "runs"]
 FOR_THE_WINDOW = {"gui", "runs", "config", "options", "catalogue", "paths", "settings"}
 
 

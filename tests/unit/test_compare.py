@@ -166,6 +166,23 @@ def test_run_that_diverges_says_where_and_others_still_train(tmp_path: Path) -> 
     assert load_checkpoint(folder / CHECKPOINT)["step"] == 0
 
 
+def test_diverged_run_keeps_the_weights_of_its_last_evaluation(tmp_path: Path) -> None:
+    settings = ("--set", "mirror.geometry_lr=30", "--set", "eval_every=1000")
+    compare(tmp_path, "--algorithms", "mirror", "--steps", "6", *settings, code=1)
+    (folder,) = list_runs(tmp_path / "runs")
+    assert open_run(folder).state == "diverged"
+    kept = load_checkpoint(folder / CHECKPOINT)
+    assert kept["step"] == 0
+    assert float(kept["meta"]["flow"].abs().max()) <= 1
+
+
+def test_ecml_that_is_no_longer_finite_has_diverged(tmp_path: Path) -> None:
+    settings = ("--set", "outer_lr=1000", "--set", "meta_batch=2", "--set", "ecml.inner_lr=1")
+    outcome = compare(tmp_path, "--algorithms", "ecml", "--steps", "20", *settings, code=1)
+    assert "ecml seed 0 diverged: " in outcome.error
+    assert "linalg" not in outcome.error
+
+
 def test_run_with_shared_step_size_of_1000_diverges(tmp_path: Path) -> None:
     settings = ("--set", "inner_lr=1000", "--set", "inner_steps=30")
     outcome = compare(tmp_path, "--steps", "2", *settings, code=1)

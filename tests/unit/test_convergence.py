@@ -52,7 +52,7 @@ def test_a_plane_of_negative_losses_is_coloured_as_it_is() -> None:
         (np.array([[1.0, 100.0]]), [[0.0, 2.0]]),
         (np.array([[-1.0, 100.0]]), [[-1.0, 100.0]]),
     ):
-        heights, meaning = LossSlice("x", 1, t, t, t, t, plane=plane).heights()
+        heights, meaning = LossSlice("x", 1, t, t, t, t, t, plane=plane).heights()
         assert heights.tolist() == wanted
         assert meaning.startswith("log") == (plane.min() > 0)
 

@@ -133,7 +133,7 @@ def test_export_writes_figures_of_the_size_and_kinds_asked(
     assert outcome.code == 0, outcome.error
     names = {path.stem for path in tmp_path.glob("*.png")}
     fans = {f"fan-{folder.name}" for folder in list_runs(comparison / "runs")}
-    assert names == {"training", "inner", *fans}
+    assert names == {"training", "inner", "convergence", *fans}
     for name in names:
         check_picture(tmp_path / f"{name}.png", 12, 8, 100)
         check_pdf(tmp_path / f"{name}.pdf")

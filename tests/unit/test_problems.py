@@ -10,8 +10,8 @@ from PIL import Image
 from scipy import stats
 
 from metaviz.config import Shared
+from metaviz.images.archives import DataError
 from metaviz.options import OptionError
-from metaviz.problems.archives import DataError
 from metaviz.problems.base import Problem
 from metaviz.problems.omniglot import Omniglot
 from metaviz.problems.quadratic import Quadratic
@@ -27,7 +27,7 @@ DRAWERS = 6
 
 def test_families_are_shown_in_the_same_order_whatever_was_imported_first() -> None:
     find_problem("sinusoid")
-    assert list(PROBLEMS) == ["sinusoid", "quadratic", "omniglot"]
+    assert list(PROBLEMS) == ["sinusoid", "quadratic", "omniglot", "images"]
 
 
 # Streams
@@ -195,7 +195,7 @@ def omniglot(path: Path, seed: int = 0, **values: object) -> Omniglot:
     return problem
 
 
-@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot"])
+@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot", "images"])
 def test_tasks_do_not_depend_on_batch_size_and_order(family: str, omniglot_tree: Path) -> None:
     problems: dict[str, Problem] = {
         "sinusoid": sinusoid(noise=0.2),
@@ -213,7 +213,7 @@ def test_tasks_do_not_depend_on_batch_size_and_order(family: str, omniglot_tree:
     assert torch.equal(listed[5:], problem.evaluation_tasks(5, 4).query.y)
 
 
-@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot"])
+@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot", "images"])
 def test_other_seeds_give_other_tasks(family: str, omniglot_tree: Path) -> None:
     makers = {
         "sinusoid": sinusoid,

@@ -26,7 +26,10 @@ MATRICES = {
         ("--algorithms|", "No algorithm is chosen: tick at least one, for example maml."),
         ("--algorithms| , ", "No algorithm is chosen: tick at least one, for example maml."),
         ("--algorithms|maml,nosuch", "There is no algorithm 'nosuch'; known: maml, penalty, "),
-        ("--problem|nosuch", "There is no problem 'nosuch'; known: sinusoid, quadratic, omniglot."),
+        (
+            "--problem|nosuch",
+            "There is no problem 'nosuch'; known: sinusoid, quadratic, omniglot, images.",
+        ),
         ("--steps|0", "steps = 0 is not valid (Meta-steps): use a whole number at least 1 and "),
         ("--steps|-3", "steps = -3 is not valid (Meta-steps): use a whole number at least 1 "),
         ("--steps|many", "steps = 'many' is not valid (Meta-steps): use a whole number "),

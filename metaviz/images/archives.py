@@ -16,12 +16,13 @@ from typing import Protocol, Self
 
 from PIL import Image, UnidentifiedImageError
 
-MAX_MEMBERS = 200_000
-MAX_TOTAL_BYTES = 4 * 2**30
+MAX_MEMBERS = 1_000_000
+MAX_TOTAL_BYTES = 32 * 2**30
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 1_000_000
 MAX_PIXELS = 16_000_000
 MAX_DEPTH = 7
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 class DataError(ValueError):
@@ -41,6 +42,9 @@ class Source(Protocol):
 
         Raises: DataError, naming the file, if it cannot be read.
         """
+
+    def stamp(self, name: str) -> str:
+        """Return what changes when the file does, without reading it."""
 
 
 class Folder:
@@ -76,12 +80,20 @@ class Folder:
         except OSError as error:
             raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
 
+    def stamp(self, name: str) -> str:
+        """Return the file's size and time of change."""
+        try:
+            known = (self.root / name).stat()
+        except OSError as error:
+            raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
+        return f"{known.st_size}:{known.st_mtime_ns}"
+
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     """Yield the files below a folder; links to folders are not followed, so there are no loops."""
     for entry in folder.iterdir():
         # Most entries are images: spare them the question to the disk.
-        if entry.suffix.lower() == ".png" or not entry.is_dir():
+        if entry.suffix.lower() in IMAGE_SUFFIXES or not entry.is_dir():
             yield entry
         elif depth > 1 and not entry.is_symlink():
             yield from _walk(entry, depth - 1)
@@ -163,6 +175,11 @@ class Zip:
                 f"{name} in {self.path} is encrypted or packed in an unknown way ({error}); "
                 "pack it as a plain zip archive"
             ) from error
+
+    def stamp(self, name: str) -> str:
+        """Return the file's unpacked size and checksum."""
+        member = self._files[name]
+        return f"{member.file_size}:{member.CRC:08x}"
 
     def __enter__(self) -> Self:
         """Return the archive."""

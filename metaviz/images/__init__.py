@@ -1,0 +1,1 @@
+"""Images on disk: recognised, checked, decoded once and kept."""

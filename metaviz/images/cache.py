@@ -1,0 +1,227 @@
+"""Images decoded once into one memory-mapped file, from which episodes are cut."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from metaviz.images.archives import DataError, Folder
+from metaviz.images.found import SPLITS, Found, Picture
+from metaviz.images.layouts import recognise
+from metaviz.runs.files import write_atomically
+
+VERSION = 1
+CHANNELS = 3
+NATIVE = {"CIFAR-FS": 32, "FC100": 32}
+USUAL = 84
+_AT_ONCE = 512
+Progress = Callable[[int, int], None]
+"""Called with the number of images that are decoded, and of all."""
+
+
+@dataclass(frozen=True)
+class Classed:
+    """The images of one split: class c has rows starts[c] to starts[c + 1].
+
+    Shapes: pixels (images, 3, side, side) uint8, memory-mapped; starts (classes + 1,).
+    """
+
+    names: tuple[str, ...]
+    starts: np.ndarray
+    pixels: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The number of images of each class."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set in the cache."""
+
+    dataset: str
+    layout: str
+    side: int
+    problems: tuple[str, ...]
+    splits: dict[str, Classed]
+
+
+def open_images(
+    path: Path,
+    root: Path,
+    *,
+    side: int | None = None,
+    cifar: str = "CIFAR-FS",
+    seed: int = 0,
+    report: Progress = lambda _done, _all: None,
+) -> ImageData:
+    """Return the images at a path, from the cache under `root` or decoded into it.
+
+    The cache is keyed by the names, sizes and checksums (in folders: times) of the files. Square
+    images of `side` pixels; None takes 32 for CIFAR and 84 otherwise. It takes 3 side^2 bytes of
+    disk per image, and as much memory as the system has to spare for the pages in use.
+    Raises: DataError in one sentence.
+    """
+    known = _quick_key(path, f"{side} {cifar} {seed}")
+    pointer = root / f"{known}.key"
+    with suppress(OSError):
+        return _opened(root / pointer.read_text(encoding="utf-8"))
+    with ExitStack() as opened:
+        found = recognise(path, opened, cifar=cifar, seed=seed)
+        pixels = side or NATIVE.get(found.dataset, USUAL)
+        folder = root / _key(found, pixels)
+        if not (folder / "index.json").exists():
+            _build(found, pixels, folder, report)
+    data = _opened(folder)
+    with suppress(OSError):  # without it the next start takes longer
+        write_atomically(pointer, lambda stream: stream.write(folder.name.encode()))
+    return data
+
+
+def _quick_key(path: Path, options: str) -> str:
+    """Return what changes when a file at the path does, without looking into archives."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; choose a folder or a zip archive of images")
+    digest = hashlib.blake2b(f"{VERSION} {options}".encode(), digest_size=16)
+    folder, names = (
+        (Folder(path), Folder(path).names())
+        if path.is_dir()
+        else (Folder(path.parent), [path.name])
+    )
+    for name in names:
+        digest.update(f"\n{name}:{folder.stamp(name)}".encode("utf-8", "surrogateescape"))
+    digest.update(str(path).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _key(found: Found, side: int) -> str:
+    """Return the name of a cache folder."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{VERSION} {side} {found.dataset} {found.layout}".encode())
+    for split in SPLITS:
+        for name, images in sorted(found.splits.get(split, {}).items()):
+            digest.update(f"\n{split}/{name}".encode("utf-8", "surrogateescape"))
+            for picture in images:
+                digest.update(f"\n{picture.stamp()}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _build(found: Found, side: int, folder: Path, report: Progress) -> None:
+    """Decode every image; the folder appears only when it is whole."""
+    count = found.count()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".decoding-", dir=folder.parent))
+    except OSError as error:
+        raise DataError(
+            f"{folder.parent} cannot be written ({error.strerror}); the decoded images go there"
+        ) from error
+    try:
+        _decode(found, side, work, report)
+        index = {
+            "dataset": found.dataset,
+            "layout": found.layout,
+            "side": side,
+            "problems": list(found.problems),
+            "splits": {
+                split: [[name, len(images)] for name, images in sorted(classes.items())]
+                for split, classes in found.splits.items()
+            },
+        }
+        (work / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        with suppress(FileExistsError):  # another run was quicker
+            _settle(work, folder)
+    except OSError as error:
+        needed = count * CHANNELS * side**2 / 2**30
+        raise DataError(
+            f"The {count} images could not be decoded into {folder.parent} ({error.strerror}); "
+            f"{needed:.1f} GiB of disk are needed there"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _settle(work: Path, folder: Path) -> None:
+    try:
+        os.rename(work, folder)  # noqa: PTH104 - Path.rename replaces an empty folder elsewhere
+    except OSError:
+        if not (folder / "index.json").exists():
+            raise
+
+
+def _decode(found: Found, side: int, work: Path, report: Progress) -> None:
+    """Write the pixels of every image, class by class, in the order of the index."""
+    every = [picture for images in found.pictures() for picture in images]
+    shape = (CHANNELS, side, side)
+
+    def decoded(first: int) -> np.ndarray:
+        chunk = every[first : first + _AT_ONCE]
+        return np.stack([_squared(picture, side) for picture in chunk])
+
+    done = 0
+    workers = min(8, os.cpu_count() or 1)
+    # Written in order rather than through a map, whose pages would count as this process's memory.
+    with (
+        ThreadPoolExecutor(workers, "decoding") as pool,
+        (work / "pixels.npy").open("wb") as stream,
+    ):
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(every), *shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        starts = iter(range(0, len(every), _AT_ONCE))
+        waiting = deque(pool.submit(decoded, first) for first in islice(starts, 2 * workers))
+        while waiting:
+            chunk = waiting.popleft().result()
+            stream.write(chunk.tobytes())
+            done += len(chunk)
+            report(done, len(every))
+            waiting.extend(pool.submit(decoded, first) for first in islice(starts, 1))
+
+
+def _squared(picture: Picture, side: int) -> np.ndarray:
+    """Return an image as (3, side, side); one that is not square loses what sticks out."""
+    image = picture.image()
+    if image.size != (side, side):
+        edge = min(image.size)
+        left, top = (image.width - edge) // 2, (image.height - edge) // 2
+        box = (left, top, left + edge, top + edge)
+        image = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
+
+
+def _opened(folder: Path) -> ImageData:
+    """Map a cached data set into memory."""
+    try:
+        index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        splits, first = {}, 0
+        for split in SPLITS:
+            names = [name for name, _ in index["splits"].get(split, [])]
+            counts = [count for _, count in index["splits"].get(split, [])]
+            starts = first + np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(int)
+            splits[split] = Classed(tuple(names), starts, pixels)
+            first = int(starts[-1])
+        known = index["dataset"], index["layout"], index["side"], tuple(index["problems"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"The decoded images in {folder} are damaged ({error}); delete that folder and they "
+            "are decoded again"
+        ) from error
+    if first != len(pixels):
+        raise DataError(
+            f"The decoded images in {folder} are {len(pixels)} where {first} belong; delete that "
+            "folder and they are decoded again"
+        )
+    return ImageData(*known, splits)

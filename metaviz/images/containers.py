@@ -1,0 +1,208 @@
+"""Arrays of images inside larger files: pickles, NumPy archives and HDF5."""
+
+import importlib
+import io
+import zipfile
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from metaviz.images.archives import DataError, Source
+from metaviz.images.found import Bytes, Classes, Picture, Pixels
+from metaviz.images.unpickle import unpickle
+
+_COLOUR = 3
+_CIFAR_SIDE = 32
+
+
+class Container(Protocol):
+    """A file that holds many images."""
+
+    @property
+    def source(self) -> Source:
+        """The folder or archive it lies in."""
+
+    @property
+    def name(self) -> str:
+        """Its path there."""
+
+    def read(self) -> bytes:
+        """Return its contents."""
+
+
+def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
+    """Read Ren's pickles: image_data with class_dict, or a list of PNG files with labels beside.
+
+    Raises: DataError if the pickle holds anything else.
+    """
+    held = _text_keys(unpickle(io.BytesIO(entry.read()), _label(entry)))
+    if isinstance(held, dict) and {"image_data", "class_dict"} <= held.keys():
+        images = _images(held["image_data"], entry)
+        return {
+            str(name): [_pixels(images, int(row), entry) for row in rows]
+            for name, rows in _text_keys(held["class_dict"]).items()
+        }
+    if isinstance(held, list) and labels is not None:
+        encoded = [np.asarray(item, dtype=np.uint8).tobytes() for item in held]
+        pictures: list[Picture] = [
+            Bytes(data, f"image {row} of {_label(entry)}", f"{_mark(entry)}:{row}")
+            for row, data in enumerate(encoded)
+        ]
+        return _by_label(pictures, labels)
+    raise DataError(
+        f"{_label(entry)} holds neither image_data with class_dict nor a list of PNG files with "
+        "a pickle of labels beside it; use the original files"
+    )
+
+
+def numpy_images(entry: Container, labels: Container | None) -> Classes:
+    """Read the array `images` of tieredImageNet's {split}_images.npz.
+
+    Raises: DataError if the archive is damaged or has no labels beside it.
+    """
+    try:
+        with np.load(io.BytesIO(entry.read()), allow_pickle=False) as held:
+            images = _images(held["images"], entry)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{_label(entry)} is not an archive with an array `images` ({error}); use the original"
+        ) from error
+    if labels is None:
+        raise DataError(f"{_label(entry)} has no pickle of labels beside it; add it")
+    return _by_label([_pixels(images, row, entry) for row in range(len(images))], labels)
+
+
+def torchmeta_splits(entry: Container) -> Classes:
+    """Read one split of torchmeta: datasets/<class>, arrays of images or of PNG files."""
+    found: Classes = {}
+    with _open_hdf5(entry) as file:
+        for name, stack in file.get("datasets", {}).items():
+            found[str(name)] = _stacked(stack[()], entry)
+    return found
+
+
+def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str, Classes]:
+    """Read torchmeta's CIFAR-100: <coarse>/<fine>, divided by lists of names or of pairs."""
+    splits: dict[str, Classes] = {}
+    with _open_hdf5(entry) as file:
+        for split, names in lists.items():
+            pairs = [
+                (name, fine)
+                for name in names
+                for fine in (file[name] if isinstance(name, str) else ())
+            ]
+            pairs += [(name[0], name[1]) for name in names if not isinstance(name, str)]
+            splits[split] = {
+                str(fine): _stacked(file[coarse][fine][()], entry) for coarse, fine in pairs
+            }
+    return splits
+
+
+def cifar_arrays(train: Container, test: Container, meta: Container) -> Classes:
+    """Read CIFAR-100's own pickles: the images of both files by fine class."""
+    held = _text_keys(unpickle(io.BytesIO(meta.read()), _label(meta)))
+    names = [_text(name) for name in held.get("fine_label_names", [])]
+    found: Classes = {}
+    for entry in (train, test):
+        held = _text_keys(unpickle(io.BytesIO(entry.read()), _label(entry)))
+        try:
+            flat = np.asarray(held["data"], dtype=np.uint8)
+            images = flat.reshape(-1, _COLOUR, _CIFAR_SIDE, _CIFAR_SIDE).transpose(0, 2, 3, 1)
+            for row, fine in enumerate(held["fine_labels"]):
+                found.setdefault(names[fine], []).append(_pixels(images, row, entry))
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise DataError(
+                f"{_label(entry)} is not a file of CIFAR-100 ({error}); unpack the original again"
+            ) from error
+    return found
+
+
+def _label(entry: Container) -> str:
+    return f"{entry.name} in {entry.source.label}"
+
+
+def _mark(entry: Container) -> str:
+    return f"{entry.name}:{entry.source.stamp(entry.name)}"
+
+
+def _pixels(images: np.ndarray, row: int, entry: Container) -> Picture:
+    if not 0 <= row < len(images):
+        raise DataError(
+            f"{_label(entry)} names image {row} of {len(images)}; copy the original file again"
+        )
+    return Pixels(images, row, f"{_mark(entry)}:{row}")
+
+
+def _text_keys(held: Any) -> Any:
+    """Decode the keys of dictionaries that Python 2 wrote."""
+    if not isinstance(held, dict):
+        return held
+    return {_text(key): value for key, value in held.items()}
+
+
+def _text(name: Any) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def _images(array: Any, entry: Container) -> np.ndarray:
+    """Return images uint8 (n, height, width, 3)."""
+    images = np.asarray(array)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != _COLOUR:  # noqa: PLR2004
+        raise DataError(
+            f"{_label(entry)} holds images of shape {images.shape} and type {images.dtype}; "
+            "expected uint8 of shape (n, height, width, 3)"
+        )
+    return images
+
+
+def _by_label(pictures: list[Picture], labels: Container) -> Classes:
+    """Sort images by the fine labels of tieredImageNet's pickle."""
+    held = _text_keys(unpickle(io.BytesIO(labels.read()), _label(labels)))
+    try:
+        fine = np.asarray(held["label_specific"]).astype(int).ravel()
+        names = [_text(name) for name in held["label_specific_str"]]
+        found: Classes = {}
+        for place, picture in zip(fine, pictures, strict=True):
+            found.setdefault(names[place], []).append(picture)
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{_label(labels)} does not label the images beside it ({error}); use the original"
+        ) from error
+    return found
+
+
+def _stacked(stack: Any, entry: Container) -> list[Picture]:
+    """Return the images of one class: an array of pixels, or one of encoded files."""
+    array = np.asarray(stack)
+    if array.dtype == object or array.ndim == 1:
+        return [
+            Bytes(
+                np.asarray(item, dtype=np.uint8).tobytes(),
+                f"image {row} of {_label(entry)}",
+                f"{_mark(entry)}:{row}",
+            )
+            for row, item in enumerate(array)
+        ]
+    images = _images(array, entry)
+    return [_pixels(images, row, entry) for row in range(len(images))]
+
+
+def _open_hdf5(entry: Container) -> Any:
+    h5py = _import_h5py(_label(entry))
+    try:
+        return h5py.File(io.BytesIO(entry.read()), "r")
+    except OSError as error:
+        raise DataError(
+            f"{_label(entry)} is not a readable HDF5 file ({error}); let torchmeta write it again"
+        ) from error
+
+
+def _import_h5py(label: str) -> ModuleType:
+    try:
+        return importlib.import_module("h5py")
+    except ImportError as error:
+        raise DataError(
+            f"{label} is in torchmeta's HDF5 layout, and the package h5py that reads it is not "
+            "installed; install h5py or choose the images in another layout"
+        ) from error

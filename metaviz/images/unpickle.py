@@ -1,0 +1,101 @@
+"""Reading pickles of strangers: arrays, containers and numbers, and nothing that runs."""
+
+import codecs
+import pickle
+import struct
+from collections import OrderedDict
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from metaviz.images.archives import DataError
+
+_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """Turn text into bytes, as pickles of Python 2 strings ask `codecs.encode` to."""
+    if encoding not in {"latin1", "latin-1"}:
+        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
+    return codecs.encode(text, "latin1")
+
+
+def _reconstruct(kind: type, shape: tuple[int, ...], code: Any) -> np.ndarray:
+    """Make the empty array that a pickle then fills."""
+    if kind is not np.ndarray or shape != (0,):
+        raise pickle.UnpicklingError("it builds an array of an unknown kind")
+    return np.ndarray.__new__(np.ndarray, shape, code)
+
+
+def _scalar(kind: np.dtype[Any], data: bytes = b"") -> Any:
+    if kind.hasobject:
+        raise pickle.UnpicklingError("it holds a number of an unknown kind")
+    return np.frombuffer(data, kind)[0]
+
+
+# What a pickle raises whose bytes are not what they were.
+_DAMAGED = (
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    struct.error,
+)
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _encoded,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    **{(module, "_reconstruct"): _reconstruct for module in _ARRAY_MODULES},
+    **{(module, "scalar"): _scalar for module in _ARRAY_MODULES},
+    **{
+        (module, name): kind
+        for module in ("builtins", "__builtin__")
+        for name, kind in (
+            ("list", list),
+            ("dict", dict),
+            ("tuple", tuple),
+            ("set", set),
+            ("int", int),
+            ("long", int),
+            ("float", float),
+            ("str", str),
+            ("bytes", bytes),
+            ("bytearray", bytearray),
+        )
+    },
+}
+
+
+class _Careful(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Return one of the harmless names; refuse all others."""
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, which is never run"
+            ) from None
+
+
+def unpickle(stream: BinaryIO, label: str) -> Any:
+    """Read a pickle of plain containers and numpy arrays, also one written by Python 2.
+
+    Raises: DataError, in one sentence, if the file is damaged or asks for anything else.
+    """
+    try:
+        return _Careful(stream, encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{label} is not a pickle of plain arrays: {error}; use the original file"
+        ) from error
+    except _DAMAGED as error:
+        raise DataError(
+            f"{label} is a damaged pickle ({type(error).__name__}); copy the original file again"
+        ) from error

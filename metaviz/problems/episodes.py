@@ -1,0 +1,50 @@
+"""Draws of N-way episodes: which classes, which of their images, and how they are turned."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from metaviz.problems.stream import uniforms
+
+QUARTER_TURNS = 4
+
+
+class Episodes(NamedTuple):
+    """The draws of some tasks.
+
+    Shapes: classes (tasks, ways); images (tasks, ways, n), places within their class, all
+    different; turns (tasks, ways) uniform numbers in [0, 1); flips (tasks, ways, n) likewise.
+    """
+
+    classes: np.ndarray
+    images: np.ndarray
+    turns: np.ndarray
+    flips: np.ndarray
+
+
+def draw_episodes(
+    seed: int, purpose: str, first: int, count: int, sizes: np.ndarray, ways: int, images: int
+) -> Episodes:
+    """Draw tasks first..first+count-1 from classes with `sizes` images each.
+
+    The order of a task's classes is its labels: 0..ways-1, drawn anew for every task. A task's
+    draws depend on (seed, purpose, its number) alone.
+    """
+    classes, most = len(sizes), int(sizes.max())
+    ends = np.cumsum([classes, ways, ways * most, ways * images])
+    draw = uniforms(seed, purpose, first, count, int(ends[-1]))
+    by_class, turns, by_image, flips = np.split(draw, ends[:-1], axis=1)
+    chosen = by_class.argsort(1, kind="stable")[:, :ways]
+    order = by_image.reshape(count, ways, most)
+    beyond = np.arange(most) >= sizes[chosen][:, :, None]
+    order = np.where(beyond, 2.0, order)
+    first_ones = np.argpartition(order, images - 1, axis=2)[:, :, :images]
+    sorted_ones = np.take_along_axis(order, first_ones, 2).argsort(2)
+    places = np.take_along_axis(first_ones, sorted_ones, 2)
+    return Episodes(chosen, places, turns, flips.reshape(count, ways, images))
+
+
+def labels(tasks: int, ways: int, examples: int) -> torch.Tensor:
+    """Return the labels of examples that come class by class, shape (tasks, ways * examples)."""
+    return torch.arange(ways).repeat_interleave(examples).expand(tasks, -1).contiguous()

@@ -1,0 +1,283 @@
+"""Few-shot classification of photographs: miniImageNet and whatever folders a person has."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaviz.config import Shared
+from metaviz.images.archives import DataError
+from metaviz.images.cache import Classed, ImageData, open_images
+from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.conv4 import Conv4
+from metaviz.options import OptionError, Options, option
+from metaviz.paths import data_dir
+from metaviz.problems.base import (
+    PictureView,
+    classification_accuracy,
+    concatenated,
+    cross_entropy,
+)
+from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels
+from metaviz.problems.registry import register_problem
+
+# ImageNet's mean and standard deviation by channel, as torchvision's models expect them.
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+_CHUNK_PIXELS = 5 * 28 * 28
+_SMALLEST_SIDE = 16
+
+
+class ImageOptions(Options):
+    """Options of image folders."""
+
+    path: str = option(
+        "",
+        "Data",
+        "Folder or zip of miniImageNet, tieredImageNet, CIFAR-FS, FC100 or any images in one "
+        "folder per class, in any usual layout; it is recognised by what is inside.",
+    )
+    held_out: Literal["validation", "test"] = option(
+        "validation",
+        "Evaluate on",
+        "Classes of the evaluation tasks while training. Keep the test classes for the end: what "
+        "is chosen by looking at them is no longer held out.",
+    )
+    side: int | None = option(
+        None,
+        "Side",
+        "Images are cut square and resized to this side. Empty: 32 for CIFAR, 84 otherwise.",
+        unit="pixels",
+        ge=_SMALLEST_SIDE,
+        le=512,
+    )
+    channels: int = option(64, "Channels", "Filters of each convolution.", ge=1, le=512)
+    pooling: Literal["max", "stride"] = option(
+        "max",
+        "Halving",
+        "Max-pooling after each block, or strided convolutions with a spatial mean at the end.",
+        labels={"max": "max-pooling", "stride": "stride 2"},
+    )
+    normalise: Literal["unit", "imagenet"] = option(
+        "unit",
+        "Scale",
+        "Unit: from 0 to 1. ImageNet: then minus the mean of ImageNet's channels, divided by "
+        "their standard deviation.",
+        labels={"unit": "0 to 1", "imagenet": "ImageNet's mean and deviation"},
+    )
+    swap_channels: bool = option(
+        False,
+        "Swap red and blue",
+        "Some pickles of miniImageNet were written with blue first, which nothing in them tells: "
+        "switch this on if skies look orange.",
+    )
+    rotations: bool = option(
+        False,
+        "Rotations as classes",
+        "While training, draw one quarter turn per class and task: a turned class is another one.",
+    )
+    flips: bool = option(
+        False, "Flips", "While training, mirror each image left to right with probability 1/2."
+    )
+    cifar: Literal["CIFAR-FS", "FC100"] = option(
+        "CIFAR-FS",
+        "Split of CIFAR-100",
+        "Which published split raw CIFAR-100 is divided by: CIFAR-FS by classes, FC100 by "
+        "superclasses.",
+    )
+    split_seed: int = option(
+        0,
+        "Seed of the split",
+        "Divides classes that come without a split, 64 : 16 : 20.",
+        ge=0,
+        le=2**31 - 1,
+    )
+
+
+@register_problem(
+    ImageOptions,
+    id="images",
+    title="Few-shot images",
+    summary="Tell N classes of photographs apart: miniImageNet, CIFAR-FS or your own folders.",
+    loss_name="cross-entropy (nats)",
+    has_accuracy=True,
+    needs_data=True,
+    citation="Vinyals et al. 2016; split of Ravi & Larochelle 2017",
+    steps=500,
+    shared={
+        "inner_lr": 0.01,
+        "inner_steps": 5,
+        "meta_batch": 4,
+        "shots": 1,
+        "query_shots": 15,
+        "ways": 5,
+        "eval_tasks": 100,
+        "eval_steps": 10,
+    },
+    algorithm_defaults={
+        "imaml": {"prox": 0.5, "inner_steps": 10, "cg_steps": 5},
+        "neumann": {"prox": 0.5, "inner_steps": 10, "terms": 5},
+    },
+)
+class FewShotImages:
+    """N-way episodes of colour images with Conv4, BatchNorm on batch statistics throughout.
+
+    Query predictions therefore depend on the other query images (transductive evaluation).
+    Labels are permuted anew in every task; support and query images are disjoint.
+    """
+
+    has_accuracy = True
+    shards = 2
+
+    def __init__(self, options: ImageOptions, shared: Shared, seed: int) -> None:
+        """Open the images. Raises: DataError or OptionError with one sentence."""
+        self.options = options
+        self.shared = shared
+        self.seed = seed
+        self.data = _load(options)
+        self.side = self.data.side
+        self.chunk = max(1, round(_CHUNK_PIXELS / self.side**2))
+        problems = list(self.data.problems)
+        wanted = shared.shots + shared.query_shots
+        self._splits: dict[str, Classed] = {}
+        self._classes: dict[str, np.ndarray] = {}
+        for split, classed in self.data.splits.items():
+            enough = np.flatnonzero(classed.counts >= wanted)
+            short = len(classed.names) - len(enough)
+            if short:
+                least = classed.names[int(classed.counts.argmin())]
+                problems.append(
+                    f"{short} {split} classes have fewer than shots + query_shots = {wanted} "
+                    f"images and are left out, {least} with {classed.counts.min()} among them"
+                )
+            self._splits[split], self._classes[split] = classed, enough
+        self.held_out = self._held_out(problems)
+        for split in ("train", self.held_out):
+            self._check_ways(split)
+        self.remarks = tuple(f"{sentence}." for sentence in problems)
+
+    def net(self) -> Conv4:
+        """Return Conv4; 121 093 weights for 64 channels, 84 pixels and 5 ways."""
+        options = self.options
+        return Conv4(options.channels, self.shared.ways, 3, self.side, options.pooling)
+
+    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+        """Return episodes.
+
+        Shapes: x (tasks, ways * n, 3, side, side), 8-bit levels; y (tasks, ways * n).
+        """
+        classed, classes = self._splits[split], self._classes[split]
+        shots = self.shared.shots
+        drawn = draw_episodes(
+            self.seed,
+            f"images {split}",
+            first,
+            count,
+            classed.counts[classes],
+            self.shared.ways,
+            shots + self.shared.query_shots,
+        )
+        rows = classed.starts[classes[drawn.classes]][:, :, None] + drawn.images
+        turns = drawn.turns if split == "train" else None
+        return TaskBatch(
+            self._batch(classed, rows[:, :, :shots], turns, drawn.flips[:, :, :shots]),
+            self._batch(classed, rows[:, :, shots:], turns, drawn.flips[:, :, shots:]),
+        )
+
+    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
+        """Return episodes of held-out classes."""
+        return self.tasks(self.held_out, first, count)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return mean cross-entropies in nats, shape (tasks,)."""
+        return cross_entropy(outputs, batch)
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the share of right answers, shape (tasks,)."""
+        return classification_accuracy(outputs, batch)
+
+    def pool(self, tasks: TaskBatch) -> Batch:
+        """Return support and query images together."""
+        return concatenated(tasks)
+
+    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+        """Return nothing: the inner-loop curves say what there is to say."""
+        del view
+        return {}
+
+    def _batch(
+        self, classed: Classed, rows: np.ndarray, turns: np.ndarray | None, flips: np.ndarray
+    ) -> Batch:
+        """Return the images in some rows (tasks, ways, n), turned and mirrored where asked."""
+        pixels = classed.pixels[rows.reshape(-1)].reshape(*rows.shape, *classed.pixels.shape[1:])
+        if turns is not None and self.options.rotations:
+            quarters = (turns * QUARTER_TURNS).astype(int)
+            for task, way in zip(*np.nonzero(quarters), strict=True):
+                pixels[task, way] = np.rot90(pixels[task, way], quarters[task, way], axes=(2, 3))
+        if turns is not None and self.options.flips:
+            mirrored = flips < 1 / 2
+            pixels[mirrored] = pixels[mirrored][..., ::-1]
+        x = self._scaled(torch.from_numpy(pixels)).flatten(1, 2)
+        return Batch(x, labels(*rows.shape))
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        """Return levels (..., 3, H, W) as they are, or as numbers around ImageNet's mean."""
+        if self.options.swap_channels:
+            pixels = pixels.flip(-3)
+        if self.options.normalise == "unit":
+            return pixels
+        mean = torch.tensor(_MEAN)[:, None, None]
+        scale = 1 / torch.tensor(_DEVIATION)[:, None, None]
+        return torch.addcmul(-mean * scale, pixels.float(), scale / 255)
+
+    def _held_out(self, problems: list[str]) -> str:
+        """Return the split of the evaluation tasks; the other one where it has no classes."""
+        asked = self.options.held_out
+        other = "test" if asked == "validation" else "validation"
+        if len(self._classes[asked]) or not len(self._classes[other]):
+            return asked
+        problems.append(f"there are no {asked} classes, so {other} classes take their place")
+        return other
+
+    def _check_ways(self, split: str) -> None:
+        ways, there = self.shared.ways, len(self._classes[split])
+        if not there:
+            wanted = self.shared.shots + self.shared.query_shots
+            raise DataError(
+                f"{self.options.path} holds no {split} classes with the {wanted} images that shots "
+                "+ query_shots ask for: add the rest of the data set, or ask for fewer."
+            )
+        if there < ways:
+            raise OptionError(
+                "ways",
+                f"ways = {ways} is more than the {there} {split} classes: use at most {there}.",
+            )
+
+
+def cache_dir() -> Path:
+    """Return where decoded images are kept."""
+    return data_dir() / "images"
+
+
+def _load(options: ImageOptions) -> ImageData:
+    if not options.path:
+        raise DataError(
+            "images.path is empty: choose a folder or zip of miniImageNet, CIFAR-FS or any images "
+            "in one folder per class."
+        )
+    try:
+        place = Path(options.path).expanduser().resolve()
+    except (RuntimeError, OSError) as error:
+        raise DataError(f"images.path = {options.path!r} cannot be found: {error}.") from None
+    try:
+        return open_images(
+            place,
+            cache_dir(),
+            side=options.side,
+            cifar=options.cifar,
+            seed=options.split_seed,
+        )
+    except DataError as error:
+        raise DataError(f"{error}.") from error
