@@ -159,6 +159,7 @@ class ConvergenceTab(QWidget):
             splitter.setChildrenCollapsible(False)
         for place in (0, 1):
             body.setStretchFactor(place, 1)
+        body.setSizes([1000, 1000])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 2)
         layout.addLayout(self._controls())
@@ -357,7 +358,7 @@ def _table() -> QTableWidget:
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.verticalHeader().hide()
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    table.horizontalHeader().setStretchLastSection(True)
     table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
     table.setTabKeyNavigation(False)
     return table

@@ -16,6 +16,7 @@ Span = tuple[str, int, int]
 _APART = 4
 _LONGEST_NAME = 18
 _MARGIN = 9
+_WIDEST_TICK = "-0.0000"
 
 
 def diverging(theme: Theme) -> pg.ColorMap:
@@ -89,6 +90,8 @@ class HeatMap(PlotPanel):
         # The colour bar hands its range to the image.
         self.bar.setLevels((middle - half_span, middle + half_span))
         self.bar.axis.setLabel(meaning)
+        metrics = self.fontMetrics()
+        self.bar.axis.setWidth(metrics.horizontalAdvance(_WIDEST_TICK) + 2 * metrics.height())
         self.image.show()
         self.bar.show()
         self._scale = (height / rows, width / columns)

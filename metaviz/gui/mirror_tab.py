@@ -280,9 +280,7 @@ class MirrorTab(MomentTab):
         self.curve.draw(self._curve_lines(point))
         self._adapted.setData(point.adapted, point.at(point.adapted))
         self._start.setData([point.start], [float(point.at(point.start))])
-        low, high = point.range()
-        ends = np.array([low, high, *point.at(np.array([low, high]))])
-        bottom, top = float(ends.min()), float(ends.max())
+        (low, high), (bottom, top) = point.range(), point.heights()
         counts, edges = point.histogram()
         tallest = _HISTOGRAM_SHARE * (top - bottom) / max(1, counts.max())
         self._bars.setOpts(x0=edges[:-1], x1=edges[1:], y0=bottom, height=counts * tallest)
@@ -302,7 +300,7 @@ class MirrorTab(MomentTab):
         # The dots themselves are scattered: this is what names them.
         none = np.empty(0)
         return [
-            Line("identity", ends, ends, grey, "identity", "dash"),
+            Line("identity", ends, ends, grey, point.identity_text(), "dash"),
             Line("map", ends, point.at(ends), black, f"map, slope {point.slope:.4g}", width=2.0),
             Line("adapted", none, none, _ADAPTED, "adapted", width=0.0, dots=6.0),
             Line("start", none, none, _START, "start", width=0.0, dots=9.0),

@@ -55,6 +55,7 @@ _SMALLEST_SPAN = 0.01
 _SHOWN_QUANTILE = 0.995
 _MATRIX_QUANTILE = 0.999
 _MOST_STILL = 0.5
+_NEAR = 1.5
 _FIRST_EVALUATIONS = 3
 
 
@@ -321,6 +322,25 @@ class MapPoint:
         low, high = float(known.min()), float(known.max())
         room = 0.15 * (high - low) or 0.1 * abs(low) or 1.0
         return low - room, high + room
+
+    def heights(self) -> tuple[float, float]:
+        """Return an interval of g(z)_i that holds the map, and the identity where it is near."""
+        ends = np.array(self.range())
+        image = self.at(ends)
+        bottom, top = float(image.min()), float(image.max())
+        near = _NEAR * max(top - bottom, float(ends[1] - ends[0]))
+        if ends.max() <= top + near and ends.min() >= bottom - near:
+            bottom, top = min(bottom, float(ends.min())), max(top, float(ends.max()))
+        room = 0.05 * (top - bottom) or 0.1 * abs(top) or 1.0
+        return bottom - room, top + room
+
+    def identity_text(self) -> str:
+        """Say where the identity is, which may lie outside the heights shown."""
+        low, high = self.range()
+        bottom, top = self.heights()
+        if low > top:
+            return "identity (above)"
+        return "identity (below)" if high < bottom else "identity"
 
     def histogram(self) -> tuple[np.ndarray, np.ndarray]:
         """Return counts of visited z_i and the edges of their bins."""
