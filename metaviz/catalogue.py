@@ -39,6 +39,7 @@ class ProblemEntry(BaseModel):
     loss_name: str
     has_accuracy: bool
     needs_data: bool = False
+    can_download: bool = False
     citation: str = ""
     steps: int = 2000
     shared: dict[str, Plain] = {}

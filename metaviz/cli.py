@@ -229,6 +229,25 @@ def export(
 
 
 @app.command()
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="tasks, split, seed, shots, query_shots, steps or together; as often as needed.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the values of every task here.")] = None,
+) -> None:
+    """Judge stored weights on held-out tasks, and compare the runs task by task."""
+    from metaviz.commands import evaluate_command
+
+    evaluate_command(runs, settings or [], out)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("metaviz-demo"),
 ) -> None:

@@ -1,5 +1,6 @@
 """What the commands do. Progress goes to standard error, results to standard output."""
 
+import io
 import itertools
 import re
 import sys
@@ -31,18 +32,21 @@ from metaviz.runs.figures import (
 from metaviz.runs.files import write_text
 from metaviz.runs.geometry import geometry_pictures, map_history, most_changed, offered
 from metaviz.runs.geometry_figures import geometry_figure, mirror_figure
+from metaviz.runs.judgement import judgement_csv
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError, list_runs, open_run
-from metaviz.settings import place_settings
+from metaviz.settings import parse_value, place_settings
 from metaviz.tables import (
     console,
     print_catalogue,
     print_gradients,
+    print_judgements,
     print_options,
     print_results,
     print_runs,
 )
 from metaviz.training.engine import LocalEngine, build_catalogue
+from metaviz.training.protocol import Protocol, judge
 from metaviz.training.session import Session
 
 if TYPE_CHECKING:
@@ -324,6 +328,31 @@ def export_command(
     for sentence in unreadable:
         sys.stderr.write(f"Left out: {sentence}\n")
     return int(bool(unreadable))
+
+
+def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) -> None:
+    """Judge runs on the same held-out tasks; print means, differences and published results."""
+    values: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise OptionError("--set", f"--set {text!r} is not KEY=VALUE.")
+        values[key.strip()] = parse_value(value)
+    protocol = checked(Protocol, values)
+    folders = _run_folders(runs)
+    judgements = []
+    for number, folder in enumerate(folders, 1):
+        sys.stderr.write(f"Evaluating {folder.name} ({number} of {len(folders)}).\n")
+        judgements.append(judge(folder, protocol))
+    print_judgements(judgements)
+    if out is not None:
+        stream = io.StringIO()
+        judgement_csv(judgements, stream)
+        try:
+            write_text(out, stream.getvalue())
+        except OSError as error:
+            raise StoreError(f"Cannot write {out}: {error.strerror}.") from error
+        sys.stdout.write(f"{out}\n")
 
 
 def _readable(folders: list[Path]) -> tuple[list[Record], list[str]]:

@@ -215,7 +215,7 @@ class ExperimentPanel(QWidget):
     def _show_problem(self) -> None:
         problem = self.problem
         self.summary.setText(problem.summary)
-        self.download.setVisible(problem.needs_data)
+        self.download.setVisible(problem.can_download)
         self.shared.set_baseline({"steps": problem.steps, **problem.shared})
         self.shared.hide_fields(problem.hidden)
         self.algorithms.show_unsuited(problem.unsuited)

@@ -16,6 +16,8 @@ from metaviz.nets.base import Net
 class Problem(Protocol):
     """A family of tasks, the loss that judges them and the network that is adapted to them."""
 
+    dataset: str
+    """The usual name of the data, for instance miniImageNet."""
     has_accuracy: bool
     chunk: int
     """Tasks that are evaluated at once; large tasks come in small chunks, to bound memory."""

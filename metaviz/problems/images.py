@@ -137,7 +137,7 @@ class FewShotImages:
         self.shared = shared
         self.seed = seed
         self.data = _load(options)
-        self.side = self.data.side
+        self.dataset, self.side = self.data.dataset, self.data.side
         self.chunk = max(1, round(_CHUNK_PIXELS / self.side**2))
         problems = list(self.data.problems)
         wanted = shared.shots + shared.query_shots

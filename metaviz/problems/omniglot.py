@@ -98,6 +98,7 @@ class OmniglotOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     needs_data=True,
+    can_download=True,
     citation="Lake, Salakhutdinov & Tenenbaum 2015; few-shot protocol of Vinyals et al. 2016",
     steps=500,
     shared={
@@ -122,6 +123,7 @@ class Omniglot:
     Labels are permuted anew in every task; support and query drawings are disjoint.
     """
 
+    dataset = "Omniglot"
     has_accuracy = True
     chunk = 5
     shards = 2

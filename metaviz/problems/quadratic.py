@@ -145,6 +145,7 @@ class Quadratic:
     y (tasks, 1, d).
     """
 
+    dataset = "quadratic"
     has_accuracy = False
     remarks: tuple[str, ...] = ()
     chunk = 1000

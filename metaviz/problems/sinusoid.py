@@ -96,6 +96,7 @@ class Sinusoid:
     Source: the data generator of the official MAML code.
     """
 
+    dataset = "sinusoid"
     has_accuracy = False
     remarks: tuple[str, ...] = ()
     chunk = 1000

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.layout import Weights
+from metaviz.meta.learner import Learner
 from metaviz.meta.portraits import Sitting
 from metaviz.meta.rules import Meta
-from metaviz.meta.tasks import Batch
+from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.runs.events import Evaluated
 from metaviz.runs.statistics import mean_and_ci95
 from metaviz.training.setting import Setting
@@ -31,14 +32,7 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     shared = setting.config.shared
     count = shared.eval_tasks if tasks is None else tasks
     trained = setting.algorithm.steps
-    chunk = setting.problem.chunk
-    spans = [(first, min(chunk, count - first)) for first in range(0, count, chunk)]
-    steps = max(shared.eval_steps, trained)
-    parts = setting.shards.map(lambda span: _chunk(setting, meta, *span, steps), spans)
-    per_task = {
-        name: torch.cat([part[name] for part in parts], 1).double().cpu().numpy()
-        for name in parts[0]
-    }
+    per_task = task_curves(setting, meta, count, max(shared.eval_steps, trained))
     curves: dict[str, np.ndarray] = {}
     for name, values in per_task.items():
         curves[name], curves[f"{name}_ci95"] = mean_and_ci95(values)
@@ -47,7 +41,40 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     return Evaluated(step, count, trained, curves, {**after, **before})
 
 
-def _chunk(setting: Setting, meta: Meta, first: int, count: int, steps: int) -> dict[str, Tensor]:
+def task_curves(
+    setting: Setting, meta: Meta, count: int, steps: int, *, together: bool = True
+) -> dict[str, np.ndarray]:
+    """Return what happens to each of the evaluation tasks 0..count-1, arrays (steps+1, tasks).
+
+    With `together` the query examples of a task are predicted as one batch, whose statistics
+    BatchNorm uses; without, one by one beside the support set (not transductive).
+    Raises: CutShort where the setting's `hurry` was set meanwhile.
+    """
+    chunk = setting.problem.chunk
+    spans = [(first, min(chunk, count - first)) for first in range(0, count, chunk)]
+    parts = setting.shards.map(
+        lambda span: _chunk(setting, meta, *span, steps, together=together), spans
+    )
+    return {
+        name: torch.cat([part[name] for part in parts], 1).double().cpu().numpy()
+        for name in parts[0]
+    }
+
+
+def one_by_one(learner: Learner, weights: Weights, tasks: TaskBatch) -> Tensor:
+    """Predict every query example beside its task's support set, shape (tasks, n, d)."""
+    support, query = tasks.support, tasks.query
+    predicted = []
+    for number in range(query.x.shape[1]):
+        x = torch.cat([support.x, query.x[:, number : number + 1]], 1)
+        y = torch.cat([support.y, query.y[:, number : number + 1]], 1)
+        predicted.append(learner.outputs(weights, Batch(x, y))[:, -1])
+    return torch.stack(predicted, 1)
+
+
+def _chunk(
+    setting: Setting, meta: Meta, first: int, count: int, steps: int, *, together: bool
+) -> dict[str, Tensor]:
     """Return the curves of a few tasks, each (steps+1, tasks)."""
     learner = setting.learner
     if setting.hurry.is_set():
@@ -56,7 +83,11 @@ def _chunk(setting: Setting, meta: Meta, first: int, count: int, steps: int) -> 
     seen: dict[str, list[Tensor]] = {}
     for weights, step in setting.algorithm.walk(learner, meta, tasks.support, steps):
         with torch.no_grad():
-            outputs = learner.outputs(weights, tasks.query)
+            outputs = (
+                learner.outputs(weights, tasks.query)
+                if together
+                else one_by_one(learner, weights, tasks)
+            )
             loss = learner.judge.loss(outputs, tasks.query)
         row = {
             "support_loss": step.loss,

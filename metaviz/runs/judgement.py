@@ -1,0 +1,155 @@
+"""What a run's weights achieve on tasks of a stated protocol, and how two runs differ on them."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from metaviz.runs.files import write_atomically
+from metaviz.runs.statistics import mean_and_ci95
+
+FOLDER = "evaluations"
+JUDGEMENT_HEADER = (
+    *("run", "algorithm", "problem", "seed", "step", "k", "split", "task_seed", "together", "task"),
+    *("pre_query_loss", "post_query_loss", "pre_query_accuracy", "post_query_accuracy"),
+)
+_RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One run on one list of tasks.
+
+    `protocol` says which tasks and how: plain values. Shapes: each array of `per_task` holds the
+    values after k = 0..K inner steps, (K+1, tasks). `dataset` is the usual name of the data.
+    """
+
+    run: str
+    label: str
+    config: dict[str, Any]
+    step: int
+    k: int
+    protocol: dict[str, Any]
+    dataset: str
+    per_task: dict[str, np.ndarray]
+
+    @property
+    def measure(self) -> str:
+        """What the run is judged by: accuracy where there is one."""
+        return "query_accuracy" if "query_accuracy" in self.per_task else "query_loss"
+
+    def values(self, name: str | None = None) -> np.ndarray:
+        """Return one number for each task after k steps, shape (tasks,)."""
+        return np.asarray(self.per_task[name or self.measure][self.k])
+
+    def interval(self, name: str | None = None) -> tuple[float, float]:
+        """Return the mean over tasks and the half-width 1.96 s / sqrt(n)."""
+        mean, half = mean_and_ci95(self.values(name))
+        return float(mean), float(half)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A minus B, task by task: mean, 95 % bootstrap interval, and a sign test.
+
+    `better` and `worse` count the tasks on which A is above and below B; `p` is the two-sided
+    probability of counts so unequal if either were as likely, tasks with equal values left out.
+    """
+
+    mean: float
+    low: float
+    high: float
+    better: int
+    worse: int
+    p: float
+
+
+def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
+    """Compare two runs on the same tasks, shapes (tasks,).
+
+    The interval is the percentile bootstrap of the mean difference. Raises: ValueError where the
+    numbers of tasks differ.
+    """
+    from scipy.stats import binomtest, bootstrap
+
+    if a.shape != b.shape:
+        raise ValueError(f"{len(a)} and {len(b)} tasks cannot be compared one by one")
+    difference = a - b
+    better, worse = int((difference > 0).sum()), int((difference < 0).sum())
+    p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    if len(difference) > 1 and np.ptp(difference) > 0:
+        drawn = bootstrap(
+            (difference,),
+            np.mean,
+            n_resamples=_RESAMPLES,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        low, high = float(drawn.low), float(drawn.high)
+    else:
+        low = high = float(difference.mean())
+    return Paired(float(difference.mean()), low, high, better, worse, p)
+
+
+def store(judgement: Judgement, folder: Path) -> Path:
+    """Write a judgement into its run's folder; return the file."""
+    name = "-".join(
+        f"{key}{value}" for key, value in sorted(judgement.protocol.items()) if key != "problem"
+    )
+    path = folder / FOLDER / f"step{judgement.step}-{name}.npz"
+    path.parent.mkdir(exist_ok=True)
+    about = {
+        "label": judgement.label,
+        "run": judgement.run,
+        "config": judgement.config,
+        "step": judgement.step,
+        "k": judgement.k,
+        "protocol": judgement.protocol,
+        "dataset": judgement.dataset,
+    }
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    arrays: dict[str, Any] = {"about": text, **judgement.per_task}
+    write_atomically(path, lambda stream: np.savez(stream, **arrays))
+    return path
+
+
+def stored(folder: Path) -> list[Judgement]:
+    """Return the judgements in a run's folder, oldest step first; damaged ones are left out."""
+    found = []
+    for path in sorted((folder / FOLDER).glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                about = json.loads(arrays["about"].tobytes())
+                per_task = {name: arrays[name] for name in arrays.files if name != "about"}
+            found.append(Judgement(per_task=per_task, **about))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return sorted(found, key=lambda judgement: judgement.step)
+
+
+def judgement_csv(judgements: Iterable[Judgement], stream: TextIO) -> None:
+    """Write one row per run and task."""
+    from metaviz.runs.export import safe_text
+
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(JUDGEMENT_HEADER)
+    for found in judgements:
+        config, protocol = found.config, found.protocol
+        head = [
+            safe_text(found.run),
+            safe_text(str(config["algorithm"])),
+            safe_text(str(config["problem"])),
+            *(config["seed"], found.step, found.k),
+            *(protocol["split"], protocol["seed"], str(protocol["together"]).lower()),
+        ]
+        for task in range(protocol["tasks"]):
+            cells = [
+                repr(float(found.per_task[name][place, task])) if name in found.per_task else ""
+                for name in ("query_loss", "query_accuracy")
+                for place in (0, found.k)
+            ]
+            writer.writerow([*head, task, *cells])

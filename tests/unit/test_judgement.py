@@ -1,0 +1,184 @@
+"""Judging stored weights on held-out tasks, and comparing runs task by task."""
+
+import csv
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from metaviz.meta.tasks import Batch
+from metaviz.runs.judgement import Judgement, paired, store, stored
+from metaviz.runs.published import beside, differences, published
+from metaviz.runs.store import StoreError, list_runs
+from metaviz.training.evaluation import one_by_one
+from metaviz.training.protocol import Protocol, judge
+from tests.oracle.engine import sinusoid
+from tests.unit.command_line import metaviz
+from tests.unit.test_episodes import small
+
+
+def test_paired_difference_of_known_numbers() -> None:
+    b = np.zeros(12)
+    a = np.array([1.0] * 9 + [-1.0] * 2 + [0.0])
+    found = paired(a, b)
+    assert found.mean == pytest.approx(7 / 12)
+    assert (found.better, found.worse) == (9, 2)
+    assert found.p == pytest.approx(2 * binom.cdf(2, 11, 0.5))
+    assert -1 <= found.low < found.mean < found.high <= 1
+
+
+def test_bootstrap_interval_is_the_normal_one_for_many_tasks() -> None:
+    generator = np.random.default_rng(1)
+    a, b = generator.normal(0.3, 1.0, 2000), generator.normal(0.0, 1.0, 2000)
+    found = paired(a, b)
+    half = 1.96 * (a - b).std(ddof=1) / math.sqrt(2000)
+    assert (found.low, found.high) == pytest.approx(
+        (found.mean - half, found.mean + half), abs=0.004
+    )
+    assert paired(a, b) == found
+
+
+def test_equal_runs_differ_in_nothing() -> None:
+    values = np.array([0.5, 0.7])
+    assert paired(values, values).p == 1.0
+    assert (paired(values, values).low, paired(values, values).high) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="3 and 2 tasks"):
+        paired(np.zeros(3), values)
+
+
+def judgement(**changes: object) -> Judgement:
+    values = {
+        "run": "maml-s0-1",
+        "label": "maml · seed 0",
+        "config": {
+            "algorithm": "maml",
+            "problem": "images",
+            "seed": 0,
+            "problem_options": {"channels": 32},
+        },
+        "step": 500,
+        "k": 1,
+        "protocol": {"tasks": 3, "ways": 5, "shots": 1, "seed": 0, "split": "test"}
+        | {"together": True},
+        "dataset": "miniImageNet",
+        "per_task": {
+            "query_loss": np.array([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]]),
+            "query_accuracy": np.array([[0.2, 0.2, 0.2], [0.4, 0.5, 0.6]]),
+        },
+    }
+    return Judgement(**{**values, **changes})
+
+
+def test_judgements_are_read_as_they_were_written(tmp_path: Path) -> None:
+    made = judgement()
+    store(made, tmp_path)
+    (tmp_path / "evaluations" / "broken.npz").write_bytes(b"PK")
+    (found,) = stored(tmp_path)
+    assert found.protocol == made.protocol
+    assert found.interval() == made.interval()
+    assert made.interval()[0] == pytest.approx(0.5)
+    assert made.interval()[1] == pytest.approx(1.96 * 0.1 / math.sqrt(3))
+    assert found.interval("query_loss")[0] == 2
+
+
+def test_published_rows_are_the_shipped_ones_and_say_what_differs() -> None:
+    assert len(published()) > 50
+    rows = beside(judgement(), "miniImageNet")
+    assert {row.accuracy for row in rows if row.is_of("maml")} == {48.7}
+    assert not any(row.is_of("reptile") and row.method.startswith("MAML") for row in rows)
+    row = next(row for row in rows if row.is_of("maml") and row.backbone == "conv4_64")
+    assert differences(judgement(), row) == [
+        "500 of usually 60000 meta-steps",
+        "32 channels, not 64",
+        "3 test tasks, not 600",
+        "transductive BatchNorm",
+    ]
+
+
+def test_one_by_one_is_each_query_example_beside_the_support_set() -> None:
+    learner, tasks = sinusoid()
+    weights = torch.randn(4, learner.net.layout.size, dtype=torch.float64)
+    found = one_by_one(learner, weights, tasks)
+    # The network has no BatchNorm: company changes nothing.
+    assert torch.allclose(found, learner.outputs(weights, tasks.query))
+    seen: list[int] = []
+
+    class Spy:
+        def outputs(self, weights: object, batch: Batch) -> torch.Tensor:
+            seen.append(batch.x.shape[1])
+            return learner.outputs(weights, batch)  # type: ignore[arg-type]
+
+    one_by_one(Spy(), weights, tasks)  # type: ignore[arg-type]
+    assert seen == [6] * 6
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two runs on tiny images."""
+    monkeypatch.setenv("METAVIZ_HOME", str(tmp_path / "home"))
+    outcome = metaviz(
+        *("compare", "--problem", "images", "--algorithms", "fomaml,reptile", "--steps", "2"),
+        *("--set", f"images.path={small(tmp_path / 'data')}", "--set", "images.side=16"),
+        *("--set", "images.channels=4", "--set", "ways=3", "--set", "query_shots=3"),
+        *("--set", "eval_tasks=4", "--set", "eval_steps=2", "--set", "inner_steps=2"),
+        *("--out", tmp_path / "out"),
+    )
+    assert outcome.code == 0, outcome.error
+    return list_runs(tmp_path / "out" / "runs")
+
+
+def test_evaluation_is_the_same_from_the_command_line_and_from_a_copied_folder(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    found = judge(runs[0], Protocol(tasks=6, steps=3))
+    assert found.per_task["query_accuracy"].shape == (4, 6)
+    assert found.protocol["split"] == "test"
+    copied = tmp_path / "elsewhere" / "a run"
+    shutil.copytree(runs[0], copied)
+    again = judge(copied, Protocol(tasks=6, steps=3))
+    for name, values in found.per_task.items():
+        np.testing.assert_array_equal(values, again.per_task[name])
+    table = tmp_path / "tasks.csv"
+    settings = ("--set", "tasks=6", "--set", "steps=3")
+    outcome = metaviz("evaluate", runs[0].parent, *settings, "--out", table)
+    assert outcome.code == 0, outcome.error
+    with table.open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["run"] == runs[0].name]
+    told = [float(row["post_query_loss"]) for row in rows]
+    assert told == found.per_task["query_loss"][3].tolist()
+    assert "sign test" in outcome.out
+    assert len(stored(runs[0])) == 1
+
+
+def test_other_protocols_give_other_numbers(runs: list[Path]) -> None:
+    plain = judge(runs[0], Protocol(tasks=5))
+    for other in (
+        Protocol(tasks=5, seed=1),
+        Protocol(tasks=5, split="validation"),
+        Protocol(tasks=5, together=False),
+        Protocol(tasks=5, shots=2),
+    ):
+        found = judge(runs[0], other)
+        assert (found.values("query_loss") != plain.values("query_loss")).any(), other
+    assert len(stored(runs[0])) == 5
+
+
+def test_bad_protocols_are_one_sentence(runs: list[Path], tmp_path: Path) -> None:
+    for settings, said in (
+        (("--set", "tasks=1"), "tasks = 1 is not valid"),
+        (("--set", "nonsense=1"), "nonsense"),
+        (("--set", "tasks"), "is not KEY=VALUE"),
+        (("--set", "shots=9"), "no train classes with the 12 images"),
+    ):
+        outcome = metaviz("evaluate", runs[0], *settings)
+        assert outcome.code == 2, outcome.error
+        assert said in outcome.error
+        assert len(outcome.error.strip().splitlines()) <= 2
+    (runs[0] / "checkpoint.pt").unlink()
+    with pytest.raises(StoreError, match="no checkpoint"):
+        judge(runs[0], Protocol(tasks=2))
+    assert metaviz("evaluate", tmp_path / "nothing").code == 2
