@@ -112,7 +112,7 @@ class LayerTransform(GradientDescent):
             soft = torch.sigmoid(logits).unsqueeze(0)
         else:
             soft = torch.sigmoid(logits + _logistic_noise(support, len(logits)).to(logits))
-        hard = (soft > _HALF).to(soft.dtype)
+        hard = (soft >= _HALF).to(soft.dtype)
         # Infinite logits have a slope of zero, not one that is undefined.
         units = hard + torch.where(torch.isfinite(logits), soft - soft.detach(), 0)
         return self._spread(units)
@@ -136,7 +136,7 @@ class LayerTransform(GradientDescent):
         if self.masks != "none":
             likely = torch.sigmoid(meta["masks"])
             if self.masks == "threshold":
-                likely = (likely > _HALF).to(likely)
+                likely = (likely >= _HALF).to(likely)
             parts = likely.split(list(self.units.values()))
             images["mask_names"] = np.array(list(self.units))
             images["mask_probabilities"] = sampled_rows(parts)
@@ -186,7 +186,7 @@ class MTNetOptions(GeometryOptions):
         "sampled",
         "Masks",
         "Sampled: each task draws which units adapt, m ~ Bernoulli(σ(ζ)). Threshold: units with "
-        "ζ > 0 adapt. None: all do, which is the T-net.",
+        "ζ ≥ 0 adapt. None: all do, which is the T-net.",
         labels={"sampled": "sampled per task", "threshold": "threshold", "none": "none (T-net)"},
     )
     zeta: float = option(
@@ -212,11 +212,11 @@ class MTNetOptions(GeometryOptions):
 def mtnet(options: MTNetOptions, shared: Shared) -> Algorithm:
     """Build MT-net."""
     adapting = 1 / (1 + math.exp(-options.zeta))
-    if options.masks == "threshold" and options.zeta <= 0:
+    if options.masks == "threshold" and options.zeta < 0:
         raise OptionError(
             "mtnet.zeta",
-            f"mtnet.zeta = {options.zeta:g} lets no unit adapt with mtnet.masks = threshold: use a "
-            "number above 0.",
+            f"mtnet.zeta = {options.zeta:g} lets no unit adapt with mtnet.masks = threshold: use 0 "
+            "or more.",
         )
     if options.masks == "sampled" and adapting < _RARELY:
         raise OptionError(

@@ -255,7 +255,9 @@ def test_float32_and_float64_see_the_same_tasks_and_weights(name: str) -> None:
 
 
 def test_impossible_pairs_are_refused_with_a_sentence() -> None:
-    with pytest.raises(CannotTrainError, match="cannot train 'init' of GradientDescent"):
+    with pytest.raises(
+        CannotTrainError, match="cannot train the meta-parameters 'init', which enter through"
+    ):
         compose(GradientDescent(0.1), Implicit(lambda *_: None, "hessian"), 3)  # type: ignore[arg-type, return-value]
     rule = ProximalDescent(0.1, 1.0, learn_prox=True)
     with pytest.raises(CannotTrainError, match="'prox'"):

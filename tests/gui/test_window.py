@@ -28,8 +28,11 @@ def phase(window, *wanted):
 
 
 def run(qtbot, window):
+    before = len(window.runs.rows)
     window.commands["run"].trigger()
     qtbot.waitUntil(phase(window, "training", "paused"), timeout=WAIT)
+    # The rows hear of the runs one event later than the phase does.
+    qtbot.waitUntil(lambda: len(window.runs.rows) > before, timeout=WAIT)
 
 
 def finish(qtbot, window):

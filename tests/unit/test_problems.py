@@ -18,6 +18,7 @@ from metaviz.problems.quadratic import Quadratic
 from metaviz.problems.registry import PROBLEMS, find_problem
 from metaviz.problems.sinusoid import Sinusoid
 from metaviz.problems.stream import derived_seed, normals, uniforms
+from metaviz.problems.strokes import Strokes, character
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.test_omniglot_files import pack, unpack
 
@@ -27,7 +28,7 @@ DRAWERS = 6
 
 def test_families_are_shown_in_the_same_order_whatever_was_imported_first() -> None:
     find_problem("sinusoid")
-    assert list(PROBLEMS) == ["sinusoid", "quadratic", "omniglot", "images"]
+    assert list(PROBLEMS) == ["sinusoid", "quadratic", "strokes", "omniglot", "images"]
 
 
 # Streams
@@ -178,9 +179,9 @@ def tree_files() -> dict[str, bytes]:
     found = {}
     number = 0
     for alphabet, characters in ALPHABETS.items():
-        for character in range(characters):
+        for place in range(characters):
             for drawer in range(DRAWERS):
-                name = f"{alphabet}/character{character + 1:02}/{number:04}_{drawer + 1:02}.png"
+                name = f"{alphabet}/character{place + 1:02}/{number:04}_{drawer + 1:02}.png"
                 found[name] = sketch(number, drawer)
             number += 1
     return found
@@ -195,12 +196,65 @@ def omniglot(path: Path, seed: int = 0, **values: object) -> Omniglot:
     return problem
 
 
-@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot", "images"])
+# Strokes
+
+
+def strokes(seed: int = 0, **options: object) -> Strokes:
+    problem = find_problem("strokes").build(options, Shared(shots=2, query_shots=3, ways=4), seed)
+    assert isinstance(problem, Strokes)
+    return problem
+
+
+def test_strokes_are_the_same_in_every_run_and_differ_between_scripts() -> None:
+    assert np.array_equal(character(0, 1.0, 17), character.__wrapped__(0, 1.0, 17))
+    assert (character(0, 1.0, 17) != character(1, 1.0, 17)).any()
+    assert (character(0, 1.0, 17) != character(0, 1.0, 18)).any()
+    drawings = character(0, 1.0, 17)
+    assert drawings.shape == (20, 28, 28)
+    assert len({drawing.tobytes() for drawing in drawings}) == 20
+    alike = character(0, 0.0, 17)
+    assert all((drawing == alike[0]).all() for drawing in alike)
+
+
+def test_every_character_leaves_ink_and_paper() -> None:
+    for number in range(0, 3000, 97):
+        share = (character(0, 1.0, number) > 127).mean((1, 2))
+        assert share.min() > 0.002
+        assert share.max() < 0.6
+
+
+def test_characters_are_more_like_themselves_than_like_others() -> None:
+    flat = np.stack([character(0, 1.0, c).reshape(20, -1) for c in range(60)]) / 255.0
+    middle = flat[:, 10:].mean(1)
+    apart = ((flat[:, :10, None] - middle) ** 2).sum(-1)
+    right = (apart.argmin(-1) == np.arange(60)[:, None]).mean()
+    # Far from chance (1/60), far from trivial.
+    assert 0.2 < right < 0.9
+
+
+def test_splits_of_strokes_share_no_character() -> None:
+    problem = strokes()
+    seen = {}
+    for split in ("train", "validation", "test"):
+        tasks = problem.tasks(split, 0, 40)
+        assert tasks.support.x.shape == (40, 8, 1, 28, 28)
+        assert tasks.support.x.dtype == torch.uint8
+        seen[split] = {image.numpy().tobytes() for image in tasks.query.x.flatten(0, 1)}
+    assert not seen["train"] & seen["test"]
+    assert not seen["validation"] & seen["test"]
+    with pytest.raises(OptionError, match="more than the 20 drawings"):
+        find_problem("strokes").build({}, Shared(shots=10, query_shots=11), 0)
+    with pytest.raises(OptionError, match="more than the 400 characters"):
+        find_problem("strokes").build({}, Shared(shots=1, query_shots=1, ways=401), 0)
+
+
+@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot", "strokes"])
 def test_tasks_do_not_depend_on_batch_size_and_order(family: str, omniglot_tree: Path) -> None:
     problems: dict[str, Problem] = {
         "sinusoid": sinusoid(noise=0.2),
         "quadratic": quadratic(spread=1.0),
         "omniglot": omniglot(omniglot_tree),
+        "strokes": strokes(),
     }
     problem = problems[family]
     whole = problem.tasks("train", 0, 12)
@@ -213,12 +267,13 @@ def test_tasks_do_not_depend_on_batch_size_and_order(family: str, omniglot_tree:
     assert torch.equal(listed[5:], problem.evaluation_tasks(5, 4).query.y)
 
 
-@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot", "images"])
+@pytest.mark.parametrize("family", ["sinusoid", "quadratic", "omniglot", "strokes"])
 def test_other_seeds_give_other_tasks(family: str, omniglot_tree: Path) -> None:
     makers = {
         "sinusoid": sinusoid,
         "quadratic": lambda seed: quadratic(seed, spread=1.0),
         "omniglot": lambda seed: omniglot(omniglot_tree, seed),
+        "strokes": strokes,
     }
     one, same, other = (makers[family](seed).tasks("train", 0, 8).support for seed in (0, 0, 1))
     assert torch.equal(one.x, same.x)

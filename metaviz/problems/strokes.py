@@ -1,0 +1,234 @@
+"""Strokes: characters of an invented script, drawn from the seed, so that nothing is downloaded."""
+
+from functools import cache, lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaviz.config import Shared
+from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.conv4 import Conv4
+from metaviz.options import OptionError, Options, option
+from metaviz.problems.base import (
+    PictureView,
+    classification_accuracy,
+    concatenated,
+    cross_entropy,
+)
+from metaviz.problems.episodes import draw_episodes, labels
+from metaviz.problems.registry import register_problem
+from metaviz.problems.stream import uniforms
+
+IMAGE = 28
+DRAWERS = 20
+CLASSES = {"train": 2000, "validation": 400, "test": 600}
+MOST_STROKES = 4
+_CONTROLS = 3
+_SAMPLES = 24
+_NUMBERS = 1 + 2 * MOST_STROKES * _CONTROLS
+_STYLE = 8
+_MARGIN = 0.18
+_WOBBLE = 0.05
+_KEPT = 8192
+
+
+class StrokesOptions(Options):
+    """Options of the invented script."""
+
+    script: int = option(
+        0,
+        "Script",
+        "Seed of the script: its characters and the hands that draw them.",
+        ge=0,
+        le=2**31 - 1,
+    )
+    variation: float = option(
+        1.0,
+        "Variation",
+        "How much a character changes from hand to hand: slant, size, place, thickness and the "
+        "course of each stroke. 0: all draw alike.",
+        ge=0,
+        le=3,
+    )
+    channels: int = option(32, "Channels", "Filters of each convolution.", ge=1, le=512)
+    pooling: Literal["max", "stride"] = option(
+        "max",
+        "Halving",
+        "Max-pooling after each block, or strided convolutions with a spatial mean at the end.",
+        labels={"max": "max-pooling", "stride": "stride 2"},
+    )
+
+
+@register_problem(
+    StrokesOptions,
+    id="strokes",
+    title="Strokes (invented script)",
+    summary="Tell N invented characters apart; drawn from the seed, nothing to download.",
+    loss_name="cross-entropy (nats)",
+    has_accuracy=True,
+    citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
+    steps=300,
+    shared={
+        "inner_lr": 0.4,
+        "inner_steps": 5,
+        "meta_batch": 4,
+        "shots": 1,
+        "query_shots": 10,
+        "ways": 5,
+        "eval_tasks": 100,
+        "eval_steps": 5,
+        "eval_every": 50,
+    },
+    algorithm_defaults={
+        "imaml": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},
+        "neumann": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
+    },
+)
+class Strokes:
+    """N-way episodes of 28x28 drawings of random Bezier strokes, 20 hands for each character.
+
+    A character is one to four quadratic curves; a hand has a slant, a size, a place, a thickness
+    and a wobble of its own for every character. Strokes are bright on dark.
+    """
+
+    dataset = "strokes"
+    has_accuracy = True
+    chunk = 5
+    shards = 2
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, options: StrokesOptions, shared: Shared, seed: int) -> None:
+        """Take the script. Raises: OptionError where it has too few hands or characters."""
+        self.options = options
+        self.shared = shared
+        self.seed = seed
+        wanted = shared.shots + shared.query_shots
+        if wanted > DRAWERS:
+            raise OptionError(
+                "query_shots",
+                f"shots + query_shots = {wanted} is more than the {DRAWERS} drawings of a "
+                f"character: use at most {DRAWERS} together.",
+            )
+        fewest = min(CLASSES.values())
+        if shared.ways > fewest:
+            raise OptionError(
+                "ways",
+                f"ways = {shared.ways} is more than the {fewest} characters of a split: use at "
+                f"most {fewest}.",
+            )
+
+    def net(self) -> Conv4:
+        """Return Conv4."""
+        return Conv4(self.options.channels, self.shared.ways, pooling=self.options.pooling)
+
+    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+        """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28), 8-bit levels; y (tasks, n)."""
+        shots = self.shared.shots
+        drawn = draw_episodes(
+            self.seed,
+            f"strokes {split}",
+            first,
+            count,
+            np.full(CLASSES[split], DRAWERS),
+            self.shared.ways,
+            shots + self.shared.query_shots,
+        )
+        names = list(CLASSES)
+        start = sum(CLASSES[name] for name in names[: names.index(split)])
+        images = np.stack(
+            [
+                np.stack([self._character(start + c)[rows] for c, rows in zip(*task, strict=True)])
+                for task in zip(drawn.classes.tolist(), drawn.images, strict=True)
+            ]
+        )
+        x = torch.from_numpy(images).unsqueeze(3)
+        support, query = x[:, :, :shots], x[:, :, shots:]
+        return TaskBatch(
+            *(Batch(part.flatten(1, 2), labels(*part.shape[:3])) for part in (support, query))
+        )
+
+    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
+        """Return episodes of characters that training never shows."""
+        return self.tasks("test", first, count)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return mean cross-entropies in nats, shape (tasks,)."""
+        return cross_entropy(outputs, batch)
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the share of right answers, shape (tasks,)."""
+        return classification_accuracy(outputs, batch)
+
+    def pool(self, tasks: TaskBatch) -> Batch:
+        """Return support and query drawings together."""
+        return concatenated(tasks)
+
+    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+        """Return nothing: the inner-loop curves say what there is to say."""
+        del view
+        return {}
+
+    def _character(self, number: int) -> np.ndarray:
+        return character(self.options.script, self.options.variation, number)
+
+
+@cache
+def _grid() -> np.ndarray:
+    middle = ((np.arange(IMAGE) + 0.5) / IMAGE).astype(np.float32)
+    return np.stack(np.meshgrid(middle, middle, indexing="xy"), -1).reshape(-1, 2)
+
+
+@lru_cache(maxsize=_KEPT)
+def character(script: int, variation: float, number: int) -> np.ndarray:
+    """Draw one character in all hands, shape (20, 28, 28), uint8."""
+    draw = uniforms(script, "strokes character", number, 1, _NUMBERS)[0]
+    count = 1 + int(draw[0] * MOST_STROKES)
+    controls = draw[1:].reshape(MOST_STROKES, _CONTROLS, 2)[:count]
+    controls = _MARGIN + (1 - 2 * _MARGIN) * controls
+    hand = uniforms(
+        script, "strokes hand", number * DRAWERS, DRAWERS, _STYLE + 2 * MOST_STROKES * _CONTROLS
+    )
+    hand = 2 * hand - 1
+    wobble = hand[:, _STYLE:].reshape(DRAWERS, MOST_STROKES, _CONTROLS, 2)[:, :count]
+    points = _curves(controls + _WOBBLE * variation * wobble)
+    turned = _placed(points, variation * hand[:, :_STYLE])
+    width = 0.035 * np.exp(0.3 * variation * hand[:, 6])
+    nearest = _distance(turned.astype(np.float32))
+    ink = np.clip(1.5 - nearest / width[:, None], 0, 1)
+    levels: np.ndarray = (255 * ink).round().astype(np.uint8)
+    return levels.reshape(DRAWERS, IMAGE, IMAGE)
+
+
+def _distance(points: np.ndarray) -> np.ndarray:
+    """Return each pixel's distance to the nearest of points (hands, points, 2), (hands, 784)."""
+    grid = _grid()
+    squares = (points**2).sum(-1)[:, None] - 2 * grid @ points.transpose(0, 2, 1)
+    nearest: np.ndarray = squares.min(-1) + (grid**2).sum(-1)
+    distance: np.ndarray = np.sqrt(np.maximum(nearest, 0))
+    return distance
+
+
+def _curves(controls: np.ndarray) -> np.ndarray:
+    """Return points (hands, points, 2) along quadratic Bezier curves (hands, strokes, 3, 2)."""
+    t = np.linspace(0, 1, _SAMPLES)
+    weights = np.stack([(1 - t) ** 2, 2 * t * (1 - t), t**2], -1)
+    points: np.ndarray = np.einsum("pc,hscd->hspd", weights, controls)
+    return points.reshape(len(controls), -1, 2)
+
+
+def _placed(points: np.ndarray, hand: np.ndarray) -> np.ndarray:
+    """Turn, slant, scale and shift points (hands, points, 2) about the middle."""
+    angle, slant = 0.2 * hand[:, 0], 0.2 * hand[:, 1]
+    across, down = np.exp(0.15 * hand[:, 2]), np.exp(0.15 * hand[:, 3])
+    cosine, sine = np.cos(angle), np.sin(angle)
+    matrix = np.stack(
+        [
+            np.stack([across * cosine, down * (slant * cosine - sine)], -1),
+            np.stack([across * sine, down * (slant * sine + cosine)], -1),
+        ],
+        1,
+    )
+    moved: np.ndarray = np.einsum("hij,hpj->hpi", matrix, points - 0.5)
+    return moved + 0.5 + 0.06 * hand[:, None, 4:6]
