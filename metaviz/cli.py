@@ -248,6 +248,18 @@ def evaluate(
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
+    out: Annotated[Path, typer.Option(help="The HTML file; figures and tables go beside it.")],
+    title: Annotated[str, typer.Option(help="Its heading.")] = "",
+) -> None:
+    """Write a report of stored runs: one HTML file, its figures, tables and configurations."""
+    from metaviz.commands import report_command
+
+    raise typer.Exit(report_command(runs, out, title))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("metaviz-demo"),
 ) -> None:

@@ -4,7 +4,6 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,25 +14,19 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, parse_seeds, read_toml, to_toml
 from metaviz.options import OptionError, checked
-from metaviz.runs.curves import TrainingView, fan
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.runs.export import write_tables
+from metaviz.runs.figure_set import comparison_figures, run_figures
 from metaviz.runs.figures import (
     FORMATS,
     Page,
-    convergence_figure,
-    default_inner_views,
-    fan_figure,
     gradients_figure,
-    inner_figure,
     save_figure,
-    training_figure,
 )
 from metaviz.runs.files import write_text
-from metaviz.runs.geometry import geometry_pictures, map_history, most_changed, offered
-from metaviz.runs.geometry_figures import geometry_figure, mirror_figure
 from metaviz.runs.judgement import judgement_csv
 from metaviz.runs.record import Record
+from metaviz.runs.report import write_report
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.settings import parse_value, place_settings
 from metaviz.tables import (
@@ -204,44 +197,14 @@ class _Paper:
 def _write_figures(
     records: list[Record], out: Path, formats: tuple[str, ...], paper: _Paper, *, each_run: bool
 ) -> list[Path]:
-    accuracy = any("query_accuracy" in e.curves for r in records for e in r.evaluations[-1:])
-    view = TrainingView(quantity="query_accuracy" if accuracy else "query_loss")
-    panels = default_inner_views(records)
-    figures = {
-        "training": training_figure(records, view, paper.page()),
-        "inner": inner_figure(records, panels, paper.page(11.0 * len(panels))),
-    }
-    if any(record.evaluations for record in records):
-        figures["convergence"] = convergence_figure(records, None, paper.page())
-    paths = _saved(figures, out, formats)
-    if each_run:
-        for record in records:
-            figures = {
-                re.sub(r"[^\w-]", "_", f"{name}-{record.id}"): figure
-                for name, figure in _figures_of(record, paper)
-            }
-            paths += _saved(figures, out, formats)
+    paths = _saved(dict(comparison_figures(records, paper.page)), out, formats)
+    for record in records if each_run else ():
+        figures = {
+            re.sub(r"[^\w-]", "_", f"{name}-{record.id}"): figure
+            for name, figure in run_figures(record, paper.page)
+        }
+        paths += _saved(figures, out, formats)
     return paths
-
-
-def _figures_of(record: Record, paper: _Paper) -> "Iterator[tuple[str, Figure]]":
-    """Yield what is drawn of one run at its last evaluation: predictions, and its geometry."""
-    drawn = fan(record)
-    if drawn is not None:
-        yield "fan", fan_figure(drawn, drawn.landmarks(), paper.page())
-    history = map_history(record)
-    if history is not None:
-        last = len(history.steps) - 1
-        figure = mirror_figure(record, last, most_changed(history), paper.page())
-        if figure is not None:
-            yield "mirror", figure
-    last = len(geometry_pictures(record)) - 1
-    for view in offered(record):
-        figure = geometry_figure(
-            record, last, view, paper.page(), part=-1 if view == "rates" else 0
-        )
-        if figure is not None:
-            yield f"geometry-{view}", figure
 
 
 def _saved(figures: "dict[str, Figure]", out: Path, formats: tuple[str, ...]) -> list[Path]:
@@ -353,6 +316,21 @@ def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) ->
         except OSError as error:
             raise StoreError(f"Cannot write {out}: {error.strerror}.") from error
         sys.stdout.write(f"{out}\n")
+
+
+def report_command(runs: list[Path], out: Path, title: str) -> int:
+    """Write a report of stored runs; return 1 where some could not be read."""
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise OptionError("out", f"out = {str(out)!r} is not valid: use a name ending in .html.")
+    folders = _run_folders(runs)
+    records, unreadable = _readable(folders)
+    if not records:
+        raise StoreError(unreadable[0])
+    by_id = {folder.name: folder for folder in folders}
+    sys.stdout.writelines(f"{path}\n" for path in write_report(records, by_id, out, title))
+    for sentence in unreadable:
+        sys.stderr.write(f"Left out: {sentence}\n")
+    return int(bool(unreadable))
 
 
 def _readable(folders: list[Path]) -> tuple[list[Record], list[str]]:

@@ -1,0 +1,250 @@
+"""A report in one HTML file: results, figures, settings, environment, how to repeat it."""
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metaviz import __version__
+from metaviz.config import Comparison, to_toml
+from metaviz.paths import resource
+from metaviz.runs.curves import labels
+from metaviz.runs.export import summary_csv
+from metaviz.runs.figure_set import comparison_figures, run_figures
+from metaviz.runs.figures import Page, save_figure
+from metaviz.runs.files import write_text
+from metaviz.runs.judgement import Judgement, paired, stored
+from metaviz.runs.published import beside, differences
+from metaviz.runs.record import Record
+from metaviz.runs.store import StoreError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = ("run", "algorithm", "problem", "state", "steps", "K", "query loss", "accuracy (%)")
+_CAPTIONS = {
+    "training": "Training: query loss or accuracy over meta-steps",
+    "inner": "Inner loop: evaluation tasks against the inner step k",
+    "convergence": "Convergence: support loss and gradient norm against k",
+    "fan": "Predictions on one task",
+    "mirror": "Mirror map",
+    "geometry-rates": "Step sizes",
+    "geometry-factors": "Factors",
+    "geometry-masks": "Masks",
+    "geometry-gates": "Gates",
+    "geometry-slopes": "Slopes of the mirror map",
+    "geometry-dense": "Preconditioner",
+    "geometry-spectrum": "Eigenvalues of the preconditioner",
+    "geometry-condition": "Condition number along adaptation",
+}
+_EMBEDDED_DPI = 110
+_FILE_DPI = 300
+
+
+def write_report(
+    records: Sequence[Record], folders: dict[str, Path], out: Path, title: str = ""
+) -> list[Path]:
+    """Write a report, and beside it figures, `results.csv` and configurations; return the files.
+
+    `folders` are those of the runs by id; evaluations that are stored there are reported too.
+    Everything that comes from a run is escaped; the file has no script and loads nothing.
+    Raises: StoreError where a file cannot be written.
+    """
+    names = labels(list(records))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table = out.parent / "results.csv"
+        write_text(table, summary_csv(list(records)))
+        commands, configs = _configurations(records, out.parent)
+        figures, files = _figures(records, names, out.parent / "figures")
+        judged = [j for r in records if r.id in folders for j in stored(folders[r.id])]
+        page = _render(
+            title=title or out.stem.replace("-", " ").replace("_", " "),
+            runs=list(names.values()),
+            figures=figures,
+            commands=commands,
+            **_results(records, names),
+            **_judged(judged, names),
+            **_settings(records, names),
+        )
+        write_text(out, page)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"Cannot write the report to {out}: {reason}.") from error
+    return [out, table, *configs, *files]
+
+
+def _render(**values: Any) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string(resource("report.html.j2").read_text(encoding="utf-8"))
+    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return template.render(version=__version__, written=written, **values)
+
+
+def _results(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]:
+    rows, remarks = [], []
+    for record in records:
+        row = [names[record.id], record.algorithm, record.problem, record.state]
+        row.append(f"{record.step} / {record.total_steps}")
+        if record.evaluations:
+            last = record.evaluations[-1]
+            k = last.trained_steps
+            row += [str(k), _interval(last.curves, "query_loss", k, 1.0)]
+            row.append(_interval(last.curves, "query_accuracy", k, 100.0))
+        else:
+            row += ["", "", ""]
+        rows.append(row)
+        if record.message:
+            remarks.append(f"{names[record.id]}: {record.message}")
+    return {"result_columns": _COLUMNS, "results": rows, "remarks": remarks}
+
+
+def _interval(curves: dict[str, np.ndarray], name: str, k: int, unit: float) -> str:
+    if name not in curves:
+        return ""
+    return f"{unit * curves[name][k]:.4g} ± {unit * curves[f'{name}_ci95'][k]:.2g}"
+
+
+def _judged(judged: Sequence[Judgement], names: dict[str, str]) -> dict[str, Any]:
+    """Return held-out results, differences within each protocol, and published rows."""
+    rows, published, apart = [], [], []
+    groups: dict[str, list[Judgement]] = {}
+    for found in judged:
+        unit = 100.0 if found.measure == "query_accuracy" else 1.0
+        mean, half = found.interval()
+        before = unit * float(found.per_task[found.measure][0].mean())
+        told = ", ".join(f"{key} {value}" for key, value in found.protocol.items())
+        measure = "accuracy (%)" if unit > 1 else "query loss"
+        rows.append(
+            {
+                "label": names[found.run],
+                "protocol": f"{measure}, {told}, weights of step {found.step}",
+                "before": f"{before:.4g}",
+                "after": f"{unit * mean:.4g} ± {unit * half:.2g}",
+            }
+        )
+        groups.setdefault(f"{found.dataset} {told}", []).append(found)
+        for row in beside(found, found.dataset) if unit > 1 else ():
+            if row.is_of(str(found.config["algorithm"])):
+                value = f"{row.accuracy:g}"
+                value += "" if row.half_width is None else f" ± {row.half_width:g}"
+                what = "; ".join(differences(found, row)) or "none that is known"
+                published.append((f"{row.method} ({row.year})", value, names[found.run], what))
+    for same in groups.values():
+        first = same[0]
+        unit = 100.0 if first.measure == "query_accuracy" else 1.0
+        for other in same[1:]:
+            if other.run == first.run:
+                continue
+            found_apart = paired(other.values(), first.values())
+            ends = [unit * value for value in (found_apart.mean, found_apart.low, found_apart.high)]
+            text = f"{ends[0]:+.3g} [{ends[1]:+.3g}, {ends[2]:+.3g}]"
+            counts = f"{found_apart.better} / {found_apart.worse}"
+            cells = (names[other.run], names[first.run], text, counts, f"{found_apart.p:.2g}")
+            apart.append(cells)
+    return {"judged": rows, "published": published, "differences": apart}
+
+
+def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]:
+    """Return settings in which runs differ, those that all share, and environments."""
+    flat = [_flat(record.config) for record in records]
+    keys = list(dict.fromkeys(key for values in flat for key in values))
+    differing, common = [], []
+    for key in keys:
+        cells = [values.get(key, "") for values in flat]
+        if len(set(cells)) > 1:
+            differing.append((key, cells))
+        else:
+            common.append((key, cells[0]))
+    environments: list[tuple[list[str], list[tuple[str, str]]]] = []
+    for record in records:
+        told = [(key, _text(value)) for key, value in sorted(record.environment.items())]
+        for known, same in environments:
+            if same == told:
+                known.append(names[record.id])
+                break
+        else:
+            environments.append(([names[record.id]], told))
+    return {"differing": differing, "common": common, "environments": environments}
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            inner = {"options": f"{config.get('algorithm', '')}.", "shared": ""}.get(key)
+            if inner is None:
+                inner = f"{config.get('problem', key)}." if key == "problem_options" else f"{key}."
+            found |= _flat(value, prefix + inner)
+        else:
+            found[prefix + key] = _text(value)
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str], list[Path]]:
+    """Write one configuration for each run, and return the commands that repeat them."""
+    commands, paths = [], []
+    for record in records:
+        config = record.config
+        comparison = Comparison(
+            problem=record.problem,
+            algorithms=(record.algorithm,),
+            seeds=(record.seed,),
+            steps=record.total_steps,
+            device=config.get("device", "auto"),
+            dtype=config.get("dtype", "float32"),
+            shared=config.get("shared", {}),
+            options={record.algorithm: config.get("options", {})},
+            problem_options=config.get("problem_options", {}),
+        )
+        path = folder / "configs" / f"{_plain(record.id)}.toml"
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, to_toml(comparison))
+        paths.append(path)
+        commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
+    return commands, paths
+
+
+def _figures(
+    records: Sequence[Record], names: dict[str, str], folder: Path
+) -> tuple[list[dict[str, str]], list[Path]]:
+    """Draw every figure; return those of the report, and the files written beside it."""
+    folder.mkdir(exist_ok=True)
+    shown: list[dict[str, str]] = []
+    files: list[Path] = []
+
+    def keep(name: str, caption: str, figure: "Figure") -> None:
+        files.extend(folder / f"{name}.{kind}" for kind in ("png", "pdf"))
+        for path in files[-2:]:
+            save_figure(figure, path)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=_EMBEDDED_DPI)
+        data = base64.b64encode(stream.getvalue()).decode()
+        shown.append({"caption": caption, "data": data})
+
+    def paper(width_cm: float) -> Page:
+        return Page(min(width_cm, 24.0), None, _FILE_DPI)
+
+    for name, figure in comparison_figures(records, paper):
+        keep(name, _CAPTIONS[name], figure)
+    for record in records:
+        for name, figure in run_figures(record, paper):
+            keep(f"{name}-{_plain(record.id)}", f"{_CAPTIONS[name]}: {names[record.id]}", figure)
+    return shown, files
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w-]", "_", name)

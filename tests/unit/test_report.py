@@ -1,0 +1,128 @@
+"""A report is one file that loads and runs nothing, and says what is needed to repeat it."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from metaviz.config import read_comparison
+from metaviz.runs.report import write_report
+from metaviz.runs.store import list_runs, open_run
+from metaviz.training.protocol import Protocol, judge
+from tests.unit.command_line import TINY, metaviz
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags, images and text, and fails where tags do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small runs."""
+    out = tmp_path_factory.mktemp("results")
+    settings = ("--steps", "3", "--set", "eval_every=2", "--set", "metasgd.form=direct")
+    outcome = metaviz("compare", "--algorithms", "maml,metasgd", "--out", out, *TINY, *settings)
+    assert outcome.code == 0, outcome.error
+    return out
+
+
+def test_report_holds_results_figures_settings_and_commands(results: Path, tmp_path: Path) -> None:
+    for folder in list_runs(results / "runs"):
+        judge(folder, Protocol(tasks=4))
+    out = tmp_path / "report" / "sinusoids.html"
+    outcome = metaviz("report", results, "--out", out, "--title", "Two methods")
+    assert outcome.code == 0, outcome.error
+    text = out.read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    links = [value or "" for name, value in page.attributes if name in {"src", "href"}]
+    assert links
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+    for link in links:
+        with Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))) as image:
+            assert image.width > 300
+    for word in ("Two methods", "metasgd · seed 0", "Held-out tasks", "sign test", "git_commit"):
+        assert word in page.text or word == "git_commit"
+    record = open_run(list_runs(results / "runs")[0])
+    last = record.evaluations[-1]
+    assert f"{last.curves['query_loss'][last.trained_steps]:.4g} ±" in page.text
+    for folder in list_runs(results / "runs"):
+        config = read_comparison(out.parent / "configs" / f"{folder.name}.toml")
+        stored = open_run(folder).config
+        kept = {key: "" if value is None else value for key, value in stored["options"].items()}
+        assert config.options[stored["algorithm"]] == kept
+        assert config.shared["inner_lr"] == stored["shared"]["inner_lr"]
+        assert f"--config configs/{folder.name}.toml" in page.text
+    names = {path.stem.partition("-")[0] for path in (out.parent / "figures").glob("*.pdf")}
+    assert {"training", "inner", "convergence", "fan", "geometry"} <= names
+    assert len((out.parent / "results.csv").read_text().splitlines()) == 3
+    listed = {Path(line) for line in outcome.out.splitlines()}
+    assert all(path.exists() for path in listed)
+
+
+def test_a_repeated_run_gives_the_same_numbers(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    assert metaviz("report", results, "--out", out).code == 0
+    (folder,) = [f for f in list_runs(results / "runs") if f.name.startswith("metasgd")]
+    config = tmp_path / "configs" / f"{folder.name}.toml"
+    assert metaviz("compare", "--config", config, "--out", tmp_path / "again").code == 0
+    one, other = open_run(folder), open_run(list_runs(tmp_path / "again" / "runs")[0])
+    assert (
+        one.evaluations[-1].curves["query_loss"].tolist()
+        == other.evaluations[-1].curves["query_loss"].tolist()
+    )
+
+
+def test_text_of_a_run_cannot_become_markup(results: Path, tmp_path: Path) -> None:
+    records = [open_run(folder) for folder in list_runs(results / "runs")]
+    hostile = '<img src=x onerror="alert(1)"></td><script>'
+    records[0].name = hostile
+    records[0].message = hostile
+    records[0].environment["gpu"] = hostile
+    records[0].config["options"]["memory"] = hostile
+    page = Page(write_report(records, {}, tmp_path / "r.html", hostile)[0].read_text("utf-8"))
+    assert "script" not in page.tags
+    assert not any(name == "onerror" for name, _ in page.attributes)
+    assert page.text.count(hostile) >= 4
+    assert "Content-Security-Policy" in {value for _, value in page.attributes}
+
+
+def test_report_that_cannot_be_written_is_one_sentence(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out, said in (
+        (tmp_path / "file" / "r.html", "Cannot write the report"),
+        (tmp_path / "r.docx", "use a name ending in .html"),
+    ):
+        outcome = metaviz("report", results, "--out", out)
+        assert outcome.code == 2
+        assert said in outcome.error
+        assert re.match(r".+\n?$", outcome.error)
