@@ -91,6 +91,29 @@ def classification_accuracy(outputs: Tensor, batch: Batch) -> Tensor:
     return (outputs.argmax(dim=2) == batch.y).to(outputs.dtype).mean(dim=1)
 
 
+class Classification:
+    """What all families of classification tasks share: cross-entropy, accuracy, no picture."""
+
+    has_accuracy = True
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return mean cross-entropies in nats, shape (tasks,)."""
+        return cross_entropy(outputs, batch)
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the share of right answers, shape (tasks,)."""
+        return classification_accuracy(outputs, batch)
+
+    def pool(self, tasks: TaskBatch) -> Batch:
+        """Return support and query examples together."""
+        return concatenated(tasks)
+
+    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+        """Return nothing: the inner-loop curves say what there is to say."""
+        del view
+        return {}
+
+
 def concatenated(tasks: TaskBatch) -> Batch:
     """Return support and query examples one after another."""
     return Batch(

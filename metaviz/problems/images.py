@@ -14,12 +14,7 @@ from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
-from metaviz.problems.base import (
-    PictureView,
-    classification_accuracy,
-    concatenated,
-    cross_entropy,
-)
+from metaviz.problems.base import Classification
 from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels
 from metaviz.problems.registry import register_problem
 
@@ -121,14 +116,13 @@ class ImageOptions(Options):
         "neumann": {"prox": 0.5, "inner_steps": 10, "terms": 5},
     },
 )
-class FewShotImages:
+class FewShotImages(Classification):
     """N-way episodes of colour images with Conv4, BatchNorm on batch statistics throughout.
 
     Query predictions therefore depend on the other query images (transductive evaluation).
     Labels are permuted anew in every task; support and query images are disjoint.
     """
 
-    has_accuracy = True
     shards = 2
 
     def __init__(self, options: ImageOptions, shared: Shared, seed: int) -> None:
@@ -189,23 +183,6 @@ class FewShotImages:
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of held-out classes."""
         return self.tasks(self.held_out, first, count)
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return mean cross-entropies in nats, shape (tasks,)."""
-        return cross_entropy(outputs, batch)
-
-    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the share of right answers, shape (tasks,)."""
-        return classification_accuracy(outputs, batch)
-
-    def pool(self, tasks: TaskBatch) -> Batch:
-        """Return support and query images together."""
-        return concatenated(tasks)
-
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
-        """Return nothing: the inner-loop curves say what there is to say."""
-        del view
-        return {}
 
     def _batch(
         self, classed: Classed, rows: np.ndarray, turns: np.ndarray | None, flips: np.ndarray

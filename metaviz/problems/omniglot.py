@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from metaviz.config import Shared
 from metaviz.images.archives import DataError
@@ -14,12 +13,7 @@ from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
-from metaviz.problems.base import (
-    PictureView,
-    classification_accuracy,
-    concatenated,
-    cross_entropy,
-)
+from metaviz.problems.base import Classification
 from metaviz.problems.omniglot_files import Characters, read_omniglot
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
@@ -116,7 +110,7 @@ class OmniglotOptions(Options):
         "neumann": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
     },
 )
-class Omniglot:
+class Omniglot(Classification):
     """N-way episodes of 28x28 drawings with Conv4, BatchNorm on batch statistics throughout.
 
     Query predictions therefore depend on the other query images (transductive evaluation).
@@ -124,7 +118,6 @@ class Omniglot:
     """
 
     dataset = "Omniglot"
-    has_accuracy = True
     chunk = 5
     shards = 2
 
@@ -178,23 +171,6 @@ class Omniglot:
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of characters from the held-out alphabets."""
         return self.tasks("test", first, count)
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return mean cross-entropies in nats, shape (tasks,)."""
-        return cross_entropy(outputs, batch)
-
-    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the share of right answers, shape (tasks,)."""
-        return classification_accuracy(outputs, batch)
-
-    def pool(self, tasks: TaskBatch) -> Batch:
-        """Return support and query drawings together."""
-        return concatenated(tasks)
-
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
-        """Return nothing: the inner-loop curves say what there is to say."""
-        del view
-        return {}
 
     def _batch(self, drawn: np.ndarray) -> Batch:
         """Turn drawings (tasks, ways, n, 28, 28) into examples, class by class."""

@@ -5,18 +5,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from metaviz.config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.options import OptionError, Options, option
-from metaviz.problems.base import (
-    PictureView,
-    classification_accuracy,
-    concatenated,
-    cross_entropy,
-)
+from metaviz.problems.base import Classification
 from metaviz.problems.episodes import draw_episodes, labels
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
@@ -86,7 +80,7 @@ class StrokesOptions(Options):
         "neumann": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
     },
 )
-class Strokes:
+class Strokes(Classification):
     """N-way episodes of 28x28 drawings of random Bezier strokes, 20 hands for each character.
 
     A character is one to four quadratic curves; a hand has a slant, a size, a place, a thickness
@@ -94,7 +88,6 @@ class Strokes:
     """
 
     dataset = "strokes"
-    has_accuracy = True
     chunk = 5
     shards = 2
     remarks: tuple[str, ...] = ()
@@ -152,23 +145,6 @@ class Strokes:
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of characters that training never shows."""
         return self.tasks("test", first, count)
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return mean cross-entropies in nats, shape (tasks,)."""
-        return cross_entropy(outputs, batch)
-
-    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the share of right answers, shape (tasks,)."""
-        return classification_accuracy(outputs, batch)
-
-    def pool(self, tasks: TaskBatch) -> Batch:
-        """Return support and query drawings together."""
-        return concatenated(tasks)
-
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
-        """Return nothing: the inner-loop curves say what there is to say."""
-        del view
-        return {}
 
     def _character(self, number: int) -> np.ndarray:
         return character(self.options.script, self.options.variation, number)

@@ -5,9 +5,6 @@ import io
 import json
 import os
 import pickle
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +20,7 @@ from metaviz.images.cache import ImageData, open_images
 from metaviz.images.found import SPLITS
 from metaviz.images.layouts import known_splits, recognise
 from metaviz.images.unpickle import unpickle
+from tests.unit.test_omniglot_files import pack, png_claiming, unpack
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "miniimagenet"
 PER_CLASS = 3
@@ -57,21 +55,6 @@ def tree(path: str, form: str = "PNG") -> dict[str, bytes]:
         for name in names
         for row in range(PER_CLASS)
     }
-
-
-def unpack(root: Path, contents: dict[str, bytes]) -> Path:
-    for name, data in contents.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
-
-
-def pack(path: Path, contents: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in contents.items():
-            archive.writestr(name, data)
-    return path
 
 
 def rows(split: str, header: str, line: str) -> bytes:
@@ -430,16 +413,6 @@ def test_arrays_of_python_2_are_read() -> None:
     assert held[b"n"] == 2
 
 
-def huge_png() -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", 40_000, 30_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b"")
-
-
 def truncated(root: Path) -> Path:
     whole = pack(root / "a.zip", tree("{split}/{name}/{row}.png")).read_bytes()
     (root / "a.zip").write_bytes(whole[: len(whole) // 2])
@@ -463,7 +436,7 @@ SPOILT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absolute zip": (zipped_with("/tmp/evil.png"), "absolute path"),
     "not an image": (folder_with(FIRST, b"GIF89a"), r"n01/0\.png.*not a JPEG or PNG image"),
     "half an image": (folder_with(FIRST, encoded("n01", 0)[:60]), r"n01/0\.png.*damaged"),
-    "huge image": (folder_with(FIRST, huge_png()), r"n01/0\.png.*pixels"),
+    "huge image": (folder_with(FIRST, png_claiming(40_000, 30_000)), r"n01/0\.png.*pixels"),
     "missing file": (
         folder_with("train.csv", b"filename,label\nmissing.jpg,n01\n"),
         r"train\.csv.*'missing\.jpg'.*not there",
