@@ -2,8 +2,11 @@
 
 import io
 import itertools
+import logging
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,6 +47,27 @@ from metaviz.training.session import Session
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class _OnStandardError(logging.Handler):
+    """Writes what the engine says about its data."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{record.getMessage()}\n")
+
+
+@contextmanager
+def _hearing() -> Iterator[None]:
+    log, handler = logging.getLogger("metaviz.images"), _OnStandardError()
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
 
 _FAILED = {"failed", "diverged"}
 
@@ -101,7 +125,8 @@ def run_comparison(
     engine: LocalEngine, comparison: Comparison, out: Path
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it."""
-    sessions = engine.start(comparison, out / "runs")
+    with _hearing():
+        sessions = engine.start(comparison, out / "runs")
     if (out / "summary.csv").exists():
         sys.stderr.write(
             f"{out} holds an earlier comparison: its runs stay, tables are replaced.\n"
@@ -306,7 +331,8 @@ def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) ->
     judgements = []
     for number, folder in enumerate(folders, 1):
         sys.stderr.write(f"Evaluating {folder.name} ({number} of {len(folders)}).\n")
-        judgements.append(judge(folder, protocol))
+        with _hearing():
+            judgements.append(judge(folder, protocol))
     print_judgements(judgements)
     if out is not None:
         stream = io.StringIO()

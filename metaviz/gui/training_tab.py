@@ -30,7 +30,10 @@ EMPTY = (
     "Their losses appear here as they train.\n"
     "Or tick a stored run in the table below."
 )
-WAITING = "The first meta-step is being computed…"
+WAITING = (
+    "Evaluating the untrained weights of every run, then taking the first meta-step…\n"
+    "The log says what is read or decoded meanwhile."
+)
 _SMOOTHEST = 99
 _FEW = 2
 _QUANTILE_POINTS = 500

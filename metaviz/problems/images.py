@@ -1,5 +1,6 @@
 """Few-shot classification of photographs: miniImageNet and whatever folders a person has."""
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from metaviz.problems.base import Classification
 from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels
 from metaviz.problems.registry import register_problem
 
+_log = logging.getLogger("metaviz.images")
 # ImageNet's mean and standard deviation by channel, as torchvision's models expect them.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -238,6 +240,19 @@ def cache_dir() -> Path:
     return data_dir() / "images"
 
 
+class _Progress:
+    """Logs every tenth of the decoding."""
+
+    def __init__(self) -> None:
+        self._said = -1
+
+    def __call__(self, done: int, count: int) -> None:
+        tenth = 10 * done // max(count, 1)
+        if tenth > self._said:
+            self._said = tenth
+            _log.info("Decoded %d of %d images; this is for the first use only.", done, count)
+
+
 def _load(options: ImageOptions) -> ImageData:
     if not options.path:
         raise DataError(
@@ -252,6 +267,7 @@ def _load(options: ImageOptions) -> ImageData:
         return open_images(
             place,
             cache_dir(),
+            report=_Progress(),
             side=options.side,
             cifar=options.cifar,
             seed=options.split_seed,

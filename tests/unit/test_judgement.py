@@ -128,6 +128,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         *("--out", tmp_path / "out"),
     )
     assert outcome.code == 0, outcome.error
+    assert "Decoded 66 of 66 images" in outcome.error
     return list_runs(tmp_path / "out" / "runs")
 
 
