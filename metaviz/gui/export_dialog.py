@@ -52,9 +52,16 @@ class ExportDialog(QDialog):
     """Writes the chosen plots and tables into a folder, on another thread."""
 
     def __init__(
-        self, tabs: Sequence[Tab], records: list[Record], parent: QWidget | None = None
+        self,
+        tabs: Sequence[Tab],
+        records: list[Record],
+        parent: QWidget | None = None,
+        folders: dict[str, Path] | None = None,
     ) -> None:
-        """Offer the plots of these tabs and the tables of these runs."""
+        """Offer the plots of these tabs, and the tables and a report of these runs.
+
+        `folders` are those of the runs by id: the report reads their evaluations there.
+        """
         super().__init__(parent)
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
@@ -63,6 +70,7 @@ class ExportDialog(QDialog):
             isinstance(tab, GradientsTab) and tab.result is not None for tab in tabs
         )
         self._records = records
+        self._folders = folders or {}
         self.written: list[Path] = []
         self._work: _Work | None = None
         layout = QVBoxLayout(self)
@@ -99,12 +107,14 @@ class ExportDialog(QDialog):
         folder = Path(self.folder.text().strip() or ".").expanduser()
         plots = [name for name, box in self.plots.items() if box.isChecked()]
         formats = [name for name, box in self.formats.items() if box.isChecked()]
-        if plots and not formats and not self.tables.isChecked():
+        others = self.tables.isChecked() or self.report.isChecked()
+        if plots and not formats and not others:
             self.status.setText("Choose at least one format: PNG, PDF or SVG.")
             return
         self.export.setEnabled(False)
         self.status.setText("Writing…")
-        self._work = _Work(folder, self._jobs(plots, formats), self._tables())
+        report = self._report if self.report.isChecked() else None
+        self._work = _Work(folder, self._jobs(plots, formats), self._tables(), report)
         self._work.signals.done.connect(self._done)
         QThreadPool.globalInstance().start(self._work)
 
@@ -125,6 +135,11 @@ class ExportDialog(QDialog):
         return [
             (f"{name}.{kind}", with_page(draw)) for name, draw in draws.items() for kind in formats
         ]
+
+    def _report(self, folder: Path) -> list[Path]:
+        from metaviz.runs.report import write_report
+
+        return write_report(self._records, self._folders, folder / "report" / "report.html")
 
     def _tables(self) -> list[Record]:
         return self._records if self.tables.isChecked() else []
@@ -156,6 +171,13 @@ class ExportDialog(QDialog):
         )
         self.tables.setChecked(True)
         layout.addWidget(self.tables)
+        self.report = switch(
+            "exportReport",
+            "&Report: one HTML file with all of it",
+            "Results, figures, settings that differ, environment, and how to repeat the runs; its "
+            "figures, table and configurations lie beside it. Takes a while with many runs.",
+        )
+        layout.addWidget(self.report)
         return box
 
     def _possible(self, name: str) -> bool:
@@ -231,11 +253,18 @@ class _Signals(QObject):
 class _Work(QRunnable):
     """Draws and writes in the pool; matplotlib without pyplot needs no main thread."""
 
-    def __init__(self, folder: Path, jobs: list[tuple[str, Draw]], tables: list[Record]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        jobs: list[tuple[str, Draw]],
+        tables: list[Record],
+        report: Callable[[Path], list[Path]] | None,
+    ) -> None:
         super().__init__()
         self.setAutoDelete(False)
         self.signals = _Signals()
         self._folder, self._jobs, self._tables = folder, jobs, tables
+        self._report = report
 
     def run(self) -> None:
         """Write everything; report what was written and what went wrong."""
@@ -253,6 +282,8 @@ class _Work(QRunnable):
                 if figure is not None:
                     save_figure(figure, self._folder / name)
                     written.append(self._folder / name)
+            if self._report is not None:
+                written += self._report(self._folder)
         except OSError as error:
             trouble = (
                 str(error)

@@ -91,11 +91,11 @@ class FileCommands(QObject):
             return
         self.said.emit(f"The form has the settings of {config['algorithm']}")
 
-    def export(self, tabs: Tabs, records: list[Record]) -> None:
+    def export(self, tabs: Tabs, records: list[Record], folders: dict[str, Path]) -> None:
         """Open the export dialog."""
         from metaviz.gui.export_dialog import ExportDialog
 
-        ExportDialog(tabs.pages, records, self._window).exec()
+        ExportDialog(tabs.pages, records, self._window, folders).exec()
 
     def copy_plot(self, tabs: Tabs) -> None:
         """Copy the figure of the page in front as a picture."""

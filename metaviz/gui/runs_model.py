@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,14 @@ class RunsModel(QAbstractTableModel):
     def visible_records(self) -> list[Record]:
         """Return the shown runs, oldest first."""
         return [r.record for r in reversed(self.rows) if r.visible and r.record is not None]
+
+    def folders(self) -> dict[str, Path]:
+        """Return the folders of the shown runs by id."""
+        return {
+            row.record.id: row.folder
+            for row in self.rows
+            if row.visible and row.record is not None and row.folder is not None
+        }
 
     def refresh(self) -> bool:
         """Renew the rows whose record has grown; return whether there was one."""

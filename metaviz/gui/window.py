@@ -272,7 +272,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _export(self) -> None:
-        self.files.export(self.tabs, self.runs.visible_records())
+        self.files.export(self.tabs, self.runs.visible_records(), self.runs.folders())
 
     @Slot()
     def _copy_plot(self) -> None:

@@ -228,6 +228,25 @@ def test_export_writes_every_format_and_table(qtbot, tmp_path: Path, records: li
     assert float(rows[49]["post_query_loss"]) == 2.0 / 50 / 2
 
 
+def test_export_writes_the_report_of_the_shown_runs(
+    qtbot, tmp_path: Path, records: list[Record]
+) -> None:
+    for record in records:
+        record.config = {**record.config, "device": "cpu", "shared": {"inner_lr": 0.01}}
+    dialog = ExportDialog([], records)
+    qtbot.addWidget(dialog)
+    dialog.show()
+    for box in (*dialog.formats.values(), *dialog.plots.values(), dialog.tables):
+        box.setChecked(False)
+    dialog.report.setChecked(True)
+    dialog.folder.setText(str(tmp_path))
+    dialog.export.click()
+    qtbot.waitUntil(lambda: bool(dialog.written), timeout=60_000)
+    text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert all(record.label in text for record in records)
+    assert (tmp_path / "report" / "results.csv").exists()
+
+
 def test_export_into_an_impossible_folder_says_so(
     qtbot, tmp_path: Path, records: list[Record]
 ) -> None:
