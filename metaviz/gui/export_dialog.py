@@ -173,7 +173,7 @@ class ExportDialog(QDialog):
         layout.addWidget(self.tables)
         self.report = switch(
             "exportReport",
-            "&Report: one HTML file with all of it",
+            "Re&port: one HTML file with all of it",
             "Results, figures, settings that differ, environment, and how to repeat the runs; its "
             "figures, table and configurations lie beside it. Takes a while with many runs.",
         )
