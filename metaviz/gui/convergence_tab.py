@@ -81,6 +81,7 @@ class ConvergenceTab(QWidget):
         super().__init__(parent)
         self.setObjectName("convergenceTab")
         self._records: list[Record] = []
+        self._seen: list[tuple[str, int, int]] = []
         self._theme: Theme | None = None
         self.legend = Legend(self)
         self.plots = {
@@ -102,10 +103,21 @@ class ConvergenceTab(QWidget):
         """Show these runs."""
         self._records = records
         offer(self.run, labels(records))
-        self.refresh()
+        self._seen = self._evaluated()
+        self.redraw()
+
+    def refresh(self) -> None:
+        """Draw what was evaluated meanwhile."""
+        now = self._evaluated()
+        if now != self._seen:
+            self._seen = now
+            self.redraw()
+
+    def _evaluated(self) -> list[tuple[str, int, int]]:
+        return [(r.id, len(r.evaluations), len(r.pictures)) for r in self._records]
 
     @Slot()
-    def refresh(self) -> None:
+    def redraw(self) -> None:
         """Draw the last evaluation of every run."""
         shown: list[InnerCurve] = []
         for quantity, _, title in _PANELS:
@@ -121,7 +133,7 @@ class ConvergenceTab(QWidget):
         for plot in (*self.plots.values(), self.line, self.plane):
             plot.apply_theme(theme)
         self.legend.set_color(theme.foreground)
-        self.refresh()
+        self.redraw()
 
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper; None where no run was evaluated."""
@@ -179,7 +191,7 @@ class ConvergenceTab(QWidget):
         self.note.setObjectName("convergenceNote")
         self.note.setWordWrap(True)
         for box in (self.log_y, self.band):
-            box.toggled.connect(self.refresh)
+            box.toggled.connect(self.redraw)
             row.addWidget(box)
         row.addWidget(self.note, 1)
         return row

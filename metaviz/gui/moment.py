@@ -108,16 +108,22 @@ class MomentTab(QWidget):
         self.records: list[Record] = []
         self._belongs = belongs
         self._stale = True
+        self._seen: list[tuple[str, str, int]] | None = None
         self.moment = Moment(name, self)
         self.moment.changed.connect(self._take)
 
     def show_records(self, records: list[Record]) -> None:
         """Show those of these runs that belong here."""
         self.records = records
+        self._seen = None
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in what is new, and draw it if this page is in front."""
+        """Take in new pictures, and draw them if this page is in front."""
+        seen = [(record.id, record.label, len(record.pictures)) for record in self.records]
+        if seen == self._seen:
+            return
+        self._seen = seen
         self.moment.offer([record for record in self.records if self._belongs(record)])
         self._take()
 
