@@ -121,6 +121,12 @@ def compare(
     seeds: Annotated[str | None, typer.Option(help="0,1,2 or 0-4.")] = None,
     settings: Settings = None,
     config: Annotated[Path | None, typer.Option(help="A comparison as TOML.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings of a published experiment; `metaviz list --presets` names them."
+        ),
+    ] = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")] = Path(
@@ -129,6 +135,7 @@ def compare(
 ) -> None:
     """Train several algorithms on the same tasks; write runs, tables and figures."""
     from metaviz.commands import compare_command
+    from metaviz.config import find_preset
     from metaviz.settings import parse_value
 
     asked = {
@@ -139,6 +146,10 @@ def compare(
         "device": device,
         "dtype": dtype,
     }
+    if preset is not None:
+        if config is not None:
+            raise typer.BadParameter("--config and --preset exclude each other.")
+        config = find_preset(preset)
     raise typer.Exit(compare_command(asked, settings or [], config, out))
 
 
@@ -185,11 +196,14 @@ def gradients(
 @app.command("list")
 def list_(
     runs: Annotated[Path | None, typer.Option(help="List the runs in this folder instead.")] = None,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="List published experiments instead.")
+    ] = False,
 ) -> None:
-    """List algorithms and problems, or runs."""
-    from metaviz.commands import list_command
+    """List algorithms and problems, or runs, or presets."""
+    from metaviz.commands import list_command, list_presets_command
 
-    list_command(runs)
+    list_presets_command() if presets else list_command(runs)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, parse_seeds, read_toml, to_toml
+from metaviz.config import Comparison, parse_seeds, presets, read_toml, to_toml
 from metaviz.options import OptionError, checked
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.runs.export import write_tables
@@ -38,6 +38,7 @@ from metaviz.tables import (
     print_gradients,
     print_judgements,
     print_options,
+    print_presets,
     print_results,
     print_runs,
 )
@@ -290,6 +291,16 @@ def options_command(name: str) -> None:
         known = [entry.id for entry in catalogue.algorithms]
         known += [entry.id for entry in catalogue.problems]
         raise OptionError("id", f"There is no {name!r}; known: shared, {', '.join(known)}.")
+
+
+def list_presets_command() -> None:
+    """Print the shipped presets with the number that each was published with."""
+    print_presets(
+        {
+            name: [line.removeprefix("# ") for line in path.read_text("utf-8").splitlines()[:2]]
+            for name, path in presets().items()
+        }
+    )
 
 
 def export_command(

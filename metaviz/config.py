@@ -1,6 +1,7 @@
 """What a person asks for: a comparison, and the runs it consists of, as plain values."""
 
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, StrictInt, field_validator
 
 from metaviz.options import OptionError, Options, Plain, checked, option
+from metaviz.paths import resource
 
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
@@ -198,6 +200,23 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             )
         seeds += range(low, high + 1)
     return tuple(dict.fromkeys(seeds))
+
+
+def presets() -> dict[str, Path]:
+    """Return the shipped settings of published experiments by name."""
+    return {path.stem: path for path in sorted(resource("presets").glob("*.toml"))}
+
+
+def find_preset(name: str) -> Path:
+    """Return the file of a published experiment's settings. Raises: OptionError naming them."""
+    known = presets()
+    if name not in known:
+        near = get_close_matches(name, known, 3) or list(known)[:3]
+        raise OptionError(
+            "preset",
+            f"There is no preset {name!r}; there are {len(known)}, like {', '.join(near)}.",
+        )
+    return known[name]
 
 
 def read_comparison(path: Path) -> Comparison:

@@ -151,6 +151,14 @@ def print_runs(records: Sequence[Record]) -> None:
     console().print(table)
 
 
+def print_presets(presets: Mapping[str, Sequence[str]]) -> None:
+    """Print each preset's name, what it is and the published number."""
+    table = Table("--preset", "experiment", title="Published experiments")
+    for name, (title, published) in presets.items():
+        table.add_row(name, f"{title}. {published}")
+    console().print(table)
+
+
 def print_options(
     options: Iterable[OptionSpec], presets: Mapping[str, Mapping[str, Plain]], prefix: str
 ) -> None:

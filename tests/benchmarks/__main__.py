@@ -10,6 +10,7 @@ MODULES = (
     "replot",
     "geometries",
     "portraits",
+    "images",
 )
 
 
