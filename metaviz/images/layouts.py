@@ -135,7 +135,11 @@ def _by_lists_of_files(entries: list[Entry]) -> dict[str, Classes]:
             lists[split] = entry
     if not lists:
         return {}
-    places = {entry.parts[-1]: entry for entry in _pictures(entries)}
+    places: dict[tuple[str, ...], Entry] = {}
+    for entry in _pictures(entries):
+        # Names such as 1.jpg may repeat from class to class; with their folder they do not.
+        places.setdefault(entry.parts[-1:], entry)
+        places[entry.parts[-2:]] = entry
     splits: dict[str, Classes] = {}
     for split, entry in lists.items():
         rows = csv.DictReader(io.StringIO(entry.read().decode("utf-8", "replace")))
@@ -145,12 +149,13 @@ def _by_lists_of_files(entries: list[Entry]) -> dict[str, Classes]:
             label = row.get("label") or row.get("class_name")
             if not name or not label:
                 return {}
-            if name not in places:
+            found = places.get((label, name)) or places.get((name,))
+            if found is None:
                 raise DataError(
                     f"{entry.name} in {entry.source.label} lists {name!r}, which is not there; "
                     "put the images beside the list"
                 )
-            classes[label].append(places[name].picture())
+            classes[label].append(found.picture())
         splits[split] = dict(classes)
     return splits
 

@@ -117,6 +117,14 @@ def easyfsl(root: Path) -> Path:
     return unpack(root, tree("images/{name}_{row}.JPEG", "JPEG") | lists)
 
 
+def csv_and_class_folders(root: Path) -> Path:
+    lists = {
+        f"{SHORT[split]}.csv": rows(split, "filename,label", "{row}.png,{name}")
+        for split in CLASSES
+    }
+    return unpack(root, tree("images/{name}/{row}.png") | lists)
+
+
 def class_lists(root: Path) -> Path:
     lists = {
         f"splits/bertinetto/{SHORT[split]}.txt": "\n".join(names).encode()
@@ -229,6 +237,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "csv beside flat images": (csv_flat, "lists of files (CSV)"),
     "csv beside images.zip": (csv_and_zip, "lists of files (CSV)"),
     "easyfsl's csv": (easyfsl, "lists of files (CSV)"),
+    "csv of names that repeat": (csv_and_class_folders, "lists of files (CSV)"),
     "class lists": (class_lists, "lists of classes"),
     "pickles with text keys": (lambda root: ren_pickles(root, binary=False), "pickled arrays"),
     "pickles with bytes keys": (lambda root: ren_pickles(root, binary=True), "pickled arrays"),
