@@ -14,7 +14,7 @@ class ECMLOptions(AlgorithmOptions):
     """Options of ECML."""
 
     weight: float = option(
-        0.01,
+        0.001,
         "Condition weight γ",
         "Weight of the condition loss Var(log₁₀ λ(J Jᵀ)), averaged over the inner steps. 0: MAML.",
         ge=0,
