@@ -272,7 +272,7 @@ def list_command(runs: Path | None) -> None:
         print_catalogue(build_catalogue())
         return
     records, unreadable = _readable(_run_folders([runs]))
-    print_runs(records)
+    print_runs(list(records.values()))
     for sentence in unreadable:
         sys.stderr.write(f"{sentence}\n")
 
@@ -316,9 +316,10 @@ def export_command(
     wrong = [kind for kind in kinds if kind not in FORMATS]
     if wrong or not kinds:
         raise OptionError("formats", f"formats = {formats!r} is not valid: use png, pdf or svg.")
-    records, unreadable = _readable(_run_folders(runs))
-    if not records:
+    by_folder, unreadable = _readable(_run_folders(runs))
+    if not by_folder:
         raise StoreError(unreadable[0])
+    records = list(by_folder.values())
     paths = write_tables(records, out)
     paper = _Paper(width_cm, height_cm, dpi)
     paths += _write_figures(records, out, kinds, paper, each_run=True)
@@ -359,25 +360,33 @@ def report_command(runs: list[Path], out: Path, title: str) -> int:
     """Write a report of stored runs; return 1 where some could not be read."""
     if out.suffix.lower() not in {".html", ".htm"}:
         raise OptionError("out", f"out = {str(out)!r} is not valid: use a name ending in .html.")
-    folders = _run_folders(runs)
-    records, unreadable = _readable(folders)
+    records, unreadable = _readable(_run_folders(runs))
     if not records:
         raise StoreError(unreadable[0])
-    by_id = {folder.name: folder for folder in folders}
-    sys.stdout.writelines(f"{path}\n" for path in write_report(records, by_id, out, title))
+    folders = {record.id: folder for folder, record in records.items()}
+    paths = write_report(list(records.values()), folders, out, title)
+    sys.stdout.writelines(f"{path}\n" for path in paths)
     for sentence in unreadable:
         sys.stderr.write(f"Left out: {sentence}\n")
     return int(bool(unreadable))
 
 
-def _readable(folders: list[Path]) -> tuple[list[Record], list[str]]:
-    """Open runs; return those that can be read, and what is wrong with the others."""
-    records, unreadable = [], []
+def _readable(folders: list[Path]) -> tuple[dict[Path, Record], list[str]]:
+    """Open runs; return those that can be read by folder, and what is wrong with the others."""
+    records: dict[Path, Record] = {}
+    unreadable = []
+    ids: dict[str, Path] = {}
     for folder in folders:
         try:
-            records.append(open_run(folder))
+            record = open_run(folder)
         except StoreError as error:
             unreadable.append(str(error))
+            continue
+        if record.id in ids:
+            unreadable.append(f"{folder} is a copy of the run in {ids[record.id]}.")
+        else:
+            records[folder] = record
+            ids[record.id] = folder
     return records, unreadable
 
 

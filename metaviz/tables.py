@@ -10,8 +10,8 @@ from rich.table import Table
 from metaviz.catalogue import Catalogue
 from metaviz.options import OptionSpec, Plain
 from metaviz.runs.gradients import GradientComparison
-from metaviz.runs.judgement import Judgement, paired
-from metaviz.runs.published import beside, differences
+from metaviz.runs.judgement import Judgement
+from metaviz.runs.published import told_beside
 from metaviz.runs.record import Record
 
 
@@ -90,45 +90,26 @@ def print_gradients(result: GradientComparison) -> None:
 def print_judgements(judgements: Sequence[Judgement]) -> None:
     """Print each run's mean, its difference to the first run, and published results beside it."""
     first = judgements[0]
-    name = first.measure.replace("_", " ")
-    per_cent = 100.0 if first.measure == "query_accuracy" else 1.0
-    unit = " (%)" if per_cent > 1 else ""
-    protocol = ", ".join(f"{key} {value}" for key, value in first.protocol.items())
-    table = Table(title=f"{name}{unit} on held-out tasks: mean ± 1.96 s/√n\n{protocol}")
+    name = first.measure.replace("_", " ") + (" (%)" if first.unit > 1 else "")
+    title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{first.protocol_text()}"
+    table = Table(title=title)
     for title in ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p"):
         table.add_column(title, justify="left" if title == "run" else "right")
     for found in judgements:
-        mean, half = found.interval()
-        before = per_cent * float(found.per_task[found.measure][0].mean())
-        row = [found.run, str(found.step), f"{before:.4g}"]
-        row.append(f"{per_cent * mean:.4g} ± {per_cent * half:.2g}")
-        if found is not first and found.protocol["tasks"] == first.protocol["tasks"]:
-            apart = paired(found.values(), first.values())
-            ends = (f"{per_cent * value:+.3g}" for value in (apart.mean, apart.low, apart.high))
-            row.append("{} [{}, {}]".format(*ends))
-            row += [f"{apart.better}/{apart.worse}", f"{apart.p:.2g}"]
-        table.add_row(*row)
+        row = [found.run, str(found.step), found.before_text(), found.after_text()]
+        apart = found is not first and found.task_list == first.task_list
+        table.add_row(*row, *(found.minus(first) if apart else ()))
     paper = console()
     paper.print(table)
     paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
-    _print_published(judgements)
-
-
-def _print_published(judgements: Sequence[Judgement]) -> None:
-    rows = []
-    for found in judgements:
-        for row in beside(found, found.dataset) if found.measure == "query_accuracy" else ():
-            if row.is_of(str(found.config["algorithm"])):
-                half = "" if row.half_width is None else f" ± {row.half_width:g}"
-                what = "; ".join(differences(found, row)) or "none that is known"
-                rows.append((row.method, f"{row.accuracy:g}{half}", found.run, what))
+    rows = [(found.run, *told) for found in judgements for told in told_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
-        table = Table("method", "accuracy (%)", "our run", "known differences", title=title)
-        table.columns[3].overflow = "fold"
+        published = Table("our run", "method", "accuracy (%)", "known differences", title=title)
+        published.columns[3].overflow = "fold"
         for cells in rows:
-            table.add_row(*cells)
-        console().print(table)
+            published.add_row(*cells)
+        paper.print(published)
 
 
 def print_catalogue(catalogue: Catalogue) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,3 +34,21 @@ def no_unseen_exception() -> Iterator[None]:
     yield
     sys.excepthook = before
     assert not unseen, f"An exception reached the excepthook: {unseen[0]!r}"
+
+
+@pytest.fixture
+def qtbot(qtbot: QtBot) -> Iterator[QtBot]:
+    """Hold the widgets of a test until they are closed.
+
+    The plugin refers to them weakly and paints once more after the test's own names are gone: a
+    plot that the garbage collector takes apart while it is painted ends the process.
+    """
+    held = []
+    add = qtbot.addWidget
+
+    def hold(widget, **options) -> None:
+        held.append(widget)
+        add(widget, **options)
+
+    qtbot.addWidget = hold
+    yield qtbot

@@ -13,7 +13,7 @@ from metaviz.algorithms.geometry import GeometryOptions, refuse_too_many
 from metaviz.algorithms.registry import register
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.layout import Layout, Weights
+from metaviz.meta.layout import Layout, Params
 from metaviz.meta.portraits import (
     SMALL,
     Arrays,
@@ -89,7 +89,7 @@ class LayerTransform(GradientDescent):
         point: Tensor = state.point
         return point
 
-    def decode(self, meta: Meta, point: Tensor) -> Weights:
+    def decode(self, meta: Meta, point: Tensor) -> Params:
         """Return T W and T b of every layer."""
         params = self.layout.split(point)
         for name, transform in self.transforms.split(meta["transform"]).items():
@@ -148,8 +148,7 @@ class LayerTransform(GradientDescent):
         if self.layout.size <= SMALL:
 
             def merge(points: Tensor) -> Tensor:
-                decoded = self.decode(meta, points)
-                return self.layout.join(decoded) if isinstance(decoded, dict) else decoded
+                return self.layout.join(self.decode(meta, points))
 
             spread = self._spread(likely.unsqueeze(0))
             whole = of_merged(sitting, self, merge, self._spectrum(meta, likely), spread)

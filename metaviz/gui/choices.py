@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QLayout, QScrollArea, QWidget
@@ -18,14 +19,16 @@ def combo(name: str, title: str, choices: dict[str, str]) -> QComboBox:
     return box
 
 
-def offer(box: QComboBox, choices: Mapping[str, str]) -> None:
+def offer(box: QComboBox, choices: Mapping[Any, str]) -> None:
     """Offer other values; what was chosen stays chosen where it is still offered. Emits nothing."""
+    if [(box.itemData(i), box.itemText(i)) for i in range(box.count())] == list(choices.items()):
+        return
     chosen = box.currentData()
     box.blockSignals(True)
     box.clear()
     for value, text in choices.items():
         box.addItem(text, value)
-    box.setCurrentIndex(max(0, box.findData(chosen)))
+    box.setCurrentIndex(max(0, box.findData(chosen)) if choices else -1)
     box.blockSignals(False)
 
 

@@ -123,7 +123,8 @@ class ConvergenceTab(QWidget):
         for quantity, _, title in _PANELS:
             shown = self._draw(quantity, title)
         self.legend.setVisible(bool(shown))
-        self.note.setText(f"{moment_text(shown)} Shaded: beyond the trained steps.")
+        beyond = " Shaded: beyond the trained steps."
+        self.note.setText(moment_text(shown) + beyond if shown else "")
         self._fill_table()
         self._draw_slice()
 

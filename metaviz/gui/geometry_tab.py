@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, switch
+from metaviz.gui.choices import combo, offer, switch
 from metaviz.gui.geometry_plot import GeometryPlot
 from metaviz.gui.heat_map import shortened
 from metaviz.gui.moment import MomentTab
@@ -66,7 +66,7 @@ _FACTOR_HELP = {
     "layer's product with it by −α ∇L Tᵀ T. The identity is plain gradient descent.",
 }
 _KIND_HELP = {
-    "layers": " P = T diag(σ(ζ)) Tᵀ, averaged over the masks that tasks draw.",
+    "layers": " P = T diag(m) Tᵀ; where tasks draw their masks m, the mean of m.",
     "warps": " P is that of the same network with its warps merged into its layers.",
     "map": " P is the Jacobian of the mirror map at the start.",
 }
@@ -189,10 +189,10 @@ class GeometryTab(MomentTab):
         if record is None or picture is None:
             self._chosen = None
         else:
-            _refill(self.what, dict(offered(record)))
+            offer(self.what, offered(record))
             view: View = self.what.currentData()
             names = {str(place): name for place, name in enumerate(parts(picture, view))}
-            _refill(self.part, ({"-1": "all tensors"} if view == "rates" else {}) | names)
+            offer(self.part, ({"-1": "all tensors"} if view == "rates" else {}) | names)
             part = int(self.part.currentData() or 0)
             self._chosen = (view, part)
 
@@ -221,19 +221,6 @@ def _help(kind: str, view: View) -> str:
     if view == "factors":
         return _FACTOR_HELP.get(kind, _HELP[view])
     return _HELP[view] + (_KIND_HELP.get(kind, "") if view in _OF_P else "")
-
-
-def _refill(box: QComboBox, choices: dict[Any, str]) -> None:
-    """Offer these choices without a signal; the chosen one stays chosen where it is offered."""
-    if [box.itemData(i) for i in range(box.count())] == list(choices):
-        return
-    chosen = box.currentData()
-    box.blockSignals(True)
-    box.clear()
-    for value, text in choices.items():
-        box.addItem(text, value)
-    box.setCurrentIndex(max(0, box.findData(chosen)) if choices else -1)
-    box.blockSignals(False)
 
 
 class SummaryModel(QAbstractTableModel):

@@ -132,7 +132,7 @@ class HeatMap(PlotPanel):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Name as many rows and columns as fit."""
         super().resizeEvent(event)
-        if hasattr(self, "_edges"):
+        if hasattr(self, "_edges") and self.plotItem is not None:
             # Half a number stands above the axis.
             self.getPlotItem().layout.setContentsMargins(1, _MARGIN, _MARGIN, 1)
             self._number_axes()

@@ -58,10 +58,7 @@ class Moment(QWidget):
         """Offer these runs; the chosen one and the newest evaluation stay chosen."""
         names = labels(records)
         self._records = records
-        if [self.run.itemData(i) for i in range(self.run.count())] != list(names) or [
-            self.run.itemText(i) for i in range(self.run.count())
-        ] != list(names.values()):
-            offer(self.run, names)
+        offer(self.run, names)
         self.run.setEnabled(bool(names))
         self._follow()
 

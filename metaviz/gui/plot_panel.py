@@ -120,7 +120,8 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the message in the middle and the legend above the axes."""
         super().resizeEvent(event)
-        if hasattr(self, "_message"):
+        # Resized also while it is made, and by pyqtgraph once more when it has closed the plot.
+        if hasattr(self, "_message") and self.plotItem is not None:
             self._message.setGeometry(self.rect().adjusted(60, 20, -40, -40))
             self._place_legend()
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from metaviz.config import Shared
+from metaviz.options import OptionError
 from metaviz.problems.stream import uniforms
 
 QUARTER_TURNS = 4
@@ -14,13 +16,12 @@ class Episodes(NamedTuple):
     """The draws of some tasks.
 
     Shapes: classes (tasks, ways); images (tasks, ways, n), places within their class, all
-    different; turns (tasks, ways) uniform numbers in [0, 1); flips (tasks, ways, n) likewise.
+    different; turns (tasks, ways) uniform numbers in [0, 1).
     """
 
     classes: np.ndarray
     images: np.ndarray
     turns: np.ndarray
-    flips: np.ndarray
 
 
 def draw_episodes(
@@ -32,9 +33,8 @@ def draw_episodes(
     draws depend on (seed, purpose, its number) alone.
     """
     classes, most = len(sizes), int(sizes.max())
-    ends = np.cumsum([classes, ways, ways * most, ways * images])
-    draw = uniforms(seed, purpose, first, count, int(ends[-1]))
-    by_class, turns, by_image, flips = np.split(draw, ends[:-1], axis=1)
+    draw = uniforms(seed, purpose, first, count, classes + ways + ways * most)
+    by_class, turns, by_image = np.split(draw, [classes, classes + ways], axis=1)
     chosen = by_class.argsort(1, kind="stable")[:, :ways]
     order = by_image.reshape(count, ways, most)
     beyond = np.arange(most) >= sizes[chosen][:, :, None]
@@ -42,9 +42,29 @@ def draw_episodes(
     first_ones = np.argpartition(order, images - 1, axis=2)[:, :, :images]
     sorted_ones = np.take_along_axis(order, first_ones, 2).argsort(2)
     places = np.take_along_axis(first_ones, sorted_ones, 2)
-    return Episodes(chosen, places, turns, flips.reshape(count, ways, images))
+    return Episodes(chosen, places, turns)
 
 
 def labels(tasks: int, ways: int, examples: int) -> torch.Tensor:
     """Return the labels of examples that come class by class, shape (tasks, ways * examples)."""
     return torch.arange(ways).repeat_interleave(examples).expand(tasks, -1).contiguous()
+
+
+def refuse_shots(shared: Shared, images: int, name: str) -> None:
+    """Refuse more examples of a class than there are `name`s. Raises: OptionError."""
+    wanted = shared.shots + shared.query_shots
+    if wanted > images:
+        raise OptionError(
+            "query_shots",
+            f"shots + query_shots = {wanted} is more than the {images} {name}: use at most "
+            f"{images} together.",
+        )
+
+
+def refuse_ways(shared: Shared, classes: int, name: str) -> None:
+    """Refuse more classes than there are `name`s. Raises: OptionError."""
+    if shared.ways > classes:
+        raise OptionError(
+            "ways",
+            f"ways = {shared.ways} is more than the {classes} {name}: use at most {classes}.",
+        )

@@ -13,11 +13,12 @@ from metaviz.images.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
-from metaviz.options import OptionError, Options, option
+from metaviz.options import Options, option
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
-from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels
+from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways
 from metaviz.problems.registry import register_problem
+from metaviz.problems.stream import uniforms
 
 _log = logging.getLogger("metaviz.images")
 # ImageNet's mean and standard deviation by channel, as torchvision's models expect them.
@@ -177,9 +178,12 @@ class FewShotImages(Classification):
         )
         rows = classed.starts[classes[drawn.classes]][:, :, None] + drawn.images
         turns = drawn.turns if split == "train" else None
+        per_task = rows[0].size
+        flips = uniforms(self.seed, f"images flips {split}", first, count, per_task)
+        flips = flips.reshape(rows.shape)
         return TaskBatch(
-            self._batch(classed, rows[:, :, :shots], turns, drawn.flips[:, :, :shots]),
-            self._batch(classed, rows[:, :, shots:], turns, drawn.flips[:, :, shots:]),
+            self._batch(classed, rows[:, :, :shots], turns, flips[:, :, :shots]),
+            self._batch(classed, rows[:, :, shots:], turns, flips[:, :, shots:]),
         )
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
@@ -221,18 +225,14 @@ class FewShotImages(Classification):
         return other
 
     def _check_ways(self, split: str) -> None:
-        ways, there = self.shared.ways, len(self._classes[split])
+        there = len(self._classes[split])
         if not there:
             wanted = self.shared.shots + self.shared.query_shots
             raise DataError(
                 f"{self.options.path} holds no {split} classes with the {wanted} images that shots "
                 "+ query_shots ask for: add the rest of the data set, or ask for fewer."
             )
-        if there < ways:
-            raise OptionError(
-                "ways",
-                f"ways = {ways} is more than the {there} {split} classes: use at most {there}.",
-            )
+        refuse_ways(self.shared, there, f"{split} classes")
 
 
 def cache_dir() -> Path:

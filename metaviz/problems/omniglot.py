@@ -14,12 +14,17 @@ from metaviz.nets.conv4 import Conv4
 from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
+from metaviz.problems.episodes import (
+    QUARTER_TURNS,
+    draw_episodes,
+    labels,
+    refuse_shots,
+    refuse_ways,
+)
 from metaviz.problems.omniglot_files import Characters, read_omniglot
 from metaviz.problems.registry import register_problem
-from metaviz.problems.stream import uniforms
 
 IMAGE = 28
-QUARTER_TURNS = 4
 
 EVALUATION_ALPHABETS = frozenset(
     {
@@ -129,25 +134,13 @@ class Omniglot(Classification):
         characters = _load(options.path)
         self.remarks = tuple(f"{sentence}." for sentence in characters.problems)
         self.alphabets = _split(characters, options.test_alphabets)
-        drawers = characters.images.shape[1]
-        wanted = shared.shots + shared.query_shots
-        if wanted > drawers:
-            raise OptionError(
-                "query_shots",
-                f"shots + query_shots = {wanted} is more than the {drawers} drawings of a "
-                f"character: use at most {drawers} together.",
-            )
+        refuse_shots(shared, characters.images.shape[1], "drawings of a character")
         self._images = {
             split: _turned(characters, alphabets, turn=split == "train" and options.rotations)
             for split, alphabets in self.alphabets.items()
         }
         for split, images in self._images.items():
-            if images.shape[1] < shared.ways:
-                raise OptionError(
-                    "ways",
-                    f"ways = {shared.ways} is more than the {images.shape[1]} {split} characters: "
-                    f"use at most {images.shape[1]}.",
-                )
+            refuse_ways(shared, images.shape[1], f"{split} characters")
 
     def net(self) -> Conv4:
         """Return Conv4; 112 261 weights for 64 channels and 5 ways."""
@@ -157,15 +150,18 @@ class Omniglot(Classification):
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28) float32, y (tasks, ways * n)."""
         images = self._images["train" if split == "train" else "test"]
         turns, characters, drawers = images.shape[:3]
-        ways = self.shared.ways
-        draw = uniforms(
-            self.seed, f"omniglot {split}", first, count, characters + ways + ways * drawers
+        shots = self.shared.shots
+        draw = draw_episodes(
+            self.seed,
+            f"omniglot {split}",
+            first,
+            count,
+            np.full(characters, drawers),
+            self.shared.ways,
+            shots + self.shared.query_shots,
         )
-        classes = draw[:, :characters].argsort(1)[:, :ways]
-        turn = (draw[:, characters : characters + ways] * turns).astype(np.int64)
-        order = draw[:, characters + ways :].reshape(count, ways, drawers).argsort(2)
-        shots, wanted = self.shared.shots, self.shared.shots + self.shared.query_shots
-        drawn = images[turn[:, :, None], classes[:, :, None], order[:, :, :wanted]]
+        turn = (draw.turns * turns).astype(np.int64)
+        drawn = images[turn[:, :, None], draw.classes[:, :, None], draw.images]
         return TaskBatch(self._batch(drawn[:, :, :shots]), self._batch(drawn[:, :, shots:]))
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
@@ -178,8 +174,7 @@ class Omniglot(Classification):
         x = torch.from_numpy(drawn).to(torch.float32).div_(255)
         if not self.options.invert:
             x = 1 - x
-        label = torch.arange(ways).repeat_interleave(examples).expand(tasks, -1).contiguous()
-        return Batch(x.reshape(tasks, ways * examples, 1, IMAGE, IMAGE), label)
+        return Batch(x.flatten(1, 2).unsqueeze(2), labels(tasks, ways, examples))
 
 
 def default_folder() -> Path:

@@ -8,8 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 
-SPLITS = ("train", "validation", "test")
-
 
 @lru_cache(maxsize=256)
 def _key(seed: int, purpose: str) -> np.ndarray:

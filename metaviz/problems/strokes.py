@@ -9,9 +9,9 @@ import torch
 from metaviz.config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
-from metaviz.options import OptionError, Options, option
+from metaviz.options import Options, option
 from metaviz.problems.base import Classification
-from metaviz.problems.episodes import draw_episodes, labels
+from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
 
@@ -25,7 +25,7 @@ _NUMBERS = 1 + 2 * MOST_STROKES * _CONTROLS
 _STYLE = 8
 _MARGIN = 0.18
 _WOBBLE = 0.05
-_KEPT = 8192
+_KEPT = 4096
 
 
 class StrokesOptions(Options):
@@ -97,20 +97,8 @@ class Strokes(Classification):
         self.options = options
         self.shared = shared
         self.seed = seed
-        wanted = shared.shots + shared.query_shots
-        if wanted > DRAWERS:
-            raise OptionError(
-                "query_shots",
-                f"shots + query_shots = {wanted} is more than the {DRAWERS} drawings of a "
-                f"character: use at most {DRAWERS} together.",
-            )
-        fewest = min(CLASSES.values())
-        if shared.ways > fewest:
-            raise OptionError(
-                "ways",
-                f"ways = {shared.ways} is more than the {fewest} characters of a split: use at "
-                f"most {fewest}.",
-            )
+        refuse_shots(shared, DRAWERS, "drawings of a character")
+        refuse_ways(shared, min(CLASSES.values()), "characters of a split")
 
     def net(self) -> Conv4:
         """Return Conv4."""

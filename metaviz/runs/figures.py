@@ -162,7 +162,7 @@ def convergence_figure(
             one.axvspan(*span, color="0.5", alpha=0.1, lw=0)
         title = QUANTITY_TITLES[view.quantity].removeprefix("support ")
         one.set(xlabel="inner step k", ylabel=title if "norm" in title else f"support {title}")
-        one.xaxis.get_major_locator().set_params(integer=True)
+        whole_steps(one)
         _scales(one, log_y=log_y)
     if shown is not None:
         _slice_panels(figure, axes[len(views) :], shown)
@@ -354,6 +354,13 @@ def _legend_outside(
         frameon=False,
         **options,
     )
+
+
+def whole_steps(axes: "Axes") -> None:
+    """Number an axis of inner steps by whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _literal(text: str) -> str:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metaviz.runs.events import Pictured
-from metaviz.runs.figures import Page, _blank, _literal, _scales, quiet_matplotlib
+from metaviz.runs.figures import (
+    Page,
+    _blank,
+    _literal,
+    _scales,
+    quiet_matplotlib,
+    whole_steps,
+)
 from metaviz.runs.geometry import (
     MapHistory,
     View,
@@ -22,6 +29,7 @@ from metaviz.runs.geometry import (
     shows,
     slope_ranges,
     span,
+    tensor_spans,
     without_diagonal,
 )
 from metaviz.runs.record import Record
@@ -140,15 +148,15 @@ def _draw_curve(axes: "Axes", history: MapHistory, evaluation: int, row: int) ->
         return
     ends = np.array(point.range())
     counts, edges = point.histogram()
-    low, high = (float(edge(np.append(ends, point.at(ends)))) for edge in (np.min, np.max))
+    low, high = point.heights()
     tallest = 0.2 * (high - low) / max(1, counts.max())
     axes.bar(edges[:-1], counts * tallest, np.diff(edges), low, align="edge", color="0.8")
-    axes.plot(ends, ends, color="0.5", linestyle="--", linewidth=0.8, label="identity")
+    axes.plot(ends, ends, color="0.5", linestyle="--", linewidth=0.8, label=point.identity_text())
     axes.plot(ends, point.at(ends), color="k", label="map")
     axes.plot(point.adapted, point.at(point.adapted), ".", color=_ORANGE, label="adapted")
     axes.plot(point.start, point.at(point.start), "o", color=_BLUE, label="start")
     axes.set(xlim=tuple(ends), ylim=(low, high))
-    name = _literal(f"{history.layers[row]} [{history.coordinates[row]}]")
+    name = _literal(f"{history.layers[row]}, weight {history.coordinates[row]}")
     axes.set_title(f"{name}\nslope {point.slope:.4g}", fontsize="medium")
     axes.legend(fontsize="small", frameon=False)
 
@@ -211,6 +219,10 @@ def _draw_dense(figure: "Figure", axes: "Axes", picture: Pictured, part: int) ->
     pooled = ", largest of each cell" if size > len(values) else ""
     _draw_matrix(figure, axes, values, f"entry of $P${pooled}", size)
     axes.set(xlabel="weight", ylabel="weight")
+    named = [span for span in tensor_spans(picture) if (span[2] - span[1]) * _MOST_NAMES >= size]
+    if named:
+        axes.set_yticks([(a + b) / 2 for _, a, b in named], [_literal(name) for name, *_ in named])
+        axes.set_ylabel("")
 
 
 def _draw_mask(figure: "Figure", axes: "Axes", picture: Pictured, part: int) -> None:
@@ -232,6 +244,7 @@ def _draw_gates(figure: "Figure", axes: "Axes", picture: Pictured, part: int) ->
     if np.isfinite(shown.plain):
         axes.axhline(shown.plain, color="0.5", linestyle="--", label="gradient descent")
     axes.set(xlabel="inner step k", ylabel=shown.name)
+    whole_steps(axes)
     axes.legend(
         fontsize="small", frameon=False, title="median; bands: 50 and 90 %", title_fontsize="small"
     )
@@ -271,6 +284,7 @@ def _draw_condition(figure: "Figure", axes: "Axes", picture: Pictured, part: int
         )
         shown.append(values)
     axes.set(xlabel="inner step k", ylabel="condition number")
+    whole_steps(axes)
     _scales(axes, log_y=has_logarithms(shown))
     axes.legend(fontsize="small", frameon=False)
 

@@ -42,6 +42,36 @@ class Judgement:
         """What the run is judged by: accuracy where there is one."""
         return "query_accuracy" if "query_accuracy" in self.per_task else "query_loss"
 
+    @property
+    def unit(self) -> float:
+        """What the measure is multiplied by where it is told: accuracies are in per cent."""
+        return 100.0 if self.measure == "query_accuracy" else 1.0
+
+    @property
+    def task_list(self) -> tuple[Any, ...]:
+        """What says which tasks these are: runs that share it can be compared task by task."""
+        how = {"k", "together"}
+        return (self.dataset, *(pair for pair in self.protocol.items() if pair[0] not in how))
+
+    def protocol_text(self) -> str:
+        """Return the protocol in words."""
+        return ", ".join(f"{key} {value}" for key, value in self.protocol.items())
+
+    def before_text(self) -> str:
+        """Return the mean before adaptation."""
+        return f"{self.unit * float(self.per_task[self.measure][0].mean()):.4g}"
+
+    def after_text(self) -> str:
+        """Return the mean after k steps with its interval."""
+        mean, half = self.interval()
+        return f"{self.unit * mean:.4g} ± {self.unit * half:.2g}"
+
+    def minus(self, other: "Judgement") -> tuple[str, str, str]:
+        """Return the difference to another run with its interval, tasks won and lost, and p."""
+        apart = paired(self.values(), other.values())
+        mean, low, high = (f"{self.unit * v:+.3g}" for v in (apart.mean, apart.low, apart.high))
+        return f"{mean} [{low}, {high}]", f"{apart.better} / {apart.worse}", f"{apart.p:.2g}"
+
     def values(self, name: str | None = None) -> np.ndarray:
         """Return one number for each task after k steps, shape (tasks,)."""
         return np.asarray(self.per_task[name or self.measure][self.k])
@@ -97,9 +127,7 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
 
 def store(judgement: Judgement, folder: Path) -> Path:
     """Write a judgement into its run's folder; return the file."""
-    name = "-".join(
-        f"{key}{value}" for key, value in sorted(judgement.protocol.items()) if key != "problem"
-    )
+    name = "-".join(f"{key}{value}" for key, value in sorted(judgement.protocol.items()))
     path = folder / FOLDER / f"step{judgement.step}-{name}.npz"
     path.parent.mkdir(exist_ok=True)
     about = {

@@ -72,6 +72,17 @@ def beside(judgement: Judgement, dataset: str) -> list[Published]:
     ]
 
 
+def told_beside(judgement: Judgement) -> list[tuple[str, str, str]]:
+    """Return method, accuracy in per cent and known differences of the same method's rows."""
+    found = []
+    for row in beside(judgement, judgement.dataset):
+        if judgement.measure == "query_accuracy" and row.is_of(str(judgement.config["algorithm"])):
+            half = "" if row.half_width is None else f" ± {row.half_width:g}"
+            what = "; ".join(differences(judgement, row)) or "none that is known"
+            found.append((f"{row.method} ({row.year})", f"{row.accuracy:g}{half}", what))
+    return found
+
+
 def differences(judgement: Judgement, row: Published) -> list[str]:
     """Say in which ways a run's number is not the published experiment's.
 

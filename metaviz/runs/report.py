@@ -18,8 +18,8 @@ from metaviz.runs.export import summary_csv
 from metaviz.runs.figure_set import comparison_figures, run_figures
 from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.files import write_text
-from metaviz.runs.judgement import Judgement, paired, stored
-from metaviz.runs.published import beside, differences
+from metaviz.runs.judgement import Judgement, stored
+from metaviz.runs.published import told_beside
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError
 
@@ -62,14 +62,13 @@ def write_report(
         write_text(table, summary_csv(list(records)))
         commands, configs = _configurations(records, out.parent)
         figures, files = _figures(records, names, out.parent / "figures")
-        judged = [j for r in records if r.id in folders for j in stored(folders[r.id])]
         page = _render(
             title=title or out.stem.replace("-", " ").replace("_", " "),
             runs=list(names.values()),
             figures=figures,
             commands=commands,
             **_results(records, names),
-            **_judged(judged, names),
+            **_judged(records, folders, names),
             **_settings(records, names),
         )
         write_text(out, page)
@@ -112,44 +111,40 @@ def _interval(curves: dict[str, np.ndarray], name: str, k: int, unit: float) -> 
     return f"{unit * curves[name][k]:.4g} ± {unit * curves[f'{name}_ci95'][k]:.2g}"
 
 
-def _judged(judged: Sequence[Judgement], names: dict[str, str]) -> dict[str, Any]:
+def _judged(
+    records: Sequence[Record], folders: dict[str, Path], names: dict[str, str]
+) -> dict[str, Any]:
     """Return held-out results, differences within each protocol, and published rows."""
-    rows, published, apart = [], [], []
-    groups: dict[str, list[Judgement]] = {}
-    for found in judged:
-        unit = 100.0 if found.measure == "query_accuracy" else 1.0
-        mean, half = found.interval()
-        before = unit * float(found.per_task[found.measure][0].mean())
-        told = ", ".join(f"{key} {value}" for key, value in found.protocol.items())
-        measure = "accuracy (%)" if unit > 1 else "query loss"
-        rows.append(
+    # A run whose folder was copied is the run of that folder, whatever it was called when judged.
+    found = [
+        (names[record.id], judgement)
+        for record in records
+        if record.id in folders
+        for judgement in stored(folders[record.id])
+    ]
+    groups: dict[tuple[Any, ...], list[tuple[str, Judgement]]] = {}
+    for name, judgement in found:
+        groups.setdefault(judgement.task_list, []).append((name, judgement))
+    published = [(name, *told) for name, judgement in found for told in told_beside(judgement)]
+    return {
+        "judged": [
             {
-                "label": names[found.run],
-                "protocol": f"{measure}, {told}, weights of step {found.step}",
-                "before": f"{before:.4g}",
-                "after": f"{unit * mean:.4g} ± {unit * half:.2g}",
+                "label": name,
+                "protocol": f"{'accuracy (%)' if judgement.unit > 1 else 'query loss'}, "
+                f"{judgement.protocol_text()}, weights of step {judgement.step}",
+                "before": judgement.before_text(),
+                "after": judgement.after_text(),
             }
-        )
-        groups.setdefault(f"{found.dataset} {told}", []).append(found)
-        for row in beside(found, found.dataset) if unit > 1 else ():
-            if row.is_of(str(found.config["algorithm"])):
-                value = f"{row.accuracy:g}"
-                value += "" if row.half_width is None else f" ± {row.half_width:g}"
-                what = "; ".join(differences(found, row)) or "none that is known"
-                published.append((f"{row.method} ({row.year})", value, names[found.run], what))
-    for same in groups.values():
-        first = same[0]
-        unit = 100.0 if first.measure == "query_accuracy" else 1.0
-        for other in same[1:]:
-            if other.run == first.run:
-                continue
-            found_apart = paired(other.values(), first.values())
-            ends = [unit * value for value in (found_apart.mean, found_apart.low, found_apart.high)]
-            text = f"{ends[0]:+.3g} [{ends[1]:+.3g}, {ends[2]:+.3g}]"
-            counts = f"{found_apart.better} / {found_apart.worse}"
-            cells = (names[other.run], names[first.run], text, counts, f"{found_apart.p:.2g}")
-            apart.append(cells)
-    return {"judged": rows, "published": published, "differences": apart}
+            for name, judgement in found
+        ],
+        "differences": [
+            (name, first_name, *judgement.minus(first))
+            for (first_name, first), *others in groups.values()
+            for name, judgement in others
+            if name != first_name
+        ],
+        "published": published,
+    }
 
 
 def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]:

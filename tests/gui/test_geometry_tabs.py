@@ -524,7 +524,7 @@ def test_exported_numbers_are_those_shown(qtbot, tmp_path) -> None:
     assert figure is not None
     slopes, curve = figure.axes[:2]
     assert slopes.images[0].get_array().shape == (4, 3)
-    assert curve.get_title() == "layer2 [8]\nslope 2"
+    assert curve.get_title() == "layer2, weight 8\nslope 2"
     save_figure(figure, tmp_path / "mirror.pdf")
     assert (tmp_path / "mirror.pdf").read_bytes().startswith(b"%PDF")
 

@@ -85,6 +85,16 @@ def test_judgements_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert found.interval("query_loss")[0] == 2
 
 
+def test_only_runs_on_the_same_tasks_are_compared() -> None:
+    one = judgement()
+    assert one.minus(judgement())[1:] == ("0 / 0", "1")
+    for changes in ({"k": 9}, {"together": False}):
+        assert judgement(protocol={**one.protocol, **changes}).task_list == one.task_list
+    assert judgement(dataset="Omniglot").task_list != one.task_list
+    for changes in ({"seed": 1}, {"shots": 5}, {"split": "validation"}):
+        assert judgement(protocol={**one.protocol, **changes}).task_list != one.task_list
+
+
 def test_published_rows_are_the_shipped_ones_and_say_what_differs() -> None:
     assert len(published()) > 50
     rows = beside(judgement(), "miniImageNet")

@@ -21,9 +21,11 @@ METHODS = {
 def test_every_method_with_a_published_row_has_presets() -> None:
     found = {read_comparison(path).algorithms[0] for path in presets().values()}
     assert found == METHODS
-    shots = {name.rpartition("-")[0].partition("-maml")[0] for name in presets()}
-    for family in ("miniimagenet-5way-1shot", "omniglot-20way-5shot"):
-        assert any(name.startswith(family) for name in shots)
+    families = {re.match(r".*-\d+way-\d+shot", name)[0] for name in presets()}  # type: ignore[index]
+    assert families == {
+        *(f"miniimagenet-5way-{shots}shot" for shots in (1, 5)),
+        *(f"omniglot-{ways}way-{shots}shot" for ways in (5, 20) for shots in (1, 5)),
+    }
 
 
 @pytest.mark.parametrize("name", list(presets()))
