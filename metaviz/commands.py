@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, parse_seeds, presets, read_toml, to_toml
+from metaviz.config import Comparison, EvaluationProtocol, parse_seeds, presets, read_toml, to_toml
 from metaviz.options import OptionError, checked
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.runs.export import write_tables
@@ -43,7 +43,7 @@ from metaviz.tables import (
     print_runs,
 )
 from metaviz.training.engine import LocalEngine, build_catalogue
-from metaviz.training.protocol import Protocol, judge
+from metaviz.training.protocol import judge
 from metaviz.training.session import Session
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) ->
         if not equals:
             raise OptionError("--set", f"--set {text!r} is not KEY=VALUE.")
         values[key.strip()] = parse_value(value)
-    protocol = checked(Protocol, values)
+    protocol = checked(EvaluationProtocol, values)
     folders = _run_folders(runs)
     judgements = []
     for number, folder in enumerate(folders, 1):

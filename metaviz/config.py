@@ -98,6 +98,27 @@ class Shared(Options):
     )
 
 
+class EvaluationProtocol(Options):
+    """Which tasks a run is judged on, and how."""
+
+    tasks: int = option(600, "Tasks", "Number of tasks.", ge=2, le=100_000)
+    split: Literal["test", "validation"] = option("test", "Classes", "Which classes they are of.")
+    seed: int = option(0, "Seed", "Draws the tasks; the same for all runs.", ge=0, le=2**31 - 1)
+    shots: int | None = option(None, "Shots", "Empty: as in training.", ge=1, le=1000)
+    query_shots: int | None = option(
+        None, "Query examples", "Empty: as in training.", ge=1, le=1000
+    )
+    steps: int | None = option(
+        None, "Inner steps", "Empty: the method's own number.", ge=1, le=10_000
+    )
+    together: bool = option(
+        True,
+        "Query examples together",
+        "Predict a task's query examples as one batch, whose statistics BatchNorm uses "
+        "(transductive). Off: one by one, beside the support set.",
+    )
+
+
 class RunConfig(Options):
     """One run: one algorithm on one problem with one seed."""
 

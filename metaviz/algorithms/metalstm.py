@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -64,11 +64,18 @@ class GatedDescent(GradientDescent):
         """Take the number of hidden units, and the step size that the first gates are near to."""
         super().__init__(rate)
         self.hidden = hidden
+        self.stretch = 1.0
         h = hidden
         seen = (h if h else _PROCESSED) + 2
         lstm = (("input", (4 * h, _PROCESSED)), ("recurrent", (4 * h, h)), ("bias", (4 * h,)))
         gates = (("gate.weight", (2, seen)), ("gate.bias", (2,)))
         self.parameters = Layout((*(lstm if h else ()), *gates))
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same rule, whose gates are multiplied by `factor` where they make a step."""
+        other = super().scaled(factor)
+        other.stretch = factor * self.stretch
+        return other
 
     def init(self, net: Net, generator: torch.Generator) -> Meta:
         """Draw the start and small weights; gates begin near 'keep' and a step of 0.007 to 0.018.
@@ -106,7 +113,7 @@ class GatedDescent(GradientDescent):
         else:
             hidden, cell, gates = self._think(*inputs)
         keep, move = torch.sigmoid(gates).unbind(-1)
-        return GatedState(keep * point - move * gradient, hidden, cell, gates)
+        return GatedState(keep * point - self.stretch * move * gradient, hidden, cell, gates)
 
     def _think(
         self,

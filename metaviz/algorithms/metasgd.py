@@ -47,6 +47,7 @@ class LearnedRates(Preconditioned):
     ) -> None:
         """Start from `rate` everywhere, from uniform draws, or from `own` rates."""
         super().__init__(rate)
+        self.first = rate
         self.logarithms = logarithms
         self.per = per
         self.drawn = drawn
@@ -79,7 +80,7 @@ class LearnedRates(Preconditioned):
             draw = torch.rand(count, generator=generator, dtype=torch.float64)
             rates = _LOWEST + (_HIGHEST - _LOWEST) * draw
         else:
-            rates = torch.full((count,), self.rate, dtype=torch.float64)
+            rates = torch.full((count,), self.first, dtype=torch.float64)
         return rates.log() if self.logarithms else rates
 
     def rates(self, meta: Meta) -> Tensor:
@@ -91,7 +92,7 @@ class LearnedRates(Preconditioned):
 
     def precondition(self, meta: Meta, gradient: Tensor) -> Tensor:
         """Return a * gradient / alpha."""
-        return self.rates(meta) / self.rate * gradient
+        return self.rates(meta) / self.first * gradient
 
     def portrait(self, sitting: Sitting) -> Arrays:
         """Return the rates of each tensor."""
@@ -107,7 +108,7 @@ class LearnedRates(Preconditioned):
                 (name, "largest step size", float(part.max())),
                 (name, "share of negative step sizes", share),
             ]
-        whole = of_constant(sitting, self, lambda x: rates / self.rate * x, rates / self.rate)
+        whole = of_constant(sitting, self, lambda x: rates / self.first * x, rates / self.first)
         arrays = {
             "tensors": np.array(list(parts)),
             "rates": sampled_rows([part.flatten() for part in parts.values()]),

@@ -6,7 +6,7 @@ from typing import Literal
 from PySide6.QtCore import QObject, QThread, Signal, Slot
 
 from metaviz.config import Comparison
-from metaviz.gui.engine import EngineLoader
+from metaviz.gui.engine import EngineLoader, Errand
 from metaviz.gui.worker import Worker
 
 Phase = Literal["loading", "broken", "idle", "starting", "training", "paused", "stopping", "closed"]
@@ -24,15 +24,15 @@ class Conductor(QObject):
     _pause = Signal(bool)
     _step = Signal()
     _end = Signal(str)
-    _gradients = Signal(object, object, int)
-    _download = Signal(str)
+    _errand = Signal(object)
     _leave = Signal()
 
     def __init__(self, loader: EngineLoader, parent: QObject | None = None) -> None:
         """Start the thread; the engine is loaded by `load`."""
         super().__init__(parent)
         self.phase: Phase = "loading"
-        self.downloading = False
+        self.errands: list[Errand] = []
+        """Asked and not yet answered, in order."""
         self.worker = Worker(loader)
         self.thread_ = QThread(self)
         self.thread_.setObjectName("training")
@@ -47,16 +47,15 @@ class Conductor(QObject):
         self._pause.connect(worker.set_paused)
         self._step.connect(worker.step)
         self._end.connect(worker.end)
-        self._gradients.connect(worker.compare_gradients)
-        self._download.connect(worker.download)
+        self._errand.connect(worker.run_errand)
         self._leave.connect(worker.leave)
         worker.loaded.connect(self._on_loaded)
         worker.failed.connect(self._on_failed)
         worker.started.connect(self._on_started)
         worker.paused_changed.connect(self._on_paused)
         worker.finished.connect(self._on_finished)
-        worker.downloaded.connect(self._on_download_over)
-        worker.download_failed.connect(self._on_download_over)
+        worker.answered.connect(self._on_errand_over)
+        worker.unanswered.connect(self._on_errand_over)
         self.thread_.finished.connect(self._on_thread_finished)
 
     @property
@@ -90,15 +89,21 @@ class Conductor(QObject):
         """End all runs as aborted."""
         self._finish("aborted")
 
-    def gradients(self, comparison: Comparison, start: Path | None, step: int) -> None:
-        """Have meta-gradients compared."""
-        self._gradients.emit(comparison, start, step)
-
-    def download(self, problem: str) -> None:
-        """Have a data set downloaded."""
-        self.downloading = True
-        self._download.emit(problem)
+    def ask(self, errand: Errand) -> None:
+        """Have the engine asked besides training."""
+        self.errands.append(errand)
+        self._errand.emit(errand)
         self.phase_changed.emit(self.phase)
+
+    def recall(self) -> None:
+        """Break the errand off that is under way."""
+        if self.errands:
+            self.worker.recall()
+
+    @property
+    def blocked(self) -> str:
+        """Why an errand keeps training from starting; empty where none does."""
+        return next((errand.blocks for errand in self.errands if errand.blocks), "")
 
     def close(self) -> None:
         """Have the worker stop, save and leave; emits `closed` once its thread has ended."""
@@ -141,8 +146,8 @@ class Conductor(QObject):
             self._enter("idle")
 
     @Slot()
-    def _on_download_over(self) -> None:
-        self.downloading = False
+    def _on_errand_over(self) -> None:
+        del self.errands[0]
         self.phase_changed.emit(self.phase)
 
     @Slot()

@@ -1,13 +1,20 @@
 """What the window asks of the engine. The window never imports the engine; app.py hands it over."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison
+from metaviz.config import Comparison, EvaluationProtocol
+from metaviz.runs.episode import Episode
 from metaviz.runs.events import Event, State
 from metaviz.runs.gradients import GradientComparison
+from metaviz.runs.judgement import Judgement
+from metaviz.runs.robustness import Robustness
+
+Report = Callable[[str], None]
+"""Takes a line on how far the work is; raises InterruptedError once nobody waits for it."""
 
 
 class Session(Protocol):
@@ -60,7 +67,23 @@ class Engine(Protocol):
         initial weights. Raises: as `start`.
         """
 
-    def download(self, problem: str, report: Callable[[str], None]) -> Path:
+    def judge(
+        self, folders: Sequence[Path], protocol: EvaluationProtocol, report: Report
+    ) -> Sequence[Judgement]:
+        """Evaluate stored runs on the same held-out tasks, and store the results with them.
+
+        Raises: OptionError, StoreError or ValueError with one sentence.
+        """
+
+    def robustness(
+        self, folders: Sequence[Path], protocol: EvaluationProtocol, report: Report
+    ) -> Sequence[Robustness]:
+        """Evaluate stored runs with other numbers and sizes of inner steps. Raises: as `judge`."""
+
+    def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
+        """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
+
+    def download(self, problem: str, report: Report) -> Path:
         """Download a problem's data set because a person asked; return its folder.
 
         Raises: ValueError with one sentence where that fails.
@@ -68,3 +91,16 @@ class Engine(Protocol):
 
 
 EngineLoader = Callable[[], Engine]
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One thing that is asked of the engine besides training.
+
+    `call` gets the engine and what takes a line on how far it is.
+    """
+
+    kind: str
+    call: Callable[[Engine, Report], object]
+    blocks: str = ""
+    """Why nothing can be trained meanwhile; empty for what is over in a moment."""

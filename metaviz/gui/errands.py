@@ -4,10 +4,12 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from metaviz.gui.conductor import Conductor
+from metaviz.gui.engine import Errand
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.questions import question
 from metaviz.gui.tabs import Tabs, as_start
 from metaviz.options import OptionError
+from metaviz.runs.gradients import GradientComparison
 
 _SOURCES = {"omniglot": "about 16 MB from github.com/brendenlake/omniglot"}
 
@@ -25,11 +27,9 @@ class Errands(QObject):
         super().__init__(window)
         self._conductor, self._form, self._tabs, self._window = conductor, form, tabs, window
         worker = conductor.worker
-        worker.gradients_ready.connect(tabs.show_gradients)
-        worker.gradients_failed.connect(tabs.show_gradients_error)
-        worker.download_reported.connect(self.said)
-        worker.downloaded.connect(self._on_downloaded)
-        worker.download_failed.connect(self._on_download_failed)
+        worker.answered.connect(self._on_answered)
+        worker.unanswered.connect(self._on_unanswered)
+        worker.reported.connect(self._on_reported)
         form.download_wanted.connect(self._on_download_wanted)
         tabs.gradients_wanted.connect(self._on_gradients_wanted)
 
@@ -41,7 +41,10 @@ class Errands(QObject):
             self._tabs.show_gradients_error(str(error))
             return
         self._tabs.show_gradients_busy()
-        self._conductor.gradients(comparison, as_start(start), step)
+        place = as_start(start)
+        self._conductor.ask(
+            Errand("gradients", lambda engine, _: engine.gradients(comparison, place, step))
+        )
 
     @Slot(str)
     def _on_download_wanted(self, problem: str) -> None:
@@ -63,12 +66,30 @@ class Errands(QObject):
     @Slot()
     def _download(self) -> None:
         self.said.emit("Downloading…")
-        self._conductor.download(self._form.problem.id)
+        problem = self._form.problem.id
+        self._conductor.ask(
+            Errand(
+                "download",
+                lambda engine, report: engine.download(problem, report),
+                "A download is under way.",
+            )
+        )
+
+    @Slot(str, object)
+    def _on_answered(self, kind: str, answer: object) -> None:
+        if isinstance(answer, GradientComparison):
+            self._tabs.show_gradients(answer)
+        elif kind == "download":
+            self.said.emit(f"Downloaded to {answer}")
 
     @Slot(str, str)
-    def _on_downloaded(self, problem: str, folder: str) -> None:
-        self.said.emit(f"Downloaded {problem} to {folder}")
+    def _on_unanswered(self, kind: str, sentence: str) -> None:
+        if kind == "gradients":
+            self._tabs.show_gradients_error(sentence)
+        else:
+            self.failed.emit(sentence, "")
 
-    @Slot(str)
-    def _on_download_failed(self, sentence: str) -> None:
-        self.failed.emit(sentence, "")
+    @Slot(str, str)
+    def _on_reported(self, kind: str, line: str) -> None:
+        if kind == "download":
+            self.said.emit(line)

@@ -116,7 +116,7 @@ class MainWindow(QMainWindow):
         commands["export"].setEnabled(shown and bool(self.tabs.pages))
         commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
         commands["save_configuration"].setEnabled(not self.form.reason)
-        self.form.download.setEnabled(not busy and not self.conductor.downloading)
+        self.form.download.setEnabled(not busy and not self.conductor.blocked)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""
@@ -230,9 +230,7 @@ class MainWindow(QMainWindow):
             return "The engine could not be loaded; the message above the plots says why."
         if phase != "idle":
             return "Runs are training: stop them first."
-        if self.conductor.downloading:
-            return "A download is under way."
-        return self.form.reason
+        return self.conductor.blocked or self.form.reason
 
     @Slot(str)
     def say(self, sentence: str) -> None:

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison
-from metaviz.gui.engine import Engine, EngineLoader, Session
+from metaviz.gui.engine import Engine, EngineLoader, Errand, Session
 from metaviz.options import OptionError
 from metaviz.runs.events import Ended, Event, State, Stepped
 
@@ -55,11 +55,9 @@ class Worker(QObject):
     paused_changed = Signal(bool)
     failed = Signal(str, str)
     refused = Signal(str, str)
-    gradients_ready = Signal(object)
-    gradients_failed = Signal(str)
-    downloaded = Signal(str, str)
-    download_reported = Signal(str)
-    download_failed = Signal(str)
+    answered = Signal(str, object)
+    unanswered = Signal(str, str)
+    reported = Signal(str, str)
 
     def __init__(self, loader: EngineLoader) -> None:
         """Take the function that imports and makes the engine."""
@@ -73,15 +71,20 @@ class Worker(QObject):
         self._batch: list[tuple[str, Event]] = []
         self._flushed = 0.0
         self._hurry = Flag()
+        self._recalled = Flag()
         self._timer = QTimer(self)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._take_turn)
 
     def hurry(self) -> None:
-        """Cut the current slice, an evaluation or a download short; for use from any thread."""
+        """Cut the current slice, an evaluation or an errand short; for use from any thread."""
         self._hurry.set()
         for session in list(self._live):
             session.hurry()
+
+    def recall(self) -> None:
+        """Break the errand off that is under way; for use from any thread."""
+        self._recalled.set()
 
     @Slot()
     def load(self) -> None:
@@ -153,33 +156,27 @@ class Worker(QObject):
         self._hurry.clear()
         self._settle()
 
-    @Slot(object, object, int)
-    def compare_gradients(self, comparison: Comparison, start: Path | None, step: int) -> None:
-        """Compare meta-gradients; emits `gradients_ready` or `gradients_failed`."""
+    @Slot(object)
+    def run_errand(self, errand: Errand) -> None:
+        """Ask the engine; emits `answered` or `unanswered`, and `reported` meanwhile."""
+        self._recalled.clear()
         if self._engine is None:
-            self.gradients_failed.emit("PyTorch is still loading: try again in a moment.")
+            self.unanswered.emit(errand.kind, "PyTorch is still loading: try again in a moment.")
             return
-        try:
-            self.gradients_ready.emit(self._engine.gradients(comparison, start, step))
-        except (OptionError, ValueError, OSError, RuntimeError) as error:
-            self.gradients_failed.emit(_sentence(error))
-        except Exception as error:  # noqa: BLE001 - one of the two doors
-            _log.exception("Meta-gradients cannot be compared")
-            self.gradients_failed.emit(_sentence(error))
 
-    @Slot(str)
-    def download(self, problem: str) -> None:
-        """Download a data set because a person asked; emits `downloaded` or `download_failed`."""
-        if self._engine is None:
-            self.download_failed.emit("PyTorch is still loading: try again in a moment.")
-            return
+        def report(line: str) -> None:
+            if self._hurry.is_set() or self._recalled.is_set():
+                raise InterruptedError("Cancelled.")
+            self.reported.emit(errand.kind, line)
+
         try:
-            folder = self._engine.download(problem, self._report)
+            answer = errand.call(self._engine, report)
         except Exception as error:  # noqa: BLE001 - one of the two doors
-            _log.exception("The download of %s failed", problem)
-            self.download_failed.emit(_sentence(error))
+            if not isinstance(error, (OptionError, ValueError, OSError)):
+                _log.exception("The errand %s failed", errand.kind)
+            self.unanswered.emit(errand.kind, _sentence(error))
             return
-        self.downloaded.emit(problem, str(folder))
+        self.answered.emit(errand.kind, answer)
 
     @Slot()
     def leave(self) -> None:
@@ -253,11 +250,6 @@ class Worker(QObject):
         if self._batch:
             self.progressed.emit(self._batch)
             self._batch = []
-
-    def _report(self, line: str) -> None:
-        if self._hurry.is_set():
-            raise InterruptedError("The download was cancelled.")
-        self.download_reported.emit(line)
 
     def _fail(self, what: str, error: Exception) -> None:
         _log.error(what, exc_info=error)

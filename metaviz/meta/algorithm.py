@@ -1,7 +1,7 @@
 """Inner rule x estimator = algorithm; pairs that would leave something untrained are refused."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,13 @@ class Algorithm(Protocol):
     @property
     def steps(self) -> int:
         """Inner steps K while meta-training."""
+
+    @property
+    def rate(self) -> float:
+        """Inner step size, or the one that learned step sizes start from."""
+
+    def scaled(self, factor: float) -> "Algorithm":
+        """Return the same with inner steps of another size. Raises: OptionError."""
 
     @property
     def sequential(self) -> bool:
@@ -64,6 +71,15 @@ class Composed:
     rule: InnerRule
     estimator: Estimator
     steps: int
+
+    @property
+    def rate(self) -> float:
+        """Inner step size, or the one that learned step sizes start from."""
+        return self.rule.rate
+
+    def scaled(self, factor: float) -> "Composed":
+        """Return the same with inner steps of another size. Raises: OptionError."""
+        return replace(self, rule=self.rule.scaled(factor))
 
     @property
     def sequential(self) -> bool:

@@ -1,8 +1,9 @@
 """Inner rules: what one step of adaptation is."""
 
 from collections.abc import Mapping
+from copy import copy
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -38,6 +39,11 @@ class InnerRule(Protocol):
     """One step of adaptation, and where each group of meta-parameters enters it."""
 
     groups: Mapping[str, frozenset[Enters]]
+    rate: float
+    """Inner step size, or the one that learned step sizes start from."""
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same rule with steps of `factor` times the size."""
 
     def fit(self, net: Net) -> None:
         """Learn how the network's weights are laid out; called before anything else."""
@@ -75,6 +81,12 @@ class GradientDescent:
     def __init__(self, rate: float) -> None:
         """Take the inner step size alpha."""
         self.rate = rate
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same rule with steps of `factor` times the size."""
+        other = copy(self)
+        other.rate = factor * self.rate
+        return other
 
     def fit(self, net: Net) -> None:
         """Do nothing: plain steps treat all weights alike."""

@@ -48,6 +48,9 @@ class Problem(Protocol):
     def pool(self, tasks: TaskBatch) -> Batch:
         """Return support and query examples as one set."""
 
+    def shown(self, x: Tensor) -> np.ndarray:
+        """Return examples as they are looked at: images as 8-bit levels, numbers as they are."""
+
     def picture(self, view: "PictureView") -> dict[str, np.ndarray]:
         """Return arrays that draw adaptation on a few fixed tasks; empty where nothing is drawn."""
 
@@ -107,6 +110,12 @@ class Classification:
     def pool(self, tasks: TaskBatch) -> Batch:
         """Return support and query examples together."""
         return concatenated(tasks)
+
+    def shown(self, x: Tensor) -> np.ndarray:
+        """Return images as 8-bit levels."""
+        if x.is_floating_point():
+            x = (x * 255).round().clamp(0, 255).to(torch.uint8)
+        return x.numpy()
 
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return nothing: the inner-loop curves say what there is to say."""

@@ -215,6 +215,12 @@ class FewShotImages(Classification):
         scale = 1 / torch.tensor(_DEVIATION)[:, None, None]
         return torch.addcmul(-mean * scale, pixels.float(), scale / 255)
 
+    def shown(self, x: Tensor) -> np.ndarray:
+        """Return images as 8-bit levels, with their channels in the order of the files."""
+        if x.is_floating_point():
+            x = x * torch.tensor(_DEVIATION)[:, None, None] + torch.tensor(_MEAN)[:, None, None]
+        return super().shown(x)
+
     def _held_out(self, problems: list[str]) -> str:
         """Return the split of the evaluation tasks; the other one where it has no classes."""
         asked = self.options.held_out

@@ -144,6 +144,10 @@ class Sinusoid:
         """Return support and query points together."""
         return concatenated(tasks)
 
+    def shown(self, x: Tensor) -> np.ndarray:
+        """Return numbers as they are."""
+        return x.numpy()
+
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return truth, support points and predictions after 0..K_eval steps of a few tasks.
 

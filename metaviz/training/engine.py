@@ -1,7 +1,7 @@
 """The engine's front door, for the window and the command line alike."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,12 +10,16 @@ import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, RunConfig, Shared
+from metaviz.config import Comparison, EvaluationProtocol, RunConfig, Shared
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError, specs
 from metaviz.problems.registry import PROBLEMS, find_problem
+from metaviz.runs.episode import Episode
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.judgement import Judgement
+from metaviz.runs.robustness import Robustness
 from metaviz.runs.store import StoreError
+from metaviz.training.protocol import Report, episode, judge, robustness
 from metaviz.training.session import CHECKPOINT, Session, load_checkpoint, open_sessions
 from metaviz.training.setting import Setting, device_text, settle, settle_threads
 
@@ -51,7 +55,26 @@ class LocalEngine:
         """
         return compare_gradients(planned_runs(comparison), start, step)
 
-    def download(self, problem: str, report: Callable[[str], None]) -> Path:
+    def judge(
+        self, folders: Sequence[Path], protocol: EvaluationProtocol, report: Report
+    ) -> list[Judgement]:
+        """Evaluate stored runs on the same held-out tasks, and store the results with them.
+
+        Raises: OptionError, StoreError or ValueError with one sentence.
+        """
+        return [judge(folder, protocol, report) for folder in folders]
+
+    def robustness(
+        self, folders: Sequence[Path], protocol: EvaluationProtocol, report: Report
+    ) -> list[Robustness]:
+        """Evaluate stored runs with other numbers and sizes of inner steps. Raises: as `judge`."""
+        return [robustness(folder, protocol, report) for folder in folders]
+
+    def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
+        """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
+        return episode(folder, protocol, number)
+
+    def download(self, problem: str, report: Report) -> Path:
         """Download a problem's data set because a person asked; return its folder.
 
         Raises: ValueError with one sentence where that fails.

@@ -1,12 +1,13 @@
 """Adaptation to the fixed list of evaluation tasks, step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.portraits import Sitting
@@ -42,23 +43,46 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
 
 
 def task_curves(
-    setting: Setting, meta: Meta, count: int, steps: int, *, together: bool = True
+    setting: Setting,
+    meta: Meta,
+    count: int,
+    steps: int,
+    *,
+    together: bool = True,
+    report: Callable[[int], None] = lambda _tasks: None,
+    algorithm: Algorithm | None = None,
 ) -> dict[str, np.ndarray]:
     """Return what happens to each of the evaluation tasks 0..count-1, arrays (steps+1, tasks).
 
     With `together` the query examples of a task are predicted as one batch, whose statistics
-    BatchNorm uses; without, one by one beside the support set (not transductive).
-    Raises: CutShort where the setting's `hurry` was set meanwhile.
+    BatchNorm uses; without, one by one beside the support set (not transductive). `report` is
+    told the tasks that are done, from several threads. The setting's own algorithm adapts, or
+    another that fits its weights.
+    Raises: CutShort where the setting's `hurry` was set meanwhile, and what `report` raises.
     """
     chunk = setting.problem.chunk
     spans = [(first, min(chunk, count - first)) for first in range(0, count, chunk)]
-    parts = setting.shards.map(
-        lambda span: _chunk(setting, meta, *span, steps, together=together), spans
-    )
+    adapting = algorithm or setting.algorithm
+
+    def one(span: tuple[int, int]) -> dict[str, Tensor]:
+        part = _chunk(setting, adapting, meta, *span, steps, together=together)
+        report(span[1])
+        return part
+
+    parts = setting.shards.map(one, spans)
     return {
         name: torch.cat([part[name] for part in parts], 1).double().cpu().numpy()
         for name in parts[0]
     }
+
+
+def query_outputs(
+    learner: Learner, weights: Weights, tasks: TaskBatch, *, together: bool
+) -> Tensor:
+    """Predict all query examples as one batch, or one by one, shape (tasks, n, d)."""
+    return (
+        learner.outputs(weights, tasks.query) if together else one_by_one(learner, weights, tasks)
+    )
 
 
 def one_by_one(learner: Learner, weights: Weights, tasks: TaskBatch) -> Tensor:
@@ -73,7 +97,14 @@ def one_by_one(learner: Learner, weights: Weights, tasks: TaskBatch) -> Tensor:
 
 
 def _chunk(
-    setting: Setting, meta: Meta, first: int, count: int, steps: int, *, together: bool
+    setting: Setting,
+    algorithm: Algorithm,
+    meta: Meta,
+    first: int,
+    count: int,
+    steps: int,
+    *,
+    together: bool,
 ) -> dict[str, Tensor]:
     """Return the curves of a few tasks, each (steps+1, tasks)."""
     learner = setting.learner
@@ -81,13 +112,9 @@ def _chunk(
         raise CutShort
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
     seen: dict[str, list[Tensor]] = {}
-    for weights, step in setting.algorithm.walk(learner, meta, tasks.support, steps):
+    for weights, step in algorithm.walk(learner, meta, tasks.support, steps):
         with torch.no_grad():
-            outputs = (
-                learner.outputs(weights, tasks.query)
-                if together
-                else one_by_one(learner, weights, tasks)
-            )
+            outputs = query_outputs(learner, weights, tasks, together=together)
             loss = learner.judge.loss(outputs, tasks.query)
         row = {
             "support_loss": step.loss,

@@ -1,46 +1,175 @@
 """Judges a run's stored weights on held-out tasks, as papers report it."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from threading import Lock
+from typing import Any
 
+import numpy as np
+import torch
 from pydantic import ValidationError
+from torch import Tensor
 
-from metaviz.config import RunConfig
-from metaviz.options import OptionError, Options, option
+from metaviz.config import EvaluationProtocol, RunConfig
+from metaviz.meta.rules import Meta
+from metaviz.meta.tasks import Batch
+from metaviz.options import OptionError
+from metaviz.runs.episode import Episode, Examples
 from metaviz.runs.judgement import Judgement, store
+from metaviz.runs.record import Record
+from metaviz.runs.robustness import FACTORS, Robustness, store_robustness
+from metaviz.runs.statistics import mean_and_ci95
 from metaviz.runs.store import StoreError, open_run
-from metaviz.training.evaluation import task_curves
+from metaviz.training.evaluation import query_outputs, task_curves
 from metaviz.training.session import CHECKPOINT, load_checkpoint
 from metaviz.training.setting import Setting, settle
 
-
-class Protocol(Options):
-    """Which tasks a run is judged on, and how."""
-
-    tasks: int = option(600, "Tasks", "Number of tasks.", ge=2, le=100_000)
-    split: Literal["test", "validation"] = option("test", "Classes", "Which classes they are of.")
-    seed: int = option(0, "Seed", "Draws the tasks; the same for all runs.", ge=0, le=2**31 - 1)
-    shots: int | None = option(None, "Shots", "Empty: as in training.", ge=1, le=1000)
-    query_shots: int | None = option(
-        None, "Query examples", "Empty: as in training.", ge=1, le=1000
-    )
-    steps: int | None = option(
-        None, "Inner steps", "Empty: the method's own number.", ge=1, le=10_000
-    )
-    together: bool = option(
-        True,
-        "Query examples together",
-        "Predict a task's query examples as one batch, whose statistics BatchNorm uses "
-        "(transductive). Off: one by one, beside the support set.",
-    )
+Report = Callable[[str], None]
+"""Takes a line on how far the work is; what it raises breaks the work off."""
 
 
-def judge(folder: Path, protocol: Protocol) -> Judgement:
+@dataclass(frozen=True)
+class _Seat:
+    """A run's stored weights before the tasks of a protocol."""
+
+    record: Record
+    setting: Setting
+    meta: Meta
+    step: int
+    steps: int
+    protocol: EvaluationProtocol
+
+    def told(self) -> dict[str, Any]:
+        """Return the protocol as it is stored with results."""
+        shared = self.setting.config.shared
+        return {
+            "tasks": self.protocol.tasks,
+            "split": self.protocol.split,
+            "seed": self.protocol.seed,
+            "ways": shared.ways,
+            "shots": shared.shots,
+            "query": shared.query_shots,
+            "k": self.steps,
+            "together": self.protocol.together,
+        }
+
+    def common(self) -> dict[str, Any]:
+        """Return what every result says of its run."""
+        return {
+            "run": self.record.id,
+            "label": self.record.label,
+            "step": self.step,
+            "protocol": self.told(),
+            "dataset": self.setting.problem.dataset,
+        }
+
+
+def judge(
+    folder: Path, protocol: EvaluationProtocol, report: Report = lambda _line: None
+) -> Judgement:
     """Evaluate the weights in a run's folder, and store the result there.
 
     Raises: StoreError where the folder holds no readable run, OptionError where the protocol does
-    not fit it, ValueError where its data cannot be read.
+    not fit it, ValueError where its data cannot be read, and whatever `report` raises.
     """
+    with _seated(folder, protocol) as seat:
+        setting = seat.setting
+        per_task = task_curves(
+            setting,
+            seat.meta,
+            protocol.tasks,
+            seat.steps,
+            together=protocol.together,
+            report=_counted(report, seat.record.label, protocol.tasks),
+        )
+        config = setting.config.model_dump(mode="json") | {"seed": seat.record.seed}
+        found = Judgement(config=config, k=seat.steps, per_task=per_task, **seat.common())
+    store(found, folder)
+    return found
+
+
+def robustness(
+    folder: Path, protocol: EvaluationProtocol, report: Report = lambda _line: None
+) -> Robustness:
+    """Evaluate a run's weights with other step sizes and numbers of steps, and store the result.
+
+    The largest number of steps is the protocol's, or twice the method's own.
+    Raises: as `judge`; OptionError where the method's steps have no size that could be changed.
+    """
+    with _seated(folder, protocol) as seat:
+        setting = seat.setting
+        trained = setting.algorithm.steps
+        steps = protocol.steps or 2 * trained
+        counted = _counted(report, seat.record.label, len(FACTORS) * protocol.tasks)
+        rows = []
+        for factor in FACTORS:
+            curves = task_curves(
+                setting,
+                seat.meta,
+                protocol.tasks,
+                steps,
+                together=protocol.together,
+                report=counted,
+                algorithm=setting.algorithm.scaled(factor),
+            )
+            measure = "query_accuracy" if "query_accuracy" in curves else "query_loss"
+            rows.append(mean_and_ci95(curves[measure]))
+        found = Robustness(
+            k=trained,
+            rate=setting.algorithm.rate,
+            factors=FACTORS,
+            measure=measure,
+            mean=np.stack([mean for mean, _ in rows]),
+            half_width=np.stack([half for _, half in rows]),
+            **seat.common() | {"protocol": seat.told() | {"k": steps}},
+        )
+    store_robustness(found, folder)
+    return found
+
+
+def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
+    """Adapt a run's weights to one task of a protocol and keep every prediction.
+
+    Raises: as `judge`.
+    """
+    with _seated(folder, protocol) as seat:
+        setting, learner = seat.setting, seat.setting.learner
+        drawn = setting.problem.evaluation_tasks(number, 1)
+        tasks = setting.prepare(drawn)
+        trained = setting.algorithm.steps
+        steps = protocol.steps or max(trained, setting.config.shared.eval_steps)
+        seen: dict[str, list[Tensor]] = {}
+        for weights, step in setting.algorithm.walk(learner, seat.meta, tasks.support, steps):
+            with torch.no_grad():
+                outputs = query_outputs(learner, weights, tasks, together=protocol.together)
+                row = {
+                    "query": outputs[0],
+                    "query_loss": learner.judge.loss(outputs, tasks.query)[0],
+                    "support": step.outputs[0],
+                    "support_loss": step.loss[0],
+                }
+            for name, value in row.items():
+                seen.setdefault(name, []).append(value)
+        curves = {name: torch.stack(values).float().cpu().numpy() for name, values in seen.items()}
+
+        def examples(part: Batch, outputs: np.ndarray) -> Examples:
+            return Examples(setting.problem.shown(part.x)[0], part.y[0].numpy(), outputs)
+
+        return Episode(
+            k=trained,
+            number=number,
+            support=examples(drawn.support, curves["support"]),
+            query=examples(drawn.query, curves["query"]),
+            support_loss=curves["support_loss"],
+            query_loss=curves["query_loss"],
+            **seat.common(),
+        )
+
+
+@contextmanager
+def _seated(folder: Path, protocol: EvaluationProtocol) -> Iterator[_Seat]:
     record = open_run(folder)
     try:
         trained = RunConfig.model_validate(record.config)
@@ -51,34 +180,25 @@ def judge(folder: Path, protocol: Protocol) -> Judgement:
     meta = _fitting(setting, saved["meta"], folder)
     steps = protocol.steps or setting.algorithm.steps
     try:
-        per_task = task_curves(setting, meta, protocol.tasks, steps, together=protocol.together)
+        yield _Seat(record, setting, meta, int(saved["step"]), steps, protocol)
     finally:
         setting.shards.close()
-    shared = setting.config.shared
-    found = Judgement(
-        run=record.id,
-        label=record.label,
-        config=setting.config.model_dump(mode="json") | {"seed": trained.seed},
-        step=int(saved["step"]),
-        k=steps,
-        protocol={
-            "tasks": protocol.tasks,
-            "split": protocol.split,
-            "seed": protocol.seed,
-            "ways": shared.ways,
-            "shots": shared.shots,
-            "query": shared.query_shots,
-            "k": steps,
-            "together": protocol.together,
-        },
-        dataset=setting.problem.dataset,
-        per_task=per_task,
-    )
-    store(found, folder)
-    return found
 
 
-def _asked(trained: RunConfig, protocol: Protocol) -> RunConfig:
+def _counted(report: Report, label: str, count: int) -> Callable[[int], None]:
+    """Return what takes numbers of tasks that are done, from any thread, and tells their sum."""
+    done, lock = 0, Lock()
+
+    def add(tasks: int) -> None:
+        nonlocal done
+        with lock:
+            done += tasks
+            report(f"{label}: {done} of {count} tasks")
+
+    return add
+
+
+def _asked(trained: RunConfig, protocol: EvaluationProtocol) -> RunConfig:
     """Return the run's configuration with the tasks of the protocol."""
     asked = {
         name: value
@@ -97,7 +217,7 @@ def _asked(trained: RunConfig, protocol: Protocol) -> RunConfig:
     return trained.model_copy(update=update)
 
 
-def _fitting(setting: Setting, saved: object, folder: Path) -> dict:  # type: ignore[type-arg]
+def _fitting(setting: Setting, saved: object, folder: Path) -> Meta:
     """Return stored meta-parameters, on the device, if they are those of this setting."""
     wanted = setting.init()
     if not isinstance(saved, dict) or {

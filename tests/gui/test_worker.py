@@ -1,11 +1,14 @@
 """The worker's thread: where its slots run, and what it does when runs break."""
 
+import time
+
 import pytest
 from PySide6.QtCore import QThread
 
 from metaviz import app
 from metaviz.config import Comparison
 from metaviz.gui.conductor import Conductor
+from metaviz.gui.engine import Errand
 from metaviz.runs.events import Stepped
 
 WAIT = 20_000
@@ -107,19 +110,41 @@ def test_gradients_are_compared_while_paused(qtbot, conduct, tmp_path):
     comparison = Comparison(algorithms=("maml", "fomaml"), steps=10_000, shared=SMALL)
     conductor.start(comparison, tmp_path, paused=True)
     qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
-    ready = heard(conductor.worker.gradients_ready)
-    conductor.gradients(comparison, None, 0)
+    ready = heard(conductor.worker.answered)
+    conductor.ask(Errand("gradients", lambda engine, _: engine.gradients(comparison, None, 0)))
     qtbot.waitUntil(lambda: len(ready) == 1, timeout=WAIT)
-    assert ready[0][0].cosine()[0, 1] == pytest.approx(1, abs=0.5)
+    assert ready[0][0] == "gradients"
+    assert ready[0][1].cosine()[0, 1] == pytest.approx(1, abs=0.5)
     assert conductor.phase == "paused"
 
 
 def test_gradients_that_cannot_be_compared_say_why(qtbot, conduct, tmp_path):
     conductor = conduct()
-    failed = heard(conductor.worker.gradients_failed)
-    conductor.gradients(Comparison(), tmp_path / "nothing", 0)
+    failed = heard(conductor.worker.unanswered)
+    comparison, start = Comparison(), tmp_path / "nothing"
+    conductor.ask(Errand("gradients", lambda engine, _: engine.gradients(comparison, start, 0)))
     qtbot.waitUntil(lambda: len(failed) == 1, timeout=WAIT)
-    assert "no checkpoint" in failed[0][0]
+    assert failed[0][0] == "gradients"
+    assert "no checkpoint" in failed[0][1]
+
+
+def test_an_errand_that_is_recalled_ends_and_blocks_training_until_then(qtbot, conduct):
+    conductor = conduct()
+    qtbot.waitUntil(lambda: conductor.phase == "idle", timeout=WAIT)
+    failed, lines = heard(conductor.worker.unanswered), heard(conductor.worker.reported)
+
+    def endless(_engine, report):
+        while True:
+            report("again")
+            time.sleep(0.01)
+
+    conductor.ask(Errand("endless", endless, "An endless errand is under way."))
+    qtbot.waitUntil(lambda: len(lines) > 2, timeout=WAIT)
+    assert conductor.blocked == "An endless errand is under way."
+    conductor.recall()
+    qtbot.waitUntil(lambda: len(failed) == 1, timeout=WAIT)
+    assert failed == [("endless", "Cancelled.")]
+    assert conductor.blocked == ""
 
 
 class _Breaking:

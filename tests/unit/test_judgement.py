@@ -10,13 +10,15 @@ import pytest
 import torch
 from scipy.stats import binom
 
+from metaviz.config import EvaluationProtocol
 from metaviz.meta.tasks import Batch
 from metaviz.runs.judgement import Judgement, paired, store, stored
 from metaviz.runs.published import beside, differences, published
+from metaviz.runs.robustness import stored_robustness
 from metaviz.runs.store import StoreError, list_runs
 from metaviz.training.evaluation import one_by_one
-from metaviz.training.protocol import Protocol, judge
-from tests.oracle.engine import sinusoid
+from metaviz.training.protocol import episode, judge, robustness
+from tests.oracle.engine import build, initial, sinusoid
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small
 
@@ -145,12 +147,12 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_evaluation_is_the_same_from_the_command_line_and_from_a_copied_folder(
     runs: list[Path], tmp_path: Path
 ) -> None:
-    found = judge(runs[0], Protocol(tasks=6, steps=3))
+    found = judge(runs[0], EvaluationProtocol(tasks=6, steps=3))
     assert found.per_task["query_accuracy"].shape == (4, 6)
     assert found.protocol["split"] == "test"
     copied = tmp_path / "elsewhere" / "a run"
     shutil.copytree(runs[0], copied)
-    again = judge(copied, Protocol(tasks=6, steps=3))
+    again = judge(copied, EvaluationProtocol(tasks=6, steps=3))
     for name, values in found.per_task.items():
         np.testing.assert_array_equal(values, again.per_task[name])
     table = tmp_path / "tasks.csv"
@@ -166,16 +168,61 @@ def test_evaluation_is_the_same_from_the_command_line_and_from_a_copied_folder(
 
 
 def test_other_protocols_give_other_numbers(runs: list[Path]) -> None:
-    plain = judge(runs[0], Protocol(tasks=5))
+    plain = judge(runs[0], EvaluationProtocol(tasks=5))
     for other in (
-        Protocol(tasks=5, seed=1),
-        Protocol(tasks=5, split="validation"),
-        Protocol(tasks=5, together=False),
-        Protocol(tasks=5, shots=2),
+        EvaluationProtocol(tasks=5, seed=1),
+        EvaluationProtocol(tasks=5, split="validation"),
+        EvaluationProtocol(tasks=5, together=False),
+        EvaluationProtocol(tasks=5, shots=2),
     ):
         found = judge(runs[0], other)
         assert (found.values("query_loss") != plain.values("query_loss")).any(), other
     assert len(stored(runs[0])) == 5
+
+
+def test_step_sizes_and_numbers_at_test_time_are_those_of_runs_with_them(runs: list[Path]) -> None:
+    protocol = EvaluationProtocol(tasks=7, steps=4)
+    for folder in runs:
+        found = robustness(folder, protocol)
+        assert stored_robustness(folder) is not None
+        as_trained = judge(folder, protocol).per_task[found.measure].mean(axis=1)
+        assert found.mean[found.factors.index(1.0)] == pytest.approx(as_trained, abs=1e-7)
+        assert found.mean.shape == (len(found.factors), 5)
+        assert found.mean[:, 0] == pytest.approx(found.mean[0, 0])
+        assert np.ptp(found.mean[:, 4]) > 0
+
+
+@pytest.mark.parametrize("name", ["maml", "metasgd", "mtnet", "metacurvature", "metalstm"])
+def test_scaled_rules_step_that_much_further(name: str) -> None:
+    learner, tasks = sinusoid()
+    algorithm = build(name)
+    meta = initial(algorithm, learner)
+    ends = [
+        [step.point for _, step in scaled.walk(learner, meta, tasks.support, 1)][1]
+        for scaled in (algorithm.scaled(1.0), algorithm.scaled(2.0), algorithm.scaled(4.0))
+    ]
+    # What does not come from the gradient, like the shrinking by gates, is not scaled.
+    assert torch.allclose(ends[2] - ends[0], 3 * (ends[1] - ends[0]), rtol=1e-9, atol=1e-13)
+    assert not torch.equal(ends[0], ends[1])
+
+
+def test_an_episode_shows_the_losses_that_its_task_was_judged_by(runs: list[Path]) -> None:
+    protocol = EvaluationProtocol(tasks=6, steps=3)
+    for folder in runs:
+        found = judge(folder, protocol)
+        for number in (0, 4):
+            task = episode(folder, protocol, number)
+            assert task.query_loss == pytest.approx(
+                found.per_task["query_loss"][:, number], rel=1e-5
+            )
+            assert task.support_loss == pytest.approx(
+                found.per_task["support_loss"][:, number], rel=1e-5
+            )
+            if task.has_classes:
+                right = task.query.right().mean(axis=1)
+                assert right == pytest.approx(found.per_task["query_accuracy"][:, number])
+                assert task.has_images
+                assert np.allclose(task.query.probabilities().sum(axis=2), 1)
 
 
 def test_bad_protocols_are_one_sentence(runs: list[Path], tmp_path: Path) -> None:
@@ -191,5 +238,5 @@ def test_bad_protocols_are_one_sentence(runs: list[Path], tmp_path: Path) -> Non
         assert len(outcome.error.strip().splitlines()) <= 2
     (runs[0] / "checkpoint.pt").unlink()
     with pytest.raises(StoreError, match="no checkpoint"):
-        judge(runs[0], Protocol(tasks=2))
+        judge(runs[0], EvaluationProtocol(tasks=2))
     assert metaviz("evaluate", tmp_path / "nothing").code == 2

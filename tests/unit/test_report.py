@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from metaviz.config import read_comparison
+from metaviz.config import EvaluationProtocol, read_comparison
 from metaviz.runs.report import write_report
 from metaviz.runs.store import list_runs, open_run
-from metaviz.training.protocol import Protocol, judge
+from metaviz.training.protocol import judge
 from tests.unit.command_line import TINY, metaviz
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -57,7 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_report_holds_results_figures_settings_and_commands(results: Path, tmp_path: Path) -> None:
     for folder in list_runs(results / "runs"):
-        judge(folder, Protocol(tasks=4))
+        judge(folder, EvaluationProtocol(tasks=4))
     out = tmp_path / "report" / "sinusoids.html"
     outcome = metaviz("report", results, "--out", out, "--title", "Two methods")
     assert outcome.code == 0, outcome.error
@@ -92,7 +92,7 @@ def test_report_holds_results_figures_settings_and_commands(results: Path, tmp_p
 
 def test_a_copied_run_is_reported_with_what_it_was_judged_as(results: Path, tmp_path: Path) -> None:
     for folder in list_runs(results / "runs"):
-        judge(folder, Protocol(tasks=5))
+        judge(folder, EvaluationProtocol(tasks=5))
         shutil.copytree(folder, tmp_path / "runs" / f"copy-of-{folder.name}")
     out = tmp_path / "r.html"
     outcome = metaviz("report", tmp_path / "runs", "--out", out)

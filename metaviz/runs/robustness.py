@@ -1,0 +1,61 @@
+"""How a run's weights do with more or fewer, larger or smaller inner steps than they know."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metaviz.runs.files import write_atomically
+
+FOLDER = "robustness"
+FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A measure on held-out tasks for step sizes at test time and numbers of steps.
+
+    `factors` multiply the step size, or the step that was learned; `k` is the run's own number of
+    steps. Shapes: mean and half_width (of the 95 % interval), (factors, K+1).
+    """
+
+    run: str
+    label: str
+    step: int
+    k: int
+    rate: float
+    factors: tuple[float, ...]
+    protocol: dict[str, Any]
+    dataset: str
+    measure: str
+    mean: np.ndarray
+    half_width: np.ndarray
+
+    @property
+    def unit(self) -> float:
+        """What the measure is multiplied by where it is told: accuracies are in per cent."""
+        return 100.0 if self.measure == "query_accuracy" else 1.0
+
+
+def store_robustness(found: Robustness, folder: Path) -> Path:
+    """Write a map into its run's folder, in place of an older one; return the file."""
+    about = asdict(found)
+    arrays = {name: about.pop(name) for name in ("mean", "half_width")}
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    path = folder / FOLDER / "map.npz"
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, lambda stream: np.savez(stream, about=text, **arrays))
+    return path
+
+
+def stored_robustness(folder: Path) -> Robustness | None:
+    """Return the map in a run's folder; None where there is none that can be read."""
+    try:
+        with np.load(folder / FOLDER / "map.npz", allow_pickle=False) as arrays:
+            about = json.loads(arrays["about"].tobytes())
+            about["factors"] = tuple(about["factors"])
+            return Robustness(**about, mean=arrays["mean"], half_width=arrays["half_width"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
