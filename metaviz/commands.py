@@ -320,7 +320,7 @@ def export_command(
     if not by_folder:
         raise StoreError(unreadable[0])
     records = list(by_folder.values())
-    paths = write_tables(records, out)
+    paths = write_tables(records, out, by_folder)
     paper = _Paper(width_cm, height_cm, dpi)
     paths += _write_figures(records, out, kinds, paper, each_run=True)
     for path in paths:

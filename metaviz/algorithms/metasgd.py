@@ -35,6 +35,7 @@ class LearnedRates(Preconditioned):
     """
 
     group = "rates"
+    shares_rate = False
 
     def __init__(
         self,

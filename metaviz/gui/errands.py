@@ -1,16 +1,22 @@
-"""What the window asks of the worker besides training: meta-gradients and downloads."""
+"""What the window asks of the worker besides training."""
+
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
+from metaviz.config import EvaluationProtocol
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.questions import question
 from metaviz.gui.tabs import Tabs, as_start
 from metaviz.options import OptionError
+from metaviz.runs.episode import Episode
 from metaviz.runs.gradients import GradientComparison
 
+_ON_HELD_OUT = {"judge", "robustness"}
+_EVALUATING = "An evaluation is under way: wait for it, or cancel it on the Benchmark page."
 _SOURCES = {"omniglot": "about 16 MB from github.com/brendenlake/omniglot"}
 
 
@@ -32,18 +38,46 @@ class Errands(QObject):
         worker.reported.connect(self._on_reported)
         form.download_wanted.connect(self._on_download_wanted)
         tabs.gradients_wanted.connect(self._on_gradients_wanted)
+        tabs.evaluation_wanted.connect(self._on_evaluation_wanted)
+        tabs.robustness_wanted.connect(self._on_robustness_wanted)
+        tabs.episode_wanted.connect(self._on_episode_wanted)
+        tabs.recalled.connect(conductor.recall)
 
     @Slot(object, int)
     def _on_gradients_wanted(self, start: object, step: int) -> None:
         try:
             comparison = self._form.comparison()
         except OptionError as error:
-            self._tabs.show_gradients_error(str(error))
+            self._tabs.gradients.show_error(str(error))
             return
-        self._tabs.show_gradients_busy()
+        self._tabs.gradients.show_busy()
         place = as_start(start)
         self._conductor.ask(
             Errand("gradients", lambda engine, _: engine.gradients(comparison, place, step))
+        )
+
+    @Slot(object, object)
+    def _on_evaluation_wanted(self, folders: list[Path], protocol: EvaluationProtocol) -> None:
+        self._conductor.ask(
+            Errand(
+                "judge", lambda engine, report: engine.judge(folders, protocol, report), _EVALUATING
+            )
+        )
+
+    @Slot(object, object)
+    def _on_robustness_wanted(self, folders: list[Path], protocol: EvaluationProtocol) -> None:
+        self._conductor.ask(
+            Errand(
+                "robustness",
+                lambda engine, report: engine.robustness(folders, protocol, report),
+                _EVALUATING,
+            )
+        )
+
+    @Slot(object, object, int)
+    def _on_episode_wanted(self, folder: Path, protocol: EvaluationProtocol, number: int) -> None:
+        self._conductor.ask(
+            Errand("episode", lambda engine, _: engine.episode(folder, protocol, number))
         )
 
     @Slot(str)
@@ -78,18 +112,30 @@ class Errands(QObject):
     @Slot(str, object)
     def _on_answered(self, kind: str, answer: object) -> None:
         if isinstance(answer, GradientComparison):
-            self._tabs.show_gradients(answer)
+            self._tabs.gradients.show_result(answer)
+        elif isinstance(answer, Episode):
+            self._tabs.episode.show_result(answer)
+        elif kind == "judge" and isinstance(answer, list):
+            self._tabs.benchmark.show_done(answer)
+        elif kind == "robustness":
+            self._tabs.benchmark.show_done(())
         elif kind == "download":
             self.said.emit(f"Downloaded to {answer}")
 
     @Slot(str, str)
     def _on_unanswered(self, kind: str, sentence: str) -> None:
         if kind == "gradients":
-            self._tabs.show_gradients_error(sentence)
+            self._tabs.gradients.show_error(sentence)
+        elif kind == "episode":
+            self._tabs.episode.show_error(sentence)
+        elif kind in _ON_HELD_OUT:
+            self._tabs.benchmark.show_error(sentence)
         else:
             self.failed.emit(sentence, "")
 
     @Slot(str, str)
     def _on_reported(self, kind: str, line: str) -> None:
-        if kind == "download":
+        if kind in _ON_HELD_OUT:
+            self._tabs.benchmark.show_progress(line)
+        elif kind == "download":
             self.said.emit(line)

@@ -23,7 +23,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.gui.benchmark_tab import BenchmarkTab
 from metaviz.gui.choices import switch
+from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.tabs import Tab
 from metaviz.runs.curves import Fan, fan
@@ -44,6 +46,8 @@ _PLOTS = {
     "gradients": "Meta-&gradients",
     "geometry": "Learned g&eometry of the chosen run",
     "mirror": "&Mirror map of the chosen run",
+    "benchmark": "&Benchmark: published results and ours",
+    "episode": "E&pisode: the task that is shown",
 }
 Draw = Callable[["Page"], "Figure | None"]
 
@@ -66,9 +70,11 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
         self._draw: dict[str, Draw] = {tab.export_name: tab.figure for tab in tabs}
-        self._compared = any(
-            isinstance(tab, GradientsTab) and tab.result is not None for tab in tabs
-        )
+        self._blank = {
+            tab.export_name
+            for tab in tabs
+            if isinstance(tab, GradientsTab | BenchmarkTab | EpisodeTab) and not tab.shows_something
+        }
         self._records = records
         self._folders = folders or {}
         self.written: list[Path] = []
@@ -113,8 +119,12 @@ class ExportDialog(QDialog):
             return
         self.export.setEnabled(False)
         self.status.setText("Writing…")
-        report = self._report if self.report.isChecked() else None
-        self._work = _Work(folder, self._jobs(plots, formats), self._tables(), report)
+        writers = [
+            write
+            for box, write in ((self.tables, self._tables), (self.report, self._report))
+            if box.isChecked()
+        ]
+        self._work = _Work(folder, self._jobs(plots, formats), writers)
         self._work.signals.done.connect(self._done)
         QThreadPool.globalInstance().start(self._work)
 
@@ -141,8 +151,10 @@ class ExportDialog(QDialog):
 
         return write_report(self._records, self._folders, folder / "report" / "report.html")
 
-    def _tables(self) -> list[Record]:
-        return self._records if self.tables.isChecked() else []
+    def _tables(self, folder: Path) -> list[Path]:
+        from metaviz.runs.export import write_tables
+
+        return write_tables(self._records, folder, self._folders.values())
 
     @Slot(list, str)
     def _done(self, written: list[Path], trouble: str) -> None:
@@ -166,7 +178,7 @@ class ExportDialog(QDialog):
                 layout.addWidget(self.plots[name])
         self.tables = switch(
             "exportTables",
-            "Ta&bles: metrics.csv, inner.csv, summary.csv, geometry.csv",
+            "Ta&bles: metrics, inner loop, summary, geometry, evaluations",
             "Tidy tables of the visible runs, numbers in full precision.",
         )
         self.tables.setChecked(True)
@@ -187,8 +199,8 @@ class ExportDialog(QDialog):
             "mirror": has_map,
             "fan": lambda record: fan(record) is not None,
         }
-        if name == "gradients":
-            return self._compared
+        if name in self._blank:
+            return False
         return any(map(needs.get(name, lambda _: True), self._records))
 
     def _how(self) -> QGroupBox:
@@ -257,33 +269,28 @@ class _Work(QRunnable):
         self,
         folder: Path,
         jobs: list[tuple[str, Draw]],
-        tables: list[Record],
-        report: Callable[[Path], list[Path]] | None,
+        writers: Sequence[Callable[[Path], list[Path]]],
     ) -> None:
         super().__init__()
         self.setAutoDelete(False)
         self.signals = _Signals()
-        self._folder, self._jobs, self._tables = folder, jobs, tables
-        self._report = report
+        self._folder, self._jobs, self._writers = folder, jobs, writers
 
     def run(self) -> None:
         """Write everything; report what was written and what went wrong."""
-        from metaviz.runs.export import write_tables
         from metaviz.runs.figures import Page, save_figure
 
         written: list[Path] = []
         trouble = ""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if self._tables:
-                written += write_tables(self._tables, self._folder)
             for name, draw in self._jobs:
                 figure = draw(Page())
                 if figure is not None:
                     save_figure(figure, self._folder / name)
                     written.append(self._folder / name)
-            if self._report is not None:
-                written += self._report(self._folder)
+            for write in self._writers:
+                written += write(self._folder)
         except OSError as error:
             trouble = (
                 str(error)

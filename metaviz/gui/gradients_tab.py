@@ -114,6 +114,11 @@ class GradientsTab(QWidget):
         self.model.dark = theme.name == "dark"
         self._draw_lengths()
 
+    @property
+    def shows_something(self) -> bool:
+        """Whether there is a figure to draw."""
+        return self.result is not None
+
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper; None before anything was compared."""
         if self.result is None:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from PySide6.QtCore import QSize, Signal
+from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QTabWidget, QWidget
 
+from metaviz.config import EvaluationProtocol
 from metaviz.gui.theme import Theme
 from metaviz.runs.geometry import has_geometry, has_map
-from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.record import Record
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from metaviz.runs.figures import Page
 
-TITLES = ("&Training", "&Inner loop", "&Convergence", "&Gradients", "G&eometry", "&Mirror map")
+TITLES = (
+    *("&Training", "&Inner loop", "&Convergence", "&Gradients", "G&eometry", "&Mirror map"),
+    *("&Benchmark", "E&pisode"),
+)
 TIPS = (
     "Losses before and after adaptation, while training.",
     "What adaptation does, step by step, on the evaluation tasks.",
@@ -26,6 +29,8 @@ TIPS = (
     "How the meta-gradients of the ticked algorithms differ on one batch.",
     "Step sizes, preconditioners, masks and gates that methods have learned.",
     "The map in which mirror descent adapts, over training.",
+    "Runs on held-out tasks, beside published results.",
+    "What a run makes of a single task, image by image.",
 )
 _NEEDS: dict[str, tuple[Callable[[Record], bool], str]] = {
     "G&eometry": (
@@ -62,9 +67,13 @@ class Tab(Protocol):
 
 
 class Tabs(QTabWidget):
-    """Training, inner loop, convergence, gradients, and what was learned of the geometry."""
+    """The plots: while training, of what was learned, and on held-out tasks."""
 
     gradients_wanted = Signal(object, int)
+    evaluation_wanted = Signal(object, object)
+    robustness_wanted = Signal(object, object)
+    episode_wanted = Signal(object, object, int)
+    recalled = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty pages for now."""
@@ -86,7 +95,9 @@ class Tabs(QTabWidget):
         """Load the plotting library and make the pages; does nothing the second time."""
         if self.pages:
             return
+        from metaviz.gui.benchmark_tab import BenchmarkTab
         from metaviz.gui.convergence_tab import ConvergenceTab
+        from metaviz.gui.episode_tab import EpisodeTab
         from metaviz.gui.geometry_tab import GeometryTab
         from metaviz.gui.gradients_tab import GradientsTab
         from metaviz.gui.inner_tab import InnerTab
@@ -96,8 +107,16 @@ class Tabs(QTabWidget):
         self.gradients = GradientsTab()
         self.gradients.requested.connect(self.gradients_wanted)
         self.training = TrainingTab()
+        self.benchmark = BenchmarkTab()
+        self.benchmark.evaluation_wanted.connect(self.evaluation_wanted)
+        self.benchmark.robustness_wanted.connect(self.robustness_wanted)
+        self.benchmark.recalled.connect(self.recalled)
+        self.benchmark.episode_wanted.connect(self._open_episode)
+        self.episode = EpisodeTab()
+        self.episode.requested.connect(self.episode_wanted)
         learned = (GeometryTab(), MirrorTab())
-        pages = (self.training, InnerTab(), ConvergenceTab(), self.gradients, *learned)
+        while_training = (self.training, InnerTab(), ConvergenceTab(), self.gradients)
+        pages = (*while_training, *learned, self.benchmark, self.episode)
         for place, page in enumerate(pages):
             current = self.currentIndex()
             blank = self.widget(place)
@@ -148,17 +167,10 @@ class Tabs(QTabWidget):
         for page in self.pages:
             page.apply_theme(theme)
 
-    def show_gradients(self, result: GradientComparison) -> None:
-        """Show compared meta-gradients."""
-        self.gradients.show_result(result)
-
-    def show_gradients_busy(self) -> None:
-        """Say that meta-gradients are being computed."""
-        self.gradients.show_busy()
-
-    def show_gradients_error(self, sentence: str) -> None:
-        """Say why meta-gradients could not be compared."""
-        self.gradients.show_error(sentence)
+    @Slot(str, object, int)
+    def _open_episode(self, record: str, protocol: EvaluationProtocol, number: int) -> None:
+        self.setCurrentWidget(self.episode)
+        self.episode.open_task(record, protocol, number)
 
     def _open_pages(self) -> None:
         """Let pages of learned geometries be opened where a shown run has one to show."""

@@ -27,6 +27,10 @@ class Algorithm(Protocol):
     def rate(self) -> float:
         """Inner step size, or the one that learned step sizes start from."""
 
+    @property
+    def shares_rate(self) -> bool:
+        """Whether all weights step by `rate` times something, and not by learned sizes."""
+
     def scaled(self, factor: float) -> "Algorithm":
         """Return the same with inner steps of another size. Raises: OptionError."""
 
@@ -76,6 +80,11 @@ class Composed:
     def rate(self) -> float:
         """Inner step size, or the one that learned step sizes start from."""
         return self.rule.rate
+
+    @property
+    def shares_rate(self) -> bool:
+        """Whether all weights step by `rate` times something, and not by learned sizes."""
+        return self.rule.shares_rate
 
     def scaled(self, factor: float) -> "Composed":
         """Return the same with inner steps of another size. Raises: OptionError."""

@@ -41,6 +41,8 @@ class InnerRule(Protocol):
     groups: Mapping[str, frozenset[Enters]]
     rate: float
     """Inner step size, or the one that learned step sizes start from."""
+    shares_rate: bool
+    """Whether all weights step by `rate` times something, and not by learned sizes."""
 
     def scaled(self, factor: float) -> Self:
         """Return the same rule with steps of `factor` times the size."""
@@ -77,6 +79,7 @@ class GradientDescent:
     """
 
     groups: Mapping[str, frozenset[Enters]] = {"init": frozenset({Enters.START})}
+    shares_rate = True
 
     def __init__(self, rate: float) -> None:
         """Take the inner step size alpha."""

@@ -11,6 +11,7 @@ import numpy as np
 from metaviz.runs.events import INNER_COLUMNS
 from metaviz.runs.files import write_text
 from metaviz.runs.geometry import geometry_csv, has_geometry, has_map
+from metaviz.runs.judgement import judgement_csv, stored
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError
 
@@ -82,10 +83,13 @@ def summary_csv(records: Iterable[Record]) -> str:
     return _table((*_SUMMARY_HEAD, *names), rows)
 
 
-def write_tables(records: Sequence[Record], folder: Path) -> list[Path]:
+def write_tables(
+    records: Sequence[Record], folder: Path, folders: Iterable[Path] = ()
+) -> list[Path]:
     """Write the tables into a folder and return their paths; geometries only where there are any.
 
-    Raises: StoreError with one sentence where the folder cannot be written.
+    `folders` are those of the runs: evaluations on held-out tasks that are stored there are
+    written too. Raises: StoreError with one sentence where the folder cannot be written.
     """
     tables = {
         "metrics.csv": metrics_csv(records),
@@ -96,6 +100,11 @@ def write_tables(records: Sequence[Record], folder: Path) -> list[Path]:
         stream = io.StringIO()
         geometry_csv(records, stream)
         tables["geometry.csv"] = stream.getvalue()
+    judgements = [judgement for place in folders for judgement in stored(place)]
+    if judgements:
+        stream = io.StringIO()
+        judgement_csv(judgements, stream)
+        tables["evaluations.csv"] = stream.getvalue()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in tables.items():

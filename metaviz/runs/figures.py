@@ -65,7 +65,7 @@ def training_figure(
     page = page or Page()
     curves = training_curves(records, view)
     keys = _keys(curves)
-    figure, axes = _blank(page, height_cm=min(10.0, 0.7 * page.width_cm) + _legend_cm(keys, page))
+    figure, axes = blank(page, height_cm=min(10.0, 0.7 * page.width_cm) + _legend_cm(keys, page))
     after, shown = [], []
     for curve in curves:
         look = {"color": curve.style.color, "linestyle": _DASH[curve.style.dash]}
@@ -103,7 +103,7 @@ def inner_figure(
     columns = max(1, min(len(chosen), int(page.width_cm / _NARROWEST_CM)))
     rows = -(-len(chosen) // columns)
     height = rows * min(8.0, max(5.0, 0.8 * page.width_cm / columns))
-    figure, panels = _blank(
+    figure, panels = blank(
         page, len(chosen), columns=columns, height_cm=height + _legend_cm(keys, page)
     )
     for axes, view in zip(np.atleast_1d(panels), chosen, strict=True):
@@ -146,7 +146,7 @@ def convergence_figure(
     page = page or Page(width_cm=18.0)
     columns = 2 if page.width_cm >= 2 * _NARROWEST_CM else 1
     height = 6.5 * -(-panels // columns) + _legend_cm(keys, page)
-    figure, axes = _blank(page, panels, columns=columns, height_cm=height)
+    figure, axes = blank(page, panels, columns=columns, height_cm=height)
     for one, view in zip(axes, views, strict=False):
         curves = inner_curves(records, view)
         log_y = has_logarithms([curve.mean for curve in curves])
@@ -211,7 +211,7 @@ def fan_figure(shown: Fan, steps: Sequence[int], page: Page | None = None) -> "F
     """Draw truth, support points and predictions after some inner steps."""
     import matplotlib as mpl
 
-    figure, axes = _blank(page or Page(), height_cm=10.0)
+    figure, axes = blank(page or Page(), height_cm=10.0)
     axes.plot(shown.x, shown.truth, color="0.2", linestyle="--", label="truth")
     colours = mpl.colormaps["viridis"](np.linspace(0.05, 0.9, max(len(steps), 2)))
     for colour, k in zip(colours, steps, strict=False):
@@ -225,7 +225,7 @@ def fan_figure(shown: Fan, steps: Sequence[int], page: Page | None = None) -> "F
 
 def gradients_figure(comparison: GradientComparison, page: Page | None = None) -> "Figure":
     """Draw the cosine matrix and the lengths of meta-gradients."""
-    figure, panels = _blank(page or Page(width_cm=20), 2, height_cm=9.0)
+    figure, panels = blank(page or Page(width_cm=20), 2, height_cm=9.0)
     names = [row.algorithm for row in comparison.rows]
     cosine = comparison.cosine()
     ticks = range(len(names))
@@ -274,7 +274,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
         raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-def _blank(
+def blank(
     page: Page, panels: int = 1, *, columns: int | None = None, height_cm: float
 ) -> tuple["Figure", Any]:
     """Return an empty figure and its axes, one or an array; surplus places stay empty."""

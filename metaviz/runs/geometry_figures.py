@@ -9,9 +9,9 @@ import numpy as np
 from metaviz.runs.events import Pictured
 from metaviz.runs.figures import (
     Page,
-    _blank,
     _literal,
     _scales,
+    blank,
     quiet_matplotlib,
     whole_steps,
 )
@@ -58,7 +58,7 @@ def mirror_figure(
         return None
     page = page or Page(width_cm=20.0)
     columns = 2 if page.width_cm >= _NARROWEST_CM else 1
-    figure, panels = _blank(page, 2, columns=columns, height_cm=8.0 * (3 - columns))
+    figure, panels = blank(page, 2, columns=columns, height_cm=8.0 * (3 - columns))
     with _sized(page):
         _draw_slopes(figure, panels[0], history)
         panels[0].axvline(evaluation + 0.5, color="0.2", linestyle="--", linewidth=0.8)
@@ -89,7 +89,7 @@ def geometry_figure(
     rows = len(parts(picture, what)) if what == "rates" and part < 0 else 0
     rows = len(slope_ranges(picture).tensors) if what == "slopes" else rows
     page = page or Page()
-    figure, axes = _blank(page, height_cm=max(9.0, 2.5 + _ROW_CM * rows))
+    figure, axes = blank(page, height_cm=max(9.0, 2.5 + _ROW_CM * rows))
     with _sized(page):
         if what == "rates":
             _draw_rates(axes, picture, part, log=log)

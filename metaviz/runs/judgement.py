@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -146,9 +147,9 @@ def store(judgement: Judgement, folder: Path) -> Path:
 
 
 def stored(folder: Path) -> list[Judgement]:
-    """Return the judgements in a run's folder, oldest step first; damaged ones are left out."""
+    """Return the judgements in a run's folder, the latest last; damaged ones are left out."""
     found = []
-    for path in sorted((folder / FOLDER).glob("*.npz")):
+    for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 about = json.loads(arrays["about"].tobytes())
@@ -157,6 +158,12 @@ def stored(folder: Path) -> list[Judgement]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return sorted(found, key=lambda judgement: judgement.step)
+
+
+def _written(path: Path) -> tuple[float, str]:
+    with suppress(OSError):
+        return path.stat().st_mtime, path.name
+    return 0.0, path.name
 
 
 def judgement_csv(judgements: Iterable[Judgement], stream: TextIO) -> None:

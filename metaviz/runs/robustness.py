@@ -10,6 +10,7 @@ import numpy as np
 from metaviz.runs.files import write_atomically
 
 FOLDER = "robustness"
+MOST_TASKS = 100
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -17,8 +18,9 @@ FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 class Robustness:
     """A measure on held-out tasks for step sizes at test time and numbers of steps.
 
-    `factors` multiply the step size, or the step that was learned; `k` is the run's own number of
-    steps. Shapes: mean and half_width (of the 95 % interval), (factors, K+1).
+    `factors` multiply the step size `rate`, or where weights do not share one, the step that was
+    learned; `k` is the run's own number of steps. Shapes: mean and half_width (of the 95 %
+    interval), (factors, K+1).
     """
 
     run: str
@@ -26,6 +28,7 @@ class Robustness:
     step: int
     k: int
     rate: float
+    shares_rate: bool
     factors: tuple[float, ...]
     protocol: dict[str, Any]
     dataset: str
@@ -59,3 +62,10 @@ def stored_robustness(folder: Path) -> Robustness | None:
             return Robustness(**about, mean=arrays["mean"], half_width=arrays["half_width"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def factor_text(found: Robustness, factor: float) -> str:
+    """Return how a step size is told: the size where all weights share it, or a multiple."""
+    if found.shares_rate:
+        return f"α = {found.rate * factor:.3g}"
+    return f"{factor:g} × learned"

@@ -1,9 +1,10 @@
 """The engine's front door, for the window and the command line alike."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from metaviz.runs.store import StoreError
 from metaviz.training.protocol import Report, episode, judge, robustness
 from metaviz.training.session import CHECKPOINT, Session, load_checkpoint, open_sessions
 from metaviz.training.setting import Setting, device_text, settle, settle_threads
+
+Found = TypeVar("Found")
 
 
 class LocalEngine:
@@ -62,13 +65,13 @@ class LocalEngine:
 
         Raises: OptionError, StoreError or ValueError with one sentence.
         """
-        return [judge(folder, protocol, report) for folder in folders]
+        return _of_each(folders, lambda folder: judge(folder, protocol, report))
 
     def robustness(
         self, folders: Sequence[Path], protocol: EvaluationProtocol, report: Report
     ) -> list[Robustness]:
         """Evaluate stored runs with other numbers and sizes of inner steps. Raises: as `judge`."""
-        return [robustness(folder, protocol, report) for folder in folders]
+        return _of_each(folders, lambda folder: robustness(folder, protocol, report))
 
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
@@ -82,6 +85,19 @@ class LocalEngine:
         from metaviz.problems.downloads import download
 
         return download(problem, report)
+
+
+def _of_each(folders: Sequence[Path], call: Callable[[Path], Found]) -> list[Found]:
+    """Return what a call finds for each folder; its first error is raised after the last one."""
+    found, trouble = [], None
+    for folder in folders:
+        try:
+            found.append(call(folder))
+        except (OptionError, StoreError) as error:
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
+    return found
 
 
 def build_catalogue() -> Catalogue:

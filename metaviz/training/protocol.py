@@ -119,6 +119,7 @@ def robustness(
         found = Robustness(
             k=trained,
             rate=setting.algorithm.rate,
+            shares_rate=setting.algorithm.shares_rate,
             factors=FACTORS,
             measure=measure,
             mean=np.stack([mean for mean, _ in rows]),

@@ -1,0 +1,67 @@
+"""The settings of an evaluation on held-out tasks."""
+
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QWidget
+
+from metaviz.config import EvaluationProtocol
+from metaviz.gui.form import OptionForm
+from metaviz.options import OptionError, checked, specs
+
+
+class ProtocolDialog(QDialog):
+    """Asks which tasks runs are evaluated on; `chosen` carries an EvaluationProtocol."""
+
+    chosen = Signal(object)
+
+    def __init__(self, protocol: EvaluationProtocol, parent: QWidget | None = None) -> None:
+        """Show a protocol."""
+        super().__init__(parent)
+        self.setObjectName("protocolDialog")
+        self.setWindowTitle("Evaluation protocol")
+        self.form = OptionForm(specs(EvaluationProtocol), "protocol.")
+        self.form.set_changes(protocol.model_dump())
+        self.note = QLabel(
+            "Papers report 600 tasks or more; 10 000 take the interval below a fifth of a per "
+            "cent. All runs are evaluated on the same tasks."
+        )
+        self.note.setWordWrap(True)
+        buttons = QDialogButtonBox.StandardButton
+        self.buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        self.form.changed.connect(self._check)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.note)
+        layout.addWidget(self.form)
+        layout.addWidget(self.buttons)
+        self.setMinimumWidth(380)
+
+    def accept(self) -> None:
+        """Hand the protocol on."""
+        try:
+            protocol = checked(EvaluationProtocol, self.form.changes())
+        except OptionError as error:
+            self.note.setText(str(error))
+            return
+        self.chosen.emit(protocol)
+        super().accept()
+
+    @Slot()
+    def _check(self) -> None:
+        self.buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(
+            not self.form.first_error()
+        )
+
+
+def protocol_text(protocol: EvaluationProtocol) -> str:
+    """Return a protocol in a few words."""
+    parts = [f"{protocol.tasks} {protocol.split} tasks"]
+    if protocol.shots is not None:
+        parts.append(f"{protocol.shots}-shot")
+    if protocol.query_shots is not None:
+        parts.append(f"{protocol.query_shots} query examples")
+    if protocol.steps is not None:
+        parts.append(f"k = {protocol.steps}")
+    if not protocol.together:
+        parts.append("query examples one by one")
+    return ", ".join([*parts, f"seed {protocol.seed}"])

@@ -1,0 +1,223 @@
+"""Judged runs and published rows in one table, each with what is known to differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metaviz.runs.curves import Style, labels, styles
+from metaviz.runs.judgement import Judgement, stored
+from metaviz.runs.published import Published, differences, published
+from metaviz.runs.record import Record
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A shown run and one of its judgements."""
+
+    record: str
+    label: str
+    style: Style
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which published rows are wanted; None admits all."""
+
+    dataset: str | None = None
+    ways: int | None = None
+    shots: int | None = None
+    backbone: str | None = None
+
+    def admits(self, row: Published) -> bool:
+        """Return whether a published row is wanted."""
+        return all(
+            wanted is None or wanted == there
+            for wanted, there in (
+                (self.dataset, row.dataset),
+                (self.ways, row.ways),
+                (self.shots, row.shots),
+                (self.backbone, row.backbone),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. Values are as they are told: accuracies in per cent.
+
+    `record` is empty for published rows. `beside` is the published row of the same method.
+    """
+
+    name: str
+    record: str
+    color: str
+    value: float
+    half_width: float | None
+    before: float | None
+    details: str
+    minus_first: str
+    counts: str
+    p: str
+    beside: Published | None
+    remarks: tuple[str, ...]
+
+    @property
+    def minus_published(self) -> float | None:
+        """The difference to the published number of the same method."""
+        return None if self.beside is None else self.value - self.beside.accuracy
+
+
+def judged_runs(records: Sequence[Record], folders: Mapping[str, Path]) -> list[Judged]:
+    """Read what is stored with the shown runs."""
+    names, looks = labels(list(records)), styles(records)
+    return [
+        Judged(record.id, names[record.id], looks[record.id], judgement)
+        for record in records
+        if record.id in folders
+        for judgement in stored(folders[record.id])
+    ]
+
+
+def task_lists(judged: Sequence[Judged]) -> dict[tuple[Any, ...], str]:
+    """Return the lists of tasks that runs were judged on, with a text; the fullest list first."""
+    found: dict[tuple[Any, ...], list[Judged]] = {}
+    for one in judged:
+        found.setdefault(one.judgement.task_list, []).append(one)
+    order = sorted(found, key=lambda key: -len({one.record for one in found[key]}))
+    return {key: _told(found[key][0].judgement) for key in order}
+
+
+def rows_of(judged: Sequence[Judged], choice: Choice) -> list[Row]:
+    """Return our runs, which must share their list of tasks, and then the published rows."""
+    ours = [_ours(one, judged[0], choice) for one in judged]
+    theirs = sorted(filter(choice.admits, published()), key=lambda row: -row.accuracy)
+    return ours + [_theirs(row) for row in theirs]
+
+
+def newest(judged: Sequence[Judged], task_list: tuple[Any, ...] | None) -> list[Judged]:
+    """Return each run's latest judgement on a list of tasks, of its last weights."""
+    found: dict[str, Judged] = {}
+    for one in judged:
+        if one.judgement.task_list != task_list:
+            continue
+        kept = found.get(one.record)
+        if kept is None or one.judgement.step >= kept.judgement.step:
+            found[one.record] = one
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A task that a run does worse on after adaptation than on others."""
+
+    record: str
+    label: str
+    task: int
+    before: float
+    after: float
+    gain: float
+
+
+def gains(judgement: Judgement) -> np.ndarray:
+    """Return what adaptation gains on each task, shape (tasks,): accuracy won, or loss taken off.
+
+    In the unit that is told, so that accuracies are in per cent.
+    """
+    before, after = judgement.per_task[judgement.measure][0], judgement.values()
+    sign = 1.0 if judgement.measure == "query_accuracy" else -1.0
+    return np.asarray(sign * judgement.unit * (after - before))
+
+
+def worst_tasks(judged: Sequence[Judged], count: int = 5) -> list[Worst]:
+    """Return the tasks on which adaptation gains least, over all runs."""
+    found = []
+    for one in judged:
+        judgement, gain = one.judgement, gains(one.judgement)
+        measured = judgement.unit * judgement.per_task[judgement.measure]
+        for task in np.argsort(gain, kind="stable")[:count].tolist():
+            before, after = float(measured[0, task]), float(measured[judgement.k, task])
+            found.append(Worst(one.record, one.label, task, before, after, float(gain[task])))
+    return sorted(found, key=lambda worst: worst.gain)[:count]
+
+
+def _told(judgement: Judgement) -> str:
+    protocol = judgement.protocol
+    task = f"{protocol['ways']}-way {protocol['shots']}-shot"
+    if judgement.measure != "query_accuracy":
+        task = f"{protocol['shots']}-shot"
+    return (
+        f"{judgement.dataset}, {task}: {protocol['tasks']} {protocol['split']} tasks, "
+        f"{protocol['query']} query examples, seed {protocol['seed']}"
+    )
+
+
+def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
+    judgement = one.judgement
+    mean, half = judgement.interval()
+    unit = judgement.unit
+    apart = judgement.minus(first.judgement) if one is not first else ("", "", "")
+    beside = None
+    remarks: tuple[str, ...] = ()
+    if judgement.measure == "query_accuracy":
+        same = [
+            row
+            for row in published()
+            if choice.admits(row)
+            and (row.dataset, row.ways, row.shots)
+            == (judgement.dataset, judgement.protocol["ways"], judgement.protocol["shots"])
+            and row.is_of(str(judgement.config["algorithm"]))
+        ]
+        # Where several papers quote a method, the one whose experiment is nearest.
+        beside = min(same, key=lambda row: len(differences(judgement, row)), default=None)
+        if beside is not None:
+            remarks = tuple(differences(judgement, beside))
+    together = "" if judgement.protocol["together"] else ", query examples one by one"
+    return Row(
+        name=one.label,
+        record=one.record,
+        color=one.style.color,
+        value=unit * mean,
+        half_width=unit * half,
+        before=unit * float(judgement.per_task[judgement.measure][0].mean()),
+        details=f"step {judgement.step}, k = {judgement.k}{together}",
+        minus_first=apart[0],
+        counts=apart[1],
+        p=apart[2],
+        beside=beside,
+        remarks=remarks,
+    )
+
+
+def _theirs(row: Published) -> Row:
+    return Row(
+        name=f"{row.method} ({row.year})",
+        record="",
+        color="",
+        value=row.accuracy,
+        half_width=row.half_width,
+        before=None,
+        details=f"{row.dataset} {row.ways}-way {row.shots}-shot, {backbone_text(row.backbone)}",
+        minus_first="",
+        counts="",
+        p="",
+        beside=None,
+        remarks=(),
+    )
+
+
+def backbone_text(group: str) -> str:
+    """Return the name of a group of networks as a person writes it."""
+    known = {
+        "convnet": "four-block ConvNet",
+        "conv4_64": "Conv4-64",
+        "conv4_128": "Conv4-128",
+        "resnet12": "ResNet-12",
+        "mlp": "MLP",
+        "deep_residual_pretrained": "pretrained deep ResNet",
+        "searched_cnn": "searched CNN",
+    }
+    return known.get(group, group.replace("_", " "))
