@@ -271,7 +271,9 @@ def test_wrong_images_are_framed_and_bars_are_probabilities(qtbot, theme: Theme)
         centre = picture.pixelColor(place.center() * ratio)
         side = place.width()
         row, column = (int(20 * (0.5 * side - 0.5) / side),) * 2
-        near = episode.query.x[one.number][:, row - 1 : row + 2, column - 1 : column + 2]
+        near = episode.query.x[one.number][:, row - 1 : row + 2, column - 1 : column + 2].astype(
+            int
+        )
         for level, channel in zip((centre.red(), centre.green(), centre.blue()), near, strict=True):
             assert channel.min() - 2 <= level <= channel.max() + 2
 
