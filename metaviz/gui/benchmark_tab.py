@@ -102,6 +102,7 @@ class BenchmarkTab(QWidget):
         )
         self._lay_out()
         self._offer_published()
+        self._choose("miniImageNet", 5, 1)
         self._set_busy(busy=False)
 
     def show_records(self, records: list[Record]) -> None:
@@ -139,7 +140,7 @@ class BenchmarkTab(QWidget):
             return None
         from metaviz.runs.benchmark_figures import benchmark_figure
 
-        return benchmark_figure(self._rows, self._measure(), page)
+        return benchmark_figure(self._drawn(), self._measure(), page)
 
     @property
     def shows_something(self) -> bool:
@@ -298,11 +299,11 @@ class BenchmarkTab(QWidget):
         )
         offer(
             self.ways,
-            {_ANY: "all ways"} | {n: f"{n}-way" for n in sorted({row.ways for row in rows})},
+            {_ANY: "all ways"} | {n: _ways(n) for n in sorted({row.ways for row in rows})},
         )
         offer(
             self.shots,
-            {_ANY: "all shots"} | {n: f"{n}-shot" for n in sorted({row.shots for row in rows})},
+            {_ANY: "all shots"} | {n: _shots(n) for n in sorted({row.shots for row in rows})},
         )
         offer(
             self.backbone,
@@ -317,9 +318,17 @@ class BenchmarkTab(QWidget):
 
         return Choice(*(wanted(box) for box in self._choices()))
 
+    def _shows_losses(self) -> bool:
+        """Return whether the first row is a loss, or else an accuracy."""
+        return bool(self._rows) and self._rows[0].is_loss
+
+    def _drawn(self) -> list[Row]:
+        """Return the rows that share an axis."""
+        losses = self._shows_losses()
+        return [row for row in self._rows if row.is_loss == losses]
+
     def _measure(self) -> str:
-        accuracy = not self._shown or self._shown[0].judgement.unit > 1
-        return "accuracy (%)" if accuracy else "query loss"
+        return "query loss" if self._shows_losses() else "accuracy (%)"
 
     @Slot()
     def _take_list(self) -> None:
@@ -330,19 +339,20 @@ class BenchmarkTab(QWidget):
         if self._shown:
             judgement = self._shown[0].judgement
             accuracy = judgement.measure == "query_accuracy"
-            wanted = (
-                judgement.dataset,
-                judgement.protocol["ways"] if accuracy else _ANY,
-                judgement.protocol["shots"],
-            )
-            for box, value in zip(self._choices(), wanted, strict=False):
-                box.blockSignals(True)
-                # What nobody has published is not offered: then no row is of the same data.
-                if box.findData(value) < 0:
-                    box.addItem(str(value), value)
-                box.setCurrentIndex(box.findData(value))
-                box.blockSignals(False)
+            protocol = judgement.protocol
+            ways = protocol["ways"] if accuracy else 0
+            self._choose(judgement.dataset, ways, protocol["shots"])
         self._fill()
+
+    def _choose(self, dataset: str, ways: int, shots: int) -> None:
+        """Filter the published rows; what nobody has published on is offered, too."""
+        texts = (dataset, _ways(ways), _shots(shots))
+        for box, value, text in zip(self._choices(), (dataset, ways, shots), texts, strict=False):
+            box.blockSignals(True)
+            if box.findData(value) < 0:
+                box.addItem(text, value)
+            box.setCurrentIndex(box.findData(value))
+            box.blockSignals(False)
 
     @Slot()
     def _fill(self) -> None:
@@ -363,7 +373,7 @@ class BenchmarkTab(QWidget):
                     item.setFont(font)
                 self.table.setItem(place, column, item)
         self.table.resizeColumnsToContents()
-        self.dots.show_rows(self._rows, self._measure())
+        self.dots.show_rows(self._drawn(), self._measure())
         self.tasks.set_message("" if self._shown else NO_TASKS)
         self.tasks.show_tasks(self._shown)
         self._fill_worst()
@@ -459,6 +469,14 @@ class BenchmarkTab(QWidget):
             tint(self.status, self._theme.error if wrong else self._theme.muted)
 
 
+def _ways(ways: int) -> str:
+    return f"{ways}-way" if ways else "regression"
+
+
+def _shots(shots: int) -> str:
+    return f"{shots}-shot"
+
+
 def protocol_of(judged: Judged) -> EvaluationProtocol:
     """Return the protocol that a judgement was made by."""
     told = judged.judgement.protocol
@@ -479,7 +497,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     minus = "" if beside is None or row.beside is None else f"{beside:+.3g}"
     differs = "; ".join(row.remarks)
     if row.beside is not None:
-        differs = f"{row.beside.method} ({row.beside.year}): {differs or 'nothing that is known'}"
+        differs = f"{row.beside.name}: {differs or 'nothing that is known'}"
     return (
         row.name,
         f"{row.value:.4g}{half}",

@@ -266,9 +266,8 @@ class EpisodeTab(QWidget):
         episode, theme = self.result, self._theme
         if episode is None or theme is None:
             return
+        self.path.setVisible(episode.has_classes)
         if not episode.has_classes:
-            self.path.set_message("Predictions have no classes.")
-            self.path.draw([])
             return
         self.path.set_message("")
         raw = self.logits.isChecked()

@@ -9,7 +9,7 @@ import numpy as np
 
 from metaviz.runs.curves import Style, labels, styles
 from metaviz.runs.judgement import Judgement, stored
-from metaviz.runs.published import Published, differences, published
+from metaviz.runs.published import Published, beside, differences, published
 from metaviz.runs.record import Record
 
 
@@ -62,13 +62,14 @@ class Row:
     minus_first: str
     counts: str
     p: str
+    is_loss: bool
     beside: Published | None
     remarks: tuple[str, ...]
 
     @property
     def minus_published(self) -> float | None:
         """The difference to the published number of the same method."""
-        return None if self.beside is None else self.value - self.beside.accuracy
+        return None if self.beside is None else self.value - self.beside.value
 
 
 def judged_runs(records: Sequence[Record], folders: Mapping[str, Path]) -> list[Judged]:
@@ -92,10 +93,23 @@ def task_lists(judged: Sequence[Judged]) -> dict[tuple[Any, ...], str]:
 
 
 def rows_of(judged: Sequence[Judged], choice: Choice) -> list[Row]:
-    """Return our runs, which must share their list of tasks, and then the published rows."""
+    """Return our runs, which must share their list of tasks, and then the published rows.
+
+    Where every data set is admitted, published losses do not stand among accuracies.
+    """
     ours = [_ours(one, judged[0], choice) for one in judged]
-    theirs = sorted(filter(choice.admits, published()), key=lambda row: -row.accuracy)
+    losses = any(row.is_loss for row in ours)
+    theirs = [
+        row
+        for row in sorted(published(), key=_rank)
+        if choice.admits(row) and (choice.dataset is not None or row.is_loss == losses)
+    ]
     return ours + [_theirs(row) for row in theirs]
+
+
+def _rank(row: Published) -> tuple[bool, float]:
+    """Return what sorts accuracies, the best first, before losses."""
+    return row.is_loss, row.value if row.is_loss else -row.value
 
 
 def newest(judged: Sequence[Judged], task_list: tuple[Any, ...] | None) -> list[Judged]:
@@ -144,11 +158,16 @@ def worst_tasks(judged: Sequence[Judged], count: int = 5) -> list[Worst]:
     return sorted(found, key=lambda worst: worst.gain)[:count]
 
 
+def task_text(ways: int, shots: int) -> str:
+    """Return what a task is called; regression has no ways (0)."""
+    return f"{ways}-way {shots}-shot" if ways else f"{shots}-shot"
+
+
 def _told(judgement: Judgement) -> str:
     protocol = judgement.protocol
-    task = f"{protocol['ways']}-way {protocol['shots']}-shot"
-    if judgement.measure != "query_accuracy":
-        task = f"{protocol['shots']}-shot"
+    task = task_text(
+        protocol["ways"] if judgement.measure == "query_accuracy" else 0, protocol["shots"]
+    )
     return (
         f"{judgement.dataset}, {task}: {protocol['tasks']} {protocol['split']} tasks, "
         f"{protocol['query']} query examples, seed {protocol['seed']}"
@@ -160,21 +179,13 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
     mean, half = judgement.interval()
     unit = judgement.unit
     apart = judgement.minus(first.judgement) if one is not first else ("", "", "")
-    beside = None
-    remarks: tuple[str, ...] = ()
-    if judgement.measure == "query_accuracy":
-        same = [
-            row
-            for row in published()
-            if choice.admits(row)
-            and (row.dataset, row.ways, row.shots)
-            == (judgement.dataset, judgement.protocol["ways"], judgement.protocol["shots"])
-            and row.is_of(str(judgement.config["algorithm"]))
-        ]
-        # Where several papers quote a method, the one whose experiment is nearest.
-        beside = min(same, key=lambda row: len(differences(judgement, row)), default=None)
-        if beside is not None:
-            remarks = tuple(differences(judgement, beside))
+    same = [
+        row
+        for row in beside(judgement, judgement.dataset)
+        if choice.admits(row) and row.is_of(str(judgement.config["algorithm"]))
+    ]
+    # Where several papers quote a method, the one whose experiment is nearest.
+    nearest = min(same, key=lambda row: len(differences(judgement, row)), default=None)
     together = "" if judgement.protocol["together"] else ", query examples one by one"
     return Row(
         name=one.label,
@@ -187,23 +198,25 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
         minus_first=apart[0],
         counts=apart[1],
         p=apart[2],
-        beside=beside,
-        remarks=remarks,
+        is_loss=judgement.measure != "query_accuracy",
+        beside=nearest,
+        remarks=() if nearest is None else tuple(differences(judgement, nearest)),
     )
 
 
 def _theirs(row: Published) -> Row:
     return Row(
-        name=f"{row.method} ({row.year})",
+        name=row.name,
         record="",
         color="",
-        value=row.accuracy,
+        value=row.value,
         half_width=row.half_width,
         before=None,
-        details=f"{row.dataset} {row.ways}-way {row.shots}-shot, {backbone_text(row.backbone)}",
+        details=f"{row.dataset} {task_text(row.ways, row.shots)}, {backbone_text(row.backbone)}",
         minus_first="",
         counts="",
         p="",
+        is_loss=row.is_loss,
         beside=None,
         remarks=(),
     )

@@ -71,7 +71,9 @@ class Judgement:
         """Return the difference to another run with its interval, tasks won and lost, and p."""
         apart = paired(self.values(), other.values())
         mean, low, high = (f"{self.unit * v:+.3g}" for v in (apart.mean, apart.low, apart.high))
-        return f"{mean} [{low}, {high}]", f"{apart.better} / {apart.worse}", f"{apart.p:.2g}"
+        counts = (apart.above, apart.below)
+        better, worse = counts if self.measure == "query_accuracy" else counts[::-1]
+        return f"{mean} [{low}, {high}]", f"{better} / {worse}", f"{apart.p:.2g}"
 
     def values(self, name: str | None = None) -> np.ndarray:
         """Return one number for each task after k steps, shape (tasks,)."""
@@ -87,15 +89,15 @@ class Judgement:
 class Paired:
     """A minus B, task by task: mean, 95 % bootstrap interval, and a sign test.
 
-    `better` and `worse` count the tasks on which A is above and below B; `p` is the two-sided
+    `above` and `below` count the tasks on which A is above and below B; `p` is the two-sided
     probability of counts so unequal if either were as likely, tasks with equal values left out.
     """
 
     mean: float
     low: float
     high: float
-    better: int
-    worse: int
+    above: int
+    below: int
     p: float
 
 

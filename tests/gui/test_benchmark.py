@@ -1,6 +1,7 @@
 """Evaluations on held-out tasks, from the window: results, maps, tasks, and one task's images."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,27 @@ def test_published_rows_are_filtered(qtbot, records: list[Record]) -> None:
     assert {cell(tab, row, 0) for row in range(2, tab.table.rowCount())} == wanted
     # Our runs are of other data: nothing is subtracted.
     assert cell(tab, 0, 6) == ""
-    assert tab_of(qtbot, []).table.rowCount() == len(published())
+    empty = tab_of(qtbot, [])
+    assert {row.is_loss for row in empty._rows} == {False}
+    for box in (empty.dataset, empty.ways, empty.shots):
+        box.setCurrentIndex(0)
+    assert empty.table.rowCount() == sum(not row.is_loss for row in published())
+
+
+def test_losses_are_better_where_they_are_smaller(qtbot, records: list[Record]) -> None:
+    tab = tab_of(qtbot, [])
+    tab.dataset.setCurrentIndex(tab.dataset.findData("sinusoid"))
+    for box, value in ((tab.ways, 0), (tab.shots, 5)):
+        box.setCurrentIndex(box.findData(value))
+    # Finn et al. 2017 print 0.35 after ten steps.
+    assert (cell(tab, 0, 0), cell(tab, 0, 1)) == ("MAML (2017), k = 10", "0.35")
+    assert tab.dots._labels[0] == "query loss"
+    first, second = (stored(Path(record.environment["folder"]))[0] for record in records)
+    losses = [
+        replace(one, per_task={"query_loss": one.per_task["query_loss"]}) for one in (first, second)
+    ]
+    below = int((losses[1].values() < losses[0].values()).sum())
+    assert losses[1].minus(losses[0])[1].startswith(f"{below} / ")
 
 
 def test_tasks_are_drawn_by_gain_and_open_by_a_click(qtbot, records: list[Record]) -> None:

@@ -28,7 +28,7 @@ def test_paired_difference_of_known_numbers() -> None:
     a = np.array([1.0] * 9 + [-1.0] * 2 + [0.0])
     found = paired(a, b)
     assert found.mean == pytest.approx(7 / 12)
-    assert (found.better, found.worse) == (9, 2)
+    assert (found.above, found.below) == (9, 2)
     assert found.p == pytest.approx(2 * binom.cdf(2, 11, 0.5))
     assert -1 <= found.low < found.mean < found.high <= 1
 
@@ -100,7 +100,7 @@ def test_only_runs_on_the_same_tasks_are_compared() -> None:
 def test_published_rows_are_the_shipped_ones_and_say_what_differs() -> None:
     assert len(published()) > 50
     rows = beside(judgement(), "miniImageNet")
-    assert {row.accuracy for row in rows if row.is_of("maml")} == {48.7}
+    assert {row.value for row in rows if row.is_of("maml")} == {48.7}
     assert not any(row.is_of("reptile") and row.method.startswith("MAML") for row in rows)
     row = next(row for row in rows if row.is_of("maml") and row.backbone == "conv4_64")
     assert differences(judgement(), row) == [
