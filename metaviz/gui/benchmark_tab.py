@@ -32,8 +32,10 @@ from metaviz.runs.benchmark import (
     Row,
     backbone_text,
     judged_runs,
+    measure_text,
     newest,
     rows_of,
+    same_data,
     task_lists,
     worst_tasks,
 )
@@ -140,7 +142,7 @@ class BenchmarkTab(QWidget):
             return None
         from metaviz.runs.benchmark_figures import benchmark_figure
 
-        return benchmark_figure(self._drawn(), self._measure(), page)
+        return benchmark_figure(self._drawn(), measure_text(self._rows), page)
 
     @property
     def shows_something(self) -> bool:
@@ -318,17 +320,9 @@ class BenchmarkTab(QWidget):
 
         return Choice(*(wanted(box) for box in self._choices()))
 
-    def _shows_losses(self) -> bool:
-        """Return whether the first row is a loss, or else an accuracy."""
-        return bool(self._rows) and self._rows[0].is_loss
-
     def _drawn(self) -> list[Row]:
         """Return the rows that share an axis."""
-        losses = self._shows_losses()
-        return [row for row in self._rows if row.is_loss == losses]
-
-    def _measure(self) -> str:
-        return "query loss" if self._shows_losses() else "accuracy (%)"
+        return [row for row in self._rows if row.is_loss == self._rows[0].is_loss]
 
     @Slot()
     def _take_list(self) -> None:
@@ -337,11 +331,8 @@ class BenchmarkTab(QWidget):
         key = self._lists[place] if place is not None else None
         self._shown = newest(self._judged, key)
         if self._shown:
-            judgement = self._shown[0].judgement
-            accuracy = judgement.measure == "query_accuracy"
-            protocol = judgement.protocol
-            ways = protocol["ways"] if accuracy else 0
-            self._choose(judgement.dataset, ways, protocol["shots"])
+            same = same_data(self._shown[0].judgement)
+            self._choose(same.dataset or "", same.ways or 0, same.shots or 0)
         self._fill()
 
     def _choose(self, dataset: str, ways: int, shots: int) -> None:
@@ -373,7 +364,7 @@ class BenchmarkTab(QWidget):
                     item.setFont(font)
                 self.table.setItem(place, column, item)
         self.table.resizeColumnsToContents()
-        self.dots.show_rows(self._drawn(), self._measure())
+        self.dots.show_rows(self._drawn(), measure_text(self._rows))
         self.tasks.set_message("" if self._shown else NO_TASKS)
         self.tasks.show_tasks(self._shown)
         self._fill_worst()

@@ -158,6 +158,18 @@ def worst_tasks(judged: Sequence[Judged], count: int = 5) -> list[Worst]:
     return sorted(found, key=lambda worst: worst.gain)[:count]
 
 
+def same_data(judgement: Judgement) -> Choice:
+    """Return which published rows are of the data, ways and shots of a judgement."""
+    protocol = judgement.protocol
+    ways = protocol["ways"] if judgement.measure == "query_accuracy" else 0
+    return Choice(judgement.dataset, ways, protocol["shots"])
+
+
+def measure_text(rows: Sequence[Row]) -> str:
+    """Return what the first of some rows measures."""
+    return "query loss" if rows and rows[0].is_loss else "accuracy (%)"
+
+
 def task_text(ways: int, shots: int) -> str:
     """Return what a task is called; regression has no ways (0)."""
     return f"{ways}-way {shots}-shot" if ways else f"{shots}-shot"
@@ -165,9 +177,8 @@ def task_text(ways: int, shots: int) -> str:
 
 def _told(judgement: Judgement) -> str:
     protocol = judgement.protocol
-    task = task_text(
-        protocol["ways"] if judgement.measure == "query_accuracy" else 0, protocol["shots"]
-    )
+    same = same_data(judgement)
+    task = task_text(same.ways or 0, protocol["shots"])
     return (
         f"{judgement.dataset}, {task}: {protocol['tasks']} {protocol['split']} tasks, "
         f"{protocol['query']} query examples, seed {protocol['seed']}"

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,18 @@ import numpy as np
 from metaviz import __version__
 from metaviz.config import Comparison, to_toml
 from metaviz.paths import resource
+from metaviz.runs.benchmark import (
+    judged_runs,
+    measure_text,
+    newest,
+    rows_of,
+    same_data,
+    task_lists,
+)
+from metaviz.runs.benchmark_figures import benchmark_figure
 from metaviz.runs.curves import labels
 from metaviz.runs.export import summary_csv
-from metaviz.runs.figure_set import comparison_figures, run_figures
+from metaviz.runs.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.files import write_text
 from metaviz.runs.judgement import Judgement, stored
@@ -61,7 +70,7 @@ def write_report(
         table = out.parent / "results.csv"
         write_text(table, summary_csv(list(records)))
         commands, configs = _configurations(records, out.parent)
-        figures, files = _figures(records, names, out.parent / "figures")
+        figures, files = _figures(records, folders, names, out.parent / "figures")
         page = _render(
             title=title or out.stem.replace("-", " ").replace("_", " "),
             runs=list(names.values()),
@@ -160,7 +169,12 @@ def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any
             common.append((key, cells[0]))
     environments: list[tuple[list[str], list[tuple[str, str]]]] = []
     for record in records:
-        told = [(key, _text(value)) for key, value in sorted(record.environment.items())]
+        told = [
+            (key, _text(value))
+            for key, value in sorted(record.environment.items())
+            # Where the window found the run says nothing to those who read the report.
+            if key != "folder"
+        ]
         for known, same in environments:
             if same == told:
                 known.append(names[record.id])
@@ -214,7 +228,7 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
 
 
 def _figures(
-    records: Sequence[Record], names: dict[str, str], folder: Path
+    records: Sequence[Record], folders: dict[str, Path], names: dict[str, str], folder: Path
 ) -> tuple[list[dict[str, str]], list[Path]]:
     """Draw every figure; return those of the report, and the files written beside it."""
     folder.mkdir(exist_ok=True)
@@ -235,10 +249,27 @@ def _figures(
 
     for name, figure in comparison_figures(records, paper):
         keep(name, _CAPTIONS[name], figure)
+    for name, caption, figure in _benchmarks(records, folders, paper):
+        keep(name, caption, figure)
     for record in records:
         for name, figure in run_figures(record, paper):
             keep(f"{name}-{_plain(record.id)}", f"{_CAPTIONS[name]}: {names[record.id]}", figure)
     return shown, files
+
+
+def _benchmarks(
+    records: Sequence[Record], folders: dict[str, Path], paper: Paper
+) -> "Iterator[tuple[str, str, Figure]]":
+    """Yield name, caption and figure of the evaluations on each list of held-out tasks."""
+    judged = judged_runs(records, folders)
+    for number, (key, text) in enumerate(task_lists(judged).items(), 1):
+        shown = newest(judged, key)
+        rows = rows_of(shown, same_data(shown[0].judgement))
+        yield (
+            f"benchmark-{number}",
+            f"Held-out tasks: {text}",
+            benchmark_figure(rows, measure_text(rows), paper(USUAL_CM)),
+        )
 
 
 def _plain(name: str) -> str:

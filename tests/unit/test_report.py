@@ -84,7 +84,7 @@ def test_report_holds_results_figures_settings_and_commands(results: Path, tmp_p
         assert config.shared["inner_lr"] == stored["shared"]["inner_lr"]
         assert f"--config configs/{folder.name}.toml" in page.text
     names = {path.stem.partition("-")[0] for path in (out.parent / "figures").glob("*.pdf")}
-    assert {"training", "inner", "convergence", "fan", "geometry"} <= names
+    assert {"training", "inner", "convergence", "fan", "geometry", "benchmark"} <= names
     assert len((out.parent / "results.csv").read_text().splitlines()) == 3
     listed = {Path(line) for line in outcome.out.splitlines()}
     assert all(path.exists() for path in listed)
