@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from metaviz.runs.store import list_runs, open_run
 from metaviz.training.protocol import judge
 from tests.unit.command_line import TINY, metaviz
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -141,3 +143,23 @@ def test_report_that_cannot_be_written_is_one_sentence(results: Path, tmp_path: 
         assert outcome.code == 2
         assert said in outcome.error
         assert re.match(r".+\n?$", outcome.error)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_browser_shows_every_figure_without_complaint_and_prints_on_a4(
+    results: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.html"
+    assert metaviz("report", results, "--out", out).code == 0
+    figures = out.read_text("utf-8").count("<img ")
+    printed = tmp_path / "r.pdf"
+    command = [
+        *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={printed}", out.as_uri()),
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in told.stderr
+    pdf = printed.read_bytes()
+    assert len(re.findall(rb"/Subtype */Image", pdf)) >= figures > 3
+    (size,) = set(re.findall(rb"/MediaBox *\[0 0 ([\d.]+) ([\d.]+)\]", pdf))
+    assert [float(side) for side in size] == pytest.approx([595.3, 841.9], abs=1)
