@@ -14,6 +14,7 @@ from metaviz.config import Comparison, EvaluationProtocol, RunConfig, Shared
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError, specs
 from metaviz.problems.registry import PROBLEMS, find_problem
+from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.judgement import Judgement
@@ -73,6 +74,15 @@ class LocalEngine:
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
         return episode(folder, protocol, number)
+
+    def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
+        """Read the images of a comparison's problem and draw task `number` of a split.
+
+        Raises: OptionError or ValueError with one sentence.
+        """
+        from metaviz.problems.looking import look
+
+        return look(planned_runs(comparison)[0], split, number, report)
 
     def download(self, problem: str, report: Report) -> Path:
         """Download a problem's data set because a person asked; return its folder.
