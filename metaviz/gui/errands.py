@@ -86,7 +86,7 @@ class Errands(QObject):
     def _on_unanswered(self, kind: str, sentence: str) -> None:
         if kind == "gradients":
             self._tabs.show_gradients_error(sentence)
-        else:
+        elif kind == "download":
             self.failed.emit(sentence, "")
 
     @Slot(str, str)

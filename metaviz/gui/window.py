@@ -26,6 +26,7 @@ from metaviz.gui.layout import Layout
 from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
 from metaviz.gui.log_panel import LogPanel
+from metaviz.gui.looking import Looking
 from metaviz.gui.menus import build_menus
 from metaviz.gui.messages import MessageBar
 from metaviz.gui.pace import Pace
@@ -74,6 +75,7 @@ class MainWindow(QMainWindow):
         self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
         self.files = FileCommands(self.form, preferences, self)
         self.errands = Errands(self.conductor, self.form, self.tabs, self)
+        self.looking = Looking(self.conductor, self.form, self.commands["look"], self)
         self.help = HelpCommands(self.commands, self)
         self.closing = Closing(self.conductor, self.library, self)
         self._shown_before = frozenset(preferences.read("runs/shown", "").splitlines())

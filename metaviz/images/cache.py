@@ -26,7 +26,7 @@ VERSION = 1
 CHANNELS = 3
 NATIVE = {"CIFAR-FS": 32, "FC100": 32}
 USUAL = 84
-_AT_ONCE = 512
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
