@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QMimeData, Qt, Signal, Slot
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -69,6 +70,7 @@ class DatasetDialog(QDialog):
         self.setWindowTitle(f"Data of {subject.title}")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(*_SIZE)
+        self.setAcceptDrops(True)
         self.subject = subject
         self._shown: Wish | None = None
         self._asked: Wish | None = None
@@ -150,6 +152,22 @@ class DatasetDialog(QDialog):
         if wish is not None and wish.number + by >= 0:
             self._ask(Wish(wish.path, wish.split, wish.number + by))
 
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take a single folder or file, and show where it goes."""
+        if self.subject.help_text is not None and _dropped(event.mimeData()):
+            event.acceptProposedAction()
+            self._empty.setStyleSheet(_drop_rule(current_theme().accent))
+
+    def dragLeaveEvent(self, _event: QDragLeaveEvent) -> None:
+        """Look as before."""
+        self._empty.setStyleSheet(_drop_rule(current_theme().muted))
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Read what was dropped; the reader says what is wrong with anything but images."""
+        self._empty.setStyleSheet(_drop_rule(current_theme().muted))
+        event.acceptProposedAction()
+        self.take_path(_dropped(event.mimeData()))
+
     def _may_read(self) -> bool:
         needs_path = self.subject.help_text is not None and not self.subject.may_be_empty
         return bool(self.path.text().strip()) or not needs_path
@@ -166,7 +184,11 @@ class DatasetDialog(QDialog):
         self._update()
 
     def _say_what_is_right(self) -> None:
-        text = f"{self.subject.help_text} Choose it above." if self.subject.help_text else ""
+        text = (
+            f"{self.subject.help_text} Drop it here, or choose it above."
+            if self.subject.help_text
+            else ""
+        )
         self._say(text, current_theme().muted)
 
     @Slot()
@@ -237,6 +259,8 @@ class DatasetDialog(QDialog):
         self.path.setObjectName("dataset_path")
         self.path.setAccessibleName("Folder or archive of images")
         self.path.setPlaceholderText("Folder or zip archive of images")
+        # The dialog takes what is dropped here, too: a line would type its address.
+        self.path.setAcceptDrops(False)
         self.read.setObjectName("dataset_read")
         self.read.setAccessibleName("Read the data")
         self.read.setToolTip("Read the data at this path.")
@@ -291,13 +315,23 @@ def _centred(*parts: QWidget) -> QWidget:
 
 def _framed(content: QWidget) -> QFrame:
     """Return a frame that looks like a place to drop something on."""
-    theme = current_theme()
     frame = QFrame()
     frame.setObjectName("dataset_drop")
-    frame.setStyleSheet(
-        f"#dataset_drop {{ border: 1px dashed {theme.muted}; border-radius: 8px;"
-        f" background: {theme.background}; }}"
-    )
+    frame.setStyleSheet(_drop_rule(current_theme().muted))
     layout = QVBoxLayout(frame)
     layout.addWidget(content)
     return frame
+
+
+def _drop_rule(colour: str) -> str:
+    background = current_theme().background
+    return (
+        f"#dataset_drop {{ border: 1px dashed {colour}; border-radius: 8px;"
+        f" background: {background}; }}"
+    )
+
+
+def _dropped(data: QMimeData) -> str:
+    """Return the path of the one folder or file that is dragged, or an empty text."""
+    paths = [url.toLocalFile() for url in data.urls()]
+    return paths[0] if len(paths) == 1 else ""

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QLabel
+from PySide6.QtCore import QMimeData, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
 from metaviz.gui.conductor import BUSY
 from metaviz.gui.dataset_dialog import DatasetDialog
@@ -282,6 +283,51 @@ def test_other_data_take_the_place_of_those_being_read(qtbot, images, tmp_path, 
     dialog.take_path(str(folder))
     settled(qtbot, dialog)
     assert dialog.facts.totals.text().startswith("21 images")
+
+
+def drop(dialog: DatasetDialog, *addresses: str) -> bool:
+    """Drag over the dialog and drop; return whether it took what was dragged."""
+    data = QMimeData()
+    data.setUrls([QUrl(address) for address in addresses])
+    where = dialog.rect().center()
+    common = (
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    enter = QDragEnterEvent(where, *common)
+    enter.setAccepted(False)
+    QApplication.sendEvent(dialog, enter)
+    if enter.isAccepted():
+        QApplication.sendEvent(dialog, QDropEvent(where.toPointF(), *common))
+    return enter.isAccepted()
+
+
+def test_a_dropped_folder_or_archive_is_read(qtbot, images, folder, tmp_path):
+    dialog = opened(qtbot, images)
+    archive = pack(
+        tmp_path / "some.zip",
+        {
+            f"{split}/{name}/{i}.png": encoded("n01", i)
+            for split in ("train", "val")
+            for name in "ab"
+            for i in range(3)
+        },
+    )
+    for place, count in ((folder, 21), (archive, 12)):
+        assert drop(dialog, place.as_uri())
+        settled(qtbot, dialog)
+        assert dialog.path.text() == str(place)
+        assert dialog.facts.totals.text().startswith(f"{count} images")
+
+
+def test_other_drops_are_not_taken(qtbot, images, folder):
+    dialog = opened(qtbot, images)
+    assert not drop(dialog, "https://example.org/images.zip")
+    assert not drop(dialog, folder.as_uri(), folder.parent.as_uri())
+    assert not drop(dialog)
+    assert dialog.path.text() == ""
 
 
 def test_only_problems_with_images_can_be_looked_at(window):
