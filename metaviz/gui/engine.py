@@ -91,9 +91,10 @@ class Engine(Protocol):
         Raises: OptionError or ValueError with one sentence.
         """
 
-    def download(self, problem: str, report: Report) -> Path:
-        """Download a problem's data set because a person asked; return its folder.
+    def download(self, dataset: str, report: Report) -> Path:
+        """Download a data set because a person asked; return its folder.
 
+        What `report` raises breaks it off; another try goes on from there.
         Raises: ValueError with one sentence where that fails.
         """
 

@@ -27,6 +27,7 @@ class ExperimentPanel(QWidget):
 
     changed = Signal()
     download_wanted = Signal(str)
+    download_unwanted = Signal()
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -36,7 +37,7 @@ class ExperimentPanel(QWidget):
         self.algorithms = AlgorithmList(self)
         self.summary = QLabel(self)
         self.look = QPushButton("&Look at the data…", self)
-        self.download = QPushButton("&Download…", self)
+        self.download = QPushButton(self)
         self.foot = Foot(self)
         self._folds: dict[str, AlgorithmOptions] = {}
         self._quiet = False
@@ -141,6 +142,17 @@ class ExperimentPanel(QWidget):
         """Return the fold of an algorithm that was ticked."""
         return self._folds[algorithm]
 
+    def show_downloading(self, *, under_way: bool) -> None:
+        """Let the button start a download, or end the one that is under way."""
+        self.downloading = under_way
+        self.download.setText("&Cancel download" if under_way else "&Download…")
+        self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
+        self.download.setToolTip(
+            "End the download. What has arrived is kept, and the next one goes on from there."
+            if under_way
+            else "Says size and source, and asks, before anything is fetched."
+        )
+
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         tint(self.summary, current_theme().muted)
@@ -203,8 +215,7 @@ class ExperimentPanel(QWidget):
         self.look.setObjectName("look")
         self.look.setAccessibleName("Look at the data")
         self.download.setObjectName("download")
-        self.download.setAccessibleName("Download the data")
-        self.download.setToolTip("Says size and source, and asks, before anything is fetched.")
+        self.show_downloading(under_way=False)
 
     def _fill(self) -> None:
         """Make list and forms anew from the catalogue."""
@@ -298,7 +309,10 @@ class ExperimentPanel(QWidget):
         self.changed.emit()
 
     def _on_download(self) -> None:
-        self.download_wanted.emit(self.problem.id)
+        if self.downloading:
+            self.download_unwanted.emit()
+        else:
+            self.download_wanted.emit(self.problem.id)
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:

@@ -118,7 +118,8 @@ class MainWindow(QMainWindow):
         commands["export"].setEnabled(shown and bool(self.tabs.pages))
         commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
         commands["save_configuration"].setEnabled(not self.form.reason)
-        self.form.download.setEnabled(not busy and not self.conductor.blocked)
+        may_start = not busy and not self.conductor.blocked
+        self.form.download.setEnabled(self.form.downloading or may_start)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""

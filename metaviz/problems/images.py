@@ -101,6 +101,7 @@ class ImageOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     needs_data=True,
+    can_download=True,
     has_images=True,
     citation="Vinyals et al. 2016; split of Ravi & Larochelle 2017",
     steps=500,
@@ -255,7 +256,7 @@ def _load(options: ImageOptions) -> ImageData:
     if not options.path:
         raise DataError(
             "images.path is empty: choose a folder or zip of miniImageNet, CIFAR-FS or any images "
-            "in one folder per class."
+            "in one folder per class, or have CIFAR-100 downloaded."
         )
     try:
         place = Path(options.path).expanduser().resolve()

@@ -198,7 +198,7 @@ def _load(path: str) -> Characters:
     if not path and not place.exists():
         raise DataError(
             "There is no Omniglot here yet: set omniglot.path to a folder or zip that has it, or "
-            "download it (35 MB) with the Download button or `metaviz data download omniglot`."
+            "download it (16 MB) with the Download button or `metaviz data download omniglot`."
         )
     if not place.exists():
         raise DataError(f"omniglot.path = {path!r} does not exist: name a folder or a zip.")

@@ -84,14 +84,14 @@ class LocalEngine:
 
         return look(planned_runs(comparison)[0], split, number, report)
 
-    def download(self, problem: str, report: Report) -> Path:
-        """Download a problem's data set because a person asked; return its folder.
+    def download(self, dataset: str, report: Report) -> Path:
+        """Download a data set because a person asked; return its folder.
 
         Raises: ValueError with one sentence where that fails.
         """
         from metaviz.problems.downloads import download
 
-        return download(problem, report)
+        return download(dataset, report)
 
 
 def build_catalogue() -> Catalogue:
