@@ -230,6 +230,9 @@ class DatasetDialog(QDialog):
         (self.use if read else self.read).setDefault(True)
 
     def _assemble(self) -> None:
+        font = self.message.font()
+        font.setPointSizeF(1.2 * font.pointSizeF())
+        self.message.setFont(font)
         self._empty = _framed(_centred(self.message))
         self._reading = _centred(self.line, self.bar, self.cancel)
         self._full = QWidget(self)

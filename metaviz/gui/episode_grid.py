@@ -100,7 +100,8 @@ class EpisodeGrid(QAbstractScrollArea):
     def _paint(self, painter: QPainter, episode: SampleEpisode, plan: _Plan) -> None:
         offset = self.verticalScrollBar().value()
         height = self.fontMetrics().height()
-        painter.setPen(QColor(current_theme().muted))
+        muted = QColor(current_theme().muted)
+        painter.setPen(muted)
         parts = (
             ("Support", plan.left, plan.support, episode.shots, episode.support),
             ("Query", plan.query_left, plan.query, episode.queries, episode.query),
@@ -112,12 +113,17 @@ class EpisodeGrid(QAbstractScrollArea):
         for row in range(len(episode.support)):
             top = plan.top + row * plan.pitch - offset
             label = QRect(_MARGIN, top, plan.left - _MARGIN, plan.side)
+            painter.setPen(muted)
             painter.drawText(label, Qt.AlignmentFlag.AlignVCenter, f"class {row + 1}")
             for title, left, shown, _, images in parts:
                 for place in range(shown):
                     image = self._image(title, row, place, images, plan.side)
-                    painter.drawImage(left + place * (plan.side + _GAP), top, image)
+                    across = left + place * (plan.side + _GAP)
+                    painter.drawImage(across, top, image)
+                    painter.setPen(QColor(current_theme().grid))
+                    painter.drawRect(across - 1, top - 1, plan.side + 1, plan.side + 1)
         if len(episode.support) < episode.ways:
+            painter.setPen(muted)
             bottom = plan.top + len(episode.support) * plan.pitch - offset
             text = f"{len(episode.support)} of {episode.ways} classes"
             painter.drawText(_MARGIN, bottom + height, text)

@@ -145,7 +145,7 @@ class ExperimentPanel(QWidget):
     def show_downloading(self, *, under_way: bool) -> None:
         """Let the button start a download, or end the one that is under way."""
         self.downloading = under_way
-        self.download.setText("&Cancel download" if under_way else "&Download…")
+        self.download.setText("Cancel &download" if under_way else "&Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
         self.download.setToolTip(
             "End the download. What has arrived is kept, and the next one goes on from there."

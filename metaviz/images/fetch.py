@@ -62,10 +62,9 @@ def fetch(remote: Remote, folder: Path, report: Report) -> Path:
             "try again later, or get the file elsewhere"
         ) from error
     except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise DataError(
-            f"{remote.url} cannot be downloaded to {folder} ({reason}); check the network and the "
-            "disk, and ask again: it goes on where it ended"
+            f"{remote.url} cannot be downloaded to {folder} ({_reason(error)}); check the network "
+            "and the disk, and ask again: it goes on where it ended"
         ) from error
     return whole
 
@@ -130,6 +129,12 @@ def _asked(url: str, have: int) -> HTTPResponse:
 def _first_byte(response: HTTPResponse) -> int | None:
     found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(found[1]) if found else None
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system said, without its number."""
+    inner = getattr(error, "reason", error)
+    return str(getattr(inner, "strerror", None) or inner)
 
 
 def _refuse_size(remote: Remote, size: int) -> None:

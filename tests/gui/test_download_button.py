@@ -63,7 +63,7 @@ def test_download_can_be_ended_and_goes_on_later(qtbot, images, server):
     ask(qtbot, images, "&Download")
     said = images.statusBar()
     qtbot.waitUntil(lambda: said.currentMessage().startswith("Downloaded 0 of"), timeout=WAIT)
-    assert images.form.download.text() == "&Cancel download"
+    assert images.form.download.text() == "Cancel &download"
     assert images.commands["run"].toolTip() == "A download is under way."
     qtbot.mouseClick(images.form.download, Qt.MouseButton.LeftButton)
     server.gate.set()
