@@ -4,7 +4,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from metaviz.gui.choices import combo, offer, switch
-from metaviz.gui.episode_grid import EpisodeGrid, described
+from metaviz.gui.sample_grid import SampleGrid, described
 from metaviz.gui.theme import current_theme, tint
 from metaviz.runs.dataset import DatasetView
 
@@ -30,7 +30,7 @@ class EpisodePart(QWidget):
             "Show the same images with red and blue exchanged. If they look right only like this, "
             "“Use these data” has the form swap them too.",
         )
-        self.grid = EpisodeGrid(self)
+        self.grid = SampleGrid(self)
         self.refusal = labelled("dataset_refusal", "Why there is no episode")
         self.refusal.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.caption = labelled("dataset_caption", "About the episode")

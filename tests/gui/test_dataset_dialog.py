@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 from metaviz.gui.conductor import BUSY
 from metaviz.gui.dataset_dialog import DatasetDialog
 from metaviz.gui.dataset_facts import headed, per_class, spaced
-from metaviz.gui.episode_grid import EpisodeGrid, scaled
+from metaviz.gui.sample_grid import SampleGrid, scaled
 from metaviz.gui.theme import DARK, use_theme
 from metaviz.problems.images import cache_dir
 from metaviz.runs.dataset import SampleEpisode, SplitCount
@@ -374,11 +374,11 @@ def test_everything_that_takes_the_focus_has_a_name(qtbot, images, folder):
         widget = widget.nextInFocusChain()
         if widget is first:
             break
-    assert {"dataset_path", "dataset_folder", "dataset_another", "episode_grid"} <= seen
+    assert {"dataset_path", "dataset_folder", "dataset_another", "sample_grid"} <= seen
 
 
 def test_grid_describes_its_episode_and_shows_what_fits(qtbot):
-    grid = EpisodeGrid()
+    grid = SampleGrid()
     qtbot.addWidget(grid)
     images = np.zeros((5, 20, 1, 28, 28), np.uint8)
     grid.resize(500, 400)
@@ -392,7 +392,7 @@ def test_grid_describes_its_episode_and_shows_what_fits(qtbot):
 
 
 def test_grid_of_many_classes_scrolls(qtbot):
-    grid = EpisodeGrid()
+    grid = SampleGrid()
     qtbot.addWidget(grid)
     images = np.zeros((20, 20, 3, 84, 84), np.uint8)
     grid.resize(500, 300)

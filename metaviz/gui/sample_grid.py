@@ -33,7 +33,7 @@ class _Plan:
         return self.left + self.support * (self.side + _GAP) + _BETWEEN - _GAP
 
 
-class EpisodeGrid(QAbstractScrollArea):
+class SampleGrid(QAbstractScrollArea):
     """Shows an episode; left and right ask for the one before and after, up and down scroll."""
 
     turned = Signal(int)
@@ -41,7 +41,7 @@ class EpisodeGrid(QAbstractScrollArea):
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show nothing yet."""
         super().__init__(parent)
-        self.setObjectName("episode_grid")
+        self.setObjectName("sample_grid")
         self.setAccessibleName("Images of the episode")
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
