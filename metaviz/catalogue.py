@@ -40,6 +40,7 @@ class ProblemEntry(BaseModel):
     has_accuracy: bool
     needs_data: bool = False
     can_download: bool = False
+    has_images: bool = False
     citation: str = ""
     steps: int = 2000
     shared: dict[str, Plain] = {}

@@ -285,12 +285,12 @@ def demo(
 
 @data_app.command("download")
 def download(
-    problem: Annotated[str, typer.Argument(help="The data set's problem, for instance omniglot.")],
+    dataset: Annotated[str, typer.Argument(help="The data set: omniglot or cifar100.")],
 ) -> None:
-    """Download a data set with torchvision."""
+    """Download a data set; an earlier try that was broken off is gone on with."""
     from metaviz.commands import download_command
 
-    download_command(problem)
+    download_command(dataset)
 
 
 if __name__ == "__main__":

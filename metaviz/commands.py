@@ -422,7 +422,8 @@ def demo_command(out: Path) -> int:
     return code
 
 
-def download_command(problem: str) -> None:
+def download_command(dataset: str) -> None:
     """Download a data set because a person asked."""
-    folder = LocalEngine().download(problem, console(stderr=True).print)
+    with console(stderr=True).status("Downloading") as status:
+        folder = LocalEngine().download(dataset, status.update)
     sys.stdout.write(f"{folder}\n")

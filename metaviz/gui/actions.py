@@ -61,6 +61,13 @@ COMMANDS = (
         "mdi6.restore",
     ),
     Command(
+        "look",
+        "Look at the &data…",
+        "Show what the data hold, and some episodes of them.",
+        "Ctrl+D",
+        "mdi6.image-search",
+    ),
+    Command(
         "export", "&Export…", "Write tables and figures of the shown runs.", "Ctrl+E", "mdi6.export"
     ),
     Command(

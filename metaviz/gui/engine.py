@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, EvaluationProtocol
+from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.events import Event, State
 from metaviz.runs.gradients import GradientComparison
@@ -83,9 +84,17 @@ class Engine(Protocol):
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
 
-    def download(self, problem: str, report: Report) -> Path:
-        """Download a problem's data set because a person asked; return its folder.
+    def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
+        """Read the images of a comparison's problem and draw task `number` of a split.
 
+        What `report` raises breaks decoding off, and leaves nothing of it.
+        Raises: OptionError or ValueError with one sentence.
+        """
+
+    def download(self, dataset: str, report: Report) -> Path:
+        """Download a data set because a person asked; return its folder.
+
+        What `report` raises breaks it off; another try goes on from there.
         Raises: ValueError with one sentence where that fails.
         """
 

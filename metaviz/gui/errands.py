@@ -1,6 +1,7 @@
 """What the window asks of the worker besides training."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
@@ -17,7 +18,25 @@ from metaviz.runs.gradients import GradientComparison
 
 _ON_HELD_OUT = {"judge", "robustness"}
 _EVALUATING = "An evaluation is under way: wait for it, or cancel it on the Benchmark page."
-_SOURCES = {"omniglot": "about 16 MB from github.com/brendenlake/omniglot"}
+
+
+class _Download(NamedTuple):
+    """What is downloaded for a problem, and whether the problem must be told where it is."""
+
+    dataset: str
+    title: str
+    source: str
+    sets_path: bool
+
+
+_DOWNLOADS = {
+    "omniglot": _Download(
+        "omniglot", "Omniglot", "about 16 MB from github.com/brendenlake/omniglot", sets_path=False
+    ),
+    "images": _Download(
+        "cifar100", "CIFAR-100", "about 169 MB from www.cs.toronto.edu/~kriz", sets_path=True
+    ),
+}
 
 
 class Errands(QObject):
@@ -32,11 +51,14 @@ class Errands(QObject):
         """Listen to the form, the plots and the worker."""
         super().__init__(window)
         self._conductor, self._form, self._tabs, self._window = conductor, form, tabs, window
+        self._wanted = ""
+        self._broken_off = False
         worker = conductor.worker
         worker.answered.connect(self._on_answered)
         worker.unanswered.connect(self._on_unanswered)
         worker.reported.connect(self._on_reported)
         form.download_wanted.connect(self._on_download_wanted)
+        form.download_unwanted.connect(self._on_download_unwanted)
         tabs.gradients_wanted.connect(self._on_gradients_wanted)
         tabs.evaluation_wanted.connect(self._on_evaluation_wanted)
         tabs.robustness_wanted.connect(self._on_robustness_wanted)
@@ -82,12 +104,19 @@ class Errands(QObject):
 
     @Slot(str)
     def _on_download_wanted(self, problem: str) -> None:
-        source = _SOURCES.get(problem, "its publisher's files")
+        known = _DOWNLOADS[problem]
+        self._wanted = problem
+        used = (
+            "The path in the form is then set to it; it is divided as CIFAR-FS or FC100, as the "
+            "form says."
+            if known.sets_path
+            else "It is used from then on wherever no other path is set."
+        )
         box = question(
             "download_question",
             "Download",
-            f"Download the data of {self._form.problem.title}?",
-            f"This fetches {source}. It is kept in the data folder, and used from then on.",
+            f"Download {known.title}?",
+            f"This fetches {known.source}, and keeps it in the data folder. {used}",
             self._window,
         )
         yes = box.addButton("&Download", QMessageBox.ButtonRole.AcceptRole)
@@ -100,14 +129,36 @@ class Errands(QObject):
     @Slot()
     def _download(self) -> None:
         self.said.emit("Downloading…")
-        problem = self._form.problem.id
+        self._broken_off = False
+        self._form.show_downloading(under_way=True)
+        dataset = _DOWNLOADS[self._wanted].dataset
         self._conductor.ask(
             Errand(
                 "download",
-                lambda engine, report: engine.download(problem, report),
+                lambda engine, report: engine.download(dataset, report),
                 "A download is under way.",
             )
         )
+
+    @Slot()
+    def _on_download_unwanted(self) -> None:
+        self._broken_off = True
+        self.said.emit("Ending the download…")
+        self._conductor.recall()
+
+    def _on_downloaded(self, folder: str) -> None:
+        self._form.show_downloading(under_way=False)
+        path = self._form.field(f"{self._wanted}.path")
+        if path is not None and _DOWNLOADS[self._wanted].sets_path:
+            path.set_value(folder)
+        self.said.emit(f"Downloaded to {folder}")
+
+    def _on_not_downloaded(self, sentence: str) -> None:
+        self._form.show_downloading(under_way=False)
+        if self._broken_off:
+            self.said.emit("The download was ended; the next one goes on from there")
+        else:
+            self.failed.emit(sentence, "")
 
     @Slot(str, object)
     def _on_answered(self, kind: str, answer: object) -> None:
@@ -120,7 +171,7 @@ class Errands(QObject):
         elif kind == "robustness":
             self._tabs.benchmark.show_done(())
         elif kind == "download":
-            self.said.emit(f"Downloaded to {answer}")
+            self._on_downloaded(str(answer))
 
     @Slot(str, str)
     def _on_unanswered(self, kind: str, sentence: str) -> None:
@@ -130,8 +181,8 @@ class Errands(QObject):
             self._tabs.episode.show_error(sentence)
         elif kind in _ON_HELD_OUT:
             self._tabs.benchmark.show_error(sentence)
-        else:
-            self.failed.emit(sentence, "")
+        elif kind == "download":
+            self._on_not_downloaded(sentence)
 
     @Slot(str, str)
     def _on_reported(self, kind: str, line: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from metaviz.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config import Comparison, parse_seeds
@@ -27,6 +27,7 @@ class ExperimentPanel(QWidget):
 
     changed = Signal()
     download_wanted = Signal(str)
+    download_unwanted = Signal()
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -35,7 +36,8 @@ class ExperimentPanel(QWidget):
         self.problem_box = ChoiceBox(self)
         self.algorithms = AlgorithmList(self)
         self.summary = QLabel(self)
-        self.download = QPushButton("&Download the data…", self)
+        self.look = QPushButton("&Look at the data…", self)
+        self.download = QPushButton(self)
         self.foot = Foot(self)
         self._folds: dict[str, AlgorithmOptions] = {}
         self._quiet = False
@@ -140,6 +142,17 @@ class ExperimentPanel(QWidget):
         """Return the fold of an algorithm that was ticked."""
         return self._folds[algorithm]
 
+    def show_downloading(self, *, under_way: bool) -> None:
+        """Let the button start a download, or end the one that is under way."""
+        self.downloading = under_way
+        self.download.setText("Cancel &download" if under_way else "&Download…")
+        self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
+        self.download.setToolTip(
+            "End the download. What has arrived is kept, and the next one goes on from there."
+            if under_way
+            else "Says size and source, and asks, before anything is fetched."
+        )
+
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         tint(self.summary, current_theme().muted)
@@ -165,7 +178,7 @@ class ExperimentPanel(QWidget):
             _heading("&Problem", self.problem_box),
             self.problem_box,
             self.summary,
-            self.download,
+            self._data_row(),
             _heading("&Algorithms", self.algorithms),
             self.algorithms,
         ):
@@ -182,6 +195,15 @@ class ExperimentPanel(QWidget):
         self.algorithms.entered_algorithm.connect(self.foot.explain)
         self.download.clicked.connect(self._on_download)
 
+    def _data_row(self) -> QWidget:
+        """Return the buttons that act on the problem's data."""
+        self._data = QWidget(self)
+        row = QHBoxLayout(self._data)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.look, 1)
+        row.addWidget(self.download, 1)
+        return self._data
+
     def _name_parts(self) -> None:
         self.problem_box.setObjectName("problem")
         self.problem_box.setAccessibleName("Problem")
@@ -190,9 +212,10 @@ class ExperimentPanel(QWidget):
         self.summary.setWordWrap(True)
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
         tint(self.summary, current_theme().muted)
+        self.look.setObjectName("look")
+        self.look.setAccessibleName("Look at the data")
         self.download.setObjectName("download")
-        self.download.setAccessibleName("Download the data")
-        self.download.setToolTip("Says size and source, and asks, before anything is fetched.")
+        self.show_downloading(under_way=False)
 
     def _fill(self) -> None:
         """Make list and forms anew from the catalogue."""
@@ -216,6 +239,8 @@ class ExperimentPanel(QWidget):
         problem = self.problem
         self.summary.setText(problem.summary)
         self.download.setVisible(problem.can_download)
+        self.look.setVisible(problem.has_images)
+        self._data.setVisible(problem.can_download or problem.has_images)
         self.shared.set_baseline({"steps": problem.steps, **problem.shared})
         self.shared.hide_fields(problem.hidden)
         self.algorithms.show_unsuited(problem.unsuited)
@@ -284,7 +309,10 @@ class ExperimentPanel(QWidget):
         self.changed.emit()
 
     def _on_download(self) -> None:
-        self.download_wanted.emit(self.problem.id)
+        if self.downloading:
+            self.download_unwanted.emit()
+        else:
+            self.download_wanted.emit(self.problem.id)
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:

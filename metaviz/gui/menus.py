@@ -12,6 +12,7 @@ _FILE = (
     "open_configuration",
     "save_configuration",
     "reset_form",
+    "look",
     _SEPARATOR,
     "export",
     "copy_plot",

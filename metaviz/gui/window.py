@@ -26,6 +26,7 @@ from metaviz.gui.layout import Layout
 from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
 from metaviz.gui.log_panel import LogPanel
+from metaviz.gui.looking import Looking
 from metaviz.gui.menus import build_menus
 from metaviz.gui.messages import MessageBar
 from metaviz.gui.pace import Pace
@@ -74,6 +75,7 @@ class MainWindow(QMainWindow):
         self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
         self.files = FileCommands(self.form, preferences, self)
         self.errands = Errands(self.conductor, self.form, self.tabs, self)
+        self.looking = Looking(self.conductor, self.form, self.commands["look"], self)
         self.help = HelpCommands(self.commands, self)
         self.closing = Closing(self.conductor, self.library, self)
         self._shown_before = frozenset(preferences.read("runs/shown", "").splitlines())
@@ -116,7 +118,8 @@ class MainWindow(QMainWindow):
         commands["export"].setEnabled(shown and bool(self.tabs.pages))
         commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
         commands["save_configuration"].setEnabled(not self.form.reason)
-        self.form.download.setEnabled(not busy and not self.conductor.blocked)
+        may_start = not busy and not self.conductor.blocked
+        self.form.download.setEnabled(self.form.downloading or may_start)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -20,15 +19,14 @@ from PIL import Image
 from metaviz.images.archives import DataError, Folder
 from metaviz.images.found import SPLITS, Found, Picture
 from metaviz.images.layouts import recognise
+from metaviz.images.progress import Progress
 from metaviz.runs.files import write_atomically
 
 VERSION = 1
 CHANNELS = 3
 NATIVE = {"CIFAR-FS": 32, "FC100": 32}
 USUAL = 84
-_AT_ONCE = 512
-Progress = Callable[[int, int], None]
-"""Called with the number of images that are decoded, and of all."""
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ def open_images(
 
     The cache is keyed by the names, sizes and checksums (in folders: times) of the files. Square
     images of `side` pixels; None takes 32 for CIFAR and 84 otherwise. It takes 3 side^2 bytes of
-    disk per image, and as much memory as the system has to spare for the pages in use.
+    disk per image, and as much memory as the system has to spare for the pages in use. What
+    `report` raises ends the decoding, of which nothing stays.
     Raises: DataError in one sentence.
     """
     known = _quick_key(path, f"{side} {cifar} {seed}")
@@ -144,6 +143,8 @@ def _build(found: Found, side: int, folder: Path, report: Progress) -> None:
         (work / "index.json").write_text(json.dumps(index), encoding="utf-8")
         with suppress(FileExistsError):  # another run was quicker
             _settle(work, folder)
+    except InterruptedError:
+        raise
     except OSError as error:
         needed = count * CHANNELS * side**2 / 2**30
         raise DataError(
@@ -171,7 +172,7 @@ def _decode(found: Found, side: int, work: Path, report: Progress) -> None:
         chunk = every[first : first + _AT_ONCE]
         return np.stack([_squared(picture, side) for picture in chunk])
 
-    done = 0
+    report(0, len(every))
     workers = min(8, os.cpu_count() or 1)
     # Written in order rather than through a map, whose pages would count as this process's memory.
     with (
@@ -182,12 +183,16 @@ def _decode(found: Found, side: int, work: Path, report: Progress) -> None:
         np.lib.format.write_array_header_1_0(stream, header)
         starts = iter(range(0, len(every), _AT_ONCE))
         waiting = deque(pool.submit(decoded, first) for first in islice(starts, 2 * workers))
-        while waiting:
-            chunk = waiting.popleft().result()
-            stream.write(chunk.tobytes())
-            done += len(chunk)
-            report(done, len(every))
-            waiting.extend(pool.submit(decoded, first) for first in islice(starts, 1))
+        done = 0
+        try:
+            while waiting:
+                chunk = waiting.popleft().result()
+                stream.write(chunk.tobytes())
+                done += len(chunk)
+                report(done, len(every))
+                waiting.extend(pool.submit(decoded, first) for first in islice(starts, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _squared(picture: Picture, side: int) -> np.ndarray:

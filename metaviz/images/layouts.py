@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -85,7 +86,8 @@ def recognise(path: Path, opened: ExitStack, *, cifar: str = "CIFAR-FS", seed: i
         splits = {split: classes for split, classes in reader(entries).items() if classes}
         if splits:
             return _named(layout, splits)
-    return _unsplit(path, _class_folders(entries), cifar, seed)
+    unsplit = _unsplit(path, _class_folders(entries), cifar, seed)
+    return replace(unsplit, problems=(*unsplit.problems, *_united(entries)))
 
 
 def _entries(path: Path, opened: ExitStack) -> Iterator[Entry]:
@@ -198,6 +200,22 @@ def _class_folders(entries: list[Entry]) -> Classes:
         if len(entry.parts) > 1:
             classes[entry.parts[-2]].append(entry.picture())
     return dict(classes)
+
+
+def _united(entries: list[Entry]) -> list[str]:
+    """Say which classes came together because their folders have the same name."""
+    places: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for entry in _pictures(entries):
+        if len(entry.parts) > 1:
+            places[entry.parts[-2]].add(entry.parts[:-2])
+    most = max(places, key=lambda name: (len(places[name]), name))
+    count = sum(len(found) > 1 for found in places.values())
+    if not count:
+        return []
+    return [
+        f"{count} classes were united from folders of the same name in several places, "
+        f"{most} from {len(places[most])} of them"
+    ]
 
 
 def _by_pickles(entries: list[Entry]) -> dict[str, Classes]:

@@ -1,5 +1,6 @@
 """What the engine asks of a task family."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,10 +95,25 @@ def classification_accuracy(outputs: Tensor, batch: Batch) -> Tensor:
     return (outputs.argmax(dim=2) == batch.y).to(outputs.dtype).mean(dim=1)
 
 
-class Classification:
-    """What all families of classification tasks share: cross-entropy, accuracy, no picture."""
+class Classification(ABC):
+    """What all families of classification tasks share: cross-entropy, accuracy, no picture.
+
+    `layout` says in words how the data are kept; `size` is an image's height and width.
+    """
 
     has_accuracy = True
+    dataset: str
+    layout: str
+    size: tuple[int, int]
+    remarks: tuple[str, ...]
+
+    @abstractmethod
+    def counts(self) -> dict[str, np.ndarray]:
+        """Return the number of images of every class, by split."""
+
+    @abstractmethod
+    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+        """Return tasks, as every problem does."""
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return mean cross-entropies in nats, shape (tasks,)."""

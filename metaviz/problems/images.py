@@ -1,6 +1,5 @@
 """Few-shot classification of photographs: miniImageNet and whatever folders a person has."""
 
-import logging
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from metaviz.config import Shared
 from metaviz.images.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
+from metaviz.images.progress import Telling
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.options import Options, option
@@ -20,7 +20,6 @@ from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refu
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
 
-_log = logging.getLogger("metaviz.images")
 # ImageNet's mean and standard deviation by channel, as torchvision's models expect them.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -102,6 +101,8 @@ class ImageOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     needs_data=True,
+    can_download=True,
+    has_images=True,
     citation="Vinyals et al. 2016; split of Ravi & Larochelle 2017",
     steps=500,
     shared={
@@ -135,6 +136,7 @@ class FewShotImages(Classification):
         self.seed = seed
         self.data = _load(options)
         self.dataset, self.side = self.data.dataset, self.data.side
+        self.layout, self.size = self.data.layout, (self.side, self.side)
         self.chunk = max(1, round(_CHUNK_PIXELS / self.side**2))
         problems = list(self.data.problems)
         wanted = shared.shots + shared.query_shots
@@ -189,6 +191,10 @@ class FewShotImages(Classification):
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of held-out classes."""
         return self.tasks(self.held_out, first, count)
+
+    def counts(self) -> dict[str, np.ndarray]:
+        """Return the number of images of every class, by split."""
+        return {split: classed.counts for split, classed in self.data.splits.items()}
 
     def _batch(
         self, classed: Classed, rows: np.ndarray, turns: np.ndarray | None, flips: np.ndarray
@@ -246,24 +252,11 @@ def cache_dir() -> Path:
     return data_dir() / "images"
 
 
-class _Progress:
-    """Logs every tenth of the decoding."""
-
-    def __init__(self) -> None:
-        self._said = -1
-
-    def __call__(self, done: int, count: int) -> None:
-        tenth = 10 * done // max(count, 1)
-        if tenth > self._said:
-            self._said = tenth
-            _log.info("Decoded %d of %d images; this is for the first use only.", done, count)
-
-
 def _load(options: ImageOptions) -> ImageData:
     if not options.path:
         raise DataError(
             "images.path is empty: choose a folder or zip of miniImageNet, CIFAR-FS or any images "
-            "in one folder per class."
+            "in one folder per class, or have CIFAR-100 downloaded."
         )
     try:
         place = Path(options.path).expanduser().resolve()
@@ -273,7 +266,7 @@ def _load(options: ImageOptions) -> ImageData:
         return open_images(
             place,
             cache_dir(),
-            report=_Progress(),
+            report=Telling(),
             side=options.side,
             cifar=options.cifar,
             seed=options.split_seed,

@@ -9,6 +9,7 @@ import torch
 
 from metaviz.config import Shared
 from metaviz.images.archives import DataError
+from metaviz.images.progress import tell
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.options import OptionError, Options, option
@@ -21,7 +22,7 @@ from metaviz.problems.episodes import (
     refuse_shots,
     refuse_ways,
 )
-from metaviz.problems.omniglot_files import Characters, read_omniglot
+from metaviz.problems.omniglot_files import LAYOUTS, Characters, read_omniglot
 from metaviz.problems.registry import register_problem
 
 IMAGE = 28
@@ -97,6 +98,7 @@ class OmniglotOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     needs_data=True,
+    has_images=True,
     can_download=True,
     citation="Lake, Salakhutdinov & Tenenbaum 2015; few-shot protocol of Vinyals et al. 2016",
     steps=500,
@@ -123,6 +125,7 @@ class Omniglot(Classification):
     """
 
     dataset = "Omniglot"
+    size = (IMAGE, IMAGE)
     chunk = 5
     shards = 2
 
@@ -132,6 +135,7 @@ class Omniglot(Classification):
         self.shared = shared
         self.seed = seed
         characters = _load(options.path)
+        self.layout = LAYOUTS[characters.layout]
         self.remarks = tuple(f"{sentence}." for sentence in characters.problems)
         self.alphabets = _split(characters, options.test_alphabets)
         refuse_shots(shared, characters.images.shape[1], "drawings of a character")
@@ -168,6 +172,10 @@ class Omniglot(Classification):
         """Return episodes of characters from the held-out alphabets."""
         return self.tasks("test", first, count)
 
+    def counts(self) -> dict[str, np.ndarray]:
+        """Return the number of drawings of every character, by split; no turned ones."""
+        return {split: np.full(*images.shape[1:3]) for split, images in self._images.items()}
+
     def _batch(self, drawn: np.ndarray) -> Batch:
         """Turn drawings (tasks, ways, n, 28, 28) into examples, class by class."""
         tasks, ways, examples = drawn.shape[:3]
@@ -190,7 +198,7 @@ def _load(path: str) -> Characters:
     if not path and not place.exists():
         raise DataError(
             "There is no Omniglot here yet: set omniglot.path to a folder or zip that has it, or "
-            "download it (35 MB) with the Download button or `metaviz data download omniglot`."
+            "download it (16 MB) with the Download button or `metaviz data download omniglot`."
         )
     if not place.exists():
         raise DataError(f"omniglot.path = {path!r} does not exist: name a folder or a zip.")
@@ -200,7 +208,7 @@ def _load(path: str) -> Characters:
 @lru_cache(maxsize=2)
 def _load_once(place: Path, modified: int) -> Characters:
     del modified  # part of the key: data that changed are read again
-    return read_omniglot(place, IMAGE)
+    return read_omniglot(place, IMAGE, tell)
 
 
 def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:

@@ -19,9 +19,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from metaviz.images.archives import MAX_PIXELS, DataError, Folder, Source, Zip, decode_image
+from metaviz.images.progress import Progress
 
 # Tried in this order: in a folder that holds several copies the first one is read.
-LAYOUTS = ("raw", "merged", "torchvision", "torchmeta", "protonet")
+LAYOUTS = {
+    "raw": "its original folders or archives",
+    "merged": "alphabets side by side",
+    "torchvision": "torchvision's folder",
+    "torchmeta": "torchmeta's HDF5 file",
+    "protonet": "the folder of prototypical networks",
+}
 HDF5_SUFFIXES = (".hdf5", ".h5")
 FEWEST_DRAWINGS = 2
 HALF_BRIGHT = 127.5
@@ -58,7 +65,9 @@ class _Drawing(NamedTuple):
 _Drawings = dict[Name, list[_Drawing]]
 
 
-def read_omniglot(path: Path, size: int = 28) -> Characters:
+def read_omniglot(
+    path: Path, size: int = 28, report: Progress = lambda _done, _all: None
+) -> Characters:
     """Read Omniglot from a folder, a zip archive, a folder of zip archives or an HDF5 file.
 
     Layouts are recognised by what is inside, whatever the name of the folder; `LAYOUTS` are
@@ -68,6 +77,8 @@ def read_omniglot(path: Path, size: int = 28) -> Characters:
 
     Each drawing is inverted and then resized with PIL's bilinear filter, which averages over the
     pixels that shrink into one. Drawers are in the order of their file names.
+
+    `report` hears how many drawings are read; what it raises ends the reading.
 
     Raises: DataError, in one sentence, if there is no Omniglot, an archive is unsafe, an image is
     damaged or a package to read the file is missing.
@@ -87,7 +98,7 @@ def read_omniglot(path: Path, size: int = 28) -> Characters:
         if layout == "torchmeta":
             stacks = _read_hdf5(found[layout]["", ""][0], size)
         else:
-            stacks = _read_images(_complete(found[layout], problems), size)
+            stacks = _read_images(_complete(found[layout], problems), size, report)
     return _characters(stacks, layout, problems)
 
 
@@ -190,12 +201,15 @@ def _complete(found: _Drawings, problems: list[str]) -> _Drawings:
     return {name: drawings[:usual] for name, drawings in found.items() if len(drawings) >= usual}
 
 
-def _read_images(found: _Drawings, size: int) -> dict[Name, Pixels]:
+def _read_images(found: _Drawings, size: int, report: Progress) -> dict[Name, Pixels]:
     """Decode, invert and resize every drawing."""
-    return {
-        name: np.stack([_read_drawing(drawing, size) for drawing in drawings])
-        for name, drawings in found.items()
-    }
+    count, stacks = sum(map(len, found.values())), {}
+    done = 0
+    for name, drawings in found.items():
+        report(done, count)
+        stacks[name] = np.stack([_read_drawing(drawing, size) for drawing in drawings])
+        done += len(drawings)
+    return stacks
 
 
 def _read_drawing(drawing: _Drawing, size: int) -> Pixels:

@@ -62,6 +62,7 @@ class StrokesOptions(Options):
     summary="Tell N invented characters apart; drawn from the seed, nothing to download.",
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
+    has_images=True,
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
     shared={
@@ -88,6 +89,8 @@ class Strokes(Classification):
     """
 
     dataset = "strokes"
+    layout = "drawn from the seed of the script"
+    size = (IMAGE, IMAGE)
     chunk = 5
     shards = 2
     remarks: tuple[str, ...] = ()
@@ -133,6 +136,10 @@ class Strokes(Classification):
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of characters that training never shows."""
         return self.tasks("test", first, count)
+
+    def counts(self) -> dict[str, np.ndarray]:
+        """Return the number of drawings of every character, by split."""
+        return {split: np.full(count, DRAWERS) for split, count in CLASSES.items()}
 
     def _character(self, number: int) -> np.ndarray:
         return character(self.options.script, self.options.variation, number)

@@ -1,10 +1,8 @@
-"""The one door to torchvision, and what is fetched through it."""
+"""The one door to torchvision."""
 
 import importlib
 import sys
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -44,23 +42,3 @@ def _declare_operators() -> torch.library.Library:
         if not hasattr(torch.ops.torchvision, name):
             library.define(name + NMS)
     return library
-
-
-def download_omniglot(root: Path, report: Callable[[str], None]) -> Path:
-    """Download both parts of Omniglot with torchvision, and return the folder to read them from.
-
-    `report` receives a sentence before each part.
-
-    Raises: DataError, in one sentence, if the network, the server or the disk fails.
-    """
-    torchvision = import_torchvision()
-    for background, part in ((True, "background"), (False, "evaluation")):
-        report(f"Downloading the {part} alphabets of Omniglot to {root}.")
-        try:
-            torchvision.datasets.Omniglot(str(root), background=background, download=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise DataError(
-                f"Omniglot could not be downloaded to {root} ({error}); check the network and the "
-                "disk, or download images_background.zip and images_evaluation.zip by hand"
-            ) from error
-    return root

@@ -15,6 +15,7 @@ from metaviz.config import Comparison, EvaluationProtocol, RunConfig, Shared
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError, specs
 from metaviz.problems.registry import PROBLEMS, find_problem
+from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.judgement import Judgement
@@ -77,14 +78,23 @@ class LocalEngine:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
         return episode(folder, protocol, number)
 
-    def download(self, problem: str, report: Report) -> Path:
-        """Download a problem's data set because a person asked; return its folder.
+    def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
+        """Read the images of a comparison's problem and draw task `number` of a split.
+
+        Raises: OptionError or ValueError with one sentence.
+        """
+        from metaviz.problems.looking import look
+
+        return look(planned_runs(comparison)[0], split, number, report)
+
+    def download(self, dataset: str, report: Report) -> Path:
+        """Download a data set because a person asked; return its folder.
 
         Raises: ValueError with one sentence where that fails.
         """
         from metaviz.problems.downloads import download
 
-        return download(problem, report)
+        return download(dataset, report)
 
 
 def _of_each(folders: Sequence[Path], call: Callable[[Path], Found]) -> list[Found]:

@@ -286,6 +286,20 @@ def test_folders_without_a_split_are_divided_by_the_seed(tmp_path: Path) -> None
     assert chosen[0] == chosen[1] != chosen[2]
 
 
+def test_folders_of_the_same_name_are_united_and_told(tmp_path: Path) -> None:
+    names = ("a/x", "b/x", "b/y", "c/z")
+    root = unpack(
+        tmp_path / "data",
+        {f"{name}/{i}.png": encoded("n01", i) for name in names for i in range(3)},
+    )
+    found = recognise(root, ExitStack())
+    assert found.problems[-1] == (
+        "1 classes were united from folders of the same name in several places, x from 2 of them"
+    )
+    (root / "a/x").rename(root / "a/w")
+    assert "united" not in " ".join(recognise(root, ExitStack()).problems)
+
+
 def test_known_classes_get_their_published_split(tmp_path: Path) -> None:
     known = known_splits()["miniImageNet"]
     contents = {

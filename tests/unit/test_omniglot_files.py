@@ -1,16 +1,11 @@
 """Reading Omniglot from the copies people have, and refusing what is broken or hostile."""
 
-import hashlib
 import io
 import struct
 import sys
-import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -359,55 +354,6 @@ def test_read_omniglot_reads_real_small_background_sets() -> None:
     assert characters.problems == ()
     assert 0.03 < characters.images.mean() / 255 < 0.15
     assert seconds < 10
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serve files without a line per request."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """Serve tmp_path over HTTP on this machine."""
-    handler = partial(QuietHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-        thread.join()
-
-
-def test_download_omniglot_reads_what_it_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
-) -> None:
-    from metaviz.problems.torchvision_shim import download_omniglot, import_torchvision
-
-    omniglot = import_torchvision().datasets.Omniglot
-    checksums = {}
-    for part, names in (("background", NAMES[:2]), ("evaluation", NAMES[2:])):
-        archive = pack(tmp_path / f"images_{part}.zip", files(f"images_{part}/", names))
-        digest = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
-        checksums[f"images_{part}"] = digest
-    monkeypatch.setattr(omniglot, "download_url_prefix", server)
-    monkeypatch.setattr(omniglot, "zips_md5", checksums)
-    said: list[str] = []
-    root = download_omniglot(tmp_path / "fetched", said.append)
-    check_small_omniglot(read_omniglot(root), "torchvision")
-    assert ["background" in sentence for sentence in said] == [True, False]
-
-
-def test_download_omniglot_turns_network_error_into_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str
-) -> None:
-    from metaviz.problems.torchvision_shim import download_omniglot, import_torchvision
-
-    omniglot = import_torchvision().datasets.Omniglot
-    monkeypatch.setattr(omniglot, "download_url_prefix", f"{server}/nowhere")
-    with pytest.raises(DataError, match="could not be downloaded"):
-        download_omniglot(tmp_path / "fetched", lambda _: None)
 
 
 def test_import_torchvision_gives_working_transforms() -> None:

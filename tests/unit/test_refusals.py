@@ -214,7 +214,7 @@ def test_matrices_that_are_not_there_are_refused(tmp_path: Path) -> None:
         ("export /nosuch --width-cm nan", "--width-cm': nan is not a number from 2 to 200."),
         ("export /nosuch --height-cm x", "--height-cm': x is not a number from 2 to 200."),
         ("options nosuch", "There is no 'nosuch'; known: shared, maml, "),
-        ("data download nosuch", "'nosuch' has no data set to download; known: omniglot."),
+        ("data download nosuch", "There is no download of 'nosuch'; known: omniglot, cifar100."),
         ("nosuch", "No such command 'nosuch'."),
         ("--nosuch", "No such option: --nosuch"),
     ],

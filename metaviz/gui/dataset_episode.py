@@ -1,0 +1,128 @@
+"""One episode of a data set, with the controls that choose another and exchange its colours."""
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from metaviz.gui.choices import combo, offer, switch
+from metaviz.gui.sample_grid import SampleGrid, described
+from metaviz.gui.theme import current_theme, tint
+from metaviz.runs.dataset import DatasetView
+
+_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+class EpisodePart(QWidget):
+    """The right side of the dialog. `turned` carries -1 or 1, `split_chosen` a split's name."""
+
+    turned = Signal(int)
+    split_chosen = Signal(str)
+
+    def __init__(self, swapped: bool | None, parent: QWidget | None = None) -> None:
+        """Make the controls; `swapped` is None for images without colours."""
+        super().__init__(parent)
+        self.split = combo("dataset_split", "Classes of the episode", _SPLITS)
+        self.before = QPushButton("Pre&vious", self)
+        self.number = QLabel(self)
+        self.another = QPushButton("Another &episode", self)
+        self.swap = switch(
+            "dataset_swap",
+            "&Swap red and blue",
+            "Show the same images with red and blue exchanged. If they look right only like this, "
+            "“Use these data” has the form swap them too.",
+        )
+        self.grid = SampleGrid(self)
+        self.refusal = labelled("dataset_refusal", "Why there is no episode")
+        self.refusal.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.caption = labelled("dataset_caption", "About the episode")
+        self.hint = labelled("dataset_hint", "About the colours")
+        self._coloured = swapped is not None
+        self._assemble()
+        self._connect()
+        self.swap.setChecked(bool(swapped))
+        self.swap.setVisible(self._coloured)
+        self.grid.set_swapped(swapped=bool(swapped))
+
+    def show_view(self, view: DatasetView, number: int) -> None:
+        """Show the episode of a view, or why there is none."""
+        offer(self.split, {s: _SPLITS.get(s, s) for s, c in view.splits.items() if c.classes})
+        episode = view.episode
+        self.grid.setVisible(episode is not None)
+        self.refusal.setVisible(episode is None)
+        self.refusal.setText(view.refusal)
+        self.caption.setVisible(episode is not None)
+        self.hint.setVisible(self._coloured and episode is not None)
+        self.caption.setText("" if episode is None else described(episode))
+        self.number.setText(f"Episode {number}")
+        self.before.setEnabled(episode is not None and number > 0)
+        self.another.setEnabled(episode is not None)
+        self.grid.show_episode(episode)
+        self._on_swap(self.swap.isChecked())
+
+    def _assemble(self) -> None:
+        self.number.setObjectName("dataset_number")
+        self.number.setMinimumWidth(self.fontMetrics().horizontalAdvance("Episode 000"))
+        self.number.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        for button, name, title in (
+            (self.before, "dataset_before", "Previous episode"),
+            (self.another, "dataset_another", "Another episode"),
+        ):
+            button.setObjectName(name)
+            button.setAccessibleName(title)
+            button.setToolTip(f"{title}, of classes of the same split.")
+            button.setAutoDefault(False)
+        controls = QHBoxLayout()
+        label = QLabel("&Classes", self)
+        label.setBuddy(self.split)
+        for part in (label, self.split, self.before, self.number, self.another):
+            controls.addWidget(part)
+        controls.addStretch(1)
+        controls.addWidget(self.swap)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addLayout(controls)
+        column.addWidget(self.grid, 1)
+        column.addWidget(self.refusal, 1)
+        column.addWidget(self.caption)
+        column.addWidget(self.hint)
+        tint(self.caption, current_theme().muted)
+        tint(self.refusal, current_theme().warning)
+
+    def _connect(self) -> None:
+        self.split.currentIndexChanged.connect(self._on_split)
+        self.before.clicked.connect(self._on_before)
+        self.another.clicked.connect(self._on_another)
+        self.grid.turned.connect(self.turned)
+        self.swap.toggled.connect(self._on_swap)
+
+    @Slot()
+    def _on_split(self) -> None:
+        self.split_chosen.emit(self.split.currentData())
+
+    @Slot()
+    def _on_before(self) -> None:
+        self.turned.emit(-1)
+
+    @Slot()
+    def _on_another(self) -> None:
+        self.turned.emit(1)
+
+    @Slot(bool)
+    def _on_swap(self, swapped: bool) -> None:
+        self.grid.set_swapped(swapped=swapped)
+        self.hint.setText(
+            "Red and blue are exchanged: use the data like this if colours look right now."
+            if swapped
+            else "Colours are as in the files. Where skies look orange, swap red and blue."
+        )
+        tint(self.hint, current_theme().accent if swapped else current_theme().muted)
+
+
+def labelled(name: str, title: str) -> QLabel:
+    """Return a label for sentences, named for screen readers."""
+    label = QLabel()
+    label.setObjectName(name)
+    label.setAccessibleName(title)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    return label

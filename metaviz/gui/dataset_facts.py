@@ -1,0 +1,138 @@
+"""What was recognised in a data set: its name, its splits in numbers, and what to know of it."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QHeaderView,
+    QLabel,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.choices import scrolling
+from metaviz.gui.dataset_episode import labelled
+from metaviz.gui.theme import current_theme, tint
+from metaviz.runs.dataset import DatasetView, SplitCount
+
+_COLUMNS = ("Split", "Classes", "Images", "Per class")
+_WIDTH, _ROW_SPACE = 296, 8
+
+
+class DatasetFacts(QWidget):
+    """The left column of the dialog."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Make the column, empty."""
+        super().__init__(parent)
+        self.setFixedWidth(_WIDTH)
+        self.name = labelled("dataset_name", "Data set")
+        font = self.name.font()
+        font.setBold(True)
+        font.setPointSizeF(1.4 * font.pointSizeF())
+        self.name.setFont(font)
+        self.layout_text = labelled("dataset_layout", "How the data are kept")
+        self.totals = labelled("dataset_totals", "Size")
+        self.table = self._make_table()
+        heading = QLabel("What to know", self)
+        bold = heading.font()
+        bold.setBold(True)
+        heading.setFont(bold)
+        self.remarks = labelled("dataset_remarks", "What to know")
+        self.remarks.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.remarks.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+            | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        for label in (self.layout_text, self.totals):
+            tint(label, current_theme().muted)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        for part in (self.name, self.layout_text, self.totals):
+            column.addWidget(part)
+        column.addSpacing(6)
+        column.addWidget(self.table)
+        column.addSpacing(6)
+        column.addWidget(heading)
+        column.addWidget(scrolling("dataset_remarks_scroll", "What to know", self.remarks), 1)
+
+    def show_view(self, view: DatasetView) -> None:
+        """Describe a data set."""
+        height, width = view.size
+        counts = view.splits.values()
+        self.name.setText(headed(view.dataset))
+        self.layout_text.setText(f"Kept as: {view.layout}")
+        images = spaced(sum(count.images for count in counts))
+        classes = spaced(sum(count.classes for count in counts))
+        self.totals.setText(f"{images} images, {classes} classes, {width} × {height} pixels")
+        self._fill(view.splits)
+        self.remarks.setText(
+            "\n\n".join(remark[:1].upper() + remark[1:] for remark in view.remarks)
+            or "Nothing was left out or guessed."
+        )
+        tint(self.remarks, current_theme().warning if view.remarks else current_theme().muted)
+
+    def _make_table(self) -> QTableWidget:
+        table = QTableWidget(0, len(_COLUMNS), self)
+        table.setObjectName("dataset_splits")
+        table.setAccessibleName("Classes and images of each split")
+        for column, text in enumerate(_COLUMNS):
+            title = QTableWidgetItem(text)
+            title.setTextAlignment(_aligned(column))
+            table.setHorizontalHeaderItem(column, title)
+        table.verticalHeader().hide()
+        table.setShowGrid(False)
+        table.setFrameShape(QFrame.Shape.NoFrame)
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        table.setTabKeyNavigation(False)
+        rows = table.verticalHeader()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        rows.setDefaultSectionSize(table.fontMetrics().height() + _ROW_SPACE)
+        table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsClickable(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        return table
+
+    def _fill(self, splits: dict[str, SplitCount]) -> None:
+        table = self.table
+        table.setRowCount(len(splits))
+        for row, (split, count) in enumerate(splits.items()):
+            texts = (split, spaced(count.classes), spaced(count.images), per_class(count))
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setTextAlignment(_aligned(column))
+                table.setItem(row, column, item)
+        rows = sum(table.rowHeight(row) for row in range(len(splits)))
+        table.setFixedHeight(table.horizontalHeader().sizeHint().height() + rows + 2)
+
+
+def per_class(count: SplitCount) -> str:
+    """Return the images of a class: one number, or from fewest to most."""
+    if not count.classes:
+        return "–"
+    if count.fewest == count.most:
+        return spaced(count.most)
+    return f"{spaced(count.fewest)}–{spaced(count.most)}"
+
+
+def spaced(number: int) -> str:
+    """Write a whole number with narrow spaces between its thousands."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def headed(name: str) -> str:
+    """Return a name as a heading; one with capitals of its own, like miniImageNet, as it is."""
+    return name.capitalize() if name == name.lower() else name
+
+
+def _aligned(column: int) -> Qt.AlignmentFlag:
+    side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
+    return side | Qt.AlignmentFlag.AlignVCenter

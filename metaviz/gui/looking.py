@@ -1,0 +1,176 @@
+"""Has data sets looked at: opens the dialog, asks the engine, and fills the form."""
+
+from threading import Event as Flag
+
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QWidget
+
+from metaviz.config import Comparison, parse_seeds
+from metaviz.gui.conductor import Conductor
+from metaviz.gui.dataset_dialog import DatasetDialog, Subject, Wish
+from metaviz.gui.editors import automatic_text
+from metaviz.gui.engine import Engine, Errand, Report
+from metaviz.gui.experiment import ExperimentPanel
+from metaviz.runs.dataset import DatasetView
+
+KIND = "dataset"
+_OF_AN_EPISODE = ("ways", "shots", "query_shots")
+
+
+class Looking(QObject):
+    """Keeps one request under way; a newer one takes the place of those before it."""
+
+    def __init__(
+        self, conductor: Conductor, form: ExperimentPanel, action: QAction, window: QWidget
+    ) -> None:
+        """Listen to the form, to the menu's action and to the worker."""
+        super().__init__(window)
+        self._conductor, self._form, self._window = conductor, form, window
+        self._action = action
+        self.dialog: DatasetDialog | None = None
+        self._waiting: Wish | None = None
+        self._under_way: Wish | None = None
+        self._left = Flag()
+        worker = conductor.worker
+        worker.answered.connect(self._on_answered)
+        worker.unanswered.connect(self._on_unanswered)
+        worker.reported.connect(self._on_reported)
+        conductor.phase_changed.connect(self._update)
+        form.changed.connect(self._update)
+        form.look.clicked.connect(self.open)
+        action.triggered.connect(self.open)
+        self._update()
+
+    @Slot()
+    def open(self) -> None:
+        """Open the dialog on the form's problem, and read its data where the form names some."""
+        if self.dialog is not None or not self._action.isEnabled():
+            return
+        dialog = DatasetDialog(self._subject(), self._window)
+        dialog.wanted.connect(self._on_wanted)
+        dialog.cancelled.connect(self._on_cancelled)
+        dialog.chosen.connect(self._on_chosen)
+        dialog.finished.connect(self._on_closed)
+        self.dialog = dialog
+        dialog.open()
+        dialog.begin()
+
+    def _subject(self) -> Subject:
+        problem = self._form.problem
+        path, swap = (
+            self._form.field(f"{problem.id}.{name}") for name in ("path", "swap_channels")
+        )
+        return Subject(
+            title=problem.title,
+            help_text=None if path is None else path.spec.description,
+            path="" if path is None else str(path.value),
+            may_be_empty=path is not None and bool(automatic_text(path.spec)),
+            swapped=None if swap is None else bool(swap.value),
+        )
+
+    def _comparison(self, path: str) -> Comparison:
+        """Return the form's problem with the data at a path, colours as they are in the files."""
+        form = self._form
+        shared = form.shared.values()
+        options = dict(form.problem_form.changes())
+        options.pop("swap_channels", None)
+        if "path" in form.problem_form.fields:
+            options["path"] = path
+        return Comparison(
+            problem=form.problem.id,
+            seeds=parse_seeds(str(shared["seeds"]))[:1],
+            shared={name: shared[name] for name in _OF_AN_EPISODE},
+            problem_options=options,
+        )
+
+    @Slot(object)
+    def _on_wanted(self, wish: Wish) -> None:
+        self._waiting = wish
+        if self._under_way is None:
+            self._send()
+        elif self._under_way.path != wish.path:
+            self._left.set()
+
+    def _send(self) -> None:
+        wish, self._waiting = self._waiting, None
+        self._under_way = wish
+        if wish is None:
+            return
+        comparison, left = self._comparison(wish.path), Flag()
+        self._left = left
+
+        def look(engine: Engine, report: Report) -> DatasetView:
+            def heard(line: str) -> None:
+                if left.is_set():
+                    raise InterruptedError("Cancelled.")
+                report(line)
+
+            return engine.look(comparison, wish.split, wish.number, heard)
+
+        self._conductor.ask(Errand(KIND, look, "A data set is being read."))
+
+    @Slot(str, object)
+    def _on_answered(self, kind: str, view: DatasetView) -> None:
+        if kind != KIND:
+            return
+        newer = self._waiting is not None
+        self._send()
+        if self.dialog is not None and self.dialog.is_waiting and not newer:
+            self.dialog.show_view(view)
+
+    @Slot(str, str)
+    def _on_unanswered(self, kind: str, sentence: str) -> None:
+        if kind != KIND:
+            return
+        left, newer = self._left.is_set(), self._waiting is not None
+        self._send()
+        if self.dialog is None or not self.dialog.is_waiting or newer:
+            return
+        if left:
+            self.dialog.show_cancelled()
+        else:
+            self.dialog.show_trouble(sentence)
+
+    @Slot(str, str)
+    def _on_reported(self, kind: str, line: str) -> None:
+        if kind == KIND and self.dialog is not None and not self._left.is_set():
+            self.dialog.show_progress(line)
+
+    @Slot()
+    def _on_cancelled(self) -> None:
+        self._waiting = None
+        self._left.set()
+
+    @Slot()
+    def _on_closed(self) -> None:
+        self._on_cancelled()
+        self.dialog = None
+
+    @Slot(str, object)
+    def _on_chosen(self, path: str, swapped: bool | None) -> None:
+        problem = self._form.problem.id
+        for name, value in (("path", path), ("swap_channels", swapped)):
+            field = self._form.field(f"{problem}.{name}")
+            if field is not None and value is not None:
+                field.set_value(value)
+
+    @Slot()
+    def _update(self) -> None:
+        reason = self._why_not()
+        self._action.setEnabled(not reason)
+        self._form.look.setEnabled(not reason)
+        tip = reason or "Show what the data hold, and some episodes of them."
+        for part in (self._action, self._form.look):
+            part.setToolTip(tip)
+        self._action.setStatusTip(tip)
+
+    def _why_not(self) -> str:
+        if not self._form.problem.has_images:
+            return f"{self._form.problem.title} has no images to look at."
+        phase = self._conductor.phase
+        if phase in {"loading", "broken"}:
+            return "The engine is not there yet."
+        if phase not in {"idle", "paused"}:
+            return "Runs are training: pause or stop them first."
+        return self._conductor.blocked if self.dialog is None else ""

@@ -1,0 +1,99 @@
+"""Looks at the data of a classification problem, without training on them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+from metaviz.config import RunConfig, Shared
+from metaviz.images.progress import heard_by
+from metaviz.options import OptionError
+from metaviz.problems.base import Classification
+from metaviz.problems.registry import find_problem
+from metaviz.runs.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount
+
+Report = Callable[[str], None]
+_SMALLEST = {"ways": 2, "shots": 1, "query_shots": 1}
+
+
+def look(config: RunConfig, split: str, number: int, report: Report) -> DatasetView:
+    """Read a problem's data and draw task `number` of a split.
+
+    Data that hold too little for the run's ways and shots are described all the same. `report`
+    takes a line on how far reading is; what it raises breaks it off and leaves no half cache.
+    Raises: OptionError or ValueError with one sentence, where nothing can be read.
+    """
+    problem, refusal = _built(config, report)
+    counts = problem.counts()
+    if split not in counts:
+        raise OptionError("split", f"There is no split {split!r}; there are: {', '.join(counts)}.")
+    refusal = refusal or _refusal(split, counts[split], config.shared)
+    episode = None if refusal else _episode(problem, config.shared, split, number)
+    return DatasetView(
+        dataset=problem.dataset,
+        layout=problem.layout,
+        size=problem.size,
+        splits={name: _count(images) for name, images in counts.items()},
+        remarks=problem.remarks,
+        episode=episode,
+        refusal=refusal,
+    )
+
+
+def _built(config: RunConfig, report: Report) -> tuple[Classification, str]:
+    """Return the problem; where the data are too few, with the smallest tasks, and the reason."""
+    known = find_problem(config.problem)
+    refusal = ""
+
+    def tell(done: int, count: int) -> None:
+        report(f"Decoded {done} of {count} images")
+
+    report("Finding out what is there")
+    with heard_by(tell):
+        try:
+            problem = known.build(config.problem_options, config.shared, config.seed)
+        except ValueError as error:
+            refusal = str(error)
+            smallest = config.shared.model_copy(update=_SMALLEST)
+            try:
+                problem = known.build(config.problem_options, smallest, config.seed)
+            except ValueError:
+                raise error from None
+    if not isinstance(problem, Classification):
+        raise OptionError("problem", f"{known.entry.title} has no images to look at.")
+    return problem, refusal
+
+
+def _refusal(split: str, counts: np.ndarray, shared: Shared) -> str:
+    wanted = shared.shots + shared.query_shots
+    enough = int((counts >= wanted).sum())
+    if enough >= shared.ways:
+        return ""
+    return (
+        f"No {split} episode can be drawn: {enough} {split} classes have the {wanted} images that "
+        f"shots + query examples ask for, where ways = {shared.ways}; ask for fewer."
+    )
+
+
+def _count(images: np.ndarray) -> SplitCount:
+    if not len(images):
+        return SplitCount(0, 0, 0, 0)
+    return SplitCount(len(images), int(images.sum()), int(images.min()), int(images.max()))
+
+
+def _episode(problem: Classification, shared: Shared, split: str, number: int) -> SampleEpisode:
+    tasks = problem.tasks(split, number, 1)
+
+    def by_class(x: Tensor) -> np.ndarray:
+        images = problem.shown(x[0])
+        return images.reshape(shared.ways, -1, *images.shape[1:])[:MOST_SHOWN, :MOST_SHOWN]
+
+    return SampleEpisode(
+        split,
+        number,
+        shared.ways,
+        shared.shots,
+        shared.query_shots,
+        by_class(tasks.support.x),
+        by_class(tasks.query.x),
+    )
