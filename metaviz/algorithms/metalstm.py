@@ -59,6 +59,7 @@ class GatedDescent(GradientDescent):
         "init": frozenset({Enters.START}),
         "gates": frozenset({Enters.STEP}),
     }
+    rests = False
 
     def __init__(self, rate: float, hidden: int) -> None:
         """Take the number of hidden units, and the step size that the first gates are near to."""

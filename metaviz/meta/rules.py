@@ -38,6 +38,8 @@ class InnerRule(Protocol):
     """One step of adaptation, and where each group of meta-parameters enters it."""
 
     groups: Mapping[str, frozenset[Enters]]
+    rests: bool
+    """Whether a weight whose gradient is zero stays where it is."""
 
     def fit(self, net: Net) -> None:
         """Learn how the network's weights are laid out; called before anything else."""
@@ -71,6 +73,7 @@ class GradientDescent:
     """
 
     groups: Mapping[str, frozenset[Enters]] = {"init": frozenset({Enters.START})}
+    rests = True
 
     def __init__(self, rate: float) -> None:
         """Take the inner step size alpha."""

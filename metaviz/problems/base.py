@@ -115,7 +115,7 @@ class Classification:
 
 
 def concatenated(tasks: TaskBatch) -> Batch:
-    """Return support and query examples one after another."""
+    """Return support and query examples one after another, as one set that stands alone."""
     return Batch(
         torch.cat([tasks.support.x, tasks.query.x], 1),
         torch.cat([tasks.support.y, tasks.query.y], 1),

@@ -13,10 +13,19 @@ from metaviz.images.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
+from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.options import Options, option
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways
+from metaviz.problems.normalising import (
+    adapted_option,
+    affine_option,
+    eps_option,
+    norm_of,
+    paired,
+    statistics_option,
+)
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
 
@@ -58,6 +67,10 @@ class ImageOptions(Options):
         "Max-pooling after each block, or strided convolutions with a spatial mean at the end.",
         labels={"max": "max-pooling", "stride": "stride 2"},
     )
+    norm: Statistics = statistics_option()
+    norm_affine: Affine = affine_option()
+    norm_adapted: bool = adapted_option()
+    norm_eps: float = eps_option()
     normalise: Literal["unit", "imagenet"] = option(
         "unit",
         "Scale",
@@ -120,9 +133,9 @@ class ImageOptions(Options):
     },
 )
 class FewShotImages(Classification):
-    """N-way episodes of colour images with Conv4, BatchNorm on batch statistics throughout.
+    """N-way episodes of colour images with Conv4, by default BatchNorm on batch statistics.
 
-    Query predictions therefore depend on the other query images (transductive evaluation).
+    Query predictions then depend on the other query images (transductive evaluation).
     Labels are permuted anew in every task; support and query images are disjoint.
     """
 
@@ -158,7 +171,8 @@ class FewShotImages(Classification):
     def net(self) -> Conv4:
         """Return Conv4; 121 093 weights for 64 channels, 84 pixels and 5 ways."""
         options = self.options
-        return Conv4(options.channels, self.shared.ways, 3, self.side, options.pooling)
+        norm = norm_of(options)
+        return Conv4(options.channels, self.shared.ways, 3, self.side, options.pooling, norm)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes.
@@ -181,9 +195,10 @@ class FewShotImages(Classification):
         per_task = rows[0].size
         flips = uniforms(self.seed, f"images flips {split}", first, count, per_task)
         flips = flips.reshape(rows.shape)
-        return TaskBatch(
+        return paired(
             self._batch(classed, rows[:, :, :shots], turns, flips[:, :, :shots]),
             self._batch(classed, rows[:, :, shots:], turns, flips[:, :, shots:]),
+            self.options.norm,
         )
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:

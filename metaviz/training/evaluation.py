@@ -47,7 +47,8 @@ def task_curves(
     """Return what happens to each of the evaluation tasks 0..count-1, arrays (steps+1, tasks).
 
     With `together` the query examples of a task are predicted as one batch, whose statistics
-    BatchNorm uses; without, one by one beside the support set (not transductive).
+    BatchNorm uses unless it is told otherwise; without, one by one beside the support set (not
+    transductive).
     Raises: CutShort where the setting's `hurry` was set meanwhile.
     """
     chunk = setting.problem.chunk
@@ -62,8 +63,13 @@ def task_curves(
 
 
 def one_by_one(learner: Learner, weights: Weights, tasks: TaskBatch) -> Tensor:
-    """Predict every query example beside its task's support set, shape (tasks, n, d)."""
+    """Predict every query example beside its task's support set, shape (tasks, n, d).
+
+    Where statistics are those of the support set alone, query examples do not see each other.
+    """
     support, query = tasks.support, tasks.query
+    if query.beside is not None:
+        return learner.outputs(weights, query)
     predicted = []
     for number in range(query.x.shape[1]):
         x = torch.cat([support.x, query.x[:, number : number + 1]], 1)

@@ -9,7 +9,7 @@ import torch
 
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.config import RunConfig
-from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards
@@ -123,5 +123,11 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         find_device(config.device),
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
-    setting.algorithm.fit(setting.learner)
+    try:
+        setting.algorithm.fit(setting.learner)
+    except CannotTrainError as error:
+        key = f"{config.problem}.norm_adapted"
+        raise OptionError(
+            key, f"{key} = false does not suit {config.algorithm}: {error}"
+        ) from error
     return setting
