@@ -27,6 +27,7 @@ IMAGE = 256
 FACTOR_IMAGE = 64
 SAMPLED = 200
 _SLICE_SMALL = 20_000
+_MANY = 1_000_000
 _FLOOR = 1e-12
 _LARGEST_SVD = 1024
 
@@ -282,7 +283,7 @@ def _plane(sitting: Sitting, rule: InnerRule, points: Tensor) -> Arrays:
 def _losses(sitting: Sitting, rule: InnerRule, points: Tensor, batch: Batch) -> np.ndarray:
     """Return the loss of one task at many points, as if each were a task."""
     found: list[Tensor] = []
-    for some in points.split(64):
+    for some in points.split(64 if points.shape[1] < _MANY else 1):
         alike = batch.repeated(len(some))
         found.append(sitting.learner.losses(rule.decode(sitting.meta, some), alike))
     return torch.cat(found).cpu().numpy()

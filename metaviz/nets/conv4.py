@@ -9,6 +9,7 @@ from torch import Tensor
 from metaviz.meta.layout import Layout, Params
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
 from metaviz.nets.normalisation import Norm
+from metaviz.nets.warps import warped, warps_after
 
 BLOCKS = 4
 Pooling = Literal["max", "stride"]
@@ -64,12 +65,7 @@ class Conv4:
 
     def warps(self, *, residual: bool) -> Layout:
         """Return one 3x3 convolution after each block."""
-        kernel, shapes = (self.channels, self.channels, 3, 3), list[tuple[str, tuple[int, ...]]]()
-        for block in range(1, BLOCKS + 1):
-            shapes += [(f"warp{block}.weight", kernel), (f"warp{block}.bias", (self.channels,))]
-            if residual:
-                shapes.append((f"warp{block}.back", kernel))
-        return Layout(tuple(shapes))
+        return warps_after([self.channels] * BLOCKS, residual=residual)
 
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
@@ -115,9 +111,7 @@ class Conv4:
         x, counted = self.norm.company(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
-            x = self._block(params, block, x, counted)
-            if f"warp{block}.weight" in params:
-                x = warped(params, block, x)
+            x = warped(params, block, self._block(params, block, x, counted))
         if self.pooling == "stride":
             x = x.mean((2, 3), keepdim=True)
         head, bias = params["head.weight"], params["head.bias"]
@@ -152,14 +146,6 @@ class Conv4:
             weight, gamma = weight * sign[..., None, None, None], gamma * sign
         pooled, mean, variance = convolve_and_pool(x, weight, counted)
         return torch.relu(self.norm.standardise(pooled, mean, variance, gamma, beta))
-
-
-def warped(params: Params, block: int, x: Tensor) -> Tensor:
-    """Apply the warp after a block to folded maps (n, tasks*C, H, W)."""
-    bias = params[f"warp{block}.bias"].flatten()[:, None, None]
-    inside = convolve(x, params[f"warp{block}.weight"], padding=1) + bias
-    back = params.get(f"warp{block}.back")
-    return inside if back is None else x + convolve(torch.relu(inside), back, padding=1)
 
 
 def _pad_same(x: Tensor) -> Tensor:

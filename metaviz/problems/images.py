@@ -12,8 +12,10 @@ from metaviz.config import Shared
 from metaviz.images.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.base import Net
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.normalisation import Affine, Statistics
+from metaviz.nets.resnet12 import ResNet12, SimpleResNet12, Widths
 from metaviz.options import Options, option
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
@@ -35,6 +37,11 @@ _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _CHUNK_PIXELS = 5 * 28 * 28
 _SMALLEST_SIDE = 16
+_WIDTHS: dict[str, Widths] = {
+    "64-160-320-640": (64, 160, 320, 640),
+    "64-128-256-512": (64, 128, 256, 512),
+}
+_SIMPLE_WIDTHS: Widths = (64, 96, 128, 256)
 
 
 class ImageOptions(Options):
@@ -60,11 +67,31 @@ class ImageOptions(Options):
         ge=_SMALLEST_SIDE,
         le=512,
     )
-    channels: int = option(64, "Channels", "Filters of each convolution.", ge=1, le=512)
+    backbone: Literal["conv4", "resnet12", "resnet12_simple"] = option(
+        "conv4",
+        "Network",
+        "Conv4: four blocks of one convolution. ResNet-12: four residual blocks of three, as in "
+        "MetaOptNet and learn2learn. Simple ResNet-12: that of SNAIL, with 2048 and 384 features "
+        "before the head. Both without the dropout (DropBlock) that they were published with.",
+        labels={
+            "conv4": "Conv4",
+            "resnet12": "ResNet-12",
+            "resnet12_simple": "simple ResNet-12",
+        },
+    )
+    widths: Literal["64-160-320-640", "64-128-256-512"] = option(
+        "64-160-320-640",
+        "Widths",
+        "Channels of the four blocks of ResNet-12; other networks do not look at it.",
+    )
+    channels: int = option(
+        64, "Channels", "Filters of each convolution of Conv4; ResNets have theirs.", ge=1, le=512
+    )
     pooling: Literal["max", "stride"] = option(
         "max",
         "Halving",
-        "Max-pooling after each block, or strided convolutions with a spatial mean at the end.",
+        "Max-pooling after each block of Conv4, or strided convolutions with a spatial mean at the "
+        "end. ResNets always pool.",
         labels={"max": "max-pooling", "stride": "stride 2"},
     )
     norm: Statistics = statistics_option()
@@ -133,7 +160,7 @@ class ImageOptions(Options):
     },
 )
 class FewShotImages(Classification):
-    """N-way episodes of colour images with Conv4, by default BatchNorm on batch statistics.
+    """N-way episodes of colour images, by default with Conv4 and BatchNorm on batch statistics.
 
     Query predictions then depend on the other query images (transductive evaluation).
     Labels are permuted anew in every task; support and query images are disjoint.
@@ -168,11 +195,16 @@ class FewShotImages(Classification):
             self._check_ways(split)
         self.remarks = tuple(f"{sentence}." for sentence in problems)
 
-    def net(self) -> Conv4:
-        """Return Conv4; 121 093 weights for 64 channels, 84 pixels and 5 ways."""
-        options = self.options
-        norm = norm_of(options)
-        return Conv4(options.channels, self.shared.ways, 3, self.side, options.pooling, norm)
+    def net(self) -> Net:
+        """Return the backbone; Conv4 has 121 093 weights for 64 channels, 84 pixels and 5 ways."""
+        options, ways, norm = self.options, self.shared.ways, norm_of(self.options)
+        match options.backbone:
+            case "conv4":
+                return Conv4(options.channels, ways, 3, self.side, options.pooling, norm)
+            case "resnet12":
+                return ResNet12(_WIDTHS[options.widths], ways, 3, self.side, norm)
+            case "resnet12_simple":
+                return SimpleResNet12(_SIMPLE_WIDTHS, ways, 3, self.side, norm)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes.
