@@ -33,8 +33,12 @@ class Problem(Protocol):
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return tasks first..first+count-1 of a split, always the same, on the CPU in float64.
 
-        Images come as float32, which holds their 256 levels exactly, or as the levels themselves.
+        Images come as float32, which holds their 256 levels exactly, or as the levels themselves,
+        and on the device that the problem was placed on where it keeps them there.
         """
+
+    def place(self, device: torch.device) -> None:
+        """Learn on which device tasks will be used, so that data can be kept there."""
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return tasks of the fixed evaluation list."""
@@ -107,6 +111,10 @@ class Classification:
     def pool(self, tasks: TaskBatch) -> Batch:
         """Return support and query examples together."""
         return concatenated(tasks)
+
+    def place(self, device: torch.device) -> None:
+        """Do nothing: drawings are few."""
+        del device
 
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return nothing: the inner-loop curves say what there is to say."""

@@ -29,6 +29,7 @@ from metaviz.problems.normalising import (
     statistics_option,
 )
 from metaviz.problems.registry import register_problem
+from metaviz.problems.resident import FreeBytes, SplitPixels, free_bytes
 from metaviz.problems.stream import uniforms
 
 _log = logging.getLogger("metaviz.images")
@@ -179,6 +180,7 @@ class FewShotImages(Classification):
         problems = list(self.data.problems)
         wanted = shared.shots + shared.query_shots
         self._splits: dict[str, Classed] = {}
+        self._pixels = {split: SplitPixels(part) for split, part in self.data.splits.items()}
         self._classes: dict[str, np.ndarray] = {}
         for split, classed in self.data.splits.items():
             enough = np.flatnonzero(classed.counts >= wanted)
@@ -228,8 +230,8 @@ class FewShotImages(Classification):
         flips = uniforms(self.seed, f"images flips {split}", first, count, per_task)
         flips = flips.reshape(rows.shape)
         return paired(
-            self._batch(classed, rows[:, :, :shots], turns, flips[:, :, :shots]),
-            self._batch(classed, rows[:, :, shots:], turns, flips[:, :, shots:]),
+            self._batch(split, rows[:, :, :shots], turns, flips[:, :, :shots]),
+            self._batch(split, rows[:, :, shots:], turns, flips[:, :, shots:]),
             self.options.norm,
         )
 
@@ -237,19 +239,25 @@ class FewShotImages(Classification):
         """Return episodes of held-out classes."""
         return self.tasks(self.held_out, first, count)
 
+    def place(self, device: torch.device, free: FreeBytes = free_bytes) -> None:
+        """Gather episodes on a GPU, from splits that are kept there if they fit."""
+        for pixels in self._pixels.values():
+            pixels.place(device, free)
+
     def _batch(
-        self, classed: Classed, rows: np.ndarray, turns: np.ndarray | None, flips: np.ndarray
+        self, split: str, rows: np.ndarray, turns: np.ndarray | None, flips: np.ndarray
     ) -> Batch:
         """Return the images in some rows (tasks, ways, n), turned and mirrored where asked."""
-        pixels = classed.pixels[rows.reshape(-1)].reshape(*rows.shape, *classed.pixels.shape[1:])
+        pixels = self._pixels[split].gather(rows)
         if turns is not None and self.options.rotations:
             quarters = (turns * QUARTER_TURNS).astype(int)
             for task, way in zip(*np.nonzero(quarters), strict=True):
-                pixels[task, way] = np.rot90(pixels[task, way], quarters[task, way], axes=(2, 3))
+                turned = torch.rot90(pixels[task, way], int(quarters[task, way]), (2, 3))
+                pixels[task, way] = turned.contiguous()
         if turns is not None and self.options.flips:
-            mirrored = flips < 1 / 2
-            pixels[mirrored] = pixels[mirrored][..., ::-1]
-        x = self._scaled(torch.from_numpy(pixels)).flatten(1, 2)
+            mirrored = torch.from_numpy(flips < 1 / 2).to(pixels.device)
+            pixels[mirrored] = pixels[mirrored].flip(-1)
+        x = self._scaled(pixels).flatten(1, 2)
         return Batch(x, labels(*rows.shape))
 
     def _scaled(self, pixels: Tensor) -> Tensor:
@@ -260,7 +268,8 @@ class FewShotImages(Classification):
             return pixels
         mean = torch.tensor(_MEAN)[:, None, None]
         scale = 1 / torch.tensor(_DEVIATION)[:, None, None]
-        return torch.addcmul(-mean * scale, pixels.float(), scale / 255)
+        shift, scale = (each.to(pixels.device) for each in (-mean * scale, scale / 255))
+        return torch.addcmul(shift, pixels.float(), scale)
 
     def _held_out(self, problems: list[str]) -> str:
         """Return the split of the evaluation tasks; the other one where it has no classes."""

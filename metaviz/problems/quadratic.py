@@ -195,6 +195,10 @@ class Quadratic:
         """Return the support loss alone: the query loss is another goal, not more examples."""
         return tasks.support
 
+    def place(self, device: torch.device) -> None:
+        """Do nothing: tasks are a few numbers."""
+        del device
+
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return nothing: there is no function to draw."""
         del view

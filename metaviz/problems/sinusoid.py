@@ -144,6 +144,10 @@ class Sinusoid:
         """Return support and query points together."""
         return concatenated(tasks)
 
+    def place(self, device: torch.device) -> None:
+        """Do nothing: tasks are drawn, not kept."""
+        del device
+
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return truth, support points and predictions after 0..K_eval steps of a few tasks.
 

@@ -116,11 +116,13 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         "options": options.model_dump(),
         "problem_options": problem_options.model_dump(),
     }
+    device = find_device(config.device)
+    problem.place(device)
     setting = Setting(
         config.model_copy(update=resolved),
         problem,
         method.make(options, config.shared),
-        find_device(config.device),
+        device,
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
     try:
