@@ -16,8 +16,9 @@ from metaviz.nets.base import Net
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.resnet12 import ResNet12, SimpleResNet12, Widths
-from metaviz.options import Options, option
+from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
+from metaviz.problems.augmentation import DRAWS, Augmentation, Crops
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways
 from metaviz.problems.normalising import (
@@ -120,6 +121,31 @@ class ImageOptions(Options):
     flips: bool = option(
         False, "Flips", "While training, mirror each image left to right with probability 1/2."
     )
+    crops: Crops = option(
+        "none",
+        "Random crops",
+        "While training. Padded: a square of the same size from the image with a black margin. "
+        "Resized: a part of the image, stretched to its size.",
+        labels={"none": "none", "padded": "pad and crop", "resized": "crop and resize"},
+    )
+    crop_padding: int = option(
+        8, "Margin of padded crops", "On each side.", unit="pixels", ge=1, le=256
+    )
+    crop_area: float = option(
+        0.5,
+        "Smallest resized crop",
+        "Share of the image's area that a resized crop has at least.",
+        gt=0,
+        le=1,
+    )
+    jitter: float = option(
+        0.0,
+        "Colour jitter s",
+        "While training, multiply brightness, contrast and saturation of each image by factors "
+        "drawn from [1 − s, 1 + s]. 0: never.",
+        ge=0,
+        le=1,
+    )
     cifar: Literal["CIFAR-FS", "FC100"] = option(
         "CIFAR-FS",
         "Split of CIFAR-100",
@@ -180,6 +206,15 @@ class FewShotImages(Classification):
         problems = list(self.data.problems)
         wanted = shared.shots + shared.query_shots
         self._splits: dict[str, Classed] = {}
+        if options.crops == "padded" and options.crop_padding > self.side // 2:
+            raise OptionError(
+                "images.crop_padding",
+                f"images.crop_padding = {options.crop_padding} is more than half of the side "
+                f"{self.side}: use at most {self.side // 2}.",
+            )
+        self._augment = Augmentation(
+            options.crops, options.crop_padding, options.crop_area, options.jitter
+        )
         self._pixels = {split: SplitPixels(part) for split, part in self.data.splits.items()}
         self._classes: dict[str, np.ndarray] = {}
         for split, classed in self.data.splits.items():
@@ -229,11 +264,21 @@ class FewShotImages(Classification):
         per_task = rows[0].size
         flips = uniforms(self.seed, f"images flips {split}", first, count, per_task)
         flips = flips.reshape(rows.shape)
-        return paired(
-            self._batch(split, rows[:, :, :shots], turns, flips[:, :, :shots]),
-            self._batch(split, rows[:, :, shots:], turns, flips[:, :, shots:]),
-            self.options.norm,
+        draws = None
+        if split == "train" and self._augment.is_on:
+            purpose, size = f"images augmentation {split}", per_task * DRAWS
+            draws = uniforms(self.seed, purpose, first, count, size).reshape(*rows.shape, DRAWS)
+        support, query = (
+            self._batch(
+                split,
+                rows[:, :, part],
+                turns,
+                flips[:, :, part],
+                None if draws is None else draws[:, :, part],
+            )
+            for part in (slice(shots), slice(shots, None))
         )
+        return paired(support, query, self.options.norm)
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of held-out classes."""
@@ -245,10 +290,17 @@ class FewShotImages(Classification):
             pixels.place(device, free)
 
     def _batch(
-        self, split: str, rows: np.ndarray, turns: np.ndarray | None, flips: np.ndarray
+        self,
+        split: str,
+        rows: np.ndarray,
+        turns: np.ndarray | None,
+        flips: np.ndarray,
+        draws: np.ndarray | None,
     ) -> Batch:
-        """Return the images in some rows (tasks, ways, n), turned and mirrored where asked."""
+        """Return the images in some rows (tasks, ways, n), changed where asked."""
         pixels = self._pixels[split].gather(rows)
+        if self.options.swap_channels:
+            pixels = pixels.flip(-3)
         if turns is not None and self.options.rotations:
             quarters = (turns * QUARTER_TURNS).astype(int)
             for task, way in zip(*np.nonzero(quarters), strict=True):
@@ -257,13 +309,14 @@ class FewShotImages(Classification):
         if turns is not None and self.options.flips:
             mirrored = torch.from_numpy(flips < 1 / 2).to(pixels.device)
             pixels[mirrored] = pixels[mirrored].flip(-1)
+        if draws is not None:
+            changed = self._augment(pixels.flatten(0, 2), draws.reshape(-1, DRAWS))
+            pixels = changed.reshape(pixels.shape)
         x = self._scaled(pixels).flatten(1, 2)
         return Batch(x, labels(*rows.shape))
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         """Return levels (..., 3, H, W) as they are, or as numbers around ImageNet's mean."""
-        if self.options.swap_channels:
-            pixels = pixels.flip(-3)
         if self.options.normalise == "unit":
             return pixels
         mean = torch.tensor(_MEAN)[:, None, None]
