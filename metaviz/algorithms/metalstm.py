@@ -60,6 +60,7 @@ class GatedDescent(GradientDescent):
         "gates": frozenset({Enters.STEP}),
     }
     shares_rate = False
+    rests = False
 
     def __init__(self, rate: float, hidden: int) -> None:
         """Take the number of hidden units, and the step size that the first gates are near to."""

@@ -44,6 +44,7 @@ class MirrorDescent(GradientDescent):
         "init": frozenset({Enters.START}),
         "flow": frozenset({Enters.POINT}),
     }
+    rests = False
 
     def __init__(
         self, rate: float, *, form: Literal["official", "fixed", "bounded"], blocks: str

@@ -90,12 +90,13 @@ class LayerTransform(GradientDescent):
         return point
 
     def decode(self, meta: Meta, point: Tensor) -> Params:
-        """Return T W and T b of every layer."""
+        """Return T W and, where there is a bias, T b of every layer."""
         params = self.layout.split(point)
         for name, transform in self.transforms.split(meta["transform"]).items():
-            weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+            weight, bias = params[f"{name}.weight"], params.get(f"{name}.bias")
             params[f"{name}.weight"] = (transform @ weight.flatten(2)).reshape(weight.shape)
-            params[f"{name}.bias"] = bias @ transform.mT
+            if bias is not None:
+                params[f"{name}.bias"] = bias @ transform.mT
         return params
 
     def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
@@ -161,7 +162,8 @@ class LayerTransform(GradientDescent):
         found = []
         for name, transform in self.transforms.split(meta["transform"]).items():
             values = torch.linalg.svdvals(transform * masks[name].sqrt()).square()
-            found.append(values.repeat(prod(shapes[f"{name}.weight"][1:]) + 1))
+            biases = int(f"{name}.bias" in shapes)
+            found.append(values.repeat(prod(shapes[f"{name}.weight"][1:]) + biases))
         known = sum(map(len, found))
         return torch.cat([*found, mask.new_ones(self.layout.size - known)])
 

@@ -81,4 +81,6 @@ def neumann(options: NeumannOptions, shared: Shared) -> Algorithm:
                 )
 
     rule = options.rule(shared)
-    return compose(rule, Implicit(solve, options.curvature), options.steps(shared))
+    solves = options.variant not in {"lorraine", "notes"}
+    estimator = Implicit(solve, options.curvature, solves=solves)
+    return compose(rule, estimator, options.steps(shared))

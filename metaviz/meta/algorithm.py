@@ -42,7 +42,11 @@ class Algorithm(Protocol):
         """Draw meta-parameters, flat float64 vectors by group."""
 
     def fit(self, learner: Learner) -> None:
-        """Plan for a network. Raises: OptionError where the options do not fit it."""
+        """Plan for a network.
+
+        Raises: OptionError where the options do not fit it, CannotTrainError where inner steps
+        would move what the network holds or meta-training would leave it.
+        """
 
     def trained(self) -> frozenset[str]:
         """Return the groups that meta-training changes by gradients."""
@@ -101,8 +105,21 @@ class Composed:
         return self.rule.init(learner.net, generator)
 
     def fit(self, learner: Learner) -> None:
-        """Plan for a network."""
+        """Plan for a network. Raises: OptionError or CannotTrainError, see Algorithm."""
         self.rule.fit(learner.net)
+        if not learner.net.held:
+            return
+        name = min(learner.net.held)
+        if not self.rule.rests:
+            raise CannotTrainError(
+                f"{type(self.rule).__name__} moves weights that have no gradient, {name} among "
+                "them: let them be adapted."
+            )
+        if not self.estimator.trains_held:
+            raise CannotTrainError(
+                f"{type(self.estimator).__name__} has no gradient for weights that inner steps "
+                f"leave alone, {name} among them: let them be adapted."
+            )
 
     def trained(self) -> frozenset[str]:
         """Return the groups that meta-training changes by gradients."""

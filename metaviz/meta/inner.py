@@ -48,7 +48,7 @@ class Descent:
 
     @property
     def gradient_norm(self) -> Tensor:
-        """Norm of the raw support gradient at k = 0..K-1."""
+        """Norm of the support gradient with respect to what adapts, at k = 0..K-1."""
         if not self.steps:
             return self.point.new_zeros(0, self.point.shape[0])
         return torch.stack([step.gradient_norm for step in self.steps])
@@ -66,7 +66,8 @@ def inner_step(
     """Take step k of adaptation.
 
     Losses of tasks are summed before differentiating, so that each task's gradient comes out by
-    itself: no task's loss depends on another task's point.
+    itself: no task's loss depends on another task's point. Weights that the network holds get a
+    gradient of zero; their part in the loss stays differentiable.
     """
     with torch.enable_grad():
         point = rule.point(meta, state)
@@ -77,6 +78,7 @@ def inner_step(
         (gradient,) = torch.autograd.grad(
             loss, point, torch.ones_like(loss), create_graph=graph is Graph.SECOND_ORDER
         )
+        gradient = learner.adapted(gradient)
     with torch.set_grad_enabled(graph is not Graph.NONE):
         known = loss if graph is Graph.SECOND_ORDER else loss.detach()
         following = rule.step(meta, state, gradient, known, k)

@@ -1,11 +1,13 @@
 """What is adapted: a network and a loss, seen as a function of flat weights."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Weights
+from metaviz.meta.layout import Layout, Weights
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 
@@ -35,7 +37,14 @@ class Learner:
     def outputs(self, weights: Weights, batch: Batch) -> Tensor:
         """Return the network's outputs, shape (tasks, n, d)."""
         params = weights if isinstance(weights, dict) else self.net.layout.split(weights)
-        return self.net(params, batch.x)
+        return self.net(params, batch.x, batch.beside)
+
+    def adapted(self, gradient: Tensor) -> Tensor:
+        """Return gradients (..., P) with zeros for the weights that inner steps leave alone."""
+        if not self.net.held:
+            return gradient
+        mask = _adapted(self.net.layout, self.net.held, gradient.device, gradient.dtype)
+        return gradient * mask
 
     def losses(self, weights: Weights, batch: Batch) -> Tensor:
         """Return mean losses, shape (tasks,)."""
@@ -46,3 +55,15 @@ class Learner:
         if not self.judge.has_accuracy:
             return None
         return self.judge.accuracy(outputs.detach(), batch)
+
+
+@lru_cache(maxsize=8)
+def _adapted(
+    layout: Layout, held: frozenset[str], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return 1 for each weight that inner steps move and 0 for each that they hold, (P,)."""
+    pieces = [
+        torch.full((size,), float(name not in held), dtype=dtype)
+        for (name, _), size in zip(layout.shapes, layout.sizes, strict=True)
+    ]
+    return torch.cat(pieces).to(device)

@@ -27,6 +27,7 @@ IMAGE = 256
 FACTOR_IMAGE = 64
 SAMPLED = 200
 _SLICE_SMALL = 20_000
+_MANY = 1_000_000
 _FLOOR = 1e-12
 _LARGEST_SVD = 1024
 
@@ -150,7 +151,7 @@ def of_preconditioner(
     for point, apply in zip(weights, maps, strict=True):
         leaf = point.detach().unsqueeze(0).requires_grad_()
         jacobian = residual_jacobian(sitting.learner.outputs(leaf, support), support.y, leaf)
-        rows = jacobian.detach()[0]
+        rows = sitting.learner.adapted(jacobian.detach()[0])
         plain.append(_condition(rows @ rows.mT))
         shaped.append(_condition(rows @ apply(rows).detach().mT))
     return {
@@ -282,10 +283,7 @@ def _plane(sitting: Sitting, rule: InnerRule, points: Tensor) -> Arrays:
 def _losses(sitting: Sitting, rule: InnerRule, points: Tensor, batch: Batch) -> np.ndarray:
     """Return the loss of one task at many points, as if each were a task."""
     found: list[Tensor] = []
-    for some in points.split(64):
-        alike = Batch(
-            batch.x.expand(len(some), *batch.x.shape[1:]),
-            batch.y.expand(len(some), *batch.y.shape[1:]),
-        )
+    for some in points.split(64 if points.shape[1] < _MANY else 1):
+        alike = batch.repeated(len(some))
         found.append(sitting.learner.losses(rule.decode(sitting.meta, some), alike))
     return torch.cat(found).cpu().numpy()

@@ -47,6 +47,9 @@ class InnerRule(Protocol):
     def scaled(self, factor: float) -> Self:
         """Return the same rule with steps of `factor` times the size."""
 
+    rests: bool
+    """Whether a weight whose gradient is zero stays where it is."""
+
     def fit(self, net: Net) -> None:
         """Learn how the network's weights are laid out; called before anything else."""
 
@@ -80,6 +83,7 @@ class GradientDescent:
 
     groups: Mapping[str, frozenset[Enters]] = {"init": frozenset({Enters.START})}
     shares_rate = True
+    rests = True
 
     def __init__(self, rate: float) -> None:
         """Take the inner step size alpha."""

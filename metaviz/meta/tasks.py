@@ -1,6 +1,6 @@
 """Batches of tasks: everything that belongs to a task has a leading tasks axis."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,18 +11,28 @@ class Batch:
     """Examples of several tasks.
 
     Shapes: x (tasks, n, *features), floating or 8-bit levels of images; y (tasks, n) class index
-    or (tasks, n, d) target.
+    or (tasks, n, d) target; beside (tasks, m, *features), of x's type, examples whose statistics
+    a network that normalises by the support set uses; without them it uses those of x.
     """
 
     x: Tensor
     y: Tensor
+    beside: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse examples and targets that do not belong together."""
+        """Refuse examples, targets and examples beside them that do not belong together."""
         if self.x.shape[:2] != self.y.shape[:2]:
             raise ValueError(
                 f"examples {tuple(self.x.shape)} and targets {tuple(self.y.shape)} must agree "
                 "in their first two axes (tasks, n)"
+            )
+        beside = self.beside
+        if beside is not None and (
+            beside.shape[:1] != self.x.shape[:1] or beside.shape[2:] != self.x.shape[2:]
+        ):
+            raise ValueError(
+                f"examples {tuple(self.x.shape)} and those beside them {tuple(beside.shape)} must "
+                "agree in all axes but the second (tasks, n, *features)"
             )
 
     def __len__(self) -> int:
@@ -31,11 +41,32 @@ class Batch:
 
     def __getitem__(self, tasks: slice) -> "Batch":
         """Return some of the tasks."""
-        return Batch(self.x[tasks], self.y[tasks])
+        beside = None if self.beside is None else self.beside[tasks]
+        return Batch(self.x[tasks], self.y[tasks], beside)
+
+    def examples(self, chosen: slice | Tensor) -> "Batch":
+        """Return some of the examples of every task; what is beside them stays."""
+        return Batch(self.x[:, chosen], self.y[:, chosen], self.beside)
+
+    def repeated(self, count: int) -> "Batch":
+        """Return a batch of one task as that of `count` tasks, all alike."""
+        beside = None if self.beside is None else self.beside.expand(count, *self.beside.shape[1:])
+        return Batch(
+            self.x.expand(count, *self.x.shape[1:]), self.y.expand(count, *self.y.shape[1:]), beside
+        )
 
     def joined(self, other: "Batch") -> "Batch":
-        """Return the tasks of both, one after another."""
-        return Batch(torch.cat([self.x, other.x]), torch.cat([self.y, other.y]))
+        """Return the tasks of both, one after another.
+
+        Where one alone has examples beside it, the other's own stand beside it: their statistics
+        are the ones that it uses anyway.
+        """
+        beside = None
+        if self.beside is not None or other.beside is not None:
+            beside = torch.cat(
+                [part.x if part.beside is None else part.beside for part in (self, other)]
+            )
+        return Batch(torch.cat([self.x, other.x]), torch.cat([self.y, other.y]), beside)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """Move to a device; floating tensors change their type, class indices do not.
@@ -43,10 +74,13 @@ class Batch:
         Examples of 8-bit levels travel as they are and become numbers from 0 to 1 there.
         """
         y = self.y.to(device, dtype if self.y.is_floating_point() else None)
-        x = self.x.to(device)
-        if x.dtype == torch.uint8:
-            return Batch(x.to(dtype).mul_(1 / 255), y)
-        return Batch(x.to(dtype), y)
+        beside = None if self.beside is None else _numbers(self.beside, device, dtype)
+        return Batch(_numbers(self.x, device, dtype), y, beside)
+
+
+def _numbers(x: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    x = x.to(device)
+    return x.to(dtype).mul_(1 / 255) if x.dtype == torch.uint8 else x.to(dtype)
 
 
 @dataclass(frozen=True)
@@ -64,6 +98,14 @@ class TaskBatch:
         """Return some of the tasks."""
         return TaskBatch(self.support[tasks], self.query[tasks])
 
+    def beside_support(self) -> "TaskBatch":
+        """Return the same tasks with the support examples beside each query set."""
+        return TaskBatch(self.support, replace(self.query, beside=self.support.x))
+
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "TaskBatch":
-        """Move both sets to a device and floating type."""
-        return TaskBatch(self.support.to(device, dtype), self.query.to(device, dtype))
+        """Move both sets to a device and floating type; what they share is moved once."""
+        support = self.support.to(device, dtype)
+        if self.query.beside is not self.support.x:
+            return TaskBatch(support, self.query.to(device, dtype))
+        alone = replace(self.query, beside=None)
+        return TaskBatch(support, alone.to(device, dtype)).beside_support()

@@ -12,6 +12,8 @@ class Net(Protocol):
     """A function of (weights, inputs) whose weights and inputs have a leading tasks axis."""
 
     layout: Layout
+    held: frozenset[str]
+    """Tensors that inner steps leave where they are, though they are meta-learned."""
 
     def warps(self, *, residual: bool) -> Layout:
         """Return the weights of layers that can be put between those that adapt, all square.
@@ -23,5 +25,9 @@ class Net(Protocol):
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights as a flat float64 vector of shape (P,)."""
 
-    def __call__(self, params: Params, x: Tensor) -> Tensor:
-        """Map params (tasks, *shape) and x (tasks, n, *features) to outputs (tasks, n, d)."""
+    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Map params (tasks, *shape) and x (tasks, n, *features) to outputs (tasks, n, d).
+
+        A network that normalises by the support set takes the statistics of the examples `beside`
+        (tasks, m, *features); others do not look at them.
+        """

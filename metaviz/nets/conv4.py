@@ -7,25 +7,25 @@ import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader ex
 from torch import Tensor
 
 from metaviz.meta.layout import Layout, Params
-from metaviz.nets.convolution import convolve, convolve_and_pool, fold, moments, unfold
+from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
+from metaviz.nets.normalisation import Norm
+from metaviz.nets.warps import warped, warps_after
 
 BLOCKS = 4
-EPS = 1e-5
 Pooling = Literal["max", "stride"]
 
 
 class Conv4:
-    """Four blocks of 3x3 convolution, BatchNorm, ReLU and halving, then a linear head.
+    """Four blocks of 3x3 convolution, normalisation, ReLU and halving, then a linear head.
 
-    BatchNorm always uses the statistics of the examples it is given, per task, so predictions
-    depend on the other examples of the call; its gamma and beta are adapted with the rest.
+    Unless `norm` says otherwise, BatchNorm uses the statistics of the examples it is given, per
+    task, so predictions depend on the other examples of the call; its gamma and beta are adapted
+    with the rest and eps is 1e-5, as in the PyTorch ports of MAML.
 
     Pooling "max": convolution with padding 1, 2x2 max-pooling after ReLU, head on the flattened
     map, PyTorch's default initialisation. Source: Vinyals et al. 2016 and Snell et al. 2017.
     Pooling "stride": convolution with stride 2 and SAME padding, head on the spatial mean, Xavier
     kernels, head weights N(0, 1) and biases 0. Source: Finn et al. 2017, Omniglot.
-    Deviation: gamma and beta are adapted and eps is 1e-5, as in the PyTorch ports, where the
-    authors' code has beta only, not adapted, and 1e-3.
     """
 
     def __init__(
@@ -35,8 +35,9 @@ class Conv4:
         in_channels: int = 1,
         image: int = 28,
         pooling: Pooling = "max",
+        norm: Norm | None = None,
     ) -> None:
-        """Build for square images of the given side in pixels.
+        """Build for square images of the given side in pixels; `norm` is Norm() by default.
 
         Raises: ValueError if the images are too small to be halved four times.
         """
@@ -48,6 +49,7 @@ class Conv4:
         self.channels = channels
         self.ways = ways
         self.pooling = pooling
+        self.norm = norm or Norm()
         side = image // 2**BLOCKS if pooling == "max" else 1
         shapes: list[tuple[str, tuple[int, ...]]] = []
         for block in range(1, BLOCKS + 1):
@@ -55,20 +57,15 @@ class Conv4:
             shapes += [
                 (f"conv{block}.weight", (channels, inputs, 3, 3)),
                 (f"conv{block}.bias", (channels,)),
-                (f"norm{block}.gamma", (channels,)),
-                (f"norm{block}.beta", (channels,)),
+                *self.norm.shapes(f"norm{block}", channels),
             ]
         shapes += [("head.weight", (ways, channels * side**2)), ("head.bias", (ways,))]
         self.layout = Layout(tuple(shapes))
+        self.held = self.norm.held(self.layout)
 
     def warps(self, *, residual: bool) -> Layout:
         """Return one 3x3 convolution after each block."""
-        kernel, shapes = (self.channels, self.channels, 3, 3), list[tuple[str, tuple[int, ...]]]()
-        for block in range(1, BLOCKS + 1):
-            shapes += [(f"warp{block}.weight", kernel), (f"warp{block}.bias", (self.channels,))]
-            if residual:
-                shapes.append((f"warp{block}.back", kernel))
-        return Layout(tuple(shapes))
+        return warps_after([self.channels] * BLOCKS, residual=residual)
 
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
@@ -102,59 +99,53 @@ class Conv4:
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
         return (2 * uniform - 1) * bound
 
-    def __call__(self, params: Params, x: Tensor) -> Tensor:
+    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, C, H, W) to logits (tasks, n, ways).
 
-        Params with a tasks axis of size 1 serve all tasks. The biases of the convolutions are not
-        read: the mean that BatchNorm subtracts contains them, so their gradient is exactly zero.
+        Params with a tasks axis of size 1 serve all tasks. The biases of the convolutions are read
+        with GroupNorm alone: the mean that BatchNorm subtracts contains them, so their gradient is
+        exactly zero.
         """
         tasks = x.shape[0]
         params = {name: value.expand(tasks, *value.shape[1:]) for name, value in params.items()}
-        halve = _pooled_block if self.pooling == "max" else _strided_block
+        x, counted = self.norm.company(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
-            weight = params[f"conv{block}.weight"]
-            gamma, beta = params[f"norm{block}.gamma"], params[f"norm{block}.beta"]
-            x = halve(x, weight, gamma, beta)
-            if f"warp{block}.weight" in params:
-                x = _warped(params, block, x)
+            x = warped(params, block, self._block(params, block, x, counted))
         if self.pooling == "stride":
             x = x.mean((2, 3), keepdim=True)
         head, bias = params["head.weight"], params["head.bias"]
-        return torch.baddbmm(bias.unsqueeze(1), unfold(x, tasks), head.mT)
+        return torch.baddbmm(bias.unsqueeze(1), unfold(x, tasks)[:, counted:], head.mT)
 
+    def _block(self, params: Params, block: int, x: Tensor, counted: int | None) -> Tensor:
+        """Convolve, normalise, apply ReLU and halve; the first `counted` examples count."""
+        weight, name = params[f"conv{block}.weight"], f"norm{block}"
+        if self.pooling == "max" and self.norm.statistics != "group":
+            return self._pooled_block(params, name, weight, x, counted)
+        if self.pooling == "max":
+            response = convolve(x, weight, padding=1)
+        else:
+            response = convolve(_pad_same(x), weight, stride=2)
+        if self.norm.statistics == "group":
+            response = response + params[f"conv{block}.bias"].flatten()[:, None, None]
+        active = torch.relu(self.norm(params, name, response, counted))
+        return F.max_pool2d(active, 2) if self.pooling == "max" else active
 
-def _warped(params: Params, block: int, x: Tensor) -> Tensor:
-    bias = params[f"warp{block}.bias"].flatten()[:, None, None]
-    inside = convolve(x, params[f"warp{block}.weight"], padding=1) + bias
-    back = params.get(f"warp{block}.back")
-    return inside if back is None else x + convolve(torch.relu(inside), back, padding=1)
+    def _pooled_block(
+        self, params: Params, name: str, weight: Tensor, x: Tensor, counted: int | None
+    ) -> Tensor:
+        """Convolution, BatchNorm, ReLU and max-pooling, pooled before they are normalised.
 
-
-def _pooled_block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """Convolution, BatchNorm, ReLU and max-pooling, pooled before they are normalised.
-
-    With s the sign of gamma, BatchNorm of conv(x, w) by gamma equals BatchNorm of
-    conv(x, s w) by |gamma|, which grows with its argument, as does ReLU; so both commute with
-    the maximum and only the winner of each pooling window is normalised.
-    """
-    sign = torch.where(gamma < 0, -1.0, 1.0).to(gamma.dtype)
-    upright = weight * sign[..., None, None, None]
-    pooled, mean, variance = convolve_and_pool(x, upright)
-    return torch.relu(_normalise(pooled, mean, variance, gamma * sign, beta))
-
-
-def _strided_block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """Convolution with stride 2 and SAME padding, BatchNorm and ReLU."""
-    response = convolve(_pad_same(x), weight, stride=2)
-    return torch.relu(_normalise(response, *moments(response), gamma, beta))
-
-
-def _normalise(u: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """BatchNorm gamma (u - mean) / sqrt(variance + eps) + beta, one product and sum per number."""
-    scale = gamma.flatten() * torch.rsqrt(variance + EPS)
-    shift = beta.flatten() - mean * scale
-    return torch.addcmul(shift[:, None, None], scale[:, None, None], u)
+        With s the sign of gamma, BatchNorm of conv(x, w) by gamma equals BatchNorm of
+        conv(x, s w) by |gamma|, which grows with its argument, as does ReLU; so both commute with
+        the maximum and only the winner of each pooling window is normalised.
+        """
+        gamma, beta = params.get(f"{name}.gamma"), params[f"{name}.beta"]
+        if gamma is not None:
+            sign = torch.where(gamma < 0, -1.0, 1.0).to(gamma.dtype)
+            weight, gamma = weight * sign[..., None, None, None], gamma * sign
+        pooled, mean, variance = convolve_and_pool(x, weight, counted)
+        return torch.relu(self.norm.standardise(pooled, mean, variance, gamma, beta))
 
 
 def _pad_same(x: Tensor) -> Tensor:

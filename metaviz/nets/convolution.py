@@ -46,19 +46,24 @@ def moments(u: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def convolve_and_pool(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def convolve_and_pool(
+    x: Tensor, weight: Tensor, counted: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Max-pooled response u of a 3x3 convolution, and the moments of u before pooling.
 
+    The moments are those of the first `counted` examples, or of all.
     Shapes: x (n, tasks*I, H, W), folded; weight (tasks, O, I, 3, 3); pooled response
     (n, tasks*O, H // 2, W // 2), mean and biased variance (tasks*O,).
     """
     if weight.shape[2] <= PATCH_CHANNELS and not x.requires_grad:
-        return _convolve_and_pool_patches(x, weight)
+        return _convolve_and_pool_patches(x, weight, counted)
     u = convolve(x, weight, padding=1)
-    return F.max_pool2d(u, 2), *moments(u)
+    return F.max_pool2d(u, 2), *moments(u if counted is None else u[:counted])
 
 
-def _convolve_and_pool_patches(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _convolve_and_pool_patches(
+    x: Tensor, weight: Tensor, counted: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Do the work of convolve_and_pool for constant inputs with few channels.
 
     A response is u = w.p for a patch p of I*9 numbers, so its moments follow from those of the
@@ -70,9 +75,10 @@ def _convolve_and_pool_patches(x: Tensor, weight: Tensor) -> tuple[Tensor, Tenso
     images = x.unflatten(1, (tasks, -1)).transpose(0, 1).flatten(0, 1)
     patches = F.unfold(images, 3, padding=1).unflatten(0, (tasks, n))
     w = weight.flatten(2)
-    mean = patches.mean((1, 3))
-    centred = patches - mean[:, None, :, None]
-    covariance = (centred @ centred.mT).sum(1) / (n * height * width)
+    some = patches[:, :counted]
+    mean = some.mean((1, 3))
+    centred = some - mean[:, None, :, None]
+    covariance = (centred @ centred.mT).sum(1) / (some.shape[1] * height * width)
     pooled, _ = _apply(_PooledConvolution, w, patches, (height, width), None)
     return (
         pooled,

@@ -18,6 +18,8 @@ class MLP:
     linear layers. Source of the sinusoid net 1-40-40-1: Finn et al. 2017, section 5.1.
     """
 
+    held: frozenset[str] = frozenset()
+
     def __init__(self, widths: tuple[int, ...], activation: str = "relu") -> None:
         """Build from layer widths, inputs first and outputs last."""
         self.widths = widths
@@ -66,8 +68,9 @@ class MLP:
             params[f"layer{layer}.bias"] = bias
         return self.layout.join(params)
 
-    def __call__(self, params: Params, x: Tensor) -> Tensor:
+    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, inputs) to (tasks, n, outputs)."""
+        del beside
         depth = len(self.widths) - 1
         for layer in range(1, depth + 1):
             weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]

@@ -34,8 +34,12 @@ class Problem(Protocol):
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return tasks first..first+count-1 of a split, always the same, on the CPU in float64.
 
-        Images come as float32, which holds their 256 levels exactly, or as the levels themselves.
+        Images come as float32, which holds their 256 levels exactly, or as the levels themselves,
+        and on the device that the problem was placed on where it keeps them there.
         """
+
+    def place(self, device: torch.device) -> None:
+        """Learn on which device tasks will be used, so that data can be kept there."""
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return tasks of the fixed evaluation list."""
@@ -131,7 +135,11 @@ class Classification(ABC):
         """Return images as 8-bit levels."""
         if x.is_floating_point():
             x = (x * 255).round().clamp(0, 255).to(torch.uint8)
-        return x.numpy()
+        return x.cpu().numpy()
+
+    def place(self, device: torch.device) -> None:
+        """Do nothing: drawings are few."""
+        del device
 
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return nothing: the inner-loop curves say what there is to say."""
@@ -140,7 +148,7 @@ class Classification(ABC):
 
 
 def concatenated(tasks: TaskBatch) -> Batch:
-    """Return support and query examples one after another."""
+    """Return support and query examples one after another, as one set that stands alone."""
     return Batch(
         torch.cat([tasks.support.x, tasks.query.x], 1),
         torch.cat([tasks.support.y, tasks.query.y], 1),

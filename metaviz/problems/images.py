@@ -12,12 +12,25 @@ from metaviz.images.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.images.progress import Telling
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.base import Net
 from metaviz.nets.conv4 import Conv4
-from metaviz.options import Options, option
+from metaviz.nets.normalisation import Affine, Statistics
+from metaviz.nets.resnet12 import ResNet12, SimpleResNet12, Widths
+from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
+from metaviz.problems.augmentation import DRAWS, Augmentation, Crops
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways
+from metaviz.problems.normalising import (
+    adapted_option,
+    affine_option,
+    eps_option,
+    norm_of,
+    paired,
+    statistics_option,
+)
 from metaviz.problems.registry import register_problem
+from metaviz.problems.resident import FreeBytes, SplitPixels, free_bytes
 from metaviz.problems.stream import uniforms
 
 # ImageNet's mean and standard deviation by channel, as torchvision's models expect them.
@@ -25,6 +38,11 @@ _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _CHUNK_PIXELS = 5 * 28 * 28
 _SMALLEST_SIDE = 16
+_WIDTHS: dict[str, Widths] = {
+    "64-160-320-640": (64, 160, 320, 640),
+    "64-128-256-512": (64, 128, 256, 512),
+}
+_SIMPLE_WIDTHS: Widths = (64, 96, 128, 256)
 
 
 class ImageOptions(Options):
@@ -50,13 +68,37 @@ class ImageOptions(Options):
         ge=_SMALLEST_SIDE,
         le=512,
     )
-    channels: int = option(64, "Channels", "Filters of each convolution.", ge=1, le=512)
+    backbone: Literal["conv4", "resnet12", "resnet12_simple"] = option(
+        "conv4",
+        "Network",
+        "Conv4: four blocks of one convolution. ResNet-12: four residual blocks of three, as in "
+        "MetaOptNet and learn2learn. Simple ResNet-12: that of SNAIL, with 2048 and 384 features "
+        "before the head. Both without the dropout (DropBlock) that they were published with.",
+        labels={
+            "conv4": "Conv4",
+            "resnet12": "ResNet-12",
+            "resnet12_simple": "simple ResNet-12",
+        },
+    )
+    widths: Literal["64-160-320-640", "64-128-256-512"] = option(
+        "64-160-320-640",
+        "Widths",
+        "Channels of the four blocks of ResNet-12; other networks do not look at it.",
+    )
+    channels: int = option(
+        64, "Channels", "Filters of each convolution of Conv4; ResNets have theirs.", ge=1, le=512
+    )
     pooling: Literal["max", "stride"] = option(
         "max",
         "Halving",
-        "Max-pooling after each block, or strided convolutions with a spatial mean at the end.",
+        "Max-pooling after each block of Conv4, or strided convolutions with a spatial mean at the "
+        "end. ResNets always pool.",
         labels={"max": "max-pooling", "stride": "stride 2"},
     )
+    norm: Statistics = statistics_option()
+    norm_affine: Affine = affine_option()
+    norm_adapted: bool = adapted_option()
+    norm_eps: float = eps_option()
     normalise: Literal["unit", "imagenet"] = option(
         "unit",
         "Scale",
@@ -77,6 +119,31 @@ class ImageOptions(Options):
     )
     flips: bool = option(
         False, "Flips", "While training, mirror each image left to right with probability 1/2."
+    )
+    crops: Crops = option(
+        "none",
+        "Random crops",
+        "While training. Padded: a square of the same size from the image with a black margin. "
+        "Resized: a part of the image, stretched to its size.",
+        labels={"none": "none", "padded": "pad and crop", "resized": "crop and resize"},
+    )
+    crop_padding: int = option(
+        8, "Margin of padded crops", "On each side.", unit="pixels", ge=1, le=256
+    )
+    crop_area: float = option(
+        0.5,
+        "Smallest resized crop",
+        "Share of the image's area that a resized crop has at least.",
+        gt=0,
+        le=1,
+    )
+    jitter: float = option(
+        0.0,
+        "Colour jitter s",
+        "While training, multiply brightness, contrast and saturation of each image by factors "
+        "drawn from [1 − s, 1 + s]. 0: never.",
+        ge=0,
+        le=1,
     )
     cifar: Literal["CIFAR-FS", "FC100"] = option(
         "CIFAR-FS",
@@ -121,9 +188,9 @@ class ImageOptions(Options):
     },
 )
 class FewShotImages(Classification):
-    """N-way episodes of colour images with Conv4, BatchNorm on batch statistics throughout.
+    """N-way episodes of colour images, by default with Conv4 and BatchNorm on batch statistics.
 
-    Query predictions therefore depend on the other query images (transductive evaluation).
+    Query predictions then depend on the other query images (transductive evaluation).
     Labels are permuted anew in every task; support and query images are disjoint.
     """
 
@@ -141,6 +208,16 @@ class FewShotImages(Classification):
         problems = list(self.data.problems)
         wanted = shared.shots + shared.query_shots
         self._splits: dict[str, Classed] = {}
+        if options.crops == "padded" and options.crop_padding > self.side // 2:
+            raise OptionError(
+                "images.crop_padding",
+                f"images.crop_padding = {options.crop_padding} is more than half of the side "
+                f"{self.side}: use at most {self.side // 2}.",
+            )
+        self._augment = Augmentation(
+            options.crops, options.crop_padding, options.crop_area, options.jitter
+        )
+        self._pixels = {split: SplitPixels(part) for split, part in self.data.splits.items()}
         self._classes: dict[str, np.ndarray] = {}
         for split, classed in self.data.splits.items():
             enough = np.flatnonzero(classed.counts >= wanted)
@@ -157,10 +234,16 @@ class FewShotImages(Classification):
             self._check_ways(split)
         self.remarks = tuple(f"{sentence}." for sentence in problems)
 
-    def net(self) -> Conv4:
-        """Return Conv4; 121 093 weights for 64 channels, 84 pixels and 5 ways."""
-        options = self.options
-        return Conv4(options.channels, self.shared.ways, 3, self.side, options.pooling)
+    def net(self) -> Net:
+        """Return the backbone; Conv4 has 121 093 weights for 64 channels, 84 pixels and 5 ways."""
+        options, ways, norm = self.options, self.shared.ways, norm_of(self.options)
+        match options.backbone:
+            case "conv4":
+                return Conv4(options.channels, ways, 3, self.side, options.pooling, norm)
+            case "resnet12":
+                return ResNet12(_WIDTHS[options.widths], ways, 3, self.side, norm)
+            case "resnet12_simple":
+                return SimpleResNet12(_SIMPLE_WIDTHS, ways, 3, self.side, norm)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes.
@@ -183,10 +266,21 @@ class FewShotImages(Classification):
         per_task = rows[0].size
         flips = uniforms(self.seed, f"images flips {split}", first, count, per_task)
         flips = flips.reshape(rows.shape)
-        return TaskBatch(
-            self._batch(classed, rows[:, :, :shots], turns, flips[:, :, :shots]),
-            self._batch(classed, rows[:, :, shots:], turns, flips[:, :, shots:]),
+        draws = None
+        if split == "train" and self._augment.is_on:
+            purpose, size = f"images augmentation {split}", per_task * DRAWS
+            draws = uniforms(self.seed, purpose, first, count, size).reshape(*rows.shape, DRAWS)
+        support, query = (
+            self._batch(
+                split,
+                rows[:, :, part],
+                turns,
+                flips[:, :, part],
+                None if draws is None else draws[:, :, part],
+            )
+            for part in (slice(shots), slice(shots, None))
         )
+        return paired(support, query, self.options.norm)
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of held-out classes."""
@@ -196,35 +290,51 @@ class FewShotImages(Classification):
         """Return the number of images of every class, by split."""
         return {split: classed.counts for split, classed in self.data.splits.items()}
 
+    def place(self, device: torch.device, free: FreeBytes = free_bytes) -> None:
+        """Gather episodes on a GPU, from splits that are kept there if they fit."""
+        for pixels in self._pixels.values():
+            pixels.place(device, free)
+
     def _batch(
-        self, classed: Classed, rows: np.ndarray, turns: np.ndarray | None, flips: np.ndarray
+        self,
+        split: str,
+        rows: np.ndarray,
+        turns: np.ndarray | None,
+        flips: np.ndarray,
+        draws: np.ndarray | None,
     ) -> Batch:
-        """Return the images in some rows (tasks, ways, n), turned and mirrored where asked."""
-        pixels = classed.pixels[rows.reshape(-1)].reshape(*rows.shape, *classed.pixels.shape[1:])
+        """Return the images in some rows (tasks, ways, n), changed where asked."""
+        pixels = self._pixels[split].gather(rows)
+        if self.options.swap_channels:
+            pixels = pixels.flip(-3)
         if turns is not None and self.options.rotations:
             quarters = (turns * QUARTER_TURNS).astype(int)
             for task, way in zip(*np.nonzero(quarters), strict=True):
-                pixels[task, way] = np.rot90(pixels[task, way], quarters[task, way], axes=(2, 3))
+                turned = torch.rot90(pixels[task, way], int(quarters[task, way]), (2, 3))
+                pixels[task, way] = turned.contiguous()
         if turns is not None and self.options.flips:
-            mirrored = flips < 1 / 2
-            pixels[mirrored] = pixels[mirrored][..., ::-1]
-        x = self._scaled(torch.from_numpy(pixels)).flatten(1, 2)
+            mirrored = torch.from_numpy(flips < 1 / 2).to(pixels.device)
+            pixels[mirrored] = pixels[mirrored].flip(-1)
+        if draws is not None:
+            changed = self._augment(pixels.flatten(0, 2), draws.reshape(-1, DRAWS))
+            pixels = changed.reshape(pixels.shape)
+        x = self._scaled(pixels).flatten(1, 2)
         return Batch(x, labels(*rows.shape))
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         """Return levels (..., 3, H, W) as they are, or as numbers around ImageNet's mean."""
-        if self.options.swap_channels:
-            pixels = pixels.flip(-3)
         if self.options.normalise == "unit":
             return pixels
         mean = torch.tensor(_MEAN)[:, None, None]
         scale = 1 / torch.tensor(_DEVIATION)[:, None, None]
-        return torch.addcmul(-mean * scale, pixels.float(), scale / 255)
+        shift, scale = (each.to(pixels.device) for each in (-mean * scale, scale / 255))
+        return torch.addcmul(shift, pixels.float(), scale)
 
     def shown(self, x: Tensor) -> np.ndarray:
-        """Return images as 8-bit levels, with their channels in the order of the files."""
+        """Return images as 8-bit levels, whatever they were normalised by."""
         if x.is_floating_point():
-            x = x * torch.tensor(_DEVIATION)[:, None, None] + torch.tensor(_MEAN)[:, None, None]
+            x = x.cpu() * torch.tensor(_DEVIATION)[:, None, None]
+            x += torch.tensor(_MEAN)[:, None, None]
         return super().shown(x)
 
     def _held_out(self, problems: list[str]) -> str:

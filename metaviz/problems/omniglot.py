@@ -12,6 +12,7 @@ from metaviz.images.archives import DataError
 from metaviz.images.progress import tell
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
+from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
@@ -21,6 +22,14 @@ from metaviz.problems.episodes import (
     labels,
     refuse_shots,
     refuse_ways,
+)
+from metaviz.problems.normalising import (
+    adapted_option,
+    affine_option,
+    eps_option,
+    norm_of,
+    paired,
+    statistics_option,
 )
 from metaviz.problems.omniglot_files import LAYOUTS, Characters, read_omniglot
 from metaviz.problems.registry import register_problem
@@ -88,6 +97,10 @@ class OmniglotOptions(Options):
         "in MAML's Omniglot network.",
         labels={"max": "max-pooling", "stride": "stride 2"},
     )
+    norm: Statistics = statistics_option()
+    norm_affine: Affine = affine_option()
+    norm_adapted: bool = adapted_option()
+    norm_eps: float = eps_option()
 
 
 @register_problem(
@@ -118,9 +131,9 @@ class OmniglotOptions(Options):
     },
 )
 class Omniglot(Classification):
-    """N-way episodes of 28x28 drawings with Conv4, BatchNorm on batch statistics throughout.
+    """N-way episodes of 28x28 drawings with Conv4, by default BatchNorm on batch statistics.
 
-    Query predictions therefore depend on the other query images (transductive evaluation).
+    Query predictions then depend on the other query images (transductive evaluation).
     Labels are permuted anew in every task; support and query drawings are disjoint.
     """
 
@@ -148,7 +161,8 @@ class Omniglot(Classification):
 
     def net(self) -> Conv4:
         """Return Conv4; 112 261 weights for 64 channels and 5 ways."""
-        return Conv4(self.options.channels, self.shared.ways, pooling=self.options.pooling)
+        options, ways = self.options, self.shared.ways
+        return Conv4(options.channels, ways, pooling=options.pooling, norm=norm_of(options))
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28) float32, y (tasks, ways * n)."""
@@ -166,7 +180,8 @@ class Omniglot(Classification):
         )
         turn = (draw.turns * turns).astype(np.int64)
         drawn = images[turn[:, :, None], draw.classes[:, :, None], draw.images]
-        return TaskBatch(self._batch(drawn[:, :, :shots]), self._batch(drawn[:, :, shots:]))
+        support, query = self._batch(drawn[:, :, :shots]), self._batch(drawn[:, :, shots:])
+        return paired(support, query, self.options.norm)
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of characters from the held-out alphabets."""

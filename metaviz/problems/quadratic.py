@@ -94,6 +94,8 @@ def read_matrices(path: str) -> QuadraticMatrices:
 class PointNet:
     """The identity as a network: the parameters are the output. Shapes: (tasks, 1, d)."""
 
+    held: frozenset[str] = frozenset()
+
     def __init__(self, start: list[float]) -> None:
         """Take the start of adaptation, which is also the dimension."""
         self.start = torch.tensor(start, dtype=torch.float64)
@@ -109,9 +111,9 @@ class PointNet:
         del generator
         return self.start.clone()
 
-    def __call__(self, params: Params, x: Tensor) -> Tensor:
+    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the parameters of each task."""
-        del x
+        del x, beside
         return params["point"].unsqueeze(1)
 
 
@@ -195,7 +197,11 @@ class Quadratic:
 
     def shown(self, x: Tensor) -> np.ndarray:
         """Return numbers as they are."""
-        return x.numpy()
+        return x.cpu().numpy()
+
+    def place(self, device: torch.device) -> None:
+        """Do nothing: tasks are a few numbers."""
+        del device
 
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return nothing: there is no function to draw."""

@@ -146,7 +146,11 @@ class Sinusoid:
 
     def shown(self, x: Tensor) -> np.ndarray:
         """Return numbers as they are."""
-        return x.numpy()
+        return x.cpu().numpy()
+
+    def place(self, device: torch.device) -> None:
+        """Do nothing: tasks are drawn, not kept."""
+        del device
 
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return truth, support points and predictions after 0..K_eval steps of a few tasks.

@@ -9,9 +9,18 @@ import torch
 from metaviz.config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
+from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.options import Options, option
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways
+from metaviz.problems.normalising import (
+    adapted_option,
+    affine_option,
+    eps_option,
+    norm_of,
+    paired,
+    statistics_option,
+)
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
 
@@ -53,6 +62,10 @@ class StrokesOptions(Options):
         "Max-pooling after each block, or strided convolutions with a spatial mean at the end.",
         labels={"max": "max-pooling", "stride": "stride 2"},
     )
+    norm: Statistics = statistics_option()
+    norm_affine: Affine = affine_option()
+    norm_adapted: bool = adapted_option()
+    norm_eps: float = eps_option()
 
 
 @register_problem(
@@ -105,7 +118,8 @@ class Strokes(Classification):
 
     def net(self) -> Conv4:
         """Return Conv4."""
-        return Conv4(self.options.channels, self.shared.ways, pooling=self.options.pooling)
+        options, ways = self.options, self.shared.ways
+        return Conv4(options.channels, ways, pooling=options.pooling, norm=norm_of(options))
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28), 8-bit levels; y (tasks, n)."""
@@ -128,10 +142,11 @@ class Strokes(Classification):
             ]
         )
         x = torch.from_numpy(images).unsqueeze(3)
-        support, query = x[:, :, :shots], x[:, :, shots:]
-        return TaskBatch(
-            *(Batch(part.flatten(1, 2), labels(*part.shape[:3])) for part in (support, query))
+        support, query = (
+            Batch(part.flatten(1, 2), labels(*part.shape[:3]))
+            for part in (x[:, :, :shots], x[:, :, shots:])
         )
+        return paired(support, query, self.options.norm)
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of characters that training never shows."""

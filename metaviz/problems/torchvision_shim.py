@@ -34,6 +34,15 @@ def import_torchvision() -> ModuleType:
     return importlib.import_module("torchvision")
 
 
+def import_transforms() -> ModuleType:
+    """Import the functions of torchvision's transforms v2, which takes a few seconds once.
+
+    Raises: DataError if torchvision is not installed.
+    """
+    import_torchvision()
+    return importlib.import_module("torchvision.transforms.v2.functional")
+
+
 @cache
 def _declare_operators() -> torch.library.Library:
     """Declare the operators once; the cache keeps the library, which must outlive their use."""

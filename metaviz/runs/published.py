@@ -28,6 +28,11 @@ _METHODS = {
     "mirror": ("MetaMirrorDescent",),
 }
 
+_CONV4 = {"convnet": None, "conv4_64": 64, "conv4_128": 128}
+_TRANSDUCTIVE = " + transduction"
+# Measured with the authors' code, whose BatchNorm shifts alone and is not adapted.
+_BETA_ALONE = {"MAML", "FOMAML"}
+
 
 @dataclass(frozen=True)
 class Published:
@@ -136,15 +141,51 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
         found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.is_loss:
         return found
-    channels = config["problem_options"].get("channels")
-    if row.backbone not in {"convnet", "conv4_64"}:
-        found.append(f"Conv4-{channels}, not {row.backbone.replace('_', ' ')}")
-    elif row.backbone == "conv4_64" and channels != 64:  # noqa: PLR2004 - the name says it
-        found.append(f"{channels} channels, not 64")
+    found += _of_network(config["problem_options"], row)
     if judgement.protocol["tasks"] < 600:  # noqa: PLR2004 - the usual number
         found.append(f"{judgement.protocol['tasks']} test tasks, not 600")
-    if judgement.protocol["together"]:
-        found.append("transductive BatchNorm")
+    found += _of_normalisation(
+        config["problem_options"], row, together=judgement.protocol["together"]
+    )
     if row.dataset == "Omniglot":
         found.append("our split of alphabets, not of characters")
+    return found
+
+
+def _of_network(options: dict[str, Any], row: Published) -> list[str]:
+    """Compare the backbone; runs from before there was a choice have Conv4."""
+    backbone, channels = options.get("backbone", "conv4"), options.get("channels")
+    if backbone == "conv4" and row.backbone in _CONV4:
+        wanted = _CONV4[row.backbone]
+        same = wanted is None or channels == wanted
+        return [] if same else [f"{channels} channels, not {wanted}"]
+    ours = {
+        "conv4": f"Conv4-{channels}",
+        "resnet12": f"ResNet-12 ({options.get('widths')})",
+        "resnet12_simple": "simple ResNet-12",
+    }[backbone]
+    if backbone == row.backbone:
+        return ["no dropout"]
+    return [f"{ours}, not {row.backbone.replace('_', ' ')}"]
+
+
+def _of_normalisation(options: dict[str, Any], row: Published, *, together: bool) -> list[str]:
+    """Compare how the network normalises; runs from before there was a choice use BatchNorm.
+
+    Runs are transductive where batch statistics meet query examples that are predicted together.
+    """
+    found = []
+    statistics = options.get("norm", "batch")
+    transductive = statistics == "batch" and together
+    if _TRANSDUCTIVE in row.method and not transductive:
+        found.append("not transductive")
+    if transductive and _TRANSDUCTIVE not in row.method:
+        found.append("transductive BatchNorm")
+    if statistics == "group":
+        found.append("GroupNorm, not BatchNorm")
+    if row.method.removesuffix(_TRANSDUCTIVE) in _BETA_ALONE:
+        if options.get("norm_affine", "both") == "both":
+            found.append("BatchNorm with a scale")
+        if options.get("norm_adapted", True):
+            found.append("BatchNorm adapted")
     return found

@@ -55,9 +55,9 @@ def task_curves(
     """Return what happens to each of the evaluation tasks 0..count-1, arrays (steps+1, tasks).
 
     With `together` the query examples of a task are predicted as one batch, whose statistics
-    BatchNorm uses; without, one by one beside the support set (not transductive). `report` is
-    told the tasks that are done, from several threads. The setting's own algorithm adapts, or
-    another that fits its weights.
+    BatchNorm uses unless it is told otherwise; without, one by one beside the support set (not
+    transductive). `report` is told the tasks that are done, from several threads. The setting's own
+    algorithm adapts, or another that fits its weights.
     Raises: CutShort where the setting's `hurry` was set meanwhile, and what `report` raises.
     """
     chunk = setting.problem.chunk
@@ -86,8 +86,13 @@ def query_outputs(
 
 
 def one_by_one(learner: Learner, weights: Weights, tasks: TaskBatch) -> Tensor:
-    """Predict every query example beside its task's support set, shape (tasks, n, d)."""
+    """Predict every query example beside its task's support set, shape (tasks, n, d).
+
+    Where statistics are those of the support set alone, query examples do not see each other.
+    """
     support, query = tasks.support, tasks.query
+    if query.beside is not None:
+        return learner.outputs(weights, query)
     predicted = []
     for number in range(query.x.shape[1]):
         x = torch.cat([support.x, query.x[:, number : number + 1]], 1)

@@ -156,7 +156,7 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         curves = {name: torch.stack(values).float().cpu().numpy() for name, values in seen.items()}
 
         def examples(part: Batch, outputs: np.ndarray) -> Examples:
-            return Examples(setting.problem.shown(part.x)[0], part.y[0].numpy(), outputs)
+            return Examples(setting.problem.shown(part.x)[0], part.y[0].cpu().numpy(), outputs)
 
         return Episode(
             k=trained,

@@ -9,7 +9,7 @@ import torch
 
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.config import RunConfig
-from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards
@@ -116,12 +116,20 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         "options": options.model_dump(),
         "problem_options": problem_options.model_dump(),
     }
+    device = find_device(config.device)
+    problem.place(device)
     setting = Setting(
         config.model_copy(update=resolved),
         problem,
         method.make(options, config.shared),
-        find_device(config.device),
+        device,
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
-    setting.algorithm.fit(setting.learner)
+    try:
+        setting.algorithm.fit(setting.learner)
+    except CannotTrainError as error:
+        key = f"{config.problem}.norm_adapted"
+        raise OptionError(
+            key, f"{key} = false does not suit {config.algorithm}: {error}"
+        ) from error
     return setting

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from metaviz.config import EvaluationProtocol
 from metaviz.meta.tasks import Batch
 from metaviz.runs.judgement import Judgement, paired, store, stored
-from metaviz.runs.published import beside, differences, published
+from metaviz.runs.published import Published, beside, differences, published
 from metaviz.runs.robustness import stored_robustness
 from metaviz.runs.store import StoreError, list_runs
 from metaviz.training.evaluation import one_by_one
@@ -108,7 +108,52 @@ def test_published_rows_are_the_shipped_ones_and_say_what_differs() -> None:
         "32 channels, not 64",
         "3 test tasks, not 600",
         "transductive BatchNorm",
+        "BatchNorm with a scale",
+        "BatchNorm adapted",
     ]
+
+
+def told(
+    method: str, network: str = "convnet", *, together: bool = True, **options: object
+) -> list[str]:
+    """Differences of a run with these options, but for its length and number of tasks."""
+    plain = judgement()
+    made = judgement(
+        config={**plain.config, "problem_options": options},
+        protocol={**plain.protocol, "together": together, "tasks": 600},
+        step=60_000,
+    )
+    row = Published(method, 2017, "miniImageNet", network, 5, 1, 50.0, None, "")
+    return differences(made, row)
+
+
+OFFICIAL = {"norm": "batch", "norm_affine": "beta", "norm_adapted": False}
+
+
+def test_network_of_the_run_is_held_against_the_published_one() -> None:
+    plain = {"channels": 64, "norm": "support"}
+    assert told("X", "conv4_64", **plain) == []
+    assert told("X", "conv4_128", **plain) == ["64 channels, not 128"]
+    assert told("X", "resnet12", **plain) == ["Conv4-64, not resnet12"]
+    deep = {**plain, "backbone": "resnet12", "widths": "64-128-256-512"}
+    assert told("X", "resnet12", **deep) == ["no dropout"]
+    assert told("X", "conv4_64", **deep) == ["ResNet-12 (64-128-256-512), not conv4 64"]
+    simple = {**plain, "backbone": "resnet12_simple"}
+    assert told("X", "resnet12", **simple) == ["simple ResNet-12, not resnet12"]
+
+
+def test_normalisation_of_the_run_is_held_against_the_published_one() -> None:
+    assert told("MAML", **OFFICIAL) == ["transductive BatchNorm"]
+    assert told("MAML", together=False, **OFFICIAL) == []
+    assert told("FOMAML + transduction", **OFFICIAL) == []
+    assert told("FOMAML + transduction", together=False, **OFFICIAL) == ["not transductive"]
+    support = {**OFFICIAL, "norm": "support"}
+    assert told("FOMAML + transduction", **support) == ["not transductive"]
+    assert "BatchNorm adapted" in told("FOMAML + transduction", norm="support")
+    assert told("X", **support) == []
+    assert told("X", norm="group") == ["GroupNorm, not BatchNorm"]
+    assert told("MAML", norm="support") == ["BatchNorm with a scale", "BatchNorm adapted"]
+    assert told("X") == ["transductive BatchNorm"]
 
 
 def test_one_by_one_is_each_query_example_beside_the_support_set() -> None:

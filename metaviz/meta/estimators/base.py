@@ -88,6 +88,8 @@ class Estimator(Protocol):
 
     sequential: bool
     """Whether tasks of one batch depend on each other, so that they cannot be split up."""
+    trains_held: bool
+    """Whether its gradient is right for weights that the network holds in the inner loop."""
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups of meta-parameters whose gradients this yields."""
@@ -130,7 +132,7 @@ def read(
         note("pre_support", first.outputs, first.loss, tasks.support)
     else:
         look("pre_support", start, tasks.support)
-    if tasks.support.x.shape == tasks.query.x.shape:
+    if tasks.support.x.shape == tasks.query.x.shape and tasks.query.beside is None:
         # Tasks do not see each other, so both sets of them go forward together.
         point = torch.cat([descent.point.detach(), start])
         batch = tasks.support.joined(tasks.query)

@@ -73,6 +73,7 @@ class Conditioned(Unrolled):
         """Return the number of residuals, each of which costs a gradient, and the spread."""
         batch = case.tasks.support
         jacobian = residual_jacobian(case.outputs(point, batch), batch.y, point)
+        jacobian = case.learner.adapted(jacobian)
         if self.subset == "head":
             sizes = case.learner.net.layout.sizes
             jacobian = jacobian[:, :, -sum(sizes[-2:]) :]

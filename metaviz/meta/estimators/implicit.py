@@ -32,15 +32,20 @@ class Implicit:
     losses of the outputs. The error is of the order of the inner residual
     ||grad L_S + lambda (phi - theta)|| and of the solver's, so both are always reported.
     A learned lambda gets -(1/lambda) x . (phi - theta).
+    Weights h that the network holds in the inner loop have phi_h = theta_h: the system is that of
+    the others, f, and x_h = grad_h L_Q - (1/lambda) H_hf x_f.
     Source: Rajeswaran et al. 2019, lemma 1 and section 3.
     """
 
     sequential = False
 
-    def __init__(self, solver: ImplicitSolver, curvature: Curvature) -> None:
-        """Choose how to solve the system, and with which curvature."""
+    def __init__(
+        self, solver: ImplicitSolver, curvature: Curvature, *, solves: bool = True
+    ) -> None:
+        """Choose how to solve the system, with which curvature, and whether x is its solution."""
         self.solver = solver
         self.curvature = curvature
+        self.trains_held = solves
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups that shape the inner objective."""
@@ -60,24 +65,31 @@ class Implicit:
         gradient, product = _curvature(
             learner, descent.point, tasks.support, gauss_newton=self.curvature == "gauss_newton"
         )
-        solution = self.solver(product, incoming, rule.weight(inside))
+        gradient, prox = learner.adapted(gradient), rule.weight(inside)
+        solution = self.solver(
+            lambda vector: learner.adapted(product(vector)), learner.adapted(incoming), prox
+        )
+        x = solution.x
+        if learner.net.held:
+            direct = incoming - product(x) / prox
+            x = x + direct - learner.adapted(direct)
         readings, curve = read(case, descent, post_query=after)
         residual = gradient + rule.pull(inside, descent.point)
         readings["inner_residual"] = residual.norm(dim=1)
         first = descent.gradient_norm[0] if descent.steps else gradient.norm(dim=1)
         unsolved = readings["inner_residual"] > _SOLVED * first
         readings["solver_residual"] = solution.residual
-        gradients = {"init": solution.x.mean(0)}
+        gradients = {"init": x.mean(0)}
         if rule.learn_prox:
-            away = (solution.x * (descent.point - inside["init"])).sum(1).mean()
-            gradients["prox"] = -away / rule.weight(inside)
+            away = (x * (descent.point - inside["init"])).sum(1).mean()
+            gradients["prox"] = -away / prox
         return MetaStep(
             gradients,
             readings,
             curve,
             torch.cat([descent.gradient_norm, gradient.norm(dim=1).unsqueeze(0)]),
             case.steps + 2,
-            solution.products,
+            solution.products + bool(learner.net.held),
             {**solution.warnings, UNSOLVED: unsolved},
         )
 

@@ -13,6 +13,7 @@ class Joint:
     """
 
     sequential = False
+    trains_held = True
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups that fix the starting point."""
@@ -33,6 +34,7 @@ class Untrained:
     """Leave the meta-parameters as they were drawn; every task is learnt from scratch."""
 
     sequential = False
+    trains_held = True
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return all groups: each is given a gradient of zero."""

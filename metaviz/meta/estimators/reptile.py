@@ -23,6 +23,8 @@ class Reptile:
     Source: Nichol et al. 2018, algorithms 1 and 2.
     """
 
+    trains_held = False
+
     def __init__(
         self,
         *,
@@ -97,4 +99,4 @@ def _minibatches(data: Batch, size: int, generator: torch.Generator) -> Iterator
         order = torch.randperm(count, generator=generator)
         for first in range(0, count, size):
             chosen = order[first : first + size].to(data.x.device)
-            yield Batch(data.x[:, chosen], data.y[:, chosen])
+            yield data.examples(chosen)

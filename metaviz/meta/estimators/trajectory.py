@@ -22,6 +22,7 @@ class Trajectory:
     """
 
     sequential = False
+    trains_held = False
 
     def __init__(self, *, approximate: bool, init_objective: InitObjective) -> None:
         """Choose the objective, and what trains the start."""

@@ -23,6 +23,7 @@ class Unrolled:
     """
 
     sequential = False
+    trains_held = True
 
     def __init__(self, *, first_order: bool = False, recompute: bool = False) -> None:
         """Choose the order, and whether to trade time for memory."""
@@ -134,7 +135,7 @@ class PenalisedEnd(Unrolled):
         """Return query loss plus penalty, shape (tasks,)."""
         support = case.losses(descent.point, case.tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
-        return query_loss + self.weight * gradient.square().sum(dim=1)
+        return query_loss + self.weight * case.learner.adapted(gradient).square().sum(dim=1)
 
     def _extra_cost(self) -> tuple[int, int]:
         return 1, 1

@@ -15,6 +15,7 @@ class StartPenalty:
     """
 
     sequential = False
+    trains_held = True
 
     def __init__(self, weight: float) -> None:
         """Take the penalty weight lambda."""
@@ -32,7 +33,7 @@ class StartPenalty:
         support = inside.losses(point, case.tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), point, create_graph=True)
         query = inside.losses(point, case.tasks.query)
-        objective = query + self.weight * gradient.square().sum(1)
+        objective = query + self.weight * case.learner.adapted(gradient).square().sum(1)
         gradients = inside.differentiate(objective.mean(), trained)
         descent = case.descend()
         readings, curve = read(case, descent)
@@ -49,6 +50,7 @@ class JointPenalty:
     """
 
     sequential = False
+    trains_held = False
 
     def __init__(self, weight: float, pull: float, rate: float) -> None:
         """Take lambda, mu and the step size for phi."""

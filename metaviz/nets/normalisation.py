@@ -1,0 +1,86 @@
+"""Normalisation of folded maps: by a batch, by the support set, or each example by itself."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
+from torch import Tensor
+
+from metaviz.meta.layout import Layout, Params
+from metaviz.nets.convolution import moments
+
+Statistics = Literal["batch", "support", "group"]
+Affine = Literal["both", "beta"]
+
+MOST_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class Norm:
+    """How a convolutional network normalises its maps, and what of that is learned.
+
+    Statistics "batch": those of all examples of a call, per task and channel, so that predictions
+    depend on the other examples. "support": those of the examples beside a call, where there are
+    any, at the weights of the call. "group": each example's own, over groups of channels; as many
+    groups, up to 8, as divide the channels.
+    Affine "both": a scale gamma and a shift beta per channel; "beta": the shift alone.
+    Not `adapted`: inner steps leave gamma and beta where they are; they are meta-learned all the
+    same. Source: Ioffe & Szegedy 2015; Wu & He 2018; batch statistics throughout with beta alone,
+    not adapted and eps 1e-3, are those of Finn et al. 2017's code.
+    """
+
+    statistics: Statistics = "batch"
+    affine: Affine = "both"
+    adapted: bool = True
+    eps: float = 1e-5
+
+    def shapes(self, name: str, channels: int) -> list[tuple[str, tuple[int, ...]]]:
+        """Return names and shapes of the parameters of one layer."""
+        kinds = ("gamma", "beta") if self.affine == "both" else ("beta",)
+        return [(f"{name}.{kind}", (channels,)) for kind in kinds]
+
+    def held(self, layout: Layout) -> frozenset[str]:
+        """Return which tensors of a network inner steps leave where they are."""
+        if self.adapted:
+            return frozenset()
+        return frozenset(
+            name for name, _ in layout.shapes if name.rpartition(".")[2] in {"gamma", "beta"}
+        )
+
+    def company(self, x: Tensor, beside: Tensor | None) -> tuple[Tensor, int | None]:
+        """Return the examples that go through the network, and how many of them count.
+
+        Shapes: x (tasks, n, ...) and beside (tasks, m, ...) give (tasks, m + n, ...) and m where
+        statistics are those of the examples beside, else x and None: all count.
+        """
+        if self.statistics != "support" or beside is None:
+            return x, None
+        return torch.cat([beside, x], 1), beside.shape[1]
+
+    def __call__(self, params: Params, name: str, u: Tensor, counted: int | None) -> Tensor:
+        """Normalise u (n, tasks*C, H, W), of whose examples the first `counted` count."""
+        gamma, beta = params.get(f"{name}.gamma"), params[f"{name}.beta"]
+        if self.statistics == "group":
+            return self._by_group(u, gamma, beta)
+        mean, variance = moments(u if counted is None else u[:counted])
+        return self.standardise(u, mean, variance, gamma, beta)
+
+    def standardise(
+        self, u: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor
+    ) -> Tensor:
+        """Return gamma (u - mean) / sqrt(variance + eps) + beta, one product and sum per number.
+
+        Shapes: u (n, tasks*C, H, W); mean and variance (tasks*C,); gamma and beta (tasks, C).
+        """
+        scale = torch.rsqrt(variance + self.eps)
+        if gamma is not None:
+            scale = gamma.flatten() * scale
+        shift = beta.flatten() - mean * scale
+        return torch.addcmul(shift[:, None, None], scale[:, None, None], u)
+
+    def _by_group(self, u: Tensor, gamma: Tensor | None, beta: Tensor) -> Tensor:
+        tasks, channels = beta.shape
+        groups = next(g for g in range(MOST_GROUPS, 0, -1) if channels % g == 0)
+        scale = torch.ones_like(beta) if gamma is None else gamma
+        return F.group_norm(u, tasks * groups, scale.flatten(), beta.flatten(), self.eps)
