@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.problems.base import Classification
 from metaviz.problems.quadratic import PointNet, Quadratic, QuadraticOptions
 from metaviz.problems.sinusoid import Sinusoid, SinusoidOptions
 
@@ -66,3 +68,15 @@ def assert_close(found: Tensor, expected: Tensor | Sequence[float], tolerance: f
     torch.testing.assert_close(
         found, wanted, rtol=tolerance, atol=tolerance * float(wanted.abs().max())
     )
+
+
+class ClassificationLoss(Classification):
+    """Judges classifications, of tasks that a test makes itself."""
+
+    def counts(self) -> dict[str, np.ndarray]:
+        """Have no data."""
+        return {}
+
+    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+        """Have no tasks."""
+        raise NotImplementedError(f"no tasks {split} {first} {count}")

@@ -20,10 +20,9 @@ from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4, Pooling
 from metaviz.nets.mlp import MLP
 from metaviz.nets.normalisation import Norm
-from metaviz.problems.base import Classification
 from metaviz.problems.normalising import paired
 from metaviz.training.evaluation import one_by_one
-from tests.oracle.engine import assert_close, build, meta_step, shared, sinusoid
+from tests.oracle.engine import ClassificationLoss, assert_close, build, meta_step, shared, sinusoid
 
 load_algorithms()
 
@@ -39,7 +38,7 @@ RESTLESS = {"reptile", "warpgrad", "mirror", "metalstm"}
 
 
 def learner(norm: Norm, pooling: Pooling = "stride", channels: int = 10) -> Learner:
-    return Learner(Conv4(channels, WAYS, 2, SIDE, pooling, norm), Classification())
+    return Learner(Conv4(channels, WAYS, 2, SIDE, pooling, norm), ClassificationLoss())
 
 
 def tasks(norm: Norm, query: int = 2) -> TaskBatch:

@@ -15,11 +15,10 @@ from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch
 from metaviz.nets.normalisation import Norm
 from metaviz.nets.resnet12 import ResidualNet, ResNet12, SimpleResNet12, Widths
-from metaviz.problems.base import Classification
 from metaviz.problems.normalising import paired
 from metaviz.problems.registry import find_problem
 from metaviz.runs.store import list_runs, open_run
-from tests.oracle.engine import assert_close, build, meta_step, shared
+from tests.oracle.engine import ClassificationLoss, assert_close, build, meta_step, shared
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small
 
@@ -160,7 +159,7 @@ def slope(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> fl
 @every_kind
 def test_resnet_meta_gradient_equals_finite_difference(kind: type[ResidualNet], norm: Norm) -> None:
     net = kind(NARROW, WAYS, 2, 16, norm)
-    judge = Learner(net, Classification())
+    judge = Learner(net, ClassificationLoss())
     sets = [
         Batch(x[..., :16, :16], (torch.arange(x.shape[1]) % WAYS).expand(TASKS, -1))
         for x in (images(1, examples=3), images(2, examples=6))
@@ -220,7 +219,7 @@ METHODS = [
 def test_learned_geometries_reach_every_group_of_a_resnet(
     kind: type[ResidualNet], name: str, options: dict[str, Any]
 ) -> None:
-    judge = Learner(kind(NARROW, WAYS, 2, 16), Classification())
+    judge = Learner(kind(NARROW, WAYS, 2, 16), ClassificationLoss())
     labels = (torch.arange(3) % WAYS).expand(TASKS, -1)
     sets = [Batch(images(seed, examples=3)[..., :16, :16], labels) for seed in (1, 2)]
     method = build(name, shared(inner_lr=0.05, inner_steps=2), **options)
@@ -235,7 +234,7 @@ def test_learned_geometries_reach_every_group_of_a_resnet(
 @pytest.mark.parametrize("warp", ["linear", "residual"])
 def test_warps_that_begin_as_identity_change_nothing(warp: str) -> None:
     net = ResNet12(NARROW, WAYS, 2, 16)
-    judge = Learner(net, Classification())
+    judge = Learner(net, ClassificationLoss())
     method = build("warpgrad", shared(), warp=warp)
     method.fit(judge)
     meta = method.init(judge, torch.Generator().manual_seed(1))

@@ -44,7 +44,7 @@ def test_preset_is_a_valid_comparison_with_its_number(name: str) -> None:
     rows = [
         row
         for row in published()
-        if f"{row.accuracy:.10g}" == f"{float(number[1]):.10g}"
+        if f"{row.value:.10g}" == f"{float(number[1]):.10g}"
         and (row.ways, row.shots) == (int(ways), int(shots))
         and row.is_of(run.algorithm)
     ]
