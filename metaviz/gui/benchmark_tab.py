@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
     QSizePolicy,
     QSplitter,
-    QTableWidget,
     QTableWidgetItem,
     QTabWidget,
     QVBoxLayout,
@@ -22,15 +18,14 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config import EvaluationProtocol
+from metaviz.gui.benchmark_parts import PublishedFilter, ResultTable, WorstTable
 from metaviz.gui.benchmark_plots import DotPlot, RobustnessMap, TaskPlot
 from metaviz.gui.choices import combo, offer, scrolling
 from metaviz.gui.protocol_dialog import ProtocolDialog, protocol_text
-from metaviz.gui.theme import Theme, curve_color, tint
+from metaviz.gui.theme import Theme, tint
 from metaviz.runs.benchmark import (
-    Choice,
     Judged,
     Row,
-    backbone_text,
     judged_runs,
     measure_text,
     newest,
@@ -40,7 +35,6 @@ from metaviz.runs.benchmark import (
     worst_tasks,
 )
 from metaviz.runs.judgement import Judgement
-from metaviz.runs.published import published
 from metaviz.runs.record import Record
 from metaviz.runs.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
 
@@ -58,21 +52,6 @@ NO_MAP = (
     "than it was trained with."
 )
 NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears here."
-_COLUMNS = (
-    ("Result", "Our runs first, then published results, the best on top"),
-    ("Value ± 95 %", "Mean over tasks ± 1.96 s/√n; accuracies in per cent. Published: as printed"),
-    ("k = 0", "Mean before adaptation"),
-    (
-        "Minus the first",
-        "Difference to the first run, task by task, with its 95 % bootstrap interval",
-    ),
-    ("Better / worse", "Tasks on which a run does better or worse than the first"),
-    ("p", "Two-sided sign test: how likely such counts are if neither were better"),
-    ("Minus published", "Difference to the published number of the same method"),
-    ("What differs", "From the published experiment: it is not the same, and what is known of it"),
-)
-_ANY = -1
-_WORST = ("Run", "Task", "k = 0", "After k", "Gain")
 
 
 class BenchmarkTab(QWidget):
@@ -95,16 +74,13 @@ class BenchmarkTab(QWidget):
         self._rows: list[Row] = []
         self._theme: Theme | None = None
         self._busy = False
-        self.table = _table("benchmarkTable", "Results of our runs and published ones", _COLUMNS)
+        self.table = ResultTable()
         self.dots = DotPlot()
         self.map = RobustnessMap()
         self.tasks = TaskPlot()
-        self.worst = _table(
-            "benchmarkWorst", "The five tasks that gain least", [(name, "") for name in _WORST]
-        )
+        self.worst = WorstTable()
+        self.filter = PublishedFilter()
         self._lay_out()
-        self._offer_published()
-        self._choose("miniImageNet", 5, 1)
         self._set_busy(busy=False)
 
     def show_records(self, records: list[Record]) -> None:
@@ -232,32 +208,22 @@ class BenchmarkTab(QWidget):
 
     def _filters(self) -> QHBoxLayout:
         self.list = combo("benchmarkList", "List of tasks that runs were evaluated on", {})
-        self.dataset = combo("benchmarkDataset", "Data set of published results", {})
-        self.ways = combo("benchmarkWays", "Ways of published results", {})
-        self.shots = combo("benchmarkShots", "Shots of published results", {})
-        self.backbone = combo("benchmarkBackbone", "Networks of published results", {})
-        self.list.currentIndexChanged.connect(self._take_list)
         self.list.setMinimumContentsLength(12)
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        ours, theirs = QLabel("&Ours:"), QLabel("Pu&blished:")
-        ours.setBuddy(self.list)
-        theirs.setBuddy(self.dataset)
-        row.addWidget(ours)
-        row.addWidget(self.list, 2)
-        row.addWidget(theirs)
-        for box in self._choices():
-            box.currentIndexChanged.connect(self._fill)
-            box.setMinimumContentsLength(5)
-            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            row.addWidget(box, 1)
         self.list.setSizeAdjustPolicy(
             self.list.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
+        self.list.currentIndexChanged.connect(self._take_list)
+        self.filter.changed.connect(self._fill)
+        ours, theirs = QLabel("&Ours:"), QLabel("Pu&blished:")
+        ours.setBuddy(self.list)
+        theirs.setBuddy(self.filter.dataset)
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        row.addWidget(ours)
+        row.addWidget(self.list, 2)
+        row.addWidget(theirs)
+        row.addWidget(self.filter, 4)
         return row
-
-    def _choices(self) -> tuple[QComboBox, ...]:
-        return self.dataset, self.ways, self.shots, self.backbone
 
     def _map_page(self) -> QWidget:
         page = QWidget()
@@ -293,33 +259,6 @@ class BenchmarkTab(QWidget):
         page.setSizes([520, 300])
         return page
 
-    def _offer_published(self) -> None:
-        rows = published()
-        offer(
-            self.dataset,
-            {"": "all data sets"} | {name: name for name in sorted({row.dataset for row in rows})},
-        )
-        offer(
-            self.ways,
-            {_ANY: "all ways"} | {n: _ways(n) for n in sorted({row.ways for row in rows})},
-        )
-        offer(
-            self.shots,
-            {_ANY: "all shots"} | {n: _shots(n) for n in sorted({row.shots for row in rows})},
-        )
-        offer(
-            self.backbone,
-            {"": "all networks"}
-            | {name: backbone_text(name) for name in sorted({row.backbone for row in rows})},
-        )
-
-    def _choice(self) -> Choice:
-        def wanted(box: QComboBox) -> Any:
-            value = box.currentData()
-            return None if value in ("", _ANY) else value
-
-        return Choice(*(wanted(box) for box in self._choices()))
-
     def _drawn(self) -> list[Row]:
         """Return the rows that share an axis."""
         return [row for row in self._rows if row.is_loss == self._rows[0].is_loss]
@@ -331,59 +270,19 @@ class BenchmarkTab(QWidget):
         key = self._lists[place] if place is not None else None
         self._shown = newest(self._judged, key)
         if self._shown:
-            same = same_data(self._shown[0].judgement)
-            self._choose(same.dataset or "", same.ways or 0, same.shots or 0)
+            self.filter.choose(same_data(self._shown[0].judgement))
         self._fill()
-
-    def _choose(self, dataset: str, ways: int, shots: int) -> None:
-        """Filter the published rows; what nobody has published on is offered, too."""
-        texts = (dataset, _ways(ways), _shots(shots))
-        for box, value, text in zip(self._choices(), (dataset, ways, shots), texts, strict=False):
-            box.blockSignals(True)
-            if box.findData(value) < 0:
-                box.addItem(text, value)
-            box.setCurrentIndex(box.findData(value))
-            box.blockSignals(False)
 
     @Slot()
     def _fill(self) -> None:
-        self._rows = rows_of(self._shown, self._choice())
-        self.table.setRowCount(len(self._rows))
-        for place, row in enumerate(self._rows):
-            for column, text in enumerate(_cells(row)):
-                item = QTableWidgetItem(text)
-                item.setToolTip(f"{row.name}: {row.details}" if not column else text)
-                if 0 < column < len(_COLUMNS) - 1:
-                    item.setTextAlignment(
-                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                    )
-                if not column and row.color and self._theme is not None:
-                    item.setForeground(curve_color(row.color, self._theme))
-                    font = item.font()
-                    font.setBold(True)
-                    item.setFont(font)
-                self.table.setItem(place, column, item)
-        self.table.resizeColumnsToContents()
+        self._rows = rows_of(self._shown, self.filter.choice())
+        self.table.show_rows(self._rows, self._theme)
         self.dots.show_rows(self._drawn(), measure_text(self._rows))
         self.tasks.set_message("" if self._shown else NO_TASKS)
         self.tasks.show_tasks(self._shown)
-        self._fill_worst()
+        self.worst.show_tasks(worst_tasks(self._shown))
         if not self._busy and not self._shown:
             self._say(EMPTY if self._records else "")
-
-    def _fill_worst(self) -> None:
-        self._worst = worst_tasks(self._shown)
-        self.worst.setRowCount(len(self._worst))
-        for place, one in enumerate(self._worst):
-            numbers = (f"{one.before:.4g}", f"{one.after:.4g}", f"{one.gain:+.4g}")
-            for column, text in enumerate((one.label, str(one.task), *numbers)):
-                item = QTableWidgetItem(text)
-                if column:
-                    item.setTextAlignment(
-                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                    )
-                self.worst.setItem(place, column, item)
-        self.worst.resizeColumnsToContents()
 
     @Slot()
     def _draw_map(self) -> None:
@@ -429,7 +328,7 @@ class BenchmarkTab(QWidget):
 
     @Slot(object)
     def _want_worst(self, item: QTableWidgetItem) -> None:
-        one = self._worst[item.row()]
+        one = self.worst.tasks[item.row()]
         self._want_episode(one.record, one.task)
 
     @Slot()
@@ -460,14 +359,6 @@ class BenchmarkTab(QWidget):
             tint(self.status, self._theme.error if wrong else self._theme.muted)
 
 
-def _ways(ways: int) -> str:
-    return f"{ways}-way" if ways else "regression"
-
-
-def _shots(shots: int) -> str:
-    return f"{shots}-shot"
-
-
 def protocol_of(judged: Judged) -> EvaluationProtocol:
     """Return the protocol that a judgement was made by."""
     told = judged.judgement.protocol
@@ -479,25 +370,6 @@ def protocol_of(judged: Judged) -> EvaluationProtocol:
         query_shots=told["query"],
         steps=told["k"],
         together=told["together"],
-    )
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    half = "" if row.half_width is None else f" ± {row.half_width:.2g}"
-    beside = row.minus_published
-    minus = "" if beside is None or row.beside is None else f"{beside:+.3g}"
-    differs = "; ".join(row.remarks)
-    if row.beside is not None:
-        differs = f"{row.beside.name}: {differs or 'nothing that is known'}"
-    return (
-        row.name,
-        f"{row.value:.4g}{half}",
-        "" if row.before is None else f"{row.before:.4g}",
-        row.minus_first,
-        row.counts,
-        row.p,
-        minus,
-        differs or row.details,
     )
 
 
@@ -519,22 +391,3 @@ def _button(name: str, text: str, tip: str) -> QPushButton:
     button.setAccessibleName(text.replace("&", "").rstrip("…"))
     button.setToolTip(tip)
     return button
-
-
-def _table(name: str, title: str, columns: Any) -> QTableWidget:
-    table = QTableWidget(0, len(columns))
-    table.setObjectName(name)
-    table.setAccessibleName(title)
-    table.setAlternatingRowColors(True)
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-    table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
-    for column, (text, tip) in enumerate(columns):
-        header = QTableWidgetItem(text)
-        header.setToolTip(tip or text)
-        table.setHorizontalHeaderItem(column, header)
-    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-    table.horizontalHeader().setStretchLastSection(True)
-    return table

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from metaviz.config import Shared
-from metaviz.problems.images import FewShotImages, ImageOptions
+from metaviz.problems.image_options import ImageOptions
+from metaviz.problems.images import FewShotImages
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "miniimagenet"
 BATCHES = 200

@@ -128,7 +128,11 @@ def test_our_runs_stand_above_the_published_rows_of_the_same_data(
 
 def test_published_rows_are_filtered(qtbot, records: list[Record]) -> None:
     tab = tab_of(qtbot, records)
-    for box, value in ((tab.ways, 20), (tab.dataset, "Omniglot"), (tab.backbone, "convnet")):
+    for box, value in (
+        (tab.filter.ways, 20),
+        (tab.filter.dataset, "Omniglot"),
+        (tab.filter.backbone, "convnet"),
+    ):
         box.setCurrentIndex(box.findData(value))
     wanted = {
         f"{row.method} ({row.year})"
@@ -140,15 +144,15 @@ def test_published_rows_are_filtered(qtbot, records: list[Record]) -> None:
     assert cell(tab, 0, 6) == ""
     empty = tab_of(qtbot, [])
     assert {row.is_loss for row in empty._rows} == {False}
-    for box in (empty.dataset, empty.ways, empty.shots):
+    for box in (empty.filter.dataset, empty.filter.ways, empty.filter.shots):
         box.setCurrentIndex(0)
     assert empty.table.rowCount() == sum(not row.is_loss for row in published())
 
 
 def test_losses_are_better_where_they_are_smaller(qtbot, records: list[Record]) -> None:
     tab = tab_of(qtbot, [])
-    tab.dataset.setCurrentIndex(tab.dataset.findData("sinusoid"))
-    for box, value in ((tab.ways, 0), (tab.shots, 5)):
+    tab.filter.dataset.setCurrentIndex(tab.filter.dataset.findData("sinusoid"))
+    for box, value in ((tab.filter.ways, 0), (tab.filter.shots, 5)):
         box.setCurrentIndex(box.findData(value))
     # Finn et al. 2017 print 0.35 after ten steps.
     assert (cell(tab, 0, 0), cell(tab, 0, 1)) == ("MAML (2017), k = 10", "0.35")

@@ -14,7 +14,8 @@ from torch import Tensor
 from metaviz.config import Shared
 from metaviz.options import OptionError
 from metaviz.problems.augmentation import DRAWS, Augmentation
-from metaviz.problems.images import FewShotImages, ImageOptions
+from metaviz.problems.image_options import ImageOptions
+from metaviz.problems.images import FewShotImages
 from metaviz.problems.torchvision_shim import import_transforms
 from tests.unit.test_episodes import small
 
@@ -142,7 +143,8 @@ def test_margin_of_more_than_half_the_image_is_refused(folder: str) -> None:
 def test_torchvision_is_imported_for_augmentation_alone(folder: str) -> None:
     code = (
         "import sys; from metaviz.config import Shared; "
-        "from metaviz.problems.images import FewShotImages, ImageOptions; "
+        "from metaviz.problems.image_options import ImageOptions; "
+        "from metaviz.problems.images import FewShotImages; "
         f"p = FewShotImages(ImageOptions(path={folder!r}, side=20), "
         "Shared(ways=3, shots=2, query_shots=3), 0); p.tasks('train', 0, 1); "
         "print('torchvision' in sys.modules)"

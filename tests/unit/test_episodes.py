@@ -13,7 +13,8 @@ from metaviz.config import Shared
 from metaviz.images.archives import DataError
 from metaviz.options import OptionError
 from metaviz.problems.episodes import draw_episodes
-from metaviz.problems.images import FewShotImages, ImageOptions
+from metaviz.problems.image_options import ImageOptions
+from metaviz.problems.images import FewShotImages
 from tests.unit.test_image_layouts import REAL, encoded, unpack
 
 SIZES = st.lists(st.integers(6, 40), min_size=3, max_size=12)

@@ -8,7 +8,8 @@ import torch
 
 from metaviz.config import RunConfig, Shared
 from metaviz.meta.tasks import TaskBatch
-from metaviz.problems.images import FewShotImages, ImageOptions
+from metaviz.problems.image_options import ImageOptions
+from metaviz.problems.images import FewShotImages
 from metaviz.problems.resident import fits, free_bytes
 from metaviz.training.setting import settle
 from tests.unit.test_episodes import small
