@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -16,6 +15,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
+from metaviz.gui.pixels import qimage
 from metaviz.gui.theme import Theme
 from metaviz.runs.episode import Episode
 
@@ -247,15 +247,6 @@ class EpisodeGrid(QWidget):
 
     def _tell(self) -> None:
         self.setAccessibleDescription(self._text(self.selected))
-
-
-def qimage(pixels: np.ndarray) -> QImage:
-    """Return 8-bit levels (channels, height, width), of one or three channels, as an image."""
-    channels, height, width = pixels.shape
-    rows = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    kind = QImage.Format.Format_RGB888 if channels > 1 else QImage.Format.Format_Grayscale8
-    # A copy, because Qt would go on reading memory that numpy has let go.
-    return QImage(rows.data, width, height, channels * width, kind).copy()
 
 
 def _frame(painter: QPainter, place: QRect, color: str, width: int) -> None:

@@ -7,6 +7,7 @@ from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
+from metaviz.gui.pixels import qimage
 from metaviz.gui.theme import current_theme
 from metaviz.runs.dataset import SampleEpisode, exchanged
 
@@ -200,18 +201,9 @@ def scaled(levels: np.ndarray, side: int, ratio: float) -> QImage:
 
     Images enlarged by a whole factor show their pixels, which is what a network gets.
     """
-    channels, height, width = levels.shape
-    if channels == _COLOURS:
-        pixels = np.ascontiguousarray(levels.transpose(1, 2, 0))
-        form = QImage.Format.Format_RGB888
-    else:
-        pixels = np.ascontiguousarray(levels[0])
-        form = QImage.Format.Format_Grayscale8
-    image = QImage(pixels.data, width, height, pixels.strides[0], form)
     target = round(side * ratio)
     smooth = Qt.TransformationMode.SmoothTransformation
-    mode = Qt.TransformationMode.FastTransformation if target % width == 0 else smooth
-    # Scaling to the same size would share the array's memory, which goes with this call.
-    made = image.scaled(target, target, Qt.AspectRatioMode.IgnoreAspectRatio, mode).copy()
+    mode = Qt.TransformationMode.FastTransformation if target % levels.shape[-1] == 0 else smooth
+    made = qimage(levels).scaled(target, target, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
     made.setDevicePixelRatio(ratio)
     return made

@@ -13,9 +13,10 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz.config import EvaluationProtocol
 from metaviz.gui.benchmark_tab import BenchmarkTab
-from metaviz.gui.episode_grid import EpisodeGrid, qimage
+from metaviz.gui.episode_grid import EpisodeGrid
 from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.export_dialog import ExportDialog
+from metaviz.gui.pixels import qimage
 from metaviz.gui.protocol_dialog import ProtocolDialog
 from metaviz.gui.theme import DARK, LIGHT, Theme
 from metaviz.runs.episode import Episode, Examples
