@@ -154,6 +154,24 @@ def compare(
 
 
 @app.command()
+def resume(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=number_within(int, 1, 10_000_000),
+            help="Meta-steps in all; trains runs that are done further.",
+        ),
+    ] = None,
+) -> None:
+    """Train runs further that were interrupted or stopped, each from its newest checkpoint."""
+    from metaviz.commands import resume_command
+
+    raise typer.Exit(resume_command(runs, steps))
+
+
+@app.command()
 def gradients(
     problem: Annotated[str, typer.Option(help="Task family; see `metaviz list`.")] = "sinusoid",
     problem_file: Annotated[

@@ -132,18 +132,8 @@ def run_comparison(
         sys.stderr.write(
             f"{out} holds an earlier comparison: its runs stay, tables are replaced.\n"
         )
-    interrupted, broken = False, ""
-    try:
-        _write_comparison(out / "comparison.toml", comparison)
-        broken = _train_all(sessions)
-    except KeyboardInterrupt:
-        interrupted = True
-        for session in sessions:
-            session.end("stopped")
-        sys.stderr.write("Stopped; what was trained until now is kept.\n")
-    finally:
-        for session in sessions:
-            session.end("aborted")
+    _write_comparison(out / "comparison.toml", comparison, sessions)
+    broken, interrupted = _train_to_the_end(sessions)
     records = [open_run(session.folder) for session in sessions]
     try:
         write_tables(records, out)
@@ -151,16 +141,62 @@ def run_comparison(
     except StoreError:
         if not broken:
             raise
+    return records, _exit_code(records, broken, interrupted=interrupted)
+
+
+def resume_command(runs: list[Path], steps: int | None) -> int:
+    """Train stored runs further; return the exit code.
+
+    Of a folder of runs, those that are done are left alone unless they get more steps.
+    """
+    folders = [
+        folder
+        for place in runs
+        for folder in _run_folders([place])
+        if folder == place or _unfinished(folder, steps)
+    ]
+    if not folders:
+        raise StoreError(f"All runs in {runs[0]} are done: give --steps to train them further.")
+    with _hearing():
+        sessions = LocalEngine().resume(folders, steps)
+    broken, interrupted = _train_to_the_end(sessions)
+    records = [open_run(session.folder) for session in sessions]
+    print_results(records)
+    return _exit_code(records, broken, interrupted=interrupted)
+
+
+def _unfinished(folder: Path, steps: int | None) -> bool:
+    record = open_run(folder)
+    return record.state != "done" if steps is None else record.step < steps
+
+
+def _exit_code(records: list[Record], broken: str, *, interrupted: bool) -> int:
     if broken:
         sys.stderr.write(f"{broken}\n")
     failed = bool(broken) or any(record.state in _FAILED for record in records)
-    return records, 130 if interrupted else int(failed)
+    return 130 if interrupted else int(failed)
 
 
-def _write_comparison(path: Path, comparison: Comparison) -> None:
+def _train_to_the_end(sessions: list[Session]) -> tuple[str, bool]:
+    """Train all runs; return why storage ended them, if it did, and whether a person did."""
+    try:
+        return _train_all(sessions), False
+    except KeyboardInterrupt:
+        for session in sessions:
+            session.end("stopped")
+        sys.stderr.write("Stopped; what was trained until now is kept.\n")
+        return "", True
+    finally:
+        for session in sessions:
+            session.end("aborted")
+
+
+def _write_comparison(path: Path, comparison: Comparison, sessions: list[Session]) -> None:
     try:
         write_text(path, to_toml(comparison))
     except OSError as error:
+        for session in sessions:
+            session.end("aborted")
         raise StoreError(f"Cannot write {path}: {error.strerror}.") from error
 
 

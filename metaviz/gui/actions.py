@@ -38,6 +38,13 @@ COMMANDS = (
     Command(
         "abort", "&Abort…", "End training and mark the runs as aborted.", "", "mdi6.close-octagon"
     ),
+    Command(
+        "resume",
+        "Resume s&elected runs",
+        "Train the selected runs further, each from its newest checkpoint.",
+        "Ctrl+Shift+Return",
+        "mdi6.play-circle-outline",
+    ),
     Command("open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"),
     Command(
         "open_configuration",

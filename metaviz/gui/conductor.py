@@ -1,5 +1,6 @@
 """The window's end of training: it owns the worker's thread and knows what is going on there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ class Conductor(QObject):
 
     _load = Signal()
     _start = Signal(object, object, bool)
+    _resume = Signal(object, object)
     _pause = Signal(bool)
     _step = Signal()
     _end = Signal(str)
@@ -44,6 +46,7 @@ class Conductor(QObject):
         worker = self.worker
         self._load.connect(worker.load)
         self._start.connect(worker.start)
+        self._resume.connect(worker.resume)
         self._pause.connect(worker.set_paused)
         self._step.connect(worker.step)
         self._end.connect(worker.end)
@@ -72,6 +75,12 @@ class Conductor(QObject):
         if self.phase == "idle":
             self._enter("starting")
             self._start.emit(comparison, root, paused)
+
+    def resume(self, folders: Sequence[Path], steps: int | None) -> None:
+        """Have stored runs trained further, to `steps` where given."""
+        if self.phase == "idle":
+            self._enter("starting")
+            self._resume.emit(list(folders), steps)
 
     def pause(self, *, paused: bool) -> None:
         """Pause or go on."""

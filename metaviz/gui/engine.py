@@ -59,6 +59,13 @@ class Engine(Protocol):
         ValueError with one sentence for data that cannot be read.
         """
 
+    def resume(self, folders: Sequence[Path], steps: int | None) -> Sequence[Session]:
+        """Open stored runs to be trained further, each from its newest checkpoint.
+
+        `steps` is the new number of meta-steps, or None for the one they were begun with.
+        Raises: as `start`; no run is changed then.
+        """
+
     def gradients(
         self, comparison: Comparison, start: Path | None, step: int
     ) -> GradientComparison:

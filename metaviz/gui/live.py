@@ -43,9 +43,12 @@ class LiveRuns(QObject):
     @Slot(object)
     def _on_started(self, begun: list[Begun]) -> None:
         self.records = {
-            b.id: Record(b.id, b.config, {**b.environment, "folder": str(b.folder)}) for b in begun
+            b.id: b.record or Record(b.id, b.config, dict(b.environment)) for b in begun
         }
+        for b in begun:
+            self.records[b.id].environment["folder"] = str(b.folder)
         rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]
+        self._model.forget([b.id for b in begun])
         self._model.add(rows[::-1], first=True)
         self._model.show_only(list(self.records))
         root = begun[0].folder.parent

@@ -143,13 +143,17 @@ class RunsModel(QAbstractTableModel):
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget runs; their folders stay."""
+        self.forget(ids)
+        self.restyle()
+        self.visibility_changed.emit()
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Take rows away; the plots hear of it with the next change of what is shown."""
         for place in reversed(range(len(self.rows))):
             if self.rows[place].id in ids:
                 self.beginRemoveRows(QModelIndex(), place, place)
                 del self.rows[place]
                 self.endRemoveRows()
-        self.restyle()
-        self.visibility_changed.emit()
 
     def find(self, name: str) -> Row | None:
         """Return the row of a run."""

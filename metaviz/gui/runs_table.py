@@ -1,5 +1,7 @@
 """The runs dock: a table of all runs, with what can be done to them."""
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QItemSelectionModel, QPoint, QSortFilterProxyModel, Qt, QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices, QKeySequence
 from PySide6.QtWidgets import QHeaderView, QLabel, QMenu, QStackedLayout, QTableView, QWidget
@@ -47,6 +49,10 @@ class RunsTable(QWidget):
         """Return the selected runs."""
         indexes = self.view.selectionModel().selectedRows()
         return [self.model.rows[self.proxy.mapToSource(index).row()] for index in indexes]
+
+    def add_commands(self, commands: Sequence[QAction]) -> None:
+        """Put commands of the window into the context menu."""
+        self._actions[:0] = commands
 
     def select(self, name: str) -> None:
         """Select one run."""

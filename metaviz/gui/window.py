@@ -36,6 +36,7 @@ from metaviz.gui.rows import Row, row_of
 from metaviz.gui.run_bar import RunBar
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.stored_runs import StoredRuns
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import Theme, current_theme
 from metaviz.gui.theme_menu import ThemeMenu
@@ -76,6 +77,7 @@ class MainWindow(QMainWindow):
         self.files = FileCommands(self.form, preferences, self)
         self.errands = Errands(self.conductor, self.form, self.tabs, self)
         self.looking = Looking(self.conductor, self.form, self.commands["look"], self)
+        self.stored_runs = StoredRuns(self.table, self.conductor, self.commands, self)
         self.help = HelpCommands(self.commands, self)
         self.closing = Closing(self.conductor, self.library, self)
         self._shown_before = frozenset(preferences.read("runs/shown", "").splitlines())
@@ -118,6 +120,7 @@ class MainWindow(QMainWindow):
         commands["export"].setEnabled(shown and bool(self.tabs.pages))
         commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
         commands["save_configuration"].setEnabled(not self.form.reason)
+        self.stored_runs.update_actions()
         may_start = not busy and not self.conductor.blocked
         self.form.download.setEnabled(self.form.downloading or may_start)
 
@@ -299,6 +302,7 @@ class MainWindow(QMainWindow):
     def _on_finished(self) -> None:
         self._tick()
         self.runs.refresh()
+        self.update_actions()
 
     @Slot(str)
     def _on_phase(self, phase: Phase) -> None:

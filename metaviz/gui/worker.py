@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
@@ -14,6 +15,8 @@ from metaviz.config import Comparison
 from metaviz.gui.engine import Engine, EngineLoader, Errand, Session
 from metaviz.options import OptionError
 from metaviz.runs.events import Ended, Event, State, Stepped
+from metaviz.runs.record import Record
+from metaviz.runs.store import open_run
 
 SLICE_SECONDS = 0.03
 FLUSH_SECONDS = 0.1
@@ -37,6 +40,8 @@ class Begun:
     config: dict[str, Any]
     environment: dict[str, Any]
     folder: Path
+    record: Record | None = None
+    """What a resumed run holds already."""
 
 
 class Worker(QObject):
@@ -100,23 +105,43 @@ class Worker(QObject):
     @Slot(object, object, bool)
     def start(self, comparison: Comparison, root: Path, paused: bool) -> None:
         """Make a comparison's runs and train them in turn; emits `started`, later `finished`."""
+        self._begin(lambda engine: engine.start(comparison, root), paused=paused)
+
+    @Slot(object, object)
+    def resume(self, folders: list[Path], steps: int | None) -> None:
+        """Train stored runs further; emits `started`, later `finished`."""
+        self._begin(lambda engine: engine.resume(folders, steps), stored=True)
+
+    def _begin(
+        self,
+        make: Callable[[Engine], Sequence[Session]],
+        *,
+        paused: bool = False,
+        stored: bool = False,
+    ) -> None:
         if self._engine is None or self._live:
             return
+        begun: list[Begun] = []
         try:
-            self._live = list(self._engine.start(comparison, root))
+            sessions = list(make(self._engine))
+            held = {s.id: open_run(s.folder) for s in sessions if stored}
+            begun = [
+                Begun(s.id, s.config, s.environment, s.folder, held.get(s.id)) for s in sessions
+            ]
+            self._live = sessions
         except OptionError as error:
             self.refused.emit(error.field, str(error))
         except (OSError, ValueError) as error:
             self.refused.emit("", _sentence(error))
         except Exception as error:  # noqa: BLE001 - one of the two doors
-            self._fail("The comparison cannot start", error)
+            self._fail("The runs cannot start", error)
         self._active = True
-        if not self._live:
+        if not begun:
             self._settle()
             return
         self._hurry.clear()
         self._turn = 0
-        self.started.emit([Begun(s.id, s.config, s.environment, s.folder) for s in self._live])
+        self.started.emit(begun)
         self.set_paused(paused)
 
     @Slot(bool)

@@ -26,3 +26,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writes that a crash broke off left in a folder that nobody else writes to."""
+    for path in folder.glob("*.tmp-*"):
+        path.unlink(missing_ok=True)

@@ -33,6 +33,8 @@ class Record:
     state: State = "running"
     message: str = ""
     name: str = ""
+    parent: dict[str, Any] = field(default_factory=dict)
+    """Which run this one came from: `run`, its id, and `kind`, why; empty for most."""
     evaluations: list[Evaluated] = field(default_factory=list)
     pictures: list[Pictured] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)

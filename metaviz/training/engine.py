@@ -21,8 +21,10 @@ from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
 from metaviz.runs.store import StoreError
+from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.protocol import Report, episode, judge, robustness
-from metaviz.training.session import CHECKPOINT, Session, load_checkpoint, open_sessions
+from metaviz.training.resume import resume_sessions
+from metaviz.training.session import Session, open_sessions
 from metaviz.training.setting import Setting, device_text, settle, settle_threads
 
 Found = TypeVar("Found")
@@ -48,6 +50,15 @@ class LocalEngine:
         ValueError with one sentence for data that cannot be read.
         """
         return open_sessions(planned_runs(comparison), root)
+
+    def resume(self, folders: Sequence[Path], steps: int | None) -> list[Session]:
+        """Open stored runs to be trained further, each from its newest checkpoint.
+
+        `steps` is the new number of meta-steps, or None for the one they were begun with.
+        Raises: OptionError or StoreError with one sentence, ValueError for data that cannot be
+        read; no run is changed then.
+        """
+        return resume_sessions(folders, steps)
 
     def gradients(
         self, comparison: Comparison, start: Path | None, step: int

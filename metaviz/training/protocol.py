@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from metaviz.config import EvaluationProtocol, RunConfig
@@ -22,8 +21,9 @@ from metaviz.runs.record import Record
 from metaviz.runs.robustness import FACTORS, Robustness, store_robustness
 from metaviz.runs.statistics import mean_and_ci95
 from metaviz.runs.store import StoreError, open_run
+from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.evaluation import query_outputs, task_curves
-from metaviz.training.session import CHECKPOINT, load_checkpoint
+from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
 
 Report = Callable[[str], None]
@@ -172,11 +172,7 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
 @contextmanager
 def _seated(folder: Path, protocol: EvaluationProtocol) -> Iterator[_Seat]:
     record = open_run(folder)
-    try:
-        trained = RunConfig.model_validate(record.config)
-    except ValidationError as error:
-        raise StoreError(f"{folder} has a configuration that this version cannot read.") from error
-    setting = settle(_asked(trained, protocol))
+    setting = settle(_asked(stored_config(record, folder), protocol))
     saved = load_checkpoint(folder / CHECKPOINT)
     meta = _fitting(setting, saved["meta"], folder)
     steps = protocol.steps or setting.algorithm.steps

@@ -1,56 +1,54 @@
 """One run under way: training joined to its folder on disk."""
 
-import pickle
 import re
-import sqlite3
-import struct
 from collections.abc import Generator
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from metaviz.config import RunConfig
 from metaviz.problems.base import Problem
-from metaviz.runs.events import Ended, Evaluated, Event, State
-from metaviz.runs.files import write_atomically
+from metaviz.runs.events import Ended, Evaluated, Event, Noted, State
+from metaviz.runs.record import Record
 from metaviz.runs.store import RunWriter, StoreError, create_run
+from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.environment import describe_environment
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import Progress, begin, train
 
-CHECKPOINT = "checkpoint.pt"
-# What torch.load raises for bytes that are no checkpoint.
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-)
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a stored run goes on: its state, the checkpoint that holds it, and what to note."""
+
+    progress: Progress
+    found: Found | None
+    note: str
 
 
 class Session:
     """Trains one run and stores every event before handing it on."""
 
-    def __init__(self, setting: Setting, root: Path) -> None:
-        """Make the run's folder under `root`. Raises: StoreError where that is not possible."""
+    def __init__(
+        self, setting: Setting, writer: RunWriter, resumption: Resumption | None = None
+    ) -> None:
+        """Train into a run's folder, from the start unless the run is resumed.
+
+        Raises: StoreError where the folder cannot be written.
+        """
         self.config: dict[str, Any] = setting.config.model_dump(mode="json")
         self.environment = describe_environment(setting.device, setting.shards.count)
+        self.folder = writer.folder
+        self.id = writer.id
         self._setting = setting
-        self._writer: RunWriter | None = create_run(root, self.config, self.environment)
-        self.folder = self._writer.folder
-        self.id = self._writer.id
-        self._progress: Progress | None = None
-        self._events = self._train()
+        self._progress = resumption.progress if resumption else None
+        self._checkpoints = Checkpoints(writer, resumption.found if resumption else None)
+        self._writer: RunWriter | None = writer
+        self._events = self._train(resumption.note if resumption else "")
 
     def advance(self) -> Event | None:
         """Compute, store and return the next event; None once the run has ended.
@@ -87,8 +85,11 @@ class Session:
     def _step(self) -> int:
         return self._progress.step if self._progress else 0
 
-    def _train(self) -> Generator[Event, None, None]:
-        self._progress = begin(self._setting)
+    def _train(self, note: str) -> Generator[Event, None, None]:
+        if note:
+            yield Noted(self._step, "info", note)
+        if self._progress is None:
+            self._progress = begin(self._setting)
         yield from train(self._setting, self._progress)
 
     def _store(self, event: Event) -> None:
@@ -98,16 +99,16 @@ class Session:
         try:
             writer.append(event)
             if self._progress is not None and _is_good(event):
-                save_checkpoint(self.folder / CHECKPOINT, self._progress)
+                self._checkpoints.save(self._progress, _score(event))
             if isinstance(event, Ended):
                 self._writer = None
                 writer.close()
         except (OSError, RuntimeError) as error:
             self._writer = None
-            with suppress(OSError, sqlite3.Error):  # what is not on disk yet may still fit
-                writer.close()
             reason = str(error) if isinstance(error, StoreError) else f"Cannot save: {error}."
-            raise StoreError(f"{reason} What was stored until now is kept.") from error
+            sentence = f"{reason} What was stored until now is kept."
+            writer.give_up(sentence)
+            raise StoreError(sentence) from error
 
 
 def _is_good(event: Event) -> bool:
@@ -120,32 +121,28 @@ def _is_good(event: Event) -> bool:
     return isinstance(event, Ended) and event.state not in {"diverged", "failed"}
 
 
-def save_checkpoint(path: Path, progress: Progress) -> None:
-    """Write a checkpoint whole or not at all."""
-    state = progress.state()
-    write_atomically(path, lambda stream: torch.save(state, stream))
+def _score(event: Event) -> float | None:
+    """Return how good an evaluation is, larger for better: mean accuracy, or minus the loss."""
+    if not isinstance(event, Evaluated):
+        return None
+    accurate = event.per_task.get("query_accuracy")
+    score = -event.per_task["query_loss"].mean() if accurate is None else accurate.mean()
+    return float(score) if np.isfinite(score) else None
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; only tensors and plain values are accepted.
+def new_session(setting: Setting, root: Path) -> Session:
+    """Make a run under `root`. Raises: StoreError where that is not possible."""
+    config = setting.config.model_dump(mode="json")
+    environment = describe_environment(setting.device, setting.shards.count)
+    return Session(setting, create_run(root, config, environment))
 
-    Raises: StoreError with one sentence where the file is missing, damaged or holds code.
-    """
+
+def stored_config(record: Record, folder: Path) -> RunConfig:
+    """Return a stored run's configuration. Raises: StoreError where this version cannot read it."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise StoreError(f"{path.parent} has no checkpoint: name the folder of a run.") from None
-    except pickle.UnpicklingError as error:
-        raise StoreError(
-            f"{path} is not a readable checkpoint: it is damaged, or it holds code, which is "
-            "never run."
-        ) from error
-    except _UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or "it is damaged"
-        raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
-    if not isinstance(state, dict) or not state.keys() >= {"meta", "optimizer", "step"}:
-        raise StoreError(f"{path} is not a readable checkpoint: MetaViz did not write it.")
-    return state
+        return RunConfig.model_validate(record.config)
+    except ValidationError as error:
+        raise StoreError(f"{folder} has a configuration that this version cannot read.") from error
 
 
 def open_sessions(configs: list[RunConfig], root: Path) -> list[Session]:
@@ -160,7 +157,7 @@ def open_sessions(configs: list[RunConfig], root: Path) -> list[Session]:
         setting = settle(config, problems.get(config.seed))
         problems[config.seed] = setting.problem
         settings.append(setting)
-    return [Session(setting, root) for setting in settings]
+    return [new_session(setting, root) for setting in settings]
 
 
 def _sentence(error: BaseException) -> str:

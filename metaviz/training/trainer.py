@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from metaviz.meta.sharding import sharded_meta_gradient
 from metaviz.runs.events import Ended, Evaluated, Event, Noted, Pictured, Stepped
 from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
 from metaviz.training.setting import Setting
+from metaviz.training.warnings import Warnings
 
 
 class DivergenceError(ArithmeticError):
@@ -24,7 +25,11 @@ class DivergenceError(ArithmeticError):
 
 @dataclass
 class Progress:
-    """Everything that changes while a run trains; saved and restored as a checkpoint."""
+    """Everything that changes while a run trains; saved and restored as a checkpoint.
+
+    Tasks and an estimator's own random numbers are functions of seed and step, so no generator
+    is among it.
+    """
 
     meta: Meta
     optimizer: torch.optim.Optimizer
@@ -32,30 +37,47 @@ class Progress:
     seconds: float = 0.0
     gradient_evaluations: int = 0
     hessian_vector_products: int = 0
+    looked: int = -1
+    """Step of the last finished evaluation, -1 before the first."""
+    warnings: Warnings = field(default_factory=Warnings)
 
     def state(self) -> dict[str, Any]:
         """Return plain values and tensors."""
         return {
             "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
             "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "gradient_evaluations": self.gradient_evaluations,
-            "hessian_vector_products": self.hessian_vector_products,
+            "warnings": self.warnings.state(),
+            **{name: getattr(self, name) for name in (*_COUNTERS, "looked")},
         }
+
+
+_COUNTERS = ("step", "seconds", "gradient_evaluations", "hessian_vector_products")
 
 
 def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     """Return the state before the first step, or the one that `Progress.state` saved.
 
-    Raises: ValueError where the saved weights do not fit the run.
+    Checkpoints of earlier versions know of no evaluation and no warnings.
+    Raises: ValueError where the saved state does not fit the run.
     """
     meta = setting.init()
     if saved is not None:
-        for name, value in saved["meta"].items():
-            if name not in meta or meta[name].shape != value.shape:
-                raise ValueError(f"The checkpoint's {name!r} does not fit this configuration.")
-            meta[name] = value.to(setting.device, setting.dtype).clone()
+        meta = {name: _fitting(saved["meta"], name, value) for name, value in meta.items()}
+    progress = Progress(meta, _optimizer(setting, meta))
+    if saved is not None:
+        try:
+            progress.optimizer.load_state_dict(saved["optimizer"])
+            for name in _COUNTERS:
+                setattr(progress, name, type(getattr(progress, name))(saved[name]))
+            progress.looked = int(saved.get("looked", -1))
+            progress.warnings = Warnings(saved.get("warnings"))
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ValueError("The checkpoint was not written for this configuration.") from error
+        _check_moments(progress.optimizer)
+    return progress
+
+
+def _optimizer(setting: Setting, meta: Meta) -> torch.optim.Optimizer:
     shared = setting.config.shared
     names = sorted(setting.algorithm.trained())
     # The start first, then what shapes the steps, which may have an outer step size of its own.
@@ -63,15 +85,24 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     rates = {name: shared.outer_lr if name == "init" else float(own) for name in names}
     groups = [{"params": [meta[name]], "lr": rate, "rate": rate} for name, rate in rates.items()]
     if shared.outer_optimizer == "adam":
-        optimizer: torch.optim.Optimizer = torch.optim.Adam(groups, fused=True)
-    else:
-        optimizer = torch.optim.SGD(groups)
-    progress = Progress(meta, optimizer)
-    if saved is not None:
-        optimizer.load_state_dict(saved["optimizer"])
-        for name in ("step", "seconds", "gradient_evaluations", "hessian_vector_products"):
-            setattr(progress, name, saved[name])
-    return progress
+        return torch.optim.Adam(groups, fused=True)
+    return torch.optim.SGD(groups)
+
+
+def _fitting(saved: Any, name: str, wanted: Tensor) -> Tensor:
+    value = saved.get(name) if isinstance(saved, dict) else None
+    if not isinstance(value, Tensor) or value.shape != wanted.shape:
+        raise ValueError(f"The checkpoint's {name!r} does not fit this configuration.")
+    return value.to(wanted.device, wanted.dtype).clone()
+
+
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse moments of another shape, which a file that was tampered with could hold."""
+    for group in optimizer.param_groups:
+        for weights in group["params"]:
+            for value in optimizer.state.get(weights, {}).values():
+                if isinstance(value, Tensor) and value.dim() and value.shape != weights.shape:
+                    raise ValueError("The checkpoint's optimiser does not fit this configuration.")
 
 
 def train(setting: Setting, progress: Progress) -> Iterator[Event]:
@@ -80,18 +111,21 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
     Evaluates before the first step, every `eval_every` steps and after the last. A number that is
     not finite ends the run as diverged.
     """
-    config = setting.config
-    warnings = _Warnings()
+    config, warnings = setting.config, progress.warnings
     try:
-        if progress.step == 0:
+        if progress.step == 0 and progress.looked < 0:
             yield from (Noted(0, "warning", remark) for remark in setting.problem.remarks)
-            yield from _look(setting, progress)
-        while progress.step < config.steps:
-            yield _step(setting, progress, warnings)
+        while True:
             yield from warnings.first(progress.step)
-            if progress.step % config.shared.eval_every == 0 or progress.step == config.steps:
+            last = progress.step >= config.steps
+            if progress.looked != progress.step and (
+                last or progress.step % config.shared.eval_every == 0
+            ):
                 yield from warnings.summary(progress.step)
                 yield from _look(setting, progress)
+            if last:
+                break
+            yield _step(setting, progress)
         yield Ended(progress.step, "done")
     except DivergenceError as error:
         yield from warnings.summary(progress.step)
@@ -103,7 +137,7 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
 _ADVICE = "Try a smaller outer or inner step size, or clip the meta-gradient."
 
 
-def _step(setting: Setting, progress: Progress, warnings: "_Warnings") -> Stepped:
+def _step(setting: Setting, progress: Progress) -> Stepped:
     began = time.perf_counter()
     config = setting.config
     tasks = setting.batch(progress.step)
@@ -122,7 +156,7 @@ def _step(setting: Setting, progress: Progress, warnings: "_Warnings") -> Steppe
     progress.seconds += time.perf_counter() - began
     progress.gradient_evaluations += result.gradient_evaluations * len(tasks)
     progress.hessian_vector_products += result.hessian_vector_products * len(tasks)
-    warnings.count(result.warnings, len(tasks))
+    progress.warnings.count(result.warnings, len(tasks))
     values |= {
         "seconds": progress.seconds,
         "gradient_evaluations": progress.gradient_evaluations,
@@ -183,7 +217,7 @@ def _what_broke(result: MetaStep, numbers: dict[str, float], step: int) -> str:
 def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:
     meta = {name: value.detach() for name, value in progress.meta.items()}
     try:
-        yield evaluate(setting, meta, progress.step)
+        evaluated = evaluate(setting, meta, progress.step)
     except CutShort:
         yield Noted(progress.step, "info", "The evaluation was cut short.")
         return
@@ -192,6 +226,9 @@ def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured
         arrays |= shown
     if arrays:
         yield Pictured(progress.step, arrays)
+    # Last, because a checkpoint follows it that says that all of this is stored.
+    progress.looked = progress.step
+    yield evaluated
 
 
 def _mean_curve(values: Tensor) -> np.ndarray:
@@ -208,36 +245,3 @@ def _peak_memory_mb(device: torch.device) -> float | None:
 
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-class _Warnings:
-    """Counts tasks that met a difficulty; speaks when it first happens and at evaluations."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._new: list[str] = []
-        self._tasks = 0
-        self._known: set[str] = set()
-
-    def count(self, masks: dict[str, Tensor], tasks: int) -> None:
-        self._tasks += tasks
-        for sentence, mask in masks.items():
-            hits = int(mask.sum())
-            if hits:
-                self._counts[sentence] = self._counts.get(sentence, 0) + hits
-                if sentence not in self._known:
-                    self._known.add(sentence)
-                    self._new.append(f"{sentence} ({hits} of {tasks} tasks).")
-
-    def first(self, step: int) -> Iterator[Noted]:
-        for sentence in self._new:
-            yield Noted(step, "warning", sentence)
-        self._new.clear()
-
-    def summary(self, step: int) -> Iterator[Noted]:
-        for sentence, hits in self._counts.items():
-            head = sentence.split(",")[0].split(";")[0]
-            share = f"in {hits} of {self._tasks} task solves since the last evaluation"
-            yield Noted(step, "warning", f"{head}: {share}.")
-        self._counts.clear()
-        self._tasks = 0

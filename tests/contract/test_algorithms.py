@@ -16,7 +16,7 @@ from metaviz.meta.rules import Enters, GradientDescent, ProximalDescent
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.runs.events import Ended, Evaluated, Noted, Stepped
-from metaviz.training.session import load_checkpoint, save_checkpoint
+from metaviz.training.checkpoints import load_checkpoint, save_checkpoint
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train
 from tests.oracle.engine import assert_close, build, initial, meta_step, shared, sinusoid

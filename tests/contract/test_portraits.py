@@ -14,7 +14,7 @@ from metaviz.meta.inner import Graph, inner_step
 from metaviz.meta.portraits import Sitting, pooled
 from metaviz.runs.events import Ended, Pictured
 from metaviz.runs.store import open_run
-from metaviz.training.session import Session
+from metaviz.training.session import new_session
 from metaviz.training.setting import settle
 from tests.oracle.engine import build, initial, shared, sinusoid
 from tests.oracle.test_geometries import noisy
@@ -51,7 +51,7 @@ def test_a_run_stores_bounded_portraits(name: str, tmp_path: Path) -> None:
         options={"inner_steps": 2},
         shared=Shared(meta_batch=2, eval_tasks=5, eval_every=1),
     )
-    session = Session(settle(config), tmp_path)
+    session = new_session(settle(config), tmp_path)
     drawn: list[Pictured] = []
     while (event := session.advance()) is not None:
         if isinstance(event, Pictured):

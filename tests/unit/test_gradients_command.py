@@ -11,7 +11,7 @@ import torch
 
 from metaviz.algorithms.methods import METHODS
 from metaviz.runs.store import list_runs
-from metaviz.training.session import CHECKPOINT
+from metaviz.training.checkpoints import CHECKPOINT
 from tests.unit.command_line import compare, metaviz, refusal
 
 SMALL = ("--set", "sinusoid.hidden=4", "--set", "meta_batch=3", "--set", "inner_steps=2")

@@ -1,0 +1,81 @@
+"""What can be done with the selected runs besides looking at them: training them further."""
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtWidgets import QInputDialog, QWidget
+
+from metaviz.gui.actions import Actions
+from metaviz.gui.conductor import Conductor
+from metaviz.gui.rows import Row
+from metaviz.gui.runs_table import RunsTable
+
+_BROKEN_OFF = {"interrupted", "stopped", "aborted", "failed", "diverged"}
+_MOST_STEPS = 10_000_000
+
+
+class StoredRuns(QObject):
+    """Commands on the selected rows of the runs table."""
+
+    def __init__(
+        self, table: RunsTable, conductor: Conductor, commands: Actions, window: QWidget
+    ) -> None:
+        """Listen to the commands and add them to the table's context menu."""
+        super().__init__(window)
+        self._table, self._conductor, self._window = table, conductor, window
+        self._commands = commands
+        self._folders: list[Path] = []
+        table.add_commands([commands["resume"]])
+        commands["resume"].triggered.connect(self._resume)
+        table.view.selectionModel().selectionChanged.connect(self.update_actions)
+        self.update_actions()
+
+    @Slot()
+    def update_actions(self) -> None:
+        """Enable what the selected runs allow; a tip says why where they do not."""
+        command = self._commands["resume"]
+        reason = self._why_not_resume()
+        command.setEnabled(not reason)
+        command.setToolTip(reason or command.statusTip())
+
+    def _why_not_resume(self) -> str:
+        rows = self._table.selected()
+        if self._conductor.phase != "idle":
+            return "Runs are training, or PyTorch is loading: wait for it or stop them first."
+        if self._conductor.blocked:
+            return self._conductor.blocked
+        if not rows:
+            return "Select runs in the table first."
+        if any(row.folder is None for row in rows):
+            return "A selected run is not stored."
+        states = {row.summary.state for row in rows}
+        if states <= _BROKEN_OFF or states == {"done"}:
+            return ""
+        return "Select runs that are all done, or all interrupted, stopped, failed or diverged."
+
+    @Slot()
+    def _resume(self) -> None:
+        rows = self._table.selected()
+        self._folders = [row.folder for row in rows if row.folder is not None]
+        if all(row.summary.state == "done" for row in rows):
+            self._ask_steps(rows)
+        else:
+            self._conductor.resume(self._folders, None)
+
+    def _ask_steps(self, rows: list[Row]) -> None:
+        done = max(row.summary.step for row in rows)
+        box = QInputDialog(self._window)
+        box.setObjectName("steps_question")
+        box.setWindowTitle("Train further")
+        box.setLabelText("Meta-steps in all:")
+        box.setInputMode(QInputDialog.InputMode.IntInput)
+        box.setIntRange(min(done + 1, _MOST_STEPS), _MOST_STEPS)
+        box.setIntStep(max(done // 10, 1))
+        box.setIntValue(2 * done)
+        box.intValueSelected.connect(self._extend)
+        box.finished.connect(box.deleteLater)
+        box.open()
+
+    @Slot(int)
+    def _extend(self, steps: int) -> None:
+        self._conductor.resume(self._folders, steps)

@@ -1,0 +1,66 @@
+"""What `run.toml` says of a run: its configuration, what it ran on, and which run it came from."""
+
+import tomllib
+from collections.abc import Iterable
+from typing import Any
+
+import tomli_w
+
+from metaviz.runs.record import Record
+
+
+def write_about(
+    name: str, config: dict[str, Any], environment: dict[str, Any], parent: dict[str, Any]
+) -> str:
+    """Return the contents of `run.toml`."""
+    about = {
+        "run": {"id": name, **_plain(config)},
+        "empty": _empty(config),
+        "environment": _plain(environment),
+    }
+    if parent:
+        about["parent"] = _plain(parent)
+    return tomli_w.dumps(about)
+
+
+def read_about(text: str) -> Record:
+    """Return a record without numbers.
+
+    Raises: KeyError, ValueError, TypeError or AttributeError where the text describes no run.
+    """
+    about = tomllib.loads(text)
+    config = dict(about["run"])
+    record = Record(
+        str(config.pop("id")),
+        config,
+        dict(about.get("environment", {})),
+        parent=dict(about.get("parent", {})),
+    )
+    record.algorithm, record.problem, record.seed, record.total_steps  # noqa: B018 - must exist
+    for part, names in dict(about.get("empty", {})).items():
+        target = config if part == "run" else config[part]
+        target.update(dict.fromkeys(names))
+    for part in ("shared", "options", "problem_options"):
+        values = dict(config.get(part, {})).values()
+        if not all(isinstance(value, bool | int | float | str | None) for value in values):
+            raise TypeError(f"run.toml has a list or table in {part}")
+    return record
+
+
+def _empty(config: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the keys without a value by table, since TOML cannot hold them."""
+    tables = {key: value for key, value in config.items() if isinstance(value, dict)}
+    found = {
+        part: [key for key, value in values.items() if value is None]
+        for part, values in {"run": config, **tables}.items()
+    }
+    return {part: names for part, names in found.items() if names}
+
+
+def _plain(value: Any) -> Any:
+    """Drop None, which TOML cannot hold."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,132 @@
+"""Stored runs that go on: each from its newest checkpoint, in its own folder."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from metaviz.options import OptionError
+from metaviz.problems.base import Problem
+from metaviz.runs.record import Record
+from metaviz.runs.store import RunWriter, StoreError, reopen_run, rewrite_about
+from metaviz.training.checkpoints import Found, find_checkpoint
+from metaviz.training.environment import describe_environment
+from metaviz.training.session import Resumption, Session, stored_config
+from metaviz.training.setting import Setting, settle
+from metaviz.training.trainer import begin
+
+# What must be the same for the numbers to be those of a run that was never interrupted.
+_DECISIVE = ("device", "gpu", "torch", "shards", "metaviz")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run that is locked, checked and not changed yet."""
+
+    record: Record
+    writer: RunWriter
+    setting: Setting
+    resumption: Resumption
+    extended: bool
+
+
+def resume_sessions(folders: Sequence[Path], steps: int | None = None) -> list[Session]:
+    """Check stored runs, then open all of them to be trained further, to `steps` where given.
+
+    What came after a run's checkpoint is rolled back, so that its tables hold what a run holds
+    that was never interrupted.
+    Raises: StoreError, OptionError or ValueError with one sentence, before any run is changed.
+    """
+    problems: dict[str, Problem] = {}
+    with ExitStack() as opened:
+        plans = [_plan(folder, steps, problems, opened) for folder in dict.fromkeys(folders)]
+        sessions = [_go_on(plan) for plan in plans]
+        opened.pop_all()
+    return sessions
+
+
+def _plan(
+    folder: Path, steps: int | None, problems: dict[str, Problem], opened: ExitStack
+) -> _Plan:
+    record, writer = reopen_run(folder)
+    opened.callback(writer.close)
+    _check_steps(record, steps)
+    if steps is not None:
+        record.config["steps"] = steps
+    found = _starting_point(record, find_checkpoint(folder))
+    config = stored_config(record, folder)
+    # Runs on the same tasks share one problem, so that data are read once.
+    key = f"{config.problem} {config.seed} {config.shared!r} {config.problem_options!r}"
+    setting = settle(config, problems.get(key))
+    problems[key] = setting.problem
+    opened.callback(setting.shards.close)
+    try:
+        progress = begin(setting, found.state if found is not None else None)
+    except ValueError as error:
+        raise StoreError(f"{record.id} cannot be resumed: {error}") from error
+    if steps is not None and steps <= progress.step:
+        raise _too_few(record, steps, progress.step)
+    resumption = Resumption(progress, found, _note(record, found, setting))
+    return _Plan(record, writer, setting, resumption, extended=steps is not None)
+
+
+def _check_steps(record: Record, steps: int | None) -> None:
+    if steps is None:
+        if record.state == "done":
+            raise StoreError(
+                f"{record.id} is done with its {record.total_steps} steps: give --steps, more "
+                "than that, to train it further."
+            )
+    elif steps <= record.step:
+        raise _too_few(record, steps, record.step)
+
+
+def _too_few(record: Record, steps: int, done: int) -> OptionError:
+    return OptionError(
+        "steps", f"steps = {steps} is not valid: {record.id} has done {done}; use more."
+    )
+
+
+def _starting_point(record: Record, found: Found | None) -> Found | None:
+    """Return a checkpoint to go on from; None where the run has to begin again.
+
+    A run that was interrupted before its first evaluation was stored begins again.
+    """
+    if found is None and len(record):
+        raise StoreError(
+            f"{record.id} has no checkpoint and cannot be resumed: train it again from its "
+            "settings."
+        )
+    if found is not None and found.state["step"] == 0 and found.state.get("looked", -1) < 0:
+        return None
+    return found
+
+
+def _go_on(plan: _Plan) -> Session:
+    progress = plan.resumption.progress
+    if plan.resumption.found is None:
+        plan.writer.roll_back(-1, whole=True)
+    else:
+        plan.writer.roll_back(progress.step, whole=progress.looked == progress.step)
+    if plan.extended:
+        rewrite_about(plan.writer.folder, plan.record)
+    return Session(plan.setting, plan.writer, plan.resumption)
+
+
+def _note(record: Record, found: Found | None, setting: Setting) -> str:
+    """Say where a run goes on, and what is not as it was."""
+    if found is None:
+        return "Begun again: it was interrupted before its first evaluation was stored."
+    sentences = [f"Resumed from the checkpoint of step {found.state['step']}."]
+    if found.remark:
+        sentences.append(found.remark)
+    now = describe_environment(setting.device, setting.shards.count)
+    changed = [
+        f"{name} {record.environment[name]} is now {now.get(name, 'absent')}"
+        for name in _DECISIVE
+        if name in record.environment and record.environment[name] != now.get(name)
+    ]
+    if changed:
+        listed = ", ".join(changed)
+        sentences.append(f"Numbers may differ from an uninterrupted run: {listed}.")
+    return " ".join(sentences)

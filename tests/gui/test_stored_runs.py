@@ -1,0 +1,75 @@
+"""What can be done with the selected runs of the table, by clicks in the whole window."""
+
+from PySide6.QtWidgets import QInputDialog
+
+from metaviz.runs.store import list_runs, open_run
+
+WAIT = 20_000
+
+
+def train(qtbot, window, steps):
+    window.form.field("steps").set_value(steps)
+    before = len(window.runs.rows)
+    window.commands["run"].trigger()
+    qtbot.waitUntil(lambda: len(window.runs.rows) > before, timeout=WAIT)
+
+
+def idle(qtbot, window):
+    qtbot.waitUntil(lambda: window.conductor.phase == "idle", timeout=WAIT)
+
+
+def test_a_stopped_run_is_resumed_in_its_row(qtbot, window, home):
+    train(qtbot, window, 100_000)
+    qtbot.waitUntil(lambda: window.live.progress()[0] > 3, timeout=WAIT)
+    window.table.select(window.runs.rows[0].id)
+    assert not window.commands["resume"].isEnabled()
+    assert window.commands["resume"].toolTip().startswith("Runs are training")
+    window.commands["stop"].trigger()
+    idle(qtbot, window)
+    row = window.runs.rows[0]
+    stopped_at = row.record.step
+    window.table.select(row.id)
+    assert window.commands["resume"].isEnabled()
+    window.commands["resume"].trigger()
+    qtbot.waitUntil(lambda: window.conductor.phase == "training", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.runs.rows[0].record.step > stopped_at + 2, timeout=WAIT)
+    assert len(window.runs.rows) == 1
+    window.commands["stop"].trigger()
+    idle(qtbot, window)
+    stored = open_run(list_runs(home / "runs")[0])
+    assert stored.column("step").tolist() == list(range(1, stored.step + 1))
+    shown = window.runs.visible_records()[0]
+    assert shown.column("step").tolist() == stored.column("step").tolist()
+    assert [e.step for e in shown.evaluations] == [e.step for e in stored.evaluations]
+    assert f"Resumed from the checkpoint of step {stopped_at}." in [n.message for n in shown.notes]
+
+
+def test_a_done_run_asks_for_steps_and_is_trained_further(qtbot, window):
+    train(qtbot, window, 4)
+    idle(qtbot, window)
+    qtbot.waitUntil(lambda: window.runs.rows[0].summary.state == "done", timeout=WAIT)
+    window.table.select(window.runs.rows[0].id)
+    window.commands["resume"].trigger()
+    box = window.findChild(QInputDialog, "steps_question")
+    assert (box.intMinimum(), box.intValue()) == (5, 8)
+    box.setIntValue(9)
+    box.accept()
+    qtbot.waitUntil(lambda: window.conductor.phase != "idle", timeout=WAIT)
+    idle(qtbot, window)
+    summary = window.runs.rows[0].summary
+    assert (summary.state, summary.step, summary.total) == ("done", 9, 9)
+
+
+def test_a_run_that_cannot_be_resumed_says_why_and_stays_in_the_table(qtbot, window, home):
+    train(qtbot, window, 100_000)
+    qtbot.waitUntil(lambda: window.live.progress()[0] > 3, timeout=WAIT)
+    window.commands["stop"].trigger()
+    idle(qtbot, window)
+    for path in list_runs(home / "runs")[0].glob("checkpoint*"):
+        path.unlink()
+    window.table.select(window.runs.rows[0].id)
+    window.commands["resume"].trigger()
+    qtbot.waitUntil(window.messages.isVisible, timeout=WAIT)
+    assert "has no checkpoint and cannot be resumed" in window.messages.text.text()
+    idle(qtbot, window)
+    assert window.runs.rows[0].summary.state == "stopped"
