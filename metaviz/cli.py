@@ -172,6 +172,19 @@ def resume(
 
 
 @app.command()
+def repeat(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the new run goes; beside the first unless given.")
+    ] = None,
+) -> None:
+    """Train a run's settings again, and say where the numbers differ; exit code 1 where they do."""
+    from metaviz.commands import repeat_command
+
+    raise typer.Exit(repeat_command(run, out))
+
+
+@app.command()
 def gradients(
     problem: Annotated[str, typer.Option(help="Task family; see `metaviz list`.")] = "sinusoid",
     problem_file: Annotated[

@@ -29,6 +29,7 @@ from metaviz.runs.figures import (
 from metaviz.runs.files import write_text
 from metaviz.runs.judgement import judgement_csv
 from metaviz.runs.record import Record
+from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.settings import parse_value, place_settings
@@ -163,6 +164,28 @@ def resume_command(runs: list[Path], steps: int | None) -> int:
     records = [open_run(session.folder) for session in sessions]
     print_results(records)
     return _exit_code(records, broken, interrupted=interrupted)
+
+
+def repeat_command(run: Path, out: Path | None) -> int:
+    """Train a run's settings again and compare; return 1 where a number differs."""
+    (folder,) = _one_run(run)
+    with _hearing():
+        sessions = LocalEngine().repeat(folder, out or folder.parent)
+    broken, interrupted = _train_to_the_end(sessions)
+    record = open_run(sessions[0].folder)
+    code = _exit_code([record], broken, interrupted=interrupted)
+    if code:
+        return code
+    original = open_run(folder)
+    sys.stdout.write(f"{told(original, record)}\n{sessions[0].folder}\n")
+    return int(first_difference(original, record) is not None)
+
+
+def _one_run(place: Path) -> list[Path]:
+    found = _run_folders([place])
+    if len(found) > 1:
+        raise StoreError(f"{place} holds {len(found)} runs: name the folder of one.")
+    return found
 
 
 def _unfinished(folder: Path, steps: int | None) -> bool:

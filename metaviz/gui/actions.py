@@ -45,6 +45,13 @@ COMMANDS = (
         "Ctrl+Shift+Return",
         "mdi6.play-circle-outline",
     ),
+    Command(
+        "repeat",
+        "Repea&t this run",
+        "Train a run's settings again, and say whether every bit is the same.",
+        "",
+        "mdi6.repeat",
+    ),
     Command("open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"),
     Command(
         "open_configuration",

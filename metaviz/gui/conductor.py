@@ -23,6 +23,7 @@ class Conductor(QObject):
     _load = Signal()
     _start = Signal(object, object, bool)
     _resume = Signal(object, object)
+    _repeat = Signal(object, object)
     _pause = Signal(bool)
     _step = Signal()
     _end = Signal(str)
@@ -47,6 +48,7 @@ class Conductor(QObject):
         self._load.connect(worker.load)
         self._start.connect(worker.start)
         self._resume.connect(worker.resume)
+        self._repeat.connect(worker.repeat)
         self._pause.connect(worker.set_paused)
         self._step.connect(worker.step)
         self._end.connect(worker.end)
@@ -81,6 +83,12 @@ class Conductor(QObject):
         if self.phase == "idle":
             self._enter("starting")
             self._resume.emit(list(folders), steps)
+
+    def repeat(self, folder: Path, root: Path) -> None:
+        """Have the settings of a stored run trained again, and compared with it."""
+        if self.phase == "idle":
+            self._enter("starting")
+            self._repeat.emit(folder, root)
 
     def pause(self, *, paused: bool) -> None:
         """Pause or go on."""

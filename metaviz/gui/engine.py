@@ -66,6 +66,12 @@ class Engine(Protocol):
         Raises: as `start`; no run is changed then.
         """
 
+    def repeat(self, folder: Path, root: Path) -> Sequence[Session]:
+        """Make a run with the settings of a stored one; it notes whether its numbers differ.
+
+        Raises: as `start`.
+        """
+
     def gradients(
         self, comparison: Comparison, start: Path | None, step: int
     ) -> GradientComparison:

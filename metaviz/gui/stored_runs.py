@@ -5,6 +5,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QInputDialog, QWidget
 
+from metaviz import paths
 from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.rows import Row
@@ -25,29 +26,38 @@ class StoredRuns(QObject):
         self._table, self._conductor, self._window = table, conductor, window
         self._commands = commands
         self._folders: list[Path] = []
-        table.add_commands([commands["resume"]])
+        table.add_commands([commands["resume"], commands["repeat"]])
         commands["resume"].triggered.connect(self._resume)
+        commands["repeat"].triggered.connect(self._repeat)
         table.view.selectionModel().selectionChanged.connect(self.update_actions)
         self.update_actions()
 
     @Slot()
     def update_actions(self) -> None:
         """Enable what the selected runs allow; a tip says why where they do not."""
-        command = self._commands["resume"]
-        reason = self._why_not_resume()
-        command.setEnabled(not reason)
-        command.setToolTip(reason or command.statusTip())
+        for name, reason in (
+            ("resume", self._why_not_now() or self._why_not_resume()),
+            ("repeat", self._why_not_now() or self._why_not_one()),
+        ):
+            command = self._commands[name]
+            command.setEnabled(not reason)
+            command.setToolTip(reason or command.statusTip())
 
-    def _why_not_resume(self) -> str:
+    def _why_not_now(self) -> str:
         rows = self._table.selected()
         if self._conductor.phase != "idle":
             return "Runs are training, or PyTorch is loading: wait for it or stop them first."
-        if self._conductor.blocked:
-            return self._conductor.blocked
         if not rows:
-            return "Select runs in the table first."
+            return self._conductor.blocked or "Select runs in the table first."
         if any(row.folder is None for row in rows):
             return "A selected run is not stored."
+        return self._conductor.blocked
+
+    def _why_not_one(self) -> str:
+        return "" if len(self._table.selected()) == 1 else "Select one run only."
+
+    def _why_not_resume(self) -> str:
+        rows = self._table.selected()
         states = {row.summary.state for row in rows}
         if states <= _BROKEN_OFF or states == {"done"}:
             return ""
@@ -61,6 +71,12 @@ class StoredRuns(QObject):
             self._ask_steps(rows)
         else:
             self._conductor.resume(self._folders, None)
+
+    @Slot()
+    def _repeat(self) -> None:
+        for row in self._table.selected()[:1]:
+            if row.folder is not None:
+                self._conductor.repeat(row.folder, paths.runs_dir())
 
     def _ask_steps(self, rows: list[Row]) -> None:
         done = max(row.summary.step for row in rows)

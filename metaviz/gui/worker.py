@@ -112,6 +112,11 @@ class Worker(QObject):
         """Train stored runs further; emits `started`, later `finished`."""
         self._begin(lambda engine: engine.resume(folders, steps), stored=True)
 
+    @Slot(object, object)
+    def repeat(self, folder: Path, root: Path) -> None:
+        """Train again from the settings of a stored run; emits `started`, later `finished`."""
+        self._begin(lambda engine: engine.repeat(folder, root))
+
     def _begin(
         self,
         make: Callable[[Engine], Sequence[Session]],

@@ -172,8 +172,9 @@ def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any
         told = [
             (key, _text(value))
             for key, value in sorted(record.environment.items())
-            # Where the window found the run says nothing to those who read the report.
-            if key != "folder"
+            # Where the window found the run says nothing to those who read the report, and
+            # changes to the program fill pages; their hash stays.
+            if key not in {"folder", "git_diff"}
         ]
         for known, same in environments:
             if same == told:

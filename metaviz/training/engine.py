@@ -24,7 +24,7 @@ from metaviz.runs.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.protocol import Report, episode, judge, robustness
 from metaviz.training.resume import resume_sessions
-from metaviz.training.session import Session, open_sessions
+from metaviz.training.session import Session, open_sessions, repeat_session
 from metaviz.training.setting import Setting, device_text, settle, settle_threads
 
 Found = TypeVar("Found")
@@ -59,6 +59,13 @@ class LocalEngine:
         read; no run is changed then.
         """
         return resume_sessions(folders, steps)
+
+    def repeat(self, folder: Path, root: Path) -> list[Session]:
+        """Make a run under `root` with the settings of a stored one; it notes whether it differs.
+
+        Raises: as `resume`.
+        """
+        return [repeat_session(folder, root)]
 
     def gradients(
         self, comparison: Comparison, start: Path | None, step: int

@@ -110,7 +110,11 @@ def _go_on(plan: _Plan) -> Session:
         plan.writer.roll_back(progress.step, whole=progress.looked == progress.step)
     if plan.extended:
         rewrite_about(plan.writer.folder, plan.record)
-    return Session(plan.setting, plan.writer, plan.resumption)
+    session = Session(plan.setting, plan.writer, plan.resumption)
+    parent = plan.record.parent
+    if parent.get("kind") == "repeat":
+        session.repeat(plan.writer.folder.parent / str(parent.get("run")))
+    return session
 
 
 def _note(record: Record, found: Found | None, setting: Setting) -> str:

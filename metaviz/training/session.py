@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from metaviz.config import RunConfig
 from metaviz.problems.base import Problem
-from metaviz.runs.events import Ended, Evaluated, Event, Noted, State
+from metaviz.runs.events import Ended, Evaluated, Event, Level, Noted, State
 from metaviz.runs.record import Record
-from metaviz.runs.store import RunWriter, StoreError, create_run
+from metaviz.runs.repeat import first_difference, told
+from metaviz.runs.store import RunWriter, StoreError, create_run, open_run
 from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.environment import describe_environment
 from metaviz.training.setting import Setting, settle
@@ -48,7 +49,13 @@ class Session:
         self._progress = resumption.progress if resumption else None
         self._checkpoints = Checkpoints(writer, resumption.found if resumption else None)
         self._writer: RunWriter | None = writer
+        self._repeats: Path | None = None
+        """The folder of the run that this one repeats."""
         self._events = self._train(resumption.note if resumption else "")
+
+    def repeat(self, folder: Path) -> None:
+        """Compare with the run in a folder once this one is done, and note what was found."""
+        self._repeats = folder
 
     def advance(self) -> Event | None:
         """Compute, store and return the next event; None once the run has ended.
@@ -90,7 +97,20 @@ class Session:
             yield Noted(self._step, "info", note)
         if self._progress is None:
             self._progress = begin(self._setting)
-        yield from train(self._setting, self._progress)
+        for event in train(self._setting, self._progress):
+            if isinstance(event, Ended) and self._repeats is not None:
+                yield self._compared(self._repeats)
+            yield event
+
+    def _compared(self, folder: Path) -> Noted:
+        if self._writer is not None:
+            self._writer.commit()
+        try:
+            original, mine = open_run(folder), open_run(self.folder)
+        except StoreError as error:
+            return Noted(self._step, "warning", f"Cannot be compared: {error}")
+        level: Level = "info" if first_difference(original, mine) is None else "warning"
+        return Noted(self._step, level, told(original, mine))
 
     def _store(self, event: Event) -> None:
         writer = self._writer
@@ -130,11 +150,14 @@ def _score(event: Event) -> float | None:
     return float(score) if np.isfinite(score) else None
 
 
-def new_session(setting: Setting, root: Path) -> Session:
-    """Make a run under `root`. Raises: StoreError where that is not possible."""
+def new_session(setting: Setting, root: Path, parent: dict[str, Any] | None = None) -> Session:
+    """Make a run under `root`; `parent` says which run it came from.
+
+    Raises: StoreError where that is not possible.
+    """
     config = setting.config.model_dump(mode="json")
     environment = describe_environment(setting.device, setting.shards.count)
-    return Session(setting, create_run(root, config, environment))
+    return Session(setting, create_run(root, config, environment, parent))
 
 
 def stored_config(record: Record, folder: Path) -> RunConfig:
@@ -143,6 +166,18 @@ def stored_config(record: Record, folder: Path) -> RunConfig:
         return RunConfig.model_validate(record.config)
     except ValidationError as error:
         raise StoreError(f"{folder} has a configuration that this version cannot read.") from error
+
+
+def repeat_session(folder: Path, root: Path) -> Session:
+    """Make a new run under `root` with the settings of a stored one, to be compared with it.
+
+    Raises: StoreError, OptionError or ValueError with one sentence.
+    """
+    record = open_run(folder)
+    setting = settle(stored_config(record, folder))
+    session = new_session(setting, root, {"run": record.id, "kind": "repeat"})
+    session.repeat(folder)
+    return session
 
 
 def open_sessions(configs: list[RunConfig], root: Path) -> list[Session]:

@@ -73,3 +73,16 @@ def test_a_run_that_cannot_be_resumed_says_why_and_stays_in_the_table(qtbot, win
     assert "has no checkpoint and cannot be resumed" in window.messages.text.text()
     idle(qtbot, window)
     assert window.runs.rows[0].summary.state == "stopped"
+
+
+def test_a_run_is_repeated_and_the_log_says_that_it_is_bit_identical(qtbot, window):
+    train(qtbot, window, 4)
+    idle(qtbot, window)
+    qtbot.waitUntil(lambda: window.runs.rows[0].summary.state == "done", timeout=WAIT)
+    first = window.runs.rows[0].id
+    window.table.select(first)
+    window.commands["repeat"].trigger()
+    qtbot.waitUntil(lambda: len(window.runs.rows) == 2, timeout=WAIT)
+    idle(qtbot, window)
+    notes = [note.message for note in window.runs.rows[0].record.notes]
+    assert notes == [f"Bit-identical to {first} over 4 steps."]

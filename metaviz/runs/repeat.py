@@ -1,0 +1,73 @@
+"""A run and its repetition: the same numbers, or where they part."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from metaviz.runs.events import STEP_COLUMNS
+from metaviz.runs.record import Record
+
+_TIMED = {"seconds", "peak_memory_mb"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first number in which two runs differ."""
+
+    step: int
+    quantity: str
+    first: float
+    second: float
+
+
+def first_difference(one: Record, other: Record) -> Difference | None:
+    """Return where two runs part, in the order of their steps; None where the bits are the same.
+
+    Compares every quantity of every meta-step and evaluation that both have, but times and memory.
+    """
+    found = [*_of_steps(one, other), *_of_evaluations(one, other)]
+    return min(found, key=lambda difference: difference.step, default=None)
+
+
+def told(one: Record, other: Record) -> str:
+    """Say in one sentence whether a repetition has the bits of the run that it repeats."""
+    steps = min(one.step, other.step)
+    apart = first_difference(one, other)
+    if apart is None:
+        return f"Bit-identical to {one.id} over {steps} steps."
+    quantity = apart.quantity.replace("_", " ")
+    return (
+        f"Differs from {one.id} first at step {apart.step}: {quantity} was {apart.first!r} and is "
+        f"now {apart.second!r}."
+    )
+
+
+def _of_steps(one: Record, other: Record) -> Iterator[Difference]:
+    """Yield the first difference of each quantity of the meta-steps."""
+    count = min(len(one), len(other))
+    for name in STEP_COLUMNS:
+        if name in _TIMED:
+            continue
+        first, second = one.column(name)[:count], other.column(name)[:count]
+        apart = (first != second) & ~(np.isnan(first) & np.isnan(second))
+        if apart.any():
+            place = int(apart.argmax())
+            step = int(one.column("step")[place])
+            yield Difference(step, name, float(first[place]), float(second[place]))
+
+
+def _of_evaluations(one: Record, other: Record) -> Iterator[Difference]:
+    """Yield the first difference of each evaluation that both have."""
+    theirs = {evaluation.step: evaluation.curves for evaluation in other.evaluations}
+    for evaluation in one.evaluations:
+        for name, curve in evaluation.curves.items():
+            again = theirs.get(evaluation.step, {}).get(name)
+            if again is None:
+                continue
+            for k, (first, second) in enumerate(zip(curve, again, strict=False)):
+                if first != second and not (math.isnan(first) and math.isnan(second)):
+                    name_k = f"evaluation {name} at k = {k}"
+                    yield Difference(evaluation.step, name_k, float(first), float(second))
+                    break
