@@ -289,7 +289,7 @@ def evaluate(
     """Judge stored weights on held-out tasks, and compare the runs task by task."""
     from metaviz.commands import evaluate_command
 
-    evaluate_command(runs, settings or [], out)
+    raise typer.Exit(evaluate_command(runs, settings or [], out))
 
 
 @app.command()

@@ -389,22 +389,37 @@ def export_command(
     return int(bool(unreadable))
 
 
-def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) -> None:
-    """Judge runs on the same held-out tasks; print means, differences and published results."""
+def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) -> int:
+    """Judge runs on the same held-out tasks; print means, differences and published results.
+
+    Returns 1 where a run could not be judged; the others are.
+    """
     values: dict[str, Any] = {}
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
             raise OptionError("--set", f"--set {text!r} is not KEY=VALUE.")
         values[key.strip()] = parse_value(value)
+    if "ways" in values:
+        raise OptionError(
+            "ways",
+            "ways cannot be chosen: a network tells as many classes apart as it was trained for.",
+        )
     protocol = checked(EvaluationProtocol, values)
     folders = _run_folders(runs)
-    judgements = []
+    judgements, troubles = [], []
     for number, folder in enumerate(folders, 1):
         sys.stderr.write(f"Evaluating {folder.name} ({number} of {len(folders)}).\n")
-        with _hearing():
-            judgements.append(judge(folder, protocol))
-    print_judgements(judgements)
+        try:
+            with _hearing():
+                judgements.append(judge(folder, protocol))
+        except (OptionError, StoreError) as error:
+            if len(folders) == 1:
+                raise
+            troubles.append(f"Left out: {folder.name}. {error}\n")
+    if judgements:
+        print_judgements(judgements)
+    sys.stderr.writelines(troubles)
     if out is not None:
         stream = io.StringIO()
         judgement_csv(judgements, stream)
@@ -413,6 +428,7 @@ def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) ->
         except OSError as error:
             raise StoreError(f"Cannot write {out}: {error.strerror}.") from error
         sys.stdout.write(f"{out}\n")
+    return int(bool(troubles))
 
 
 def report_command(runs: list[Path], out: Path, title: str) -> int:

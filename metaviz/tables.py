@@ -106,7 +106,8 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
         published = Table("our run", "method", "accuracy (%)", "known differences", title=title)
-        published.columns[3].overflow = "fold"
+        for column in published.columns:
+            column.overflow = "fold"
         for cells in rows:
             published.add_row(*cells)
         paper.print(published)
@@ -135,6 +136,7 @@ def print_runs(records: Sequence[Record]) -> None:
 def print_presets(presets: Mapping[str, Sequence[str]]) -> None:
     """Print each preset's name, what it is and the published number."""
     table = Table("--preset", "experiment", title="Published experiments")
+    table.columns[0].overflow = "fold"
     for name, (title, published) in presets.items():
         table.add_row(name, f"{title}. {published}")
     console().print(table)

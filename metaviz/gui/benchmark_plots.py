@@ -90,7 +90,9 @@ class RobustnessMap(HeatMap):
         )
         self.name_columns([str(k) for k in range(values.shape[1])])
         names = [factor_text(found, factor) for factor in found.factors]
-        self.name_rows([(name, place, place + 1) for place, name in enumerate(names)])
+        rows = [(name, place, place + 1) for place, name in enumerate(names)]
+        # Where there is no room for all names, the first and those far enough from it stay.
+        self.name_rows([rows[here], *rows[:here], *rows[here + 1 :]])
         self.set_labels("inner steps k", "")
         self._mark.setRect(QRectF(found.k, here, 1, 1))
         self._mark.setVisible(found.k < values.shape[1])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import (
@@ -34,6 +34,7 @@ from metaviz.runs.benchmark import (
     task_lists,
     worst_tasks,
 )
+from metaviz.runs.curves import labels
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.record import Record
 from metaviz.runs.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
@@ -71,6 +72,7 @@ class BenchmarkTab(QWidget):
         self._records: list[Record] = []
         self._judged: list[Judged] = []
         self._shown: list[Judged] = []
+        self._lists: list[tuple[Any, ...]] = []
         self._rows: list[Row] = []
         self._theme: Theme | None = None
         self._busy = False
@@ -86,7 +88,9 @@ class BenchmarkTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Show what is stored with these runs."""
         self._records = records
-        offer(self.run, {r.id: r.label for r in records})
+        offer(self.run, labels(records))
+        if not self._busy:
+            self._say("")
         self.evaluate.setEnabled(bool(records) and not self._busy)
         self.vary.setEnabled(bool(records) and not self._busy)
         self.read_again()
@@ -137,14 +141,21 @@ class BenchmarkTab(QWidget):
         self._say("")
         self.read_again()
         if judgements:
-            self.list.setCurrentIndex(self._lists.index(judgements[-1].task_list))
+            self._show_list(judgements[-1].task_list)
 
     @Slot(str)
     def show_error(self, sentence: str) -> None:
         """Say why an evaluation failed; what was evaluated before it is shown."""
         self._set_busy(busy=False)
+        before = set(self._lists)
         self.read_again()
+        for task_list in self._lists:
+            if task_list not in before:
+                self._show_list(task_list)
         self._say(sentence, wrong=sentence != "Cancelled.")
+
+    def _show_list(self, task_list: tuple[Any, ...]) -> None:
+        self.list.setCurrentIndex(self._lists.index(task_list))
 
     def _lay_out(self) -> None:
         self.views = QTabWidget()

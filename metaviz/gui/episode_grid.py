@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
-    QFontMetrics,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -184,7 +183,9 @@ class EpisodeGrid(QWidget):
             painter.setPen(QColor(color))
             text = f"{first_guess[n] + 1} → {guess[n] + 1}{'' if right[n] else ' ✗'}"
             below = QRect(place.left() - 4, place.bottom() + _BAR + 3, place.width() + 8, 18)
-            painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, _fitting(metrics, text, below))
+            if metrics.horizontalAdvance(text) > below.width():
+                text = text.partition(" ")[2]
+            painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, text)
             if not right[n]:
                 _frame(painter, place, theme.error, _FRAME)
             if n == self.selected:
@@ -252,7 +253,3 @@ class EpisodeGrid(QWidget):
 def _frame(painter: QPainter, place: QRect, color: str, width: int) -> None:
     painter.setPen(QPen(QColor(color), width))
     painter.drawRect(place.adjusted(-1, -1, 0, 0))
-
-
-def _fitting(metrics: QFontMetrics, text: str, place: QRect) -> str:
-    return metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width())

@@ -23,7 +23,7 @@ from metaviz.gui.choices import combo, offer, scrolling, switch
 from metaviz.gui.episode_grid import EpisodeGrid
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme, tint
-from metaviz.runs.curves import OKABE_ITO
+from metaviz.runs.curves import OKABE_ITO, labels
 from metaviz.runs.episode import Episode
 from metaviz.runs.record import Record
 
@@ -73,7 +73,7 @@ class EpisodeTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Offer these runs."""
         self._records = records
-        offer(self.run, {record.id: record.label for record in records})
+        offer(self.run, labels(records))
         self.show_button.setEnabled(bool(records))
 
     def refresh(self) -> None:
@@ -246,7 +246,8 @@ class EpisodeTab(QWidget):
             return
         k = self.step.value()
         self.at.setText(f"k = {k} of {self.step.maximum()} (trained: {episode.k})")
-        self.grid.show_step(k)
+        if episode.has_images:
+            self.grid.show_step(k)
         if not episode.has_images and not episode.has_classes:
             self._draw_fit(episode, k)
         self._draw_losses(episode)
@@ -254,12 +255,13 @@ class EpisodeTab(QWidget):
         self._say(self._summary(episode, k))
 
     def _summary(self, episode: Episode, k: int) -> str:
-        name = f"{episode.dataset}, task {episode.number}: "
+        name = f" · {episode.dataset}, task {episode.number}"
         if not episode.has_classes:
             losses = episode.query_loss
-            return f"{name}query loss {losses[0]:.3g} → {losses[k]:.3g}"
+            return f"query loss {losses[0]:.3g} → {losses[k]:.3g}{name}"
         right = 100 * episode.query.right().mean(axis=1)
-        return f"{name}{right[0]:.0f} % → {right[k]:.0f} % of {len(episode.query.y)} query images"
+        count = len(episode.query.y)
+        return f"{right[0]:.0f} % → {right[k]:.0f} % right of {count} query images{name}"
 
     @Slot()
     def _draw_path(self) -> None:

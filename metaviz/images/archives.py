@@ -75,10 +75,14 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Return the contents of one file."""
+        path = self.root / name
         try:
-            return (self.root / name).read_bytes()
+            # Reading a pipe would wait for somebody to write to it.
+            if path.exists() and not path.is_file():
+                raise DataError(f"{path} is no file; remove it from the data")
+            return path.read_bytes()
         except OSError as error:
-            raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
     def stamp(self, name: str) -> str:
         """Return the file's size and time of change."""

@@ -76,15 +76,19 @@ def open_images(
     """
     known = _quick_key(path, f"{side} {cifar} {seed}")
     pointer = root / f"{known}.key"
-    with suppress(OSError):
+    # What was deleted or damaged meanwhile is decoded again.
+    with suppress(OSError, DataError):
         return _opened(root / pointer.read_text(encoding="utf-8"))
     with ExitStack() as opened:
         found = recognise(path, opened, cifar=cifar, seed=seed)
         pixels = side or NATIVE.get(found.dataset, USUAL)
         folder = root / _key(found, pixels)
-        if not (folder / "index.json").exists():
+        try:
+            data = _opened(folder)
+        except DataError:
+            shutil.rmtree(folder, ignore_errors=True)
             _build(found, pixels, folder, report)
-    data = _opened(folder)
+            data = _opened(folder)
     with suppress(OSError):  # without it the next start takes longer
         write_atomically(pointer, lambda stream: stream.write(folder.name.encode()))
     return data
@@ -221,12 +225,11 @@ def _opened(folder: Path) -> ImageData:
         known = index["dataset"], index["layout"], index["side"], tuple(index["problems"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"The decoded images in {folder} are damaged ({error}); delete that folder and they "
-            "are decoded again"
+            f"The decoded images in {folder} cannot be read ({error}); delete that folder"
         ) from error
     if first != len(pixels):
         raise DataError(
             f"The decoded images in {folder} are {len(pixels)} where {first} belong; delete that "
-            "folder and they are decoded again"
+            "folder"
         )
     return ImageData(*known, splits)

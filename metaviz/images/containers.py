@@ -39,10 +39,18 @@ def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
     held = _text_keys(unpickle(io.BytesIO(entry.read()), _label(entry)))
     if isinstance(held, dict) and {"image_data", "class_dict"} <= held.keys():
         images = _images(held["image_data"], entry)
-        return {
-            str(name): [_pixels(images, int(row), entry) for row in rows]
-            for name, rows in _text_keys(held["class_dict"]).items()
-        }
+        try:
+            return {
+                str(name): [_pixels(images, int(row), entry) for row in rows]
+                for name, rows in _text_keys(held["class_dict"]).items()
+            }
+        except (AttributeError, TypeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(
+                f"{_label(entry)} has a class_dict that does not list the images of each class "
+                f"({error}); use the original file"
+            ) from error
     if isinstance(held, list) and labels is not None:
         encoded = [np.asarray(item, dtype=np.uint8).tobytes() for item in held]
         pictures: list[Picture] = [
@@ -148,7 +156,8 @@ def _text(name: Any) -> str:
 def _images(array: Any, entry: Container) -> np.ndarray:
     """Return images uint8 (n, height, width, 3)."""
     images = np.asarray(array)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != _COLOUR:  # noqa: PLR2004
+    wrong = images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != _COLOUR  # noqa: PLR2004
+    if wrong or not all(images.shape[1:3]):
         raise DataError(
             f"{_label(entry)} holds images of shape {images.shape} and type {images.dtype}; "
             "expected uint8 of shape (n, height, width, 3)"

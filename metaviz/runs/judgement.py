@@ -15,7 +15,8 @@ from metaviz.runs.statistics import mean_and_ci95
 
 FOLDER = "evaluations"
 JUDGEMENT_HEADER = (
-    *("run", "algorithm", "problem", "seed", "step", "k", "split", "task_seed", "together", "task"),
+    *("run", "algorithm", "problem", "dataset", "seed", "step", "k", "split", "task_seed"),
+    *("ways", "shots", "query_shots", "together", "task"),
     *("pre_query_loss", "post_query_loss", "pre_query_accuracy", "post_query_accuracy"),
 )
 _RESAMPLES = 9999
@@ -56,7 +57,14 @@ class Judgement:
 
     def protocol_text(self) -> str:
         """Return the protocol in words."""
-        return ", ".join(f"{key} {value}" for key, value in self.protocol.items())
+        told = self.protocol
+        ways = f"{told['ways']}-way " if self.measure == "query_accuracy" else ""
+        together = "together" if told["together"] else "one by one"
+        return (
+            f"{told['tasks']} {told['split']} tasks, {ways}{told['shots']}-shot, {told['query']} "
+            f"query examples {'per class ' if ways else ''}predicted {together}, k = {told['k']}, "
+            f"seed {told['seed']}"
+        )
 
     def before_text(self) -> str:
         """Return the mean before adaptation."""
@@ -180,8 +188,9 @@ def judgement_csv(judgements: Iterable[Judgement], stream: TextIO) -> None:
             safe_text(found.run),
             safe_text(str(config["algorithm"])),
             safe_text(str(config["problem"])),
-            *(config["seed"], found.step, found.k),
-            *(protocol["split"], protocol["seed"], str(protocol["together"]).lower()),
+            *(safe_text(found.dataset), config["seed"], found.step, found.k),
+            *(protocol["split"], protocol["seed"], protocol["ways"], protocol["shots"]),
+            *(protocol["query"], str(protocol["together"]).lower()),
         ]
         for task in range(protocol["tasks"]):
             cells = [

@@ -28,6 +28,8 @@ _METHODS = {
     "mirror": ("MetaMirrorDescent",),
 }
 
+_SIDES = {"miniImageNet": 84, "tieredImageNet": 84, "CIFAR-FS": 32, "FC100": 32}
+_QUERIES = 15
 _CONV4 = {"convnet": None, "conv4_64": 64, "conv4_128": 128}
 _TRANSDUCTIVE = " + transduction"
 # Measured with the authors' code, whose BatchNorm shifts alone and is not adapted.
@@ -141,12 +143,16 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
         found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.is_loss:
         return found
-    found += _of_network(config["problem_options"], row)
-    if judgement.protocol["tasks"] < 600:  # noqa: PLR2004 - the usual number
-        found.append(f"{judgement.protocol['tasks']} test tasks, not 600")
-    found += _of_normalisation(
-        config["problem_options"], row, together=judgement.protocol["together"]
-    )
+    options, protocol = config["problem_options"], judgement.protocol
+    found += _of_network(options, row)
+    found += _of_images(options, row)
+    if protocol["split"] != "test":
+        found.append(f"{protocol['split']} classes, not test classes")
+    if protocol["tasks"] < 600:  # noqa: PLR2004 - the usual number
+        found.append(f"{protocol['tasks']} tasks, not 600")
+    if row.dataset in _SIDES and protocol["query"] != _QUERIES:
+        found.append(f"{protocol['query']} query images per class, usually {_QUERIES}")
+    found += _of_normalisation(options, row, together=protocol["together"])
     if row.dataset == "Omniglot":
         found.append("our split of alphabets, not of characters")
     return found
@@ -167,6 +173,21 @@ def _of_network(options: dict[str, Any], row: Published) -> list[str]:
     if backbone == row.backbone:
         return ["no dropout"]
     return [f"{ours}, not {row.backbone.replace('_', ' ')}"]
+
+
+def _of_images(options: dict[str, Any], row: Published) -> list[str]:
+    """Compare what images were trained on: their size, and whether they were augmented."""
+    usual = _SIDES.get(row.dataset)
+    if usual is None:
+        return []
+    found = []
+    side = options.get("side") or usual
+    if side != usual:
+        found.append(f"images of {side} pixels, not {usual}")
+    augmented = options.get("rotations") or options.get("flips") or options.get("jitter")
+    if augmented or options.get("crops", "none") != "none":
+        found.append("augmented training images")
+    return found
 
 
 def _of_normalisation(options: dict[str, Any], row: Published, *, together: bool) -> list[str]:

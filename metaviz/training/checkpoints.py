@@ -174,7 +174,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise StoreError(f"{path.parent} has no checkpoint: name the folder of a run.") from None
+        raise StoreError(
+            f"{path.parent} has no checkpoint: it is no run, or one that ended early."
+        ) from None
     except OSError as error:
         reason = error.strerror or "it is damaged"
         raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error

@@ -116,15 +116,19 @@ class LocalEngine:
 
 
 def _of_each(folders: Sequence[Path], call: Callable[[Path], Found]) -> list[Found]:
-    """Return what a call finds for each folder; its first error is raised after the last one."""
-    found, trouble = [], None
+    """Return what a call finds for each folder; what went wrong is raised after the last one.
+
+    Raises: ValueError, which names the runs that were left out.
+    """
+    found: list[Found] = []
+    troubles: list[str] = []
     for folder in folders:
         try:
             found.append(call(folder))
         except (OptionError, StoreError) as error:
-            trouble = trouble or error
-    if trouble is not None:
-        raise trouble
+            troubles.append(f"{folder.name} was left out: {error}")
+    if troubles:
+        raise ValueError(" ".join(troubles))
     return found
 
 

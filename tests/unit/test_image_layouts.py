@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -499,13 +500,38 @@ def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
     assert data.splits["train"].names == ("n02", "n03", os.fsdecode(b"n\xff"))
 
 
-def test_damaged_cache_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", ["pixels", "index", "folder"])
+def test_a_harmed_cache_is_decoded_again(tmp_path: Path, harm: str) -> None:
     place = one_zip(tmp_path / "data")
-    open_images(place, tmp_path / "cache", side=SIDE)
+    before = open_images(place, tmp_path / "cache", side=SIDE)
+    wanted = before.splits["train"].pixels.copy()
     (folder,) = [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
-    (folder / "pixels.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(DataError, match="delete that folder"):
-        open_images(place, tmp_path / "cache", side=SIDE)
+    if harm == "pixels":
+        (folder / "pixels.npy").write_bytes(b"\x93NUMPY")
+    elif harm == "index":
+        (folder / "index.json").write_text("{")
+    else:
+        shutil.rmtree(folder)
+    again = open_images(place, tmp_path / "cache", side=SIDE)
+    np.testing.assert_array_equal(again.splits["train"].pixels, wanted)
+
+
+@pytest.mark.parametrize("groups", [[1, 2], {"n01": 5}, {"n01": "xy"}, {"n01": [99]}])
+def test_a_pickle_that_lists_no_images_is_one_sentence(tmp_path: Path, groups: object) -> None:
+    for split in CLASSES:
+        data = pickle.dumps({"image_data": stacked(split), "class_dict": groups})
+        unpack(tmp_path / "data", {f"mini-imagenet-cache-{SHORT[split]}.pkl": data})
+    with pytest.raises(DataError, match=r"mini-imagenet-cache-\w+\.pkl.*original file"):
+        open_images(tmp_path / "data", tmp_path / "cache", side=SIDE)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe_among_images_is_refused_without_waiting(tmp_path: Path) -> None:
+    root = split_folders_below(tmp_path / "data")
+    pipe = root / "mini/data/train/n01/9.png"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=r"9\.png is no file"):
+        open_images(root, tmp_path / "cache", side=SIDE)
 
 
 def test_missing_h5py_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

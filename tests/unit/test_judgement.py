@@ -64,7 +64,15 @@ def judgement(**changes: object) -> Judgement:
         },
         "step": 500,
         "k": 1,
-        "protocol": {"tasks": 3, "ways": 5, "shots": 1, "seed": 0, "split": "test"}
+        "protocol": {
+            "tasks": 3,
+            "ways": 5,
+            "shots": 1,
+            "query": 15,
+            "k": 1,
+            "seed": 0,
+            "split": "test",
+        }
         | {"together": True},
         "dataset": "miniImageNet",
         "per_task": {
@@ -106,7 +114,7 @@ def test_published_rows_are_the_shipped_ones_and_say_what_differs() -> None:
     assert differences(judgement(), row) == [
         "500 of usually 60000 meta-steps",
         "32 channels, not 64",
-        "3 test tasks, not 600",
+        "3 tasks, not 600",
         "transductive BatchNorm",
         "BatchNorm with a scale",
         "BatchNorm adapted",
@@ -154,6 +162,27 @@ def test_normalisation_of_the_run_is_held_against_the_published_one() -> None:
     assert told("X", norm="group") == ["GroupNorm, not BatchNorm"]
     assert told("MAML", norm="support") == ["BatchNorm with a scale", "BatchNorm adapted"]
     assert told("X") == ["transductive BatchNorm"]
+
+
+def test_other_classes_queries_sizes_and_augmentation_are_told() -> None:
+    one = judgement()
+    row = next(row for row in beside(one, "miniImageNet") if row.method == "MAML")
+    options = {"channels": 32, "side": 32, "flips": True}
+    found = differences(
+        judgement(
+            protocol={**one.protocol, "split": "validation", "query": 5},
+            config={**one.config, "problem_options": options},
+        ),
+        row,
+    )
+    for said in (
+        "validation classes, not test classes",
+        "5 query images per class, usually 15",
+        "images of 32 pixels, not 84",
+        "augmented training images",
+    ):
+        assert said in found
+        assert said not in differences(one, row)
 
 
 def test_one_by_one_is_each_query_example_beside_the_support_set() -> None:
@@ -270,12 +299,30 @@ def test_an_episode_shows_the_losses_that_its_task_was_judged_by(runs: list[Path
                 assert np.allclose(task.query.probabilities().sum(axis=2), 1)
 
 
+def test_runs_that_cannot_be_judged_do_not_stop_the_others(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    (runs[0] / "checkpoint.pt").unlink()
+    for other in runs[0].glob("checkpoint-*.pt"):
+        other.unlink()
+    table = tmp_path / "tasks.csv"
+    settings = ("--set", "tasks=3", "--out", table)
+    outcome = metaviz("evaluate", runs[0].parent, *settings)
+    assert outcome.code == 1
+    assert f"Left out: {runs[0].name}." in outcome.error
+    with table.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["run"] for row in rows} == {runs[1].name}
+    assert {(row["ways"], row["shots"], row["query_shots"]) for row in rows} == {("3", "1", "3")}
+
+
 def test_bad_protocols_are_one_sentence(runs: list[Path], tmp_path: Path) -> None:
     for settings, said in (
         (("--set", "tasks=1"), "tasks = 1 is not valid"),
         (("--set", "nonsense=1"), "nonsense"),
         (("--set", "tasks"), "is not KEY=VALUE"),
         (("--set", "shots=9"), "no train classes with the 12 images"),
+        (("--set", "ways=5"), "ways cannot be chosen"),
     ):
         outcome = metaviz("evaluate", runs[0], *settings)
         assert outcome.code == 2, outcome.error
