@@ -127,6 +127,12 @@ def compare(
             help="Settings of a published experiment; `metaviz list --presets` names them."
         ),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A run whose weights to start from; its settings hold unless others do."
+        ),
+    ] = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")] = Path(
@@ -150,7 +156,7 @@ def compare(
         if config is not None:
             raise typer.BadParameter("--config and --preset exclude each other.")
         config = find_preset(preset)
-    raise typer.Exit(compare_command(asked, settings or [], config, out))
+    raise typer.Exit(compare_command(asked, settings or [], config, out, source))
 
 
 @app.command()

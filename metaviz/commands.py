@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, EvaluationProtocol, parse_seeds, presets, read_toml, to_toml
+from metaviz.config import (
+    Comparison,
+    EvaluationProtocol,
+    comparison_of,
+    parse_seeds,
+    presets,
+    read_toml,
+    to_toml,
+)
 from metaviz.options import OptionError, checked
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.runs.export import write_tables
@@ -75,13 +83,18 @@ _FAILED = {"failed", "diverged"}
 
 
 def build_comparison(
-    asked: dict[str, Any], settings: list[str], config: Path | None, catalogue: Catalogue
+    asked: dict[str, Any],
+    settings: list[str],
+    config: Path | None,
+    catalogue: Catalogue,
+    known: dict[str, Any] | None = None,
 ) -> Comparison:
     """Join a TOML file, command-line options and settings into a checked comparison.
 
+    Without a file the values that are `known` already hold.
     Raises: OptionError with one sentence.
     """
-    values = read_toml(config) if config is not None else {}
+    values = read_toml(config) if config is not None else dict(known or {})
     given = {name: value for name, value in asked.items() if value is not None}
     if "seeds" in given:
         given["seeds"] = parse_seeds(given["seeds"])
@@ -113,22 +126,30 @@ def _algorithm_ids(text: str, catalogue: Catalogue, problem: str) -> tuple[str, 
 
 
 def compare_command(
-    asked: dict[str, Any], settings: list[str], config: Path | None, out: Path
+    asked: dict[str, Any],
+    settings: list[str],
+    config: Path | None,
+    out: Path,
+    source: Path | None = None,
 ) -> int:
-    """Train, then write runs, tables and figures; return the exit code."""
+    """Train, from a run's weights where one is given, then write all; return the exit code."""
+    known = None
+    if source is not None:
+        (source,) = _one_run(source)
+        known = comparison_of(open_run(source).config).model_dump(mode="json")
     engine = LocalEngine()
-    comparison = build_comparison(asked, settings, config, engine.catalogue)
-    records, code = run_comparison(engine, comparison, out)
+    comparison = build_comparison(asked, settings, config, engine.catalogue, known)
+    records, code = run_comparison(engine, comparison, out, source)
     print_results(records)
     return code
 
 
 def run_comparison(
-    engine: LocalEngine, comparison: Comparison, out: Path
+    engine: LocalEngine, comparison: Comparison, out: Path, source: Path | None = None
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it."""
     with _hearing():
-        sessions = engine.start(comparison, out / "runs")
+        sessions = engine.start(comparison, out / "runs", source)
     if (out / "summary.csv").exists():
         sys.stderr.write(
             f"{out} holds an earlier comparison: its runs stay, tables are replaced.\n"
