@@ -191,6 +191,17 @@ def repeat(
 
 
 @app.command()
+def weights(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Option(help="The file, ending in .safetensors.")],
+) -> None:
+    """Write a run's weights by name as safetensors, which other programs read."""
+    from metaviz.commands import weights_command
+
+    weights_command(run, out)
+
+
+@app.command()
 def gradients(
     problem: Annotated[str, typer.Option(help="Task family; see `metaviz list`.")] = "sinusoid",
     problem_file: Annotated[

@@ -202,6 +202,19 @@ def repeat_command(run: Path, out: Path | None) -> int:
     return int(first_difference(original, record) is not None)
 
 
+def weights_command(run: Path, out: Path) -> None:
+    """Write the weights of a run's newest checkpoint as safetensors."""
+    if out.suffix.lower() != ".safetensors":
+        raise OptionError(
+            "out", f"out = {str(out)!r} is not valid: use a name ending in .safetensors."
+        )
+    from metaviz.training.weights import write_weights
+
+    (folder,) = _one_run(run)
+    write_weights(folder, out)
+    sys.stdout.write(f"{out}\n")
+
+
 def _one_run(place: Path) -> list[Path]:
     found = _run_folders([place])
     if len(found) > 1:

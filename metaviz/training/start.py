@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from metaviz.meta.rules import Meta
 from metaviz.options import OptionError
 from metaviz.runs.files import write_atomically
 from metaviz.runs.store import StoreError
@@ -24,8 +25,6 @@ def starting_from(setting: Setting, source: Path) -> Setting:
     """
     found = find_checkpoint(source)
     saved = (load_checkpoint(source / CHECKPOINT) if found is None else found.state)["meta"]
-    if not isinstance(saved, dict) or "init" not in saved:
-        raise StoreError(f"{source} has a checkpoint without weights: choose another run.")
     return _started(setting, saved, source)
 
 
@@ -46,8 +45,14 @@ def restarted(setting: Setting, folder: Path) -> Setting:
     return _started(setting, load_checkpoint(path)["meta"], folder) if path.exists() else setting
 
 
-def _started(setting: Setting, saved: dict[str, Tensor], source: Path) -> Setting:
-    start = {}
+def fitting(setting: Setting, saved: object, source: Path) -> Meta:
+    """Return stored meta-parameters on the setting's device; those that lack are drawn.
+
+    Raises: StoreError where there are none, OptionError where one has another shape.
+    """
+    if not isinstance(saved, dict) or "init" not in saved:
+        raise StoreError(f"{source} has a checkpoint without weights: choose another run.")
+    meta: Meta = {}
     for name, drawn in setting.init().items():
         value = saved.get(name, drawn)
         if not isinstance(value, Tensor) or value.shape != drawn.shape:
@@ -58,5 +63,9 @@ def _started(setting: Setting, saved: dict[str, Tensor], source: Path) -> Settin
                 f"{setting.config.problem} needs {drawn.numel()} here: choose a run of the same "
                 "problem, network and options.",
             )
-        start[name] = value.to(drawn).clone()
-    return replace(setting, start=start)
+        meta[name] = value.to(drawn).clone()
+    return meta
+
+
+def _started(setting: Setting, saved: object, source: Path) -> Setting:
+    return replace(setting, start=fitting(setting, saved, source))
