@@ -202,6 +202,30 @@ def weights(
 
 
 @app.command()
+def pack(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Option(help="The file, ending in .zip.")],
+) -> None:
+    """Write a run with everything of it into one zip archive."""
+    from metaviz.commands import pack_command
+
+    pack_command(run, out)
+
+
+@app.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="What `metaviz pack` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of runs; the window's unless given.")
+    ] = None,
+) -> None:
+    """Check a packed run and put it among the runs; nothing is overwritten."""
+    from metaviz.commands import unpack_command
+
+    unpack_command(archive, out)
+
+
+@app.command()
 def gradients(
     problem: Annotated[str, typer.Option(help="Task family; see `metaviz list`.")] = "sinusoid",
     problem_file: Annotated[

@@ -25,6 +25,7 @@ from metaviz.config import (
     to_toml,
 )
 from metaviz.options import OptionError, checked
+from metaviz.paths import runs_dir
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.runs.export import write_tables
 from metaviz.runs.figure_set import comparison_figures, run_figures
@@ -36,6 +37,7 @@ from metaviz.runs.figures import (
 )
 from metaviz.runs.files import write_text
 from metaviz.runs.judgement import judgement_csv
+from metaviz.runs.pack import pack_run, unpack_run
 from metaviz.runs.record import Record
 from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
@@ -213,6 +215,20 @@ def weights_command(run: Path, out: Path) -> None:
     (folder,) = _one_run(run)
     write_weights(folder, out)
     sys.stdout.write(f"{out}\n")
+
+
+def pack_command(run: Path, out: Path) -> None:
+    """Write a run into a zip archive."""
+    if out.suffix.lower() != ".zip":
+        raise OptionError("out", f"out = {str(out)!r} is not valid: use a name ending in .zip.")
+    (folder,) = _one_run(run)
+    pack_run(folder, out)
+    sys.stdout.write(f"{out}\n")
+
+
+def unpack_command(archive: Path, out: Path | None) -> None:
+    """Put a packed run into a folder of runs."""
+    sys.stdout.write(f"{unpack_run(archive, out or runs_dir())}\n")
 
 
 def _one_run(place: Path) -> list[Path]:
