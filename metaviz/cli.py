@@ -127,6 +127,12 @@ def compare(
             help="Settings of a published experiment; `metaviz list --presets` names them."
         ),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A run whose weights to start from; its settings hold unless others do."
+        ),
+    ] = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")] = Path(
@@ -150,7 +156,7 @@ def compare(
         if config is not None:
             raise typer.BadParameter("--config and --preset exclude each other.")
         config = find_preset(preset)
-    raise typer.Exit(compare_command(asked, settings or [], config, out))
+    raise typer.Exit(compare_command(asked, settings or [], config, out, source))
 
 
 @app.command()
@@ -182,6 +188,41 @@ def repeat(
     from metaviz.commands import repeat_command
 
     raise typer.Exit(repeat_command(run, out))
+
+
+@app.command()
+def weights(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Option(help="The file, ending in .safetensors.")],
+) -> None:
+    """Write a run's weights by name as safetensors, which other programs read."""
+    from metaviz.commands import weights_command
+
+    weights_command(run, out)
+
+
+@app.command()
+def pack(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Option(help="The file, ending in .zip.")],
+) -> None:
+    """Write a run with everything of it into one zip archive."""
+    from metaviz.commands import pack_command
+
+    pack_command(run, out)
+
+
+@app.command()
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="What `metaviz pack` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of runs; the window's unless given.")
+    ] = None,
+) -> None:
+    """Check a packed run and put it among the runs; nothing is overwritten."""
+    from metaviz.commands import unpack_command
+
+    unpack_command(archive, out)
 
 
 @app.command()

@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, EvaluationProtocol, parse_seeds, presets, read_toml, to_toml
+from metaviz.config import (
+    Comparison,
+    EvaluationProtocol,
+    comparison_of,
+    parse_seeds,
+    presets,
+    read_toml,
+    to_toml,
+)
 from metaviz.options import OptionError, checked
+from metaviz.paths import runs_dir
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.runs.export import write_tables
 from metaviz.runs.figure_set import comparison_figures, run_figures
@@ -28,6 +37,7 @@ from metaviz.runs.figures import (
 )
 from metaviz.runs.files import write_text
 from metaviz.runs.judgement import judgement_csv
+from metaviz.runs.pack import pack_run, unpack_run
 from metaviz.runs.record import Record
 from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
@@ -75,13 +85,18 @@ _FAILED = {"failed", "diverged"}
 
 
 def build_comparison(
-    asked: dict[str, Any], settings: list[str], config: Path | None, catalogue: Catalogue
+    asked: dict[str, Any],
+    settings: list[str],
+    config: Path | None,
+    catalogue: Catalogue,
+    known: dict[str, Any] | None = None,
 ) -> Comparison:
     """Join a TOML file, command-line options and settings into a checked comparison.
 
+    Without a file the values that are `known` already hold.
     Raises: OptionError with one sentence.
     """
-    values = read_toml(config) if config is not None else {}
+    values = read_toml(config) if config is not None else dict(known or {})
     given = {name: value for name, value in asked.items() if value is not None}
     if "seeds" in given:
         given["seeds"] = parse_seeds(given["seeds"])
@@ -113,22 +128,30 @@ def _algorithm_ids(text: str, catalogue: Catalogue, problem: str) -> tuple[str, 
 
 
 def compare_command(
-    asked: dict[str, Any], settings: list[str], config: Path | None, out: Path
+    asked: dict[str, Any],
+    settings: list[str],
+    config: Path | None,
+    out: Path,
+    source: Path | None = None,
 ) -> int:
-    """Train, then write runs, tables and figures; return the exit code."""
+    """Train, from a run's weights where one is given, then write all; return the exit code."""
+    known = None
+    if source is not None:
+        (source,) = _one_run(source)
+        known = comparison_of(open_run(source).config).model_dump(mode="json")
     engine = LocalEngine()
-    comparison = build_comparison(asked, settings, config, engine.catalogue)
-    records, code = run_comparison(engine, comparison, out)
+    comparison = build_comparison(asked, settings, config, engine.catalogue, known)
+    records, code = run_comparison(engine, comparison, out, source)
     print_results(records)
     return code
 
 
 def run_comparison(
-    engine: LocalEngine, comparison: Comparison, out: Path
+    engine: LocalEngine, comparison: Comparison, out: Path, source: Path | None = None
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it."""
     with _hearing():
-        sessions = engine.start(comparison, out / "runs")
+        sessions = engine.start(comparison, out / "runs", source)
     if (out / "summary.csv").exists():
         sys.stderr.write(
             f"{out} holds an earlier comparison: its runs stay, tables are replaced.\n"
@@ -179,6 +202,33 @@ def repeat_command(run: Path, out: Path | None) -> int:
     original = open_run(folder)
     sys.stdout.write(f"{told(original, record)}\n{sessions[0].folder}\n")
     return int(first_difference(original, record) is not None)
+
+
+def weights_command(run: Path, out: Path) -> None:
+    """Write the weights of a run's newest checkpoint as safetensors."""
+    if out.suffix.lower() != ".safetensors":
+        raise OptionError(
+            "out", f"out = {str(out)!r} is not valid: use a name ending in .safetensors."
+        )
+    from metaviz.training.weights import write_weights
+
+    (folder,) = _one_run(run)
+    write_weights(folder, out)
+    sys.stdout.write(f"{out}\n")
+
+
+def pack_command(run: Path, out: Path) -> None:
+    """Write a run into a zip archive."""
+    if out.suffix.lower() != ".zip":
+        raise OptionError("out", f"out = {str(out)!r} is not valid: use a name ending in .zip.")
+    (folder,) = _one_run(run)
+    pack_run(folder, out)
+    sys.stdout.write(f"{out}\n")
+
+
+def unpack_command(archive: Path, out: Path | None) -> None:
+    """Put a packed run into a folder of runs."""
+    sys.stdout.write(f"{unpack_run(archive, out or runs_dir())}\n")
 
 
 def _one_run(place: Path) -> list[Path]:

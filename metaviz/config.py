@@ -202,6 +202,24 @@ class Comparison(Options):
         ]
 
 
+def comparison_of(config: dict[str, Any]) -> Comparison:
+    """Return the comparison that repeats one run."""
+    known = set(Shared.model_fields)
+    algorithm = str(config["algorithm"])
+    shared = {key: value for key, value in config.get("shared", {}).items() if key in known}
+    return Comparison(
+        problem=str(config["problem"]),
+        algorithms=(algorithm,),
+        seeds=(int(config["seed"]),),
+        steps=int(config["steps"]),
+        device=config.get("device", "auto"),
+        dtype=config.get("dtype", "float32"),
+        shared=shared,
+        options={algorithm: dict(config.get("options", {}))},
+        problem_options=dict(config.get("problem_options", {})),
+    )
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Read seeds written as `0,1,5` or `0-4` or both.
 

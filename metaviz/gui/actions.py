@@ -52,6 +52,13 @@ COMMANDS = (
         "",
         "mdi6.repeat",
     ),
+    Command(
+        "fine_tune",
+        "&Fine-tune this run",
+        "Train its settings as a new run that starts from its weights.",
+        "",
+        "mdi6.tune",
+    ),
     Command("open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"),
     Command(
         "open_configuration",

@@ -1,9 +1,7 @@
 """Comparisons between form, catalogue and stored runs."""
 
-from typing import Any
-
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, Shared
+from metaviz.config import Comparison
 from metaviz.options import OptionError, Plain
 
 
@@ -38,21 +36,3 @@ def seeds_text(seeds: tuple[int, ...]) -> str:
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):  # noqa: PLR2004
         return f"{seeds[0]}-{seeds[-1]}"
     return ",".join(str(seed) for seed in seeds)
-
-
-def comparison_of(config: dict[str, Any]) -> Comparison:
-    """Return the comparison that repeats one run."""
-    known = set(Shared.model_fields)
-    algorithm = str(config["algorithm"])
-    shared = {key: value for key, value in config.get("shared", {}).items() if key in known}
-    return Comparison(
-        problem=str(config["problem"]),
-        algorithms=(algorithm,),
-        seeds=(int(config["seed"]),),
-        steps=int(config["steps"]),
-        device=config.get("device", "auto"),
-        dtype=config.get("dtype", "float32"),
-        shared=shared,
-        options={algorithm: dict(config.get("options", {}))},
-        problem_options=dict(config.get("problem_options", {})),
-    )

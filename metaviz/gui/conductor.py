@@ -24,6 +24,7 @@ class Conductor(QObject):
     _start = Signal(object, object, bool)
     _resume = Signal(object, object)
     _repeat = Signal(object, object)
+    _fine_tune = Signal(object, object, object)
     _pause = Signal(bool)
     _step = Signal()
     _end = Signal(str)
@@ -49,6 +50,7 @@ class Conductor(QObject):
         self._start.connect(worker.start)
         self._resume.connect(worker.resume)
         self._repeat.connect(worker.repeat)
+        self._fine_tune.connect(worker.fine_tune)
         self._pause.connect(worker.set_paused)
         self._step.connect(worker.step)
         self._end.connect(worker.end)
@@ -89,6 +91,12 @@ class Conductor(QObject):
         if self.phase == "idle":
             self._enter("starting")
             self._repeat.emit(folder, root)
+
+    def fine_tune(self, comparison: Comparison, root: Path, source: Path) -> None:
+        """Have a comparison trained from a stored run's weights."""
+        if self.phase == "idle":
+            self._enter("starting")
+            self._fine_tune.emit(comparison, root, source)
 
     def pause(self, *, paused: bool) -> None:
         """Pause or go on."""

@@ -52,9 +52,12 @@ class Engine(Protocol):
     def catalogue(self) -> Catalogue:
         """Everything that can be chosen."""
 
-    def start(self, comparison: Comparison, root: Path) -> Sequence[Session]:
+    def start(
+        self, comparison: Comparison, root: Path, source: Path | None = None
+    ) -> Sequence[Session]:
         """Check a comparison and make its runs under `root`.
 
+        `source` is the folder of a run whose weights all of them start from.
         Raises: OptionError for wrong values, StoreError where `root` cannot be written,
         ValueError with one sentence for data that cannot be read.
         """

@@ -9,8 +9,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from metaviz import paths
-from metaviz.config import read_comparison, to_toml
-from metaviz.gui.comparisons import comparison_of
+from metaviz.config import comparison_of, read_comparison, to_toml
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.tabs import Tabs

@@ -19,7 +19,18 @@ _FILE = (
     _SEPARATOR,
     "quit",
 )
-_RUN = ("run", "pause", "step", _SEPARATOR, "stop", "abort", _SEPARATOR, "resume", "repeat")
+_RUN = (
+    "run",
+    "pause",
+    "step",
+    _SEPARATOR,
+    "stop",
+    "abort",
+    _SEPARATOR,
+    "resume",
+    "repeat",
+    "fine_tune",
+)
 _HELP = ("shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
 
 

@@ -6,6 +6,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
+from metaviz.config import comparison_of
 from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.rows import Row
@@ -26,9 +27,10 @@ class StoredRuns(QObject):
         self._table, self._conductor, self._window = table, conductor, window
         self._commands = commands
         self._folders: list[Path] = []
-        table.add_commands([commands["resume"], commands["repeat"]])
+        table.add_commands([commands[name] for name in ("resume", "repeat", "fine_tune")])
         commands["resume"].triggered.connect(self._resume)
         commands["repeat"].triggered.connect(self._repeat)
+        commands["fine_tune"].triggered.connect(self._fine_tune)
         table.view.selectionModel().selectionChanged.connect(self.update_actions)
         self.update_actions()
 
@@ -38,6 +40,7 @@ class StoredRuns(QObject):
         for name, reason in (
             ("resume", self._why_not_now() or self._why_not_resume()),
             ("repeat", self._why_not_now() or self._why_not_one()),
+            ("fine_tune", self._why_not_now() or self._why_not_one()),
         ):
             command = self._commands[name]
             command.setEnabled(not reason)
@@ -77,6 +80,13 @@ class StoredRuns(QObject):
         for row in self._table.selected()[:1]:
             if row.folder is not None:
                 self._conductor.repeat(row.folder, paths.runs_dir())
+
+    @Slot()
+    def _fine_tune(self) -> None:
+        for row in self._table.selected()[:1]:
+            if row.folder is not None:
+                asked = comparison_of(row.config)
+                self._conductor.fine_tune(asked, paths.runs_dir(), row.folder)
 
     def _ask_steps(self, rows: list[Row]) -> None:
         done = max(row.summary.step for row in rows)

@@ -117,6 +117,11 @@ class Worker(QObject):
         """Train again from the settings of a stored run; emits `started`, later `finished`."""
         self._begin(lambda engine: engine.repeat(folder, root))
 
+    @Slot(object, object, object)
+    def fine_tune(self, comparison: Comparison, root: Path, source: Path) -> None:
+        """Train a comparison from a stored run's weights; emits `started`, later `finished`."""
+        self._begin(lambda engine: engine.start(comparison, root, source))
+
     def _begin(
         self,
         make: Callable[[Engine], Sequence[Session]],

@@ -6,13 +6,15 @@ fill the disk; what is left to guard against is memory and time.
 
 import io
 import re
+import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 from PIL import Image, UnidentifiedImageError
 
@@ -106,15 +108,17 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 class Zip:
     """The files of a zip archive, checked against the limits when it is opened."""
 
-    def __init__(self, path: Path) -> None:
-        """Open and check an archive.
+    def __init__(self, path: Path, what: str = "a data set", *, links: bool = True) -> None:
+        """Open and check an archive of something.
 
+        Without `links` it must hold none; they are read as the text that they hold otherwise.
         Raises: DataError if it is no zip archive, has members with absolute or climbing paths,
         more than MAX_MEMBERS members, more than MAX_TOTAL_BYTES unpacked, or a member larger than
         RATIO_FREE_BYTES that shrank more than MAX_RATIO times.
         """
         self.path = path
         self.label = str(path)
+        self._what, self._links = what, links
         try:
             self._archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
@@ -147,20 +151,30 @@ class Zip:
         name = member.filename
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
             raise DataError(
-                f"{self.path} has a member with an absolute path, {name!r}; a data set has "
+                f"{self.path} has a member with an absolute path, {name!r}; {self._what} has "
                 "relative paths only, so this archive is not read"
             )
         if ".." in re.split(r"[/\\]", name):
             raise DataError(
-                f"{self.path} has a member that climbs out of its folder, {name!r}; a data set "
+                f"{self.path} has a member that climbs out of its folder, {name!r}; {self._what} "
                 "has none, so this archive is not read"
             )
         ratio = member.file_size / max(member.compress_size, 1)
         if member.file_size > RATIO_FREE_BYTES and ratio > MAX_RATIO:
             raise DataError(
                 f"{self.path} has a member that unpacks to {ratio:.0f} times its size, {name!r}; "
-                f"images shrink less than {MAX_RATIO} times, so this archive is not read"
+                f"{self._what} shrinks less than {MAX_RATIO} times, so this archive is not read"
             )
+        if not self._links and stat.S_ISLNK(member.external_attr >> 16):
+            raise DataError(
+                f"{self.path} has a link, {name!r}; {self._what} has plain files only, so this "
+                "archive is not read"
+            )
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that all files unpack to."""
+        return sum(member.file_size for member in self._files.values())
 
     def names(self) -> list[str]:
         """Return the paths of all files, relative, sorted, with forward slashes."""
@@ -169,8 +183,24 @@ class Zip:
     def read(self, name: str) -> bytes:
         """Return the contents of one file."""
         try:
-            return self._archive.read(self._files[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            with self._reading(name):
+                return self._archive.read(self._files[name])
+        except OSError as error:
+            raise DataError(
+                f"{name} in {self.path} is damaged ({error}); download the archive again"
+            ) from error
+
+    def copy(self, name: str, stream: BinaryIO) -> None:
+        """Write the contents of one file to a stream. Raises: DataError as `read`, or OSError."""
+        with self._reading(name), self._archive.open(self._files[name]) as source:
+            while piece := source.read(1 << 20):
+                stream.write(piece)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise DataError(
                 f"{name} in {self.path} is damaged ({error}); download the archive again"
             ) from error

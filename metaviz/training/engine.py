@@ -43,13 +43,16 @@ class LocalEngine:
         """Everything that can be chosen."""
         return build_catalogue()
 
-    def start(self, comparison: Comparison, root: Path) -> list[Session]:
+    def start(
+        self, comparison: Comparison, root: Path, source: Path | None = None
+    ) -> list[Session]:
         """Check a comparison and make its runs under `root`.
 
+        `source` is the folder of a run whose weights all of them start from.
         Raises: OptionError for wrong values, StoreError where `root` cannot be written,
         ValueError with one sentence for data that cannot be read.
         """
-        return open_sessions(planned_runs(comparison), root)
+        return open_sessions(planned_runs(comparison), root, source)
 
     def resume(self, folders: Sequence[Path], steps: int | None) -> list[Session]:
         """Open stored runs to be trained further, each from its newest checkpoint.

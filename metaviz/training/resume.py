@@ -13,6 +13,7 @@ from metaviz.training.checkpoints import Found, find_checkpoint
 from metaviz.training.environment import describe_environment
 from metaviz.training.session import Resumption, Session, stored_config
 from metaviz.training.setting import Setting, settle
+from metaviz.training.start import restarted
 from metaviz.training.trainer import begin
 
 # What must be the same for the numbers to be those of a run that was never interrupted.
@@ -57,7 +58,7 @@ def _plan(
     config = stored_config(record, folder)
     # Runs on the same tasks share one problem, so that data are read once.
     key = f"{config.problem} {config.seed} {config.shared!r} {config.problem_options!r}"
-    setting = settle(config, problems.get(key))
+    setting = restarted(settle(config, problems.get(key)), folder)
     problems[key] = setting.problem
     opened.callback(setting.shards.close)
     try:

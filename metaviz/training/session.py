@@ -19,6 +19,7 @@ from metaviz.runs.store import RunWriter, StoreError, create_run, open_run
 from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.environment import describe_environment
 from metaviz.training.setting import Setting, settle
+from metaviz.training.start import keep_start, restarted, starting_from
 from metaviz.training.trainer import Progress, begin, train
 
 
@@ -157,7 +158,9 @@ def new_session(setting: Setting, root: Path, parent: dict[str, Any] | None = No
     """
     config = setting.config.model_dump(mode="json")
     environment = describe_environment(setting.device, setting.shards.count)
-    return Session(setting, create_run(root, config, environment, parent))
+    writer = create_run(root, config, environment, parent)
+    keep_start(writer.folder, setting)
+    return Session(setting, writer)
 
 
 def stored_config(record: Record, folder: Path) -> RunConfig:
@@ -174,25 +177,29 @@ def repeat_session(folder: Path, root: Path) -> Session:
     Raises: StoreError, OptionError or ValueError with one sentence.
     """
     record = open_run(folder)
-    setting = settle(stored_config(record, folder))
+    setting = restarted(settle(stored_config(record, folder)), folder)
     session = new_session(setting, root, {"run": record.id, "kind": "repeat"})
     session.repeat(folder)
     return session
 
 
-def open_sessions(configs: list[RunConfig], root: Path) -> list[Session]:
+def open_sessions(
+    configs: list[RunConfig], root: Path, source: Path | None = None
+) -> list[Session]:
     """Check all runs of a comparison, then make their folders.
 
-    Runs with the same seed share one problem, so that data are read once.
+    Runs with the same seed share one problem, so that data are read once. `source` is the folder
+    of a run whose weights all of them start from.
     Raises: OptionError, ValueError (data) or StoreError, before any run has started.
     """
     problems: dict[int, Problem] = {}
     settings = []
+    parent = None if source is None else {"run": open_run(source).id, "kind": "fine-tune"}
     for config in configs:
         setting = settle(config, problems.get(config.seed))
         problems[config.seed] = setting.problem
-        settings.append(setting)
-    return [new_session(setting, root) for setting in settings]
+        settings.append(setting if source is None else starting_from(setting, source))
+    return [new_session(setting, root, parent) for setting in settings]
 
 
 def _sentence(error: BaseException) -> str:

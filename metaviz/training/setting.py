@@ -61,6 +61,8 @@ class Setting:
     dtype: torch.dtype
     hurry: Event = field(default_factory=Event)
     """Set from any thread to cut an evaluation short, because the run is about to be ended."""
+    start: Meta | None = None
+    """Meta-parameters to start from instead of those that the seed draws."""
 
     @cached_property
     def learner(self) -> Learner:
@@ -74,7 +76,12 @@ class Setting:
         return Shards(min(self.problem.shards, cores) if self.device.type == "cpu" else 1)
 
     def init(self) -> Meta:
-        """Draw the meta-parameters of the run's seed: the same for every device and precision."""
+        """Draw the meta-parameters of the run's seed: the same for every device and precision.
+
+        A run that starts from another one's weights gets copies of these.
+        """
+        if self.start is not None:
+            return {name: value.clone() for name, value in self.start.items()}
         generator = torch.Generator().manual_seed(derived_seed(self.config.seed, "weights"))
         drawn = self.algorithm.init(self.learner, generator)
         return {name: value.to(self.device, self.dtype) for name, value in drawn.items()}

@@ -86,3 +86,18 @@ def test_a_run_is_repeated_and_the_log_says_that_it_is_bit_identical(qtbot, wind
     idle(qtbot, window)
     notes = [note.message for note in window.runs.rows[0].record.notes]
     assert notes == [f"Bit-identical to {first} over 4 steps."]
+
+
+def test_a_run_is_fine_tuned_without_the_form(qtbot, window):
+    train(qtbot, window, 4)
+    idle(qtbot, window)
+    qtbot.waitUntil(lambda: window.runs.rows[0].summary.state == "done", timeout=WAIT)
+    first = window.runs.rows[0]
+    window.table.select(first.id)
+    window.commands["fine_tune"].trigger()
+    qtbot.waitUntil(lambda: len(window.runs.rows) == 2, timeout=WAIT)
+    idle(qtbot, window)
+    tuned = open_run(window.runs.rows[0].folder)
+    assert tuned.parent == {"run": first.id, "kind": "fine-tune"}
+    end, start = first.record.evaluations[-1], tuned.evaluations[0]
+    assert start.curves["query_loss"].tolist() == end.curves["query_loss"].tolist()

@@ -1,0 +1,122 @@
+"""A run as one zip archive, and back: what comes in is checked before it is kept."""
+
+import shutil
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO
+
+from metaviz.images.archives import DataError, Zip
+from metaviz.runs.database import DATABASE, open_to_read
+from metaviz.runs.files import write_atomically
+from metaviz.runs.lock import LOCK
+from metaviz.runs.store import ABOUT, StoreError, open_run
+
+_EVALUATIONS = "evaluations"
+_BESIDE_DATABASE = {f"{DATABASE}-wal", f"{DATABASE}-shm"}
+
+
+def pack_run(folder: Path, path: Path) -> None:
+    """Write a run's folder into a zip archive, whole or not at all.
+
+    A run that is training is packed as it is at this moment.
+    Raises: StoreError with one sentence where it cannot be read or the archive not be written.
+    """
+    name = open_run(folder).id
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".packing-") as work:
+            copy = Path(work) / DATABASE
+            _copy_database(folder / DATABASE, copy)
+
+            def write(stream: BinaryIO) -> None:
+                with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+                    archive.write(copy, f"{name}/{DATABASE}")
+                    for file in _files(folder):
+                        archive.write(file, f"{name}/{file.relative_to(folder).as_posix()}")
+
+            write_atomically(path, write)
+    except (OSError, sqlite3.Error, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"Cannot write {path}: {reason}.") from error
+
+
+def unpack_run(path: Path, root: Path) -> Path:
+    """Unpack a run into a folder of runs; return the run's folder.
+
+    Everything goes into a neighbour first, which is renamed once it is a readable run.
+    Raises: StoreError with one sentence where the archive is damaged, holds links, paths that lead
+    elsewhere or far too much, where it holds no readable run, or where that run is there already.
+    """
+    try:
+        with Zip(path, "a run", links=False) as archive:
+            name = _only_folder(archive, path)
+            target = root / name
+            if target.exists():
+                raise StoreError(f"{target} is there already: remove it first to unpack {path}.")
+            root.mkdir(parents=True, exist_ok=True)
+            if archive.size > shutil.disk_usage(root).free:
+                raise StoreError(
+                    f"{path} would unpack to {archive.size / 2**20:.0f} MiB, for which {root} has "
+                    "no room: free some, or choose another disk."
+                )
+            with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as work:
+                _unpack(archive, Path(work))
+                found = Path(work) / name
+                # Whoever trained it when it was packed does not train this copy.
+                (found / LOCK).touch()
+                if open_run(found).id != name:
+                    raise StoreError(f"{path} holds no readable run: its names differ.")
+                found.rename(target)
+    except DataError as error:
+        raise StoreError(f"{str(error).rstrip('.')}.") from error
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise _without_place(error, path) from error
+        raise StoreError(f"Cannot unpack {path}: {error.strerror or error}.") from error
+    return target
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """Copy a database with what its write-ahead log holds."""
+    with closing(open_to_read(source)) as database, closing(sqlite3.connect(target)) as copy:
+        database.backup(copy)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield what makes up a run besides its database."""
+    for file in (*sorted(folder.iterdir()), *sorted((folder / _EVALUATIONS).glob("*"))):
+        known = file.name in {DATABASE, LOCK, *_BESIDE_DATABASE} or ".tmp-" in file.name
+        if not known and file.is_file() and not file.is_symlink():
+            yield file
+
+
+def _only_folder(archive: Zip, path: Path) -> str:
+    """Return the name of the one folder that a packed run consists of."""
+    names = archive.names()
+    first = {name.partition("/")[0] for name in names}
+    (name,) = first if len(first) == 1 else ("",)
+    parts = [file.removeprefix(f"{name}/").split("/") for file in names]
+    flat = all(len(part) == 1 or (len(part) == 2 and part[0] == _EVALUATIONS) for part in parts)  # noqa: PLR2004
+    plain = name == Path(name).name and not name.startswith(".") and "\\" not in "".join(names)
+    if not (name and flat and plain and {f"{name}/{ABOUT}", f"{name}/{DATABASE}"} <= set(names)):
+        raise StoreError(f"{path} holds no run: choose a file that `metaviz pack` wrote.")
+    return name
+
+
+def _unpack(archive: Zip, folder: Path) -> None:
+    for name in archive.names():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as stream:
+            archive.copy(name, stream)
+
+
+def _without_place(error: StoreError, path: Path) -> StoreError:
+    """Name the archive instead of the folder that it was unpacked into for a moment."""
+    said = str(error)
+    before, told, reason = said.partition(" is not a readable run: ")
+    return StoreError(f"{path} holds no readable run: {reason}") if told and before else error

@@ -1,0 +1,71 @@
+"""Meta-parameters of a stored run as the start of a new one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metaviz.meta.rules import Meta
+from metaviz.options import OptionError
+from metaviz.runs.files import write_atomically
+from metaviz.runs.store import StoreError
+from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
+from metaviz.training.setting import Setting
+
+START = "start.pt"
+
+
+def starting_from(setting: Setting, source: Path) -> Setting:
+    """Return a setting that starts from the weights of another run's newest checkpoint.
+
+    Groups of meta-parameters that the other run lacks start as they are drawn.
+    Raises: StoreError where the source has no readable checkpoint, OptionError where its weights
+    do not fit.
+    """
+    found = find_checkpoint(source)
+    saved = (load_checkpoint(source / CHECKPOINT) if found is None else found.state)["meta"]
+    return _started(setting, saved, source)
+
+
+def keep_start(folder: Path, setting: Setting) -> None:
+    """Store what a run starts from, unless its seed says so. Raises: StoreError on a full disk."""
+    if setting.start is None:
+        return
+    state = {"meta": {n: v.cpu() for n, v in setting.start.items()}, "optimizer": {}, "step": 0}
+    try:
+        write_atomically(folder / START, lambda stream: torch.save(state, stream))
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"Cannot write to {folder}: {error}.") from error
+
+
+def restarted(setting: Setting, folder: Path) -> Setting:
+    """Return a stored run's setting with what it started from. Raises: as `starting_from`."""
+    path = folder / START
+    return _started(setting, load_checkpoint(path)["meta"], folder) if path.exists() else setting
+
+
+def fitting(setting: Setting, saved: object, source: Path) -> Meta:
+    """Return stored meta-parameters on the setting's device; those that lack are drawn.
+
+    Raises: StoreError where there are none, OptionError where one has another shape.
+    """
+    if not isinstance(saved, dict) or "init" not in saved:
+        raise StoreError(f"{source} has a checkpoint without weights: choose another run.")
+    meta: Meta = {}
+    for name, drawn in setting.init().items():
+        value = saved.get(name, drawn)
+        if not isinstance(value, Tensor) or value.shape != drawn.shape:
+            there = value.numel() if isinstance(value, Tensor) else "no"
+            raise OptionError(
+                "from",
+                f"{source.name} has {there} values of {name!r}, but {setting.config.algorithm} on "
+                f"{setting.config.problem} needs {drawn.numel()} here: choose a run of the same "
+                "problem, network and options.",
+            )
+        meta[name] = value.to(drawn).clone()
+    return meta
+
+
+def _started(setting: Setting, saved: object, source: Path) -> Setting:
+    return replace(setting, start=fitting(setting, saved, source))
