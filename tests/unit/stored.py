@@ -50,10 +50,17 @@ def train(asked: RunConfig, root: Path) -> Path:
     return finish(begin(asked, root))
 
 
-def killed(asked: RunConfig, root: Path, after: int) -> tuple[Path, list[Event]]:
-    """Return a folder as it lies on disk after so many events, and these events."""
+def killed(
+    asked: RunConfig, root: Path, after: int, *, committed: bool = True
+) -> tuple[Path, list[Event]]:
+    """Return a folder as it lies on disk after so many events, and these events.
+
+    Without `committed` what came after the last checkpoint may not be on disk yet.
+    """
     session = begin(asked, root / "alive")
     events = [event for _ in range(after) if (event := session.advance()) is not None]
+    if committed:
+        session.set_state("running")
     copy = root / "killed" / session.folder.name
     shutil.copytree(session.folder, copy)
     session.end("aborted")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from metaviz.runs import files, store
+from metaviz.runs.events import Stepped
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions
@@ -50,10 +51,10 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence(
     session.advance()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(place, name, failing(getattr(place, name), error, first))
-        said = ""
+        said, handed_on = "", 0
         try:
-            while session.advance() is not None:
-                pass
+            while (event := session.advance()) is not None:
+                handed_on += isinstance(event, Stepped)
         except StoreError as failure:
             said = str(failure)
     if not said:
@@ -67,6 +68,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence(
     assert session.advance() is None
     record = open_run(session.folder)
     assert record.state in {"failed", "interrupted", "done"}
+    assert len(record) >= handed_on
     if (session.folder / CHECKPOINT).exists():
         assert load_checkpoint(session.folder / CHECKPOINT)["step"] <= 7
     assert not list(session.folder.glob("*.tmp-*"))

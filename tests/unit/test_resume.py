@@ -40,7 +40,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     asked = config(name, **options)
     whole = train(asked, tmp_path / "whole")
     for after in (0, 1, 2, 5, 8, 12):
-        folder, _ = killed(asked, tmp_path / str(after), after)
+        folder, _ = killed(asked, tmp_path / str(after), after, committed=after != 5)
         assert open_run(folder).state == "interrupted"
         assert_same(resume(folder), whole)
 
@@ -77,14 +77,28 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None
     assert_same(resume(session.folder), whole)
 
 
+def test_a_finished_evaluation_is_not_done_again(tmp_path: Path) -> None:
+    folder, _ = killed(config("maml"), tmp_path, 8)
+    (session,) = resume_sessions([folder])
+    note, event = session.advance(), session.advance()
+    session.end("stopped")
+    assert (note.message, event.step) == ("Resumed from the checkpoint of step 3.", 4)
+    assert isinstance(event, Stepped)
+
+
 def test_warnings_are_counted_on(tmp_path: Path) -> None:
     options = {"variant": "implicit", "prox": 0.01, "terms": 4, "inner_steps": 1}
-    asked = config("neumann", **options)
+    asked = config("neumann", **options).model_copy(
+        update={"problem": "quadratic", "problem_options": {}}
+    )
     whole = train(asked, tmp_path / "whole")
-    assert any(note.level == "warning" for note in open_run(whole).notes)
-    for after in (6, 10):
-        folder, _ = killed(asked, tmp_path / str(after), after)
-        assert_same(resume(folder), whole)
+    assert {note.step for note in open_run(whole).notes if note.level == "warning"} >= {1, 3, 6}
+    for steps in range(1, 7):
+        session = begin(asked, tmp_path / str(steps))
+        while not (isinstance(event := session.advance(), Stepped) and event.step == steps):
+            pass
+        session.end("stopped")
+        assert_same(resume(session.folder), whole)
 
 
 def test_the_last_two_and_the_best_checkpoint_are_kept_with_their_hashes(tmp_path: Path) -> None:
