@@ -142,7 +142,7 @@ class TaskPlot(PlotPanel):
             fine=False,
         )
         accuracy = bool(judged) and judged[0].judgement.unit > 1
-        gained = "accuracy gained (percentage points)" if accuracy else "query loss taken off"
+        gained = "accuracy gained (points)" if accuracy else "query loss taken off"
         self.set_labels("query loss before adaptation", gained)
 
     def nearest(self, x: float, y: float) -> tuple[str, int] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from metaviz.runs.curves import Style, labels, styles
 from metaviz.runs.judgement import Judgement, stored
-from metaviz.runs.published import Published, beside, differences, published
+from metaviz.runs.published import Published, beside, differences, distance, published
 from metaviz.runs.record import Record
 
 
@@ -195,11 +195,8 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
         for row in beside(judgement, judgement.dataset)
         if choice.admits(row) and row.is_of(str(judgement.config["algorithm"]))
     ]
-    # Where several papers quote a method, the one whose experiment is nearest; of equally near
-    # ones the plain method before a variant of it.
-    nearest = min(
-        same, key=lambda row: (len(differences(judgement, row)), len(row.method)), default=None
-    )
+    # Where several papers quote a method, the one whose experiment is nearest.
+    nearest = min(same, key=lambda row: distance(judgement, row), default=None)
     together = "" if judgement.protocol["together"] else ", query examples one by one"
     return Row(
         name=one.label,

@@ -158,6 +158,22 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     return found
 
 
+def distance(judgement: Judgement, row: Published) -> tuple[int, ...]:
+    """Return what sorts the published rows of a method by how near they are to a run's experiment.
+
+    Another network counts most, then transduction; then the plain method comes before variants.
+    """
+    if row.is_loss:
+        return (len(row.method),)
+    options, together = judgement.config["problem_options"], judgement.protocol["together"]
+    transduction = _of_normalisation(options, row, together=together)
+    return (
+        len(_of_network(options, row)),
+        sum("transductive" in text for text in transduction),
+        len(row.method),
+    )
+
+
 def _of_network(options: dict[str, Any], row: Published) -> list[str]:
     """Compare the backbone; runs from before there was a choice have Conv4."""
     backbone, channels = options.get("backbone", "conv4"), options.get("channels")

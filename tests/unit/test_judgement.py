@@ -13,7 +13,7 @@ from scipy.stats import binom
 from metaviz.config import EvaluationProtocol
 from metaviz.meta.tasks import Batch
 from metaviz.runs.judgement import Judgement, paired, store, stored
-from metaviz.runs.published import Published, beside, differences, published
+from metaviz.runs.published import Published, beside, differences, distance, published
 from metaviz.runs.robustness import stored_robustness
 from metaviz.runs.store import StoreError, list_runs
 from metaviz.training.evaluation import one_by_one
@@ -162,6 +162,20 @@ def test_normalisation_of_the_run_is_held_against_the_published_one() -> None:
     assert told("X", norm="group") == ["GroupNorm, not BatchNorm"]
     assert told("MAML", norm="support") == ["BatchNorm with a scale", "BatchNorm adapted"]
     assert told("X") == ["transductive BatchNorm"]
+
+
+def test_the_nearest_published_row_has_the_same_network_and_no_addition() -> None:
+    def nearest(algorithm: str, **changes: object) -> str:
+        one = judgement(config={**judgement().config, "algorithm": algorithm}, **changes)
+        rows = [row for row in beside(one, one.dataset) if row.is_of(algorithm)]
+        return min(rows, key=lambda row: distance(one, row)).method
+
+    # The multilayer perceptron of "MAML (no conv)" has fewer differences, but is another network.
+    assert nearest("maml", dataset="Omniglot") == "MAML"
+    assert nearest("maml") == "MAML"
+    assert nearest("reptile", dataset="Omniglot") == "Reptile + transduction"
+    apart = {**judgement().protocol, "together": False}
+    assert nearest("reptile", dataset="Omniglot", protocol=apart) == "Reptile"
 
 
 def test_other_classes_queries_sizes_and_augmentation_are_told() -> None:
