@@ -30,7 +30,7 @@ class DotPlot(PlotPanel):
     def show_rows(self, rows: Sequence[Row], measure: str) -> None:
         """Draw these rows, the first on top; the plot grows with their number."""
         self._rows = rows
-        self.set_message("" if rows else "Nothing to draw: admit more published results above.")
+        self.set_message("" if rows else "No results of these data: choose other ones above.")
         muted = self._theme.muted if self._theme else "#808080"
         lines = []
         for place, row in enumerate(rows):
@@ -86,7 +86,7 @@ class RobustnessMap(HeatMap):
             np.nan_to_num(apart, nan=reach, posinf=reach),
             middle=0.0,
             half_span=reach,
-            meaning="difference (points)" if accuracy else "difference of the loss",
+            meaning=f"{'points' if accuracy else 'loss'} from as trained, up to ±{reach:.3g}",
         )
         self.name_columns([str(k) for k in range(values.shape[1])])
         names = [factor_text(found, factor) for factor in found.factors]

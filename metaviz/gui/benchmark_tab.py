@@ -198,7 +198,7 @@ class BenchmarkTab(QWidget):
         )
         self.settings = _button("benchmarkProtocol", "Pro&tocol…", "Which tasks, and how.")
         self.cancel = _button("benchmarkCancel", "&Cancel", "Stop the evaluation.")
-        self.told = QLabel(protocol_text(self.protocol))
+        self.told = QLabel(f"Next: {protocol_text(self.protocol)}")
         self.told.setObjectName("benchmarkTold")
         self.told.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.status = QLabel()
@@ -293,7 +293,7 @@ class BenchmarkTab(QWidget):
         self.tasks.show_tasks(self._shown)
         self.worst.show_tasks(worst_tasks(self._shown))
         if not self._busy and not self._shown:
-            self._say(EMPTY if self._records else "")
+            self._say(EMPTY)
 
     @Slot()
     def _draw_map(self) -> None:
@@ -351,7 +351,7 @@ class BenchmarkTab(QWidget):
     @Slot(object)
     def _take_protocol(self, protocol: EvaluationProtocol) -> None:
         self.protocol = protocol
-        self.told.setText(protocol_text(protocol))
+        self.told.setText(f"Next: {protocol_text(protocol)}")
 
     def _begin(self) -> None:
         self._set_busy(busy=True)

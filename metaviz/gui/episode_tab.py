@@ -285,7 +285,7 @@ class EpisodeTab(QWidget):
                 f"class{place}",
                 steps,
                 values[:, c],
-                OKABE_ITO[place],
+                OKABE_ITO[c % len(OKABE_ITO)],
                 f"class {c + 1}{' (true)' if c == true else ''}",
                 "solid" if c == true else "dash",
                 width=2.0 if c == true else 1.2,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _ROW_CM = 0.55
 _THEIRS = "0.45"
 _MOST_ROWS = 4
+_WRONG = "#B2182B"
 
 
 def benchmark_figure(rows: Sequence[Row], measure: str, page: Page | None = None) -> "Figure":
@@ -49,6 +50,7 @@ def episode_figure(episode: Episode, k: int, page: Page | None = None) -> "Figur
         axes.plot(steps, episode.support_loss, "--o", color="#0072B2", label="support")
         axes.plot(steps, episode.query_loss, "-o", color="#D55E00", label="query")
         axes.set(xlabel="inner step k", ylabel=f"loss of task {episode.number}")
+        axes.set_title(f"{episode.label}, {episode.dataset}", fontsize=page.font_pt)
         axes.legend()
         return figure
     ways = int(episode.query.y.max()) + 1
@@ -78,14 +80,22 @@ def episode_figure(episode: Episode, k: int, page: Page | None = None) -> "Figur
                 axes = grid[row + part * heights[0], c]
                 pixels = examples.x[number].transpose(1, 2, 0)
                 axes.imshow(pixels if pixels.shape[2] > 1 else pixels[:, :, 0], cmap="gray")
-                if part:
-                    text = f"{guess[0, number] + 1} → {guess[k, number] + 1}"
-                    wrong = not right[number]
-                    axes.set_title(
-                        text + (" ✗" if wrong else ""),
-                        color="#B2182B" if wrong else "black",
-                        fontsize=0.8 * page.font_pt,
-                    )
-                else:
-                    axes.set_title(f"class {c + 1}" if not row else "", fontsize=0.8 * page.font_pt)
+                if not part and not row:
+                    axes.set_title(f"class {c + 1}", fontsize=0.8 * page.font_pt)
+                if not part:
+                    continue
+                wrong = not right[number]
+                color = _WRONG if wrong else "black"
+                text = f"{guess[0, number] + 1} → {guess[k, number] + 1}{' ✗' if wrong else ''}"
+                axes.set_xlabel(text, color=color, fontsize=0.8 * page.font_pt)
+                if wrong:
+                    axes.set_frame_on(True)
+                    axes.spines[:].set(visible=True, color=_WRONG, linewidth=2)
+    grid[0, 0].set_ylabel("support", fontsize=0.8 * page.font_pt)
+    grid[heights[0], 0].set_ylabel("query", fontsize=0.8 * page.font_pt)
+    figure.suptitle(
+        f"{episode.label}, {episode.dataset}, task {episode.number}\n"
+        f"below query images: class predicted before → after k = {k} steps",
+        fontsize=page.font_pt,
+    )
     return figure

@@ -75,7 +75,7 @@ def write_report(
             title=title or out.stem.replace("-", " ").replace("_", " "),
             runs=list(names.values()),
             figures=figures,
-            commands=commands,
+            commands=commands + _evaluations(records, folders),
             **_results(records, names),
             **_judged(records, folders, names),
             **_settings(records, names),
@@ -226,6 +226,19 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
         paths.append(path)
         commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
     return commands, paths
+
+
+def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[str]:
+    """Return the commands that repeat what runs were judged by, after those that train them."""
+    every = [j for record in records if record.id in folders for j in stored(folders[record.id])]
+    names = {"tasks": "tasks", "split": "split", "seed": "seed", "shots": "shots"}
+    names |= {"query": "query_shots", "k": "steps", "together": "together"}
+    commands = []
+    for judgement in every:
+        told = {names[key]: value for key, value in judgement.protocol.items() if key in names}
+        settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in told.items())
+        commands.append(f"metaviz evaluate repeated {settings}")
+    return list(dict.fromkeys(commands))
 
 
 def _figures(

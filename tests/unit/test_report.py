@@ -99,7 +99,9 @@ def test_a_copied_run_is_reported_with_what_it_was_judged_as(results: Path, tmp_
     out = tmp_path / "r.html"
     outcome = metaviz("report", tmp_path / "runs", "--out", out)
     assert outcome.code == 0, outcome.error
-    assert "5 test tasks" in Page(out.read_text("utf-8")).text
+    text = Page(out.read_text("utf-8")).text
+    assert "5 test tasks" in text
+    assert "metaviz evaluate repeated --set tasks=5 --set split=test --set seed=0" in text
     (original, *_) = list_runs(results / "runs")
     outcome = metaviz("report", original, tmp_path / "runs", "--out", out)
     assert outcome.code == 1
