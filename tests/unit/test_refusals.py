@@ -203,7 +203,7 @@ def test_matrices_that_are_not_there_are_refused(tmp_path: Path) -> None:
         ("gradients --seed x", "--seed': x is not a whole number from 0 to 2147483647."),
         ("gradients --seed -1", "--seed': -1 is not a whole number from 0 to 2147483647."),
         ("gradients --step -1", "--step': -1 is not a whole number from 0 to 1000000000."),
-        ("gradients --start /nosuch", "/nosuch has no checkpoint: name the folder of a run."),
+        ("gradients --start /nosuch", "/nosuch has no checkpoint: it is no run, or one that ended"),
         ("gradients --start /dev/null", "/dev/null/checkpoint.pt is not a readable checkpoint: "),
         ("list --runs /nosuch", "/nosuch holds no runs: name a run folder or a folder of runs."),
         ("export /nosuch", "/nosuch holds no runs: name a run folder or a folder of runs."),
