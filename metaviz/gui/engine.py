@@ -7,15 +7,13 @@ from typing import Any, Protocol
 
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, EvaluationProtocol
+from metaviz.reporting import Report
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.events import Event, State
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
-
-Report = Callable[[str], None]
-"""Takes a line on how far the work is; raises InterruptedError once nobody waits for it."""
 
 
 class Session(Protocol):

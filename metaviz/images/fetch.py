@@ -3,7 +3,6 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -11,9 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from metaviz.images.archives import DataError
-
-Report = Callable[[str], None]
-"""Takes a line on how far the work is; what it raises breaks the work off."""
+from metaviz.reporting import Report
 
 MOST_BYTES = 2**30
 TIMEOUT_SECONDS = 20.0

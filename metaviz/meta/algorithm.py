@@ -32,7 +32,7 @@ class Algorithm(Protocol):
         """Whether all weights step by `rate` times something, and not by learned sizes."""
 
     def scaled(self, factor: float) -> "Algorithm":
-        """Return the same with inner steps of another size. Raises: OptionError."""
+        """Return the same with inner steps of `factor` times the size."""
 
     @property
     def sequential(self) -> bool:
@@ -91,7 +91,7 @@ class Composed:
         return self.rule.shares_rate
 
     def scaled(self, factor: float) -> "Composed":
-        """Return the same with inner steps of another size. Raises: OptionError."""
+        """Return the same with inner steps of `factor` times the size."""
         return replace(self, rule=self.rule.scaled(factor))
 
     @property

@@ -1,7 +1,5 @@
 """Looks at the data of a classification problem, without training on them."""
 
-from collections.abc import Callable
-
 import numpy as np
 from torch import Tensor
 
@@ -10,9 +8,9 @@ from metaviz.images.progress import heard_by
 from metaviz.options import OptionError
 from metaviz.problems.base import Classification
 from metaviz.problems.registry import find_problem
+from metaviz.reporting import Report
 from metaviz.runs.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount
 
-Report = Callable[[str], None]
 _SMALLEST = {"ways": 2, "shots": 1, "query_shots": 1}
 
 

@@ -34,6 +34,8 @@ _CONV4 = {"convnet": None, "conv4_64": 64, "conv4_128": 128}
 _TRANSDUCTIVE = " + transduction"
 # Measured with the authors' code, whose BatchNorm shifts alone and is not adapted.
 _BETA_ALONE = {"MAML", "FOMAML"}
+# Their inner steps follow the loss summed over the classes, as in the code published with MAML.
+_SUMMED = ("MAML", "FOMAML", "First-order MAML", "Meta-Curvature", "MetaCurvature", "MT-net")
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     if row.dataset in _SIDES and protocol["query"] != _QUERIES:
         found.append(f"{protocol['query']} query images per class, usually {_QUERIES}")
     found += _of_normalisation(options, row, together=protocol["together"])
+    if row.method.startswith(_SUMMED):
+        found.append(f"α is on the mean loss, theirs on the sum over {row.ways} classes")
     if row.dataset == "Omniglot":
         found.append("our split of alphabets, not of characters")
     return found

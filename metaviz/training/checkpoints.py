@@ -136,12 +136,6 @@ def find_checkpoint(folder: Path) -> Found | None:
     return best
 
 
-def save_checkpoint(path: Path, progress: Progress) -> None:
-    """Write a checkpoint whole or not at all."""
-    state = progress.state()
-    write_atomically(path, lambda stream: torch.save(state, stream))
-
-
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; only tensors and plain values are accepted.
 

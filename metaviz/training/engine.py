@@ -15,6 +15,7 @@ from metaviz.config import Comparison, EvaluationProtocol, RunConfig, Shared
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError, specs
 from metaviz.problems.registry import PROBLEMS, find_problem
+from metaviz.reporting import Report
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
@@ -22,7 +23,7 @@ from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
 from metaviz.runs.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
-from metaviz.training.protocol import Report, episode, judge, robustness
+from metaviz.training.protocol import episode, judge, robustness
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session
 from metaviz.training.setting import Setting, device_text, settle, settle_threads

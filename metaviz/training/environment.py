@@ -38,9 +38,7 @@ def describe_environment(device: torch.device, shards: int) -> dict[str, Any]:
     if device.type == "cuda":
         described["gpu"] = torch.cuda.get_device_name(device)
         described["cuda"] = torch.version.cuda or ""
-        described["driver"] = _answer(
-            "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"
-        )
+        described["driver"] = _answer(*_DRIVER)
         described["cudnn"] = torch.backends.cudnn.version() or 0
         described["cudnn_deterministic"] = torch.backends.cudnn.deterministic
         described["cudnn_benchmark"] = torch.backends.cudnn.benchmark

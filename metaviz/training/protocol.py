@@ -15,6 +15,7 @@ from metaviz.config import EvaluationProtocol, RunConfig
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch
 from metaviz.options import OptionError
+from metaviz.reporting import Report
 from metaviz.runs.episode import Episode, Examples
 from metaviz.runs.judgement import Judgement, store
 from metaviz.runs.record import Record
@@ -25,9 +26,6 @@ from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.evaluation import query_outputs, task_curves
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
-
-Report = Callable[[str], None]
-"""Takes a line on how far the work is; what it raises breaks the work off."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def robustness(
     """Evaluate a run's weights with other step sizes and numbers of steps, and store the result.
 
     The largest number of steps is the protocol's, or twice the method's own.
-    Raises: as `judge`; OptionError where the method's steps have no size that could be changed.
+    Raises: as `judge`.
     """
     with _seated(folder, protocol) as seat:
         setting = seat.setting

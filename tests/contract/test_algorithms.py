@@ -16,7 +16,7 @@ from metaviz.meta.rules import Enters, GradientDescent, ProximalDescent
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.runs.events import Ended, Evaluated, Noted, Stepped
-from metaviz.training.checkpoints import load_checkpoint, save_checkpoint
+from metaviz.training.checkpoints import load_checkpoint
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train
 from tests.oracle.engine import assert_close, build, initial, meta_step, shared, sinusoid
@@ -217,7 +217,7 @@ def test_resuming_repeats_an_uninterrupted_run(
     for event in train(broken, first):
         if isinstance(event, Stepped) and event.step == 4:
             break
-    save_checkpoint(tmp_path / "checkpoint.pt", first)
+    torch.save(first.state(), tmp_path / "checkpoint.pt")
     second = begin(setting(name, options), load_checkpoint(tmp_path / "checkpoint.pt"))
     # Notes count what was met since the program started, so they alone may differ.
     rest = [e for e in train(setting(name, options), second) if not isinstance(e, Noted)]
