@@ -1,4 +1,4 @@
-"""A folder of images that goes away: runs under way go on, what comes later says what is missing."""
+"""A folder of images that goes away: runs go on, what comes later says what is missing."""
 
 import shutil
 from pathlib import Path
@@ -36,6 +36,8 @@ def test_training_survives_its_folder_and_evaluating_names_it(tmp_path: Path) ->
     assert (record.state, record.message, record.step) == ("done", "", 6)
     assert record.evaluations[-1].step == 6
     outcome = metaviz("evaluate", folder)
-    assert outcome.code == 1
-    assert place in outcome.error
-    assert outcome.error.count("\n") == 1
+    assert outcome.code == 2
+    *_, sentence = outcome.error.splitlines()
+    assert (
+        sentence == f"metaviz: {place} does not exist; choose a folder or a zip archive of images."
+    )
