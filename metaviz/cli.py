@@ -170,11 +170,18 @@ def resume(
             help="Meta-steps in all; trains runs that are done further.",
         ),
     ] = None,
+    remedy: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="For runs that diverged: half-inner, half-outer, clip or skip-task.",
+        ),
+    ] = "",
 ) -> None:
     """Train runs further that were interrupted or stopped, each from its newest checkpoint."""
     from metaviz.commands import resume_command
 
-    raise typer.Exit(resume_command(runs, steps))
+    raise typer.Exit(resume_command(runs, steps, remedy))
 
 
 @app.command()

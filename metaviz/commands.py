@@ -168,7 +168,7 @@ def run_comparison(
     return records, _exit_code(records, broken, interrupted=interrupted)
 
 
-def resume_command(runs: list[Path], steps: int | None) -> int:
+def resume_command(runs: list[Path], steps: int | None, remedy: str) -> int:
     """Train stored runs further; return the exit code.
 
     Of a folder of runs, those that are done are left alone unless they get more steps.
@@ -182,7 +182,7 @@ def resume_command(runs: list[Path], steps: int | None) -> int:
     if not folders:
         raise StoreError(f"All runs in {runs[0]} are done: give --steps to train them further.")
     with _hearing():
-        sessions = LocalEngine().resume(folders, steps)
+        sessions = LocalEngine().resume(folders, steps, remedy)
     broken, interrupted = _train_to_the_end(sessions)
     records = [open_run(session.folder) for session in sessions]
     print_results(records)

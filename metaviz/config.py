@@ -119,6 +119,28 @@ class EvaluationProtocol(Options):
     )
 
 
+class Amendment(Options):
+    """A change that a run was given on its way, after it had diverged.
+
+    `shared` and `options` replace hyperparameters for the meta-steps after `step`; `skip_task` is
+    left out of the meta-batch of meta-step `skip_step`, unless that is 0.
+    """
+
+    step: int = Field(default=0, ge=0)
+    shared: dict[str, Plain] = Field(default_factory=dict)
+    options: dict[str, Plain] = Field(default_factory=dict)
+    skip_step: int = Field(default=0, ge=0)
+    skip_task: int = Field(default=0, ge=0)
+
+    def told(self) -> str:
+        """Say what changes when, like `after step 300: inner_lr = 0.005`."""
+        values = {**self.shared, **self.options}
+        changes = [f"after step {self.step}: {key} = {value}" for key, value in values.items()]
+        if self.skip_step:
+            changes.append(f"meta-step {self.skip_step} without task {self.skip_task}")
+        return ", ".join(changes)
+
+
 class RunConfig(Options):
     """One run: one algorithm on one problem with one seed."""
 
@@ -135,6 +157,25 @@ class RunConfig(Options):
     shared: Shared = Shared()
     options: dict[str, Plain] = Field(default_factory=dict)
     problem_options: dict[str, Plain] = Field(default_factory=dict)
+    amendments: tuple[Amendment, ...] = ()
+
+    def at(self, step: int) -> "RunConfig":
+        """Return the configuration in force after so many meta-steps.
+
+        Raises: OptionError where an amendment holds a wrong shared hyperparameter.
+        """
+        shared = self.shared.model_dump()
+        options = dict(self.options)
+        for amendment in self.amendments:
+            if amendment.step <= step:
+                shared |= amendment.shared
+                options |= amendment.options
+        update = {"shared": checked(Shared, shared), "options": options}
+        return self.model_copy(update=update)
+
+    def skipped(self, step: int) -> frozenset[int]:
+        """Return which tasks of a meta-step's batch are left out, the first step being 1."""
+        return frozenset(a.skip_task for a in self.amendments if a.skip_step == step)
 
 
 class Comparison(Options):
@@ -203,10 +244,14 @@ class Comparison(Options):
 
 
 def comparison_of(config: dict[str, Any]) -> Comparison:
-    """Return the comparison that repeats one run."""
+    """Return the comparison with the settings of one run, as they were after all amendments."""
     known = set(Shared.model_fields)
     algorithm = str(config["algorithm"])
     shared = {key: value for key, value in config.get("shared", {}).items() if key in known}
+    options = dict(config.get("options", {}))
+    for amendment in config.get("amendments", ()):
+        shared |= amendment["shared"]
+        options |= amendment["options"]
     return Comparison(
         problem=str(config["problem"]),
         algorithms=(algorithm,),
@@ -215,7 +260,7 @@ def comparison_of(config: dict[str, Any]) -> Comparison:
         device=config.get("device", "auto"),
         dtype=config.get("dtype", "float32"),
         shared=shared,
-        options={algorithm: dict(config.get("options", {}))},
+        options={algorithm: options},
         problem_options=dict(config.get("problem_options", {})),
     )
 

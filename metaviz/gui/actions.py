@@ -46,6 +46,13 @@ COMMANDS = (
         "mdi6.play-circle-outline",
     ),
     Command(
+        "mend",
+        "&Mend this run…",
+        "Let a run that diverged go on from its last good checkpoint, with a change.",
+        "",
+        "mdi6.bandage",
+    ),
+    Command(
         "repeat",
         "Repea&t this run",
         "Train a run's settings again, and say whether every bit is the same.",

@@ -23,6 +23,7 @@ class Conductor(QObject):
     _load = Signal()
     _start = Signal(object, object, bool)
     _resume = Signal(object, object)
+    _mend = Signal(object, str)
     _repeat = Signal(object, object)
     _fine_tune = Signal(object, object, object)
     _pause = Signal(bool)
@@ -49,6 +50,7 @@ class Conductor(QObject):
         self._load.connect(worker.load)
         self._start.connect(worker.start)
         self._resume.connect(worker.resume)
+        self._mend.connect(worker.mend)
         self._repeat.connect(worker.repeat)
         self._fine_tune.connect(worker.fine_tune)
         self._pause.connect(worker.set_paused)
@@ -85,6 +87,13 @@ class Conductor(QObject):
         if self.phase == "idle":
             self._enter("starting")
             self._resume.emit(list(folders), steps)
+
+    def mend(self, folder: Path, remedy: str) -> None:
+        """Have a run that diverged go on with a change, beside those that are training."""
+        if self.phase == "idle":
+            self._enter("starting")
+        if self.phase in {"starting", "training", "paused"}:
+            self._mend.emit(folder, remedy)
 
     def repeat(self, folder: Path, root: Path) -> None:
         """Have the settings of a stored run trained again, and compared with it."""
@@ -157,7 +166,8 @@ class Conductor(QObject):
 
     @Slot(object)
     def _on_started(self, _runs: object) -> None:
-        if self.phase == "starting":
+        # The last run may have ended just before another one was mended.
+        if self.phase in {"starting", "idle"}:
             self._enter("training")
 
     @Slot(bool)

@@ -60,10 +60,13 @@ class Engine(Protocol):
         ValueError with one sentence for data that cannot be read.
         """
 
-    def resume(self, folders: Sequence[Path], steps: int | None) -> Sequence[Session]:
+    def resume(
+        self, folders: Sequence[Path], steps: int | None, remedy: str = ""
+    ) -> Sequence[Session]:
         """Open stored runs to be trained further, each from its newest checkpoint.
 
-        `steps` is the new number of meta-steps, or None for the one they were begun with.
+        `steps` is the new number of meta-steps, or None for the one they were begun with. `remedy`
+        is the id of a change that was offered when the runs diverged.
         Raises: as `start`; no run is changed then.
         """
 

@@ -18,9 +18,13 @@ _SENTENCES = {
 
 
 class LiveRuns(QObject):
-    """Feeds the worker's events to records. `troubled` carries a sentence on a run that failed."""
+    """Feeds the worker's events to records.
+
+    `troubled` carries a sentence on a run that failed, `diverged` also the run's id.
+    """
 
     troubled = Signal(str, str)
+    diverged = Signal(str, str)
 
     def __init__(self, worker: Worker, model: RunsModel, log: LogPanel, parent: QObject) -> None:
         """Listen to the worker."""
@@ -28,6 +32,7 @@ class LiveRuns(QObject):
         self.records: dict[str, Record] = {}
         self._model, self._log = model, log
         worker.started.connect(self._on_started)
+        worker.joined.connect(self._on_joined)
         worker.progressed.connect(self._on_progressed)
         worker.ended.connect(self._on_ended)
         worker.paused_changed.connect(self._on_paused)
@@ -42,17 +47,26 @@ class LiveRuns(QObject):
 
     @Slot(object)
     def _on_started(self, begun: list[Begun]) -> None:
-        self.records = {
-            b.id: b.record or Record(b.id, b.config, dict(b.environment)) for b in begun
-        }
-        for b in begun:
-            self.records[b.id].environment["folder"] = str(b.folder)
-        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]
-        self._model.forget([b.id for b in begun])
-        self._model.add(rows[::-1], first=True)
+        self.records = {}
+        self._take(begun)
         self._model.show_only(list(self.records))
         root = begun[0].folder.parent
         self._log.add("info", f"Training {len(begun)} runs; they are stored in {root}.")
+
+    @Slot(object)
+    def _on_joined(self, begun: list[Begun]) -> None:
+        self._take(begun)
+        self._model.show([b.id for b in begun], visible=True)
+
+    def _take(self, begun: list[Begun]) -> None:
+        """Put runs on top of the table, instead of what it knew of them."""
+        for b in begun:
+            record = b.record or Record(b.id, b.config, dict(b.environment))
+            record.environment["folder"] = str(b.folder)
+            self.records[b.id] = record
+        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]
+        self._model.forget([b.id for b in begun])
+        self._model.add(rows[::-1], first=True)
 
     @Slot(object)
     def _on_progressed(self, events: list[tuple[str, Event]]) -> None:
@@ -69,7 +83,9 @@ class LiveRuns(QObject):
         record = self.records[name]
         sentence = message or _SENTENCES.get(state, f"Ended as {state}.")
         self._log.add("error" if state in _BAD else "info", sentence, record.label)
-        if state in _BAD:
+        if record.divergence is not None:
+            self.diverged.emit(f"{record.label} diverged: {sentence}", name)
+        elif state in _BAD:
             self.troubled.emit(f"{record.label} {state}: {sentence}", f"run {name}")
 
     @Slot(bool)

@@ -28,6 +28,7 @@ _RUN = (
     "abort",
     _SEPARATOR,
     "resume",
+    "mend",
     "repeat",
     "fine_tune",
 )

@@ -1,6 +1,6 @@
 """The bar that says what went wrong, without getting in the way."""
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
@@ -8,13 +8,18 @@ from metaviz.gui.theme import current_theme, tint
 
 
 class MessageBar(QFrame):
-    """Shows the newest sentence until it is closed; details can be copied."""
+    """Shows the newest sentence until it is closed; details can be copied.
+
+    Beside a run that diverged is a button that asks for what can be done (`remedy_wanted`, its id).
+    """
+
+    remedy_wanted = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("message_bar")
         self.setAutoFillBackground(True)
-        self._level, self._details = "error", ""
+        self._level, self._details, self._run = "error", "", ""
         self.text = QLabel(self)
         self.text.setObjectName("message_text")
         self.text.setAccessibleName("Message")
@@ -26,6 +31,11 @@ class MessageBar(QFrame):
         self.copy.setAccessibleName("Copy details of the message")
         self.copy.setToolTip("Copy the sentence and the technical details.")
         self.copy.clicked.connect(self.copy_details)
+        self.remedy = QPushButton("&What to do…", self)
+        self.remedy.setObjectName("message_remedy")
+        self.remedy.setAccessibleName("What to do about the run that diverged")
+        self.remedy.setToolTip("Let the run go on from its last good checkpoint, with a change.")
+        self.remedy.clicked.connect(self._want_remedy)
         close = QToolButton(self)
         close.setText("✕")
         close.setAutoRaise(True)
@@ -37,6 +47,7 @@ class MessageBar(QFrame):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(10, 6, 6, 6)
         layout.addWidget(self.text, 1)
+        layout.addWidget(self.remedy)
         layout.addWidget(self.copy)
         layout.addWidget(close)
         self.hide()
@@ -45,6 +56,11 @@ class MessageBar(QFrame):
     def show_error(self, sentence: str, details: str = "") -> None:
         """Show that something failed."""
         self._show("error", sentence, details)
+
+    @Slot(str, str)
+    def show_divergence(self, sentence: str, run: str) -> None:
+        """Show that a run diverged, and offer to do something about it."""
+        self._show("error", sentence, f"run {run}", run)
 
     @Slot(str)
     def show_warning(self, sentence: str, details: str = "") -> None:
@@ -67,8 +83,13 @@ class MessageBar(QFrame):
         )
         tint(self.text, theme.error if is_error else theme.warning)
 
-    def _show(self, level: str, sentence: str, details: str) -> None:
-        self._level, self._details = level, details
+    @Slot()
+    def _want_remedy(self) -> None:
+        self.remedy_wanted.emit(self._run)
+
+    def _show(self, level: str, sentence: str, details: str, run: str = "") -> None:
+        self._level, self._details, self._run = level, details, run
+        self.remedy.setVisible(bool(run))
         self.text.setText(sentence)
         self.setAccessibleName(sentence)
         self.copy.setVisible(bool(details))

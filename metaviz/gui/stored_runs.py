@@ -2,22 +2,26 @@
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
 from metaviz.config import comparison_of
 from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
+from metaviz.gui.remedy_dialog import RemedyDialog
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_table import RunsTable
+from metaviz.runs.store import StoreError, read_divergence
 
 _BROKEN_OFF = {"interrupted", "stopped", "aborted", "failed", "diverged"}
 _MOST_STEPS = 10_000_000
 
 
 class StoredRuns(QObject):
-    """Commands on the selected rows of the runs table."""
+    """Commands on the selected rows of the runs table. `failed` carries a sentence and details."""
+
+    failed = Signal(str, str)
 
     def __init__(
         self, table: RunsTable, conductor: Conductor, commands: Actions, window: QWidget
@@ -27,8 +31,9 @@ class StoredRuns(QObject):
         self._table, self._conductor, self._window = table, conductor, window
         self._commands = commands
         self._folders: list[Path] = []
-        table.add_commands([commands[name] for name in ("resume", "repeat", "fine_tune")])
+        table.add_commands([commands[name] for name in ("resume", "mend", "repeat", "fine_tune")])
         commands["resume"].triggered.connect(self._resume)
+        commands["mend"].triggered.connect(self._mend)
         commands["repeat"].triggered.connect(self._repeat)
         commands["fine_tune"].triggered.connect(self._fine_tune)
         table.view.selectionModel().selectionChanged.connect(self.update_actions)
@@ -39,6 +44,7 @@ class StoredRuns(QObject):
         """Enable what the selected runs allow; a tip says why where they do not."""
         for name, reason in (
             ("resume", self._why_not_now() or self._why_not_resume()),
+            ("mend", self._why_not_mend()),
             ("repeat", self._why_not_now() or self._why_not_one()),
             ("fine_tune", self._why_not_now() or self._why_not_one()),
         ):
@@ -59,6 +65,12 @@ class StoredRuns(QObject):
     def _why_not_one(self) -> str:
         return "" if len(self._table.selected()) == 1 else "Select one run only."
 
+    def _why_not_mend(self) -> str:
+        rows = self._table.selected()
+        if len(rows) == 1 and rows[0].folder is not None and rows[0].summary.state == "diverged":
+            return ""
+        return "Select one run that diverged."
+
     def _why_not_resume(self) -> str:
         rows = self._table.selected()
         states = {row.summary.state for row in rows}
@@ -74,6 +86,29 @@ class StoredRuns(QObject):
             self._ask_steps(rows)
         else:
             self._conductor.resume(self._folders, None)
+
+    @Slot()
+    def _mend(self) -> None:
+        for row in self._table.selected()[:1]:
+            self.mend(row.id)
+
+    @Slot(str)
+    def mend(self, run: str) -> None:
+        """Ask what to do about a run that diverged, and do it."""
+        row = self._table.model.find(run)
+        if row is None or row.folder is None:
+            return
+        try:
+            divergence = read_divergence(row.folder)
+        except StoreError as error:
+            self.failed.emit(str(error), "")
+            return
+        if divergence is None:
+            self.failed.emit(f"{run} has not diverged, or an earlier version trained it.", "")
+            return
+        dialog = RemedyDialog(run, row.folder, row.summary.message, divergence, self._window)
+        dialog.chosen.connect(self._conductor.mend)
+        dialog.open()
 
     @Slot()
     def _repeat(self) -> None:

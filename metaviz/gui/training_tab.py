@@ -34,6 +34,7 @@ WAITING = (
     "Evaluating the untrained weights of every run, then taking the first meta-step…\n"
     "The log says what is read or decoded meanwhile."
 )
+NO_STEP = "No shown run has taken a meta-step: its last line in the log says why."
 _SMOOTHEST = 99
 _FEW = 2
 _QUANTILE_POINTS = 500
@@ -92,12 +93,13 @@ class TrainingTab(QWidget):
         self._offer_quantities()
         view = self._view
         curves = training_curves(self._records, view)
-        self.plot.set_message("" if curves else WAITING if self._records else EMPTY)
+        live = any(not record.ended for record in self._records)
+        absent = WAITING if live else NO_STEP if self._records else EMPTY
+        self.plot.set_message("" if curves else absent)
         self.plot.set_log(x=view.log_x, y=view.log_y)
         self.plot.set_labels(
             AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean"
         )
-        live = any(not record.ended for record in self._records)
         crowded = live and len(curves) > _FEW
         lines, bands = [], []
         for curve in curves:

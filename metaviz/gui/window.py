@@ -173,6 +173,9 @@ class MainWindow(QMainWindow):
         self.runs.visibility_changed.connect(self._on_visibility)
         self.table.settings_wanted.connect(self.files.use_run)
         self.live.troubled.connect(self.messages.show_error)
+        self.live.diverged.connect(self.messages.show_divergence)
+        self.messages.remedy_wanted.connect(self.stored_runs.mend)
+        self.stored_runs.failed.connect(self.messages.show_error)
         self.form.changed.connect(self.update_actions)
         for source in (self.files, self.errands, self.help):
             source.said.connect(self.say)

@@ -54,6 +54,7 @@ class Worker(QObject):
 
     loaded = Signal(object)
     started = Signal(object)
+    joined = Signal(object)
     progressed = Signal(object)
     ended = Signal(str, str, str)
     finished = Signal()
@@ -122,6 +123,20 @@ class Worker(QObject):
         """Train a comparison from a stored run's weights; emits `started`, later `finished`."""
         self._begin(lambda engine: engine.start(comparison, root, source))
 
+    @Slot(object, str)
+    def mend(self, folder: Path, remedy: str) -> None:
+        """Let a run that diverged go on with a change; emits `joined` where others are training."""
+
+        def make(engine: Engine) -> Sequence[Session]:
+            return engine.resume([folder], None, remedy)
+
+        if not self._live:
+            self._begin(make, stored=True)
+        elif begun := self._open(make, stored=True):
+            self.joined.emit(begun)
+            if self._paused:
+                self._mark("paused")
+
     def _begin(
         self,
         make: Callable[[Engine], Sequence[Session]],
@@ -131,20 +146,7 @@ class Worker(QObject):
     ) -> None:
         if self._engine is None or self._live:
             return
-        begun: list[Begun] = []
-        try:
-            sessions = list(make(self._engine))
-            held = {s.id: open_run(s.folder) for s in sessions if stored}
-            begun = [
-                Begun(s.id, s.config, s.environment, s.folder, held.get(s.id)) for s in sessions
-            ]
-            self._live = sessions
-        except OptionError as error:
-            self.refused.emit(error.field, str(error))
-        except (OSError, ValueError) as error:
-            self.refused.emit("", _sentence(error))
-        except Exception as error:  # noqa: BLE001 - one of the two doors
-            self._fail("The runs cannot start", error)
+        begun = self._open(make, stored=stored)
         self._active = True
         if not begun:
             self._settle()
@@ -153,6 +155,26 @@ class Worker(QObject):
         self._turn = 0
         self.started.emit(begun)
         self.set_paused(paused)
+
+    def _open(self, make: Callable[[Engine], Sequence[Session]], *, stored: bool) -> list[Begun]:
+        """Put new sessions among those that train; empty where the engine refuses."""
+        if self._engine is None:
+            return []
+        try:
+            sessions = list(make(self._engine))
+            held = {s.id: open_run(s.folder) for s in sessions if stored}
+        except OptionError as error:
+            self.refused.emit(error.field, str(error))
+        except (OSError, ValueError) as error:
+            self.refused.emit("", _sentence(error))
+        except Exception as error:  # noqa: BLE001 - one of the two doors
+            self._fail("The runs cannot start", error)
+        else:
+            self._live += sessions
+            return [
+                Begun(s.id, s.config, s.environment, s.folder, held.get(s.id)) for s in sessions
+            ]
+        return []
 
     @Slot(bool)
     def set_paused(self, paused: bool) -> None:

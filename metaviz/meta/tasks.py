@@ -39,7 +39,7 @@ class Batch:
         """Return the number of tasks."""
         return self.x.shape[0]
 
-    def __getitem__(self, tasks: slice) -> "Batch":
+    def __getitem__(self, tasks: slice | Tensor) -> "Batch":
         """Return some of the tasks."""
         beside = None if self.beside is None else self.beside[tasks]
         return Batch(self.x[tasks], self.y[tasks], beside)
@@ -94,7 +94,7 @@ class TaskBatch:
         """Return the number of tasks."""
         return len(self.support)
 
-    def __getitem__(self, tasks: slice) -> "TaskBatch":
+    def __getitem__(self, tasks: slice | Tensor) -> "TaskBatch":
         """Return some of the tasks."""
         return TaskBatch(self.support[tasks], self.query[tasks])
 

@@ -1,13 +1,25 @@
 """The database of a run: its tables, and events as their rows."""
 
 import io
+import json
 import math
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from metaviz.runs.events import STEP_COLUMNS, Evaluated, Event, Noted, Pictured, Stepped
+from metaviz.runs.events import (
+    STEP_COLUMNS,
+    Divergence,
+    Evaluated,
+    Event,
+    Noted,
+    Pictured,
+    Remedy,
+    Stepped,
+)
 from metaviz.runs.record import Record
 
 DATABASE = "metrics.db"
@@ -84,6 +96,22 @@ def read(database: sqlite3.Connection, record: Record) -> None:
         record.apply(Noted(step, level, message))
     about = dict(database.execute("SELECT key, value FROM about"))
     record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
+    record.divergence = divergence_of(database)
+
+
+def divergence_of(database: sqlite3.Connection) -> Divergence | None:
+    """Return why a run diverged and what may be done. Raises: whatever damaged rows raise."""
+    row = database.execute("SELECT value FROM about WHERE key = 'divergence'").fetchone()
+    if not (row and row[0]):
+        return None
+    told: dict[str, Any] = json.loads(row[0])
+    task = told["task"]
+    remedies = tuple(
+        Remedy(str(one["id"]), str(one["label"]), dict(one["amendment"]))
+        for one in told["remedies"]
+    )
+    place = None if task is None else int(task)
+    return Divergence(str(told["quantity"]), int(told["step"]), place, remedies)
 
 
 def write_facts(database: sqlite3.Connection, **values: str) -> None:
@@ -111,7 +139,8 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
     elif isinstance(event, Noted):
         execute("INSERT INTO notes VALUES (?, ?, ?)", (event.step, event.level, event.message))
     else:
-        write_facts(database, state=event.state, message=event.message)
+        known = "" if event.divergence is None else json.dumps(asdict(event.divergence))
+        write_facts(database, state=event.state, message=event.message, divergence=known)
 
 
 def pid_of(database: sqlite3.Connection) -> int:

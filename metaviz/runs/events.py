@@ -1,7 +1,7 @@
 """What happens during a run, as plain numbers: training yields it, all else reads it."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -82,12 +82,35 @@ class Noted:
 
 
 @dataclass(frozen=True)
+class Remedy:
+    """A change with which a run that diverged may go on from its last good checkpoint.
+
+    `amendment` holds the fields of `config.Amendment` that differ from its defaults.
+    """
+
+    id: str
+    label: str
+    amendment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Which number broke first, at which meta-step, in which task of its meta-batch, if in one."""
+
+    quantity: str
+    step: int
+    task: int | None
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ended:
-    """The run is over; a failed run says why in one sentence."""
+    """The run is over; one that failed or diverged says why in one sentence."""
 
     step: int
     state: State
     message: str = ""
+    divergence: Divergence | None = None
 
 
 Event = Stepped | Evaluated | Pictured | Noted | Ended

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from metaviz.config import Amendment
+from metaviz.options import checked
 from metaviz.runs.events import INNER_COLUMNS
 from metaviz.runs.files import write_text
 from metaviz.runs.geometry import geometry_csv, has_geometry, has_map
@@ -213,4 +215,7 @@ def _hyperparameters(record: Record) -> dict[str, Cell]:
     settings |= {
         f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()
     }
+    amendments = [checked(Amendment, told).told() for told in config.get("amendments", ())]
+    if amendments:
+        settings["amendments"] = "; ".join(amendments)
     return settings

@@ -7,6 +7,7 @@ import numpy as np
 
 from metaviz.runs.events import (
     STEP_COLUMNS,
+    Divergence,
     Ended,
     Evaluated,
     Event,
@@ -33,6 +34,7 @@ class Record:
     state: State = "running"
     message: str = ""
     name: str = ""
+    divergence: Divergence | None = None
     parent: dict[str, Any] = field(default_factory=dict)
     """Which run this one came from: `run`, its id, and `kind`, why; empty for most."""
     evaluations: list[Evaluated] = field(default_factory=list)
@@ -106,6 +108,7 @@ class Record:
             self.notes.append(event)
         elif isinstance(event, Ended):
             self.state, self.message = event.state, event.message
+            self.divergence = event.divergence
 
     def append_row(self, step: int, values: list[float | None]) -> None:
         """Append the numbers of one meta-step, in the order of STEP_COLUMNS."""

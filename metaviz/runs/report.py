@@ -224,7 +224,10 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
         path.parent.mkdir(exist_ok=True)
         write_text(path, to_toml(comparison))
         paths.append(path)
-        commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
+        if config.get("amendments"):  # only its folder knows when they came into force
+            commands.append(f"metaviz repeat {_plain(record.id)} --out repeated")
+        else:
+            commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
     return commands, paths
 
 

@@ -17,6 +17,7 @@ from metaviz.runs.database import (
     DATABASE,
     SCHEMA,
     SCHEMA_VERSION,
+    divergence_of,
     insert,
     open_to_read,
     open_to_write,
@@ -24,7 +25,7 @@ from metaviz.runs.database import (
     read,
     write_facts,
 )
-from metaviz.runs.events import Ended, Event
+from metaviz.runs.events import Divergence, Ended, Event
 from metaviz.runs.files import sweep, write_text
 from metaviz.runs.lock import RunLock, is_locked, lock_run
 from metaviz.runs.record import Record
@@ -122,7 +123,8 @@ class RunWriter:
             if not whole:
                 for table in ("evaluations", "pictures"):
                     self._database.execute(f"DELETE FROM {table} WHERE step = ?", (step,))
-            write_facts(self._database, state="running", message="", pid=str(os.getpid()))
+            afresh = {"state": "running", "message": "", "divergence": ""}
+            write_facts(self._database, **afresh, pid=str(os.getpid()))
 
     def close(self) -> None:
         """Commit and let go of the database."""
@@ -262,6 +264,18 @@ def open_run(folder: Path) -> Record:
         reason = str(getattr(error, "strerror", None) or error or "it is damaged").rstrip(".")
         raise StoreError(f"{folder} is not a readable run: {reason}.") from error
     return record
+
+
+def read_divergence(folder: Path) -> Divergence | None:
+    """Return why a stored run diverged and what may be done; None for one that did not.
+
+    Raises: StoreError with one sentence where this is not a readable run.
+    """
+    try:
+        with closing(open_to_read(folder / DATABASE)) as database:
+            return divergence_of(database)
+    except (KeyError, *_UNREADABLE) as error:
+        raise StoreError(f"{folder} is not a readable run: {error}.") from error
 
 
 def list_runs(root: Path) -> list[Path]:

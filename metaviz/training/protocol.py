@@ -170,8 +170,9 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
 @contextmanager
 def _seated(folder: Path, protocol: EvaluationProtocol) -> Iterator[_Seat]:
     record = open_run(folder)
-    setting = settle(_asked(stored_config(record, folder), protocol))
     saved = load_checkpoint(folder / CHECKPOINT)
+    config = stored_config(record, folder).at(saved["step"])
+    setting = settle(_asked(config, protocol))
     meta = _fitting(setting, saved["meta"], folder)
     steps = protocol.steps or setting.algorithm.steps
     try:

@@ -5,8 +5,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaviz.options import OptionError
+from metaviz.config import Amendment
+from metaviz.options import OptionError, checked
 from metaviz.problems.base import Problem
+from metaviz.runs.events import Remedy
 from metaviz.runs.record import Record
 from metaviz.runs.store import RunWriter, StoreError, reopen_run, rewrite_about
 from metaviz.training.checkpoints import Found, find_checkpoint
@@ -28,11 +30,16 @@ class _Plan:
     writer: RunWriter
     setting: Setting
     resumption: Resumption
-    extended: bool
+    changed: bool
+    """Whether `run.toml` has to say something new."""
 
 
-def resume_sessions(folders: Sequence[Path], steps: int | None = None) -> list[Session]:
+def resume_sessions(
+    folders: Sequence[Path], steps: int | None = None, remedy: str = ""
+) -> list[Session]:
     """Check stored runs, then open all of them to be trained further, to `steps` where given.
+
+    `remedy` is the id of a change that was offered when the runs diverged, and is made now.
 
     What came after a run's checkpoint is rolled back, so that its tables hold what a run holds
     that was never interrupted.
@@ -40,14 +47,20 @@ def resume_sessions(folders: Sequence[Path], steps: int | None = None) -> list[S
     """
     problems: dict[str, Problem] = {}
     with ExitStack() as opened:
-        plans = [_plan(folder, steps, problems, opened) for folder in dict.fromkeys(folders)]
+        plans = [
+            _plan(folder, steps, remedy, problems, opened) for folder in dict.fromkeys(folders)
+        ]
         sessions = [_go_on(plan) for plan in plans]
         opened.pop_all()
     return sessions
 
 
 def _plan(
-    folder: Path, steps: int | None, problems: dict[str, Problem], opened: ExitStack
+    folder: Path,
+    steps: int | None,
+    remedy: str,
+    problems: dict[str, Problem],
+    opened: ExitStack,
 ) -> _Plan:
     record, writer = reopen_run(folder)
     opened.callback(writer.close)
@@ -55,11 +68,16 @@ def _plan(
     if steps is not None:
         record.config["steps"] = steps
     found = _starting_point(record, find_checkpoint(folder))
+    change = _offered(record, remedy) if remedy else None
+    if change is not None:
+        _amend(record, change, 0 if found is None else int(found.state["step"]))
     config = stored_config(record, folder)
     # Runs on the same tasks share one problem, so that data are read once.
     key = f"{config.problem} {config.seed} {config.shared!r} {config.problem_options!r}"
     setting = restarted(settle(config, problems.get(key)), folder)
     problems[key] = setting.problem
+    if config.amendments:  # refused now, not on the way
+        settle(config.at(config.steps), setting.problem)
     opened.callback(setting.shards.close)
     try:
         progress = begin(setting, found.state if found is not None else None)
@@ -67,8 +85,9 @@ def _plan(
         raise StoreError(f"{record.id} cannot be resumed: {error}") from error
     if steps is not None and steps <= progress.step:
         raise _too_few(record, steps, progress.step)
-    resumption = Resumption(progress, found, _note(record, found, setting))
-    return _Plan(record, writer, setting, resumption, extended=steps is not None)
+    resumption = Resumption(progress, found, _note(record, found, setting, change))
+    changed = steps is not None or bool(remedy)
+    return _Plan(record, writer, setting, resumption, changed=changed)
 
 
 def _check_steps(record: Record, steps: int | None) -> None:
@@ -109,7 +128,7 @@ def _go_on(plan: _Plan) -> Session:
         plan.writer.roll_back(-1, whole=True)
     else:
         plan.writer.roll_back(progress.step, whole=progress.looked == progress.step)
-    if plan.extended:
+    if plan.changed:
         rewrite_about(plan.writer.folder, plan.record)
     session = Session(plan.setting, plan.writer, plan.resumption)
     parent = plan.record.parent
@@ -118,11 +137,30 @@ def _go_on(plan: _Plan) -> Session:
     return session
 
 
-def _note(record: Record, found: Found | None, setting: Setting) -> str:
+def _offered(record: Record, name: str) -> Remedy:
+    """Return a remedy by its id. Raises: OptionError where it was not offered."""
+    offered = record.divergence.remedies if record.divergence is not None else ()
+    for remedy in offered:
+        if remedy.id == name:
+            return remedy
+    listed = ", ".join(remedy.id for remedy in offered) or "none, as it has not diverged"
+    raise OptionError("remedy", f"remedy = {name!r} is not valid: {record.id} has {listed}.")
+
+
+def _amend(record: Record, remedy: Remedy, step: int) -> None:
+    """Put a remedy into a run's configuration, in force after a step."""
+    amendment = checked(Amendment, {**remedy.amendment, "step": step})
+    known = record.config.get("amendments", [])
+    record.config["amendments"] = [*known, amendment.model_dump(mode="json")]
+
+
+def _note(record: Record, found: Found | None, setting: Setting, change: Remedy | None) -> str:
     """Say where a run goes on, and what is not as it was."""
+    changes = [] if change is None else [f"{change.label}."]
     if found is None:
-        return "Begun again: it was interrupted before its first evaluation was stored."
-    sentences = [f"Resumed from the checkpoint of step {found.state['step']}."]
+        begun = "Begun again: it was interrupted before its first evaluation was stored."
+        return " ".join([begun, *changes])
+    sentences = [f"Resumed from the checkpoint of step {found.state['step']}.", *changes]
     if found.remark:
         sentences.append(found.remark)
     now = describe_environment(setting.device, setting.shards.count)

@@ -119,7 +119,7 @@ class Session:
             return
         try:
             writer.append(event)
-            if self._progress is not None and _is_good(event):
+            if self._progress is not None and _is_good(event, self._progress):
                 self._checkpoints.save(self._progress, _score(event))
             if isinstance(event, Ended):
                 self._writer = None
@@ -132,13 +132,13 @@ class Session:
             raise StoreError(sentence) from error
 
 
-def _is_good(event: Event) -> bool:
+def _is_good(event: Event, progress: Progress) -> bool:
     """Return whether the meta-parameters of now are worth keeping.
 
     A run that diverged keeps those of its last evaluation: it is the newest ones that broke it.
     """
     if isinstance(event, Evaluated):
-        return event.step == 0 or bool(np.isfinite(event.per_task["query_loss"]).any())
+        return progress.sentinel.is_good(event)
     return isinstance(event, Ended) and event.state not in {"diverged", "failed"}
 
 

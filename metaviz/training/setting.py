@@ -1,7 +1,7 @@
 """Where and on what a run computes."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Event
 
@@ -63,6 +63,8 @@ class Setting:
     """Set from any thread to cut an evaluation short, because the run is about to be ended."""
     start: Meta | None = None
     """Meta-parameters to start from instead of those that the seed draws."""
+    amended: int = 0
+    """How many of the configuration's amendments are in force."""
 
     @cached_property
     def learner(self) -> Learner:
@@ -86,10 +88,30 @@ class Setting:
         drawn = self.algorithm.init(self.learner, generator)
         return {name: value.to(self.device, self.dtype) for name, value in drawn.items()}
 
+    def at(self, step: int) -> "Setting":
+        """Return the setting in force after so many meta-steps: this one, or an amended one.
+
+        Raises: OptionError where an amendment does not suit the run.
+        """
+        due = sum(amendment.step <= step for amendment in self.config.amendments)
+        if due == self.amended:
+            return self
+        self.shards.close()
+        made = settle(self.config.at(step), self.problem)
+        return replace(made, hurry=self.hurry, start=self.start, amended=due)
+
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batch of a step, counted from 0, on the device."""
         size = self.config.shared.meta_batch
-        return self.prepare(self.problem.tasks("train", step * size, size))
+        tasks = self.prepare(self.problem.tasks("train", step * size, size))
+        places = self.places(step)
+        return tasks if len(places) == size else tasks[torch.tensor(places, device=self.device)]
+
+    def places(self, step: int) -> list[int]:
+        """Return which tasks of the meta-batch of a step, counted from 0, are not left out."""
+        skipped = self.config.skipped(step + 1)
+        places = [p for p in range(self.config.shared.meta_batch) if p not in skipped]
+        return places or [0]
 
     def prepare(self, tasks: TaskBatch) -> TaskBatch:
         """Move tasks to the device and type of the run."""

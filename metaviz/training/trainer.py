@@ -13,14 +13,11 @@ from torch import Tensor
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import sharded_meta_gradient
-from metaviz.runs.events import Ended, Evaluated, Event, Noted, Pictured, Stepped
+from metaviz.runs.events import Divergence, Ended, Evaluated, Event, Noted, Pictured, Stepped
 from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
+from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
 from metaviz.training.setting import Setting
 from metaviz.training.warnings import Warnings
-
-
-class DivergenceError(ArithmeticError):
-    """A number is no longer finite; the message says which, when and in which task."""
 
 
 @dataclass
@@ -40,6 +37,7 @@ class Progress:
     looked: int = -1
     """Step of the last finished evaluation, -1 before the first."""
     warnings: Warnings = field(default_factory=Warnings)
+    sentinel: Sentinel = field(default_factory=Sentinel)
 
     def state(self) -> dict[str, Any]:
         """Return plain values and tensors."""
@@ -47,6 +45,7 @@ class Progress:
             "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
             "optimizer": self.optimizer.state_dict(),
             "warnings": self.warnings.state(),
+            "sentinel": self.sentinel.state(),
             **{name: getattr(self, name) for name in (*_COUNTERS, "looked")},
         }
 
@@ -57,7 +56,7 @@ _COUNTERS = ("step", "seconds", "gradient_evaluations", "hessian_vector_products
 def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     """Return the state before the first step, or the one that `Progress.state` saved.
 
-    Checkpoints of earlier versions know of no evaluation and no warnings.
+    Checkpoints of earlier versions know of no evaluation, no warnings and no sentinel.
     Raises: ValueError where the saved state does not fit the run.
     """
     meta = setting.init()
@@ -71,6 +70,7 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
                 setattr(progress, name, type(getattr(progress, name))(saved[name]))
             progress.looked = int(saved.get("looked", -1))
             progress.warnings = Warnings(saved.get("warnings"))
+            progress.sentinel = Sentinel.restored(saved.get("sentinel"))
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError("The checkpoint was not written for this configuration.") from error
         _check_moments(progress.optimizer)
@@ -78,15 +78,23 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
 
 
 def _optimizer(setting: Setting, meta: Meta) -> torch.optim.Optimizer:
-    shared = setting.config.shared
-    names = sorted(setting.algorithm.trained())
-    # The start first, then what shapes the steps, which may have an outer step size of its own.
-    own = setting.config.options.get("geometry_lr") or shared.outer_lr
-    rates = {name: shared.outer_lr if name == "init" else float(own) for name in names}
-    groups = [{"params": [meta[name]], "lr": rate, "rate": rate} for name, rate in rates.items()]
-    if shared.outer_optimizer == "adam":
+    groups = [
+        {"params": [meta[name]], "lr": rate, "rate": rate} for name, rate in _rates(setting).items()
+    ]
+    if setting.config.shared.outer_optimizer == "adam":
         return torch.optim.Adam(groups, fused=True)
     return torch.optim.SGD(groups)
+
+
+def _rates(setting: Setting) -> dict[str, float]:
+    """Return the outer step size of each group of meta-parameters, in the optimiser's order.
+
+    The start has the shared one; what shapes the steps may have one of its own.
+    """
+    shared = setting.config.shared
+    own = setting.config.options.get("geometry_lr") or shared.outer_lr
+    names = sorted(setting.algorithm.trained())
+    return {name: shared.outer_lr if name == "init" else float(own) for name in names}
 
 
 def _fitting(saved: Any, name: str, wanted: Tensor) -> Tensor:
@@ -108,8 +116,9 @@ def _check_moments(optimizer: torch.optim.Optimizer) -> None:
 def train(setting: Setting, progress: Progress) -> Iterator[Event]:
     """Train until the configured number of steps, yielding what happens; `progress` is advanced.
 
-    Evaluates before the first step, every `eval_every` steps and after the last. A number that is
-    not finite ends the run as diverged.
+    Evaluates before the first step, every `eval_every` steps and after the last. Amendments of the
+    configuration come into force on the way. A number that is not finite, or a loss that explodes,
+    ends the run as diverged.
     """
     config, warnings = setting.config, progress.warnings
     try:
@@ -118,6 +127,8 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
         while True:
             yield from warnings.first(progress.step)
             last = progress.step >= config.steps
+            # An evaluation belongs to the steps that led to it.
+            setting = _in_force(setting, progress, progress.step - 1)
             if progress.looked != progress.step and (
                 last or progress.step % config.shared.eval_every == 0
             ):
@@ -125,16 +136,31 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
                 yield from _look(setting, progress)
             if last:
                 break
+            setting = _in_force(setting, progress, progress.step)
             yield _step(setting, progress)
         yield Ended(progress.step, "done")
     except DivergenceError as error:
         yield from warnings.summary(progress.step)
-        yield Ended(progress.step, "diverged", str(error))
+        found = divergence(setting, progress.sentinel, error)
+        message = f"{error} What may help: {_listed(found)}."
+        yield Ended(progress.step, "diverged", message, found)
     finally:
         setting.shards.close()
 
 
-_ADVICE = "Try a smaller outer or inner step size, or clip the meta-gradient."
+def _in_force(setting: Setting, progress: Progress, step: int) -> Setting:
+    """Return the setting after so many meta-steps, with its outer step sizes in the optimiser."""
+    now = setting.at(step)
+    if now is not setting:
+        for group, rate in zip(progress.optimizer.param_groups, _rates(now).values(), strict=True):
+            group["lr"] = group["rate"] = rate
+    return now
+
+
+def _listed(found: Divergence) -> str:
+    """Name what may help, the most promising first."""
+    labels = [f"{remedy.label[0].lower()}{remedy.label[1:]}" for remedy in found.remedies]
+    return f"{', '.join(labels[:-1])}, or {labels[-1]}"
 
 
 def _step(setting: Setting, progress: Progress) -> Stepped:
@@ -147,10 +173,10 @@ def _step(setting: Setting, progress: Progress) -> Stepped:
             setting.algorithm, setting.learner, progress.meta, tasks, seed, setting.shards
         )
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise DivergenceError(
-            f"A matrix is no longer finite at step {progress.step + 1}. {_ADVICE}"
-        ) from error
-    values = _numbers(result, progress.step + 1)
+        step = progress.step + 1
+        sentence = f"A matrix is no longer finite at step {step}."
+        raise DivergenceError(sentence, "matrix", step) from error
+    values = progress.sentinel.read(result, progress.step + 1, setting.places(progress.step))
     _update(config, progress, result, values)
     progress.step += 1
     progress.seconds += time.perf_counter() - began
@@ -186,32 +212,6 @@ def _update(
     progress.optimizer.step()
     for name, value in result.replaced.items():
         progress.meta[name] = value
-
-
-def _numbers(result: MetaStep, step: int) -> dict[str, float | None]:
-    """Return the batch means of all readings in one transfer from the device.
-
-    Raises: DivergenceError where one is not finite.
-    """
-    names = list(result.readings)
-    means = [value.mean() for value in result.readings.values()]
-    norm = torch.cat(list(result.gradients.values())).norm()
-    numbers = dict(
-        zip([*names, "meta_gradient_norm"], torch.stack([*means, norm]).tolist(), strict=True)
-    )
-    if not np.isfinite(list(numbers.values())).all():
-        raise DivergenceError(_what_broke(result, numbers, step))
-    return numbers
-
-
-def _what_broke(result: MetaStep, numbers: dict[str, float], step: int) -> str:
-    for name, values in result.readings.items():
-        broken = (~torch.isfinite(values)).nonzero().flatten().tolist()
-        if broken:
-            series = name.replace("_", " ")
-            return f"The {series} of task {broken[0]} is not finite at step {step}. {_ADVICE}"
-    broken_name = next(name for name, value in numbers.items() if not np.isfinite(value))
-    return f"The {broken_name.replace('_', ' ')} is not finite at step {step}. {_ADVICE}"
 
 
 def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:

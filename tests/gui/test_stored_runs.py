@@ -1,7 +1,11 @@
 """What can be done with the selected runs of the table, by clicks in the whole window."""
 
-from PySide6.QtWidgets import QInputDialog
+import math
 
+from PySide6.QtWidgets import QCommandLinkButton, QInputDialog
+
+from metaviz.gui.remedy_dialog import RemedyDialog
+from metaviz.problems.sinusoid import Sinusoid
 from metaviz.runs.store import list_runs, open_run
 
 WAIT = 20_000
@@ -101,3 +105,56 @@ def test_a_run_is_fine_tuned_without_the_form(qtbot, window):
     assert tuned.parent == {"run": first.id, "kind": "fine-tune"}
     end, start = first.record.evaluations[-1], tuned.evaluations[0]
     assert start.curves["query_loss"].tolist() == end.curves["query_loss"].tolist()
+
+
+def test_a_run_that_diverged_is_mended_beside_one_that_trains(qtbot, window, home, monkeypatch):
+    drawn = Sinusoid.tasks
+
+    def tasks(self, split, first, count):
+        found = drawn(self, split, first, count)
+        if self.seed == 1 and split == "train" and first <= 3 < first + count:
+            found.query.y[3 - first] = math.inf
+        return found
+
+    monkeypatch.setattr(Sinusoid, "tasks", tasks)
+    window.form.field("seeds").set_value("0,1")
+    train(qtbot, window, 100_000)
+    qtbot.waitUntil(window.messages.remedy.isVisible, timeout=WAIT)
+    assert (
+        "diverged: The query loss before adaptation of task 3 is not finite"
+        in window.messages.text.text()
+    )
+    row = next(row for row in window.runs.rows if row.summary.seed == 1)
+    assert row.folder is not None
+    qtbot.waitUntil(lambda: window.runs.find(row.id).summary.state == "diverged", timeout=WAIT)
+    window.table.select(row.id)
+    assert window.commands["mend"].isEnabled()
+    assert window.conductor.phase == "training"
+    window.messages.remedy.click()
+    dialog = window.findChild(RemedyDialog)
+    dialog.findChild(QCommandLinkButton, "remedy_skip-task").click()
+    qtbot.waitUntil(lambda: window.runs.find(row.id).record.step > 2, timeout=WAIT)
+    assert window.conductor.phase == "training"
+    assert all(row.visible for row in window.runs.rows)
+    window.commands["stop"].trigger()
+    idle(qtbot, window)
+    stored = open_run(row.folder)
+    assert (stored.state, stored.divergence) == ("stopped", None)
+    assert stored.config["amendments"][0]["skip_task"] == 3
+    shown = next(r for r in window.runs.visible_records() if r.seed == 1)
+    assert shown.column("step").tolist() == stored.column("step").tolist()
+
+
+def test_a_run_that_diverged_before_a_restart_is_mended(qtbot, window, open_window):
+    window.form.field("inner_lr").set_value(1000.0)
+    train(qtbot, window, 5)
+    idle(qtbot, window)
+    other = open_window()
+    qtbot.waitUntil(lambda: len(other.runs.rows) == 1, timeout=WAIT)
+    other.table.select(other.runs.rows[0].id)
+    other.commands["mend"].trigger()
+    dialog = other.findChild(RemedyDialog)
+    assert dialog.findChild(QCommandLinkButton).text() == "Halve the inner step size to α = 500"
+    dialog.findChild(QCommandLinkButton).click()
+    qtbot.waitUntil(lambda: "α = 250" in other.messages.text.text(), timeout=WAIT)
+    assert other.runs.rows[0].summary.state == "diverged"

@@ -159,10 +159,10 @@ def test_run_that_diverges_says_where_and_others_still_train(tmp_path: Path) -> 
     assert (joint["state"], joint["steps_done"]) == ("done", "2")
     said = [line for line in outcome.error.splitlines() if "diverged" in line]
     assert len(said) == 1
-    assert "The post support loss of task 0 is not finite at step 1." in said[0]
+    assert "The support loss after adaptation of task 0 is not finite at step 1." in said[0]
     assert "Warning" not in outcome.error
     folder = next(f for f in list_runs(tmp_path / "runs") if f.name.startswith("maml"))
-    assert open_run(folder).message.startswith("The post support loss of task 0 ")
+    assert open_run(folder).message.startswith("The support loss after adaptation of task 0 ")
     assert load_checkpoint(folder / CHECKPOINT)["step"] == 0
 
 

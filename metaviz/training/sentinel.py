@@ -1,0 +1,191 @@
+"""Watches over the numbers of a run: says what broke first, and what might have prevented it."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from metaviz.config import Amendment
+from metaviz.meta.estimators.base import MetaStep
+from metaviz.options import Plain
+from metaviz.runs.events import Divergence, Evaluated, Remedy
+from metaviz.training.setting import Setting
+
+EXPLODED = 1000.0
+"""A loss has exploded where it is so many times that of the first meta-step."""
+PATIENCE = 10
+"""Meta-steps in a row that half of the tasks must be so bad."""
+_NORMS, _CLIP = 100, 10.0
+_WORSE = 10.0
+"""With a loss before adaptation of so many times the first, outer steps have spoilt the start."""
+
+
+class DivergenceError(ArithmeticError):
+    """A run can no longer learn; the message says which number broke, when and in which task."""
+
+    def __init__(
+        self, sentence: str, quantity: str, step: int, task: int | None = None, remedy: str = ""
+    ) -> None:
+        """Take the sentence and what it names; `task` counts within the meta-batch.
+
+        `remedy` is the id of the one that suits best.
+        """
+        super().__init__(sentence)
+        self.quantity, self.step, self.task, self.remedy = quantity, step, task, remedy
+
+
+@dataclass
+class Sentinel:
+    """Remembers what losses were at first, and for how long they have been far beyond."""
+
+    first: float | None = None
+    """Mean query loss of the first meta-step, before or after adaptation, whichever is larger."""
+    bad: int = 0
+    _norms: deque[float] = field(default_factory=lambda: deque(maxlen=_NORMS))
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        return {"first": self.first, "bad": self.bad}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any] | None) -> "Sentinel":
+        """Go on where `state` left off; checkpoints of earlier versions hold nothing."""
+        told = saved or {}
+        first = told.get("first")
+        return cls(None if first is None else float(first), int(told.get("bad", 0)))
+
+    def read(self, result: MetaStep, step: int, tasks: list[int]) -> dict[str, float | None]:
+        """Return the batch means of all readings in one transfer from the device.
+
+        `tasks` are the places of the tasks in their meta-batch.
+        Raises: DivergenceError where one is not finite, or where losses have exploded.
+        """
+        means = {name: value.mean() for name, value in result.readings.items()}
+        means["meta_gradient_norm"] = torch.cat(list(result.gradients.values())).norm()
+        after = result.readings.get("post_query_loss")
+        half = None if after is None else after.median()
+        values = [*means.values(), *([] if half is None else [half])]
+        numbers = torch.stack([value.to(values[0]) for value in values]).tolist()
+        found = dict(zip(means, numbers, strict=False))
+        if not np.isfinite(numbers).all():
+            raise self._broken(result, found, step, tasks)
+        self._norms.append(found["meta_gradient_norm"])
+        if half is not None:
+            self._watch(result, found, numbers[-1], step, tasks)
+        return found
+
+    def is_good(self, evaluated: Evaluated) -> bool:
+        """Return whether the meta-parameters behind an evaluation are worth going back to."""
+        losses = evaluated.per_task["query_loss"]
+        if evaluated.step == 0:
+            return True
+        finite = losses[np.isfinite(losses)]
+        return bool(finite.size) and not self._is_exploded(float(np.median(losses)))
+
+    def remedies(self, setting: Setting, error: DivergenceError) -> tuple[Remedy, ...]:
+        """Return changes with which the run may go on, the most promising one first."""
+        found = [_smaller(setting, "outer"), self._clip(setting)]
+        if setting.algorithm.shares_rate:
+            found.append(_smaller(setting, "inner"))
+        found.sort(key=lambda remedy: remedy.id != error.remedy)
+        if error.task is not None and setting.config.shared.meta_batch > 1:
+            change = Amendment(skip_step=error.step, skip_task=error.task)
+            label = f"Skip task {error.task} of meta-step {error.step}"
+            found.append(_remedy("skip-task", label, change))
+        return tuple(found)
+
+    def _watch(
+        self,
+        result: MetaStep,
+        found: dict[str, float],
+        half: float,
+        step: int,
+        tasks: list[int],
+    ) -> None:
+        """Count how long the loss of half of the tasks has been far beyond the first one."""
+        if self.first is None:
+            self.first = max(abs(found["pre_query_loss"]), abs(found["post_query_loss"]))
+        self.bad = self.bad + 1 if self._is_exploded(half) else 0
+        if self.bad >= PATIENCE:
+            worst = tasks[int(result.readings["post_query_loss"].argmax())]
+            raise DivergenceError(
+                f"The loss exploded: half of the tasks have been above {EXPLODED:g} times the "
+                f"first query loss for {PATIENCE} meta-steps, task {worst} most, at step {step}.",
+                "post_query_loss",
+                step,
+                remedy=self._cause(found),
+            )
+
+    def _broken(
+        self, result: MetaStep, numbers: dict[str, float], step: int, tasks: list[int]
+    ) -> DivergenceError:
+        """Name the first number that is not finite, in the order in which they were computed."""
+        for name, values in result.readings.items():
+            broken = (~torch.isfinite(values)).nonzero().flatten().tolist()
+            if broken:
+                task = tasks[broken[0]]
+                sentence = f"The {_words(name)} of task {task} is not finite at step {step}."
+                return DivergenceError(sentence, name, step, task, self._cause(numbers))
+        name = next((n for n, value in numbers.items() if not np.isfinite(value)), "loss")
+        sentence = f"The {_words(name)} is not finite at step {step}."
+        return DivergenceError(sentence, name, step, remedy="clip")
+
+    def _cause(self, numbers: dict[str, float]) -> str:
+        """Return which remedy suits: is the start bad already, or what adaptation makes of it?"""
+        first = np.inf if self.first is None else self.first
+        return "half-inner" if numbers["pre_support_loss"] <= _WORSE * first else "half-outer"
+
+    def _is_exploded(self, loss: float) -> bool:
+        return self.first is not None and loss > EXPLODED * max(self.first, 1e-12)
+
+    def _clip(self, setting: Setting) -> Remedy:
+        """Offer to clip at the usual meta-gradient, or below what it is clipped at now."""
+        own = setting.config.options.get("clip_norm")
+        now = own or setting.config.shared.clip_norm
+        usual = _figures(float(np.median(self._norms))) if self._norms else _CLIP
+        norm = usual if now is None else min(usual, _figures(float(now) / 2))
+        change: dict[str, Plain] = {"clip_norm": norm or _CLIP}
+        label = f"Clip the meta-gradient at {change['clip_norm']:g}"
+        amendment = Amendment(shared=change) if own is None else Amendment(options=change)
+        return _remedy("clip", label, amendment)
+
+
+def divergence(setting: Setting, sentinel: Sentinel, error: DivergenceError) -> Divergence:
+    """Return what is stored with a run that diverged."""
+    remedies = sentinel.remedies(setting, error)
+    return Divergence(error.quantity, error.step, error.task, remedies)
+
+
+def _smaller(setting: Setting, which: str) -> Remedy:
+    """Offer half of a step size, where the method has its own of that, else where all share it."""
+    config, key = setting.config, f"{which}_lr"
+    own = config.options.get(key)
+    rate = float(own if own is not None else getattr(config.shared, key)) / 2
+    symbol = "α" if which == "inner" else "β"
+    label = f"Halve the {which} step size to {symbol} = {rate:g}"
+    options: dict[str, Plain] = {} if own is None else {key: rate}
+    shared: dict[str, Plain] = {key: rate} if own is None else {}
+    learned = config.options.get("geometry_lr")
+    if which == "outer" and learned is not None:
+        options["geometry_lr"] = float(learned) / 2
+    return _remedy(f"half-{which}", label, Amendment(shared=shared, options=options))
+
+
+def _remedy(name: str, label: str, change: Amendment) -> Remedy:
+    return Remedy(name, label, change.model_dump(mode="json"))
+
+
+def _figures(value: float) -> float:
+    """Round to two significant figures."""
+    return float(f"{value:.2g}")
+
+
+def _words(name: str) -> str:
+    """Say `pre_query_loss` as "query loss before adaptation"."""
+    when, _, rest = name.partition("_")
+    words = rest.replace("_", " ")
+    if when in {"pre", "post"}:
+        return f"{words} {'before' if when == 'pre' else 'after'} adaptation"
+    return name.replace("_", " ")
