@@ -193,6 +193,8 @@ def test_another_episode_shows_other_images_and_back(qtbot, window):
     choose(window, "strokes", ways=3, shots=2)
     dialog = opened(qtbot, window)
     grid = dialog.episode.grid
+    # The scroll bar goes once the grid has its size, which moves every picture.
+    qtbot.waitUntil(lambda: not grid.verticalScrollBar().isVisible(), timeout=WAIT)
     first = grid.viewport().grab().toImage()
     click(qtbot, dialog, "dataset_another")
     settled(qtbot, dialog)
