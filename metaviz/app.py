@@ -22,6 +22,7 @@ from metaviz.gui.failures import Failures
 from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.window import MainWindow
+from metaviz.runs.lock import RunLock, lock_store
 from metaviz.runs.record import Record
 
 TIMING = "METAVIZ_TIMING"
@@ -29,6 +30,7 @@ SETTLE_MS = 300
 _log = logging.getLogger("metaviz")
 
 _SWITCH_SECONDS = 0.0005
+_FORCED = 3
 
 
 def load_engine() -> Engine:
@@ -72,18 +74,43 @@ def run_window(argv: Sequence[str]) -> int:
     handler = LogHandler()
     note = start_logging(handler)
     window = create_window(Preferences(paths.settings_file()))
+    store, shared = claim_store()
     handler.bridge.logged.connect(window.log.add_logged)
     failures.raised.connect(window.messages.show_error)
     window.gone.connect(application.quit)
+    window.closing.forced.connect(_quit_at_once)
     _end_on_signals(window)
     if note:
         window.log.add("warning", note)
+    if shared:
+        window.messages.show_warning(shared)
+        window.log.add("warning", shared)
     window.show()
     QTimer.singleShot(0, window, lambda: _after_first_paint(window))
     code = application.exec()
     signal.set_wakeup_fd(-1)
     stop_logging(handler)
+    store.release()
     return code
+
+
+def claim_store() -> tuple[RunLock, str]:
+    """Take the folder of runs for this window; return a sentence where another one has it.
+
+    Nothing keeps two windows from sharing it, as every run has a lock of its own.
+    """
+    home = paths.data_dir()
+    try:
+        lock = lock_store(home)
+    except OSError:  # said where something is to be written
+        return RunLock(None), ""
+    if lock is None:
+        sentence = (
+            f"Another MetaViz window uses {home}: what it trains is shown here, and can be paused, "
+            "stopped or resumed only there."
+        )
+        return RunLock(None), sentence
+    return lock, ""
 
 
 def render_window(path: Path, records: list[Record]) -> None:
@@ -144,6 +171,15 @@ def _print_age(what: str) -> None:
     started = int(text.split()[19]) / os.sysconf("SC_CLK_TCK")
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
     sys.stderr.write(f"{what}: {age:.2f} s, torch loaded: {'torch' in sys.modules}\n")
+
+
+def _quit_at_once() -> None:
+    """End without the worker, which computes something that cannot be broken off.
+
+    Qt would abort if it met a running thread on its way out. Runs are interrupted, and resumable.
+    """
+    logging.shutdown()
+    os._exit(_FORCED)
 
 
 def _end_on_signals(window: MainWindow) -> None:

@@ -155,8 +155,9 @@ class OptionError(ValueError):
     """Wrong options; `field` is the dotted key and the message is one sentence."""
 
     def __init__(self, field: str, message: str) -> None:
-        """Remember which field the sentence is about."""
-        super().__init__(message)
+        """Remember which field the sentence is about; it stays one line, whatever it quotes."""
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        super().__init__("".join(shown))
         self.field = field
 
 

@@ -1,20 +1,25 @@
 """How the window closes: it asks while training, waits for both threads, and loses nothing."""
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.library import Library
 from metaviz.gui.questions import question
 
+PATIENCE_MS = 10_000
 _Role = QMessageBox.ButtonRole
 
 
 class Closing(QObject):
-    """Decides when the window may go. `ready` tells that it may; `leaving` that it has begun."""
+    """Decides when the window may go. `ready` tells that it may; `leaving` that it has begun.
+
+    `forced` tells that a person will not wait for a worker that does not stop.
+    """
 
     ready = Signal()
     leaving = Signal()
+    forced = Signal()
 
     def __init__(self, conductor: Conductor, library: Library, window: QWidget) -> None:
         """Watch both threads."""
@@ -24,6 +29,10 @@ class Closing(QObject):
         self._when_done = False
         self.has_begun = False
         self.question: QMessageBox | None = None
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE_MS)
+        self._patience.timeout.connect(self._ask_again)
         conductor.closed.connect(self._on_closed)
         library.closed.connect(self._on_closed)
         conductor.worker.finished.connect(self._on_finished)
@@ -49,6 +58,29 @@ class Closing(QObject):
             self.leaving.emit()
             self._conductor.close()
             self._library.close()
+            self._patience.start()
+
+    @Slot()
+    def _ask_again(self) -> None:
+        """Ask whether to go on waiting for a meta-step or an evaluation that takes long."""
+        box = question(
+            "wait_question",
+            "Still stopping",
+            "What is being computed has not come to its end yet.",
+            "“Quit now” ends the program at once: what is stored until here is kept, and the runs "
+            "can be resumed from their last checkpoints.",
+            self._window,
+        )
+        wait = box.addButton("&Keep waiting", _Role.RejectRole)
+        now = box.addButton("&Quit now", _Role.DestructiveRole)
+        box.setDefaultButton(wait)
+        box.setEscapeButton(wait)
+        wait.clicked.connect(self._patience.start)
+        now.clicked.connect(self.forced)
+        self.question = box
+        box.finished.connect(self._on_answered)
+        self._window.show()
+        box.open()
 
     def _ask(self) -> None:
         box = question(
@@ -92,4 +124,7 @@ class Closing(QObject):
     def _on_closed(self) -> None:
         self._open -= 1
         if self._open == 0:
+            self._patience.stop()
+            if self.question is not None:
+                self.question.reject()
             self.ready.emit()

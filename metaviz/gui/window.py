@@ -11,7 +11,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz import paths
+from metaviz import __version__, paths
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, to_toml
 from metaviz.gui.about import HelpCommands
@@ -212,6 +212,8 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         self.arrangement.restore(self.preferences)
+        # Only what has changed is written, and so tells whether the file can be.
+        self.preferences.write("window/opened_by", __version__)
         self.preferences.save()
         if self.preferences.note:
             self.log.add("warning", self.preferences.note)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 LOCK = "run.lock"
+STORE_LOCK = "window.lock"
 _PATIENCE_SECONDS = 1.0
 """Readers hold the lock for an instant to see whether it is free; a writer waits for them."""
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -25,7 +26,7 @@ else:
 
 
 class RunLock:
-    """Says that somebody writes to a run; `release` it when done."""
+    """Says that somebody writes to a folder; `release` it when done."""
 
     def __init__(self, handle: int | None) -> None:
         """Take over an open, locked file; None where the file system knows no locks."""
@@ -43,7 +44,20 @@ def lock_run(folder: Path) -> RunLock | None:
 
     Raises: OSError where the folder cannot be written.
     """
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    return _lock(folder / LOCK)
+
+
+def lock_store(home: Path) -> RunLock | None:
+    """Note that a window uses a folder of runs; None where another one does.
+
+    Raises: OSError where the folder cannot be written.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    return _lock(home / STORE_LOCK)
+
+
+def _lock(path: Path) -> RunLock | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -51,7 +65,7 @@ def lock_run(folder: Path) -> RunLock | None:
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 os.close(handle)
-                (folder / LOCK).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
                 return RunLock(None)
             if time.monotonic() > until:
                 os.close(handle)

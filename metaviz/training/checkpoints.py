@@ -18,6 +18,8 @@ from metaviz.training.trainer import Progress
 CHECKPOINT = "checkpoint.pt"
 BEFORE = "checkpoint-before.pt"
 BEST = "checkpoint-best.pt"
+_ROOM = 2
+"""The new checkpoint and the best one are written while the ones before still exist."""
 # What torch.load raises for bytes that are no checkpoint.
 _UNREADABLE = (
     OSError,
@@ -84,6 +86,7 @@ class Checkpoints:
 
     def _write(self, data: bytes, step: int, score: float | None, *, rotate: bool) -> None:
         folder, sha256 = self._writer.folder, _sha256(data)
+        _check_room(folder, len(data))
         self._writer.record_checkpoint(sha256, step, score)
         if rotate and CHECKPOINT in self._hashes:
             _also_as(folder / CHECKPOINT, folder / BEFORE)
@@ -174,6 +177,16 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         reason = error.strerror or "it is damaged"
         raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Refuse to fill a disk to its last byte. Raises: StoreError."""
+    free = shutil.disk_usage(folder).free
+    if free < _ROOM * size:
+        raise StoreError(
+            f"Cannot save a checkpoint to {folder}: it takes {size / 1e6:.2g} MB and the disk has "
+            f"{free / 1e6:.2g} MB left, which is less than {_ROOM} times as much."
+        )
 
 
 def _write(path: Path, data: bytes) -> None:
