@@ -314,11 +314,15 @@ def export(
         int,
         typer.Option(metavar="N", parser=number_within(int, 30, 1200), help="30 to 1200."),
     ] = 150,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard event files, too.")
+    ] = False,
 ) -> None:
     """Write tables and figures of stored runs."""
     from metaviz.commands import export_command
 
-    raise typer.Exit(export_command(runs, out, formats, width_cm, height_cm, dpi))
+    code = export_command(runs, out, formats, width_cm, height_cm, dpi, tensorboard=tensorboard)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -42,6 +42,7 @@ from metaviz.runs.record import Record
 from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
 from metaviz.runs.store import StoreError, list_runs, open_run
+from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.settings import parse_value, place_settings
 from metaviz.tables import (
     console,
@@ -419,8 +420,12 @@ def export_command(
     width_cm: float | None,
     height_cm: float | None,
     dpi: int,
+    *,
+    tensorboard: bool,
 ) -> int:
     """Write tables and figures of stored runs; return 1 where some could not be read."""
+    if tensorboard and not has_tensorboard():
+        raise OptionError("tensorboard", MISSING)
     kinds = tuple(part.strip().lower() for part in formats.split(",") if part.strip())
     wrong = [kind for kind in kinds if kind not in FORMATS]
     if wrong or not kinds:
@@ -432,6 +437,8 @@ def export_command(
     paths = write_tables(records, out, by_folder)
     paper = _Paper(width_cm, height_cm, dpi)
     paths += _write_figures(records, out, kinds, paper, each_run=True)
+    if tensorboard:
+        paths += write_event_files(records, out / "tensorboard")
     for path in paths:
         sys.stdout.write(f"{path}\n")
     for sentence in unreadable:

@@ -31,6 +31,7 @@ from metaviz.gui.tabs import Tab
 from metaviz.runs.curves import Fan, fan
 from metaviz.runs.geometry import has_geometry, has_map
 from metaviz.runs.record import Record
+from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +114,7 @@ class ExportDialog(QDialog):
         folder = Path(self.folder.text().strip() or ".").expanduser()
         plots = [name for name, box in self.plots.items() if box.isChecked()]
         formats = [name for name, box in self.formats.items() if box.isChecked()]
-        others = self.tables.isChecked() or self.report.isChecked()
+        others = any(box.isChecked() for box in (self.tables, self.report, self.events))
         if plots and not formats and not others:
             self.status.setText("Choose at least one format: PNG, PDF or SVG.")
             return
@@ -121,7 +122,11 @@ class ExportDialog(QDialog):
         self.status.setText("Writing…")
         writers = [
             write
-            for box, write in ((self.tables, self._tables), (self.report, self._report))
+            for box, write in (
+                (self.tables, self._tables),
+                (self.report, self._report),
+                (self.events, self._event_files),
+            )
             if box.isChecked()
         ]
         self._work = _Work(folder, self._jobs(plots, formats), writers)
@@ -150,6 +155,9 @@ class ExportDialog(QDialog):
         from metaviz.runs.report import write_report
 
         return write_report(self._records, self._folders, folder / "report" / "report.html")
+
+    def _event_files(self, folder: Path) -> list[Path]:
+        return write_event_files(self._records, folder / "tensorboard")
 
     def _tables(self, folder: Path) -> list[Path]:
         from metaviz.runs.export import write_tables
@@ -190,6 +198,15 @@ class ExportDialog(QDialog):
             "figures, table and configurations lie beside it. Takes a while with many runs.",
         )
         layout.addWidget(self.report)
+        self.events = switch(
+            "exportEvents",
+            "Tensor&Board event files",
+            "One folder of event files per run, with losses, evaluations and hyperparameters."
+            if has_tensorboard()
+            else MISSING,
+        )
+        self.events.setEnabled(has_tensorboard())
+        layout.addWidget(self.events)
         return box
 
     def _possible(self, name: str) -> bool:

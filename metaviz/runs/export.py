@@ -76,7 +76,7 @@ def summary_csv(records: Iterable[Record]) -> str:
     trained with), `*_ci95` the half-width of its 95 % interval.
     """
     runs = list(records)
-    settings = [_hyperparameters(record) for record in runs]
+    settings = [hyperparameters(record) for record in runs]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     rows = (
         _summary_row(record) + [setting.get(name) for name in names]
@@ -197,7 +197,7 @@ def _summary_row(record: Record) -> list[Cell]:
     return row
 
 
-def _hyperparameters(record: Record) -> dict[str, Cell]:
+def hyperparameters(record: Record) -> dict[str, Cell]:
     """Return every hyperparameter under the key that `--set` takes, and the device in use.
 
     Where a method was left to choose its inner loop, this says what it used.

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ from metaviz.runs.curves import labels
 from metaviz.runs.export import summary_csv
 from metaviz.runs.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.figures import Page, save_figure
-from metaviz.runs.files import write_text
+from metaviz.runs.files import plain_name, write_text
 from metaviz.runs.judgement import Judgement, stored
 from metaviz.runs.published import told_beside
 from metaviz.runs.record import Record
@@ -220,12 +219,12 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
             options={record.algorithm: config.get("options", {})},
             problem_options=config.get("problem_options", {}),
         )
-        path = folder / "configs" / f"{_plain(record.id)}.toml"
+        path = folder / "configs" / f"{plain_name(record.id)}.toml"
         path.parent.mkdir(exist_ok=True)
         write_text(path, to_toml(comparison))
         paths.append(path)
         if config.get("amendments"):  # only its folder knows when they came into force
-            commands.append(f"metaviz repeat {_plain(record.id)} --out repeated")
+            commands.append(f"metaviz repeat {plain_name(record.id)} --out repeated")
         else:
             commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
     return commands, paths
@@ -270,7 +269,8 @@ def _figures(
         keep(name, caption, figure)
     for record in records:
         for name, figure in run_figures(record, paper):
-            keep(f"{name}-{_plain(record.id)}", f"{_CAPTIONS[name]}: {names[record.id]}", figure)
+            caption = f"{_CAPTIONS[name]}: {names[record.id]}"
+            keep(f"{name}-{plain_name(record.id)}", caption, figure)
     return shown, files
 
 
@@ -287,7 +287,3 @@ def _benchmarks(
             f"Held-out tasks: {text}",
             benchmark_figure(rows, measure_text(rows), paper(USUAL_CM)),
         )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w-]", "_", name)
