@@ -365,5 +365,13 @@ def download(
     download_command(dataset)
 
 
+@app.command("queue-worker", hidden=True)
+def queue_worker() -> None:
+    """Train the queue's entries; orders come on standard input. Started by MetaViz itself."""
+    from metaviz.queue_commands import worker_command
+
+    worker_command()
+
+
 if __name__ == "__main__":
     main()
