@@ -18,6 +18,7 @@ DRAWN_DIGITS = 6
 """Random points are rounded to so many digits, so that a person can type them again."""
 _DIGITS = 12
 _LARGEST = 1e300
+_MINUTE, _DAY = 60, 24
 _SPACED, _DRAWN = ("lin", "log"), ("uniform", "loguniform")
 _CALL = re.compile(r"\s*([A-Za-z_]+)\s*\(([^()]*)\)\s*", re.ASCII)
 _HOW = "write 0.01, 0.03, 0.1 or lin(0.1, 1, 5), log(0.001, 0.1, 5), loguniform(1e-4, 0.1, 8)"
@@ -33,6 +34,35 @@ class Axis:
     key: str
     values: tuple[Plain, ...]
     drawn: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long runs will take; `seconds` is for all of them one after another."""
+
+    runs: int
+    seconds: float
+    longest: float
+
+    def with_workers(self, workers: int) -> float:
+        """Return the seconds for so many workers; no run is divided among them."""
+        return max(self.seconds / max(workers, 1), self.longest)
+
+    def text(self, workers: int) -> str:
+        """Say how long it takes."""
+        beside = "one worker" if workers == 1 else f"{workers} workers"
+        noun = "run" if self.runs == 1 else "runs"
+        return f"{self.runs} {noun}, about {duration(self.with_workers(workers))} with {beside}"
+
+
+def duration(seconds: float) -> str:
+    """Write about how long something takes, in the unit a person would use."""
+    if seconds < _MINUTE:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 100 * _MINUTE:
+        return f"{round(seconds / _MINUTE)} min"
+    hours = seconds / _MINUTE / _MINUTE
+    return f"{hours:.1f} h" if hours < 2 * _DAY else f"{hours / _DAY:.1f} days"
 
 
 def parse_range(key: str, text: str, seed: int = 0) -> Axis:

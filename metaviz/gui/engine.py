@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, EvaluationProtocol
+from metaviz.config import Comparison, EvaluationProtocol, RunConfig
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.events import Event, State
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
+from metaviz.sweep import Estimate
 
 Report = Callable[[str], None]
 """Takes a line on how far the work is; raises InterruptedError once nobody waits for it."""
@@ -99,6 +100,12 @@ class Engine(Protocol):
 
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
+
+    def estimate(self, configs: Sequence[RunConfig], report: Report) -> Estimate:
+        """Time a few steps of each kind of run, and return how long all of them will take.
+
+        Raises: OptionError or ValueError with one sentence.
+        """
 
     def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
         """Read the images of a comparison's problem and draw task `number` of a split.

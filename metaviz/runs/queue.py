@@ -3,7 +3,6 @@
 import json
 import os
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from metaviz.runs.database import DATABASE, open_to_read, read_facts
-from metaviz.runs.lock import LOCK, RunLock, is_locked, lock_run, process_runs
+from metaviz.runs.lock import is_locked, process_runs
 from metaviz.runs.store import StoreError
+from metaviz.runs.workers import WORDLESS, WORKERS, forget_worker
 
 QUEUE = "queue.db"
-WORKERS = "queue-workers"
 VERSION = 1
 EntryState = Literal[
     "waiting", "running", "done", "failed", "diverged", "stopped", "aborted", "interrupted"
@@ -24,7 +23,6 @@ STATES: tuple[EntryState, ...] = get_args(EntryState)
 OVER: frozenset[str] = frozenset({"done", "failed", "diverged", "stopped", "aborted"})
 """States of entries that nothing more will come of by itself."""
 RESUMABLE: frozenset[str] = frozenset({"interrupted", "stopped", "aborted"})
-WORDLESS = "The worker process ended without a word. Resume the run, or remove it from the queue."
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -210,7 +208,7 @@ class Queue:
                     row,
                 )
                 gone += [name] if changed.rowcount else []
-            _sweep(self._home / WORKERS / worker)
+            forget_worker(self._home / WORKERS / worker)
         return gone
 
     def _works(self, worker: str, pid: int) -> bool:
@@ -273,26 +271,6 @@ class Queue:
         except (sqlite3.Error, OSError) as error:
             reason = str(getattr(error, "strerror", None) or error).rstrip(".")
             raise StoreError(f"The queue in {self.path} cannot be used: {reason}.") from error
-
-
-class WorkerLock:
-    """Says that a worker is alive, for as long as its process is."""
-
-    def __init__(self, home: Path) -> None:
-        """Lock a name of its own. Raises: StoreError where the folder cannot be written."""
-        self.name = uuid.uuid4().hex[:12]
-        self._folder = home / WORKERS / self.name
-        try:
-            self._folder.mkdir(parents=True)
-            self._lock = lock_run(self._folder) or RunLock(None)
-        except OSError as error:
-            reason = error.strerror or error
-            raise StoreError(f"Cannot write to {self._folder}: {reason}.") from error
-
-    def release(self) -> None:
-        """Let go, at the worker's end."""
-        self._lock.release()
-        _sweep(self._folder)
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -370,11 +348,3 @@ def _ended(folder: Path) -> tuple[str, str]:
         return "", ""
     state = about.get("state", "")
     return (state, about.get("message", "")) if state in OVER else ("", "")
-
-
-def _sweep(folder: Path) -> None:
-    try:
-        (folder / LOCK).unlink(missing_ok=True)
-        folder.rmdir()
-    except OSError:
-        return

@@ -4,14 +4,49 @@ import json
 import os
 import signal
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
+
+from metaviz.runs.lock import LOCK, RunLock, lock_run
+from metaviz.runs.store import StoreError
 
 COMMAND = "queue-worker"
 WORKER_LOG = "queue-worker.log"
 PATIENCE_SECONDS = 10.0
 """So long a worker may take to save and leave, before it is ended."""
+WORKERS = "queue-workers"
+WORDLESS = "The worker process ended without a word. Resume the run, or remove it from the queue."
 _MOST_LOG = 1_000_000
+
+
+class WorkerLock:
+    """Says that a worker is alive, for as long as its process is."""
+
+    def __init__(self, home: Path) -> None:
+        """Lock a name of its own. Raises: StoreError where the folder cannot be written."""
+        self.name = uuid.uuid4().hex[:12]
+        self._folder = home / WORKERS / self.name
+        try:
+            self._folder.mkdir(parents=True)
+            self._lock = lock_run(self._folder) or RunLock(None)
+        except OSError as error:
+            reason = error.strerror or error
+            raise StoreError(f"Cannot write to {self._folder}: {reason}.") from error
+
+    def release(self) -> None:
+        """Let go, at the worker's end."""
+        self._lock.release()
+        forget_worker(self._folder)
+
+
+def forget_worker(folder: Path) -> None:
+    """Remove what a worker that is gone left to tell that it is alive."""
+    try:
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return
 
 
 def worker_command() -> list[str]:
@@ -62,7 +97,4 @@ def how_it_ended(code: int, *, by_signal: bool = False) -> str:
 
 def wordless(how: str) -> str:
     """Say what became of the run of a worker that is gone."""
-    return (
-        f"The worker process ended without a word ({how}). Resume the run, or remove it from the "
-        "queue."
-    )
+    return WORDLESS.replace(".", f" ({how}).", 1)

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from metaviz.config import RunConfig
 from metaviz.options import OptionError
 from metaviz.runs.events import Ended, Event, State
-from metaviz.runs.queue import Entry, EntryState, Queue, WorkerLock
+from metaviz.runs.queue import Entry, EntryState, Queue
 from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.workers import WorkerLock
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions
 
