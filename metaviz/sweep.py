@@ -141,6 +141,13 @@ class Sweep:
             for draw in draws:
                 yield dict((*fixed, *draw))
 
+    def listed(self) -> Iterator[tuple[str, int, Point]]:
+        """Yield algorithm, seed and point of every run, in the order of `runs`."""
+        for seed in self.comparison.seeds:
+            for name in self.comparison.algorithms:
+                for point in self.points(name):
+                    yield name, seed, point
+
     @property
     def count(self) -> int:
         """Number of runs."""
