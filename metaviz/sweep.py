@@ -14,9 +14,8 @@ from metaviz.options import OptionError, OptionSpec, Plain, checked
 from metaviz.settings import parse_value, place_settings
 
 MAX_RUNS = 10_000
-DRAWN_DIGITS = 6
-"""Random points are rounded to so many digits, so that a person can type them again."""
-_DIGITS = 12
+DIGITS = 6
+"""Points of a range are rounded to so many digits, so that a person can type them again."""
 _LARGEST = 1e300
 _MINUTE, _DAY = 60, 24
 _SPACED, _DRAWN = ("lin", "log"), ("uniform", "loguniform")
@@ -94,8 +93,7 @@ def parse_range(key: str, text: str, seed: int = 0) -> Axis:
         return Axis(key, tuple(dict.fromkeys(values)))
     chance = random.Random(f"{seed} {key}")
     drawn = [_between(low, high, chance.random(), logarithmic=logarithmic) for _ in range(count)]
-    rounded = [min(max(float(f"{v:.{DRAWN_DIGITS}g}"), low), high) for v in drawn]
-    return Axis(key, tuple(rounded), drawn=True)
+    return Axis(key, tuple(drawn), drawn=True)
 
 
 def parse_axis(setting: str, seed: int = 0) -> Axis:
@@ -297,7 +295,7 @@ def _between(low: float, high: float, share: float, *, logarithmic: bool) -> flo
         value = math.exp(math.log(low) * (1 - share) + math.log(high) * share)
     else:
         value = low * (1 - share) + high * share
-    return float(f"{value:.{_DIGITS}g}")
+    return min(max(float(f"{value:.{DIGITS}g}"), min(low, high)), max(low, high))
 
 
 def _written(value: Plain) -> str:

@@ -43,7 +43,7 @@ class QueuePace:
         text = f"Queue: {over} of {len(entries)} done"
         bad = sum(entry.state in {"failed", "diverged", "interrupted"} for entry in entries)
         if bad:
-            text += f", {bad} of them not well"
+            text += f", {bad} not well"
         if over == len(entries):
             return text
         if paused:

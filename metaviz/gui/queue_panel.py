@@ -22,7 +22,7 @@ from metaviz.gui.queue_model import QueueModel
 from metaviz.gui.theme import current_theme, tint
 from metaviz.runs.queue import Entry
 
-_WIDTHS = (34, 96, 80, 44, 190, 104, 150)
+_WIDTHS = (30, 84, 74, 40, 150, 96, 130)
 ROW_COMMANDS = (
     "queue_next",
     "queue_up",
@@ -76,6 +76,13 @@ class QueuePanel(QWidget):
         if rows:
             self.view.selectionModel().setCurrentIndex(self.model.index(rows[0], 0), flags.NoUpdate)
 
+    def show_running(self) -> None:
+        """Bring what trains into sight, unless a person is looking at something."""
+        running = (p for p, entry in enumerate(self.model.entries) if entry.state == "running")
+        place = next(running, None)
+        if place is not None and not self.view.selectionModel().hasSelection():
+            self.view.scrollTo(self.model.index(place, 0))
+
     def show_summary(self, text: str) -> None:
         """Say how the queue is doing as a whole."""
         self.summary.setText(text)
@@ -89,6 +96,7 @@ class QueuePanel(QWidget):
         self.summary.setObjectName("queue_summary")
         self.summary.setAccessibleName("State of the queue")
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
+        self.summary.setWordWrap(True)
         self.workers.setObjectName("queue_workers")
         self.workers.setAccessibleName("Number of workers")
         tip = "So many runs of the queue train at once, each in a process of its own."

@@ -142,7 +142,7 @@ class Queueing(QObject):
         if running:
             self.model.renew()
         text = self.pace.summary(entries, self._hands(), paused=self.is_paused)
-        self.panel.show_summary(text)
+        self.panel.show_summary(text.removeprefix("Queue: "))
         self.progressed.emit(text if running or self.crew.busy else "")
 
     def go(self) -> None:
@@ -226,7 +226,10 @@ class Queueing(QObject):
             self._commands[name].triggered.connect(slot)
 
     def _show(self, entries: list[Entry]) -> None:
+        before = {entry.id for entry in self.model.entries if entry.state == "running"}
         self.model.show(entries)
+        if before != {entry.id for entry in entries if entry.state == "running"}:
+            self.panel.show_running()
         for entry in entries:
             if entry.state == "running" and entry.folder is not None:
                 self._following.follow(entry.folder)

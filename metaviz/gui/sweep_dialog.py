@@ -215,6 +215,8 @@ class SweepDialog(QDialog):
         except OptionError as error:
             self._show_reason(str(error))
             return
+        if not runs:
+            return
         self.estimate.setEnabled(False)
         self.time.setText("Taking a few steps…")
         self.estimate_wanted.emit(runs)

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QToolButton, QWidg
 
 from metaviz.gui.editors import ChoiceBox, write_value
 from metaviz.gui.theme import current_theme, frame_rule, tint
-from metaviz.options import OptionSpec, Plain
+from metaviz.options import OptionError, OptionSpec, Plain
 from metaviz.sweep import Axis, parse_range
 
 KINDS = {
@@ -20,6 +20,7 @@ KINDS = {
 _HINTS = {"list": "0.01, 0.03, 0.1"}
 _COUNT, _FACTOR = 5, 10.0
 _MOST_PLACES = 4
+_COMMAS = 2
 
 
 class SweepRow(QObject):
@@ -72,6 +73,12 @@ class SweepRow(QObject):
     def axis(self, seed: int) -> Axis:
         """Return what the row says. Raises: OptionError with one sentence."""
         key, kind, text = self.key.currentData(), self.kind.currentData(), self.text.text()
+        if kind != "list" and text.count(",") != _COMMAS:
+            raise OptionError(
+                key,
+                f"{KINDS[kind].capitalize()}: write smallest, largest and how many, like "
+                "0.001, 0.1, 5.",
+            )
         return parse_range(key, text if kind == "list" else f"{kind}({text})", seed)
 
     def show_error(self, sentence: str) -> None:
