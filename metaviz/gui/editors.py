@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
+    QMenu,
     QToolButton,
     QWidget,
 )
@@ -55,6 +56,10 @@ class NumberEdit(QLineEdit):
         self._spec = spec
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Show the menu."""
+        self.menu().popup(event.globalPos())
+
+    def menu(self) -> QMenu:
         """Offer to vary the number, besides what can be done to any text."""
         menu = self.createStandardContextMenu()
         menu.setObjectName("number_menu")
@@ -64,7 +69,7 @@ class NumberEdit(QLineEdit):
             sweep.setObjectName("sweep_this")
             sweep.triggered.connect(self.sweep_wanted)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(event.globalPos())
+        return menu
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Step the number by the arrow keys."""

@@ -113,9 +113,10 @@ class Following(QObject):
         self.thread_.finished.connect(self.closed)
         self.thread_.start(QThread.Priority.LowPriority)
 
-    def follow(self, folder: Path) -> None:
-        """Show a run that another process trains."""
-        if folder not in self._asked and folder.name not in self.records:
+    def follow(self, folder: Path, *, again: bool = True) -> None:
+        """Show a run that another process trains; unless `again`, only one not known yet."""
+        known = folder.name in self.records or (not again and folder.name in self.ended)
+        if folder not in self._asked and not known:
             self._asked.add(folder)
             self._follow.emit(folder)
 

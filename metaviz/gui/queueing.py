@@ -226,13 +226,16 @@ class Queueing(QObject):
             self._commands[name].triggered.connect(slot)
 
     def _show(self, entries: list[Entry]) -> None:
-        before = {entry.id for entry in self.model.entries if entry.state == "running"}
+        before = {entry.id: entry.state for entry in self.model.entries}
         self.model.show(entries)
-        if before != {entry.id for entry in entries if entry.state == "running"}:
+        changed = [entry for entry in entries if before.get(entry.id, entry.state) != entry.state]
+        if changed:
             self.panel.show_running()
         for entry in entries:
-            if entry.state == "running" and entry.folder is not None:
-                self._following.follow(entry.folder)
+            # A short run may have ended between two looks.
+            news = entry.state == "running" or (entry in changed and entry.state != "waiting")
+            if news and entry.folder is not None:
+                self._following.follow(entry.folder, again=entry.state == "running")
         self.update_actions()
 
     def _hands(self) -> int:

@@ -180,6 +180,11 @@ class Queue:
         with self._changing() as database:
             row = (run, str(folder), name)
             database.execute("UPDATE entries SET run = ?, folder = ? WHERE id = ?", row)
+            # A resumed run has the same folder as before, which others would not notice.
+            database.execute(
+                "INSERT INTO about VALUES ('begun', 1) "
+                "ON CONFLICT (key) DO UPDATE SET value = value + 1"
+            )
 
     def mark(self, name: int, state: EntryState, message: str = "") -> None:
         """Remember how an entry ended, and why."""

@@ -277,6 +277,16 @@ def test_changes_of_others_are_noticed(queue, home):
     assert queue.version != before
 
 
+def test_a_run_that_goes_on_in_its_folder_is_noticed_by_others(queue, home):
+    (name,) = fill(queue, 1)
+    queue.claim("somebody")
+    queue.begun(name, "run", home)
+    with closing(Queue(home)) as other:
+        before = other.version
+        queue.begun(name, "run", home)
+        assert other.version != before
+
+
 def test_synchronous_is_full(queue):
     assert queue._database.execute("PRAGMA synchronous").fetchone() == (2,)
     assert queue._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
