@@ -208,17 +208,16 @@ def test_a_worker_that_cannot_begin_is_not_begun_again_and_again(qtbot, window, 
     monkeypatch.setattr(
         "metaviz.gui.crew.worker_command", lambda: [sys.executable, "-c", "raise SystemExit(3)"]
     )
-    started = []
-    staff = window.queueing.crew.staff
-    monkeypatch.setattr(
-        window.queueing.crew, "staff", lambda count: (started.append(count), staff(count))
-    )
+    seen = []
+    window.queueing.crew.changed.connect(lambda: seen.append(len(window.queueing.crew.hands)))
     press(qtbot, window, "form_queue")
     qtbot.waitUntil(lambda: window.queueing.is_paused, timeout=WAIT)
     assert window.messages.text.text() == (
         "A worker process of the queue could not begin (exit code 3); the queue is paused."
     )
-    assert len(started) <= 2
+    qtbot.waitUntil(lambda: not window.queueing.crew.busy, timeout=WAIT)
+    window.queueing.look()
+    assert seen == [1, 0]
     assert states(window) == ["waiting"]
 
 
