@@ -3,13 +3,14 @@
 import io
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from metaviz import __version__
+from metaviz.cli_options import Device, Settings, number_within
+from metaviz.cli_queue import queue_app, sweep
 
 app = typer.Typer(
     name="metaviz",
@@ -21,15 +22,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: nothing is downloaded unless you ask here.")
 app.add_typer(data_app, name="data")
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="inner_lr=0.01, imaml.prox=2, sinusoid.noise=0.3"
-    ),
-]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
-
+app.add_typer(queue_app, name="queue")
 
 # The base of all mistakes on a command line; typer exports only this child of it.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -57,24 +50,6 @@ def main() -> None:
 def _refuse(sentence: str) -> NoReturn:
     typer.echo(f"metaviz: {sentence}", err=True)
     sys.exit(2)
-
-
-def number_within(
-    kind: type[int] | type[float], least: float, most: float
-) -> Callable[[Any], int | float]:
-    """Return a parser of numbers; its errors name the value and the range."""
-
-    def parse(text: Any) -> int | float:
-        try:
-            value = kind(text)
-            if least <= value <= most:
-                return value
-        except ValueError:
-            pass
-        noun = "a whole number" if kind is int else "a number"
-        raise typer.BadParameter(f"{text} is not {noun} from {least} to {most}.")
-
-    return parse
 
 
 def _is_for_people(error: BaseException) -> bool:
@@ -157,6 +132,9 @@ def compare(
             raise typer.BadParameter("--config and --preset exclude each other.")
         config = find_preset(preset)
     raise typer.Exit(compare_command(asked, settings or [], config, out, source))
+
+
+app.command()(sweep)
 
 
 @app.command()
@@ -374,6 +352,14 @@ def download(
     from metaviz.commands import download_command
 
     download_command(dataset)
+
+
+@app.command("queue-worker", hidden=True)
+def queue_worker() -> None:
+    """Train the queue's entries; orders come on standard input. Started by MetaViz itself."""
+    from metaviz.queue_commands import worker_command
+
+    worker_command()
 
 
 if __name__ == "__main__":

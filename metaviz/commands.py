@@ -70,7 +70,8 @@ class _OnStandardError(logging.Handler):
 
 
 @contextmanager
-def _hearing() -> Iterator[None]:
+def hearing() -> Iterator[None]:
+    """Write meanwhile what the engine says about its data."""
     log, handler = logging.getLogger("metaviz.images"), _OnStandardError()
     level = log.level
     log.setLevel(logging.INFO)
@@ -151,7 +152,7 @@ def run_comparison(
     engine: LocalEngine, comparison: Comparison, out: Path, source: Path | None = None
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it."""
-    with _hearing():
+    with hearing():
         sessions = engine.start(comparison, out / "runs", source)
     if (out / "summary.csv").exists():
         sys.stderr.write(
@@ -182,7 +183,7 @@ def resume_command(runs: list[Path], steps: int | None, remedy: str) -> int:
     ]
     if not folders:
         raise StoreError(f"All runs in {runs[0]} are done: give --steps to train them further.")
-    with _hearing():
+    with hearing():
         sessions = LocalEngine().resume(folders, steps, remedy)
     broken, interrupted = _train_to_the_end(sessions)
     records = [open_run(session.folder) for session in sessions]
@@ -193,7 +194,7 @@ def resume_command(runs: list[Path], steps: int | None, remedy: str) -> int:
 def repeat_command(run: Path, out: Path | None) -> int:
     """Train a run's settings again and compare; return 1 where a number differs."""
     (folder,) = _one_run(run)
-    with _hearing():
+    with hearing():
         sessions = LocalEngine().repeat(folder, out or folder.parent)
     broken, interrupted = _train_to_the_end(sessions)
     record = open_run(sessions[0].folder)
@@ -468,7 +469,7 @@ def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) ->
     for number, folder in enumerate(folders, 1):
         sys.stderr.write(f"Evaluating {folder.name} ({number} of {len(folders)}).\n")
         try:
-            with _hearing():
+            with hearing():
                 judgements.append(judge(folder, protocol))
         except (OptionError, StoreError) as error:
             if len(folders) == 1:

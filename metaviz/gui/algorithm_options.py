@@ -18,6 +18,7 @@ class AlgorithmOptions(QWidget):
 
     changed = Signal()
     focused = Signal(object)
+    sweep_wanted = Signal(str)
 
     def __init__(self, entry: AlgorithmEntry, parent: QWidget | None = None) -> None:
         """Make the form of the algorithm's options."""
@@ -37,6 +38,7 @@ class AlgorithmOptions(QWidget):
         layout.addWidget(self.fold)
         self.form.changed.connect(self._on_changed)
         self.form.focused.connect(self.focused)
+        self.form.sweep_wanted.connect(self.sweep_wanted)
 
     def set_baseline(self, defaults: Mapping[str, Plain]) -> None:
         """Take the defaults that suit the problem."""

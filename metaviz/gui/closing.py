@@ -4,8 +4,10 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from metaviz.gui.conductor import Conductor
+from metaviz.gui.following import Following
 from metaviz.gui.library import Library
 from metaviz.gui.questions import question
+from metaviz.gui.queueing import Queueing
 
 PATIENCE_MS = 10_000
 _Role = QMessageBox.ButtonRole
@@ -21,11 +23,19 @@ class Closing(QObject):
     leaving = Signal()
     forced = Signal()
 
-    def __init__(self, conductor: Conductor, library: Library, window: QWidget) -> None:
-        """Watch both threads."""
+    def __init__(
+        self,
+        conductor: Conductor,
+        library: Library,
+        following: Following,
+        queueing: Queueing,
+        window: QWidget,
+    ) -> None:
+        """Watch the threads, and the workers of the queue."""
         super().__init__(window)
         self._conductor, self._library, self._window = conductor, library, window
-        self._open = 2
+        self._following, self._queueing = following, queueing
+        self._open = 4
         self._when_done = False
         self.has_begun = False
         self.question: QMessageBox | None = None
@@ -34,19 +44,26 @@ class Closing(QObject):
         self._patience.setInterval(PATIENCE_MS)
         self._patience.timeout.connect(self._ask_again)
         conductor.closed.connect(self._on_closed)
-        library.closed.connect(self._on_closed)
+        for part in (library, following, queueing.crew):
+            part.closed.connect(self._on_closed)
         conductor.worker.finished.connect(self._on_finished)
+        queueing.changed.connect(self._on_finished)
 
     @property
     def may_close(self) -> bool:
-        """Whether both threads have ended."""
+        """Whether the threads and the workers have ended."""
         return self._open == 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether runs are training, in this process or in those of the queue."""
+        return self._conductor.busy or self._queueing.crew.busy
 
     def ask(self) -> None:
         """Begin to close, after asking where runs are training."""
         if self.has_begun:
             return
-        if not self._conductor.busy:
+        if not self.busy:
             self.begin()
         elif self.question is None:
             self._ask()
@@ -58,6 +75,8 @@ class Closing(QObject):
             self.leaving.emit()
             self._conductor.close()
             self._library.close()
+            self._following.close()
+            self._queueing.close()
             self._patience.start()
 
     @Slot()
@@ -87,7 +106,8 @@ class Closing(QObject):
             "close_question",
             "Runs are training",
             "Runs are still training.",
-            "“Stop and save” ends them now and keeps everything until here. "
+            "“Stop and save” ends them now and keeps everything until here; runs of the queue can "
+            "then be resumed, and those that wait go on waiting. "
             "“Finish first” minimises the window and closes it when all runs are done.",
             self._window,
         )
@@ -106,6 +126,8 @@ class Closing(QObject):
     def _finish_first(self) -> None:
         self._when_done = True
         self._conductor.pause(paused=False)
+        if self._queueing.crew.busy:
+            self._queueing.go()
         self._window.showMinimized()
 
     @Slot()
@@ -114,6 +136,8 @@ class Closing(QObject):
 
     @Slot()
     def _on_finished(self) -> None:
+        if self.busy or self.has_begun:
+            return
         if self.question is not None:
             self.question.reject()
             self.begin()

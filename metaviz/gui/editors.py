@@ -5,8 +5,17 @@ import re
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QWheelEvent
-from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QWidget
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QWheelEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QToolButton,
+    QWidget,
+)
 
 from metaviz.options import OptionSpec, Plain
 
@@ -40,9 +49,27 @@ class ChoiceBox(QComboBox):
 class NumberEdit(QLineEdit):
     """A number as text; up and down step it, by factors where the option is logarithmic."""
 
+    sweep_wanted = Signal()
+
     def __init__(self, spec: OptionSpec, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._spec = spec
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Show the menu."""
+        self.menu().popup(event.globalPos())
+
+    def menu(self) -> QMenu:
+        """Offer to vary the number, besides what can be done to any text."""
+        menu = self.createStandardContextMenu()
+        menu.setObjectName("number_menu")
+        if not isinstance(self.window(), QDialog):  # what a dialog asks for is no hyperparameter
+            menu.addSeparator()
+            sweep = menu.addAction("&Sweep this…")
+            sweep.setObjectName("sweep_this")
+            sweep.triggered.connect(self.sweep_wanted)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        return menu
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Step the number by the arrow keys."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, EvaluationProtocol
+from metaviz.config import Comparison, EvaluationProtocol, RunConfig
 from metaviz.reporting import Report
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
@@ -14,6 +14,7 @@ from metaviz.runs.events import Event, State
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
+from metaviz.sweep import Estimate
 
 
 class Session(Protocol):
@@ -100,6 +101,12 @@ class Engine(Protocol):
 
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
+
+    def estimate(self, configs: Sequence[RunConfig], report: Report) -> Estimate:
+        """Time a few steps of each kind of run, and return how long all of them will take.
+
+        Raises: OptionError or ValueError with one sentence.
+        """
 
     def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
         """Read the images of a comparison's problem and draw task `number` of a split.

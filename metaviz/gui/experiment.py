@@ -28,6 +28,7 @@ class ExperimentPanel(QWidget):
     changed = Signal()
     download_wanted = Signal(str)
     download_unwanted = Signal()
+    sweep_wanted = Signal(str)
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -134,9 +135,13 @@ class ExperimentPanel(QWidget):
 
     def field(self, key: str) -> Field | None:
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
+        return next((field for field in self.every_field() if field.key == key), None)
+
+    def every_field(self) -> list[Field]:
+        """Return all fields, also those of algorithms that were unticked again."""
         own = [fold.form for fold in self._folds.values()]
         forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
-        return next((f for form in forms for f in form.fields.values() if f.key == key), None)
+        return [field for form in forms for field in form.fields.values()]
 
     def fold(self, algorithm: str) -> AlgorithmOptions:
         """Return the fold of an algorithm that was ticked."""
@@ -230,6 +235,7 @@ class ExperimentPanel(QWidget):
         self.shared = SharedForm(self.catalogue, self)
         self.shared.changed.connect(self._on_changed)
         self.shared.focused.connect(self.foot.explain)
+        self.shared.sweep_wanted.connect(self.sweep_wanted)
         self._forms.addWidget(_heading("Settings that all share", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
@@ -253,6 +259,7 @@ class ExperimentPanel(QWidget):
         self.problem_form.set_changes(self._left.get(problem.id, {}))
         self.problem_form.changed.connect(self._on_changed)
         self.problem_form.focused.connect(self.foot.explain)
+        self.problem_form.sweep_wanted.connect(self.sweep_wanted)
         self._problem_fold = Fold(
             f"{problem.title} settings", f"problem_{problem.id}", self.problem_form, self
         )
@@ -275,6 +282,7 @@ class ExperimentPanel(QWidget):
         fold.set_baseline(self.problem.algorithm_defaults.get(entry.id, {}))
         fold.changed.connect(self._on_changed)
         fold.focused.connect(self.foot.explain)
+        fold.sweep_wanted.connect(self.sweep_wanted)
         order = [item.id for item in self.catalogue.algorithms]
         before = sum(order.index(name) < order.index(entry.id) for name in self._folds)
         self._forms.insertWidget(self._forms.indexOf(self._problem_fold) + 1 + before, fold)

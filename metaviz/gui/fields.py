@@ -30,6 +30,7 @@ class Field(QObject):
 
     changed = Signal()
     focused = Signal(object)
+    sweep_wanted = Signal(str)
 
     def __init__(
         self, spec: OptionSpec, key: str, parent: QWidget, check: Check | None = None
@@ -134,6 +135,8 @@ class Field(QObject):
             return path
         line = QLineEdit(parent) if spec.kind == "text" else NumberEdit(spec, parent)
         line.textChanged.connect(self._read)
+        if isinstance(line, NumberEdit):
+            line.sweep_wanted.connect(self._on_sweep_wanted)
         return line
 
     def _dress(self) -> None:
@@ -181,6 +184,9 @@ class Field(QObject):
             self._editor.setChecked(bool(value))
         elif isinstance(self._editor, ChoiceBox):
             self._editor.setCurrentIndex(self._editor.findData(value))
+
+    def _on_sweep_wanted(self) -> None:
+        self.sweep_wanted.emit(self.key)
 
     def _read(self) -> None:
         try:

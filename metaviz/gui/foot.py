@@ -32,11 +32,12 @@ class Foot(QFrame):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._row = QHBoxLayout()
-        self._row.addWidget(self.count, 1)
+        self._row.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 6, 10, 6)
         column.addWidget(self._steady_help())
         column.addWidget(self.reason)
+        column.addWidget(self.count)
         column.addLayout(self._row)
         self.restyle()
 
@@ -54,7 +55,7 @@ class Foot(QFrame):
         return area
 
     def add_button(self, button: QWidget) -> None:
-        """Put a button at the right of the last line."""
+        """Put a button at the right of the last line, below the count."""
         self._row.addWidget(button)
 
     def explain(self, what: OptionSpec | AlgorithmEntry) -> None:

@@ -14,6 +14,7 @@ class OptionForm(QWidget):
 
     changed = Signal()
     focused = Signal(object)
+    sweep_wanted = Signal(str)
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class OptionForm(QWidget):
             field.place(grid, 2 * number)
             field.changed.connect(self.changed)
             field.focused.connect(self.focused)
+            field.sweep_wanted.connect(self.sweep_wanted)
             self.fields[spec.name] = field
         self._hidden: frozenset[str] = frozenset()
 

@@ -14,7 +14,13 @@ class Layout(QObject):
     """Arranges the window's docks and remembers them with a version."""
 
     def __init__(
-        self, window: QMainWindow, bar: QToolBar, form: QWidget, table: QWidget, log: QWidget
+        self,
+        window: QMainWindow,
+        bar: QToolBar,
+        form: QWidget,
+        table: QWidget,
+        queue: QWidget,
+        log: QWidget,
     ) -> None:
         """Put every part into a dock, and arrange them."""
         super().__init__(window)
@@ -24,13 +30,20 @@ class Layout(QObject):
         window.addToolBar(bar)
         self.form = self._dock("Experiment", form)
         self.table = self._dock("Runs", table)
+        self.queue = self._dock("Queue", queue)
         self.log = self._dock("Log", log)
         window.resize(1280, 800)
         self.reset()
 
     def toggles(self) -> list[QAction]:
         """Return the actions that show and hide docks and toolbar."""
-        parts: tuple[QDockWidget | QToolBar, ...] = (self.form, self.table, self.log, self._bar)
+        parts: tuple[QDockWidget | QToolBar, ...] = (
+            self.form,
+            self.table,
+            self.queue,
+            self.log,
+            self._bar,
+        )
         actions = []
         for part in parts:
             action = part.toggleViewAction()
@@ -46,13 +59,15 @@ class Layout(QObject):
         places = (
             (self.form, _Area.LeftDockWidgetArea),
             (self.table, _Area.BottomDockWidgetArea),
+            (self.queue, _Area.BottomDockWidgetArea),
             (self.log, _Area.BottomDockWidgetArea),
         )
         for dock, area in places:
             dock.setFloating(False)
             self._window.addDockWidget(area, dock)
             dock.show()
-        self._window.tabifyDockWidget(self.table, self.log)
+        self._window.tabifyDockWidget(self.table, self.queue)
+        self._window.tabifyDockWidget(self.queue, self.log)
         self.table.raise_()
         self._window.addToolBar(self._bar)
         self._bar.show()

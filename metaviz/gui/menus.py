@@ -32,6 +32,21 @@ _RUN = (
     "repeat",
     "fine_tune",
 )
+_QUEUE = (
+    "queue",
+    "sweep",
+    _SEPARATOR,
+    "queue_pause",
+    _SEPARATOR,
+    "queue_next",
+    "queue_up",
+    "queue_down",
+    "queue_resume",
+    "queue_retry",
+    "queue_remove",
+    _SEPARATOR,
+    "queue_clear",
+)
 _HELP = ("shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
 
 
@@ -39,6 +54,7 @@ def build_menus(window: QMainWindow, actions: Actions, docks: list[QAction], the
     """Fill the menu bar."""
     _fill(_menu(window, "&File"), _FILE, actions)
     _fill(_menu(window, "&Run"), _RUN, actions)
+    _fill(_menu(window, "&Queue"), _QUEUE, actions)
     view = _menu(window, "&View")
     view.addActions(docks)
     view.addSeparator()

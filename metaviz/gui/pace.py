@@ -30,6 +30,11 @@ class Pace(QObject):
         self._painted.setTimerType(Qt.TimerType.PreciseTimer)
         self._painted.timeout.connect(self._on_painted)
 
+    @property
+    def running(self) -> bool:
+        """Whether it ticks."""
+        return self._running
+
     def start(self) -> None:
         """Begin to tick."""
         if not self._running:

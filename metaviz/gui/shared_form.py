@@ -29,6 +29,7 @@ class SharedForm(QWidget):
 
     changed = Signal()
     focused = Signal(object)
+    sweep_wanted = Signal(str)
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the forms of a catalogue."""
@@ -49,6 +50,7 @@ class SharedForm(QWidget):
         for form in self._forms:
             form.changed.connect(self._on_changed)
             form.focused.connect(self.focused)
+            form.sweep_wanted.connect(self.sweep_wanted)
 
     @property
     def fields(self) -> dict[str, Field]:

@@ -1,10 +1,13 @@
 """The main window: docks around the plots, and one place where commands are enabled."""
 
+import os
 import tomllib
+from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent
 from PySide6.QtWidgets import (
+    QLabel,
     QMainWindow,
     QToolButton,
     QVBoxLayout,
@@ -22,6 +25,7 @@ from metaviz.gui.engine import EngineLoader
 from metaviz.gui.errands import Errands
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.files import FileCommands
+from metaviz.gui.following import Following
 from metaviz.gui.layout import Layout
 from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
@@ -32,6 +36,8 @@ from metaviz.gui.messages import MessageBar
 from metaviz.gui.pace import Pace
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.questions import abort_question
+from metaviz.gui.queue_orders import QueueOrders
+from metaviz.gui.queueing import Queueing
 from metaviz.gui.rows import Row, row_of
 from metaviz.gui.run_bar import RunBar
 from metaviz.gui.runs_model import RunsModel
@@ -79,7 +85,14 @@ class MainWindow(QMainWindow):
         self.looking = Looking(self.conductor, self.form, self.commands["look"], self)
         self.stored_runs = StoredRuns(self.table, self.conductor, self.commands, self)
         self.help = HelpCommands(self.commands, self)
-        self.closing = Closing(self.conductor, self.library, self)
+        self.following = Following(self.runs, self.log, self)
+        self.queueing = Queueing(
+            self.following, self.log, self.commands, preferences, paths.data_dir(), self
+        )
+        self.queue_orders = QueueOrders(
+            self.queueing, self.form, self.conductor, self.commands, self
+        )
+        self.closing = Closing(self.conductor, self.library, self.following, self.queueing, self)
         self._shown_before = frozenset(preferences.read("runs/shown", "").splitlines())
         self._pace = Pace(self)
         self._ticks = 0
@@ -95,6 +108,7 @@ class MainWindow(QMainWindow):
         self.tabs.restore_view(self.preferences.read("view/training", ""))
         self.commands.use_icons(current_theme())
         self.library.scan(paths.runs_dir())
+        self.queueing.open()
         self.conductor.load()
 
     def show_records(self, records: list[Record]) -> None:
@@ -120,6 +134,7 @@ class MainWindow(QMainWindow):
         commands["export"].setEnabled(shown and bool(self.tabs.pages))
         commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
         commands["save_configuration"].setEnabled(not self.form.reason)
+        self.queue_orders.update_actions()
         self.stored_runs.update_actions()
         may_start = not busy and not self.conductor.blocked
         self.form.download.setEnabled(self.form.downloading or may_start)
@@ -148,15 +163,22 @@ class MainWindow(QMainWindow):
         column.addWidget(self.messages)
         column.addWidget(self.tabs, 1)
         self.setCentralWidget(centre)
-        self.arrangement = Layout(self, self.run_bar, self.form, self.table, self.log)
+        self.arrangement = Layout(
+            self, self.run_bar, self.form, self.table, self.queueing.panel, self.log
+        )
         build_menus(self, self.commands, self.arrangement.toggles(), self.theme_menu.menu)
-        button = QToolButton(self.form)
-        button.setObjectName("form_run")
-        button.setAccessibleName("Run")
-        button.setDefaultAction(self.commands["run"])
-        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.form.foot.add_button(button)
+        for name, title in (("sweep", "Sweep"), ("queue", "Queue"), ("run", "Run")):
+            button = QToolButton(self.form)
+            button.setObjectName(f"form_{name}")
+            button.setAccessibleName(title)
+            button.setDefaultAction(self.commands[name])
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            self.form.foot.add_button(button)
+        self.queue_status = QLabel(self)
+        self.queue_status.setObjectName("queue_status")
+        self.queue_status.setAccessibleName("Progress of the queue")
+        self.statusBar().addPermanentWidget(self.queue_status)
         self.statusBar().setObjectName("status")
 
     def _connect(self) -> None:
@@ -168,6 +190,11 @@ class MainWindow(QMainWindow):
         self.conductor.phase_changed.connect(self._on_phase)
         self.library.found.connect(self._on_found)
         self.library.opened.connect(self.runs.take_record)
+        self.library.opened.connect(self._follow)
+        self.following.changed.connect(self._set_pace)
+        self.queueing.troubled.connect(self.messages.show_error)
+        self.queueing.warned.connect(self.messages.show_warning)
+        self.queueing.progressed.connect(self.queue_status.setText)
         self.library.unreadable.connect(self._on_unreadable)
         self.runs.record_wanted.connect(self.library.read)
         self.runs.visibility_changed.connect(self._on_visibility)
@@ -177,7 +204,7 @@ class MainWindow(QMainWindow):
         self.messages.remedy_wanted.connect(self.stored_runs.mend)
         self.stored_runs.failed.connect(self.messages.show_error)
         self.form.changed.connect(self.update_actions)
-        for source in (self.files, self.errands, self.help):
+        for source in (self.files, self.errands, self.help, self.queueing):
             source.said.connect(self.say)
             source.said.connect(self._let_message_go)
         self.form.changed.connect(self._let_message_go)
@@ -295,6 +322,8 @@ class MainWindow(QMainWindow):
     def _on_loaded(self, info: Loaded) -> None:
         self.form.show_catalogue(info.catalogue)
         self.run_bar.device.setText(info.device_text)
+        on_gpu = info.device_text.startswith("CUDA")
+        self.queueing.allow_workers(1 if on_gpu else os.cpu_count() or 1)
         self.help.device_text = info.device_text
         self.say(f"Ready: {info.device_text}")
 
@@ -313,11 +342,25 @@ class MainWindow(QMainWindow):
     def _on_phase(self, phase: Phase) -> None:
         self.run_bar.show_phase(phase)
         self.commands.show_paused(current_theme(), paused=phase == "paused")
-        if phase in BUSY:
-            self._pace.start()
-        else:
-            self._pace.stop()
+        self._set_pace()
         self.update_actions()
+
+    @Slot()
+    def _set_pace(self) -> None:
+        """Redraw while something trains, here or in another process."""
+        if self.conductor.phase in BUSY or self.following.records:
+            self._pace.start()
+        elif self._pace.running:
+            self._pace.stop()
+            self._tick()
+            self.runs.refresh()
+
+    @Slot(object)
+    def _follow(self, record: Record) -> None:
+        """Go on reading a run that was opened while another process trains it."""
+        folder = record.environment.get("folder")
+        if not record.ended and folder and record.id not in self.live.records:
+            self.following.follow(Path(str(folder)))
 
     @Slot(object)
     def _on_found(self, rows: list[Row]) -> None:
@@ -340,6 +383,7 @@ class MainWindow(QMainWindow):
         self.form.restyle()
         self.messages.restyle()
         self.runs.restyle()
+        self.queueing.panel.restyle()
         if self.tabs.pages:
             self.tabs.apply_theme(theme)
             self.commands.use_icons(theme)
@@ -347,7 +391,7 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_leaving(self) -> None:
         self._remember()
-        if self.conductor.busy:
+        if self.closing.busy:
             self.statusBar().showMessage("Stopping and saving…")
         else:
             self.hide()
@@ -358,5 +402,6 @@ class MainWindow(QMainWindow):
         self._ticks += 1
         if self._ticks % TABLE_EVERY == 0:
             self.runs.refresh()
-            done, total = self.live.progress()
-            self.run_bar.show_progress(done, total, paused=self.conductor.phase == "paused")
+            if self.conductor.busy:
+                done, total = self.live.progress()
+                self.run_bar.show_progress(done, total, paused=self.conductor.phase == "paused")

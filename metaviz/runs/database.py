@@ -4,7 +4,7 @@ import io
 import json
 import math
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from metaviz.runs.record import Record
 
 DATABASE = "metrics.db"
 SCHEMA_VERSION = 2
+_NO_STEP = 2**62
 BY_STEP = ("steps", "evaluations", "pictures", "notes")
 """Tables whose rows belong to a meta-step."""
 
@@ -94,7 +95,7 @@ def read(database: sqlite3.Connection, record: Record) -> None:
         record.apply(Pictured(step, _unpack(arrays)))
     for step, level, message in database.execute("SELECT step, level, message FROM notes"):
         record.apply(Noted(step, level, message))
-    about = dict(database.execute("SELECT key, value FROM about"))
+    about = read_facts(database)
     record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
     record.divergence = divergence_of(database)
 
@@ -112,6 +113,81 @@ def divergence_of(database: sqlite3.Connection) -> Divergence | None:
     )
     place = None if task is None else int(task)
     return Divergence(str(told["quantity"]), int(told["step"]), place, remedies)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How far a reader has come: last steps of three tables, number of notes, and a mark.
+
+    `seconds` belongs to the last step: it differs where the step was taken again.
+    """
+
+    step: int = 0
+    seconds: float | None = None
+    evaluated: int = -1
+    pictured: int = -1
+    notes: int = 0
+
+
+def still_holds(database: sqlite3.Connection, seen: Seen) -> bool:
+    """Return whether what was seen is still so; a run that is resumed is rolled back first."""
+    (notes,) = database.execute("SELECT count(*) FROM notes").fetchone()
+    if notes < seen.notes:
+        return False
+    if seen.step == 0:
+        return True
+    row = database.execute("SELECT seconds FROM steps WHERE step = ?", (seen.step,)).fetchone()
+    return bool(row == (seen.seconds,))
+
+
+def read_since(
+    database: sqlite3.Connection, seen: Seen, most: int
+) -> tuple[list[Event], Seen, bool]:
+    """Return what is new, in the order of steps, how far that is, and whether that is all.
+
+    At most `most` meta-steps are read at a time. Raises: whatever damaged rows raise.
+    """
+    found: list[Event] = []
+    columns = ", ".join(("step", "inner_support_loss", "inner_gradient_norm", *STEP_COLUMNS))
+    query = f"SELECT {columns} FROM steps WHERE step > ? ORDER BY step LIMIT ?"
+    step, seconds = seen.step, seen.seconds
+    for step, losses, norms, *numbers in database.execute(query, (seen.step, most)):
+        values = dict(zip(STEP_COLUMNS, numbers, strict=True))
+        seconds = values["seconds"]
+        inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
+        found.append(Stepped(step, values, *inner))
+    complete = len(found) < most
+    until = _NO_STEP if complete else step
+    notes = database.execute(
+        "SELECT step, level, message FROM notes ORDER BY rowid LIMIT -1 OFFSET ?", (seen.notes,)
+    ).fetchall()
+    found += [Noted(*row) for row in notes]
+    query = "SELECT step, arrays FROM pictures WHERE step > ? AND step <= ? ORDER BY step"
+    pictured = [
+        Pictured(at, _unpack(a)) for at, a in database.execute(query, (seen.pictured, until))
+    ]
+    query = (
+        "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations "
+        "WHERE step > ? AND step <= ? ORDER BY step"
+    )
+    evaluated = [
+        Evaluated(at, tasks, trained, _curves(curves, trained), _unpack(per_task))
+        for at, tasks, trained, curves, per_task in database.execute(query, (seen.evaluated, until))
+    ]
+    found = sorted([*found, *pictured, *evaluated], key=lambda event: event.step)
+    now = Seen(
+        step,
+        seconds,
+        evaluated[-1].step if evaluated else seen.evaluated,
+        pictured[-1].step if pictured else seen.pictured,
+        seen.notes + len(notes),
+    )
+    return found, now, complete
+
+
+def read_facts(database: sqlite3.Connection) -> dict[str, Any]:
+    """Return what is known of a run as a whole."""
+    return dict(database.execute("SELECT key, value FROM about"))
 
 
 def write_facts(database: sqlite3.Connection, **values: str) -> None:

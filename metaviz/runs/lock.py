@@ -95,3 +95,16 @@ def is_locked(folder: Path) -> bool | None:
     finally:
         os.close(handle)
     return False
+
+
+def process_runs(pid: int) -> bool:
+    """Return whether a process of this id runs; ids are used again, so a lock tells better."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

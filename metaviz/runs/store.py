@@ -27,7 +27,7 @@ from metaviz.runs.database import (
 )
 from metaviz.runs.events import Divergence, Ended, Event
 from metaviz.runs.files import sweep, write_text
-from metaviz.runs.lock import RunLock, is_locked, lock_run
+from metaviz.runs.lock import RunLock, is_locked, lock_run, process_runs
 from metaviz.runs.record import Record
 
 COMMIT_ROWS = 100
@@ -294,17 +294,5 @@ def _alive(folder: Path, pid: int) -> bool:
 
     The lock tells, as process ids are used again; runs of earlier versions have none.
     """
-    running, locked = _process_runs(pid), is_locked(folder)
+    running, locked = process_runs(pid), is_locked(folder)
     return running if locked is None else locked
-
-
-def _process_runs(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

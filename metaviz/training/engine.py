@@ -22,6 +22,7 @@ from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
 from metaviz.runs.store import StoreError
+from metaviz.sweep import Estimate
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.protocol import episode, judge, robustness
 from metaviz.training.resume import resume_sessions
@@ -100,6 +101,15 @@ class LocalEngine:
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
         return episode(folder, protocol, number)
+
+    def estimate(self, configs: Sequence[RunConfig], report: Report) -> Estimate:
+        """Time a few steps of each kind of run, and return how long all of them will take.
+
+        Raises: OptionError or ValueError with one sentence.
+        """
+        from metaviz.training.estimate import estimate
+
+        return estimate(configs, report)
 
     def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
         """Read the images of a comparison's problem and draw task `number` of a split.

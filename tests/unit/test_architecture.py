@@ -10,8 +10,28 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training"}
-PLAIN = ["images", "config", "options", "catalogue", "settings", "paths", "reporting", "runs"]
-FOR_THE_WINDOW = {"gui", "runs", "config", "options", "catalogue", "paths", "reporting", "settings"}
+PLAIN = [
+    "images",
+    "config",
+    "options",
+    "catalogue",
+    "settings",
+    "paths",
+    "reporting",
+    "runs",
+    "sweep",
+]
+FOR_THE_WINDOW = {
+    "gui",
+    "runs",
+    "config",
+    "options",
+    "catalogue",
+    "paths",
+    "reporting",
+    "settings",
+    "sweep",
+}
 
 
 def files(room: str) -> list[Path]:

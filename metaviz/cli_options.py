@@ -1,0 +1,32 @@
+"""Options that several commands share, and a parser of numbers for the command line."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="inner_lr=0.01, imaml.prox=2, sinusoid.noise=0.3"
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+
+
+def number_within(
+    kind: type[int] | type[float], least: float, most: float
+) -> Callable[[Any], int | float]:
+    """Return a parser of numbers; its errors name the value and the range."""
+
+    def parse(text: Any) -> int | float:
+        try:
+            value = kind(text)
+            if least <= value <= most:
+                return value
+        except ValueError:
+            pass
+        noun = "a whole number" if kind is int else "a number"
+        raise typer.BadParameter(f"{text} is not {noun} from {least} to {most}.")
+
+    return parse

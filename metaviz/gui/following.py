@@ -1,0 +1,189 @@
+"""Runs that other processes train, as they appear in the table and in the plots."""
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
+
+from metaviz.gui.log_panel import LogPanel
+from metaviz.gui.rows import row_of
+from metaviz.gui.runs_model import RunsModel
+from metaviz.runs.events import Noted
+from metaviz.runs.follow import Follower, News
+from metaviz.runs.record import Record
+from metaviz.runs.store import StoreError, open_run
+
+POLL_MS = 250
+MOST_SHOWN = 12
+"""A run that begins is ticked by itself while fewer than so many are."""
+
+
+class FollowReader(QObject):
+    """Lives in its own thread and polls the followed runs, four times a second while there are."""
+
+    began = Signal(object, object)
+    found = Signal(object)
+    lost = Signal(str, str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._followers: dict[str, Follower] = {}
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._poll)
+
+    @Slot(object)
+    def follow(self, folder: Path) -> None:
+        """Read a run whole, and go on reading what is added to it."""
+        try:
+            record = open_run(folder)
+            record.environment["folder"] = str(folder)
+            follower = None if record.ended else Follower(folder, record)
+        except StoreError as error:
+            self.lost.emit(folder.name, str(error))
+            return
+        self._drop(record.id)
+        if follower is not None:
+            self._followers[record.id] = follower
+            self._timer.start()
+        self.began.emit(record, folder)
+
+    @Slot()
+    def leave(self) -> None:
+        """Let go of every run and end the thread."""
+        for name in list(self._followers):
+            self._drop(name)
+        QThread.currentThread().quit()
+
+    @Slot()
+    def _poll(self) -> None:
+        news: list[tuple[str, News]] = []
+        for name, follower in list(self._followers.items()):
+            try:
+                found = follower.poll()
+            except StoreError as error:
+                self._drop(name)
+                self.lost.emit(name, str(error))
+                continue
+            if found.fresh is not None:
+                found.fresh.environment["folder"] = str(follower.folder)
+            if found.over:
+                self._drop(name)
+            news.append((name, found))
+        if news:
+            self.found.emit(news)
+
+    def _drop(self, name: str) -> None:
+        follower = self._followers.pop(name, None)
+        if follower is not None:
+            follower.close()
+        if not self._followers:
+            self._timer.stop()
+
+
+class Following(QObject):
+    """Feeds what is read to records on the window's thread.
+
+    `changed` tells that a run began or ended to be followed, `grown` that there were numbers.
+    """
+
+    changed = Signal()
+    grown = Signal()
+    closed = Signal()
+    _follow = Signal(object)
+    _leave = Signal()
+
+    def __init__(self, model: RunsModel, log: LogPanel, parent: QObject) -> None:
+        """Start the thread, which has nothing to do yet."""
+        super().__init__(parent)
+        self._model, self._log = model, log
+        self.records: dict[str, Record] = {}
+        """The runs that are followed now."""
+        self.ended: dict[str, Record] = {}
+        """Those that were."""
+        self._asked: set[Path] = set()
+        self._reader = FollowReader()
+        self.thread_ = QThread(self)
+        self.thread_.setObjectName("following")
+        self._reader.moveToThread(self.thread_)
+        self._follow.connect(self._reader.follow)
+        self._leave.connect(self._reader.leave)
+        self._reader.began.connect(self._on_began)
+        self._reader.found.connect(self._on_found)
+        self._reader.lost.connect(self._on_lost)
+        self.thread_.finished.connect(self.closed)
+        self.thread_.start(QThread.Priority.LowPriority)
+
+    def follow(self, folder: Path, *, again: bool = True) -> None:
+        """Show a run that another process trains; unless `again`, only one not known yet."""
+        known = folder.name in self.records or (not again and folder.name in self.ended)
+        if folder not in self._asked and not known:
+            self._asked.add(folder)
+            self._follow.emit(folder)
+
+    def record(self, name: str) -> Record | None:
+        """Return the record of a run that is or was followed."""
+        return self.records.get(name) or self.ended.get(name)
+
+    def close(self) -> None:
+        """Have the thread end; emits `closed`."""
+        self._leave.emit()
+
+    @Slot(object, object)
+    def _on_began(self, record: Record, folder: Path) -> None:
+        self._asked.discard(folder)
+        known = self._model.find(record.id)
+        if known is None:
+            self._model.add([row_of(record, folder, keep=True)], first=True)
+        shown = len(self._model.visible_records())
+        self._place(record)
+        if known is None and shown < MOST_SHOWN:
+            self._model.show([record.id], visible=True)
+        self.changed.emit()
+
+    @Slot(object)
+    def _on_found(self, news: list[tuple[str, News]]) -> None:
+        over = False
+        for name, found in news:
+            record = self.records.get(name)
+            if record is None:
+                continue
+            if found.fresh is not None:
+                self._place(found.fresh)
+            else:
+                self._apply(record, found)
+            over = over or found.over
+        self.grown.emit()
+        if over:
+            self.changed.emit()
+
+    def _apply(self, record: Record, found: News) -> None:
+        for event in found.events:
+            record.apply(event)
+            if isinstance(event, Noted):
+                self._log.add(event.level, f"Step {event.step}: {event.message}", record.label)
+        if record.ended:
+            self.ended[record.id] = self.records.pop(record.id)
+        elif record.state != found.state:
+            record.state = found.state
+            record.revision += 1
+
+    def _place(self, record: Record) -> None:
+        """Let a record take the place of what was known of its run."""
+        for known in (self.records, self.ended):
+            known.pop(record.id, None)
+        (self.ended if record.ended else self.records)[record.id] = record
+        row = self._model.find(record.id)
+        if row is not None:
+            row.record, row.seen = record, -1
+            self._model.refresh()
+            if row.visible:
+                self._model.restyle()
+                self._model.visibility_changed.emit()
+
+    @Slot(str, str)
+    def _on_lost(self, name: str, sentence: str) -> None:
+        self._asked = {folder for folder in self._asked if folder.name != name}
+        if name in self.records:
+            self.ended[name] = self.records.pop(name)
+        self._log.add("warning", sentence, name)
+        self.changed.emit()

@@ -1,0 +1,79 @@
+"""How far the queue is and how long it will take, from the runs that were seen to train."""
+
+from collections.abc import Callable, Sequence
+
+from metaviz.gui.run_bar import clock
+from metaviz.runs.queue import Entry
+from metaviz.runs.record import Record
+from metaviz.sweep import duration
+
+_FEW_STEPS = 3
+
+
+class QueuePace:
+    """Learns seconds per meta-step by algorithm and problem."""
+
+    def __init__(self, find: Callable[[str], Record | None]) -> None:
+        """Take what finds the record of a run."""
+        self._find = find
+        self._seconds: dict[tuple[str, str], float] = {}
+
+    def learn(self, entries: Sequence[Entry]) -> None:
+        """Take in how fast the runs are that train or have trained."""
+        for entry in entries:
+            record = self._find(entry.run) if entry.run else None
+            if record is not None and len(record) >= _FEW_STEPS:
+                self._seconds[_kind(entry)] = float(record.column("seconds")[-1]) / record.step
+
+    def text(self, entry: Entry) -> str:
+        """Say how far one entry is."""
+        total = _steps(entry)
+        record = self._find(entry.run) if entry.run else None
+        step = record.step if record is not None else 0
+        if entry.state != "running":
+            return f"{step} / {total}" if record is not None else f"{total} steps"
+        left = self._left(entry, step)
+        return f"{step} / {total}" + (f", {clock(left)} left" if left is not None else "")
+
+    def summary(self, entries: Sequence[Entry], workers: int, *, paused: bool) -> str:
+        """Say how the whole queue is doing."""
+        if not entries:
+            return ""
+        over = sum(entry.state not in {"running", "waiting"} for entry in entries)
+        text = f"Queue: {over} of {len(entries)} done"
+        bad = sum(entry.state in {"failed", "diverged", "interrupted"} for entry in entries)
+        if bad:
+            text += f", {bad} not well"
+        if over == len(entries):
+            return text
+        if paused:
+            return f"{text}, paused"
+        seconds = self._together(entries, workers)
+        return text if seconds is None else f"{text}, about {duration(seconds)}"
+
+    def _together(self, entries: Sequence[Entry], workers: int) -> float | None:
+        """Return the seconds until all is done; None before anything was seen to train."""
+        lefts = []
+        for entry in entries:
+            if entry.state in {"running", "waiting"}:
+                record = self._find(entry.run) if entry.run else None
+                left = self._left(entry, record.step if record is not None else 0)
+                if left is None:
+                    return None
+                lefts.append(left)
+        return max(sum(lefts) / max(workers, 1), max(lefts, default=0.0))
+
+    def _left(self, entry: Entry, step: int) -> float | None:
+        if not self._seconds:
+            return None
+        mean = sum(self._seconds.values()) / len(self._seconds)
+        return max(_steps(entry) - step, 0) * self._seconds.get(_kind(entry), mean)
+
+
+def _kind(entry: Entry) -> tuple[str, str]:
+    return str(entry.config.get("algorithm")), str(entry.config.get("problem"))
+
+
+def _steps(entry: Entry) -> int:
+    steps = entry.config.get("steps", 0)
+    return steps if isinstance(steps, int) else 0

@@ -1,0 +1,289 @@
+"""The sweep dialog: what is varied, the runs that it comes to, and how long they will take."""
+
+from itertools import islice
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.catalogue import Catalogue
+from metaviz.config import Comparison, RunConfig, parse_seeds
+from metaviz.gui.choices import scrolling
+from metaviz.gui.comparisons import seeds_text
+from metaviz.gui.editors import write_value
+from metaviz.gui.sweep_row import SweepRow
+from metaviz.gui.theme import current_theme, tint
+from metaviz.options import OptionError, Plain, checked
+from metaviz.sweep import Estimate, Sweep, plan_sweep, sweepable
+
+MOST_LISTED = 200
+_ROWS_HEIGHT = 150
+_SIZE = (640, 540)
+
+
+class SweepDialog(QDialog):
+    """Asks what to vary. `queued` carries runs and a name, `estimate_wanted` the runs."""
+
+    queued = Signal(object, str)
+    estimate_wanted = Signal(object)
+    left = Signal()
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        catalogue: Catalogue,
+        values: dict[str, Plain],
+        workers: int,
+        parent: QWidget | None = None,
+    ) -> None:
+        """Vary a comparison; `values` are those that the form has, by dotted key."""
+        super().__init__(parent)
+        self.setObjectName("sweep_dialog")
+        self.setWindowTitle("Sweep")
+        self._comparison, self._catalogue = comparison, catalogue
+        self._known = sweepable(catalogue, comparison)
+        self._values, self._workers = values, workers
+        self.rows: list[SweepRow] = []
+        self._made = 0
+        self.sweep: Sweep | None = None
+        self._build()
+        self.resize(*_SIZE)
+
+    def add_row(self, key: str = "") -> SweepRow:
+        """Vary one more hyperparameter: a given one, or the first that is not varied yet."""
+        taken = {row.key.currentData() for row in self.rows}
+        free = [name for name in ("inner_lr", *self._known) if name not in taken]
+        row = SweepRow(self._made, self._known, self._values, self)
+        self._made += 1
+        row.place(self._grid, 2 * self._made)
+        row.changed.connect(self._check)
+        row.unwanted.connect(self._remove)
+        self.rows.append(row)
+        row.choose(key or free[0])
+        return row
+
+    def runs(self) -> list[RunConfig]:
+        """Return the runs. Raises: OptionError with one sentence."""
+        return self.sweep.runs() if self.sweep is not None else []
+
+    def show_progress(self, line: str) -> None:
+        """Say how far the estimate is."""
+        self.time.setText(line)
+
+    def show_estimate(self, estimate: Estimate) -> None:
+        """Say how long the runs will take."""
+        self.time.setText(f"{estimate.text(self._workers)}.")
+        self.estimate.setEnabled(self.sweep is not None)
+
+    def show_error(self, sentence: str) -> None:
+        """Say why there is no estimate."""
+        self.time.setText(sentence)
+        self.estimate.setEnabled(self.sweep is not None)
+
+    def accept(self) -> None:
+        """Hand the runs on to be queued."""
+        try:
+            runs = self.runs()
+        except OptionError as error:
+            self._show_reason(str(error))
+            return
+        if runs:
+            name = ", ".join(f"{row.key.currentData()}: {row.text.text()}" for row in self.rows)
+            self.queued.emit(runs, name)
+            super().accept()
+
+    def done(self, result: int) -> None:
+        """Tell that nobody waits for an estimate any more."""
+        self.left.emit()
+        super().done(result)
+
+    def _build(self) -> None:
+        content = QWidget(self)
+        column = QVBoxLayout(content)
+        column.setContentsMargins(0, 0, 6, 0)
+        self._grid = QGridLayout()
+        self._grid.setColumnStretch(0, 4)
+        self._grid.setColumnStretch(1, 2)
+        self._grid.setColumnStretch(2, 4)
+        column.addLayout(self._grid)
+        column.addStretch(1)
+        area = scrolling("sweep_rows", "What is varied", content)
+        area.setMinimumHeight(_ROWS_HEIGHT)
+        self.more = QPushButton("&Vary another", self)
+        self.more.setObjectName("sweep_more")
+        self.more.setAccessibleName("Vary another hyperparameter")
+        self.more.setToolTip("Add a row; every combination of the rows is trained.")
+        self.more.setAutoDefault(False)
+        self.more.clicked.connect(self._on_more)
+        layout = QVBoxLayout(self)
+        layout.addWidget(area, 1)
+        line = QHBoxLayout()
+        line.addWidget(self.more)
+        line.addStretch(1)
+        layout.addLayout(line)
+        layout.addLayout(self._seeds_form())
+        layout.addWidget(self._make_table(), 2)
+        layout.addLayout(self._foot())
+
+    def _seeds_form(self) -> QFormLayout:
+        self.seeds = QLineEdit(seeds_text(self._comparison.seeds), self)
+        self.seeds.setObjectName("sweep_seeds")
+        self.seeds.setAccessibleName("Seeds")
+        self.seeds.setToolTip("Every point is trained with each seed. Write 0,1,2 or 0-4.")
+        self.seeds.textChanged.connect(self._check)
+        self.draw = QSpinBox(self)
+        self.draw.setObjectName("sweep_draw")
+        self.draw.setAccessibleName("Seed of random values")
+        self.draw.setToolTip("Draws the random values; the same number draws the same ones.")
+        self.draw.setRange(0, 2**31 - 1)
+        self.draw.valueChanged.connect(self._check)
+        form = QFormLayout()
+        form.addRow("&Seeds", self.seeds)
+        form.addRow("Seed of &random values", self.draw)
+        self._form = form
+        return form
+
+    def _make_table(self) -> QTableWidget:
+        self.table = QTableWidget(0, 3, self)
+        self.table.setObjectName("sweep_points")
+        self.table.setAccessibleName("Runs of the sweep")
+        self.table.setHorizontalHeaderLabels(["Algorithm", "Seed", "What is varied"])
+        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setTabKeyNavigation(False)
+        self.table.setShowGrid(False)
+        self.table.setAlternatingRowColors(True)
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        header = self.table.horizontalHeader()
+        header.setStretchLastSection(True)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        return self.table
+
+    def _foot(self) -> QVBoxLayout:
+        self.reason = QLabel(self)
+        self.reason.setObjectName("sweep_reason")
+        self.reason.setAccessibleName("Number of runs")
+        self.reason.setWordWrap(True)
+        self.reason.setTextFormat(Qt.TextFormat.PlainText)
+        self.time = QLabel(self)
+        self.time.setObjectName("sweep_time")
+        self.time.setAccessibleName("Estimated time")
+        self.time.setWordWrap(True)
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
+        self.accepting = QPushButton("&Queue", self)
+        self.accepting.setObjectName("sweep_queue")
+        self.accepting.setAccessibleName("Queue the runs")
+        self.accepting.setToolTip("Queue these runs; they train one after another.")
+        self.estimate = QPushButton("&Estimate", self)
+        self.estimate.setObjectName("sweep_estimate")
+        self.estimate.setAccessibleName("Estimate the time")
+        self.estimate.setToolTip("Take a few steps of each algorithm to tell how long all take.")
+        self.estimate.setAutoDefault(False)
+        self.buttons.addButton(self.accepting, QDialogButtonBox.ButtonRole.AcceptRole)
+        self.buttons.addButton(self.estimate, QDialogButtonBox.ButtonRole.ActionRole)
+        self.accepting.setDefault(True)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        self.estimate.clicked.connect(self._on_estimate)
+        foot = QVBoxLayout()
+        for widget in (self.reason, self.time, self.buttons):
+            foot.addWidget(widget)
+        return foot
+
+    @Slot()
+    def _on_more(self) -> None:
+        self.add_row().text.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    @Slot()
+    def _on_estimate(self) -> None:
+        try:
+            runs = self.runs()
+        except OptionError as error:
+            self._show_reason(str(error))
+            return
+        if not runs:
+            return
+        self.estimate.setEnabled(False)
+        self.time.setText("Taking a few steps…")
+        self.estimate_wanted.emit(runs)
+
+    @Slot(object)
+    def _remove(self, row: SweepRow) -> None:
+        self.rows.remove(row)
+        for widget in row.widgets:
+            self._grid.removeWidget(widget)
+            widget.hide()
+            widget.deleteLater()
+        row.deleteLater()
+        self._check()
+
+    @Slot()
+    def _check(self) -> None:
+        """Follow every edit: what is wrong, or how many runs there are and which."""
+        self.sweep = None
+        self.time.clear()
+        drawn = any(row.kind.currentData() in {"uniform", "loguniform"} for row in self.rows)
+        self._form.setRowVisible(self.draw, drawn)
+        try:
+            axes, wrong = [], ""
+            for row in self.rows:
+                row.show_error("")
+                try:
+                    axis = row.axis(self.draw.value())
+                    plan_sweep(self._comparison, [axis], self._catalogue)
+                    axes.append(axis)
+                except OptionError as error:
+                    row.show_error(str(error))
+                    wrong = str(error)
+            if wrong:
+                self._show_reason("Nothing to queue yet: see the row in red.")
+                return
+            seeds = parse_seeds(self.seeds.text())
+            varied = checked(Comparison, {**self._comparison.model_dump(), "seeds": seeds})
+            self.sweep = plan_sweep(varied, axes, self._catalogue)
+        except OptionError as error:
+            self._show_reason(str(error))
+            return
+        self._show_sweep(self.sweep)
+
+    def _show_sweep(self, sweep: Sweep) -> None:
+        count = sweep.count
+        self.reason.setText(f"{count} {'run' if count == 1 else 'runs'}")
+        tint(self.reason, current_theme().foreground)
+        self.accepting.setText(f"&Queue {count}")
+        self._enable(yes=True)
+        shown = list(islice(sweep.listed(), MOST_LISTED))
+        self.table.setRowCount(len(shown) + (count > MOST_LISTED))
+        for place, (name, seed, point) in enumerate(shown):
+            told = ", ".join(f"{key} = {write_value(v) or 'none'}" for key, v in point.items())
+            for column, text in enumerate((name, str(seed), told)):
+                self.table.setItem(place, column, QTableWidgetItem(text))
+        if count > MOST_LISTED:
+            for column, text in enumerate(("…", "", f"and {count - MOST_LISTED} more")):
+                self.table.setItem(MOST_LISTED, column, QTableWidgetItem(text))
+
+    def _show_reason(self, sentence: str) -> None:
+        self.sweep = None
+        self.reason.setText(sentence)
+        tint(self.reason, current_theme().error)
+        self.accepting.setText("&Queue")
+        self.table.setRowCount(0)
+        self._enable(yes=False)
+
+    def _enable(self, *, yes: bool) -> None:
+        self.accepting.setEnabled(yes)
+        self.estimate.setEnabled(yes)

@@ -1,0 +1,355 @@
+"""The queue of runs: one SQLite file that several processes share and that outlives them all."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from metaviz.runs.database import DATABASE, open_to_read, read_facts
+from metaviz.runs.lock import is_locked, process_runs
+from metaviz.runs.store import StoreError
+from metaviz.runs.workers import WORDLESS, WORKERS, forget_worker
+
+QUEUE = "queue.db"
+VERSION = 1
+EntryState = Literal[
+    "waiting", "running", "done", "failed", "diverged", "stopped", "aborted", "interrupted"
+]
+STATES: tuple[EntryState, ...] = get_args(EntryState)
+OVER: frozenset[str] = frozenset({"done", "failed", "diverged", "stopped", "aborted"})
+"""States of entries that nothing more will come of by itself."""
+RESUMABLE: frozenset[str] = frozenset({"interrupted", "stopped", "aborted"})
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, config TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting', run TEXT NOT NULL DEFAULT '',
+    folder TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '',
+    sweep TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '',
+    pid INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS by_position ON entries (position);
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
+"""
+_COLUMNS = "id, config, state, run, folder, message, sweep, worker"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of the queue. `folder` is None until the run has begun; `id` counts what was added.
+
+    `config` is the plain form of a RunConfig; empty where the stored text cannot be read.
+    """
+
+    id: int
+    config: dict[str, Any]
+    state: EntryState
+    run: str
+    folder: Path | None
+    message: str
+    sweep: str
+    worker: str
+
+
+class Queue:
+    """Entries in the order of their position; clocks play no part in it.
+
+    Its methods raise StoreError with one sentence where the file cannot be read or written. One
+    object belongs to one thread. `note` says what was put aside when it was opened, or is empty.
+    """
+
+    def __init__(self, home: Path) -> None:
+        """Open, or make, the queue in a data folder; a damaged one is renamed, never deleted."""
+        self.path = home / QUEUE
+        self.note = ""
+        self._home = home
+        with self._telling():
+            home.mkdir(parents=True, exist_ok=True)
+            self._database = self._opened()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """A value that changes whenever anybody changes the queue."""
+        with self._telling():
+            (others,) = self._database.execute("PRAGMA data_version").fetchone()
+            return int(others), self._database.total_changes
+
+    @property
+    def paused(self) -> bool:
+        """Whether no further entry is to be begun."""
+        with self._telling():
+            found = self._database.execute("SELECT value FROM about WHERE key = 'paused'")
+            return bool(found.fetchone() == ("1",))
+
+    def set_paused(self, *, paused: bool) -> None:
+        """Begin no further entry, or go on."""
+        with self._changing() as database:
+            row = ("paused", str(int(paused)))
+            database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", row)
+
+    def entries(self) -> list[Entry]:
+        """Return all entries in order."""
+        with self._telling():
+            rows = self._database.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY position, id")
+            return [_entry(row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries are in each state."""
+        with self._telling():
+            rows = self._database.execute("SELECT state, count(*) FROM entries GROUP BY state")
+            return dict.fromkeys(STATES, 0) | dict(rows)
+
+    def add(self, configs: Sequence[Mapping[str, Any]], sweep: str = "") -> list[int]:
+        """Append runs, all or none; return the ids of their entries."""
+        texts = [json.dumps(config) for config in configs]
+        with self._changing() as database:
+            (last,) = database.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
+            statement = "INSERT INTO entries (position, config, sweep) VALUES (?, ?, ?)"
+            cursors = (
+                database.execute(statement, (last + place, text, sweep))
+                for place, text in enumerate(texts, 1)
+            )
+            return [int(cursor.lastrowid or 0) for cursor in cursors]
+
+    def move(self, ids: Sequence[int], place: int) -> None:
+        """Put entries, in the order they have, before what is now at `place`, counted from 0."""
+        self._reorder(lambda order: _moved(order, set(ids), place))
+
+    def shift(self, ids: Sequence[int], by: int) -> None:
+        """Move entries up (-1) or down (1) by one place; those at the edge stay."""
+        self._reorder(lambda order: _shifted(order, set(ids), by))
+
+    def run_next(self, ids: Sequence[int]) -> None:
+        """Put entries before everything else that waits."""
+        with self._telling():
+            rows = self._database.execute("SELECT id, state FROM entries ORDER BY position, id")
+            states = list(rows)
+        chosen = set(ids)
+        first = (p for p, (name, s) in enumerate(states) if s == "waiting" and name not in chosen)
+        place = next(first, None)
+        if place is not None:
+            self.move(ids, place)
+
+    def remove(self, ids: Sequence[int]) -> int:
+        """Forget entries that are not running; return how many. Runs on disk stay."""
+        with self._changing() as database:
+            statement = "DELETE FROM entries WHERE id = ? AND state != 'running'"
+            return sum(database.execute(statement, (name,)).rowcount for name in ids)
+
+    def clear(self) -> int:
+        """Forget the entries that are over; those that can be resumed after a crash stay."""
+        with self._changing() as database:
+            marks = ", ".join("?" * len(OVER))
+            statement = f"DELETE FROM entries WHERE state IN ({marks})"
+            return database.execute(statement, tuple(OVER)).rowcount
+
+    def retry(self, ids: Sequence[int]) -> int:
+        """Let entries wait again, to be trained from the start as new runs; return how many."""
+        return self._requeue(ids, (*OVER, "interrupted"), "run = '', folder = '',")
+
+    def resume(self, ids: Sequence[int]) -> int:
+        """Let broken-off entries wait again, to go on from their checkpoints; return how many."""
+        return self._requeue(ids, tuple(RESUMABLE), "")
+
+    def claim(self, worker: str) -> Entry | None:
+        """Take the first waiting entry for a worker; None where none waits or all is paused."""
+        with self._changing() as database:
+            row = database.execute(
+                f"SELECT {_COLUMNS} FROM entries WHERE state = 'waiting' AND NOT EXISTS "
+                "(SELECT 1 FROM about WHERE key = 'paused' AND value = '1') "
+                "ORDER BY position, id LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            database.execute(
+                "UPDATE entries SET state = 'running', message = '', worker = ?, pid = ? "
+                "WHERE id = ?",
+                (worker, os.getpid(), row[0]),
+            )
+            return _entry(row)
+
+    def begun(self, name: int, run: str, folder: Path) -> None:
+        """Remember the run that an entry became."""
+        with self._changing() as database:
+            row = (run, str(folder), name)
+            database.execute("UPDATE entries SET run = ?, folder = ? WHERE id = ?", row)
+            # A resumed run has the same folder as before, which others would not notice.
+            database.execute(
+                "INSERT INTO about VALUES ('begun', 1) "
+                "ON CONFLICT (key) DO UPDATE SET value = value + 1"
+            )
+
+    def mark(self, name: int, state: EntryState, message: str = "") -> None:
+        """Remember how an entry ended, and why."""
+        with self._changing() as database:
+            row = (state, message, name)
+            database.execute(
+                "UPDATE entries SET state = ?, message = ?, worker = '' WHERE id = ?", row
+            )
+
+    def recover(self, message: str = WORDLESS) -> list[int]:
+        """Mark running entries whose worker is gone as interrupted, or as their run ended."""
+        with self._telling():
+            rows = self._database.execute(
+                "SELECT id, worker, pid, folder FROM entries WHERE state = 'running'"
+            ).fetchall()
+        gone = []
+        for name, worker, pid, folder in rows:
+            if self._works(worker, pid):
+                continue
+            state, said = _ended(Path(folder)) if folder else ("", "")
+            with self._changing() as database:
+                row = (state or "interrupted", said if state else message, name, worker)
+                changed = database.execute(
+                    "UPDATE entries SET state = ?, message = ?, worker = '' "
+                    "WHERE id = ? AND worker = ? AND state = 'running'",
+                    row,
+                )
+                gone += [name] if changed.rowcount else []
+            forget_worker(self._home / WORKERS / worker)
+        return gone
+
+    def _works(self, worker: str, pid: int) -> bool:
+        try:
+            locked = is_locked(self._home / WORKERS / worker)
+        except OSError:
+            locked = None
+        return process_runs(pid) if locked is None else locked
+
+    def _requeue(self, ids: Sequence[int], states: tuple[str, ...], also: str) -> int:
+        with self._changing() as database:
+            marks = ", ".join("?" * len(states))
+            statement = (
+                f"UPDATE entries SET {also} state = 'waiting', message = '' "
+                f"WHERE id = ? AND state IN ({marks})"
+            )
+            return sum(database.execute(statement, (name, *states)).rowcount for name in ids)
+
+    def _reorder(self, change: Callable[[list[int]], list[int]]) -> None:
+        with self._changing() as database:
+            rows = database.execute("SELECT id, position FROM entries ORDER BY position, id")
+            positions = dict(rows.fetchall())
+            order = change(list(positions))
+            database.executemany(
+                "UPDATE entries SET position = ? WHERE id = ?",
+                [(p, name) for p, name in enumerate(order, 1) if positions[name] != p],
+            )
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return _connected(self.path)
+        except sqlite3.DatabaseError as error:
+            # What is only locked or not writable is an OperationalError, and is not damaged.
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            aside = _put_aside(self.path)
+            self.note = (
+                f"The queue could not be read ({error}); it was put aside as {aside.name}, and a "
+                "new one was begun."
+            )
+            return _connected(self.path)
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """Change the queue whole or not at all, while nobody else does."""
+        with self._telling():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+            raise StoreError(f"The queue in {self.path} cannot be used: {reason}.") from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA busy_timeout=10000")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        version = _checked_version(database)
+        if version < VERSION:
+            database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
+        database.execute(f"SELECT {_COLUMNS}, position, pid FROM entries LIMIT 1").fetchone()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _checked_version(database: sqlite3.Connection) -> int:
+    (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if sound != "ok":
+        raise sqlite3.DatabaseError(str(sound))
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise sqlite3.OperationalError("a later version of MetaViz wrote it")
+    return int(version)
+
+
+def _put_aside(path: Path) -> Path:
+    aside = next(
+        place
+        for number in range(1, 10_000)
+        if not (place := path.with_name(f"{path.name}.damaged-{number}")).exists()
+    )
+    path.replace(aside)
+    for end in ("-wal", "-shm"):
+        log = path.with_name(path.name + end)
+        if log.exists():
+            log.replace(aside.with_name(aside.name + end))
+    return aside
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    name, text, state, run, folder, message, sweep, worker = row
+    try:
+        config = json.loads(text)
+    except ValueError:
+        config = {}
+    kept = config if isinstance(config, dict) else {}
+    place = Path(folder) if folder else None
+    return Entry(name, kept, state, run, place, message, sweep, worker)
+
+
+def _moved(order: list[int], chosen: set[int], place: int) -> list[int]:
+    place = min(max(place, 0), len(order))
+    before = [name for name in order[:place] if name not in chosen]
+    after = [name for name in order[place:] if name not in chosen]
+    return [*before, *(name for name in order if name in chosen), *after]
+
+
+def _shifted(order: list[int], chosen: set[int], by: int) -> list[int]:
+    order = order if by < 0 else order[::-1]
+    for place in range(1, len(order)):
+        if order[place] in chosen and order[place - 1] not in chosen:
+            order[place - 1], order[place] = order[place], order[place - 1]
+    return order if by < 0 else order[::-1]
+
+
+def _ended(folder: Path) -> tuple[str, str]:
+    """Return how a run ended by its own account; nothing where it was broken off."""
+    try:
+        with closing(open_to_read(folder / DATABASE)) as database:
+            about = read_facts(database)
+    except (OSError, sqlite3.Error):
+        return "", ""
+    state = about.get("state", "")
+    return (state, about.get("message", "")) if state in OVER else ("", "")

@@ -1,0 +1,100 @@
+"""How a worker process of the queue is started, and what it says."""
+
+import json
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from metaviz.runs.lock import LOCK, RunLock, lock_run
+from metaviz.runs.store import StoreError
+
+COMMAND = "queue-worker"
+WORKER_LOG = "queue-worker.log"
+PATIENCE_SECONDS = 10.0
+"""So long a worker may take to save and leave, before it is ended."""
+WORKERS = "queue-workers"
+WORDLESS = "The worker process ended without a word. Resume the run, or remove it from the queue."
+_MOST_LOG = 1_000_000
+
+
+class WorkerLock:
+    """Says that a worker is alive, for as long as its process is."""
+
+    def __init__(self, home: Path) -> None:
+        """Lock a name of its own. Raises: StoreError where the folder cannot be written."""
+        self.name = uuid.uuid4().hex[:12]
+        self._folder = home / WORKERS / self.name
+        try:
+            self._folder.mkdir(parents=True)
+            self._lock = lock_run(self._folder) or RunLock(None)
+        except OSError as error:
+            reason = error.strerror or error
+            raise StoreError(f"Cannot write to {self._folder}: {reason}.") from error
+
+    def release(self) -> None:
+        """Let go, at the worker's end."""
+        self._lock.release()
+        forget_worker(self._folder)
+
+
+def forget_worker(folder: Path) -> None:
+    """Remove what a worker that is gone left to tell that it is alive."""
+    try:
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return
+
+
+def worker_command() -> list[str]:
+    """Return program and arguments: a fresh interpreter, or the program itself where packaged."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, COMMAND]
+    return [sys.executable, "-m", "metaviz", COMMAND]
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment: one OpenMP thread, and the same modules as here."""
+    root = str(Path(__file__).parents[2])
+    known = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    path = os.pathsep.join([*known, *([] if root in known else [root])])
+    return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
+
+
+def worker_log(home: Path) -> Path:
+    """Return the file for what workers write besides; what has grown large becomes `.1`."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / WORKER_LOG
+    if path.exists() and path.stat().st_size > _MOST_LOG:
+        path.replace(path.with_name(f"{path.name}.1"))
+    return path
+
+
+def heard(line: bytes) -> dict[str, Any]:
+    """Read one line of a worker; empty where it is none of its happenings."""
+    try:
+        happening = json.loads(line)
+    except ValueError:
+        return {}
+    return happening if isinstance(happening, dict) and "event" in happening else {}
+
+
+def how_it_ended(code: int, *, by_signal: bool = False) -> str:
+    """Say in words how a process ended; negative codes are signals, as subprocess has them."""
+    number = code if by_signal else -code
+    if number <= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    hint = ", as when memory runs out" if name == "SIGKILL" else ""
+    return f"signal {number}, {name}{hint}"
+
+
+def wordless(how: str) -> str:
+    """Say what became of the run of a worker that is gone."""
+    return WORDLESS.replace(".", f" ({how}).", 1)
