@@ -152,9 +152,16 @@ class Arrangement(QAbstractItemModel):
 
     def index(self, row: int, column: int, parent: Index = _NOWHERE) -> QModelIndex:
         """Return the index of a cell."""
-        if not self.hasIndex(row, column, parent):
+        # Not hasIndex: a tree asks for thousands at once.
+        if not (0 <= row < self.rowCount(parent) and 0 <= column < len(self.shown)):
             return QModelIndex()
         return self.createIndex(row, column, parent.row() + 1 if parent.isValid() else 0)
+
+    def hasChildren(self, parent: Index = _NOWHERE) -> bool:
+        """Return whether a row is a group, or the table has rows."""
+        if not parent.isValid():
+            return bool(self._tops)
+        return bool(self._members) and parent.internalId() == 0 and parent.column() == 0
 
     def parent(self, index: Index = _NOWHERE) -> Any:
         """Return a run's group."""
