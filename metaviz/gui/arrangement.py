@@ -359,7 +359,7 @@ class Arrangement(QAbstractItemModel):
             text = f"{text}\n{found.tip}" if found and text != "baseline" else text
         elif isinstance(item, Group):
             if column.result:
-                text = f"{text}\n{item.count_text(column.result)} runs"
+                text = f"{text}\n{item.count_text(column.result)}"
         elif column.key == "note":
             text = item.marks.notes
         elif item.summary.message:

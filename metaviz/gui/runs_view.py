@@ -7,13 +7,21 @@ from PySide6.QtCore import (
     QItemSelectionModel,
     QModelIndex,
     QPoint,
+    QSize,
     Qt,
     Signal,
     Slot,
 )
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeView, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeView,
+    QWidget,
+)
 
-from metaviz.gui.arrangement import Arrangement
+from metaviz.gui.arrangement import Arrangement, Index
 from metaviz.gui.rows import Row
 from metaviz.runs.columns import DELTA
 
@@ -36,8 +44,19 @@ _WIDTHS = {
     "id": 160,
     DELTA: 190,
 }
+_GROUPED = {"run": 230, "state": 150, "loss": 160, "accuracy": 160}
+"""Wider where groups say more."""
 _USUAL_WIDTH, _NARROWEST, _WIDEST = 96, 24, 1000
+_AIR = 8
 _Flag = QItemSelectionModel.SelectionFlag
+
+
+class _Roomy(QStyledItemDelegate):
+    """Gives rows some air."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        size = super().sizeHint(option, index)
+        return QSize(size.width(), max(size.height(), option.fontMetrics.height() + _AIR))
 
 
 class RunsView(QTreeView):
@@ -53,10 +72,12 @@ class RunsView(QTreeView):
         self.widths: dict[str, int] = {}
         self._kept: tuple[list[str], str, set[str], int] = ([], "", set(), 0)
         self._keys: list[str] = []
+        self._grouped = False
         self._busy = False
         self.setObjectName("runs")
         self.setAccessibleName("Runs")
         self.setUniformRowHeights(True)
+        self.setItemDelegate(_Roomy(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -157,13 +178,16 @@ class RunsView(QTreeView):
     def _fit_columns(self) -> None:
         """Give columns their widths, and their order where others are shown than before."""
         keys = [column.key for column in self.arrangement.shown]
-        if keys == self._keys:
+        grouped = self.arrangement.is_grouped
+        if (keys, grouped) == (self._keys, self._grouped):
             return
-        self._keys, self._busy = keys, True
+        self._keys, self._grouped, self._busy = keys, grouped, True
         header = self.header()
         for place in range(len(keys)):
             header.moveSection(header.visualIndex(place), place)
-            width = self.widths.get(keys[place], _WIDTHS.get(keys[place], _USUAL_WIDTH))
+            usual = _GROUPED.get(keys[place], 0) if grouped else 0
+            usual = max(usual, _WIDTHS.get(keys[place], _USUAL_WIDTH))
+            width = self.widths.get(keys[place], usual)
             header.resizeSection(place, min(max(width, _NARROWEST), _WIDEST))
         self._busy = False
         self._show_sorting()

@@ -169,7 +169,7 @@ def frame_rule(theme: Theme, *, wrong: bool) -> str:
 
 def _style_rules(theme: Theme) -> str:
     """Give empty check boxes an edge: Fusion's own is darker than a dark window, so unseen."""
-    kinds = ("QCheckBox", "QTreeView", "QTableView", "QGroupBox")
+    kinds = ("QCheckBox", "QTreeView", "QListView", "QTableView", "QGroupBox")
     empty = ", ".join(f"{kind}::indicator:unchecked" for kind in kinds)
     return (
         f"{empty} {{ width: 11px; height: 11px; border: 1px solid {theme.muted};"

@@ -18,18 +18,8 @@ from metaviz.runs.groups import (
     Result,
     text_of,
 )
-from metaviz.runs.summary import Entry
+from metaviz.runs.summary import SYMBOLS, Entry
 
-SYMBOLS = {
-    "inner_lr": "α",
-    "inner_steps": "K",
-    "outer_lr": "β",
-    "meta_batch": "B",
-    "ways": "N",
-    "clip_norm": "Clip",
-    "total_steps": "Steps asked",
-    "dtype": "Precision",
-}
 DELTA = "delta"
 _MINUTE, _HOUR = 60, 3600
 
@@ -91,6 +81,7 @@ COLUMNS = (
         "Seed of tasks and initial weights",
         lambda e: str(e.summary.seed),
         lambda e: e.summary.seed,
+        right=False,
     ),
     Column(
         "state",
@@ -298,7 +289,6 @@ class Sight:
             f"{self.result.capitalize()} minus the baseline's, and in per cent of it",
             lambda e: self._told(self.run_difference(e), baseline=self.baseline.is_run(e)),
             lambda e: getattr(self.run_difference(e), "absolute", None),
-            right=False,
         )
 
     def _group_difference(self, group: Group) -> Difference | None:

@@ -14,23 +14,24 @@ import numpy as np
 
 from metaviz.options import Plain
 from metaviz.runs.curves import PALETTE, Style, algorithm_color
-from metaviz.runs.summary import Entry
+from metaviz.runs.summary import SYMBOLS, Entry
 
 Interval = Literal["std", "se", "ci95"]
 Result = Literal["loss", "accuracy", "seconds"]
 
 INTERVALS: dict[Interval, str] = {
-    "std": "± standard deviation",
-    "se": "± standard error",
-    "ci95": "± 95 % interval of the mean",
+    "std": "± SD",
+    "se": "± SE",
+    "ci95": "± 95 % CI",
 }
 INTERVAL_TIPS: dict[Interval, str] = {
-    "std": "sample standard deviation over the runs, n − 1 in the denominator",
-    "se": "standard error of the mean over the runs, s / √n",
-    "ci95": "95 % interval of the mean over the runs, Student's t with n − 1 degrees of freedom",
+    "std": "SD, the sample standard deviation over the runs (n − 1 in the denominator)",
+    "se": "SE, the standard error of the mean over the runs (s / √n)",
+    "ci95": "95 % CI, the confidence interval of the mean over the runs (Student’s t, n − 1 d.o.f.)",
 }
 ABSENT = "–"
 BASIC = ("algorithm", "problem")
+Values = tuple[tuple[str, Plain], ...]
 _COUNTING = {"done", "stopped"}
 _TOLD_KEYS = 3
 
@@ -81,7 +82,7 @@ class Group:
         told = [f"{count} {state}" for state, count in sorted(states.items())]
         if without:
             told.append(f"{without} without a result")
-        head = f"{counting} of {total}" if counting < total else str(total)
+        head = f"{counting} of {total}" if counting < total else f"{total} run{'s'[: total > 1]}"
         return "; ".join([head, ", ".join(told)] if told else [head])
 
 
@@ -93,15 +94,20 @@ def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list
     """
     runs = list(entries)
     names = tuple(keys) if keys is not None else everything_but_seed(runs)
-    found: dict[tuple[tuple[str, Plain], ...], list[Entry]] = {}
+    found: dict[Values, list[Entry]] = {}
     for entry in runs:
         found.setdefault(tuple(_told(value_of(entry, name)) for name in names), []).append(entry)
-    differing = _differing(list(found), names)
+    algorithm = names.index("algorithm") if "algorithm" in names else None
+    alike: dict[Plain, list[Values]] = {}
+    for key in found:
+        alike.setdefault(_owner(key, algorithm), []).append(key)
+    told = {owner: _differing(keys, names) for owner, keys in alike.items()}
     groups = []
-    for place, members in enumerate(found.values()):
+    for place, (key, members) in enumerate(found.items()):
         values = tuple(value_of(members[0], name) for name in names)
         style = Style(_color(members, names, place), "solid")
-        groups.append(Group(_label(names, values, differing), names, values, tuple(members), style))
+        label = _label(names, values, told[_owner(key, algorithm)])
+        groups.append(Group(label, names, values, tuple(members), style))
     return groups
 
 
@@ -179,21 +185,23 @@ def _told(value: Plain) -> tuple[str, Plain]:
     return ("bool" if isinstance(value, bool) else "", value)
 
 
-def _differing(found: list[tuple[tuple[str, Plain], ...]], names: Sequence[str]) -> list[int]:
+def _owner(values: Values, place: int | None) -> Plain:
+    return None if place is None else values[place][1]
+
+
+def _differing(found: list[Values], names: Sequence[str]) -> list[int]:
     return [p for p in range(len(names)) if len({values[p] for values in found}) > 1]
 
 
 def _label(names: Sequence[str], values: Sequence[Plain], differing: Sequence[int]) -> str:
-    """Name a group by its algorithm, else by what tells it from the others."""
+    """Name a group by its algorithm and by what tells it from others of that algorithm."""
     known = dict(zip(names, values, strict=True))
     head = [str(known["algorithm"])] if known.get("algorithm") is not None else []
     told = [
-        f"{names[p]} {ABSENT if values[p] is None else text_of(values[p])}"
+        f"{SYMBOLS.get(names[p], names[p])} {ABSENT if values[p] is None else text_of(values[p])}"
         for p in differing
         if names[p] != "algorithm"
     ]
-    # What a method does not have follows from its name.
-    told = [part for part in told if not (head and part.endswith(f" {ABSENT}"))]
     parts = [*head, *told[:_TOLD_KEYS]]
     return " · ".join(parts) + (" …" if len(told) > _TOLD_KEYS else "") if parts else "all runs"
 

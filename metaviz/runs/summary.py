@@ -11,6 +11,17 @@ from metaviz.options import Plain
 from metaviz.runs.marks import Marks
 from metaviz.runs.record import Record
 
+SYMBOLS = {
+    "inner_lr": "α",
+    "inner_steps": "K",
+    "outer_lr": "β",
+    "meta_batch": "B",
+    "ways": "N",
+    "clip_norm": "Clip",
+    "total_steps": "Steps asked",
+    "dtype": "Precision",
+}
+"""Short headings of hyperparameters, the papers' symbols where there are any."""
 OWN = ("inner_lr", "inner_steps", "clip_norm")
 """Shared hyperparameters that a method may replace by its own option of the same name."""
 
