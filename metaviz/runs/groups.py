@@ -27,7 +27,7 @@ INTERVALS: dict[Interval, str] = {
 INTERVAL_TIPS: dict[Interval, str] = {
     "std": "SD, the sample standard deviation over the runs (n − 1 in the denominator)",
     "se": "SE, the standard error of the mean over the runs (s / √n)",
-    "ci95": "95 % CI, the confidence interval of the mean over the runs (Student’s t, n − 1 d.o.f.)",
+    "ci95": "95 % CI, the confidence interval of the mean over runs (Student’s t, n − 1 d.o.f.)",
 }
 ABSENT = "–"
 BASIC = ("algorithm", "problem")
