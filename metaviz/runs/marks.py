@@ -114,7 +114,7 @@ def cleaned(marks: Marks) -> Marks:
     lines = [_printable(line) for line in marks.notes[:LONGEST_NOTES].splitlines()]
     return replace(
         marks,
-        name=_printable(marks.name).strip()[:LONGEST_NAME],
+        name=_printable(marks.name).strip()[:LONGEST_NAME].rstrip(),
         tags=split_tags(" ".join(marks.tags)),
         notes="\n".join(lines).rstrip(),
         color=marks.color.upper() if _COLOR.fullmatch(marks.color) else "",
@@ -123,7 +123,7 @@ def cleaned(marks: Marks) -> Marks:
 
 def split_tags(text: str) -> tuple[str, ...]:
     """Read tags with spaces, commas or semicolons between them; each is kept once."""
-    found = (_printable(part)[:LONGEST_TAG] for part in _BETWEEN_TAGS.split(text))
+    found = (part[:LONGEST_TAG] for part in _BETWEEN_TAGS.split(_printable(text)))
     return tuple(dict.fromkeys(tag for tag in found if tag))[:MOST_TAGS]
 
 
