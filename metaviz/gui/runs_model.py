@@ -82,7 +82,8 @@ class RunsModel(QAbstractListModel):
                 self._take_marks(old, new.marks)
                 marked = marked or old.visible
             growing = old.record is not None and not old.record.ended and not old.stored
-            if growing or old.stamp == new.stamp:
+            same = (old.stamp, old.summary.state) == (new.stamp, new.summary.state)
+            if growing or same:
                 continue
             stale = repr(old.summary) != repr(new.summary)
             old.config, old.summary = new.config, new.summary
