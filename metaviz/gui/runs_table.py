@@ -44,7 +44,7 @@ class RunsTable(QWidget):
         self.columns = Columns(catalogue)
         self.arrangement = Arrangement(model, self.columns, self)
         self.view = RunsView(self.arrangement, self)
-        self.bar = TableBar(lambda: model.rows, self._group_keys, self)
+        self.bar = TableBar(lambda: model.rows, self._group_keys, self.columns.spec_keys(), self)
         self.marks = RunMarks(self, self.view)
         self.showing_trash = False
         self._actions = self._make_actions()

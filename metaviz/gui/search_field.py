@@ -29,9 +29,12 @@ class SearchField(QWidget):
 
     searched = Signal(object)
 
-    def __init__(self, entries: Callable[[], Sequence[Entry]], parent: QWidget) -> None:
-        """Complete words from what `entries` returns."""
+    def __init__(
+        self, entries: Callable[[], Sequence[Entry]], keys: Sequence[str], parent: QWidget
+    ) -> None:
+        """Complete words from what `entries` returns; `keys` are hyperparameters besides theirs."""
         super().__init__(parent)
+        self._keys = tuple(keys)
         self._entries = entries
         self.query: Query = parse("")
         self.line = QLineEdit(self)
@@ -86,7 +89,7 @@ class SearchField(QWidget):
         self._pause.stop()
         keys = dict.fromkeys(key for entry in self._entries() for key in entry.values)
         try:
-            query = parse(self.line.text(), keys)
+            query = parse(self.line.text(), [*keys, *self._keys])
         except QueryError as error:
             self._say(str(error))
             return

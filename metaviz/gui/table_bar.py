@@ -26,13 +26,17 @@ class TableBar(QWidget):
     trash_wanted = Signal(bool)
 
     def __init__(
-        self, entries: Callable[[], Sequence[Entry]], keys: Callable[[], list[str]], parent: QWidget
+        self,
+        entries: Callable[[], Sequence[Entry]],
+        keys: Callable[[], list[str]],
+        known: Sequence[str],
+        parent: QWidget,
     ) -> None:
-        """Offer `keys` to group by, and complete searches from `entries`."""
+        """Offer `keys` to group by; searches know hyperparameters of `entries` and `known`."""
         super().__init__(parent)
         self._keys = keys
         self.group_keys: tuple[str, ...] | None = ()
-        self.search = SearchField(entries, self)
+        self.search = SearchField(entries, known, self)
         self.columns = self._button(
             "runs_columns", "Columns", "Choose which columns there are, and their order."
         )

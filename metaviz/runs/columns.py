@@ -187,6 +187,10 @@ class Columns:
         keys = dict.fromkeys(key for entry in entries for key in entry.values)
         return [*COLUMNS, *(self.column(key) for key in (*keys,))]
 
+    def spec_keys(self) -> list[str]:
+        """Return the keys of every hyperparameter that the catalogue knows."""
+        return list(self._specs)
+
     def _hyperparameter(self, key: str) -> Column:
         owner, dot, name = key.rpartition(".")
         spec = self._specs.get(key)
