@@ -51,6 +51,7 @@ def found(text: str) -> str:
         ("loss<0.5", "a"),
         ("loss>=0.5", "bde"),
         ("accuracy>0.9", "d"),
+        ("loss!=0.2", "bde"),
         ("steps>=10 seconds<2", "abcde"),
         ("seed:0-2", "ade"),
         ("seed:3,7", "bc"),
