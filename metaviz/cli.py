@@ -54,9 +54,13 @@ def _refuse(sentence: str) -> NoReturn:
 
 def _is_for_people(error: BaseException) -> bool:
     from metaviz.options import OptionError
+    from metaviz.runs.marks import MarksError
     from metaviz.runs.store import StoreError
 
-    return isinstance(error, OptionError | StoreError) or type(error).__name__ == "DataError"
+    return (
+        isinstance(error, OptionError | StoreError | MarksError)
+        or type(error).__name__ == "DataError"
+    )
 
 
 @app.callback()
@@ -261,6 +265,70 @@ def list_(
     from metaviz.commands import list_command, list_presets_command
 
     list_presets_command() if presets else list_command(runs)
+
+
+@app.command()
+def runs(
+    query: Annotated[
+        str, typer.Argument(help="A search like `algo:maml alpha<0.1 tag:paper`.")
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option("--in", help="Folder of runs; the window's unless given.")
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEYS", help="Keys with commas between; all: everything but the seed."
+        ),
+    ] = None,
+    interval: Annotated[str, typer.Option(help="Of groups: std, se or ci95.")] = "ci95",
+    baseline: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Show how far all are from this run.")
+    ] = None,
+    result: Annotated[str, typer.Option(help="What is compared: loss or accuracy.")] = "loss",
+    columns: Annotated[
+        str | None, typer.Option(metavar="KEYS", help="Like run,loss,inner_lr,imaml.prox,tags.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--csv", help="Write raw numbers here.")] = None,
+) -> None:
+    """List stored runs as the window does: searched, grouped, compared with a baseline."""
+    from metaviz.listing import runs_command
+
+    runs_command(query, folder, group_by, interval, baseline, result, columns, out)
+
+
+@app.command()
+def mark(
+    runs: Annotated[list[str], typer.Argument(help="Run folders, or ids in the folder of runs.")],
+    folder: Annotated[
+        Path | None, typer.Option("--in", help="Folder of runs; the window's unless given.")
+    ] = None,
+    star: Annotated[bool | None, typer.Option("--star/--no-star", help="Star or not.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Tags to add, with commas between.")] = None,
+    untag: Annotated[str | None, typer.Option(help="Tags to remove.")] = None,
+    note: Annotated[str | None, typer.Option(help="Notes; they replace those there are.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name; empty: automatic.")] = None,
+    colour: Annotated[
+        str | None, typer.Option(help="Of the curves, as #rrggbb; empty: automatic.")
+    ] = None,
+    trash: Annotated[
+        bool | None, typer.Option("--trash/--restore", help="Into the trash, or out of it.")
+    ] = None,
+) -> None:
+    """Star, tag, note, name or trash stored runs; their files stay as they are."""
+    from metaviz.listing import mark_command
+
+    mark_command(
+        runs,
+        folder,
+        star=star,
+        tags=tag,
+        untag=untag,
+        note=note,
+        name=name,
+        color=colour,
+        trash=trash,
+    )
 
 
 @app.command()

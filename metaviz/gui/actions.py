@@ -140,6 +140,9 @@ COMMANDS = (
         "",
         "mdi6.restore",
     ),
+    Command("undo", "&Undo", "Take back the last change.", "Ctrl+Z", "mdi6.undo"),
+    Command("redo", "&Redo", "Make the change again.", "Ctrl+Shift+Z", "mdi6.redo"),
+    Command("find", "&Find runs", "Search the runs table.", "Ctrl+F", "mdi6.magnify"),
     Command(
         "look",
         "Look at the &data…",

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 from metaviz.gui.preferences import LAYOUT_VERSION, Preferences
 
 _Area = Qt.DockWidgetArea
-_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 190, 0.2
+_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 230, 0.26
 
 
 class Layout(QObject):

@@ -1,47 +1,71 @@
-"""Reading stored runs in the background, so that the window never waits for a disk."""
+"""Reading and marking stored runs in the background, so that the window never waits for a disk."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event as Flag
+from typing import Any
 
-from PySide6.QtCore import QObject, QThread, Signal, Slot
+from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from metaviz.gui.rows import Row, row_of
-from metaviz.runs.store import StoreError, list_runs, open_run
+from metaviz import paths
+from metaviz.gui.rows import row_of, row_of_entry
+from metaviz.runs.index import INDEX, Found, Index
+from metaviz.runs.marks import MarksError, change_marks
+from metaviz.runs.removal import delete_run
+from metaviz.runs.store import ABOUT, StoreError, open_run
 
-_AT_ONCE = 20
+RESCAN_MS = 3000
 
 
 class Reader(QObject):
-    """Lives in its own thread and reads run folders."""
+    """Lives in its own thread, reads run folders and looks for changes every few seconds."""
 
     found = Signal(object)
+    news = Signal(object, object)
     opened = Signal(object)
     unreadable = Signal(str)
+    marked = Signal(str, str)
+    deleted = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__()
         self.leaving = Flag()
+        self._index: Index | None = None
+        self._roots: list[Path] = []
+        self._timer = QTimer(self)
+        self._timer.setInterval(RESCAN_MS)
+        self._timer.timeout.connect(self.rescan)
 
     @Slot(object)
     def scan(self, root: Path) -> None:
-        """Read what the table needs of every run in a folder, newest first."""
+        """Read what the table needs of every run in a folder, newest first, and watch it."""
+        if (root / ABOUT).exists():
+            self._read_one(root)
+            return
+        if root in self._roots:
+            self.rescan()
+            return
         try:
-            folders = [root] if (root / "run.toml").exists() else list_runs(root)
+            for batch in self._scanned(root):
+                self.found.emit([row_of_entry(entry) for entry in batch.entries])
         except OSError as error:
             self.unreadable.emit(f"{root} cannot be read: {error.strerror}.")
             return
-        rows: list[Row] = []
-        for folder in reversed(folders):
-            if self.leaving.is_set():
-                return
+        self._roots.append(root)
+        self._timer.start()
+
+    @Slot()
+    def rescan(self) -> None:
+        """Tell what changed in the watched folders."""
+        for root in self._roots:
             try:
-                rows.append(row_of(open_run(folder), folder, keep=False))
-            except StoreError as error:
-                self.unreadable.emit(str(error))
-            if len(rows) >= _AT_ONCE:
-                self.found.emit(rows)
-                rows = []
-        self.found.emit(rows)
+                if self.leaving.is_set() or not self.index.changed(root):
+                    continue
+                for batch in self._scanned(root):
+                    rows = [row_of_entry(entry) for entry in batch.entries]
+                    self.news.emit(rows, batch.gone)
+            except OSError:  # a folder that cannot be looked at now may be there again later
+                continue
 
     @Slot(object)
     def read(self, folder: Path) -> None:
@@ -56,16 +80,81 @@ class Reader(QObject):
         record.environment["folder"] = str(folder)
         self.opened.emit(record)
 
+    @Slot(str, object, object)
+    def mark(self, name: str, folder: Path, changes: Mapping[str, Any]) -> None:
+        """Save marks of a run; an empty sentence says that it went well."""
+        try:
+            change_marks(folder, changes)
+        except MarksError as error:
+            self.marked.emit(name, str(error))
+        else:
+            self.marked.emit(name, "")
+
+    @Slot(object)
+    def delete(self, folders: Mapping[str, Path]) -> None:
+        """Delete runs of the trash; tells whose folders are gone, and why others are not."""
+        gone, sentences = [], []
+        for name, folder in folders.items():
+            try:
+                if folder.parent in self._roots:
+                    delete_run(folder.parent, folder)
+                    gone.append(name)
+                else:
+                    sentences.append(f"{folder} lies outside the folder of runs and is kept.")
+            except StoreError as error:
+                sentences.append(str(error))
+        self.deleted.emit(gone, sentences)
+
+    @Slot()
+    def leave(self) -> None:
+        """End the thread; what was asked for before is done by then."""
+        self._timer.stop()
+        if self._index is not None:
+            self._index.close()
+        self.thread().quit()
+
+    @property
+    def index(self) -> Index:
+        """The cache of what tables need, opened when first needed."""
+        if self._index is None:
+            self._index = Index(paths.data_dir() / INDEX)
+        return self._index
+
+    def _scanned(self, root: Path) -> Iterator[Found]:
+        """Yield what a scan finds, until the program ends; what is wrong is told."""
+        for batch in self.index.scan(root):
+            if self.leaving.is_set():
+                return
+            for sentence in batch.warnings:
+                self.unreadable.emit(sentence)
+            yield batch
+
+    def _read_one(self, folder: Path) -> None:
+        try:
+            row = row_of(open_run(folder), folder, keep=False)
+        except StoreError as error:
+            self.unreadable.emit(str(error))
+            return
+        row.stored = True
+        self.found.emit([row])
+
 
 class Library(QObject):
     """The window's end of reading."""
 
     found = Signal(object)
+    news = Signal(object, object)
     opened = Signal(object)
     unreadable = Signal(str)
+    marked = Signal(str, str)
+    deleted = Signal(object, object)
     closed = Signal()
     _scan = Signal(object)
+    _rescan = Signal()
     _read = Signal(object)
+    _mark = Signal(str, object, object)
+    _delete = Signal(object)
+    _leave = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         """Start the thread."""
@@ -75,22 +164,37 @@ class Library(QObject):
         self.thread_.setObjectName("library")
         self._reader.moveToThread(self.thread_)
         self._scan.connect(self._reader.scan)
+        self._rescan.connect(self._reader.rescan)
         self._read.connect(self._reader.read)
-        self._reader.found.connect(self.found)
-        self._reader.opened.connect(self.opened)
-        self._reader.unreadable.connect(self.unreadable)
+        self._mark.connect(self._reader.mark)
+        self._delete.connect(self._reader.delete)
+        self._leave.connect(self._reader.leave)
+        for name in ("found", "news", "opened", "unreadable", "marked", "deleted"):
+            getattr(self._reader, name).connect(getattr(self, name))
         self.thread_.finished.connect(self.closed)
         self.thread_.start(QThread.Priority.LowPriority)
 
     def scan(self, root: Path) -> None:
-        """Have the runs of a folder listed."""
+        """Have the runs of a folder listed, and changes in it told from then on."""
         self._scan.emit(root)
+
+    def rescan(self) -> None:
+        """Have changes looked for now."""
+        self._rescan.emit()
 
     def read(self, folder: Path) -> None:
         """Have one run read whole."""
         self._read.emit(folder)
 
+    def mark(self, name: str, folder: Path, changes: Mapping[str, Any]) -> None:
+        """Have marks saved; emits `marked` with the id and what went wrong, empty for nothing."""
+        self._mark.emit(name, folder, dict(changes))
+
+    def delete(self, folders: Mapping[str, Path]) -> None:
+        """Have runs of the trash deleted; emits `deleted` with ids and sentences."""
+        self._delete.emit(dict(folders))
+
     def close(self) -> None:
-        """Have the thread end; emits `closed`."""
+        """Have the thread end once marks are saved; emits `closed`."""
         self._reader.leaving.set()
-        self.thread_.quit()
+        self._leave.emit()

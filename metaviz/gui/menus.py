@@ -19,6 +19,7 @@ _FILE = (
     _SEPARATOR,
     "quit",
 )
+_EDIT = ("undo", "redo", _SEPARATOR, "find")
 _RUN = (
     "run",
     "pause",
@@ -53,6 +54,7 @@ _HELP = ("shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "a
 def build_menus(window: QMainWindow, actions: Actions, docks: list[QAction], theme: QMenu) -> None:
     """Fill the menu bar."""
     _fill(_menu(window, "&File"), _FILE, actions)
+    _fill(_menu(window, "&Edit"), _EDIT, actions)
     _fill(_menu(window, "&Run"), _RUN, actions)
     _fill(_menu(window, "&Queue"), _QUEUE, actions)
     view = _menu(window, "&View")

@@ -1,54 +1,70 @@
-"""The runs dock: a table of all runs, with what can be done to them."""
+"""The runs dock: search and buttons above a table of all runs, and what can be done to them."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
-from PySide6.QtCore import QItemSelectionModel, QPoint, QSortFilterProxyModel, Qt, QUrl, Signal
-from PySide6.QtGui import QAction, QDesktopServices, QKeySequence
-from PySide6.QtWidgets import QHeaderView, QLabel, QMenu, QStackedLayout, QTableView, QWidget
+from PySide6.QtCore import QPoint, Qt, QUrl, Signal, Slot
+from PySide6.QtGui import QAction, QDesktopServices
+from PySide6.QtWidgets import QLabel, QMenu, QStackedLayout, QVBoxLayout, QWidget
 
+from metaviz.catalogue import Catalogue
+from metaviz.gui.arrangement import Arrangement
+from metaviz.gui.column_chooser import ColumnChooser
 from metaviz.gui.rows import Row
-from metaviz.gui.runs_model import SORT_ROLE, RunsModel
+from metaviz.gui.run_marks import RunMarks
+from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.runs_view import RunsView
+from metaviz.gui.table_bar import TableBar
+from metaviz.gui.table_view_state import read_state, write_state
+from metaviz.gui.tabular import tab_separated
+from metaviz.gui.view_actions import view_action
+from metaviz.runs.baseline import Baseline
+from metaviz.runs.columns import Columns, Sight
+from metaviz.runs.groups import BASIC, Group
+from metaviz.runs.query import Query
 
-_WIDTHS = (140, 84, 48, 80, 92, 108, 108, 68, 36, 52)
+_NO_RUNS = "No runs yet. Tick algorithms on the left and press Run."
+_NO_MATCH = "No run matches the search. Esc in the field clears it."
+_NO_TRASH = "The trash is empty."
 
 
 class RunsTable(QWidget):
-    """Shows the model sorted; a context menu acts on the selected rows."""
+    """Shows runs searched, sorted and grouped; a context menu acts on the selected rows."""
 
     settings_wanted = Signal(object)
 
-    def __init__(self, model: RunsModel, parent: QWidget | None = None) -> None:
-        """Show a model."""
+    def __init__(
+        self, model: RunsModel, parent: QWidget | None = None, catalogue: Catalogue | None = None
+    ) -> None:
+        """Show a model; the catalogue gives hyperparameters their titles."""
         super().__init__(parent)
+        self.setObjectName("runs_table")
         self.model = model
-        self.proxy = QSortFilterProxyModel(self)
-        self.proxy.setSortRole(SORT_ROLE)
-        self.proxy.setSourceModel(model)
-        self.view = QTableView(self)
-        self._dress()
-        self._actions = [
-            self._action(
-                "&Show or hide", "Tick or untick the selected runs.", self._toggle, "Space"
-            ),
-            self._action("Show &only this", "Hide all other runs.", self._only, "Return"),
-            self._action("Open &folder", "Show the run's files.", self._open_folder),
-            self._action("&Use these settings", "Fill the form.", self._use_settings),
-            self._action("&Remove from list", "Its files stay.", self._remove, "Delete"),
-        ]
-        empty = QLabel("No runs yet. Tick algorithms on the left and press Run.", self)
-        empty.setObjectName("runs_empty")
-        empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._pages = QStackedLayout(self)
-        self._pages.setContentsMargins(0, 0, 0, 0)
-        self._pages.addWidget(empty)
-        self._pages.addWidget(self.view)
-        for signal in (model.rowsInserted, model.rowsRemoved):
-            signal.connect(self._on_count)
+        self.columns = Columns(catalogue)
+        self.arrangement = Arrangement(model, self.columns, self)
+        self.view = RunsView(self.arrangement, self)
+        self.bar = TableBar(lambda: model.rows, self._group_keys, self.columns.spec_keys(), self)
+        self.marks = RunMarks(self, self.view)
+        self.showing_trash = False
+        self._actions = self._make_actions()
+        self._empty = QLabel(_NO_RUNS, self)
+        self._empty.setObjectName("runs_empty")
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setWordWrap(True)
+        self._lay_out()
+        self._connect()
+        self._filter()
+        self._on_arranged()
+
+    @property
+    def proxy(self) -> Arrangement:
+        """What stands between the runs and the view."""
+        return self.arrangement
 
     def selected(self) -> list[Row]:
-        """Return the selected runs."""
-        indexes = self.view.selectionModel().selectedRows()
-        return [self.model.rows[self.proxy.mapToSource(index).row()] for index in indexes]
+        """Return the selected runs; a group stands for all of its runs."""
+        return self.view.selected()
 
     def add_commands(self, commands: Sequence[QAction]) -> None:
         """Put commands of the window into the context menu."""
@@ -56,75 +72,247 @@ class RunsTable(QWidget):
 
     def select(self, name: str) -> None:
         """Select one run."""
-        for place, row in enumerate(self.model.rows):
-            if row.id == name:
-                index = self.proxy.mapFromSource(self.model.index(place, 0))
-                flags = QItemSelectionModel.SelectionFlag
-                self.view.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        self.view.select(name)
 
-    def _dress(self) -> None:
+    def focus_search(self) -> None:
+        """Put the cursor into the search field."""
+        self.bar.search.line.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.bar.search.line.selectAll()
+
+    def restyle(self) -> None:
+        """Take the current theme's colours."""
+        self.bar.search.restyle()
+
+    def state_text(self) -> str:
+        """Return how the table is looked at, as text to be remembered."""
+        return json.dumps(write_state(self))
+
+    def restore(self, text: str) -> None:
+        """Look at the table as remembered; what makes no sense is passed over."""
+        try:
+            read_state(self, json.loads(text))
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            return
+
+    # What is shown
+
+    @Slot(object)
+    def group_by(self, keys: Sequence[str] | None) -> None:
+        """Group runs by keys; None leaves out the seed only, () ungroups."""
+        self.bar.show_grouping(keys)
+        self.arrangement.group_by(keys)
+
+    @Slot(str)
+    def use_interval(self, interval: Any) -> None:
+        """Let groups show another interval."""
+        seen = self.arrangement.sight
+        self.bar.show_interval(interval)
+        self.arrangement.look(Sight(interval, seen.baseline, seen.result))
+
+    @Slot(str)
+    def compare(self, result: Any) -> None:
+        """Compare another result with the baseline."""
+        seen = self.arrangement.sight
+        self.bar.show_result(result)
+        self.arrangement.look(Sight(seen.interval, seen.baseline, result))
+
+    @Slot()
+    def clear_baseline(self) -> None:
+        """Compare with nothing."""
+        self.use_baseline(Baseline())
+
+    def use_baseline(self, baseline: Baseline) -> None:
+        """Compare everything with a run or a group."""
+        seen = self.arrangement.sight
+        self.arrangement.look(Sight(seen.interval, baseline, seen.result))
+
+    @Slot(bool)
+    def show_differing(self, only: bool) -> None:
+        """Of all hyperparameters show those in which the listed runs differ."""
+        self.arrangement.choose(self.arrangement.chosen, only_differing=only)
+
+    @Slot(bool)
+    def show_trash(self, trash: bool) -> None:
+        """Show the trash, or the runs outside it."""
+        self.showing_trash = trash
+        self._filter()
+        self._update_menu()
+
+    @Slot()
+    def choose_columns(self) -> None:
+        """Open the dialog that chooses columns."""
+        known = self.columns.known(self.model.rows)
+        dialog = ColumnChooser(known, self.arrangement.chosen, self)
+        dialog.chosen.connect(self._on_columns)
+        dialog.open()
+
+    def _lay_out(self) -> None:
+        pages = QWidget(self)
+        self._pages = QStackedLayout(pages)
+        self._pages.setContentsMargins(0, 0, 0, 0)
+        self._pages.addWidget(self._empty)
+        self._pages.addWidget(self.view)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.bar)
+        column.addWidget(pages, 1)
+
+    def _connect(self) -> None:
+        bar = self.bar
+        bar.search.searched.connect(self._on_searched)
+        bar.columns_wanted.connect(self.choose_columns)
+        bar.differing_wanted.connect(self.show_differing)
+        bar.grouping_wanted.connect(self.group_by)
+        bar.interval_wanted.connect(self.use_interval)
+        bar.result_wanted.connect(self.compare)
+        bar.baseline_cleared.connect(self.clear_baseline)
+        bar.trash_wanted.connect(self.show_trash)
+        bar.show_interval(self.arrangement.sight.interval)
+        bar.show_result(self.arrangement.sight.result)
+        bar.show_grouping(())
+        self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.view.customContextMenuRequested.connect(self._menu)
+        self.view.header_menu_wanted.connect(self._header_menu)
+        self.view.selectionModel().selectionChanged.connect(self._update_menu)
+        self.arrangement.modelReset.connect(self._on_arranged)
+
+    def _make_actions(self) -> list[QAction]:
         view = self.view
-        view.setObjectName("runs")
-        view.setAccessibleName("Runs")
-        view.setModel(self.proxy)
-        view.setSortingEnabled(True)
-        view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
-        view.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        view.setAlternatingRowColors(True)
-        view.setShowGrid(False)
-        view.setTabKeyNavigation(False)
-        view.setWordWrap(False)
-        view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 8)
-        header = view.horizontalHeader()
-        header.setStretchLastSection(True)
-        header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        for column, width in enumerate(_WIDTHS):
-            view.setColumnWidth(column, width)
-        view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        view.customContextMenuRequested.connect(self._menu)
+        self._baseline = view_action(
+            view,
+            "baseline",
+            "Use as &baseline",
+            "Show in a column how far all others are from this run or group.",
+            self._use_baseline,
+        )
+        return [
+            view_action(
+                view, "show", "&Show or hide", "Tick or untick the runs.", self._toggle, "Space"
+            ),
+            view_action(
+                view, "only", "Show &only these", "Hide all other runs.", self._only, "Return"
+            ),
+            self._baseline,
+            *self.marks.actions,
+            view_action(
+                view,
+                "copy",
+                "&Copy as table",
+                "Copy the rows and columns with tabs between, as spreadsheets read them.",
+                self._copy,
+                "Ctrl+C",
+            ),
+            view_action(view, "folder", "Show in &folder", "Show its files.", self._open_folder),
+            view_action(
+                view, "settings", "&Use these settings", "Fill the form.", self._use_settings
+            ),
+        ]
 
-    def _action(self, text: str, tip: str, slot: object, keys: str = "") -> QAction:
-        action = QAction(text, self.view)
-        action.setStatusTip(tip)
-        action.setToolTip(tip)
-        if keys:
-            action.setShortcut(QKeySequence(keys))
-            action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
-        action.triggered.connect(slot)
-        self.view.addAction(action)
-        return action
+    def _group_keys(self) -> list[str]:
+        own = dict.fromkeys(key for row in self.arrangement.entries() for key in row.values)
+        return [*BASIC, "tags", *own]
 
+    def _filter(self) -> None:
+        query, trash = self.bar.search.query, self.showing_trash
+
+        def accepts(row: Row) -> bool:
+            if row.marks.trashed != trash and not query.about_trash:
+                return False
+            return row.found_by(query)
+
+        self.arrangement.search(accepts)
+
+    @Slot(object)
+    def _on_searched(self, _query: Query) -> None:
+        self._filter()
+
+    @Slot(object)
+    def _on_columns(self, keys: list[str]) -> None:
+        self.arrangement.choose(keys, only_differing=self.arrangement.only_differing)
+
+    @Slot()
+    def _on_arranged(self) -> None:
+        some = self.arrangement.rowCount() > 0
+        searched = bool(self.bar.search.query.text.strip())
+        if not self.model.rows:
+            self._empty.setText(_NO_RUNS)
+        elif searched:
+            self._empty.setText(_NO_MATCH)
+        else:
+            self._empty.setText(_NO_TRASH if self.showing_trash else _NO_RUNS)
+        self._pages.setCurrentIndex(1 if some else 0)
+        self._update_menu()
+
+    @Slot()
+    def _update_menu(self) -> None:
+        self.marks.update_actions(trash=self.showing_trash)
+
+    @Slot(QPoint)
     def _menu(self, place: QPoint) -> None:
         if not self.selected():
             return
         menu = QMenu(self)
-        menu.addActions(self._actions)
+        menu.setObjectName("runs_menu")
+        menu.setToolTipsVisible(True)
+        menu.addActions([action for action in self._actions if action.isVisible()])
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.view.viewport().mapToGlobal(place))
 
-    def _on_count(self) -> None:
-        self._pages.setCurrentIndex(1 if self.model.rows else 0)
+    @Slot(int, QPoint)
+    def _header_menu(self, section: int, place: QPoint) -> None:
+        menu = QMenu(self)
+        menu.setObjectName("runs_header_menu")
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("&Choose columns…").triggered.connect(self.choose_columns)
+        differing = menu.addAction("Only &differing")
+        differing.setCheckable(True)
+        differing.setChecked(self.arrangement.only_differing)
+        differing.triggered.connect(self.bar.differing.setChecked)
+        shown = self.arrangement.shown
+        if 0 < section < len(shown) and shown[section].key in self.arrangement.chosen:
+            hide = menu.addAction(f"&Hide “{shown[section].title}”")
+            hide.setData(shown[section].key)
+            hide.triggered.connect(self._hide_column)
+        menu.popup(place)
 
+    @Slot()
+    def _hide_column(self) -> None:
+        asked = self.sender()
+        if isinstance(asked, QAction):
+            keys = [key for key in self.arrangement.chosen if key != asked.data()]
+            self.arrangement.choose(keys, only_differing=self.arrangement.only_differing)
+
+    @Slot()
     def _toggle(self) -> None:
         rows = self.selected()
         visible = not all(row.visible for row in rows)
         self.model.show([row.id for row in rows], visible=visible)
 
+    @Slot()
     def _only(self) -> None:
         if rows := self.selected():
             self.model.show_only([row.id for row in rows])
 
+    @Slot()
+    def _use_baseline(self) -> None:
+        item = self.arrangement.item(self.view.currentIndex())
+        if isinstance(item, Group):
+            self.use_baseline(Baseline(keys=item.keys, values=item.values))
+        elif isinstance(item, Row):
+            self.use_baseline(Baseline(item.id))
+
+    @Slot()
+    def _copy(self) -> None:
+        tab_separated(self.arrangement, self.view.selectionModel().selectedRows())
+
+    @Slot()
     def _open_folder(self) -> None:
         for row in self.selected()[:1]:
             if row.folder is not None:
                 QDesktopServices.openUrl(QUrl.fromLocalFile(str(row.folder)))
 
+    @Slot()
     def _use_settings(self) -> None:
         for row in self.selected()[:1]:
             self.settings_wanted.emit(row.config)
-
-    def _remove(self) -> None:
-        over = [row.id for row in self.selected() if row.summary.state not in {"running", "paused"}]
-        self.model.remove(over)

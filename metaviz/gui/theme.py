@@ -23,6 +23,7 @@ class Theme:
     accent: str
     error: str
     warning: str
+    good: str
     window: str
     raised: str
     on_accent: str
@@ -39,6 +40,7 @@ LIGHT = Theme(
     accent="#2f5fc4",
     error="#b3261e",
     warning="#8a5300",
+    good="#1b6e3c",
     window="#f3f4f8",
     raised="#e9ebf1",
     on_accent="#ffffff",
@@ -54,6 +56,7 @@ DARK = Theme(
     accent="#7ea6ff",
     error="#ff8a80",
     warning="#f2b45c",
+    good="#6fd08c",
     window="#262b35",
     raised="#333946",
     on_accent="#10131a",
@@ -166,7 +169,7 @@ def frame_rule(theme: Theme, *, wrong: bool) -> str:
 
 def _style_rules(theme: Theme) -> str:
     """Give empty check boxes an edge: Fusion's own is darker than a dark window, so unseen."""
-    kinds = ("QCheckBox", "QTreeView", "QTableView", "QGroupBox")
+    kinds = ("QCheckBox", "QTreeView", "QListView", "QTableView", "QGroupBox")
     empty = ", ".join(f"{kind}::indicator:unchecked" for kind in kinds)
     return (
         f"{empty} {{ width: 11px; height: 11px; border: 1px solid {theme.muted};"

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent
+from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent, QUndoStack
 from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
@@ -31,6 +31,7 @@ from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
 from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.looking import Looking
+from metaviz.gui.marks_desk import MarksDesk
 from metaviz.gui.menus import build_menus
 from metaviz.gui.messages import MessageBar
 from metaviz.gui.pace import Pace
@@ -74,7 +75,10 @@ class MainWindow(QMainWindow):
         self.form = ExperimentPanel(catalogue, self)
         self.runs = RunsModel()
         self.runs.setParent(self)
-        self.table = RunsTable(self.runs, self)
+        self.table = RunsTable(self.runs, self, catalogue)
+        self.undo_stack = QUndoStack(self)
+        self.marks = MarksDesk(self.runs, self.library, self.undo_stack, self)
+        self.table.marks.use(self.marks)
         self.log = LogPanel(self)
         self.tabs = Tabs(self)
         self.messages = MessageBar(self)
@@ -189,6 +193,7 @@ class MainWindow(QMainWindow):
         worker.finished.connect(self._on_finished)
         self.conductor.phase_changed.connect(self._on_phase)
         self.library.found.connect(self._on_found)
+        self.library.news.connect(self._on_news)
         self.library.opened.connect(self.runs.take_record)
         self.library.opened.connect(self._follow)
         self.following.changed.connect(self._set_pace)
@@ -199,17 +204,19 @@ class MainWindow(QMainWindow):
         self.runs.record_wanted.connect(self.library.read)
         self.runs.visibility_changed.connect(self._on_visibility)
         self.table.settings_wanted.connect(self.files.use_run)
+        self.table.marks.deletion_wanted.connect(self.library.delete)
         self.live.troubled.connect(self.messages.show_error)
         self.live.diverged.connect(self.messages.show_divergence)
         self.messages.remedy_wanted.connect(self.stored_runs.mend)
         self.stored_runs.failed.connect(self.messages.show_error)
         self.form.changed.connect(self.update_actions)
-        for source in (self.files, self.errands, self.help, self.queueing):
+        for source in (self.files, self.errands, self.help, self.queueing, self.marks):
             source.said.connect(self.say)
             source.said.connect(self._let_message_go)
         self.form.changed.connect(self._let_message_go)
         for source in (self.files, self.errands):
             source.failed.connect(self.messages.show_error)
+        self.marks.troubled.connect(self.messages.show_error)
         self.files.runs_wanted.connect(self.library.scan)
         self.theme_menu.switched.connect(self._on_theme)
         self.closing.leaving.connect(self._on_leaving)
@@ -230,12 +237,17 @@ class MainWindow(QMainWindow):
             "reset_form": self._reset_form,
             "export": self._export,
             "copy_plot": self._copy_plot,
+            "undo": self.undo_stack.undo,
+            "redo": self.undo_stack.redo,
+            "find": self._find,
             "quit": self.close,
             "full_screen": self._full_screen,
             "reset_layout": self.arrangement.reset,
         }
         for name, slot in slots.items():
             self.commands[name].triggered.connect(slot)
+        self.undo_stack.indexChanged.connect(self._show_undo)
+        self._show_undo()
 
     def _restore(self) -> None:
         self.arrangement.restore(self.preferences)
@@ -244,6 +256,7 @@ class MainWindow(QMainWindow):
         self.preferences.save()
         if self.preferences.note:
             self.log.add("warning", self.preferences.note)
+        self.table.restore(self.preferences.read("runs/table", ""))
         text = self.preferences.read("form/comparison", "")
         if text:
             try:
@@ -254,6 +267,7 @@ class MainWindow(QMainWindow):
     def _remember(self) -> None:
         self.arrangement.remember(self.preferences)
         self.preferences.write("view/training", self.tabs.view_text())
+        self.preferences.write("runs/table", self.table.state_text())
         shown = [record.id for record in self.runs.visible_records()]
         self.preferences.write("runs/shown", "\n".join(shown))
         if not self.form.reason:
@@ -364,10 +378,35 @@ class MainWindow(QMainWindow):
 
     @Slot(object)
     def _on_found(self, rows: list[Row]) -> None:
+        self.runs.update(rows)
         self.runs.add(rows, first=False)
         again = [row.id for row in rows if row.id in self._shown_before]
         if again and not self.conductor.busy:
             self.runs.show(again, visible=True)
+
+    @Slot(object, object)
+    def _on_news(self, rows: list[Row], gone: list[str]) -> None:
+        """Follow what other programs, or this one, changed in the folder of runs."""
+        self.runs.update(rows)
+        self.runs.add(rows, first=True)
+        self.runs.vanish(gone)
+
+    @Slot()
+    def _find(self) -> None:
+        self.arrangement.table.show()
+        self.arrangement.table.raise_()
+        self.table.focus_search()
+
+    @Slot()
+    def _show_undo(self) -> None:
+        """Let the commands say what they would undo and do again."""
+        stack = self.undo_stack
+        for name, can, what in (
+            ("undo", stack.canUndo(), stack.undoText()),
+            ("redo", stack.canRedo(), stack.redoText()),
+        ):
+            self.commands[name].setEnabled(can)
+            self.commands[name].setText(f"&{name.capitalize()} {what}".rstrip())
 
     @Slot(str)
     def _on_unreadable(self, sentence: str) -> None:
@@ -384,6 +423,7 @@ class MainWindow(QMainWindow):
         self.messages.restyle()
         self.runs.restyle()
         self.queueing.panel.restyle()
+        self.table.restyle()
         if self.tabs.pages:
             self.tabs.apply_theme(theme)
             self.commands.use_icons(theme)

@@ -54,6 +54,7 @@ MUTED = (
 _ID_LETTERS = 4
 _TOLD_OPTIONS = 2
 _BANDS_IN_FULL = 4
+PALETTE = OKABE_ITO + MUTED
 DASHES = ("solid", "dash", "dot", "dashdot")
 _STABLE = (
     *("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint"),
@@ -70,7 +71,10 @@ class Style:
 
 
 def styles(records: Sequence[Record]) -> dict[str, Style]:
-    """Return a style for each run id; an algorithm keeps its colour whatever else is shown."""
+    """Return a style for each run id; an algorithm keeps its colour whatever else is shown.
+
+    The colour that a person gave to a run goes first.
+    """
     found: dict[str, Style] = {}
     extra: list[str] = []
     seen: dict[str, int] = {}
@@ -84,9 +88,15 @@ def styles(records: Sequence[Record]) -> dict[str, Style]:
             place = extra.index(name)
         number = seen.get(name, 0)
         seen[name] = number + 1
-        color = (OKABE_ITO + MUTED)[place % (len(OKABE_ITO) + len(MUTED))]
-        found[record.id] = Style(color, DASHES[number % len(DASHES)])
+        color = PALETTE[place % len(PALETTE)]
+        found[record.id] = Style(record.marks.color or color, DASHES[number % len(DASHES)])
     return found
+
+
+def algorithm_color(name: str) -> str:
+    """Return the colour of an algorithm; those without a fixed one share the last."""
+    place = _STABLE.index(name) if name in _STABLE else len(PALETTE) - 1
+    return PALETTE[place % len(PALETTE)]
 
 
 def beyond_trained(curves: "Sequence[InnerCurve]") -> list[tuple[int, int]]:

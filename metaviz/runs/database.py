@@ -190,6 +190,22 @@ def read_facts(database: sqlite3.Connection) -> dict[str, Any]:
     return dict(database.execute("SELECT key, value FROM about"))
 
 
+def read_last(database: sqlite3.Connection, record: Record) -> None:
+    """Read what a table shows: the last step, the last evaluation, the state.
+
+    Raises: whatever damaged rows raise.
+    """
+    columns = ", ".join(("step", *STEP_COLUMNS))
+    newest = "ORDER BY step DESC LIMIT 1"
+    for step, *values in database.execute(f"SELECT {columns} FROM steps {newest}"):
+        record.append_row(step, values)
+    query = f"SELECT step, tasks, trained_steps, curves FROM evaluations {newest}"
+    for step, tasks, trained, curves in database.execute(query):
+        record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), {}))
+    about = dict(database.execute("SELECT key, value FROM about"))
+    record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
+
+
 def write_facts(database: sqlite3.Connection, **values: str) -> None:
     """Store what is known of a run as a whole, and commit."""
     rows = list(values.items())

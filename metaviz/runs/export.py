@@ -55,6 +55,7 @@ _SUMMARY_HEAD = (
     "pre_query_accuracy",
     *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
 )
+_MARKS_HEAD = ("name", "tags", "notes")
 
 Cell = str | int | float | bool | None
 
@@ -79,10 +80,10 @@ def summary_csv(records: Iterable[Record]) -> str:
     settings = [hyperparameters(record) for record in runs]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     rows = (
-        _summary_row(record) + [setting.get(name) for name in names]
+        [*_summary_row(record), *_marks(record), *(setting.get(name) for name in names)]
         for record, setting in zip(runs, settings, strict=True)
     )
-    return _table((*_SUMMARY_HEAD, *names), rows)
+    return _table((*_SUMMARY_HEAD, *_MARKS_HEAD, *names), rows)
 
 
 def write_tables(
@@ -195,6 +196,12 @@ def _summary_row(record: Record) -> list[Cell]:
     for name in _RESULTS:
         row += [float(curves[key][k]) if key in curves else None for key in (name, f"{name}_ci95")]
     return row
+
+
+def _marks(record: Record) -> list[Cell]:
+    """Return a person's words on a run, which `_cell` disarms."""
+    marks = record.marks
+    return [marks.name or None, " ".join(marks.tags) or None, marks.notes or None]
 
 
 def hyperparameters(record: Record) -> dict[str, Cell]:

@@ -16,6 +16,7 @@ from metaviz.runs.events import (
     State,
     Stepped,
 )
+from metaviz.runs.marks import Marks
 
 _FIRST_CAPACITY = 256
 
@@ -33,8 +34,8 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     state: State = "running"
     message: str = ""
-    name: str = ""
     divergence: Divergence | None = None
+    marks: Marks = field(default_factory=Marks)
     parent: dict[str, Any] = field(default_factory=dict)
     """Which run this one came from: `run`, its id, and `kind`, why; empty for most."""
     evaluations: list[Evaluated] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Record:
     @property
     def label(self) -> str:
         """Name given by a person, or algorithm and seed."""
-        return self.name or f"{self.algorithm} · seed {self.seed}"
+        return self.marks.name or f"{self.algorithm} · seed {self.seed}"
 
     @property
     def ended(self) -> bool:

@@ -5,7 +5,7 @@ import sqlite3
 import time
 import uuid
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from metaviz.runs.database import (
     open_to_write,
     pid_of,
     read,
+    read_last,
     write_facts,
 )
 from metaviz.runs.events import Divergence, Ended, Event
 from metaviz.runs.files import sweep, write_text
 from metaviz.runs.lock import RunLock, is_locked, lock_run, process_runs
+from metaviz.runs.marks import MarksError, read_marks
 from metaviz.runs.record import Record
 
 COMMIT_ROWS = 100
@@ -248,14 +250,34 @@ def checkpoint_hashes(folder: Path) -> dict[str, float | None]:
 def open_run(folder: Path) -> Record:
     """Read a run from its folder, also while another program writes to it.
 
+    Marks that cannot be read are none; `read_marks` says why.
     Raises: StoreError with one sentence where this is not a readable run.
     """
+    record, _ = _open(folder, read)
+    return record
+
+
+def open_last(folder: Path) -> tuple[Record, int | None]:
+    """Read the last step and evaluation of a run only, which a table shows; also who writes to it.
+
+    Returns the record and, for a run that did not end, the process that wrote to it last.
+    Raises: StoreError with one sentence where this is not a readable run.
+    """
+    return _open(folder, read_last)
+
+
+def _open(
+    folder: Path, reads: Callable[[sqlite3.Connection, Record], None]
+) -> tuple[Record, int | None]:
     try:
         record = read_about((folder / ABOUT).read_text(encoding="utf-8"))
+        with suppress(MarksError):
+            record.marks = read_marks(folder)
         with closing(open_to_read(folder / DATABASE)) as database:
-            read(database, record)
+            reads(database, record)
             pid = pid_of(database)
-        if not record.ended and not _alive(folder, pid):
+        writer = None if record.ended else pid
+        if not record.ended and not is_alive(folder, pid):
             record.state = "interrupted"
             record.message = "The program ended while this run was training."
     except KeyError as error:
@@ -263,7 +285,7 @@ def open_run(folder: Path) -> Record:
     except _UNREADABLE as error:
         reason = str(getattr(error, "strerror", None) or error or "it is damaged").rstrip(".")
         raise StoreError(f"{folder} is not a readable run: {reason}.") from error
-    return record
+    return record, writer
 
 
 def read_divergence(folder: Path) -> Divergence | None:
@@ -282,15 +304,16 @@ def list_runs(root: Path) -> list[Path]:
     """Return the folders under `root` that hold a run, oldest first; empty where root is absent."""
     if not root.is_dir():
         return []
-    return sorted((path.parent for path in root.glob(f"*/{ABOUT}")), key=_made)
+    found = (path.parent for path in root.glob(f"*/{ABOUT}"))
+    return sorted((path for path in found if not path.name.startswith(".")), key=_made)
 
 
 def _made(folder: Path) -> tuple[float, str]:
     return (folder / ABOUT).stat().st_mtime, folder.name
 
 
-def _alive(folder: Path, pid: int) -> bool:
-    """Return whether somebody writes to a run.
+def is_alive(folder: Path, pid: int) -> bool:
+    """Return whether somebody writes to a run; `pid` is the process that did so last.
 
     The lock tells, as process ids are used again; runs of earlier versions have none.
     """

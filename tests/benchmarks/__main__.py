@@ -8,6 +8,7 @@ MODULES = (
     "startup",
     "window_lateness",
     "replot",
+    "many_runs",
     "geometries",
     "portraits",
     "images",

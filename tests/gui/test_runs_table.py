@@ -5,12 +5,13 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
 
 from metaviz.gui.rows import row_of
-from metaviz.gui.runs_model import COLUMNS, RunsModel
+from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
+from metaviz.runs.columns import USUAL
 from metaviz.runs.events import STEP_COLUMNS
 from metaviz.runs.record import Record
 
-STEP = [column.title for column in COLUMNS].index("Step")
+STEP = USUAL.index("step")
 
 
 def record(name, steps):
@@ -39,6 +40,7 @@ def table(qtbot):
 
 
 def shown(table):
+    table.proxy.flush()
     return [table.proxy.index(row, STEP).data() for row in range(table.proxy.rowCount())]
 
 
@@ -66,15 +68,3 @@ def test_return_shows_only_the_selected_run(qtbot, table):
     table.view.setFocus()
     qtbot.keyClick(table.view, Qt.Key.Key_Return)
     assert [item.id for item in table.model.visible_records()] == ["c"]
-
-
-def test_removing_keeps_runs_that_train(qtbot, table):
-    for name, state in (("a", "done"), ("b", "running")):
-        row = table.model.find(name)
-        row.record.state = state
-        row.record.revision += 1
-        table.model.refresh()
-        table.select(name)
-        table.view.setFocus()
-        qtbot.keyClick(table.view, Qt.Key.Key_Delete)
-    assert [row.id for row in table.model.rows] == ["b", "c"]

@@ -68,7 +68,8 @@ def test_pause_step_resume_stop(qtbot, window):
     qtbot.waitUntil(lambda: record.step > 2, timeout=WAIT)
     window.commands["pause"].trigger()
     qtbot.waitUntil(phase(window, "paused"), timeout=WAIT)
-    assert record.state == "paused"
+    # The record hears of it one event later than the phase does.
+    qtbot.waitUntil(lambda: record.state == "paused", timeout=WAIT)
     assert window.commands["pause"].text() == "&Resume"
     before = record.step
     window.commands["step"].trigger()
@@ -153,7 +154,7 @@ def test_refusal_of_the_engine_reaches_the_window(qtbot, window):
     window.commands["run"].trigger()
     qtbot.waitUntil(window.messages.isVisible, timeout=WAIT)
     assert "x_low = 9 must be below" in window.messages.text.text()
-    assert window.conductor.phase == "idle"
+    qtbot.waitUntil(phase(window, "idle"), timeout=WAIT)
 
 
 def test_runs_folder_that_cannot_be_written_is_said(qtbot, window, home):

@@ -26,6 +26,7 @@ from metaviz.runs.figures import (
     training_figure,
 )
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.marks import Marks
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError, list_runs
 from tests.unit.command_line import compare, metaviz, numbers
@@ -44,7 +45,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record(name: str = "run", loss: float = 1.0, scale: float = 1.0) -> Record:
     """Return a run of 40 steps with one evaluation and one picture."""
     config = {"algorithm": "maml", "problem": "sinusoid", "seed": 0, "steps": 40}
-    made = Record(name, config, name=name)
+    made = Record(name, config, marks=Marks(name=name))
     for step in range(1, 41):
         values = dict.fromkeys(STEP_COLUMNS, loss + scale / step)
         made.apply(Stepped(step, {**values, "seconds": step * 0.1}, np.ones(3), np.ones(2)))
@@ -284,7 +285,10 @@ def test_a_picture_too_large_for_memory_is_refused(comparison: Path, tmp_path: P
 
 @pytest.mark.parametrize("width_cm", [8.5, 16.0])
 def test_legends_of_many_runs_fit_the_page_and_cover_no_curve(width_cm: float) -> None:
-    runs = [replace(record(), id=f"maml-s{i}", name=f"a longish name {i}") for i in range(16)]
+    runs = [
+        replace(record(), id=f"maml-s{i}", marks=Marks(name=f"a longish name {i}"))
+        for i in range(16)
+    ]
     for figure in (
         training_figure(runs, TrainingView(), Page(width_cm)),
         inner_figure(runs, page=Page(width_cm)),

@@ -1,0 +1,146 @@
+"""A person's marks of runs: every change can be undone, and is saved in the background."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtGui import QUndoCommand, QUndoStack
+
+from metaviz.gui.library import Library
+from metaviz.gui.rows import Row
+from metaviz.gui.runs_model import RunsModel
+from metaviz.runs.marks import cleaned, with_tags
+
+Changes = Mapping[str, Mapping[str, Any]]
+"""Fields of marks and their new values, by run."""
+TRAINING = {"running", "paused"}
+
+
+class MarksDesk(QObject):
+    """Changes marks through an undo stack. `troubled` carries a sentence and a detail."""
+
+    troubled = Signal(str, str)
+    said = Signal(str)
+
+    def __init__(
+        self, model: RunsModel, library: Library, stack: QUndoStack, parent: QObject
+    ) -> None:
+        """Save through a library."""
+        super().__init__(parent)
+        self._model, self._library, self._stack = model, library, stack
+        self._hidden: set[str] = set()
+        self._refused = False
+        library.marked.connect(self._on_marked)
+        library.deleted.connect(self._on_deleted)
+
+    def star(self, rows: Sequence[Row]) -> None:
+        """Star runs, or take the star from them where all have one."""
+        star = not all(row.marks.star for row in rows)
+        self._push("Star" if star else "Unstar", {row.id: {"star": star} for row in rows})
+
+    def rename(self, row: Row, name: str) -> None:
+        """Give a run a name; an empty one takes it away."""
+        self._push("Rename", {row.id: {"name": name}})
+
+    def tag(self, rows: Sequence[Row], added: Iterable[str], removed: Iterable[str]) -> None:
+        """Give tags to runs and take others from them."""
+        more, less = list(added), list(removed)
+        self._push("Tag", {row.id: {"tags": with_tags(row.marks, more, less)} for row in rows})
+
+    def note(self, rows: Sequence[Row], notes: str) -> None:
+        """Write the notes of runs."""
+        self._push("Note", {row.id: {"notes": notes} for row in rows})
+
+    def paint(self, rows: Sequence[Row], color: str) -> None:
+        """Give runs a colour; an empty one is the automatic."""
+        self._push("Colour", {row.id: {"color": color} for row in rows})
+
+    def trash(self, rows: Sequence[Row], *, trashed: bool) -> None:
+        """Put runs into the trash, but for those that train, or take them out."""
+        kept = [r for r in rows if trashed and r.summary.state in TRAINING]
+        chosen = [row for row in rows if row not in kept]
+        if kept:
+            self.said.emit(f"{_runs(len(kept))} training and stay; stop them first.")
+        if chosen:
+            what = "Move to trash" if trashed else "Restore"
+            self._push(what, {row.id: {"trashed": trashed} for row in chosen})
+            if trashed:
+                count = f"{len(chosen)} run{'s' if len(chosen) > 1 else ''}"
+                self.said.emit(f"Moved {count} to the trash; Ctrl+Z brings them back.")
+
+    def apply(self, changes: Changes) -> None:
+        """Change marks now, here and on disk; runs that are gone are passed over."""
+        marks = {}
+        for name, fields in changes.items():
+            row = self._model.find(name)
+            if row is None:
+                continue
+            marks[name] = cleaned(replace(row.marks, **fields))
+            if row.folder is not None:
+                self._model.hold_marks(name)
+                self._library.mark(name, row.folder, fields)
+        self._model.set_marks(marks)
+        self._hide_trash(changes)
+
+    def _push(self, text: str, after: Changes) -> None:
+        before: dict[str, dict[str, Any]] = {}
+        for name, fields in after.items():
+            row = self._model.find(name)
+            if row is not None:
+                before[name] = {field: getattr(row.marks, field) for field in fields}
+        count = len(after)
+        self._refused = False
+        told = f"{text.lower()} of {count} runs" if count > 1 else text.lower()
+        self._stack.push(_Edit(told, self, before, after))
+
+    def _hide_trash(self, changes: Changes) -> None:
+        """Take trashed runs out of the plots; restored ones that were shown come back."""
+        gone, back = [], []
+        for name, fields in changes.items():
+            row = self._model.find(name)
+            if row is None or "trashed" not in fields:
+                continue
+            if fields["trashed"] and row.visible:
+                gone.append(name)
+            elif not fields["trashed"] and name in self._hidden:
+                back.append(name)
+        self._hidden |= set(gone)
+        self._hidden -= set(back)
+        if gone:
+            self._model.show(gone, visible=False)
+        if back:
+            self._model.show(back, visible=True)
+
+    @Slot(str, str)
+    def _on_marked(self, name: str, sentence: str) -> None:
+        self._model.release_marks(name)
+        if sentence and not self._refused:  # one sentence for many runs on one read-only disk
+            self._refused = True
+            self.troubled.emit(f"{sentence} They last until you quit.", name)
+
+    @Slot(object, object)
+    def _on_deleted(self, gone: list[str], sentences: list[str]) -> None:
+        self._model.remove(gone)
+        if sentences:
+            self.troubled.emit(sentences[0], "\n".join(sentences))
+        elif gone:
+            self.said.emit(f"Deleted {len(gone)} run{'s' if len(gone) > 1 else ''} for good.")
+
+
+class _Edit(QUndoCommand):
+    """One change of marks."""
+
+    def __init__(self, text: str, desk: MarksDesk, before: Changes, after: Changes) -> None:
+        super().__init__(text)
+        self._desk, self._before, self._after = desk, before, after
+
+    def redo(self) -> None:
+        self._desk.apply(self._after)
+
+    def undo(self) -> None:
+        self._desk.apply(self._before)
+
+
+def _runs(count: int) -> str:
+    return f"{count} runs are" if count > 1 else "1 run is"

@@ -1,0 +1,229 @@
+"""Commands that mark the selected runs: star, name, tags, notes, colour, trash."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QInputDialog, QMenu, QMessageBox, QWidget
+
+from metaviz.gui.marks_desk import TRAINING
+from metaviz.gui.questions import question
+from metaviz.gui.rows import Row
+from metaviz.gui.runs_view import RunsView
+from metaviz.gui.swatches import patch
+from metaviz.gui.view_actions import view_action
+from metaviz.runs.curves import PALETTE
+from metaviz.runs.marks import split_tags
+
+if TYPE_CHECKING:
+    from metaviz.gui.marks_desk import MarksDesk
+
+COLOR_NAMES = (
+    *("Blue", "Vermilion", "Green", "Pink", "Orange", "Sky blue", "Grey", "Brown"),
+    *("Indigo", "Forest", "Wine", "Purple", "Teal", "Olive", "Maroon", "Steel blue"),
+)
+_AUTOMATIC = "Automatic"
+
+
+class RunMarks(QObject):
+    """Asks what to mark with, and has it done by the desk that `use` was given."""
+
+    deletion_wanted = Signal(object)
+
+    def __init__(self, parent: QWidget, view: RunsView) -> None:
+        """Make the commands of a view."""
+        super().__init__(parent)
+        self._window, self._view = parent, view
+        self._desk: MarksDesk | None = None
+        self._rows: list[Row] = []
+        self._common: tuple[str, ...] = ()
+        self._doomed: dict[str, Row] = {}
+        self.colors = QMenu("&Colour", parent)
+        self.colors.setObjectName("runs_colours")
+        self.colors.aboutToShow.connect(self._fill_colors)
+        self._fill_colors()
+        self._make()
+        self.actions = [
+            *(self.star, self.rename, self.tag, self.note, self.colors.menuAction()),
+            *(self.trash, self.restore, self.delete),
+        ]
+        view.star_wanted.connect(self._star_rows)
+
+    def use(self, desk: "MarksDesk") -> None:
+        """Have marks changed by a desk."""
+        self._desk = desk
+
+    def update_actions(self, *, trash: bool) -> None:
+        """Enable what the selection allows."""
+        selected = self._view.selectionModel().selectedRows()
+        some, one = bool(selected), len(selected) == 1
+        rows = self._view.selected() if one else []
+        self.rename.setEnabled(one and len(rows) == 1)
+        for action in (self.star, self.tag, self.note, self.colors.menuAction()):
+            action.setEnabled(some)
+        self.trash.setVisible(not trash)
+        self.trash.setEnabled(some and not trash)
+        for action in (self.restore, self.delete):
+            action.setVisible(trash)
+            action.setEnabled(some and trash)
+
+    def _make(self) -> None:
+        view = self._view
+        self.star = view_action(
+            view, "star", "S&tar", "Star the runs, or take the stars away.", self._star, "*"
+        )
+        self.rename = view_action(
+            view, "rename", "&Rename…", "Give the run a name.", self._rename, "F2"
+        )
+        self.tag = view_action(
+            view, "tag", "Ta&gs…", "Add or remove tags of the runs.", self._tag, "Ctrl+T"
+        )
+        self.note = view_action(
+            view, "note", "&Notes…", "Write notes about the runs.", self._note, "Ctrl+M"
+        )
+        self.trash = view_action(
+            view,
+            "trash",
+            "Move to trash",
+            "Put the runs out of sight; their files stay, and this can be undone.",
+            self._trash,
+            "Delete",
+        )
+        self.restore = view_action(
+            view, "restore", "R&estore", "Take the runs out of the trash.", self._restore
+        )
+        self.delete = view_action(
+            view,
+            "delete",
+            "Delete for good…",
+            "Delete the runs and all their files; this cannot be undone.",
+            self._ask_deletion,
+            "Shift+Delete",
+        )
+
+    def _fill_colors(self) -> None:
+        self.colors.clear()
+        automatic = self.colors.addAction(_AUTOMATIC)
+        automatic.setData("")
+        automatic.triggered.connect(self._paint)
+        for name, color in zip(COLOR_NAMES, PALETTE, strict=True):
+            action = self.colors.addAction(patch(color), name)
+            action.setData(color)
+            action.triggered.connect(self._paint)
+
+    @Slot()
+    def _star(self) -> None:
+        self._star_rows(self._view.selected())
+
+    @Slot(object)
+    def _star_rows(self, rows: Sequence[Row]) -> None:
+        if self._desk is not None and rows:
+            self._desk.star(rows)
+
+    @Slot()
+    def _rename(self) -> None:
+        self._rows = self._view.selected()
+        if len(self._rows) == 1:
+            box = self._ask("rename_question", "Rename run", "Name (empty: automatic):")
+            box.setTextValue(self._rows[0].marks.name)
+            box.textValueSelected.connect(self._renamed)
+            box.open()
+
+    @Slot(str)
+    def _renamed(self, name: str) -> None:
+        if self._desk is not None:
+            self._desk.rename(self._rows[0], name)
+
+    @Slot()
+    def _tag(self) -> None:
+        self._rows = self._view.selected()
+        if not self._rows:
+            return
+        shared = set.intersection(*(set(row.marks.tags) for row in self._rows))
+        self._common = tuple(tag for tag in self._rows[0].marks.tags if tag in shared)
+        many = f" that all {len(self._rows)} runs have" if len(self._rows) > 1 else ""
+        box = self._ask("tag_question", "Tags", f"Tags{many}, with spaces between:")
+        box.setTextValue(" ".join(self._common))
+        box.textValueSelected.connect(self._tagged)
+        box.open()
+
+    @Slot(str)
+    def _tagged(self, text: str) -> None:
+        tags = split_tags(text)
+        removed = [tag for tag in self._common if tag not in tags]
+        if self._desk is not None:
+            self._desk.tag(self._rows, [t for t in tags if t not in self._common], removed)
+
+    @Slot()
+    def _note(self) -> None:
+        self._rows = self._view.selected()
+        if not self._rows:
+            return
+        notes = {row.marks.notes for row in self._rows}
+        replaced = f" They replace those of {len(self._rows)} runs." if len(notes) > 1 else ""
+        box = self._ask("note_question", "Notes", f"Notes:{replaced}")
+        box.setOption(QInputDialog.InputDialogOption.UsePlainTextEditForTextInput)
+        box.setTextValue(notes.pop() if len(notes) == 1 else "")
+        box.resize(420, 260)
+        box.textValueSelected.connect(self._noted)
+        box.open()
+
+    @Slot(str)
+    def _noted(self, text: str) -> None:
+        if self._desk is not None:
+            self._desk.note(self._rows, text)
+
+    @Slot()
+    def _paint(self) -> None:
+        chosen, rows = self.sender(), self._view.selected()
+        if isinstance(chosen, QAction) and self._desk is not None and rows:
+            self._desk.paint(rows, str(chosen.data() or ""))
+
+    @Slot()
+    def _trash(self) -> None:
+        rows = self._view.selected()
+        if self._desk is not None and rows:
+            self._desk.trash(rows, trashed=True)
+
+    @Slot()
+    def _restore(self) -> None:
+        rows = self._view.selected()
+        if self._desk is not None and rows:
+            self._desk.trash(rows, trashed=False)
+
+    @Slot()
+    def _ask_deletion(self) -> None:
+        rows = [row for row in self._view.selected() if row.marks.trashed]
+        rows = [row for row in rows if row.summary.state not in TRAINING]
+        if not rows:
+            return
+        self._doomed = {row.id: row for row in rows}
+        count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+        box = question(
+            "delete_question",
+            "Delete for good",
+            f"Delete {count} for good?",
+            "All their files are deleted: numbers, checkpoints and notes. This cannot be undone.",
+            self._window,
+        )
+        delete = box.addButton(f"&Delete {count}", QMessageBox.ButtonRole.DestructiveRole)
+        keep = box.addButton("&Keep", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(keep)
+        box.setEscapeButton(keep)
+        delete.clicked.connect(self._delete)
+        box.open()
+
+    @Slot()
+    def _delete(self) -> None:
+        folders = {name: row.folder for name, row in self._doomed.items() if row.folder}
+        self.deletion_wanted.emit(folders)
+
+    def _ask(self, name: str, title: str, label: str) -> QInputDialog:
+        box = QInputDialog(self._window)
+        box.setObjectName(name)
+        box.setWindowTitle(title)
+        box.setLabelText(label)
+        box.setInputMode(QInputDialog.InputMode.TextInput)
+        box.finished.connect(box.deleteLater)
+        return box

@@ -1,0 +1,162 @@
+"""The search field of the runs table: it waits for a pause, completes words, and says mistakes."""
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QEvent, QObject, QStringListModel, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import (
+    QCompleter,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListView,
+    QMessageBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.theme import current_theme, tint
+from metaviz.runs.query import HELP, Query, QueryError, completions, parse
+from metaviz.runs.summary import Entry
+
+_PAUSE_MS = 150
+_MOST_OFFERED = 40
+
+
+class SearchField(QWidget):
+    """A line to search runs with. A wrong search is said below it, and the last good one stays."""
+
+    searched = Signal(object)
+
+    def __init__(
+        self, entries: Callable[[], Sequence[Entry]], keys: Sequence[str], parent: QWidget
+    ) -> None:
+        """Complete words from what `entries` returns; `keys` are hyperparameters besides theirs."""
+        super().__init__(parent)
+        self._keys = tuple(keys)
+        self._entries = entries
+        self.query: Query = parse("")
+        self.line = QLineEdit(self)
+        self.line.setObjectName("runs_search")
+        self.line.setAccessibleName("Search runs")
+        self.line.setPlaceholderText("Search: algo:maml alpha<0.1 tag:paper")
+        tip = "Show only runs that match; “?” explains the language. (Ctrl+F; Esc clears)"
+        self.line.setToolTip(tip)
+        self.line.setStatusTip(tip)
+        self.line.setClearButtonEnabled(True)
+        self.line.setMinimumWidth(120)
+        self.line.installEventFilter(self)
+        self.help = QToolButton(self)
+        self.help.setText("?")
+        self.help.setObjectName("runs_search_help")
+        self.help.setAccessibleName("How to search")
+        self.help.setToolTip("Explain the search language.")
+        self.help.setStatusTip(self.help.toolTip())
+        self.help.clicked.connect(self._explain)
+        self.mistake = QLabel(self)
+        self.mistake.setObjectName("runs_search_mistake")
+        self.mistake.setTextFormat(Qt.TextFormat.PlainText)
+        self.mistake.setWordWrap(True)
+        self.mistake.hide()
+        self._words = QStringListModel(self)
+        self._completer = QCompleter(self._words, self)
+        self._completer.setWidget(self.line)
+        self._completer.setCompletionMode(QCompleter.CompletionMode.UnfilteredPopupCompletion)
+        popup = QListView(self)
+        popup.setObjectName("runs_search_words")
+        popup.setAccessibleName("Words to search with")
+        self._completer.setPopup(popup)
+        self._popup = popup
+        self._completer.activated.connect(self._complete)
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE_MS)
+        self._pause.timeout.connect(self.apply)
+        self.line.textChanged.connect(self._on_text)
+        self.line.textEdited.connect(self._offer)
+        self.line.returnPressed.connect(self.apply)
+        self._lay_out()
+
+    def set_text(self, text: str) -> None:
+        """Search for something now."""
+        self.line.setText(text)
+        self.apply()
+
+    @Slot()
+    def apply(self) -> None:
+        """Search for what is written, or say what is wrong with it."""
+        self._pause.stop()
+        keys = dict.fromkeys(key for entry in self._entries() for key in entry.values)
+        try:
+            query = parse(self.line.text(), [*keys, *self._keys])
+        except QueryError as error:
+            self._say(str(error))
+            return
+        self._say("")
+        self.query = query
+        self.searched.emit(query)
+
+    def restyle(self) -> None:
+        """Take the current theme's colours."""
+        tint(self.mistake, current_theme().error)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Clear the field by Escape."""
+        escape = isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape
+        if watched is self.line and escape and event.type() == QEvent.Type.KeyPress:
+            self.set_text("")
+            return True
+        return super().eventFilter(watched, event)
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(2)
+        row.addWidget(self.line, 1)
+        row.addWidget(self.help)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(1)
+        column.addLayout(row)
+        column.addWidget(self.mistake)
+
+    def _say(self, sentence: str) -> None:
+        self.mistake.setText(sentence)
+        self.mistake.setVisible(bool(sentence))
+        self.restyle()
+
+    @Slot()
+    def _on_text(self) -> None:
+        self._pause.start()
+
+    @Slot(str)
+    def _offer(self, text: str) -> None:
+        before = text[: self.line.cursorPosition()]
+        words = completions(before, self._entries())[:_MOST_OFFERED]
+        self._words.setStringList(words)
+        if words and not (len(words) == 1 and before.endswith(words[0])):
+            self._completer.complete()
+        else:
+            self._popup.hide()
+
+    @Slot(str)
+    def _complete(self, word: str) -> None:
+        text, place = self.line.text(), self.line.cursorPosition()
+        start = place
+        while start > 0 and not text[start - 1].isspace() and text[start - 1] not in "()-":
+            start -= 1
+        self.line.setText(text[:start] + word + text[place:])
+        self.line.setCursorPosition(start + len(word))
+
+    @Slot()
+    def _explain(self) -> None:
+        box = QMessageBox(self)
+        box.setObjectName("search_help")
+        box.setWindowTitle("How to search")
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setText("Words and conditions with spaces between must all hold.")
+        box.setInformativeText("\n".join(f"•  {line}" for line in HELP))
+        box.setStandardButtons(QMessageBox.StandardButton.Close)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()

@@ -1,0 +1,179 @@
+"""The line above the runs table: search, columns, groups, baseline, trash."""
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
+
+from metaviz.gui.editors import ChoiceBox
+from metaviz.gui.search_field import SearchField
+from metaviz.runs.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
+from metaviz.runs.summary import Entry
+
+_SEED_ONLY = "All but the seed"
+
+
+class TableBar(QWidget):
+    """Buttons and the search field; they only say what a person wants."""
+
+    columns_wanted = Signal()
+    differing_wanted = Signal(bool)
+    grouping_wanted = Signal(object)
+    interval_wanted = Signal(str)
+    result_wanted = Signal(str)
+    baseline_cleared = Signal()
+    trash_wanted = Signal(bool)
+
+    def __init__(
+        self,
+        entries: Callable[[], Sequence[Entry]],
+        keys: Callable[[], list[str]],
+        known: Sequence[str],
+        parent: QWidget,
+    ) -> None:
+        """Offer `keys` to group by; searches know hyperparameters of `entries` and `known`."""
+        super().__init__(parent)
+        self._keys = keys
+        self.group_keys: tuple[str, ...] | None = ()
+        self.search = SearchField(entries, known, self)
+        self.columns = self._button(
+            "runs_columns", "Columns", "Choose which columns there are, and their order."
+        )
+        self.columns.clicked.connect(self.columns_wanted)
+        self.differing = self._button(
+            "runs_differing",
+            "≠",
+            "Only differing: of all hyperparameters show exactly those in which the listed runs "
+            "differ; absent is a value of its own.",
+            "Only differing",
+            checkable=True,
+        )
+        self.differing.toggled.connect(self.differing_wanted)
+        self.group = self._button(
+            "runs_group", "Group", "Put runs together that differ in their seed only, or by keys."
+        )
+        self._group_menu = self._menu(self.group, self._fill_groups)
+        self.interval = ChoiceBox(self)
+        self.interval.setObjectName("runs_interval")
+        self.interval.setAccessibleName("Interval of groups")
+        for place, (key, text) in enumerate(INTERVALS.items()):
+            self.interval.addItem(text, key)
+            tip = INTERVAL_TIPS[key]
+            self.interval.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
+        self.interval.setToolTip("Which interval over the runs of a group stands behind ±.")
+        self.interval.setStatusTip(self.interval.toolTip())
+        self.interval.setMinimumContentsLength(7)
+        self.interval.currentIndexChanged.connect(self._on_interval)
+        self.interval.hide()
+        self.baseline = self._button(
+            "runs_baseline", "Δ", "Which result is compared with the baseline.", "Baseline"
+        )
+        self._result = self._fill_baseline(self._menu(self.baseline, None))
+        self.trash = self._button(
+            "runs_trash", "Trash", "Show the runs in the trash instead.", checkable=True
+        )
+        self.trash.toggled.connect(self.trash_wanted)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(2, 2, 2, 2)
+        row.setSpacing(2)
+        row.addWidget(self.search, 1)
+        rest = (self.columns, self.differing, self.group, self.interval, self.baseline, self.trash)
+        for widget in rest:
+            row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
+
+    def show_grouping(self, keys: Sequence[str] | None) -> None:
+        """Let the buttons say how runs are grouped."""
+        self.group_keys = None if keys is None else tuple(keys)
+        self.interval.setVisible(self.group_keys != ())
+        told = ", ".join(keys or ()) or ("all but the seed" if keys is None else "nothing")
+        self.group.setText("Group" if self.group_keys == () else "Grouped")
+        self.group.setToolTip(f"Grouped by: {told}.")
+
+    def show_interval(self, interval: Interval) -> None:
+        """Choose an interval without telling anybody."""
+        blocked = self.interval.blockSignals(True)
+        self.interval.setCurrentIndex(self.interval.findData(interval))
+        self.interval.blockSignals(blocked)
+
+    def show_result(self, result: Result) -> None:
+        """Choose the compared result without telling anybody."""
+        for action in self._result.actions():
+            action.setChecked(action.data() == result)
+
+    def _on_interval(self) -> None:
+        self.interval_wanted.emit(str(self.interval.currentData()))
+
+    def _button(
+        self, name: str, text: str, tip: str, spoken: str = "", *, checkable: bool = False
+    ) -> QToolButton:
+        button = QToolButton(self)
+        button.setObjectName(name)
+        button.setText(text)
+        button.setAccessibleName(spoken or text)
+        button.setToolTip(tip)
+        button.setStatusTip(tip)
+        button.setCheckable(checkable)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        return button
+
+    def _menu(self, button: QToolButton, fill: Callable[[], None] | None) -> QMenu:
+        menu = QMenu(button)
+        menu.setObjectName(f"{button.objectName()}_menu")
+        menu.setToolTipsVisible(True)
+        if fill is not None:
+            menu.aboutToShow.connect(fill)
+        button.setMenu(menu)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        return menu
+
+    def _fill_groups(self) -> None:
+        menu = self._group_menu
+        menu.clear()
+        for text, keys in (("Do not group", ()), (_SEED_ONLY, None)):
+            action = menu.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(self.group_keys == keys)
+            action.setData(keys)
+            action.triggered.connect(self._on_whole_choice)
+        menu.addSeparator()
+        for key in self._keys():
+            action = menu.addAction(key)
+            action.setCheckable(True)
+            action.setChecked(key in (self.group_keys or ()))
+            action.triggered.connect(self._on_key)
+
+    def _on_whole_choice(self) -> None:
+        chosen = self.sender()
+        if isinstance(chosen, QAction):
+            keys = None if chosen.text() == _SEED_ONLY else ()
+            self.grouping_wanted.emit(keys)
+
+    def _on_key(self) -> None:
+        chosen = self.sender()
+        if isinstance(chosen, QAction):
+            keys = [key for key in self.group_keys or () if key != chosen.text()]
+            if chosen.isChecked():
+                keys.append(chosen.text())
+            self.grouping_wanted.emit(tuple(keys))
+
+    def _fill_baseline(self, menu: QMenu) -> QActionGroup:
+        group = QActionGroup(self)
+        for result in ("loss", "accuracy"):
+            action = menu.addAction(f"Compare {result}")
+            action.setObjectName(f"action_compare_{result}")
+            action.setCheckable(True)
+            action.setData(result)
+            action.triggered.connect(self._on_result)
+            group.addAction(action)
+        menu.addSeparator()
+        clear = menu.addAction("No baseline")
+        clear.setObjectName("action_no_baseline")
+        clear.setToolTip("Take the column of differences away.")
+        clear.triggered.connect(self.baseline_cleared)
+        return group
+
+    def _on_result(self) -> None:
+        chosen = self.sender()
+        if isinstance(chosen, QAction):
+            self.result_wanted.emit(str(chosen.data()))

@@ -1,0 +1,130 @@
+"""How far a run, or a group of runs, is from the one that was chosen as baseline."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from metaviz.options import Plain
+from metaviz.runs.groups import Group, Result, value_of, welch
+from metaviz.runs.summary import Entry
+
+Verdict = Literal["better", "worse", "same"]
+LOWER_IS_BETTER: dict[Result, bool] = {"loss": True, "accuracy": False, "seconds": True}
+_ARROWS = {-1: "▼", 0: "=", 1: "▲"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A result minus the baseline's; `half` is Welch's 95 % half-width, NaN where n < 2."""
+
+    result: Result
+    absolute: float
+    percent: float
+    half: float
+    verdict: Verdict
+
+    @property
+    def text(self) -> str:
+        """Arrow, difference, its interval where there is one, and per cent of the baseline."""
+        sign = (self.absolute > 0) - (self.absolute < 0)
+        shown = f"{_ARROWS[sign]} {_signed(self.absolute, '.3g')}"
+        if math.isfinite(self.half):
+            shown += f" ± {self.half:.2g}"
+        if math.isfinite(self.percent):
+            shown += f" ({_signed(self.percent, '.1f')} %)"
+        return shown
+
+    @property
+    def tip(self) -> str:
+        """Say in words which way the difference goes."""
+        want = "lower" if LOWER_IS_BETTER[self.result] else "higher"
+        said = f"{self.verdict.capitalize()}: {want} {self.result} is better."
+        if self.verdict == "same":
+            said = "The same as the baseline."
+        if math.isfinite(self.half):
+            said += " ± is Welch's 95 % interval of the difference of means."
+        return said
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A run by id, or a group by the values of its keys."""
+
+    run: str = ""
+    keys: tuple[str, ...] = ()
+    values: tuple[Plain, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return whether something was chosen."""
+        return bool(self.run or self.keys)
+
+    def is_run(self, entry: Entry) -> bool:
+        """Return whether a run is the baseline."""
+        return bool(self.run) and entry.id == self.run
+
+    def is_group(self, group: Group) -> bool:
+        """Return whether a group is the baseline."""
+        return bool(self.keys) and (group.keys, group.values) == (self.keys, self.values)
+
+    def results(self, entries: Iterable[Entry], result: Result) -> np.ndarray:
+        """Return the finite results behind the baseline; empty where its runs are not there."""
+        if self.run:
+            found = [entry for entry in entries if entry.id == self.run]
+            return finite([getattr(entry.summary, result) for entry in found])
+        members = tuple(entry for entry in entries if self._holds(entry))
+        return _group_of(members).counted(result) if self.keys else finite([])
+
+    def to_text(self) -> str:
+        """Write it down; `read_baseline` gives it back."""
+        return json.dumps({"run": self.run, "keys": self.keys, "values": self.values})
+
+    def _holds(self, entry: Entry) -> bool:
+        pairs = zip(self.keys, self.values, strict=True)
+        return all(value_of(entry, key) == value for key, value in pairs)
+
+
+def read_baseline(text: str) -> Baseline:
+    """Return what was written down; none where the text makes no sense."""
+    try:
+        found = json.loads(text)
+        run, keys, values = found["run"], found["keys"], found["values"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Baseline()
+    plain = isinstance(keys, list) and isinstance(values, list) and len(keys) == len(values)
+    if not (isinstance(run, str) and plain and all(isinstance(key, str) for key in keys)):
+        return Baseline()
+    if not all(isinstance(value, bool | int | float | str | None) for value in values):
+        return Baseline()
+    return Baseline(run, tuple(keys), tuple(values))
+
+
+def difference(result: Result, mine: np.ndarray, base: np.ndarray) -> Difference | None:
+    """Return mean minus mean of finite results, or None where a side has none."""
+    if not len(mine) or not len(base):
+        return None
+    absolute, half = welch(mine, base)
+    reference = float(base.mean())
+    percent = 100 * absolute / abs(reference) if reference else math.nan
+    better = absolute < 0 if LOWER_IS_BETTER[result] else absolute > 0
+    verdict: Verdict = "same" if absolute == 0 else ("better" if better else "worse")
+    return Difference(result, absolute, percent, half, verdict)
+
+
+def finite(values: Iterable[float]) -> np.ndarray:
+    """Return the values that are numbers."""
+    return np.array([value for value in values if math.isfinite(value)], dtype=float)
+
+
+def _group_of(members: tuple[Entry, ...]) -> Group:
+    from metaviz.runs.curves import Style
+
+    return Group("", (), (), members, Style("", "solid"))
+
+
+def _signed(value: float, form: str) -> str:
+    text = format(abs(value), form)
+    return f"−{text}" if value < 0 else f"+{text}" if value > 0 else text

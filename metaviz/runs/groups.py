@@ -1,0 +1,225 @@
+"""Runs that differ in nothing but their seed, as one: mean and a named interval over them.
+
+`grouped(entries, keys)` is the door for tables and plots alike: ordered groups with a label, their
+members and how many of them count.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from metaviz.options import Plain
+from metaviz.runs.curves import PALETTE, Style, algorithm_color
+from metaviz.runs.summary import SYMBOLS, Entry
+
+Interval = Literal["std", "se", "ci95"]
+Result = Literal["loss", "accuracy", "seconds"]
+
+INTERVALS: dict[Interval, str] = {
+    "std": "± SD",
+    "se": "± SE",
+    "ci95": "± 95 % CI",
+}
+INTERVAL_TIPS: dict[Interval, str] = {
+    "std": "SD, the sample standard deviation over the runs (n − 1 in the denominator)",
+    "se": "SE, the standard error of the mean over the runs (s / √n)",
+    "ci95": "95 % CI, the confidence interval of the mean over runs (Student’s t, n − 1 d.o.f.)",
+}
+ABSENT = "–"
+BASIC = ("algorithm", "problem")
+Values = tuple[tuple[str, Plain], ...]
+_COUNTING = {"done", "stopped"}
+_TOLD_KEYS = 3
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of n values and the half-width of a named interval, NaN for n = 1 and without values."""
+
+    n: int
+    mean: float
+    half: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs with equal values of the keys. `values` are those, None where a run lacks one."""
+
+    label: str
+    keys: tuple[str, ...]
+    values: tuple[Plain, ...]
+    members: tuple[Entry, ...]
+    style: Style
+
+    def counted(self, result: Result) -> np.ndarray:
+        """Return the finite results of the members that ended as they should."""
+        found = [
+            getattr(entry.summary, result)
+            for entry in self.members
+            if entry.summary.state in _COUNTING
+        ]
+        return np.array([value for value in found if math.isfinite(value)], dtype=float)
+
+    def spread(self, result: Result, interval: Interval) -> Spread:
+        """Return mean and interval of a result over the members that count."""
+        return spread(self.counted(result), interval)
+
+    def count_text(self, result: Result = "loss") -> str:
+        """Say how many runs there are, how many count, and what became of the others."""
+        total, counting = len(self.members), len(self.counted(result))
+        states = Counter(
+            entry.summary.state for entry in self.members if entry.summary.state != "done"
+        )
+        without = sum(
+            entry.summary.state in _COUNTING and not math.isfinite(getattr(entry.summary, result))
+            for entry in self.members
+        )
+        told = [f"{count} {state}" for state, count in sorted(states.items())]
+        if without:
+            told.append(f"{without} without a result")
+        head = f"{counting} of {total}" if counting < total else f"{total} run{'s'[: total > 1]}"
+        return "; ".join([head, ", ".join(told)] if told else [head])
+
+
+def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list[Group]:
+    """Return groups of runs in the order of their first members; None leaves out the seed only.
+
+    Keys are hyperparameters, `algorithm`, `problem`, `seed`, `tags` or `state`. A run that lacks a
+    key has the value None for it, which is a value of its own.
+    """
+    runs = list(entries)
+    names = tuple(keys) if keys is not None else everything_but_seed(runs)
+    found: dict[Values, list[Entry]] = {}
+    for entry in runs:
+        found.setdefault(tuple(_told(value_of(entry, name)) for name in names), []).append(entry)
+    algorithm = names.index("algorithm") if "algorithm" in names else None
+    alike: dict[Plain, list[Values]] = {}
+    for key in found:
+        alike.setdefault(_owner(key, algorithm), []).append(key)
+    told = {owner: _differing(keys, names) for owner, keys in alike.items()}
+    groups = []
+    for place, (key, members) in enumerate(found.items()):
+        values = tuple(value_of(members[0], name) for name in names)
+        style = Style(_color(members, names, place), "solid")
+        label = _label(names, values, told[_owner(key, algorithm)])
+        groups.append(Group(label, names, values, tuple(members), style))
+    return groups
+
+
+def everything_but_seed(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Return every key that some run has, besides the seed."""
+    keys = dict.fromkeys(key for entry in entries for key in entry.values)
+    return (*BASIC, *keys)
+
+
+def differing(entries: Iterable[Entry]) -> list[str]:
+    """Return the hyperparameters in which runs differ; absent is a value of its own."""
+    runs = list(entries)
+    keys = dict.fromkeys(key for entry in runs for key in entry.values)
+    return [key for key in keys if len({_told(entry.values.get(key)) for entry in runs}) > 1]
+
+
+def value_of(entry: Entry, key: str) -> Plain:
+    """Return what a run has for a key, None where it lacks it."""
+    summary = entry.summary
+    if key == "tags":
+        return " ".join(sorted(entry.marks.tags)) or None
+    if key in {"algorithm", "problem", "seed", "state", "device", "version"}:
+        value: Plain = getattr(summary, key)
+        return value
+    return entry.values.get(key)
+
+
+def spread(values: np.ndarray, interval: Interval) -> Spread:
+    """Return the mean of finite values and half the width of an interval over them.
+
+    std: s, with n - 1 in the denominator; se: s / sqrt(n); ci95: t(0.975, n - 1) s / sqrt(n).
+    """
+    n = len(values)
+    if n == 0:
+        return Spread(0, math.nan, math.nan, interval)
+    mean = float(values.mean())
+    if n == 1:
+        return Spread(1, mean, math.nan, interval)
+    half = float(values.std(ddof=1))
+    if interval != "std":
+        half /= math.sqrt(n)
+    if interval == "ci95":
+        half *= student(n - 1)
+    return Spread(n, mean, half, interval)
+
+
+def welch(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return the difference of means one - other and half its 95 % interval after Welch.
+
+    Variances need not be equal; degrees of freedom after Welch & Satterthwaite. The half-width is
+    NaN where a side has fewer than two values.
+    """
+    apart = float(one.mean() - other.mean())
+    if min(len(one), len(other)) < 2:  # noqa: PLR2004 - a variance needs two values
+        return apart, math.nan
+    parts = [float(side.var(ddof=1)) / len(side) for side in (one, other)]
+    total = sum(parts)
+    if total == 0:
+        return apart, 0.0
+    below = sum(p * p / (len(s) - 1) for p, s in zip(parts, (one, other), strict=True))
+    # Two tiny variances have squares that a float no longer holds.
+    freedom = total * total / below if below > 0 else float(min(len(one), len(other)) - 1)
+    return apart, student(freedom) * math.sqrt(total)
+
+
+def student(freedom: float) -> float:
+    """Return the 97.5 % quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def _told(value: Plain) -> tuple[str, Plain]:
+    """Tell True from 1, while 1 and 1.0 are the same number."""
+    return ("bool" if isinstance(value, bool) else "", value)
+
+
+def _owner(values: Values, place: int | None) -> Plain:
+    return None if place is None else values[place][1]
+
+
+def _differing(found: list[Values], names: Sequence[str]) -> list[int]:
+    return [p for p in range(len(names)) if len({values[p] for values in found}) > 1]
+
+
+def _label(names: Sequence[str], values: Sequence[Plain], differing: Sequence[int]) -> str:
+    """Name a group by its algorithm and by what tells it from others of that algorithm."""
+    known = dict(zip(names, values, strict=True))
+    head = [str(known["algorithm"])] if known.get("algorithm") is not None else []
+    told = [
+        f"{SYMBOLS.get(names[p], names[p])} {ABSENT if values[p] is None else text_of(values[p])}"
+        for p in differing
+        if names[p] != "algorithm"
+    ]
+    parts = [*head, *told[:_TOLD_KEYS]]
+    return " · ".join(parts) + (" …" if len(told) > _TOLD_KEYS else "") if parts else "all runs"
+
+
+def text_of(value: Plain) -> str:
+    """Write a value as a person would."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return "" if value is None else str(value)
+
+
+def _color(members: Sequence[Entry], names: Sequence[str], place: int) -> str:
+    """Return the colour that all members were given, their algorithm's, or the next one."""
+    given = {entry.marks.color for entry in members}
+    if len(given) == 1 and "" not in given:
+        return given.pop()
+    if "algorithm" in names:
+        return algorithm_color(members[0].summary.algorithm)
+    return PALETTE[place % len(PALETTE)]

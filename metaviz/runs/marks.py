@@ -1,0 +1,138 @@
+"""What a person notes about a run: name, tags, notes, star, colour, and whether it is in the trash.
+
+They lie beside `run.toml`, which is written once, and travel with the folder. What they hold is
+untrusted text wherever it is shown or exported.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from metaviz.runs.files import write_text
+
+MARKS = "marks.toml"
+DAMAGED = "marks.damaged.toml"
+LONGEST_NAME, LONGEST_TAG, MOST_TAGS, LONGEST_NOTES = 120, 40, 50, 20_000
+_MOST_BYTES = 1_000_000
+_COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
+_BETWEEN_TAGS = re.compile(r"[\s,;\"]+")
+
+
+class MarksError(OSError):
+    """Marks cannot be read or saved; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A person's marks of one run; an empty colour is the automatic one, as #rrggbb otherwise."""
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    star: bool = False
+    color: str = ""
+    trashed: bool = False
+
+
+FIELDS = tuple(field.name for field in fields(Marks))
+
+
+def read_marks(folder: Path) -> Marks:
+    """Return the marks in a run's folder; those of a run without any are all empty.
+
+    Raises: MarksError with one sentence where the file is not readable.
+    """
+    path = folder / MARKS
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
+        return _parsed(data)
+    except FileNotFoundError:
+        return Marks()
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise MarksError(f"{path} is not readable, so the run has no marks: {reason}.") from error
+
+
+def change_marks(folder: Path, changes: Mapping[str, Any]) -> Marks:
+    """Change some marks of a run and return all; what others changed meanwhile stays.
+
+    The folder of runs is touched, so that other windows look again.
+    Raises: MarksError with one sentence where they cannot be saved; nothing has changed then.
+    """
+    path = folder / MARKS
+    try:
+        try:
+            before = read_marks(folder)
+        except MarksError:
+            before = Marks()
+            if path.is_file():
+                path.replace(folder / DAMAGED)
+        after = cleaned(replace(before, **changes))
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder.name} is gone")
+        write_text(path, tomli_w.dumps(asdict(after), multiline_strings=False))
+    except OSError as error:
+        reason = str(error.strerror or error).rstrip(".")
+        sentence = f"Marks of {folder.name} cannot be saved to {folder}: {reason}."
+        raise MarksError(sentence) from error
+    with suppress(OSError):
+        folder.parent.touch()
+    return after
+
+
+def _parsed(data: bytes) -> Marks:
+    if len(data) > _MOST_BYTES:
+        raise ValueError("it is larger than 1 MB")
+    return marks_of(tomllib.loads(data.decode("utf-8")))
+
+
+def marks_of(values: Mapping[str, Any]) -> Marks:
+    """Return marks out of plain values; keys of later versions are passed over.
+
+    Raises: TypeError or ValueError where a value has the wrong type.
+    """
+    kinds = {"name": str, "notes": str, "star": bool, "color": str, "trashed": bool}
+    for key, kind in kinds.items():
+        if not isinstance(values.get(key, kind()), kind):
+            raise TypeError(f"{key} is {values[key]!r:.40}")
+    tags = values.get("tags", ())
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+        raise TypeError(f"tags is {tags!r:.40}")
+    known = {key: values[key] for key in kinds if key in values}
+    return cleaned(Marks(**known, tags=tuple(tags)))
+
+
+def cleaned(marks: Marks) -> Marks:
+    """Return marks as they are stored: without control characters, and not endlessly long."""
+    lines = [_printable(line) for line in marks.notes[:LONGEST_NOTES].splitlines()]
+    return replace(
+        marks,
+        name=_printable(marks.name).strip()[:LONGEST_NAME].rstrip(),
+        tags=split_tags(" ".join(marks.tags)),
+        notes="\n".join(lines).rstrip(),
+        color=marks.color.upper() if _COLOR.fullmatch(marks.color) else "",
+    )
+
+
+def split_tags(text: str) -> tuple[str, ...]:
+    """Read tags with spaces, commas or semicolons between them; each is kept once."""
+    found = (part[:LONGEST_TAG] for part in _BETWEEN_TAGS.split(_printable(text)))
+    return tuple(dict.fromkeys(tag for tag in found if tag))[:MOST_TAGS]
+
+
+def with_tags(marks: Marks, added: Iterable[str], removed: Iterable[str]) -> tuple[str, ...]:
+    """Return a run's tags after some were added and others removed."""
+    gone = set(removed)
+    return split_tags(" ".join([*(tag for tag in marks.tags if tag not in gone), *added]))
+
+
+def _printable(text: str) -> str:
+    kept = "".join(c if c.isprintable() or c == " " else " " for c in text)
+    return kept.encode("utf-8", "ignore").decode("utf-8")

@@ -1,0 +1,156 @@
+"""What a table knows of each run: a few numbers, its settings and a person's marks."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metaviz.options import Plain
+from metaviz.runs.marks import Marks
+from metaviz.runs.record import Record
+
+SYMBOLS = {
+    "inner_lr": "α",
+    "inner_steps": "K",
+    "outer_lr": "β",
+    "meta_batch": "B",
+    "ways": "N",
+    "clip_norm": "Clip",
+    "total_steps": "Steps asked",
+    "dtype": "Precision",
+}
+"""Short headings of hyperparameters, the papers' symbols where there are any."""
+OWN = ("inner_lr", "inner_steps", "clip_norm")
+"""Shared hyperparameters that a method may replace by its own option of the same name."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one row. NaN where there is none; `started` is in seconds since 1970."""
+
+    algorithm: str
+    problem: str
+    seed: int
+    state: str
+    message: str
+    step: int
+    total: int
+    loss: float
+    loss_ci95: float
+    accuracy: float
+    accuracy_ci95: float
+    seconds: float
+    inner_steps: int
+    inner_lr: float
+    started: float = np.nan
+    device: str = ""
+    version: str = ""
+
+
+@dataclass(eq=False)
+class Entry:
+    """One run of a table."""
+
+    id: str
+    folder: Path | None
+    config: dict[str, Any]
+    summary: Summary
+    marks: Marks = field(default_factory=Marks)
+    stamp: str = ""
+    """Tells the files behind the summary from changed ones; empty for runs that train here."""
+
+    @cached_property
+    def values(self) -> dict[str, Plain]:
+        """Every hyperparameter that the run has, by key; see `hyperparameters`."""
+        return hyperparameters(self.config, self.summary.inner_steps)
+
+    @property
+    def label(self) -> str:
+        """Name given by a person, or algorithm and seed."""
+        return self.marks.name or f"{self.summary.algorithm} · seed {self.summary.seed}"
+
+    @property
+    def haystack(self) -> str:
+        """Everything that words of a search are looked for in, case-folded."""
+        made = self.__dict__.get("_haystack")
+        if made is None or made[0] is not self.marks or made[1] is not self.summary:
+            made = self.__dict__["_haystack"] = (self.marks, self.summary, self._words())
+        text: str = made[2]
+        return text
+
+    def _words(self) -> str:
+        s, marks = self.summary, self.marks
+        parts = (self.label, self.id, s.algorithm, s.problem, *marks.tags, marks.notes)
+        return "\n".join(parts).casefold()
+
+
+def entry_of(record: Record, folder: Path | None, started: float = np.nan) -> Entry:
+    """Return the row of a record."""
+    return Entry(record.id, folder, record.config, summarise(record, started), record.marks)
+
+
+def summarise(record: Record, started: float = np.nan) -> Summary:
+    """Return the numbers of one row from a record."""
+    loss = accuracy = (np.nan, np.nan)
+    if record.evaluations:
+        last = record.evaluations[-1]
+        loss = _after(last.curves, "query_loss", last.trained_steps)
+        accuracy = _after(last.curves, "query_accuracy", last.trained_steps)
+    config, environment = record.config, record.environment
+    shared, own = config.get("shared", {}), config.get("options", {})
+    return Summary(
+        algorithm=record.algorithm,
+        problem=record.problem,
+        seed=record.seed,
+        state=record.state,
+        message=record.message,
+        step=record.step,
+        total=record.total_steps,
+        loss=loss[0],
+        loss_ci95=loss[1],
+        accuracy=accuracy[0],
+        accuracy_ci95=accuracy[1],
+        seconds=float(record.column("seconds")[-1]) if len(record) else np.nan,
+        inner_steps=_inner_steps(record),
+        inner_lr=float(own.get("inner_lr") or shared.get("inner_lr") or np.nan),
+        started=started,
+        device=str(environment.get("device", config.get("device", ""))),
+        version=str(environment.get("metaviz", "")),
+    )
+
+
+def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, Plain]:
+    """Return the hyperparameters in effect that have a value, by the key that `--set` takes.
+
+    A method's own value replaces the shared one under the shared key. `inner_steps` is the number
+    that an evaluation found in use, 0 where there was none.
+    """
+    found = {"total_steps": config.get("steps"), "dtype": config.get("dtype")}
+    found |= config.get("shared", {})
+    algorithm, problem = config["algorithm"], config["problem"]
+    for key, value in config.get("options", {}).items():
+        if key not in OWN:
+            found[f"{algorithm}.{key}"] = value
+        elif value is not None:
+            found[key] = value
+    if inner_steps:
+        found["inner_steps"] = inner_steps
+    for key, value in config.get("problem_options", {}).items():
+        found[f"{problem}.{key}"] = value
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _inner_steps(record: Record) -> int:
+    """Return the inner steps behind the shown loss."""
+    if record.evaluations:
+        return record.evaluations[-1].trained_steps
+    shared, own = record.config.get("shared", {}), record.config.get("options", {})
+    return int(own.get("inner_steps") or shared.get("inner_steps") or 0)
+
+
+def _after(curves: dict[str, np.ndarray], name: str, k: int) -> tuple[float, float]:
+    if name not in curves:
+        return np.nan, np.nan
+    return float(curves[name][k]), float(curves[f"{name}_ci95"][k])

@@ -1,0 +1,96 @@
+"""`metaviz runs` and `metaviz mark`, as a person types them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metaviz.paths import runs_dir
+from metaviz.runs.groups import spread
+from metaviz.runs.marks import Marks, read_marks
+from tests.unit.command_line import metaviz, refusal
+from tests.unit.entries import store
+
+LOSSES = np.array([0.30, 0.34, 0.32])
+
+
+@pytest.fixture
+def folders() -> list[Path]:
+    """Three seeds of MAML, one that diverged, and one run of iMAML."""
+    made = [store(runs_dir(), "maml", seed, loss) for seed, loss in enumerate(LOSSES)]
+    made.append(store(runs_dir(), "maml", 3, 9.0, "diverged"))
+    made.append(store(runs_dir(), "imaml", 0, 0.5, options={"prox": 2.0}))
+    return made
+
+
+def table(path: Path, *arguments: str) -> list[dict[str, str]]:
+    outcome = metaviz("runs", *arguments, "--csv", path)
+    assert outcome.code == 0, outcome.error
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_search_lists_what_it_finds(folders, tmp_path):
+    outcome = metaviz("runs", "algo:maml state:done loss<0.33")
+    assert outcome.code == 0
+    assert "seed 0" in outcome.out
+    assert "seed 1" not in outcome.out
+    found = table(tmp_path / "t.csv", "algo:imaml", "--columns", "id,loss,imaml.prox,clip_norm")
+    assert found == [{"id": folders[4].name, "loss": "0.5", "imaml.prox": "2.0", "clip_norm": ""}]
+
+
+def test_groups_have_the_same_numbers_as_their_runs(folders, tmp_path):
+    outcome = metaviz("runs", "algo:maml", "--group-by", "all", "--interval", "se")
+    assert "± SE" in outcome.out
+    found = table(tmp_path / "t.csv", "algo:maml", "--group-by", "algorithm", "--interval", "std")
+    wanted = spread(LOSSES, "std")
+    assert [float(found[0][key]) for key in ("loss", "loss_std", "loss_n")] == pytest.approx(
+        [wanted.mean, wanted.half, 3]
+    )
+    assert found[0]["state"] == "3 of 4; 1 diverged"
+
+
+def test_a_baseline_adds_differences(folders, tmp_path):
+    name = folders[0].name
+    assert "baseline" in metaviz("runs", "algo:maml", "--baseline", name).out
+    found = table(tmp_path / "t.csv", "--baseline", name, "--columns", "id,loss")
+    deltas = {row["id"]: float(row["delta"]) for row in found}
+    assert deltas[folders[4].name] == pytest.approx(0.2)
+
+
+def test_marks_are_set_and_searched(folders):
+    name = folders[0].name
+    done = metaviz("mark", name, "--star", "--tag", "paper,x", "--note", "n", "--name", "Best")
+    assert done.code == 0, done.error
+    assert read_marks(folders[0]) == Marks("Best", ("paper", "x"), "n", star=True)
+    metaviz("mark", folders[0], "--untag", "x", "--no-star")
+    assert read_marks(folders[0]) == Marks("Best", ("paper",), "n")
+    assert "Best" in metaviz("runs", "tag:paper").out
+    metaviz("mark", name, "--trash")
+    assert "Best" not in metaviz("runs").out
+    assert "Best" in metaviz("runs", "is:trashed").out
+    metaviz("mark", name, "--restore")
+    assert "Best" in metaviz("runs").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runs", "alhpa<1"], "alhpa"),
+        (["runs", "--interval", "iqr"], "ci95"),
+        (["runs", "--result", "speed"], "accuracy"),
+        (["runs", "--group-by", "inner_lrr"], "inner_lr"),
+        (["runs", "--columns", "losss"], "loss"),
+        (["runs", "--baseline", "nosuch"], "nosuch"),
+        (["runs", "--baseline", "maml"], "4 runs"),
+        (["mark", "nosuch", "--star"], "nosuch is no run"),
+        (["mark", "nosuch"], "Nothing to mark"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(folders, arguments, words):
+    assert words in refusal(*arguments)
+
+
+def test_no_runs_are_an_empty_table():
+    assert metaviz("runs").code == 0
