@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from metaviz.config import RunConfig, comparison_of
+from metaviz.config import EvaluationProtocol, RunConfig, comparison_of
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.sinusoid import Sinusoid
 from metaviz.runs.database import open_to_write, write_facts
+from metaviz.runs.events import Stepped
 from metaviz.runs.repeat import first_difference
 from metaviz.runs.store import StoreError, open_run, read_divergence
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
+from metaviz.training.evaluation import task_curves
+from metaviz.training.protocol import judge
+from metaviz.training.resume import resume_sessions
 from metaviz.training.sentinel import EXPLODED, PATIENCE, DivergenceError, Sentinel
 from metaviz.training.session import repeat_session
 from metaviz.training.setting import settle
@@ -220,3 +224,43 @@ def test_tables_and_reports_tell_amendments(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert metaviz("report", folder.parent, "--out", page).code == 0
     assert f"metaviz repeat {folder.name} --out repeated" in page.read_text()
+
+
+@pytest.mark.usefixtures("broken_task")
+def test_smaller_inner_steps_hold_from_the_next_meta_step_on_and_when_judged(
+    tmp_path: Path,
+) -> None:
+    folder = train(diverging(), tmp_path / "runs")
+    before = open_run(folder)
+    assert metaviz("resume", folder, "--remedy", "half-inner").code == 1
+    mended(folder, "skip-task")
+    record = open_run(folder)
+    for name, same in (("pre_query_loss", True), ("post_query_loss", False)):
+        assert (record.column(name)[:3] == before.column(name)[:3]).all()
+        assert (record.column(name)[3] == before.column(name)[3]) == same
+    # The evaluation at step 3 belongs to the steps before it, in a repetition, too.
+    again = finish(repeat_session(folder, tmp_path / "again"))
+    assert first_difference(open_run(again), record) is None
+
+    found = judge(folder, EvaluationProtocol(tasks=4, seed=3)).per_task["query_loss"]
+    last = settle(RunConfig.model_validate(record.config).at(9))
+    meta = load_checkpoint(folder / CHECKPOINT)["meta"]
+    wanted = task_curves(last, meta, 4, last.algorithm.steps)["query_loss"]
+    base = task_curves(settle(diverging()), meta, 4, last.algorithm.steps)["query_loss"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert (np.abs(base[-1] - wanted[-1]) > 1e-3 * wanted[-1]).any()
+
+
+@pytest.mark.usefixtures("broken_task")
+def test_an_evaluation_that_was_pending_uses_the_amended_steps(tmp_path: Path) -> None:
+    folder = train(diverging(), tmp_path / "runs")
+    assert metaviz("resume", folder, "--remedy", "half-inner").code == 1
+    (session,) = resume_sessions([folder], remedy="skip-task")
+    while not (isinstance(event := session.advance(), Stepped) and event.step == 6):
+        pass
+    session.end("stopped")
+    assert load_checkpoint(folder / CHECKPOINT)["looked"] == 3
+    resumed(folder)
+    again = finish(repeat_session(folder, tmp_path / "again"))
+    assert [e.step for e in open_run(again).evaluations] == [0, 3, 6, 9]
+    assert first_difference(open_run(again), open_run(folder)) is None
