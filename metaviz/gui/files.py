@@ -94,7 +94,9 @@ class FileCommands(QObject):
         """Open the export dialog."""
         from metaviz.gui.export_dialog import ExportDialog
 
-        ExportDialog(tabs.pages, records, self._window, folders).exec()
+        dialog = ExportDialog(tabs.pages, records, self._window, folders)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
 
     def copy_plot(self, tabs: Tabs) -> None:
         """Copy the figure of the page in front as a picture."""
