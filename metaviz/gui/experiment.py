@@ -219,6 +219,7 @@ class ExperimentPanel(QWidget):
         self._left: dict[str, dict[str, Plain]] = {}
         self._shown_problem = ""
         self.problem_form: OptionForm
+        self._problem_fold: Fold
         self._forms.setSpacing(6)
         for part in (
             _heading("&Problem", self.problem_box),

@@ -106,7 +106,8 @@ class _Filter(QSortFilterProxyModel):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._least, self._run, self._words = 0, "", ()
+        self._least, self._run = 0, ""
+        self._words: list[str] = []
 
     def set_least(self, level: int) -> None:
         self.beginFilterChange()
@@ -120,7 +121,7 @@ class _Filter(QSortFilterProxyModel):
 
     def set_text(self, text: str) -> None:
         self.beginFilterChange()
-        self._words: tuple[str, ...] = tuple(text.casefold().split())
+        self._words = text.casefold().split()
         self.endFilterChange()
 
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:  # noqa: N802 - a name of Qt's

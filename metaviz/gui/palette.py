@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-_WORD_START, _CONSECUTIVE, _RECENT, _MOST = 8, 6, 4, 200
+_WORD_START, _CONSECUTIVE, _RECENT, _MOST = 8, 9, 4, 200
 _WIDTH, _HEIGHT = 620, 420
 _NEVER = -(10**9)
 _PLACE = Qt.ItemDataRole.UserRole

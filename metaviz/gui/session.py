@@ -65,6 +65,8 @@ class Session(QObject):
         self._often = QTimer(self)
         self._often.setInterval(EVERY_MS)
         self._complained = False
+        window.closing.leaving.connect(self.save)
+        window.closing.ready.connect(self.end)
 
     def restore(self) -> None:
         """Show docks, table and form as they were left."""
@@ -109,8 +111,6 @@ class Session(QObject):
         self._soon.timeout.connect(self.save)
         self._often.timeout.connect(self.save)
         self._failed.connect(self._on_failed)
-        window.closing.leaving.connect(self.save)
-        window.closing.ready.connect(self.end)
         self._often.start()
         self.save()
 

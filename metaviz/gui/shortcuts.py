@@ -86,27 +86,23 @@ class ShortcutsDialog(QDialog):
                 font.setBold(True)
                 top.setFont(0, font)
             QTreeWidgetItem(tops[key.place], [key.what, key.keys])
+        self._tops = list(tops.values())
         self.tree.expandAll()
         self.tree.header().setStretchLastSection(True)
         self.tree.setColumnWidth(0, 320)
 
     def _items(self) -> Iterator[QTreeWidgetItem]:
-        for place in range(self.tree.topLevelItemCount()):
-            top = self.tree.topLevelItem(place)
-            for row in range(top.childCount() if top is not None else 0):
+        for top in self._tops:
+            for row in range(top.childCount()):
                 yield top.child(row)
 
     @Slot(str)
     def _search(self, query: str) -> None:
         for item in self._items():
-            told = (item.text(0), item.text(1), item.parent().text(0))
-            plain = query.casefold() in " ".join(told).casefold()
+            plain = query.casefold() in f"{item.text(0)} {item.text(1)}".casefold()
             item.setHidden(not (plain or score(query, item.text(0)) is not None))
-        for place in range(self.tree.topLevelItemCount()):
-            top = self.tree.topLevelItem(place)
-            if top is not None:
-                rows = range(top.childCount())
-                top.setHidden(all(top.child(row).isHidden() for row in rows))
+        for top in self._tops:
+            top.setHidden(all(top.child(row).isHidden() for row in range(top.childCount())))
 
 
 def _of_menus(window: QMainWindow) -> Iterator[Key]:
