@@ -3,7 +3,6 @@
 import time
 import tomllib
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,6 @@ class Session(QObject):
     """
 
     noted = Signal(str)
-    _failed = Signal(str)
 
     def __init__(self, window: "MainWindow", home: Path | None) -> None:
         """Read the session of a folder; without one nothing is read or saved."""
@@ -58,7 +56,6 @@ class Session(QObject):
         if not self.is_owner:
             self._awaited = frozenset()
         self._views: Mapping[str, Mapping[str, Value]] = self._part("views")
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(SOON_MS)
@@ -110,7 +107,6 @@ class Session(QObject):
             signal.connect(self._soon.start)
         self._soon.timeout.connect(self.save)
         self._often.timeout.connect(self.save)
-        self._failed.connect(self._on_failed)
         self._often.start()
         self.save()
 
@@ -126,21 +122,16 @@ class Session(QObject):
 
     @Slot()
     def save(self) -> None:
-        """Save in the background."""
-        if self.is_owner and self._file is not None:
-            future = self._pool.submit(self._file.write, self.values(ended=False))
-            future.add_done_callback(self._check)
+        """Save now."""
+        self._save(ended=False)
 
     @Slot()
     def end(self) -> None:
-        """Save for the last time, and wait until that is done."""
-        if self.is_owner and self._file is not None:
-            future = self._pool.submit(self._file.write, self.values(ended=True))
-            future.add_done_callback(self._check)
+        """Save for the last time."""
+        self._save(ended=True)
         self.is_owner = False
         self._soon.stop()
         self._often.stop()
-        self._pool.shutdown(wait=True)
         if self._lock is not None:
             self._lock.release()
 
@@ -210,17 +201,15 @@ class Session(QObject):
                 show_views(self._window.tabs.named_pages(), _tables(self._views))
                 self._views = {}
 
-    def _check(self, future: "Future[None]") -> None:
-        """Tell of a failure; called on the pool's thread."""
-        error = future.exception()
-        if error is not None:
-            self._failed.emit(str(error))
-
-    @Slot(str)
-    def _on_failed(self, sentence: str) -> None:
-        if not self._complained:
-            self._complained = True
-            self.noted.emit(f"The session cannot be saved, so a restart begins anew: {sentence}.")
+    def _save(self, *, ended: bool) -> None:
+        if not self.is_owner or self._file is None:
+            return
+        try:
+            self._file.write(self.values(ended=ended))
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                self.noted.emit(f"The session cannot be saved, so a restart begins anew: {error}.")
 
 
 def _locked(home: Path | None) -> RunLock | None:
