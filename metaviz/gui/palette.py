@@ -75,7 +75,7 @@ class Palette(QDialog):
 
     def __init__(self, offers: Sequence[Offer], recent: Sequence[str], parent: QWidget) -> None:
         """Show all offers, those used last first."""
-        super().__init__(parent, Qt.WindowType.Popup | Qt.WindowType.FramelessWindowHint)
+        super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self.setObjectName("palette")
         self.setAccessibleName("Command palette")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

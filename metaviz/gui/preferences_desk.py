@@ -143,6 +143,8 @@ class PreferencesDialog(QDialog):
         defaults.setToolTip("Put every preference back to its default.")
         defaults.clicked.connect(self._reset)
         close = buttons.button(QDialogButtonBox.StandardButton.Close)
+        defaults.setAutoDefault(False)
+        close.setDefault(True)
         close.setObjectName("preferences_close")
         close.setAccessibleName("Close the preferences")
         layout = QVBoxLayout(self)
