@@ -75,34 +75,30 @@ class ShortcutsDialog(QDialog):
 
     def shown(self) -> list[tuple[str, str]]:
         """Return what is listed now, with its keys."""
-        return [(item.text(0), item.text(1)) for item in self._items() if not item.isHidden()]
+        return [(item.text(0), item.text(1)) for item in self._rows if not item.isHidden()]
 
     def _fill(self, keys: list[Key]) -> None:
         tops: dict[str, QTreeWidgetItem] = {}
+        self._rows: list[QTreeWidgetItem] = []
         for key in keys:
             if key.place not in tops:
                 top = tops[key.place] = QTreeWidgetItem(self.tree, [key.place])
                 font = top.font(0)
                 font.setBold(True)
                 top.setFont(0, font)
-            QTreeWidgetItem(tops[key.place], [key.what, key.keys])
+            self._rows.append(QTreeWidgetItem(tops[key.place], [key.what, key.keys]))
         self._tops = list(tops.values())
         self.tree.expandAll()
         self.tree.header().setStretchLastSection(True)
         self.tree.setColumnWidth(0, 320)
 
-    def _items(self) -> Iterator[QTreeWidgetItem]:
-        for top in self._tops:
-            for row in range(top.childCount()):
-                yield top.child(row)
-
     @Slot(str)
     def _search(self, query: str) -> None:
-        for item in self._items():
+        for item in self._rows:
             plain = query.casefold() in f"{item.text(0)} {item.text(1)}".casefold()
             item.setHidden(not (plain or score(query, item.text(0)) is not None))
         for top in self._tops:
-            top.setHidden(all(top.child(row).isHidden() for row in range(top.childCount())))
+            top.setHidden(all(row.isHidden() for row in self._rows if row.parent() is top))
 
 
 def _of_menus(window: QMainWindow) -> Iterator[Key]:
