@@ -6,10 +6,18 @@ from importlib import metadata
 
 from PySide6.QtCore import QLibraryInfo, QObject, Qt, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QLabel,
+    QMainWindow,
+    QVBoxLayout,
+    QWidget,
+)
 
 from metaviz import paths
-from metaviz.gui.actions import Actions, shortcut_text
+from metaviz.gui.actions import Actions
+from metaviz.gui.shortcuts import ShortcutsDialog, every_key
 
 PACKAGES = (
     "metaviz",
@@ -20,13 +28,6 @@ PACKAGES = (
     "pyqtgraph",
     "matplotlib",
     "scipy",
-)
-MOUSE_AND_KEYS = (
-    ("Pause or go on, unless a field has the focus", "Space"),
-    ("Step a number in a field", "Up, Down"),
-    ("Tick an algorithm, show or hide a run", "Space"),
-    ("Show only the selected runs", "Return"),
-    ("Remove the selected runs from the list", "Del"),
 )
 
 
@@ -67,29 +68,16 @@ def about_dialog(device_text: str, parent: QWidget) -> QDialog:
     return _dialog("About MetaViz", "about_dialog", [label, facts], parent)
 
 
-def shortcuts_dialog(actions: Actions, parent: QWidget) -> QDialog:
-    """Make the dialog that lists every key."""
-    body = QWidget()
-    form = QFormLayout(body)
-    for action in actions.all():
-        if not action.shortcut().isEmpty():
-            text = action.text().replace("&", "").rstrip("…")
-            form.addRow(text, QLabel(shortcut_text(action)))
-    for what, keys in MOUSE_AND_KEYS:
-        form.addRow(what, QLabel(keys))
-    return _dialog("Keyboard shortcuts", "shortcuts_dialog", [body], parent)
-
-
 class HelpCommands(QObject):
     """Commands of the help menu. `said` is for the status bar."""
 
     said = Signal(str)
 
-    def __init__(self, actions: Actions, window: QWidget) -> None:
+    def __init__(self, actions: Actions, window: QMainWindow) -> None:
         """Connect the commands; `device_text` is filled in once the engine is there."""
         super().__init__(window)
         self.device_text = "not known yet"
-        self._actions, self._window = actions, window
+        self._window = window
         actions["about"].triggered.connect(self.show_about)
         actions["shortcuts"].triggered.connect(self.show_shortcuts)
         actions["copy_diagnostics"].triggered.connect(self.copy_diagnostics)
@@ -103,7 +91,7 @@ class HelpCommands(QObject):
     @Slot()
     def show_shortcuts(self) -> None:
         """List every key."""
-        shortcuts_dialog(self._actions, self._window).open()
+        ShortcutsDialog(every_key(self._window), self._window).open()
 
     @Slot()
     def copy_diagnostics(self) -> None:
@@ -124,6 +112,9 @@ def _dialog(title: str, name: str, parts: list[QWidget], parent: QWidget) -> QDi
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, dialog)
     buttons.rejected.connect(dialog.reject)
+    close = buttons.button(QDialogButtonBox.StandardButton.Close)
+    close.setObjectName(f"{name}_close")
+    close.setAccessibleName(f"Close “{title}”")
     layout = QVBoxLayout(dialog)
     for part in (*parts, buttons):
         layout.addWidget(part)

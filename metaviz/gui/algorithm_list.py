@@ -73,10 +73,15 @@ class AlgorithmList(QTreeWidget):
         return tuple(name for name, item in self._items.items() if item.checkState(0) == on)
 
     def tick(self, names: tuple[str, ...]) -> None:
-        """Tick exactly these algorithms."""
+        """Tick exactly these algorithms; tells once that ticks changed."""
+        before = self.ticked()
+        self.blockSignals(True)
         for name, item in self._items.items():
             on = name in names
             item.setCheckState(0, Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+        self.blockSignals(False)
+        if self.ticked() != before:
+            self.ticked_changed.emit()
 
     def show_unsuited(self, reasons: Mapping[str, str]) -> None:
         """Grey out the algorithms that cannot run, each with its reason; untick them."""

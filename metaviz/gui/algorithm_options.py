@@ -71,7 +71,10 @@ class AlgorithmOptions(QWidget):
     def _use_preset(self) -> None:
         name = self.presets.currentData()
         if name != _CUSTOM:
+            self.form.blockSignals(True)  # one change, not one per field
             self.form.set_changes(self.entry.presets.get(name, {}))
+            self.form.blockSignals(False)
+            self._on_changed()
 
     def _on_changed(self) -> None:
         self.fold.note_changes(self.form)

@@ -229,7 +229,7 @@ class Arrangement(QAbstractItemModel):
         if role != _Role.CheckStateRole or not index.isValid():
             return False
         rows = self.rows_of(index)
-        self.model.show([row.id for row in rows], visible=Qt.CheckState(value) == _CHECKED)
+        self.model.tick([row.id for row in rows], visible=Qt.CheckState(value) == _CHECKED)
         return True
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:

@@ -38,6 +38,8 @@ class Closing(QObject):
         self._open = 4
         self._when_done = False
         self.has_begun = False
+        self.asks = True
+        """Whether a person is asked while runs are training."""
         self.question: QMessageBox | None = None
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
@@ -63,7 +65,7 @@ class Closing(QObject):
         """Begin to close, after asking where runs are training."""
         if self.has_begun:
             return
-        if not self.busy:
+        if not (self.busy and self.asks):
             self.begin()
         elif self.question is None:
             self._ask()

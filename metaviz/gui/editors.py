@@ -50,6 +50,7 @@ class NumberEdit(QLineEdit):
     """A number as text; up and down step it, by factors where the option is logarithmic."""
 
     sweep_wanted = Signal()
+    KEYS = (("Next number up", "Up"), ("Next number down", "Down"))
 
     def __init__(self, spec: OptionSpec, parent: QWidget | None = None) -> None:
         super().__init__(parent)

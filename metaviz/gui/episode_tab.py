@@ -184,6 +184,7 @@ class EpisodeTab(QWidget):
             "episodeSplit", "Classes of the task", {"test": "test", "validation": "validation"}
         )
         self.number = QSpinBox()
+        self.number.setProperty("transient", True)
         self.number.setObjectName("episodeNumber")
         self.number.setAccessibleName("Number of the task")
         self.number.setToolTip("Which task of the seeded list, counted from 0.")
@@ -204,6 +205,7 @@ class EpisodeTab(QWidget):
 
     def _scrubber(self) -> QHBoxLayout:
         self.step = QSlider(Qt.Orientation.Horizontal)
+        self.step.setProperty("transient", True)
         self.step.setObjectName("episodeStep")
         self.step.setAccessibleName("Inner step k")
         self.step.setTickPosition(QSlider.TickPosition.TicksBelow)

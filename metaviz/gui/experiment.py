@@ -1,5 +1,7 @@
 """The experiment dock: problem, algorithms and settings. It yields a comparison."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
@@ -15,6 +17,7 @@ from metaviz.gui.editors import ChoiceBox
 from metaviz.gui.fields import Field
 from metaviz.gui.foot import Foot
 from metaviz.gui.form import Fold, OptionForm
+from metaviz.gui.form_state import FormState
 from metaviz.gui.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
 from metaviz.gui.theme import current_theme, tint
 from metaviz.options import OptionError, Plain, checked
@@ -42,6 +45,8 @@ class ExperimentPanel(QWidget):
         self.foot = Foot(self)
         self._folds: dict[str, AlgorithmOptions] = {}
         self._quiet = False
+        self.why: str | None = None
+        """While `changed` is emitted for many settings at once: what they are; "" for a restart."""
         self.setMinimumWidth(_WIDTH)
         self._build()
         self._fill()
@@ -84,13 +89,56 @@ class ExperimentPanel(QWidget):
         }
         return checked(Comparison, values)
 
-    def show_comparison(self, comparison: Comparison) -> None:
-        """Fill the form.
+    def show_comparison(self, comparison: Comparison, why: str = "settings") -> None:
+        """Fill the form; `why` says in a few words what is shown, for the undo command.
 
         Raises: OptionError where the comparison names something that is not in the catalogue.
         """
         check_names(comparison, self.catalogue)
+        with self._one_change(why):
+            self._show(comparison)
+
+    def state(self) -> FormState:
+        """Return all that a person can set here, also what is wrong."""
+        return FormState(
+            self.problem.id,
+            self.algorithms.ticked(),
+            {field.key: field.raw for field in self.every_field() if field.is_raw_changed},
+        )
+
+    def show_state(self, state: FormState, why: str = "") -> None:
+        """Show what `state` returned; names that are not known here are passed over."""
+        with self._one_change(why):
+            place = self.problem_box.findData(state.problem)
+            if place >= 0:
+                self.problem_box.setCurrentIndex(place)
+            self._show_problem()
+            self.algorithms.tick(state.ticked)
+            for key in state.texts:
+                entry = self.catalogue.algorithm(key.partition(".")[0])
+                if "." in key and entry is not None and entry.id not in self._folds:
+                    self._add_fold(entry)
+            self._show_folds()
+            for field in self.every_field():
+                if field.key in state.texts:
+                    field.set_raw(state.texts[field.key])
+                else:
+                    field.reset()
+
+    @contextmanager
+    def _one_change(self, why: str) -> Iterator[None]:
+        """Emit `changed` once for all that happens inside."""
         self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+        self.why = why
+        self._on_changed()
+        self.why = None
+        order_tabs(self)
+
+    def _show(self, comparison: Comparison) -> None:
         names = [entry.id for entry in self.catalogue.problems]
         self.problem_box.setCurrentIndex(names.index(comparison.problem))
         self._show_problem()
@@ -106,22 +154,15 @@ class ExperimentPanel(QWidget):
         self.problem_form.set_changes(comparison.problem_options)
         for name, fold in self._folds.items():
             fold.form.set_changes(comparison.options.get(name, {}))
-        self._quiet = False
-        self._on_changed()
-        order_tabs(self)
 
     def show_catalogue(self, catalogue: Catalogue) -> None:
         """Take another catalogue and keep what was chosen where that is possible."""
         if catalogue == self.catalogue:
             return
-        try:
-            kept = self.comparison()
-            check_names(kept, catalogue)
-        except OptionError:
-            kept = Comparison()
+        kept = self.state()
         self.catalogue = catalogue
         self._fill()
-        self.show_comparison(kept)
+        self.show_state(kept)
 
     def show_error(self, key: str, sentence: str) -> bool:
         """Mark the field that a sentence of the engine concerns; return whether there is one."""
@@ -178,6 +219,7 @@ class ExperimentPanel(QWidget):
         self._left: dict[str, dict[str, Plain]] = {}
         self._shown_problem = ""
         self.problem_form: OptionForm
+        self._problem_fold: Fold
         self._forms.setSpacing(6)
         for part in (
             _heading("&Problem", self.problem_box),
@@ -232,6 +274,7 @@ class ExperimentPanel(QWidget):
         while (item := self._forms.takeAt(0)) is not None:
             _discard(item.widget())
         self._folds = {}
+        self._shown_problem = ""
         self.shared = SharedForm(self.catalogue, self)
         self.shared.changed.connect(self._on_changed)
         self.shared.focused.connect(self.foot.explain)
@@ -251,9 +294,11 @@ class ExperimentPanel(QWidget):
         self.shared.hide_fields(problem.hidden)
         self.algorithms.show_unsuited(problem.unsuited)
         place = self._forms.indexOf(self.shared) + 1
-        if (old := self._forms.itemAt(place)) is not None and isinstance(old.widget(), Fold):
+        if self._shown_problem:
             self._left[self._shown_problem] = self.problem_form.changes()
-            _discard(old.widget())
+            # Taken out first: Python would keep a layout item that Qt deletes with the widget.
+            self._forms.takeAt(self._forms.indexOf(self._problem_fold))
+            _discard(self._problem_fold)
         self._shown_problem = problem.id
         self.problem_form = OptionForm(problem.options, f"{problem.id}.", parent=self)
         self.problem_form.set_changes(self._left.get(problem.id, {}))
@@ -294,9 +339,9 @@ class ExperimentPanel(QWidget):
 
     def _on_problem(self) -> None:
         if not self._quiet:
-            self._show_problem()
-            self._on_changed()
-            order_tabs(self)
+            with self._one_change(f"problem {self.problem.title}"):
+                self._show_problem()
+                self._show_folds()
 
     def _on_ticks(self) -> None:
         if not self._quiet:

@@ -3,8 +3,16 @@
 from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QLabel, QLineEdit, QToolButton, QWidget
+from PySide6.QtGui import QFont, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QToolButton,
+    QWidget,
+)
 
 from metaviz.gui.editors import (
     ChoiceBox,
@@ -18,6 +26,7 @@ from metaviz.gui.theme import current_theme, frame_rule, tint
 from metaviz.options import OptionSpec, Plain
 
 PATHS = frozenset({"path", "file"})
+_BOXES = ("false", "true")
 Check = Callable[[str], object]
 
 
@@ -61,6 +70,23 @@ class Field(QObject):
         """Whether the value differs from its default, or is wrong."""
         return bool(self.error) or self.value != self._baseline
 
+    @property
+    def raw(self) -> str:
+        """What the editor shows, also where it is wrong."""
+        line = self._line()
+        if line is not None:
+            return line.text()
+        if isinstance(self._editor, ChoiceBox):
+            return str(self._editor.currentData() or "")
+        return _BOXES[isinstance(self._editor, QCheckBox) and self._editor.isChecked()]
+
+    @property
+    def is_raw_changed(self) -> bool:
+        """Whether the editor shows something else than the default."""
+        default = self._baseline
+        shown = _BOXES[default] if isinstance(default, bool) else write_value(default)
+        return self.is_changed and self.raw != shown
+
     def place(self, grid: QGridLayout, row: int) -> None:
         """Add the widgets to rows `row` and `row + 1` of a grid of three columns."""
         grid.addWidget(self._label, row, 0)
@@ -90,6 +116,14 @@ class Field(QObject):
         self._show(value)
         self._read()
 
+    def set_raw(self, text: str) -> None:
+        """Show what `raw` gave, and check it."""
+        if self._line() is None and self.spec.kind == "bool":
+            self._show(text == _BOXES[True])
+        else:
+            self._show(text)
+        self._read()
+
     def set_automatic(self, text: str) -> None:
         """Say what leaving the field empty means."""
         line = self._line()
@@ -109,11 +143,23 @@ class Field(QObject):
         """Tell when a person comes to the editor, by keys or by the mouse."""
         if event.type() == QEvent.Type.FocusIn:
             self.focused.emit(self.spec)
+        elif event.type() == QEvent.Type.ShortcutOverride and self._is_undone_by_window(event):
+            event.ignore()
+            return True
         return super().eventFilter(watched, event)
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         self._mark()
+
+    def _is_undone_by_window(self, event: QEvent) -> bool:
+        """Leave Ctrl+Z to the window, which takes back whole edits; dialogs have no such thing."""
+        keys = QKeySequence.StandardKey
+        return (
+            isinstance(event, QKeyEvent)
+            and not isinstance(self.editor.window(), QDialog)
+            and (event.matches(keys.Undo) or event.matches(keys.Redo))
+        )
 
     def _make_editor(self, parent: QWidget) -> QWidget:
         spec = self.spec

@@ -52,7 +52,7 @@ class FileCommands(QObject):
     def read_configuration(self, path: Path) -> None:
         """Fill the form from a TOML file; what is wrong in it is said, and the form stays."""
         try:
-            self._form.show_comparison(read_comparison(path))
+            self._form.show_comparison(read_comparison(path), f"configuration {path.stem}")
         except OptionError as error:
             self.failed.emit(f"{path.name} cannot be used. {error}", str(path))
             return
@@ -84,7 +84,9 @@ class FileCommands(QObject):
     def use_run(self, config: dict[str, Any]) -> None:
         """Fill the form with the settings of a run."""
         try:
-            self._form.show_comparison(comparison_of(config))
+            self._form.show_comparison(
+                comparison_of(config), f"settings of a run of {config['algorithm']}"
+            )
         except OptionError as error:
             self.failed.emit(f"The settings of this run cannot be used. {error}", "")
             return

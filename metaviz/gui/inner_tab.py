@@ -165,6 +165,7 @@ class InnerTab(QWidget):
         self.limit.setSpecialValueText("all")
         self.limit.setValue(10)
         self.evaluation = QSlider(Qt.Orientation.Horizontal)
+        self.evaluation.setProperty("transient", True)
         self.evaluation.setObjectName("innerEvaluation")
         self.evaluation.setAccessibleName("Evaluation shown")
         self.evaluation.setToolTip(
@@ -197,6 +198,7 @@ class InnerTab(QWidget):
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         self.k = QSlider(Qt.Orientation.Horizontal)
+        self.k.setProperty("transient", True)
         self.k.setObjectName("innerK")
         self.k.setAccessibleName("Inner step k")
         self.k.setToolTip("Move through the inner steps.")

@@ -1,17 +1,17 @@
 """Docks and toolbar: where they belong, and where a person left them."""
 
-from PySide6.QtCore import QByteArray, QObject, Qt, Slot
+from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
-
-from metaviz.gui.preferences import LAYOUT_VERSION, Preferences
 
 _Area = Qt.DockWidgetArea
 _FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 230, 0.26
 
 
 class Layout(QObject):
-    """Arranges the window's docks and remembers them with a version."""
+    """Arranges the window's docks. `moved` tells that a dock is elsewhere, or shown or hidden."""
+
+    moved = Signal()
 
     def __init__(
         self,
@@ -75,21 +75,11 @@ class Layout(QObject):
         height = min(_TABLE_HEIGHT, round(_TABLE_SHARE * self._window.height()))
         self._window.resizeDocks([self.table], [height], Qt.Orientation.Vertical)
 
-    def restore(self, preferences: Preferences) -> None:
-        """Go back to how the window was left; another version's layout is passed over."""
-        geometry = preferences.read("window/geometry", QByteArray())
-        if not geometry.isEmpty():
-            self._window.restoreGeometry(geometry)
-            state = preferences.read("window/state", QByteArray())
-            self._window.restoreState(state, LAYOUT_VERSION)
-
-    def remember(self, preferences: Preferences) -> None:
-        """Keep how the window is."""
-        preferences.write("window/geometry", self._window.saveGeometry())
-        preferences.write("window/state", self._window.saveState(LAYOUT_VERSION))
-
     def _dock(self, title: str, content: QWidget) -> QDockWidget:
         dock = QDockWidget(title, self._window)
         dock.setObjectName(f"dock_{title.lower()}")
+        dock.setAccessibleName(f"{title} dock")
         dock.setWidget(content)
+        for signal in (dock.visibilityChanged, dock.dockLocationChanged, dock.topLevelChanged):
+            signal.connect(self.moved)
         return dock

@@ -76,13 +76,15 @@ class LiveRuns(QObject):
                 continue
             record.apply(event)
             if isinstance(event, Noted):
-                self._log.add(event.level, f"Step {event.step}: {event.message}", record.label)
+                self._log.add(
+                    event.level, f"Step {event.step}: {event.message}", record.label, name
+                )
 
     @Slot(str, str, str)
     def _on_ended(self, name: str, state: str, message: str) -> None:
         record = self.records[name]
         sentence = message or _SENTENCES.get(state, f"Ended as {state}.")
-        self._log.add("error" if state in _BAD else "info", sentence, record.label)
+        self._log.add("error" if state in _BAD else "info", sentence, record.label, name)
         if record.divergence is not None:
             self.diverged.emit(f"{record.label} diverged: {sentence}", name)
         elif state in _BAD:

@@ -19,7 +19,7 @@ _FILE = (
     _SEPARATOR,
     "quit",
 )
-_EDIT = ("undo", "redo", _SEPARATOR, "find")
+_EDIT = ("undo", "redo", _SEPARATOR, "find", "palette", _SEPARATOR, "preferences")
 _RUN = (
     "run",
     "pause",
@@ -48,7 +48,7 @@ _QUEUE = (
     _SEPARATOR,
     "queue_clear",
 )
-_HELP = ("shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
+_HELP = ("welcome", "shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
 
 
 def build_menus(window: QMainWindow, actions: Actions, docks: list[QAction], theme: QMenu) -> None:

@@ -10,10 +10,12 @@ from metaviz.gui.theme import current_theme, tint
 class MessageBar(QFrame):
     """Shows the newest sentence until it is closed; details can be copied.
 
-    Beside a run that diverged is a button that asks for what can be done (`remedy_wanted`, its id).
+    Beside a run that diverged is a button that asks for what can be done (`remedy_wanted`, its id),
+    beside runs that a crash interrupted one that lets them go on (`resume_wanted`).
     """
 
     remedy_wanted = Signal(str)
+    resume_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -36,6 +38,11 @@ class MessageBar(QFrame):
         self.remedy.setAccessibleName("What to do about the run that diverged")
         self.remedy.setToolTip("Let the run go on from its last good checkpoint, with a change.")
         self.remedy.clicked.connect(self._want_remedy)
+        self.resume = QPushButton("&Resume them", self)
+        self.resume.setObjectName("message_resume")
+        self.resume.setAccessibleName("Resume the interrupted runs")
+        self.resume.setToolTip("Train the interrupted runs further, from their last checkpoints.")
+        self.resume.clicked.connect(self.resume_wanted)
         close = QToolButton(self)
         close.setText("✕")
         close.setAutoRaise(True)
@@ -48,6 +55,7 @@ class MessageBar(QFrame):
         layout.setContentsMargins(10, 6, 6, 6)
         layout.addWidget(self.text, 1)
         layout.addWidget(self.remedy)
+        layout.addWidget(self.resume)
         layout.addWidget(self.copy)
         layout.addWidget(close)
         self.hide()
@@ -66,6 +74,11 @@ class MessageBar(QFrame):
     def show_warning(self, sentence: str, details: str = "") -> None:
         """Show something that a person should know."""
         self._show("warning", sentence, details)
+
+    def show_interrupted(self, sentence: str, *, can_resume: bool) -> None:
+        """Show what an unexpected end left behind."""
+        self._show("warning", sentence, "")
+        self.resume.setVisible(can_resume)
 
     def copy_details(self) -> None:
         """Copy sentence and details."""
@@ -90,6 +103,7 @@ class MessageBar(QFrame):
     def _show(self, level: str, sentence: str, details: str, run: str = "") -> None:
         self._level, self._details, self._run = level, details, run
         self.remedy.setVisible(bool(run))
+        self.resume.hide()
         self.text.setText(sentence)
         self.setAccessibleName(sentence)
         self.copy.setVisible(bool(details))

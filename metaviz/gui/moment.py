@@ -34,6 +34,7 @@ class Moment(QWidget):
         self.run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.run.setMaximumWidth(280)
         self.time = QSlider(Qt.Orientation.Horizontal)
+        self.time.setProperty("transient", True)
         self.time.setObjectName(f"{name}Time")
         self.time.setAccessibleName("Evaluation shown")
         self.time.setToolTip("Go back to earlier evaluations; the number is the meta-step.")

@@ -1,5 +1,6 @@
 """What the window remembers between starts, in an INI file that a person can read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,18 @@ class Preferences:
         self._kept[key] = value
         if self._settings is not None:
             self._settings.setValue(key, value)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop values that are kept elsewhere now, or go back to their defaults."""
+        for key in keys:
+            self._kept.pop(key, None)
+            if self._settings is not None:
+                self._settings.remove(key)
+
+    @property
+    def outlive_window(self) -> bool:
+        """Whether there is a file, so that something can be remembered at all."""
+        return self._path is not None
 
     def save(self) -> None:
         """Write the file now; a refusal is noted, not raised."""

@@ -32,7 +32,7 @@ class Queueing(QObject):
     """Keeps the dock and the workers as the stored queue says; other processes may change it.
 
     `said` is a passing remark, `troubled` a sentence that must not be missed, `warned` one that
-    should not be. `changed` tells that workers began or ended.
+    should not be. `changed` tells that workers began or ended, `emptied` that all is worked off.
     """
 
     said = Signal(str)
@@ -40,6 +40,7 @@ class Queueing(QObject):
     warned = Signal(str)
     changed = Signal()
     progressed = Signal(str)
+    emptied = Signal()
 
     def __init__(
         self,
@@ -252,6 +253,7 @@ class Queueing(QObject):
         elif not self.crew.busy:
             self.going = False
             self.update_actions()
+            self.emptied.emit()
 
     def _change(self, change: Callable[[Queue], object]) -> None:
         if self.queue is not None:

@@ -20,6 +20,8 @@ class RunsModel(QAbstractListModel):
     """Holds every run that the window knows. Ticking a row shows its curves."""
 
     visibility_changed = Signal()
+    ticked = Signal(object, object)
+    """A person showed or hid runs: the ids of those shown before and after."""
     record_wanted = Signal(object)
     rows_changed = Signal(object)
     """Ids of rows whose numbers or marks changed; those of all where it is None."""
@@ -55,7 +57,7 @@ class RunsModel(QAbstractListModel):
         """Show or hide a run."""
         if role != Qt.ItemDataRole.CheckStateRole or not index.isValid():
             return False
-        self.show([self.rows[index.row()].id], visible=Qt.CheckState(value) == _CHECKED)
+        self.tick([self.rows[index.row()].id], visible=Qt.CheckState(value) == _CHECKED)
         return True
 
     def add(self, rows: Sequence[Row], *, first: bool) -> None:
@@ -147,6 +149,22 @@ class RunsModel(QAbstractListModel):
         for row in self.rows:
             row.visible = row.visible and row.id in wanted
         self.show(wanted, visible=True)
+
+    def shown(self) -> frozenset[str]:
+        """Return the ids of the runs that are to be shown, read already or not."""
+        return frozenset(row.id for row in self.rows if row.visible)
+
+    def tick(self, ids: Collection[str], *, visible: bool) -> None:
+        """Show or hide runs because a person wants it."""
+        before = self.shown()
+        self.show(ids, visible=visible)
+        self.ticked.emit(before, self.shown())
+
+    def tick_only(self, ids: Collection[str]) -> None:
+        """Show exactly these runs because a person wants it."""
+        before = self.shown()
+        self.show_only(ids)
+        self.ticked.emit(before, self.shown())
 
     def take_record(self, record: Record) -> None:
         """Keep the record of a run that was asked for."""

@@ -287,12 +287,12 @@ class RunsTable(QWidget):
     def _toggle(self) -> None:
         rows = self.selected()
         visible = not all(row.visible for row in rows)
-        self.model.show([row.id for row in rows], visible=visible)
+        self.model.tick([row.id for row in rows], visible=visible)
 
     @Slot()
     def _only(self) -> None:
         if rows := self.selected():
-            self.model.show_only([row.id for row in rows])
+            self.model.tick_only([row.id for row in rows])
 
     @Slot()
     def _use_baseline(self) -> None:

@@ -1,9 +1,8 @@
 """The plots in the middle. They are made after the first paint, because plotting loads slowly."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QTabWidget, QWidget
@@ -130,16 +129,9 @@ class Tabs(QTabWidget):
         self.apply_theme(theme)
         self.show_records(self._records)
 
-    def view_text(self) -> str:
-        """Return how the training plot is looked at, as text to be remembered."""
-        return json.dumps(self.training.state()) if self.pages else ""
-
-    def restore_view(self, text: str) -> None:
-        """Look at the training plot as remembered; text that makes no sense is passed over."""
-        try:
-            self.training.restore(json.loads(text))
-        except (ValueError, TypeError, AttributeError):
-            return
+    def named_pages(self) -> dict[str, QWidget]:
+        """Return every page by the name it is exported under; none before there are pages."""
+        return {page.export_name: cast("QWidget", page) for page in self.pages}
 
     def current_page(self) -> Tab | None:
         """Return the page in front, once there are pages."""

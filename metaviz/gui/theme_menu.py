@@ -39,6 +39,11 @@ class ThemeMenu(QObject):
         group.triggered.connect(self._on_triggered)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system)
 
+    def choose(self, choice: ThemeChoice) -> None:
+        """Switch to a theme, as if it was chosen in the menu."""
+        if choice != self.choice:
+            self._actions[choice].trigger()
+
     def _on_triggered(self, action: QAction) -> None:
         self.choice = action.data()
         self._preferences.write("window/theme", self.choice)

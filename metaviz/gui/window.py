@@ -1,7 +1,6 @@
 """The main window: docks around the plots, and one place where commands are enabled."""
 
 import os
-import tomllib
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, Slot
@@ -16,10 +15,11 @@ from PySide6.QtWidgets import (
 
 from metaviz import __version__, paths
 from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, to_toml
+from metaviz.config import Comparison
 from metaviz.gui.about import HelpCommands
 from metaviz.gui.actions import Actions
 from metaviz.gui.closing import Closing
+from metaviz.gui.comfort import Comfort
 from metaviz.gui.conductor import BUSY, Conductor, Phase
 from metaviz.gui.engine import EngineLoader
 from metaviz.gui.errands import Errands
@@ -48,7 +48,7 @@ from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import Theme, current_theme
 from metaviz.gui.theme_menu import ThemeMenu
 from metaviz.gui.worker import Loaded
-from metaviz.options import OptionError, checked
+from metaviz.options import OptionError
 from metaviz.runs.record import Record
 
 TABLE_EVERY = 4
@@ -58,6 +58,7 @@ class MainWindow(QMainWindow):
     """Everything on screen. It shows before the engine is loaded; `begin` starts the rest."""
 
     gone = Signal()
+    KEYS = (("Pause or go on, unless a field has the focus", "Space"),)
 
     def __init__(
         self, catalogue: Catalogue, loader: EngineLoader, preferences: Preferences
@@ -97,7 +98,7 @@ class MainWindow(QMainWindow):
             self.queueing, self.form, self.conductor, self.commands, self
         )
         self.closing = Closing(self.conductor, self.library, self.following, self.queueing, self)
-        self._shown_before = frozenset(preferences.read("runs/shown", "").splitlines())
+        self.comfort = Comfort(self)
         self._pace = Pace(self)
         self._ticks = 0
         self._assemble()
@@ -109,11 +110,12 @@ class MainWindow(QMainWindow):
         """Load what the first paint did not need: plots, icons, stored runs, then the engine."""
         self.statusBar().showMessage("Loading PyTorch…")
         self.tabs.complete(current_theme())
-        self.tabs.restore_view(self.preferences.read("view/training", ""))
+        self.comfort.watch_pages()
         self.commands.use_icons(current_theme())
         self.library.scan(paths.runs_dir())
         self.queueing.open()
         self.conductor.load()
+        self.comfort.begin()
 
     def show_records(self, records: list[Record]) -> None:
         """Show runs that are at hand, with all plots."""
@@ -126,7 +128,7 @@ class MainWindow(QMainWindow):
     def update_actions(self) -> None:
         """Enable what makes sense now; the run action says why it is disabled."""
         phase, busy = self.conductor.phase, self.conductor.busy
-        reason = self._why_not_run()
+        reason = self.why_not_run()
         commands = self.commands
         commands["run"].setEnabled(not reason)
         tip = reason or "Train the ticked algorithms. (Ctrl+Return)"
@@ -165,11 +167,12 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.messages)
-        column.addWidget(self.tabs, 1)
+        column.addLayout(self.comfort.welcome.stack, 1)
         self.setCentralWidget(centre)
         self.arrangement = Layout(
             self, self.run_bar, self.form, self.table, self.queueing.panel, self.log
         )
+        self.log.add_command(self.commands["open_log"])
         build_menus(self, self.commands, self.arrangement.toggles(), self.theme_menu.menu)
         for name, title in (("sweep", "Sweep"), ("queue", "Queue"), ("run", "Run")):
             button = QToolButton(self.form)
@@ -198,7 +201,6 @@ class MainWindow(QMainWindow):
         self.library.opened.connect(self._follow)
         self.following.changed.connect(self._set_pace)
         self.queueing.troubled.connect(self.messages.show_error)
-        self.queueing.warned.connect(self.messages.show_warning)
         self.queueing.progressed.connect(self.queue_status.setText)
         self.library.unreadable.connect(self._on_unreadable)
         self.runs.record_wanted.connect(self.library.read)
@@ -222,6 +224,7 @@ class MainWindow(QMainWindow):
         self.closing.leaving.connect(self._on_leaving)
         self.closing.ready.connect(self.close)
         self._pace.tick.connect(self._tick)
+        self.log.run_wanted.connect(self._show_logged_run)
         self._connect_commands()
 
     def _connect_commands(self) -> None:
@@ -250,31 +253,15 @@ class MainWindow(QMainWindow):
         self._show_undo()
 
     def _restore(self) -> None:
-        self.arrangement.restore(self.preferences)
         # Only what has changed is written, and so tells whether the file can be.
         self.preferences.write("window/opened_by", __version__)
         self.preferences.save()
         if self.preferences.note:
             self.log.add("warning", self.preferences.note)
-        self.table.restore(self.preferences.read("runs/table", ""))
-        text = self.preferences.read("form/comparison", "")
-        if text:
-            try:
-                self.form.show_comparison(checked(Comparison, tomllib.loads(text)))
-            except (OptionError, tomllib.TOMLDecodeError):
-                self.log.add("warning", "The last settings do not fit this version.")
+        self.comfort.restore()
 
-    def _remember(self) -> None:
-        self.arrangement.remember(self.preferences)
-        self.preferences.write("view/training", self.tabs.view_text())
-        self.preferences.write("runs/table", self.table.state_text())
-        shown = [record.id for record in self.runs.visible_records()]
-        self.preferences.write("runs/shown", "\n".join(shown))
-        if not self.form.reason:
-            self.preferences.write("form/comparison", to_toml(self.form.comparison()))
-        self.preferences.save()
-
-    def _why_not_run(self) -> str:
+    def why_not_run(self) -> str:
+        """Return why nothing can be trained now; empty where it can."""
         phase = self.conductor.phase
         if phase == "loading":
             return "PyTorch is still loading."
@@ -318,7 +305,14 @@ class MainWindow(QMainWindow):
     @Slot()
     def _reset_form(self) -> None:
         problem = self.form.problem
-        self.form.show_comparison(Comparison(problem=problem.id, steps=problem.steps))
+        self.form.show_comparison(
+            Comparison(
+                problem=problem.id,
+                steps=problem.steps,
+                device=self.comfort.preferences.wishes.device,
+            ),
+            "reset all settings",
+        )
 
     @Slot()
     def _export(self) -> None:
@@ -380,7 +374,7 @@ class MainWindow(QMainWindow):
     def _on_found(self, rows: list[Row]) -> None:
         self.runs.update(rows)
         self.runs.add(rows, first=False)
-        again = [row.id for row in rows if row.id in self._shown_before]
+        again = self.comfort.session.shown_before([row.id for row in rows])
         if again and not self.conductor.busy:
             self.runs.show(again, visible=True)
 
@@ -396,6 +390,18 @@ class MainWindow(QMainWindow):
         self.arrangement.table.show()
         self.arrangement.table.raise_()
         self.table.focus_search()
+
+    @Slot(str, str)
+    def _show_logged_run(self, name: str, label: str) -> None:
+        """Select the run that a line of the log is about; labels are found newest first."""
+        rows = self.runs.rows
+        found = [r.id for r in rows if r.id == name] or [r.id for r in rows if r.label == label]
+        if found:
+            self.arrangement.table.show()
+            self.arrangement.table.raise_()
+            self.table.select(found[0])
+        else:
+            self.say("That run is not in the table")
 
     @Slot()
     def _show_undo(self) -> None:
@@ -424,13 +430,15 @@ class MainWindow(QMainWindow):
         self.runs.restyle()
         self.queueing.panel.restyle()
         self.table.restyle()
+        self.log.restyle()
+        self.comfort.welcome.page.restyle()
         if self.tabs.pages:
             self.tabs.apply_theme(theme)
             self.commands.use_icons(theme)
 
     @Slot()
     def _on_leaving(self) -> None:
-        self._remember()
+        self.preferences.save()
         if self.closing.busy:
             self.statusBar().showMessage("Stopping and saving…")
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 LOCK = "run.lock"
 STORE_LOCK = "window.lock"
+SESSION_LOCK = "session.lock"
 _PATIENCE_SECONDS = 1.0
 """Readers hold the lock for an instant to see whether it is free; a writer waits for them."""
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -56,9 +57,18 @@ def lock_store(home: Path) -> RunLock | None:
     return _lock(home / STORE_LOCK)
 
 
-def _lock(path: Path) -> RunLock | None:
+def lock_session(home: Path) -> RunLock | None:
+    """Take the window's session for writing, without waiting; None where another window has it.
+
+    Raises: OSError where the folder cannot be written.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    return _lock(home / SESSION_LOCK, patience=0.0)
+
+
+def _lock(path: Path, patience: float = _PATIENCE_SECONDS) -> RunLock | None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    until = time.monotonic() + _PATIENCE_SECONDS
+    until = time.monotonic() + patience
     while True:
         try:
             _seize(handle)

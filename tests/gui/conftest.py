@@ -8,6 +8,7 @@ import pytest
 from metaviz import app
 from metaviz.catalogue import Catalogue
 from metaviz.gui.preferences import Preferences
+from metaviz.gui.theme import current_theme
 from metaviz.gui.window import MainWindow
 from metaviz.paths import resource
 
@@ -56,3 +57,25 @@ def leave(qtbot, window: MainWindow) -> None:
     if not window.closing.may_close:
         with qtbot.waitSignal(window.closing.ready, timeout=WAIT):
             window.closing.begin()
+
+
+@pytest.fixture
+def plain_window(
+    qapp, qtbot, home: Path, catalogue: Catalogue
+) -> Iterator[Callable[..., MainWindow]]:
+    """Open windows without loading the engine; with `plots` they have their pages."""
+    windows = []
+
+    def make(*, plots: bool = False) -> MainWindow:
+        window = MainWindow(catalogue, app.load_engine, Preferences(home / "metaviz.ini"))
+        windows.append(window)
+        window.show()
+        if plots:
+            window.tabs.complete(current_theme())
+            window.comfort.watch_pages()
+        return window
+
+    yield make
+    for window in windows:
+        leave(qtbot, window)
+        window.deleteLater()

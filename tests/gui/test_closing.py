@@ -203,7 +203,7 @@ def test_form_and_files_agree_where_the_system_writes_decimal_commas(qtbot, open
         qtbot.waitUntil(lambda: window.conductor.phase == "idle", timeout=WAIT)
         (folder,) = list_runs(home / "runs")
         assert open_run(folder).config["shared"]["inner_lr"] == 0.5
-        window._remember()
+        window.comfort.session.save()
         again = open_window()
         assert again.form.comparison().shared["inner_lr"] == 0.5
     finally:

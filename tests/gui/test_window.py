@@ -395,14 +395,6 @@ def test_view_is_remembered_between_starts(qtbot, open_window) -> None:
     assert second.tabs.training.view.smoothing == 0.3
 
 
-def test_a_view_that_makes_no_sense_is_passed_over(open_window) -> None:
-    window = open_window()
-    before = window.tabs.training.view
-    for text in ("", "{", "3", '{"smoothing": "much"}'):
-        window.tabs.restore_view(text)
-    assert window.tabs.training.view == before
-
-
 def test_tab_key_follows_the_form_from_top_to_bottom(window):
     window.form.algorithms.tick(("imaml", "maml"))
     window.form._on_ticks()

@@ -1,0 +1,215 @@
+"""The command palette: type a few letters of anything that the window can do."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal, Slot
+from PySide6.QtGui import QKeyEvent, QPalette, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import (
+    QDialog,
+    QFrame,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
+
+_WORD_START, _CONSECUTIVE, _RECENT, _MOST = 8, 9, 4, 200
+_WIDTH, _HEIGHT = 620, 420
+_NEVER = -(10**9)
+_PLACE = Qt.ItemDataRole.UserRole
+_MOVES = {
+    Qt.Key.Key_Up,
+    Qt.Key.Key_Down,
+    Qt.Key.Key_PageUp,
+    Qt.Key.Key_PageDown,
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One thing that can be done; `reason` says why it cannot be done now."""
+
+    title: str
+    run: Callable[[], object]
+    keys: str = ""
+    reason: str = ""
+    tip: str = ""
+
+
+def score(query: str, text: str) -> int | None:
+    """Return how well a text answers a query, None where it does not.
+
+    Every word of the query must be a subsequence of the text. Letters count 1, more at the start
+    of a word and directly after the letter before.
+    """
+    total = 0
+    for word in query.casefold().split():
+        found = _score_word(word, text)
+        if found is None:
+            return None
+        total += found
+    return total
+
+
+def ranked(offers: Sequence[Offer], query: str, recent: Sequence[str]) -> list[Offer]:
+    """Return the offers that answer a query, best first; recently used ones come before equals."""
+    places = {title: place for place, title in enumerate(recent)}
+    found = []
+    for number, offer in enumerate(offers):
+        points = score(query, offer.title)
+        if points is not None:
+            place = places.get(offer.title)
+            bonus = _RECENT if place is not None else 0
+            last = len(places) if place is None else place
+            found.append((-points - bonus, last, len(offer.title) if query else 0, number, offer))
+    return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]
+
+
+class Palette(QDialog):
+    """A list of offers that is searched by typing. `chosen` carries the title of what is run."""
+
+    chosen = Signal(str)
+
+    def __init__(self, offers: Sequence[Offer], recent: Sequence[str], parent: QWidget) -> None:
+        """Show all offers, those used last first."""
+        super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
+        self.setObjectName("palette")
+        self.setAccessibleName("Command palette")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._offers, self._recent = list(offers), list(recent)
+        self._listed: list[Offer] = []
+        self.line = QLineEdit(self)
+        self.view = QTreeView(self)
+        self.reason = QLabel(self)
+        self._model = QStandardItemModel(0, 2, self)
+        self._build()
+        self._search("")
+
+    def place_over(self, window: QWidget) -> None:
+        """Take the upper middle of a window."""
+        width = min(_WIDTH, window.width() - 40)
+        self.resize(width, min(_HEIGHT, window.height() - 80))
+        corner = QPoint((window.width() - width) // 2, min(70, window.height() // 10))
+        self.move(window.mapToGlobal(corner))
+
+    def titles(self) -> list[str]:
+        """Return what is listed, from top to bottom."""
+        return [offer.title for offer in self._listed]
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Let arrows and Return move and run while the cursor stays in the search field."""
+        if watched is self.line and isinstance(event, QKeyEvent):
+            key = Qt.Key(event.key())
+            if event.type() == QEvent.Type.KeyPress and key in _MOVES:
+                self._move(key)
+                return True
+            if event.type() == QEvent.Type.KeyPress and key in {
+                Qt.Key.Key_Return,
+                Qt.Key.Key_Enter,
+            }:
+                self._run()
+                return True
+        return super().eventFilter(watched, event)
+
+    def _build(self) -> None:
+        frame = QFrame(self)
+        frame.setFrameShape(QFrame.Shape.StyledPanel)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(frame)
+        layout = QVBoxLayout(frame)
+        layout.setContentsMargins(8, 8, 8, 8)
+        self.line.setObjectName("palette_search")
+        self.line.setAccessibleName("Search commands")
+        self.line.setPlaceholderText("Search commands, settings to load, problems, runs…")
+        self.line.setClearButtonEnabled(True)
+        self.line.installEventFilter(self)
+        self.line.textChanged.connect(self._search)
+        view = self.view
+        view.setObjectName("palette_list")
+        view.setAccessibleName("Commands found")
+        view.setModel(self._model)
+        view.setHeaderHidden(True)
+        view.setRootIsDecorated(False)
+        view.setUniformRowHeights(True)
+        view.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)
+        view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        view.header().setStretchLastSection(False)
+        view.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        view.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        view.clicked.connect(self._run)
+        view.selectionModel().currentChanged.connect(self._explain)
+        self.reason.setObjectName("palette_reason")
+        self.reason.setAccessibleName("About the command")
+        self.reason.setTextFormat(Qt.TextFormat.PlainText)
+        self.reason.setWordWrap(True)
+        for part in (self.line, view, self.reason):
+            layout.addWidget(part)
+
+    @Slot(str)
+    def _search(self, query: str) -> None:
+        self._listed = ranked(self._offers, query, self._recent)[:_MOST]
+        self._model.removeRows(0, self._model.rowCount())
+        off = self.palette().brush(QPalette.ColorGroup.Disabled, QPalette.ColorRole.Text)
+        for offer in self._listed:
+            items = [QStandardItem(offer.title), QStandardItem(offer.keys)]
+            for item in items:
+                item.setToolTip(offer.reason or offer.tip)
+                if offer.reason:
+                    item.setForeground(off)
+                    item.setAccessibleDescription(f"Not now: {offer.reason}")
+            self._model.appendRow(items)
+        self._explain()
+        self.view.setCurrentIndex(self._model.index(0, 0))
+
+    @Slot()
+    def _explain(self) -> None:
+        offer = self._current()
+        if offer is None:
+            self.reason.setText("" if self._listed else "Nothing answers to that.")
+        else:
+            self.reason.setText(f"Not now: {offer.reason}" if offer.reason else offer.tip)
+
+    def _current(self) -> Offer | None:
+        index: QModelIndex = self.view.currentIndex()
+        return self._listed[index.row()] if index.isValid() else None
+
+    def _move(self, key: Qt.Key) -> None:
+        page = max(1, self.view.viewport().height() // max(1, self.view.sizeHintForRow(0)) - 1)
+        steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_PageUp: -page, Qt.Key.Key_PageDown: page}
+        row = self.view.currentIndex().row() + steps.get(key, 1)
+        last = len(self._listed) - 1
+        self.view.setCurrentIndex(self._model.index(min(max(row, 0), last), 0))
+
+    @Slot()
+    def _run(self) -> None:
+        offer = self._current()
+        if offer is None or offer.reason:
+            return
+        self.chosen.emit(offer.title)
+        self.accept()
+        offer.run()
+
+
+def _score_word(word: str, text: str) -> int | None:
+    """Return the best points of a word's letters, in order, in a text."""
+    low = text.casefold()
+    starts = [i == 0 or not low[i - 1].isalnum() for i in range(len(low))]
+    # best[i] is the best score where the letter before was found at i.
+    best = [_NEVER] * len(low)
+    for number, letter in enumerate(word):
+        reached, following = 0 if number == 0 else _NEVER, [_NEVER] * len(low)
+        for i, other in enumerate(low):
+            if other == letter:
+                before = reached
+                if number and i and best[i - 1] > _NEVER:
+                    before = max(before, best[i - 1] + _CONSECUTIVE)
+                if before > _NEVER:
+                    following[i] = before + 1 + _WORD_START * starts[i]
+            reached = max(reached, best[i])
+        best = following
+    points = max(best, default=_NEVER)
+    return points if points > _NEVER else None

@@ -1,0 +1,251 @@
+"""The Preferences dialog: every preference explains itself and applies at once."""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz import paths
+from metaviz.gui.choices import scrolling
+from metaviz.gui.form import OptionForm
+from metaviz.gui.preferences import Preferences
+from metaviz.gui.theme import current_theme, tint
+from metaviz.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
+
+if TYPE_CHECKING:
+    from metaviz.gui.window import MainWindow
+
+
+class Wishes(Options):
+    """What a person prefers, whatever is trained."""
+
+    theme: Literal["system", "light", "dark"] = option(
+        "system",
+        "Theme",
+        "Colours of the window and of the plots on screen. Exports are always light.",
+        labels={"system": "as the desktop", "light": "light", "dark": "dark"},
+    )
+    workers: int = option(
+        1,
+        "Workers of the queue",
+        "So many runs of the queue train at once, each in a process of its own.",
+        ge=1,
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto",
+        "Device",
+        "Where new experiments train; also what “Reset all settings” goes back to. "
+        "Auto: the GPU where there is one.",
+    )
+    welcome: bool = option(
+        True, "Welcome page", "Show it in the plots' place while no run is shown."
+    )
+    notify: bool = option(
+        True,
+        "Tell when runs end",
+        "While another window is in front: by the task bar, and by a message where there is a "
+        "system tray. At most every 5 seconds.",
+    )
+    confirm_close: bool = option(
+        True,
+        "Ask before closing",
+        "While runs are training. Without, they are stopped and saved; they can be resumed.",
+    )
+    autosave: int = option(
+        30,
+        "Save the session every",
+        "What is on screen comes back after a crash; it is saved so often, and soon after changes.",
+        ge=5,
+        le=600,
+        unit="s",
+    )
+    log_level: Literal["info", "warning", "error"] = option(
+        "info", "Log from level", "Lines below this level are not kept, here and in the log file."
+    )
+
+
+_KEYS = {
+    "theme": "window/theme",
+    "workers": "queue/workers",
+    "device": "form/device",
+    "welcome": "window/welcome",
+    "notify": "window/notify",
+    "confirm_close": "window/confirm_close",
+    "autosave": "session/seconds",
+    "log_level": "log/level",
+}
+"""Where each wish is kept; some were kept there before there was a dialog."""
+
+
+def read_wishes(preferences: Preferences) -> Wishes:
+    """Return what is kept; what does not fit is as by default."""
+    values: dict[str, Plain] = {}
+    for name, default in Wishes().model_dump().items():
+        found = preferences.read(_KEYS[name], default)
+        try:
+            checked(Wishes, {name: found})
+        except OptionError:
+            continue
+        values[name] = found
+    return Wishes(**values)  # type: ignore[arg-type]
+
+
+class PreferencesDialog(QDialog):
+    """A form of all wishes. `changed` carries those that are right, by name."""
+
+    changed = Signal(object)
+
+    def __init__(self, options: tuple[OptionSpec, ...], wishes: Wishes, parent: QWidget) -> None:
+        """Show wishes."""
+        super().__init__(parent)
+        self.setObjectName("preferences_dialog")
+        self.setAccessibleName("Preferences")
+        self.setWindowTitle("Preferences")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.form = OptionForm(options, "preferences.", parent=self)
+        self.form.set_changes(wishes.model_dump())
+        self.form.changed.connect(self._on_changed)
+        self.form.focused.connect(self._explain)
+        folder = QLabel(
+            f"Runs are kept in {paths.runs_dir()}. "
+            "Set the environment variable METAVIZ_HOME before starting to keep them elsewhere.",
+            self,
+        )
+        folder.setObjectName("preferences_folder")
+        folder.setAccessibleName("Folder of runs")
+        folder.setWordWrap(True)
+        folder.setTextFormat(Qt.TextFormat.PlainText)
+        folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.help = QLabel("Changes apply at once.", self)
+        self.help.setObjectName("preferences_help")
+        self.help.setWordWrap(True)
+        self.help.setTextFormat(Qt.TextFormat.PlainText)
+        self.help.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
+        self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
+        content = QWidget(self)
+        column = QVBoxLayout(content)
+        column.addWidget(self.form)
+        column.addStretch(1)
+        column.addWidget(folder)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
+        buttons.rejected.connect(self.reject)
+        defaults = buttons.addButton("&Reset to defaults", QDialogButtonBox.ButtonRole.ResetRole)
+        defaults.setObjectName("preferences_defaults")
+        defaults.setAccessibleName("Reset all preferences to their defaults")
+        defaults.setToolTip("Put every preference back to its default.")
+        defaults.clicked.connect(self._reset)
+        close = buttons.button(QDialogButtonBox.StandardButton.Close)
+        defaults.setAutoDefault(False)
+        close.setDefault(True)
+        close.setObjectName("preferences_close")
+        close.setAccessibleName("Close the preferences")
+        layout = QVBoxLayout(self)
+        layout.addWidget(scrolling("preferences_scroll", "Preferences", content), 1)
+        layout.addWidget(self.help)
+        layout.addWidget(buttons)
+        self.resize(480, 500)
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
+        tint(self.help, current_theme().muted)
+        self.form.restyle()
+
+    @Slot()
+    def _on_changed(self) -> None:
+        right = {name: f.value for name, f in self.form.fields.items() if not f.error}
+        self.changed.emit(right)
+
+    @Slot(object)
+    def _explain(self, spec: OptionSpec) -> None:
+        self.help.setText(spec.description)
+
+    @Slot()
+    def _reset(self) -> None:
+        self.form.set_changes({})
+
+
+class PreferencesDesk(QObject):
+    """Opens the dialog, keeps the wishes and lets the window follow them."""
+
+    def __init__(self, window: "MainWindow") -> None:
+        """Let the window follow what is kept."""
+        super().__init__(window)
+        self._window = window
+        self.dialog: PreferencesDialog | None = None
+        self.wishes = read_wishes(window.preferences)
+        window.commands["preferences"].triggered.connect(self.open)
+        window.theme_menu.switched.connect(self._on_theme)
+        for name in ("welcome", "notify", "confirm_close", "autosave", "log_level"):
+            self._follow(name)
+        if not window.comfort.session.last and self.wishes.device != "auto":
+            self._follow("device")
+
+    @Slot()
+    def open(self) -> None:
+        """Open the dialog."""
+        if self.dialog is not None:
+            self.dialog.raise_()
+            return
+        self.wishes = read_wishes(self._window.preferences)
+        most = self._window.queueing.panel.workers.maximum()
+        options = tuple(
+            spec.model_copy(update={"maximum": most}) if spec.name == "workers" else spec
+            for spec in specs(Wishes)
+        )
+        dialog = PreferencesDialog(options, self.wishes, self._window)
+        dialog.changed.connect(self._on_changed)
+        dialog.finished.connect(self._on_closed)
+        self.dialog = dialog
+        dialog.open()
+
+    @Slot(object)
+    def _on_changed(self, values: Mapping[str, Plain]) -> None:
+        before = self.wishes.model_dump()
+        self.wishes = checked(Wishes, {**before, **values})
+        for name, value in self.wishes.model_dump().items():
+            if value != before[name]:
+                self._window.preferences.write(_KEYS[name], value)
+                self._follow(name)
+        self._window.preferences.save()
+
+    def _follow(self, name: str) -> None:
+        """Let the window do as wished."""
+        window, wishes = self._window, self.wishes
+        if name == "theme":
+            window.theme_menu.choose(wishes.theme)
+        elif name == "workers":
+            window.queueing.panel.workers.setValue(wishes.workers)
+        elif name == "device":
+            field = window.form.field("device")
+            if field is not None:
+                field.set_value(wishes.device)
+        elif name == "welcome":
+            window.comfort.welcome.wanted = wishes.welcome
+            window.comfort.welcome.update_page()
+        elif name == "notify":
+            window.comfort.notices.on = wishes.notify
+        elif name == "confirm_close":
+            window.closing.asks = wishes.confirm_close
+        elif name == "autosave":
+            window.comfort.session.save_every(wishes.autosave)
+        elif name == "log_level":
+            window.log.keep_from(wishes.log_level)
+            logging.getLogger("metaviz").setLevel(wishes.log_level.upper())
+
+    @Slot()
+    def _on_theme(self) -> None:
+        if self.dialog is not None:
+            self.dialog.restyle()
+
+    @Slot()
+    def _on_closed(self) -> None:
+        self.dialog = None

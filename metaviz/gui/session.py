@@ -1,0 +1,230 @@
+"""The session: what is on screen comes back after a restart, and after a crash too."""
+
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QByteArray, QObject, QTimer, Signal, Slot
+
+from metaviz.config import Comparison
+from metaviz.gui.form_state import read_form_state
+from metaviz.gui.preferences import LAYOUT_VERSION
+from metaviz.gui.session_file import SessionFile, to_bytes, to_text
+from metaviz.gui.view_state import Value, read_views, show_views
+from metaviz.options import OptionError, checked
+from metaviz.runs.lock import RunLock, lock_session
+
+if TYPE_CHECKING:
+    from metaviz.gui.window import MainWindow
+
+SOON_MS, EVERY_MS = 1000, 30_000
+_OLD = (
+    *("window/geometry", "window/state", "form/comparison"),
+    *("view/training", "runs/table", "runs/shown"),
+)
+"""Where earlier versions kept the session: among the preferences."""
+
+
+class Session(QObject):
+    """Restores the window and saves it: soon after a change, every 30 s, and at the end.
+
+    Only one window of a folder saves; another one begins with the same layout and form but shows
+    no runs. `noted` carries a sentence for the log.
+    """
+
+    noted = Signal(str)
+
+    def __init__(self, window: "MainWindow", home: Path | None) -> None:
+        """Read the session of a folder; without one nothing is read or saved."""
+        super().__init__(window)
+        self._window = window
+        self._file = SessionFile(home) if home is not None else None
+        self._lock = _locked(home)
+        self.last: dict[str, Any] = {}
+        self.notes: list[str] = []
+        if self._file is not None:
+            self.last, note = self._file.read()
+            self.notes += [note] if note else []
+        self.is_owner = self._file is not None and self._lock is not None
+        self.was_cut_off = self.is_owner and self.last.get("ended") is False
+        """Whether the program ended without saving for the last time."""
+        self._begun = time.time()
+        self._awaited = frozenset(map(str, self._part("runs").get("shown", ())))
+        """Runs that were shown and have not been found yet."""
+        if not self.is_owner:
+            self._awaited = frozenset()
+        self._views: Mapping[str, Mapping[str, Value]] = self._part("views")
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON_MS)
+        self._often = QTimer(self)
+        self._often.setInterval(EVERY_MS)
+        self._complained = False
+        window.closing.leaving.connect(self.save)
+        window.closing.ready.connect(self.end)
+
+    def restore(self) -> None:
+        """Show docks, table and form as they were left."""
+        if not self.last:
+            self._take_over()
+        window, last = self._window, self._part("window")
+        geometry = QByteArray(to_bytes(last.get("geometry", "")))
+        if not geometry.isEmpty():
+            window.restoreGeometry(geometry)
+            state = QByteArray(to_bytes(last.get("state", "")))
+            window.restoreState(state, LAYOUT_VERSION)
+        window.table.restore(str(self._part("runs").get("table", "")))
+        if form := self._part("form"):
+            try:
+                window.form.show_state(read_form_state(form))
+            except (KeyError, TypeError):
+                self.notes.append("The last settings do not fit this version.")
+
+    def restore_views(self) -> None:
+        """Look at the plots as they were left; the pages must have been made."""
+        window = self._window
+        self._views = show_views(window.tabs.named_pages(), _tables(self._views))
+        names = list(window.tabs.named_pages())
+        current = self._part("tabs").get("current", "")
+        if current in names:
+            window.tabs.setCurrentIndex(names.index(current))
+
+    def begin(self) -> None:
+        """Save from now on."""
+        window = self._window
+        window.runs.ticked.connect(self._forget_awaited)
+        window.runs.visibility_changed.connect(self._on_visibility)
+        for signal in (
+            window.form.changed,
+            window.runs.visibility_changed,
+            window.tabs.currentChanged,
+            window.undo_stack.indexChanged,
+            window.conductor.phase_changed,
+            window.arrangement.moved,
+        ):
+            signal.connect(self._soon.start)
+        self._soon.timeout.connect(self.save)
+        self._often.timeout.connect(self.save)
+        self._often.start()
+        self.save()
+
+    def save_every(self, seconds: int) -> None:
+        """Save so often, besides after changes."""
+        self._often.setInterval(1000 * seconds)
+
+    def shown_before(self, ids: list[str]) -> list[str]:
+        """Return which of these runs, found just now, were shown in the last session."""
+        again = [name for name in ids if name in self._awaited]
+        self._awaited -= frozenset(again)
+        return again
+
+    @Slot()
+    def save(self) -> None:
+        """Save now."""
+        self._save(ended=False)
+
+    @Slot()
+    def end(self) -> None:
+        """Save for the last time."""
+        self._save(ended=True)
+        self.is_owner = False
+        self._soon.stop()
+        self._often.stop()
+        if self._lock is not None:
+            self._lock.release()
+
+    def values(self, *, ended: bool) -> dict[str, Any]:
+        """Return the session as it is now."""
+        window = self._window
+        pages = window.tabs.named_pages()
+        names = list(pages)
+        live = window.live.records.values()
+        views = {name: dict(view) for name, view in _tables(self._views).items()}
+        for name, view in read_views(pages).items():
+            views[name] = {**view, **views.get(name, {})}
+        geometry, state = window.saveGeometry().data(), window.saveState(LAYOUT_VERSION).data()
+        current = window.tabs.currentIndex()
+        return {
+            "ended": ended,
+            "begun": self._begun,
+            "window": {"geometry": to_text(bytes(geometry)), "state": to_text(bytes(state))},
+            "form": window.form.state().plain(),
+            "runs": {
+                "shown": sorted(window.runs.shown() | self._awaited),
+                "training": sorted(record.id for record in live if not record.ended),
+                "table": window.table.state_text(),
+            },
+            "tabs": {"current": names[current] if names else self._part("tabs").get("current", "")},
+            "views": views,
+        }
+
+    def _part(self, name: str) -> dict[str, Any]:
+        found = self.last.get(name)
+        return found if isinstance(found, dict) else {}
+
+    def _take_over(self) -> None:
+        """Take what an earlier version kept among the preferences, once."""
+        preferences = self._window.preferences
+        geometry = preferences.read("window/geometry", QByteArray())
+        if geometry.isEmpty():
+            return
+        state = preferences.read("window/state", QByteArray())
+        self.last = {
+            "window": {
+                "geometry": to_text(bytes(geometry.data())),
+                "state": to_text(bytes(state.data())),
+            },
+            "runs": {"table": preferences.read("runs/table", "")},
+        }
+        self._awaited = frozenset(preferences.read("runs/shown", "").splitlines())
+        try:
+            text = preferences.read("form/comparison", "")
+            if text:
+                self._window.form.show_comparison(checked(Comparison, tomllib.loads(text)), "")
+        except (OptionError, tomllib.TOMLDecodeError):
+            self.notes.append("The last settings do not fit this version.")
+        preferences.forget(_OLD)
+
+    @Slot()
+    def _forget_awaited(self) -> None:
+        """Believe a person's ticks rather than those of the last session."""
+        self._awaited = frozenset()
+
+    @Slot()
+    def _on_visibility(self) -> None:
+        """Set the controls that had to wait for their runs."""
+        if self._views and not self._awaited:
+            shown = self._window.runs.shown()
+            if len(self._window.runs.visible_records()) == len(shown):
+                show_views(self._window.tabs.named_pages(), _tables(self._views))
+                self._views = {}
+
+    def _save(self, *, ended: bool) -> None:
+        if not self.is_owner or self._file is None:
+            return
+        try:
+            self._file.write(self.values(ended=ended))
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                self.noted.emit(f"The session cannot be saved, so a restart begins anew: {error}.")
+
+
+def _locked(home: Path | None) -> RunLock | None:
+    try:
+        return lock_session(home) if home is not None else None
+    except OSError:  # said where the session is to be saved
+        return RunLock(None)
+
+
+def _tables(views: object) -> dict[str, dict[str, Value]]:
+    """Read views by page and control, whatever stands in the file."""
+    if not isinstance(views, Mapping):
+        return {}
+    return {
+        str(name): {str(k): v for k, v in view.items() if isinstance(v, bool | int | str)}
+        for name, view in views.items()
+        if isinstance(view, Mapping)
+    }

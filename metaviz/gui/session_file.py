@@ -1,0 +1,68 @@
+"""What the window looked like, in a file that is never half written and has a copy before it."""
+
+import base64
+import binascii
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from metaviz.runs.files import write_text
+
+SESSION, BACKUP, VERSION = "session.toml", "session.toml.backup", 1
+
+
+class SessionFile:
+    """`session.toml` of a folder, and `session.toml.backup` with what was in it before."""
+
+    def __init__(self, home: Path) -> None:
+        """Name the folder, which need not exist yet."""
+        self.path, self.backup = home / SESSION, home / BACKUP
+        self._last = ""
+
+    def read(self) -> tuple[dict[str, Any], str]:
+        """Return the session, empty where there is none, and a sentence where one is damaged."""
+        sentence = ""
+        for path in (self.path, self.backup):
+            try:
+                text = path.read_text(encoding="utf-8")
+                values = tomllib.loads(text)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RecursionError) as error:
+                sentence = sentence or f"{path.name} cannot be used ({error})"
+                continue
+            if values.get("version") != VERSION:
+                sentence = sentence or f"{path.name} is of another version than {VERSION}"
+                continue
+            self._last = text
+            used = "; the copy before it is used" if path == self.backup else ""
+            return values, f"{sentence}{used}." if sentence else ""
+        used = "; the window begins as new"
+        return {}, f"{sentence}{used}." if sentence else ""
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Write the session, after a copy of the one before. Raises: OSError."""
+        text = tomli_w.dumps({"version": VERSION, **values})
+        if text == self._last:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._last:
+            write_text(self.backup, self._last)
+        write_text(self.path, text)
+        self._last = text
+
+
+def to_text(data: bytes) -> str:
+    """Write bytes as text."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def to_bytes(text: object) -> bytes:
+    """Read what `to_text` wrote; anything else gives no bytes."""
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
