@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QTabWidget, QWidget
 
 from metaviz.config import EvaluationProtocol
 from metaviz.gui.theme import Theme
+from metaviz.runs.columns import Columns
 from metaviz.runs.geometry import has_geometry, has_map
 from metaviz.runs.record import Record
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from metaviz.runs.figures import Page
 
 TITLES = (
-    *("&Training", "&Inner loop", "&Convergence", "&Gradients", "G&eometry", "&Mirror map"),
-    *("&Benchmark", "E&pisode"),
+    *("&Training", "Comp&are", "&Inner loop", "&Convergence", "&Gradients", "G&eometry"),
+    *("&Mirror map", "&Benchmark", "E&pisode"),
 )
 TIPS = (
     "Losses before and after adaptation, while training.",
+    "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
     "What adaptation does, step by step, on the evaluation tasks.",
     "How fast the inner loops of all runs converge, and the loss around one adaptation.",
     "How the meta-gradients of the ticked algorithms differ on one batch.",
@@ -83,6 +85,8 @@ class Tabs(QTabWidget):
         self.setDocumentMode(True)
         self.setMinimumSize(_SMALLEST)
         self.pages: list[Tab] = []
+        self.columns = Columns()
+        """Titles of hyperparameters."""
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
         for title, tip in zip(TITLES, TIPS, strict=True):
@@ -96,6 +100,7 @@ class Tabs(QTabWidget):
         if self.pages:
             return
         from metaviz.gui.benchmark_tab import BenchmarkTab
+        from metaviz.gui.compare_tab import CompareTab
         from metaviz.gui.convergence_tab import ConvergenceTab
         from metaviz.gui.episode_tab import EpisodeTab
         from metaviz.gui.geometry_tab import GeometryTab
@@ -107,6 +112,7 @@ class Tabs(QTabWidget):
         self.gradients = GradientsTab()
         self.gradients.requested.connect(self.gradients_wanted)
         self.training = TrainingTab()
+        self.compare = CompareTab(self.columns)
         self.benchmark = BenchmarkTab()
         self.benchmark.evaluation_wanted.connect(self.evaluation_wanted)
         self.benchmark.robustness_wanted.connect(self.robustness_wanted)
@@ -115,7 +121,13 @@ class Tabs(QTabWidget):
         self.episode = EpisodeTab()
         self.episode.requested.connect(self.episode_wanted)
         learned = (GeometryTab(), MirrorTab())
-        while_training = (self.training, InnerTab(), ConvergenceTab(), self.gradients)
+        while_training = (
+            self.training,
+            self.compare,
+            InnerTab(),
+            ConvergenceTab(),
+            self.gradients,
+        )
         pages = (*while_training, *learned, self.benchmark, self.episode)
         for place, page in enumerate(pages):
             current = self.currentIndex()
@@ -131,13 +143,17 @@ class Tabs(QTabWidget):
         self.show_records(self._records)
 
     def view_text(self) -> str:
-        """Return how the training plot is looked at, as text to be remembered."""
-        return json.dumps(self.training.state()) if self.pages else ""
+        """Return how training and comparison are looked at, as text to be remembered."""
+        if not self.pages:
+            return ""
+        return json.dumps({**self.training.state(), "compare": self.compare.state()})
 
     def restore_view(self, text: str) -> None:
-        """Look at the training plot as remembered; text that makes no sense is passed over."""
+        """Look at training and comparison as remembered; what makes no sense is left out."""
         try:
-            self.training.restore(json.loads(text))
+            values = json.loads(text)
+            self.training.restore(values)
+            self.compare.restore(values.get("compare", {}))
         except (ValueError, TypeError, AttributeError):
             return
 

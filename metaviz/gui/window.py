@@ -81,6 +81,7 @@ class MainWindow(QMainWindow):
         self.table.marks.use(self.marks)
         self.log = LogPanel(self)
         self.tabs = Tabs(self)
+        self.tabs.columns = self.table.columns
         self.messages = MessageBar(self)
         self.run_bar = RunBar(self.commands, self)
         self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
