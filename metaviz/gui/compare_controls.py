@@ -23,14 +23,14 @@ from metaviz.runs.comparison import AXES, MEASURES, ComparisonView
 _SMOOTHEST = 99
 _SEED_ONLY = "All but the seed"
 _SHORT = {
-    "eval_query_loss": "Query loss (evaluation)",
-    "eval_query_accuracy": "Query accuracy (evaluation)",
-    "eval_support_loss": "Support loss (evaluation)",
-    "post_query_loss": "Query loss (batch)",
-    "post_query_accuracy": "Query accuracy (batch)",
-    "post_support_loss": "Support loss (batch)",
-    "post_support_accuracy": "Support accuracy (batch)",
-    "pre_query_loss": "Query loss before (batch)",
+    "eval_query_loss": "Query loss, eval",
+    "eval_query_accuracy": "Query accuracy, eval",
+    "eval_support_loss": "Support loss, eval",
+    "post_query_loss": "Query loss, batch",
+    "post_query_accuracy": "Query accuracy, batch",
+    "post_support_loss": "Support loss, batch",
+    "post_support_accuracy": "Support accuracy, batch",
+    "pre_query_loss": "Query loss before, batch",
     "meta_gradient_norm": "Meta-gradient length",
     "inner_residual": "Inner residual",
     "solver_residual": "Solver residual",
@@ -44,14 +44,8 @@ _AXES = {
 _SWITCHES = {
     "log_y": ("compareLogY", "log &y", "Logarithmic vertical axis."),
     "log_x": ("compareLogX", "log &x", "Logarithmic horizontal axis."),
-    "robust": ("compareRobust", "robust range", "Leave rare spikes outside the plot."),
+    "robust": ("compareRobust", "robust", "Leave rare spikes outside the plot."),
     "members": ("compareMembers", "single r&uns", "Show every run of a group as a thin line."),
-    "partly": (
-        "comparePartly",
-        "from t&wo runs",
-        "Show a mean wherever two runs of a group have data, not only where all have; n says "
-        "how many.",
-    ),
 }
 
 
@@ -74,7 +68,7 @@ class CompareControls(QWidget):
             tip = BAND_TIPS[self.band.itemData(place)]
             self.band.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
         self.band.setToolTip("Which interval over the runs of a group the band shows.")
-        for box, letters in ((self.measure, 14), (self.axis, 9), (self.band, 7)):
+        for box, letters in ((self.measure, 15), (self.axis, 9), (self.band, 7)):
             box.setMinimumContentsLength(letters)
             box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setStatusTip(box.toolTip())
@@ -85,6 +79,7 @@ class CompareControls(QWidget):
         self.group.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._menu = QMenu(self.group)
         self._menu.setObjectName("compareGroupMenu")
+        self._menu.setToolTipsVisible(True)
         self._menu.aboutToShow.connect(self.fill_groups)
         self.group.setMenu(self._menu)
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
@@ -93,14 +88,20 @@ class CompareControls(QWidget):
         self.smoothing.setToolTip("Smooth each run by a bias-corrected running mean, then average.")
         self.smoothing.setStatusTip(self.smoothing.toolTip())
         self.smoothing.setRange(0, _SMOOTHEST)
-        self.smoothing.setMinimumWidth(50)
+        self.smoothing.setMinimumWidth(40)
         self.smoothing.setMaximumWidth(140)
         self.smoothing_value = QLabel("0.00")
         self.switches = {name: switch(*about) for name, about in _SWITCHES.items()}
         self.switches["robust"].setChecked(True)
         self._lay_out()
         self._connect()
+        self.partly = QAction("Mean wherever two runs have data", self)
+        self.partly.setObjectName("comparePartly")
+        self.partly.setCheckable(True)
+        self.partly.setToolTip("Not only where all runs of a group have data; n says how many.")
+        self.partly.toggled.connect(self._on_changed)
         self._show_group()
+        self.band.setCurrentIndex(self.band.findData(ComparisonView().band))
 
     def view(self) -> ComparisonView:
         """Return what is chosen."""
@@ -111,6 +112,7 @@ class CompareControls(QWidget):
             band=self.band.currentData(),
             smoothing=self.smoothing.value() / 100,
             keys=self._group_keys,
+            partly=self.partly.isChecked(),
             **chosen,
         )
 
@@ -127,6 +129,7 @@ class CompareControls(QWidget):
         self.smoothing.setValue(round(100 * view.smoothing))
         for name, toggle in self.switches.items():
             toggle.setChecked(bool(getattr(view, name)))
+        self.partly.setChecked(view.partly)
         self._group_keys = view.keys
         self._show_group()
         self.blockSignals(False)
@@ -154,6 +157,10 @@ class CompareControls(QWidget):
         """Put a widget to the right of the first row."""
         self._first.addWidget(widget)
 
+    def add_to_second_row(self, widget: QWidget) -> None:
+        """Put a widget after the other controls of the second row."""
+        self._second.insertWidget(self._second.count() - 1, widget)
+
     def use_keys(self, keys: tuple[str, ...] | None) -> None:
         """Group by other keys; None leaves out the seed only."""
         self._group_keys = keys
@@ -170,6 +177,8 @@ class CompareControls(QWidget):
             action.setChecked(self._group_keys == keys)
             action.triggered.connect(self._on_whole)
         self._menu.addSeparator()
+        self._menu.addAction(self.partly)
+        self._menu.addSeparator()
         for key in self._keys():
             action = self._menu.addAction(key)
             action.setCheckable(True)
@@ -185,14 +194,16 @@ class CompareControls(QWidget):
         rows.setSpacing(2)
         self._first, second = QHBoxLayout(), QHBoxLayout()
         self._first.setSpacing(6)
-        second.setSpacing(10)
-        for widget in (self.measure, QLabel("over"), self.axis, self.band, self.group):
+        second.setSpacing(7)
+        for widget in (self.measure, QLabel("over"), self.axis, self.band):
             self._first.addWidget(widget)
         self._first.addStretch(1)
         label = QLabel("Smoothi&ng")
         label.setBuddy(self.smoothing)
         for part in (label, self.smoothing, self.smoothing_value, *self.switches.values()):
             second.addWidget(part)
+        second.addWidget(self.group)
+        self._second = second
         second.addStretch(1)
         rows.addLayout(self._first)
         rows.addLayout(second)

@@ -45,7 +45,7 @@ class ComparePlot(PlotPanel):
         self._curves, self._view, self._base = ready.curves, ready.wish.view, base
         view = self._view
         self.set_log(x=view.log_x, y=view.log_y)
-        self.set_labels(AXES[view.axis], MEASURES[view.measure])
+        self.set_labels(AXES[view.axis], MEASURES[view.measure].partition(",")[0])
         self.draw(ready.lines, ready.bands, fine=len(ready.lines) <= _KEY_STEPS)
         self.set_y_range(ready.limits)
         self.describe("; ".join(self._spoken(one) for one in ready.curves))

@@ -18,6 +18,7 @@ from metaviz.gui.compare_controls import CompareControls
 from metaviz.gui.compare_plot import ComparePlot
 from metaviz.gui.compare_table import GroupTable
 from metaviz.gui.compare_work import CompareWork, Ready, Wish
+from metaviz.gui.parallel_page import ParallelPage
 from metaviz.gui.theme import Theme
 from metaviz.runs.columns import Columns
 from metaviz.runs.comparison import ComparisonView, compared, offered, usual_view
@@ -36,6 +37,8 @@ EMPTY = (
 )
 NOTHING = "No shown run has recorded this: choose another quantity above."
 _SOON_MS = 60
+_ROOMY = 380
+_CURVES, _GROUPS, _PARALLEL = range(3)
 
 
 class CompareTab(QWidget):
@@ -43,6 +46,7 @@ class CompareTab(QWidget):
 
     view_changed = Signal()
     drawn = Signal()
+    brushed = Signal(object)
     export_name = "comparison"
 
     def __init__(self, columns: Columns | None = None, parent: QWidget | None = None) -> None:
@@ -63,6 +67,9 @@ class CompareTab(QWidget):
         self.readout.setAccessibleName("Numbers at the pointer")
         self.readout.setTextFormat(Qt.TextFormat.PlainText)
         self.readout.setWordWrap(True)
+        self.readout.setMinimumHeight(2 * self.fontMetrics().height() + 2)
+        self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.parallel = ParallelPage(self.columns, self)
         self._work = CompareWork(self)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -88,6 +95,7 @@ class CompareTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
         self._records = records
+        self.parallel.show_records(records)
         self.refresh()
 
     def refresh(self) -> None:
@@ -105,12 +113,14 @@ class CompareTab(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Thin the curves to the new width."""
         super().resizeEvent(event)
+        self._arrange()
         self._soon.start()
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
         self._theme = theme
         self.plot.apply_theme(theme)
+        self.parallel.apply_theme(theme)
         if self._ready is not None:
             self._show(self._ready)
 
@@ -132,7 +142,9 @@ class CompareTab(QWidget):
             **self.controls.state(),
             "baseline": self.groups.base_label,
             "level": self.groups.level.text(),
-            "page": self.pages.currentIndex(),
+            "page": self._segments.checkedId(),
+            "result": self.parallel.result.currentData(),
+            "order": self.parallel.plot.order(),
         }
 
     def restore(self, values: dict[str, Any]) -> None:
@@ -140,6 +152,11 @@ class CompareTab(QWidget):
         self.controls.restore(values)
         self.groups.level.setText(str(values.get("level", ""))[:20])
         self.groups.use_base(str(values.get("baseline", "")))
+        found = self.parallel.result.findData(values.get("result", ""))
+        self.parallel.result.setCurrentIndex(max(0, found))
+        order = values.get("order")
+        if isinstance(order, list) and all(isinstance(key, str) for key in order):
+            self.parallel.plot.use_order(order)
         page = values.get("page")
         buttons = self._segments.buttons()
         if isinstance(page, int) and 0 <= page < len(buttons):
@@ -149,20 +166,25 @@ class CompareTab(QWidget):
         self.split = QSplitter(Qt.Orientation.Vertical)
         self.split.setObjectName("compareSplit")
         self.split.setChildrenCollapsible(False)
-        above = QWidget()
-        column = QVBoxLayout(above)
+        self._above = QWidget()
+        column = QVBoxLayout(self._above)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.plot, 1)
         column.addWidget(self.readout)
-        self.split.addWidget(above)
+        self.split.addWidget(self._above)
         self.split.addWidget(self.groups)
         self.split.setStretchFactor(0, 3)
         self.split.setStretchFactor(1, 1)
         self.pages = QStackedWidget()
         self.pages.addWidget(self.split)
+        self.pages.addWidget(self.parallel)
         self._segments = QButtonGroup(self)
-        self._add_segment("compareCurves", "Curves", "Means with bands, and a table of groups.")
+        self._add_segment("compareCurves", "Curves", "Means of groups with bands.")
+        self._add_segment("compareTableOnly", "Groups", "The table of groups.")
+        self._add_segment(
+            "compareParallel", "Parallel", "Every run as a line over its hyperparameters."
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 2)
         layout.addWidget(self.controls)
@@ -176,6 +198,11 @@ class CompareTab(QWidget):
         button.setToolTip(tip)
         button.setStatusTip(tip)
         button.setCheckable(True)
+        # Fusion shows on a dark ground hardly which one is pressed.
+        button.setStyleSheet(
+            "QToolButton:checked { background: palette(highlight);"
+            " color: palette(highlighted-text); border-radius: 3px; padding: 3px }"
+        )
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         place = len(self._segments.buttons())
         button.setChecked(place == 0)
@@ -189,7 +216,20 @@ class CompareTab(QWidget):
         self.groups.base_changed.connect(self._on_base)
         self._work.ready.connect(self._on_ready)
         self._soon.timeout.connect(self._ask)
-        self._segments.idClicked.connect(self.pages.setCurrentIndex)
+        self._segments.idToggled.connect(self._arrange)
+        self.parallel.brushed.connect(self.brushed)
+
+    @Slot()
+    def _arrange(self, *_segment: object) -> None:
+        """Show curves and table together where there is room, or else the one that is chosen."""
+        chosen, roomy = self._segments.checkedId(), self.height() >= _ROOMY
+        self._segments.button(_GROUPS).setVisible(not roomy)
+        if chosen == _GROUPS and roomy:
+            self._segments.button(_CURVES).setChecked(True)
+            return
+        self.pages.setCurrentIndex(1 if chosen == _PARALLEL else 0)
+        self._above.setVisible(roomy or chosen != _GROUPS)
+        self.groups.setVisible(roomy or chosen == _GROUPS)
 
     def _group_keys(self) -> list[str]:
         own = dict.fromkeys(

@@ -151,13 +151,13 @@ class GroupTable(QWidget):
         runs = sum(len(curve.x) > 0 for curve in one.samples)
         if not found.n:
             return f"never (0 of {runs})"
-        half = f" ± {self._place(found.half)}" if math.isfinite(found.half) else ""
+        half = f" ± {found.half:.2g}" if math.isfinite(found.half) else ""
         return f"{self._place(found.mean)}{half} ({found.n} of {runs})"
 
     def _place(self, x: float) -> str:
         if not math.isfinite(x):
             return ""
-        return duration_text(x) if self._view.axis == "seconds" else f"{x:.6g}"
+        return duration_text(x) if self._view.axis == "seconds" else f"{x:.5g}"
 
     def _level(self) -> tuple[float, bool]:
         """Return the level that is asked for, NaN for none, and whether it is no number."""

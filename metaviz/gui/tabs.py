@@ -76,6 +76,7 @@ class Tabs(QTabWidget):
     robustness_wanted = Signal(object, object)
     episode_wanted = Signal(object, object, int)
     recalled = Signal()
+    brushed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty pages for now."""
@@ -113,6 +114,7 @@ class Tabs(QTabWidget):
         self.gradients.requested.connect(self.gradients_wanted)
         self.training = TrainingTab()
         self.compare = CompareTab(self.columns)
+        self.compare.brushed.connect(self.brushed)
         self.benchmark = BenchmarkTab()
         self.benchmark.evaluation_wanted.connect(self.evaluation_wanted)
         self.benchmark.robustness_wanted.connect(self.robustness_wanted)

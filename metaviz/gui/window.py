@@ -82,6 +82,7 @@ class MainWindow(QMainWindow):
         self.log = LogPanel(self)
         self.tabs = Tabs(self)
         self.tabs.columns = self.table.columns
+        self.tabs.brushed.connect(self.table.keep_only)
         self.messages = MessageBar(self)
         self.run_bar = RunBar(self.commands, self)
         self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
