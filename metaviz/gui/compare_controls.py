@@ -143,14 +143,19 @@ class CompareControls(QWidget):
         """Take remembered values; unknown ones and those of another kind are passed over."""
         self.show_view(view_of(values))
 
-    def offer(self, measures: list[str], usual: str) -> None:
-        """Grey out what no run has recorded; until a person has chosen, choose what is usual."""
+    @property
+    def undecided(self) -> bool:
+        """Whether nobody has chosen a quantity yet."""
+        return not self._chosen
+
+    def offer(self, measures: list[str], shown: str) -> None:
+        """Grey out what no run has recorded; until a person has chosen, choose what is shown."""
         model: Any = self.measure.model()
         for place in range(self.measure.count()):
             model.item(place).setEnabled(self.measure.itemData(place) in measures)
-        if not self._chosen and self.measure.currentData() != usual:
+        if not self._chosen and self.measure.currentData() != shown:
             self.measure.blockSignals(True)
-            self.measure.setCurrentIndex(self.measure.findData(usual))
+            self.measure.setCurrentIndex(self.measure.findData(shown))
             self.measure.blockSignals(False)
 
     def add_to_first_row(self, widget: QWidget) -> None:

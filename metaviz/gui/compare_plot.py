@@ -42,7 +42,7 @@ class ComparePlot(PlotPanel):
 
     def show_ready(self, ready: Ready, base: GroupCurve | None) -> None:
         """Draw compared groups; differences are to `base`."""
-        self._curves, self._view, self._base = ready.curves, ready.wish.view, base
+        self._curves, self._view, self._base = ready.curves, ready.view, base
         view = self._view
         self.set_log(x=view.log_x, y=view.log_y)
         self.set_labels(AXES[view.axis], MEASURES[view.measure].partition(",")[0])

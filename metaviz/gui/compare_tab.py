@@ -21,7 +21,7 @@ from metaviz.gui.compare_work import CompareWork, Ready, Wish
 from metaviz.gui.parallel_page import ParallelPage
 from metaviz.gui.theme import Theme
 from metaviz.runs.columns import Columns
-from metaviz.runs.comparison import ComparisonView, compared, offered, usual_view
+from metaviz.runs.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.groups import BASIC
 from metaviz.runs.record import Record
 from metaviz.runs.summary import entry_of
@@ -240,13 +240,10 @@ class CompareTab(QWidget):
     @Slot()
     def _ask(self) -> None:
         self._soon.stop()
-        self.controls.offer(*self._offered())
-        self._view = self.view
-        width = max(self.plot.width(), 1)
-        self._work.ask(Wish(tuple(self._records), self._view, width, self.plot.span()))
-
-    def _offered(self) -> tuple[list[str], str]:
-        return offered(self._records), usual_view(self._records).measure
+        width, usual = max(self.plot.width(), 1), self.controls.undecided
+        if not usual:
+            self._view = self.view
+        self._work.ask(Wish(tuple(self._records), self.view, width, self.plot.span(), usual))
 
     @Slot()
     def _on_changed(self) -> None:
@@ -255,14 +252,18 @@ class CompareTab(QWidget):
 
     @Slot(object)
     def _on_ready(self, ready: Ready) -> None:
-        self._ready = ready
-        self._show(ready)
+        again = self._ready is not None and self._ready.curves is ready.curves
+        self._ready, self._view = ready, ready.view
+        self.controls.offer(ready.measures, ready.view.measure)
+        self._show(ready, again=again)
         self.drawn.emit()
 
-    def _show(self, ready: Ready) -> None:
+    def _show(self, ready: Ready, *, again: bool = False) -> None:
+        """Draw; where the curves are the same `again`, the table is left as it is."""
         absent = NOTHING if self._records else EMPTY
         self.plot.set_message("" if ready.curves else absent)
-        self.groups.show_curves(ready.curves, ready.wish.view, self._theme)
+        if not again:
+            self.groups.show_curves(ready.curves, ready.view, self._theme)
         self.plot.show_ready(ready, self.groups.baseline())
 
     @Slot()

@@ -2,20 +2,20 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
 
 from metaviz.gui.plot_panel import Band, Line
 from metaviz.runs.alignment import thin_band
-from metaviz.runs.comparison import ComparisonView, GroupCurve, compared, offered
+from metaviz.runs.comparison import ComparisonView, GroupCurve, compared, offered, usual_measure
 from metaviz.runs.curves import band_alpha
 from metaviz.runs.record import Record
 from metaviz.runs.statistics import robust_range, thin
 
 _BAND_POINTS = 100
-_FEWEST_POINTS, _ALL_POINTS = 200, 60_000
+_FEWEST_POINTS, _ALL_POINTS = 200, 45_000
 _QUANTILE_POINTS = 500
 _FEW = 8
 
@@ -28,6 +28,8 @@ class Wish:
     view: ComparisonView
     pixels: int
     span: tuple[float, float] | None = None
+    usual: bool = False
+    """Whether the quantity is chosen for the person: what is usual for these runs."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Ready:
     """Compared groups, and the few points of them that a screen can show."""
 
     wish: Wish
+    view: ComparisonView
     measures: list[str]
     curves: list[GroupCurve]
     lines: list[Line] = field(repr=False)
@@ -82,10 +85,11 @@ class CompareWork(QObject):
             self.ready.emit(ready)
 
 
-def made_ready(wish: Wish, known: tuple[list[str], list[GroupCurve]] | None = None) -> Ready:
+def made_ready(wish: Wish, known: tuple[list[str], list[GroupCurve] | None] | None = None) -> Ready:
     """Compare, or take what was compared before, and thin it to the pixels that there are."""
-    measures, curves = known or (offered(wish.records), compared(wish.records, wish.view))
-    view = wish.view
+    measures, curves = known or (offered(wish.records), None)
+    view = replace(wish.view, measure=usual_measure(measures)) if wish.usual else wish.view
+    curves = compared(wish.records, view) if curves is None else curves
     points = max(_FEWEST_POINTS, min(2 * wish.pixels, _ALL_POINTS // max(1, len(curves))))
     alpha = band_alpha(len(curves))
     lines: list[Line] = []
@@ -99,19 +103,24 @@ def made_ready(wish: Wish, known: tuple[list[str], list[GroupCurve]] | None = No
                 lines.append(Line(f"{place} run {number}", x, y, color, alpha=0.35))
         seen = _seen(wish.span, curve.x)
         x, y = thin(curve.x[seen], curve.mean[seen], points)
-        wide = 2.0 if len(curves) <= _FEW else 1.0
-        lines.append(Line(f"{place}", x, y, color, one.legend, one.style.dash, width=wide))
+        # Thick lines and dashes take ten times as long, and tell nothing apart where many cross.
+        wide, dash = (2.0, one.style.dash) if len(curves) <= _FEW else (1.0, "solid")
+        lines.append(Line(f"{place}", x, y, color, one.legend, dash, width=wide))
         if np.isfinite(curve.low).any():
             parts = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
             bands.append(Band(f"{place} band", *parts, color, alpha))
     means = [c.curve.mean[:: max(1, len(c.curve.mean) // _QUANTILE_POINTS)] for c in curves]
     limits = robust_range(means, log=view.log_y) if view.robust else None
-    return Ready(wish, measures, curves, lines, bands, limits)
+    return Ready(wish, view, measures, curves, lines, bands, limits)
 
 
 def _key(wish: Wish) -> object:
     """Tell one comparison from another, whatever part of it is seen."""
-    return tuple((id(one), one.revision, one.state, one.marks) for one in wish.records), wish.view
+    return (
+        tuple((id(one), one.revision, one.state, one.marks) for one in wish.records),
+        wish.view,
+        wish.usual,
+    )
 
 
 def _seen(span: tuple[float, float] | None, x: np.ndarray) -> slice:

@@ -172,9 +172,13 @@ def offered(records: Iterable[Record]) -> list[str]:
 
 def usual_view(records: Sequence[Record]) -> ComparisonView:
     """Return accuracy on the evaluation tasks where there is one, or else the loss."""
-    known = offered(records)
+    return ComparisonView(usual_measure(offered(records)))
+
+
+def usual_measure(measures: Sequence[str]) -> str:
+    """Return which of these is looked at first."""
     names = ("eval_query_accuracy", "eval_query_loss", "post_query_loss")
-    return ComparisonView(next((name for name in names if name in known), names[1]))
+    return next((name for name in names if name in measures), names[1])
 
 
 def has_several(curves: Iterable[GroupCurve]) -> bool:
@@ -214,7 +218,8 @@ def _has(record: Record, name: str) -> bool:
     if name.startswith(_EVALUATED):
         key = name.removeprefix(_EVALUATED)
         return any(key in one.curves for one in record.evaluations[-1:])
-    return bool(np.isfinite(record.column(name)).any())
+    column = record.column(name)
+    return bool(np.isfinite(column[-1:]).any() or np.isfinite(column).any())
 
 
 def _entry(record: Record) -> Entry:
