@@ -7,6 +7,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QLabel,
+    QMenu,
     QSplitter,
     QStackedWidget,
     QToolButton,
@@ -123,6 +124,19 @@ class CompareTab(QWidget):
         self.parallel.apply_theme(theme)
         if self._ready is not None:
             self._show(self._ready)
+
+    def offer_views(self, menu: QMenu) -> None:
+        """Offer saved views."""
+        button = QToolButton()
+        button.setObjectName("compareViews")
+        button.setText("Views")
+        button.setAccessibleName("Saved views")
+        button.setToolTip("Keep this choice under a name, or bring another back.")
+        button.setStatusTip(button.toolTip())
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button.setMenu(menu)
+        self.controls.add_to_second_row(button)
 
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper."""

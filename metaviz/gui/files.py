@@ -94,6 +94,7 @@ class FileCommands(QObject):
         """Open the export dialog."""
         from metaviz.gui.export_dialog import ExportDialog
 
+        tabs.catch_up()
         ExportDialog(tabs.pages, records, self._window, folders).exec()
 
     def copy_plot(self, tabs: Tabs) -> None:

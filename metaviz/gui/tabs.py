@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import QSize, Signal, Slot
-from PySide6.QtWidgets import QTabWidget, QWidget
+from PySide6.QtWidgets import QMenu, QTabWidget, QWidget
 
 from metaviz.config import EvaluationProtocol
 from metaviz.gui.theme import Theme
@@ -47,6 +47,7 @@ _NEEDS: dict[str, tuple[Callable[[Record], bool], str]] = {
 }
 """Pages that can be opened only with a run that fits, and why not otherwise."""
 
+_MANY = 16
 _SMALLEST = QSize(320, 160)
 
 
@@ -88,8 +89,11 @@ class Tabs(QTabWidget):
         self.pages: list[Tab] = []
         self.columns = Columns()
         """Titles of hyperparameters."""
+        self.views_menu: QMenu | None = None
+        """Saved views, offered on the Compare page, too."""
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
+        self._behind: set[Tab] = set()
         for title, tip in zip(TITLES, TIPS, strict=True):
             place = self.addTab(QWidget(), title)
             self.setTabToolTip(place, tip)
@@ -115,6 +119,8 @@ class Tabs(QTabWidget):
         self.training = TrainingTab()
         self.compare = CompareTab(self.columns)
         self.compare.brushed.connect(self.brushed)
+        if self.views_menu is not None:
+            self.compare.offer_views(self.views_menu)
         self.benchmark = BenchmarkTab()
         self.benchmark.evaluation_wanted.connect(self.evaluation_wanted)
         self.benchmark.robustness_wanted.connect(self.robustness_wanted)
@@ -168,13 +174,23 @@ class Tabs(QTabWidget):
         self._records = list(records)
         self._seen.clear()
         self._open_pages()
+        self._behind = set(self.pages)
+        # Pages behind the front one would redraw hundreds of curves that nobody sees.
+        if len(self._records) > _MANY:
+            self._catch_up(self.current_page())
+        else:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Let every page show the runs, also those that were left until somebody looks."""
         for page in self.pages:
-            page.show_records(list(records))
+            self._catch_up(page)
 
     def refresh(self) -> None:
         """Let the page in front show what is new, where there is something new."""
         self._open_pages()
         page = self.current_page()
+        self._catch_up(page)
         revision = sum(record.revision for record in self._records)
         if page is not None and self._seen.get(self.currentIndex()) != revision:
             self._seen[self.currentIndex()] = revision
@@ -184,6 +200,11 @@ class Tabs(QTabWidget):
         """Let every page take a theme's colours."""
         for page in self.pages:
             page.apply_theme(theme)
+
+    def _catch_up(self, page: Tab | None) -> None:
+        if page is not None and page in self._behind:
+            self._behind.discard(page)
+            page.show_records(list(self._records))
 
     @Slot(str, object, int)
     def _open_episode(self, record: str, protocol: EvaluationProtocol, number: int) -> None:
