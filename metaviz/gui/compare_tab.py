@@ -274,11 +274,12 @@ class CompareTab(QWidget):
 
     def _show(self, ready: Ready, *, again: bool = False) -> None:
         """Draw; where the curves are the same `again`, the table is left as it is."""
-        absent = NOTHING if self._records else EMPTY
-        self.plot.set_message("" if ready.curves else absent)
         if not again:
             self.groups.show_curves(ready.curves, ready.view, self._theme)
         self.plot.show_ready(ready, self.groups.baseline())
+        absent = NOTHING if self._records else EMPTY
+        # After the labels, which would show axes again where there is nothing on them.
+        self.plot.set_message("" if ready.curves else absent)
 
     @Slot()
     def _on_base(self) -> None:
