@@ -37,7 +37,7 @@ EMPTY = (
     "The band is the interval over them."
 )
 NOTHING = "No shown run has recorded this: choose another quantity above."
-_SOON_MS = 60
+_SOON_MS, _LIVE_MS = 60, 200
 _ROOMY = 380
 _CURVES, _GROUPS, _PARALLEL = range(3)
 
@@ -74,7 +74,6 @@ class CompareTab(QWidget):
         self._work = CompareWork(self)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
-        self._soon.setInterval(_SOON_MS)
         self._lay_out()
         self._connect()
 
@@ -96,15 +95,18 @@ class CompareTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
         self._records = records
-        self.parallel.show_records(records)
+        if self._in_parallel or self.parallel.plot.brushes:
+            self.parallel.show_records(records)
         self.refresh()
 
     def refresh(self) -> None:
         """Compare what has been recorded until now, once the page is in front."""
-        if self.isVisible():
-            self._ask()
-        else:
+        if not self.isVisible():
             self._soon.stop()
+        elif all(record.ended for record in self._records):
+            self._ask()
+        elif not self._soon.isActive():
+            self._soon.start(_LIVE_MS)
 
     def showEvent(self, event: Any) -> None:
         """Compare what came while another page was in front."""
@@ -115,7 +117,7 @@ class CompareTab(QWidget):
         """Thin the curves to the new width."""
         super().resizeEvent(event)
         self._arrange()
-        self._soon.start()
+        self._ask_soon()
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
@@ -226,7 +228,7 @@ class CompareTab(QWidget):
     def _connect(self) -> None:
         self.controls.changed.connect(self._on_changed)
         self.plot.read.connect(self.readout.setText)
-        self.plot.span_changed.connect(self._soon.start)
+        self.plot.span_changed.connect(self._ask_soon)
         self.groups.base_changed.connect(self._on_base)
         self._work.ready.connect(self._on_ready)
         self._soon.timeout.connect(self._ask)
@@ -241,6 +243,8 @@ class CompareTab(QWidget):
         if chosen == _GROUPS and roomy:
             self._segments.button(_CURVES).setChecked(True)
             return
+        if chosen == _PARALLEL and not self._in_parallel:
+            self.parallel.show_records(self._records)
         self.pages.setCurrentIndex(1 if chosen == _PARALLEL else 0)
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
@@ -251,9 +255,19 @@ class CompareTab(QWidget):
         )
         return [*BASIC, "tags", *own]
 
+    @property
+    def _in_parallel(self) -> bool:
+        return self.pages.currentIndex() == 1
+
+    @Slot()
+    def _ask_soon(self) -> None:
+        self._soon.start(_SOON_MS)
+
     @Slot()
     def _ask(self) -> None:
         self._soon.stop()
+        if self._in_parallel and not all(record.ended for record in self._records):
+            self.parallel.show_records(self._records)
         width, usual = max(self.plot.width(), 1), self.controls.undecided
         if not usual:
             self._view = self.view

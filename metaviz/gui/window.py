@@ -21,12 +21,12 @@ from metaviz.gui.about import HelpCommands
 from metaviz.gui.actions import Actions
 from metaviz.gui.closing import Closing
 from metaviz.gui.conductor import BUSY, Conductor, Phase
-from metaviz.gui.dropping import Dropping
 from metaviz.gui.engine import EngineLoader
 from metaviz.gui.errands import Errands
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.files import FileCommands
 from metaviz.gui.following import Following
+from metaviz.gui.incoming import Incoming
 from metaviz.gui.layout import Layout
 from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
@@ -97,7 +97,9 @@ class MainWindow(QMainWindow):
         self.following = Following(self.runs, self.log, self)
         self.run_files = RunFiles(self.table, self.conductor, self.commands, self)
         self.views = SavedViews(self.tabs, self.table, paths.data_dir() / "views", self)
-        self.dropping = Dropping(self)
+        self.incoming = Incoming(
+            self.table, self.library, self.files, self.run_files, self.views, self
+        )
         self.queueing = Queueing(
             self.following, self.log, self.commands, preferences, paths.data_dir(), self
         )
@@ -106,7 +108,6 @@ class MainWindow(QMainWindow):
         )
         self.closing = Closing(self.conductor, self.library, self.following, self.queueing, self)
         self._shown_before = frozenset(preferences.read("runs/shown", "").splitlines())
-        self._awaited: set[Path] = set()
         self._pace = Pace(self)
         self._ticks = 0
         self._assemble()
@@ -213,7 +214,6 @@ class MainWindow(QMainWindow):
         self.library.unreadable.connect(self._on_unreadable)
         self.runs.record_wanted.connect(self.library.read)
         self.runs.visibility_changed.connect(self._on_visibility)
-        self.runs.reading.connect(self._on_reading)
         self.table.settings_wanted.connect(self.files.use_run)
         self.table.marks.deletion_wanted.connect(self.library.delete)
         self.live.troubled.connect(self.messages.show_error)
@@ -229,15 +229,8 @@ class MainWindow(QMainWindow):
             source.failed.connect(self.messages.show_error)
         self.marks.troubled.connect(self.messages.show_error)
         self.files.runs_wanted.connect(self.library.scan)
-        for part in (self.run_files, self.views, self.dropping):
-            part.failed.connect(self.messages.show_error)
-        for part in (self.run_files, self.views):
-            part.said.connect(self.say)
-        self.dropping.runs_dropped.connect(self._show_runs)
-        self.dropping.archive_dropped.connect(self.run_files.offer_import)
-        self.dropping.view_dropped.connect(self.views.import_view)
-        self.dropping.configuration_dropped.connect(self.files.read_configuration)
-        self.run_files.imported.connect(self._show_runs)
+        self.incoming.failed.connect(self.messages.show_error)
+        self.incoming.said.connect(self.say)
         self.theme_menu.switched.connect(self._on_theme)
         self.closing.leaving.connect(self._on_leaving)
         self.closing.ready.connect(self.close)
@@ -396,25 +389,11 @@ class MainWindow(QMainWindow):
         if not record.ended and folder and record.id not in self.live.records:
             self.following.follow(Path(str(folder)))
 
-    @Slot(int, int)
-    def _on_reading(self, done: int, total: int) -> None:
-        self.say(f"Read {done} of {total} runs" if done < total else f"Read {total} runs")
-
-    @Slot(object)
-    def _show_runs(self, folder: Path) -> None:
-        """List the runs of a folder, or one run, which is ticked, too."""
-        self._awaited.add(folder)
-        self.library.scan(folder)
-
     @Slot(object)
     def _on_found(self, rows: list[Row]) -> None:
         self.runs.update(rows)
         self.runs.add(rows, first=False)
-        awaited = [row for row in rows if row.folder in self._awaited]
-        if awaited:
-            self._awaited -= {row.folder for row in awaited if row.folder is not None}
-            self.runs.show([row.id for row in awaited], visible=True)
-            self.table.select(awaited[0].id)
+        self.incoming.take([row for new in rows if (row := self.runs.find(new.id)) is not None])
         again = [row.id for row in rows if row.id in self._shown_before]
         if again and not self.conductor.busy:
             self.runs.show(again, visible=True)

@@ -325,11 +325,11 @@ def drop(window, path):
     none = Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(middle, Qt.DropAction.CopyAction, data, button, none)
     QApplication.sendEvent(window, enter)
-    assert window.dropping.shade.isVisible()
-    told = window.dropping.shade.text()
+    assert window.incoming.dropping.shade.isVisible()
+    told = window.incoming.dropping.shade.text()
     fall = QDropEvent(QPointF(middle), Qt.DropAction.CopyAction, data, button, none)
     QApplication.sendEvent(window, fall)
-    assert not window.dropping.shade.isVisible()
+    assert not window.incoming.dropping.shade.isVisible()
     return told
 
 
