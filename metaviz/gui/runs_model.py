@@ -20,7 +20,7 @@ from metaviz.runs.record import Record
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()
-_BATCH_MS = 250
+_BATCH_MS = 500
 _CHECKED, _UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 

@@ -47,7 +47,7 @@ _NEEDS: dict[str, tuple[Callable[[Record], bool], str]] = {
 }
 """Pages that can be opened only with a run that fits, and why not otherwise."""
 
-_MANY = 16
+_MANY = 4
 _SMALLEST = QSize(320, 160)
 
 
