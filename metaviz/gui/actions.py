@@ -120,6 +120,27 @@ COMMANDS = (
     ),
     Command("open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"),
     Command(
+        "import_run",
+        "&Import run…",
+        "Unpack a run from a zip archive into the folder of runs.",
+        "",
+        "mdi6.archive-arrow-down-outline",
+    ),
+    Command(
+        "pack_run",
+        "Pac&k as zip…",
+        "Write the selected run into one zip archive, for another machine.",
+        "",
+        "mdi6.archive-arrow-up-outline",
+    ),
+    Command(
+        "save_weights",
+        "Save &weights…",
+        "Write the newest weights of the selected run as safetensors, for other programs.",
+        "",
+        "mdi6.content-save-outline",
+    ),
+    Command(
         "open_configuration",
         "Open &configuration…",
         "Fill the form from a TOML file.",

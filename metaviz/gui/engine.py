@@ -115,6 +115,12 @@ class Engine(Protocol):
         Raises: OptionError or ValueError with one sentence.
         """
 
+    def save_weights(self, folder: Path, path: Path) -> Path:
+        """Write the newest weights of a stored run as safetensors; return the file.
+
+        Raises: StoreError, OptionError or ValueError with one sentence.
+        """
+
     def download(self, dataset: str, report: Report) -> Path:
         """Download a data set because a person asked; return its folder.
 

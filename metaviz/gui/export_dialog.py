@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.benchmark_tab import BenchmarkTab
 from metaviz.gui.choices import switch
+from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.tabs import Tab
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 FORMATS = {"png": "PNG", "pdf": "PDF", "svg": "SVG"}
 _PLOTS = {
     "training": "&Training curves",
+    "comparison": "Com&parison of groups",
     "inner": "&Inner loop",
     "fan": "Sinusoid &fan of each run",
     "convergence": "Con&vergence",
@@ -76,6 +78,8 @@ class ExportDialog(QDialog):
             for tab in tabs
             if isinstance(tab, GradientsTab | BenchmarkTab | EpisodeTab) and not tab.shows_something
         }
+        compare = next((tab for tab in tabs if isinstance(tab, CompareTab)), None)
+        self._comparison = compare.exported_view() if compare is not None else None
         self._records = records
         self._folders = folders or {}
         self.written: list[Path] = []
@@ -162,7 +166,7 @@ class ExportDialog(QDialog):
     def _tables(self, folder: Path) -> list[Path]:
         from metaviz.runs.export import write_tables
 
-        return write_tables(self._records, folder, self._folders.values())
+        return write_tables(self._records, folder, self._folders.values(), self._comparison)
 
     @Slot(list, str)
     def _done(self, written: list[Path], trouble: str) -> None:

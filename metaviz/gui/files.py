@@ -96,6 +96,7 @@ class FileCommands(QObject):
         """Open the export dialog."""
         from metaviz.gui.export_dialog import ExportDialog
 
+        tabs.catch_up()
         dialog = ExportDialog(tabs.pages, records, self._window, folders)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()

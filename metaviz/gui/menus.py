@@ -1,5 +1,7 @@
 """The menu bar, out of the window's actions."""
 
+from collections.abc import Sequence
+
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMainWindow, QMenu
 
@@ -8,6 +10,9 @@ from metaviz.gui.actions import Actions
 _SEPARATOR = "-"
 _FILE = (
     "open_runs",
+    "import_run",
+    "pack_run",
+    "save_weights",
     _SEPARATOR,
     "open_configuration",
     "save_configuration",
@@ -51,8 +56,10 @@ _QUEUE = (
 _HELP = ("welcome", "shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
 
 
-def build_menus(window: QMainWindow, actions: Actions, docks: list[QAction], theme: QMenu) -> None:
-    """Fill the menu bar."""
+def build_menus(
+    window: QMainWindow, actions: Actions, docks: list[QAction], menus: Sequence[QMenu]
+) -> None:
+    """Fill the menu bar; `menus` go into View."""
     _fill(_menu(window, "&File"), _FILE, actions)
     _fill(_menu(window, "&Edit"), _EDIT, actions)
     _fill(_menu(window, "&Run"), _RUN, actions)
@@ -60,7 +67,8 @@ def build_menus(window: QMainWindow, actions: Actions, docks: list[QAction], the
     view = _menu(window, "&View")
     view.addActions(docks)
     view.addSeparator()
-    view.addMenu(theme)
+    for menu in menus:
+        view.addMenu(menu)
     _fill(view, ("full_screen", _SEPARATOR, "reset_layout"), actions)
     _fill(_menu(window, "&Help"), _HELP, actions)
 

@@ -4,7 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    Qt,
+    QTimer,
+    Signal,
+)
 
 from metaviz.gui.rows import Row
 from metaviz.runs.curves import Style, styles
@@ -13,6 +20,7 @@ from metaviz.runs.record import Record
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()
+_BATCH_MS = 500
 _CHECKED, _UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
@@ -25,6 +33,8 @@ class RunsModel(QAbstractListModel):
     record_wanted = Signal(object)
     rows_changed = Signal(object)
     """Ids of rows whose numbers or marks changed; those of all where it is None."""
+    reading = Signal(int, int)
+    """How many records of those that were asked for have come."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,6 +42,12 @@ class RunsModel(QAbstractListModel):
         self.styles: dict[str, Style] = {}
         self._by_id: dict[str, Row] = {}
         self._unsaved: dict[str, int] = {}
+        self._awaited: set[str] = set()
+        self._asked = 0
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_BATCH_MS)
+        self._soon.timeout.connect(self._show_taken)
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
         """Return the number of runs."""
@@ -169,12 +185,17 @@ class RunsModel(QAbstractListModel):
     def take_record(self, record: Record) -> None:
         """Keep the record of a run that was asked for."""
         row = self.find(record.id)
-        if row is not None and (row.record is None or row.stale):
-            row.record, row.stale = record, False
-            record.marks = row.marks
-            row.seen = record.revision
-            self.restyle()
-            self.visibility_changed.emit()
+        if row is None or not (row.record is None or row.stale):
+            return
+        row.record, row.stale = record, False
+        record.marks = row.marks
+        row.seen = record.revision
+        self._awaited.discard(record.id)
+        # Every record anew would draw all plots as often as there are runs.
+        if not self._awaited:
+            self._show_taken()
+        elif not self._soon.isActive():
+            self._soon.start()
 
     def visible_records(self) -> list[Record]:
         """Return the shown runs, oldest first."""
@@ -232,7 +253,21 @@ class RunsModel(QAbstractListModel):
             if row.visible != visible:
                 row.visible = visible
                 if visible and (row.record is None or row.stale):
+                    self._awaited.add(row.id)
                     self.record_wanted.emit(row.folder)
+                else:
+                    self._awaited.discard(row.id)
+        self._asked = max(self._asked, len(self._awaited))
+
+    def _show_taken(self) -> None:
+        """Show the records that have come."""
+        self._soon.stop()
+        if self._asked > 1:
+            self.reading.emit(self._asked - len(self._awaited), self._asked)
+        if not self._awaited:
+            self._asked = 0
+        self.restyle()
+        self.visibility_changed.emit()
 
     def _take_marks(self, row: Row, marks: Marks) -> None:
         row.marks = marks

@@ -26,6 +26,7 @@ from metaviz.runs.query import Query
 
 _NO_RUNS = "No runs yet. Tick algorithms on the left and press Run."
 _NO_MATCH = "No run matches the search. Esc in the field clears it."
+_NO_BRUSHED = "The brushes of the Compare page leave no run. Its “Clear brushes” shows all again."
 _NO_TRASH = "The trash is empty."
 
 
@@ -47,6 +48,7 @@ class RunsTable(QWidget):
         self.bar = TableBar(lambda: model.rows, self._group_keys, self.columns.spec_keys(), self)
         self.marks = RunMarks(self, self.view)
         self.showing_trash = False
+        self._brushed: set[str] | None = None
         self._actions = self._make_actions()
         self._empty = QLabel(_NO_RUNS, self)
         self._empty.setObjectName("runs_empty")
@@ -138,6 +140,12 @@ class RunsTable(QWidget):
         self._filter()
         self._update_menu()
 
+    @Slot(object)
+    def keep_only(self, ids: set[str] | None) -> None:
+        """Of what the search finds list only these runs; None lists all of it again."""
+        self._brushed = ids
+        self._filter()
+
     @Slot()
     def choose_columns(self) -> None:
         """Open the dialog that chooses columns."""
@@ -214,9 +222,11 @@ class RunsTable(QWidget):
         return [*BASIC, "tags", *own]
 
     def _filter(self) -> None:
-        query, trash = self.bar.search.query, self.showing_trash
+        query, trash, brushed = self.bar.search.query, self.showing_trash, self._brushed
 
         def accepts(row: Row) -> bool:
+            if brushed is not None and row.id not in brushed:
+                return False
             if row.marks.trashed != trash and not query.about_trash:
                 return False
             return row.found_by(query)
@@ -237,6 +247,8 @@ class RunsTable(QWidget):
         searched = bool(self.bar.search.query.text.strip())
         if not self.model.rows:
             self._empty.setText(_NO_RUNS)
+        elif self._brushed is not None:
+            self._empty.setText(_NO_BRUSHED)
         elif searched:
             self._empty.setText(_NO_MATCH)
         else:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from PySide6.QtCore import QSize, Signal, Slot
-from PySide6.QtWidgets import QTabWidget, QWidget
+from PySide6.QtWidgets import QMenu, QTabWidget, QWidget
 
 from metaviz.config import EvaluationProtocol
 from metaviz.gui.theme import Theme
+from metaviz.runs.columns import Columns
 from metaviz.runs.geometry import has_geometry, has_map
 from metaviz.runs.record import Record
 
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from metaviz.runs.figures import Page
 
 TITLES = (
-    *("&Training", "&Inner loop", "&Convergence", "&Gradients", "G&eometry", "&Mirror map"),
-    *("&Benchmark", "E&pisode"),
+    *("&Training", "Comp&are", "&Inner loop", "&Convergence", "&Gradients", "G&eometry"),
+    *("&Mirror map", "&Benchmark", "E&pisode"),
 )
 TIPS = (
     "Losses before and after adaptation, while training.",
+    "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
     "What adaptation does, step by step, on the evaluation tasks.",
     "How fast the inner loops of all runs converge, and the loss around one adaptation.",
     "How the meta-gradients of the ticked algorithms differ on one batch.",
@@ -44,6 +46,7 @@ _NEEDS: dict[str, tuple[Callable[[Record], bool], str]] = {
 }
 """Pages that can be opened only with a run that fits, and why not otherwise."""
 
+_MANY = 4
 _SMALLEST = QSize(320, 160)
 
 
@@ -73,6 +76,7 @@ class Tabs(QTabWidget):
     robustness_wanted = Signal(object, object)
     episode_wanted = Signal(object, object, int)
     recalled = Signal()
+    brushed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty pages for now."""
@@ -82,8 +86,13 @@ class Tabs(QTabWidget):
         self.setDocumentMode(True)
         self.setMinimumSize(_SMALLEST)
         self.pages: list[Tab] = []
+        self.columns = Columns()
+        """Titles of hyperparameters."""
+        self.views_menu: QMenu | None = None
+        """Saved views, offered on the Compare page, too."""
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
+        self._behind: set[Tab] = set()
         for title, tip in zip(TITLES, TIPS, strict=True):
             place = self.addTab(QWidget(), title)
             self.setTabToolTip(place, tip)
@@ -95,6 +104,7 @@ class Tabs(QTabWidget):
         if self.pages:
             return
         from metaviz.gui.benchmark_tab import BenchmarkTab
+        from metaviz.gui.compare_tab import CompareTab
         from metaviz.gui.convergence_tab import ConvergenceTab
         from metaviz.gui.episode_tab import EpisodeTab
         from metaviz.gui.geometry_tab import GeometryTab
@@ -106,6 +116,10 @@ class Tabs(QTabWidget):
         self.gradients = GradientsTab()
         self.gradients.requested.connect(self.gradients_wanted)
         self.training = TrainingTab()
+        self.compare = CompareTab(self.columns)
+        self.compare.brushed.connect(self.brushed)
+        if self.views_menu is not None:
+            self.compare.offer_views(self.views_menu)
         self.benchmark = BenchmarkTab()
         self.benchmark.evaluation_wanted.connect(self.evaluation_wanted)
         self.benchmark.robustness_wanted.connect(self.robustness_wanted)
@@ -114,7 +128,13 @@ class Tabs(QTabWidget):
         self.episode = EpisodeTab()
         self.episode.requested.connect(self.episode_wanted)
         learned = (GeometryTab(), MirrorTab())
-        while_training = (self.training, InnerTab(), ConvergenceTab(), self.gradients)
+        while_training = (
+            self.training,
+            self.compare,
+            InnerTab(),
+            ConvergenceTab(),
+            self.gradients,
+        )
         pages = (*while_training, *learned, self.benchmark, self.episode)
         for place, page in enumerate(pages):
             current = self.currentIndex()
@@ -142,13 +162,23 @@ class Tabs(QTabWidget):
         self._records = list(records)
         self._seen.clear()
         self._open_pages()
+        self._behind = set(self.pages)
+        # Pages behind the front one would redraw hundreds of curves that nobody sees.
+        if len(self._records) > _MANY:
+            self._catch_up(self.current_page())
+        else:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Let every page show the runs, also those that were left until somebody looks."""
         for page in self.pages:
-            page.show_records(list(records))
+            self._catch_up(page)
 
     def refresh(self) -> None:
         """Let the page in front show what is new, where there is something new."""
         self._open_pages()
         page = self.current_page()
+        self._catch_up(page)
         revision = sum(record.revision for record in self._records)
         if page is not None and self._seen.get(self.currentIndex()) != revision:
             self._seen[self.currentIndex()] = revision
@@ -158,6 +188,11 @@ class Tabs(QTabWidget):
         """Let every page take a theme's colours."""
         for page in self.pages:
             page.apply_theme(theme)
+
+    def _catch_up(self, page: Tab | None) -> None:
+        if page is not None and page in self._behind:
+            self._behind.discard(page)
+            page.show_records(list(self._records))
 
     @Slot(str, object, int)
     def _open_episode(self, record: str, protocol: EvaluationProtocol, number: int) -> None:

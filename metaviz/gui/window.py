@@ -26,6 +26,7 @@ from metaviz.gui.errands import Errands
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.files import FileCommands
 from metaviz.gui.following import Following
+from metaviz.gui.incoming import Incoming
 from metaviz.gui.layout import Layout
 from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
@@ -41,8 +42,10 @@ from metaviz.gui.queue_orders import QueueOrders
 from metaviz.gui.queueing import Queueing
 from metaviz.gui.rows import Row, row_of
 from metaviz.gui.run_bar import RunBar
+from metaviz.gui.run_files import RunFiles
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.saved_views import SavedViews
 from metaviz.gui.stored_runs import StoredRuns
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import Theme, current_theme
@@ -82,6 +85,8 @@ class MainWindow(QMainWindow):
         self.table.marks.use(self.marks)
         self.log = LogPanel(self)
         self.tabs = Tabs(self)
+        self.tabs.columns = self.table.columns
+        self.tabs.brushed.connect(self.table.keep_only)
         self.messages = MessageBar(self)
         self.run_bar = RunBar(self.commands, self)
         self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
@@ -91,6 +96,11 @@ class MainWindow(QMainWindow):
         self.stored_runs = StoredRuns(self.table, self.conductor, self.commands, self)
         self.help = HelpCommands(self.commands, self)
         self.following = Following(self.runs, self.log, self)
+        self.run_files = RunFiles(self.table, self.conductor, self.commands, self)
+        self.views = SavedViews(self.tabs, self.table, paths.data_dir() / "views", self)
+        self.incoming = Incoming(
+            self.table, self.library, self.files, self.run_files, self.views, self
+        )
         self.queueing = Queueing(
             self.following, self.log, self.commands, preferences, paths.data_dir(), self
         )
@@ -173,7 +183,8 @@ class MainWindow(QMainWindow):
             self, self.run_bar, self.form, self.table, self.queueing.panel, self.log
         )
         self.log.add_command(self.commands["open_log"])
-        build_menus(self, self.commands, self.arrangement.toggles(), self.theme_menu.menu)
+        menus = (self.views.menu, self.theme_menu.menu)
+        build_menus(self, self.commands, self.arrangement.toggles(), menus)
         for name, title in (("sweep", "Sweep"), ("queue", "Queue"), ("run", "Run")):
             button = QToolButton(self.form)
             button.setObjectName(f"form_{name}")
@@ -220,6 +231,8 @@ class MainWindow(QMainWindow):
             source.failed.connect(self.messages.show_error)
         self.marks.troubled.connect(self.messages.show_error)
         self.files.runs_wanted.connect(self.library.scan)
+        self.incoming.failed.connect(self.messages.show_error)
+        self.incoming.said.connect(self.say)
         self.theme_menu.switched.connect(self._on_theme)
         self.closing.leaving.connect(self._on_leaving)
         self.closing.ready.connect(self.close)
@@ -374,6 +387,7 @@ class MainWindow(QMainWindow):
     def _on_found(self, rows: list[Row]) -> None:
         self.runs.update(rows)
         self.runs.add(rows, first=False)
+        self.incoming.take([row for new in rows if (row := self.runs.find(new.id)) is not None])
         again = self.comfort.session.shown_before([row.id for row in rows])
         if again and not self.conductor.busy:
             self.runs.show(again, visible=True)

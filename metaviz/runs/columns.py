@@ -187,6 +187,10 @@ class Columns:
         keys = dict.fromkeys(key for entry in entries for key in entry.values)
         return [*COLUMNS, *(self.column(key) for key in (*keys,))]
 
+    def spec(self, key: str) -> OptionSpec | None:
+        """Return how a hyperparameter was declared, None where the catalogue does not know it."""
+        return self._specs.get(key)
+
     def spec_keys(self) -> list[str]:
         """Return the keys of every hyperparameter that the catalogue knows."""
         return list(self._specs)

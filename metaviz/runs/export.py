@@ -10,6 +10,8 @@ import numpy as np
 
 from metaviz.config import Amendment
 from metaviz.options import checked
+from metaviz.runs.comparison import ComparisonView, compared, has_several, usual_view
+from metaviz.runs.comparison_figures import HEADER, comparison_rows
 from metaviz.runs.events import INNER_COLUMNS
 from metaviz.runs.files import write_text
 from metaviz.runs.geometry import geometry_csv, has_geometry, has_map
@@ -86,19 +88,38 @@ def summary_csv(records: Iterable[Record]) -> str:
     return _table((*_SUMMARY_HEAD, *_MARKS_HEAD, *names), rows)
 
 
+def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None) -> str:
+    """Return `comparison.csv`: one row per group and point, mean and interval over its runs.
+
+    Without a view it is the usual one, and empty where no group has several runs.
+    """
+    shown = view or usual_view(records)
+    curves = compared(records, shown)
+    if view is None and not has_several(curves):
+        return ""
+    return _table(HEADER, comparison_rows(curves, shown))
+
+
 def write_tables(
-    records: Sequence[Record], folder: Path, folders: Iterable[Path] = ()
+    records: Sequence[Record],
+    folder: Path,
+    folders: Iterable[Path] = (),
+    comparison: ComparisonView | None = None,
 ) -> list[Path]:
     """Write the tables into a folder and return their paths; geometries only where there are any.
 
     `folders` are those of the runs: evaluations on held-out tasks that are stored there are
-    written too. Raises: StoreError with one sentence where the folder cannot be written.
+    written too. `comparison` says what of groups of runs is compared.
+    Raises: StoreError with one sentence where the folder cannot be written.
     """
     tables = {
         "metrics.csv": metrics_csv(records),
         "inner.csv": inner_csv(records),
         "summary.csv": summary_csv(records),
     }
+    compared_groups = comparison_csv(records, comparison)
+    if compared_groups:
+        tables["comparison.csv"] = compared_groups
     if any(has_geometry(record) or has_map(record) for record in records):
         stream = io.StringIO()
         geometry_csv(records, stream)

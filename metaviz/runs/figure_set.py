@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from metaviz.runs.comparison import compared, has_several, usual_view
+from metaviz.runs.comparison_figures import comparison_figure
 from metaviz.runs.curves import TrainingView, fan
 from metaviz.runs.figures import (
     Page,
@@ -26,7 +28,10 @@ _PANEL_CM = 11.0
 
 
 def comparison_figures(records: Sequence[Record], paper: Paper) -> "Iterator[tuple[str, Figure]]":
-    """Yield name and figure of what all runs are drawn in together."""
+    """Yield name and figure of what all runs are drawn in together.
+
+    Groups of runs that differ in their seed only are compared where there is one of several runs.
+    """
     accuracy = any("query_accuracy" in e.curves for r in records for e in r.evaluations[-1:])
     view = TrainingView(quantity="query_accuracy" if accuracy else "query_loss")
     panels = default_inner_views(records)
@@ -34,6 +39,10 @@ def comparison_figures(records: Sequence[Record], paper: Paper) -> "Iterator[tup
     yield "inner", inner_figure(records, panels, paper(_PANEL_CM * len(panels)))
     if any(record.evaluations for record in records):
         yield "convergence", convergence_figure(records, None, paper(USUAL_CM))
+    compared_view = usual_view(records)
+    curves = compared(records, compared_view)
+    if has_several(curves):
+        yield "comparison", comparison_figure(curves, compared_view, paper(USUAL_CM))
 
 
 def run_figures(record: Record, paper: Paper) -> "Iterator[tuple[str, Figure]]":

@@ -89,8 +89,8 @@ class Group:
 def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list[Group]:
     """Return groups of runs in the order of their first members; None leaves out the seed only.
 
-    Keys are hyperparameters, `algorithm`, `problem`, `seed`, `tags` or `state`. A run that lacks a
-    key has the value None for it, which is a value of its own.
+    Keys are hyperparameters, `algorithm`, `problem`, `seed`, `tags`, `state` or `id`. A run
+    that lacks a key has the value None for it, which is a value of its own.
     """
     runs = list(entries)
     names = tuple(keys) if keys is not None else everything_but_seed(runs)
@@ -129,6 +129,8 @@ def value_of(entry: Entry, key: str) -> Plain:
     summary = entry.summary
     if key == "tags":
         return " ".join(sorted(entry.marks.tags)) or None
+    if key == "id":
+        return entry.id
     if key in {"algorithm", "problem", "seed", "state", "device", "version"}:
         value: Plain = getattr(summary, key)
         return value

@@ -39,6 +39,7 @@ _CAPTIONS = {
     "training": "Training: query loss or accuracy over meta-steps",
     "inner": "Inner loop: evaluation tasks against the inner step k",
     "convergence": "Convergence: support loss and gradient norm against k",
+    "comparison": "Comparison: mean over the runs of each group, with an interval",
     "fan": "Predictions on one task",
     "mirror": "Mirror map",
     "geometry-rates": "Step sizes",

@@ -120,6 +120,16 @@ class LocalEngine:
 
         return look(planned_runs(comparison)[0], split, number, report)
 
+    def save_weights(self, folder: Path, path: Path) -> Path:
+        """Write the newest weights of a stored run as safetensors; return the file.
+
+        Raises: StoreError, OptionError or ValueError with one sentence.
+        """
+        from metaviz.training.weights import write_weights
+
+        write_weights(folder, path)
+        return path
+
     def download(self, dataset: str, report: Report) -> Path:
         """Download a data set because a person asked; return its folder.
 

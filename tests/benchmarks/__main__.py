@@ -9,6 +9,7 @@ MODULES = (
     "window_lateness",
     "replot",
     "many_runs",
+    "compare",
     "geometries",
     "portraits",
     "images",

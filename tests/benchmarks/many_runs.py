@@ -54,7 +54,8 @@ def make_runs(root: Path, runs: int) -> None:
     for step in range(1, STEPS + 1):
         values: dict[str, float | None] = dict.fromkeys(STEP_COLUMNS, float(random.random()))
         writer.append(Stepped(step, values, np.ones(6), np.ones(6)))
-    curves = {name: np.ones(11) for name in ("support_loss", "query_loss", "query_loss_ci95")}
+    curves = {name: np.ones(11) for name in ("support_loss", "query_loss", "gradient_norm")}
+    curves |= {f"{name}_ci95": np.ones(11) for name in list(curves)}
     writer.append(Evaluated(STEPS, 600, 5, curves, {"query_loss": np.ones(600)}))
     writer.append(Ended(STEPS, "done", ""))
     writer.close()

@@ -1,0 +1,276 @@
+"""What is compared, and how: the two rows of controls above the curves."""
+
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.choices import combo, switch
+from metaviz.runs.alignment import BAND_TIPS, BANDS
+from metaviz.runs.comparison import AXES, MEASURES, ComparisonView
+
+_SMOOTHEST = 99
+_SEED_ONLY = "All but the seed"
+_SHORT = {
+    "eval_query_loss": "Query loss, eval",
+    "eval_query_accuracy": "Query accuracy, eval",
+    "eval_support_loss": "Support loss, eval",
+    "post_query_loss": "Query loss, batch",
+    "post_query_accuracy": "Query accuracy, batch",
+    "post_support_loss": "Support loss, batch",
+    "post_support_accuracy": "Support accuracy, batch",
+    "pre_query_loss": "Query loss before, batch",
+    "meta_gradient_norm": "Meta-gradient length",
+    "inner_residual": "Inner residual",
+    "solver_residual": "Solver residual",
+}
+_AXES = {
+    "step": "Meta-step",
+    "seconds": "Training time (s)",
+    "gradient_evaluations": "Gradient evaluations",
+    "hessian_vector_products": "Hessian-vector products",
+}
+_SWITCHES = {
+    "log_y": ("compareLogY", "log &y", "Logarithmic vertical axis."),
+    "log_x": ("compareLogX", "log &x", "Logarithmic horizontal axis."),
+    "robust": ("compareRobust", "robust", "Leave rare spikes outside the plot."),
+    "members": ("compareMembers", "single r&uns", "Show every run of a group as a thin line."),
+}
+
+
+class CompareControls(QWidget):
+    """Yields a ComparisonView; `changed` tells that it is another."""
+
+    changed = Signal()
+
+    def __init__(self, keys: Callable[[], list[str]], parent: QWidget | None = None) -> None:
+        """Offer what there is; `keys` returns what runs can be grouped by."""
+        super().__init__(parent)
+        self.setObjectName("compareControls")
+        self._keys = keys
+        self._group_keys: tuple[str, ...] | None = None
+        self._chosen = False
+        self.measure = combo("compareMeasure", "Compared quantity", _SHORT)
+        self.axis = combo("compareAxis", "Horizontal axis", _AXES)
+        self.band = combo("compareBand", "Interval of the band", BANDS)
+        for place in range(self.band.count()):
+            tip = BAND_TIPS[self.band.itemData(place)]
+            self.band.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
+        self.band.setToolTip("Which interval over the runs of a group the band shows.")
+        for box, letters in ((self.measure, 15), (self.axis, 9), (self.band, 7)):
+            box.setMinimumContentsLength(letters)
+            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setStatusTip(box.toolTip())
+        self.group = QToolButton()
+        self.group.setObjectName("compareGroup")
+        self.group.setText("Group")
+        self.group.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.group.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._menu = QMenu(self.group)
+        self._menu.setObjectName("compareGroupMenu")
+        self._menu.setToolTipsVisible(True)
+        self._menu.aboutToShow.connect(self.fill_groups)
+        self.group.setMenu(self._menu)
+        self.smoothing = QSlider(Qt.Orientation.Horizontal)
+        self.smoothing.setObjectName("compareSmoothing")
+        self.smoothing.setAccessibleName("Smoothing of every run")
+        self.smoothing.setToolTip("Smooth each run by a bias-corrected running mean, then average.")
+        self.smoothing.setStatusTip(self.smoothing.toolTip())
+        self.smoothing.setRange(0, _SMOOTHEST)
+        self.smoothing.setMinimumWidth(40)
+        self.smoothing.setMaximumWidth(140)
+        self.smoothing_value = QLabel("0.00")
+        self.switches = {name: switch(*about) for name, about in _SWITCHES.items()}
+        self.switches["robust"].setChecked(True)
+        self._lay_out()
+        self._connect()
+        self.partly = QAction("Mean wherever two runs have data", self)
+        self.partly.setObjectName("comparePartly")
+        self.partly.setCheckable(True)
+        self.partly.setToolTip("Not only where all runs of a group have data; n says how many.")
+        self.partly.toggled.connect(self._on_changed)
+        self._show_group()
+        self.band.setCurrentIndex(self.band.findData(ComparisonView().band))
+
+    def view(self) -> ComparisonView:
+        """Return what is chosen."""
+        chosen = {name: box.isChecked() for name, box in self.switches.items()}
+        return ComparisonView(
+            measure=self.measure.currentData(),
+            axis=self.axis.currentData(),
+            band=self.band.currentData(),
+            smoothing=self.smoothing.value() / 100,
+            keys=self._group_keys,
+            partly=self.partly.isChecked(),
+            **chosen,
+        )
+
+    def show_view(self, view: ComparisonView) -> None:
+        """Show another choice; tells of it once."""
+        self._chosen = True
+        self.blockSignals(True)
+        for box, value in (
+            (self.measure, view.measure),
+            (self.axis, view.axis),
+            (self.band, view.band),
+        ):
+            box.setCurrentIndex(max(0, box.findData(value)))
+        self.smoothing.setValue(round(100 * view.smoothing))
+        for name, toggle in self.switches.items():
+            toggle.setChecked(bool(getattr(view, name)))
+        self.partly.setChecked(view.partly)
+        self._group_keys = view.keys
+        self._show_group()
+        self.blockSignals(False)
+        self.changed.emit()
+
+    def state(self) -> dict[str, Any]:
+        """Return the choice as plain values."""
+        return {**asdict(self.view()), "keys": list(self._group_keys or ()) or self._whole()}
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Take remembered values; unknown ones and those of another kind are passed over."""
+        self.show_view(view_of(values))
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nobody has chosen a quantity yet."""
+        return not self._chosen
+
+    def offer(self, measures: list[str], shown: str) -> None:
+        """Grey out what no run has recorded; until a person has chosen, choose what is shown."""
+        model: Any = self.measure.model()
+        for place in range(self.measure.count()):
+            model.item(place).setEnabled(self.measure.itemData(place) in measures)
+        if not self._chosen and self.measure.currentData() != shown:
+            self.measure.blockSignals(True)
+            self.measure.setCurrentIndex(self.measure.findData(shown))
+            self.measure.blockSignals(False)
+
+    def add_to_first_row(self, widget: QWidget) -> None:
+        """Put a widget to the right of the first row."""
+        self._first.addWidget(widget)
+
+    def add_to_second_row(self, widget: QWidget) -> None:
+        """Put a widget after the other controls of the second row."""
+        self._second.insertWidget(self._second.count() - 1, widget)
+
+    def use_keys(self, keys: tuple[str, ...] | None) -> None:
+        """Group by other keys; None leaves out the seed only."""
+        self._group_keys = keys
+        self._show_group()
+        self.changed.emit()
+
+    @Slot()
+    def fill_groups(self) -> None:
+        """Offer the keys that the shown runs have."""
+        self._menu.clear()
+        for text, keys in ((_SEED_ONLY, None), ("Every run alone", ("id",)), ("All runs", ())):
+            action = self._menu.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(self._group_keys == keys)
+            action.triggered.connect(self._on_whole)
+        self._menu.addSeparator()
+        self._menu.addAction(self.partly)
+        self._menu.addSeparator()
+        for key in self._keys():
+            action = self._menu.addAction(key)
+            action.setCheckable(True)
+            action.setChecked(key in (self._group_keys or ()))
+            action.triggered.connect(self._on_key)
+
+    def _whole(self) -> str:
+        return "all but the seed" if self._group_keys is None else "all runs"
+
+    def _lay_out(self) -> None:
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(2)
+        self._first, second = QHBoxLayout(), QHBoxLayout()
+        self._first.setSpacing(6)
+        second.setSpacing(7)
+        for widget in (self.measure, QLabel("over"), self.axis, self.band):
+            self._first.addWidget(widget)
+        self._first.addStretch(1)
+        label = QLabel("Smoothi&ng")
+        label.setBuddy(self.smoothing)
+        for part in (label, self.smoothing, self.smoothing_value, *self.switches.values()):
+            second.addWidget(part)
+        second.addWidget(self.group)
+        self._second = second
+        second.addStretch(1)
+        rows.addLayout(self._first)
+        rows.addLayout(second)
+
+    def _connect(self) -> None:
+        for box in (self.measure, self.axis, self.band):
+            box.currentIndexChanged.connect(self._on_changed)
+        self.measure.activated.connect(self._on_chosen)
+        self.smoothing.valueChanged.connect(self._on_changed)
+        for toggle in self.switches.values():
+            toggle.toggled.connect(self._on_changed)
+
+    def _show_group(self) -> None:
+        keys = self._group_keys
+        told = ", ".join(keys) if keys else self._whole()
+        tip = f"Runs with equal values are one curve. Grouped by: {told}."
+        self.group.setToolTip(tip)
+        self.group.setStatusTip(tip)
+        self.group.setAccessibleName(f"Group runs by: {told}")
+
+    @Slot()
+    def _on_changed(self) -> None:
+        self.smoothing_value.setText(f"{self.smoothing.value() / 100:.2f}")
+        self.changed.emit()
+
+    @Slot()
+    def _on_chosen(self) -> None:
+        self._chosen = True
+
+    @Slot()
+    def _on_whole(self) -> None:
+        chosen = self.sender()
+        if isinstance(chosen, QAction):
+            whole = {_SEED_ONLY: None, "All runs": ()}
+            self.use_keys(whole.get(chosen.text(), ("id",)))
+
+    @Slot()
+    def _on_key(self) -> None:
+        chosen = self.sender()
+        if isinstance(chosen, QAction):
+            keys = [key for key in self._group_keys or () if key not in {chosen.text(), "id"}]
+            if chosen.isChecked():
+                keys.append(chosen.text())
+            self.use_keys(tuple(keys))
+
+
+def view_of(values: dict[str, Any]) -> ComparisonView:
+    """Return a view from plain values; what makes no sense is left as usual."""
+    view = ComparisonView()
+    names = {field.name for field in fields(view)} - {"keys", "smoothing"}
+    known: dict[str, Any] = {
+        name: values[name]
+        for name in names
+        if type(values.get(name)) is type(getattr(view, name))
+        and values[name]
+        in {"measure": MEASURES, "axis": AXES, "band": BANDS}.get(name, values.values())
+    }
+    keys, smoothing = values.get("keys"), values.get("smoothing")
+    if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
+        known["keys"] = tuple(keys)
+    elif keys == "all runs":
+        known["keys"] = ()
+    if isinstance(smoothing, int | float) and 0 <= smoothing < 1:
+        known["smoothing"] = float(smoothing)
+    return replace(view, **known)

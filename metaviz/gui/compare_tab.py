@@ -1,0 +1,300 @@
+"""Groups of runs compared: curves with bands beside a table, and their hyperparameters."""
+
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QLabel,
+    QMenu,
+    QSplitter,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from metaviz.gui.compare_controls import CompareControls
+from metaviz.gui.compare_plot import ComparePlot
+from metaviz.gui.compare_table import GroupTable
+from metaviz.gui.compare_work import CompareWork, Ready, Wish
+from metaviz.gui.parallel_page import ParallelPage
+from metaviz.gui.theme import Theme
+from metaviz.runs.columns import Columns
+from metaviz.runs.comparison import ComparisonView, compared, usual_view
+from metaviz.runs.groups import BASIC
+from metaviz.runs.record import Record
+from metaviz.runs.summary import entry_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from metaviz.runs.figures import Page
+
+EMPTY = (
+    "Tick runs in the table below: those that differ in their seed only become one curve.\n"
+    "The band is the interval over them."
+)
+NOTHING = "No shown run has recorded this: choose another quantity above."
+_SOON_MS, _LIVE_MS = 60, 200
+_ROOMY = 380
+_CURVES, _GROUPS, _PARALLEL = range(3)
+
+
+class CompareTab(QWidget):
+    """Compares the shown runs. `drawn` tells that the plot shows what is chosen."""
+
+    view_changed = Signal()
+    drawn = Signal()
+    brushed = Signal(object)
+    export_name = "comparison"
+
+    def __init__(self, columns: Columns | None = None, parent: QWidget | None = None) -> None:
+        """Show nothing yet; columns give hyperparameters their titles."""
+        super().__init__(parent)
+        self.setObjectName("compareTab")
+        self._records: list[Record] = []
+        self._theme: Theme | None = None
+        self._ready: Ready | None = None
+        self._view: ComparisonView | None = None
+        self.columns = columns or Columns()
+        self.controls = CompareControls(self._group_keys, self)
+        self.plot = ComparePlot(self)
+        self.plot.set_message(EMPTY)
+        self.groups = GroupTable(self)
+        self.readout = QLabel("")
+        self.readout.setObjectName("compareReadout")
+        self.readout.setAccessibleName("Numbers at the pointer")
+        self.readout.setTextFormat(Qt.TextFormat.PlainText)
+        self.readout.setWordWrap(True)
+        self.readout.setMinimumHeight(2 * self.fontMetrics().height() + 2)
+        self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.parallel = ParallelPage(self.columns, self)
+        self._work = CompareWork(self)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._lay_out()
+        self._connect()
+
+    @property
+    def view(self) -> ComparisonView:
+        """What is compared, and how."""
+        return self.controls.view()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was chosen is not drawn yet."""
+        return self._work.busy or self._soon.isActive()
+
+    @property
+    def shown(self) -> Ready | None:
+        """What is drawn now."""
+        return self._ready
+
+    def show_records(self, records: list[Record]) -> None:
+        """Show these runs."""
+        self._records = records
+        if self._in_parallel or self.parallel.plot.brushes:
+            self.parallel.show_records(records)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compare what has been recorded until now, once the page is in front."""
+        if not self.isVisible():
+            self._soon.stop()
+        elif all(record.ended for record in self._records):
+            self._ask()
+        elif not self._soon.isActive():
+            self._soon.start(_LIVE_MS)
+
+    def showEvent(self, event: Any) -> None:
+        """Compare what came while another page was in front."""
+        super().showEvent(event)
+        self._ask()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Thin the curves to the new width."""
+        super().resizeEvent(event)
+        self._arrange()
+        self._ask_soon()
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours."""
+        self._theme = theme
+        self.plot.apply_theme(theme)
+        self.parallel.apply_theme(theme)
+        if self._ready is not None:
+            self._show(self._ready)
+
+    def offer_views(self, menu: QMenu) -> None:
+        """Offer saved views."""
+        button = QToolButton()
+        button.setObjectName("compareViews")
+        button.setText("Views")
+        button.setAccessibleName("Saved views")
+        button.setToolTip("Keep this choice under a name, or bring another back.")
+        button.setStatusTip(button.toolTip())
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button.setMenu(menu)
+        self.controls.add_to_second_row(button)
+
+    def figure(self, page: "Page") -> "Figure | None":
+        """Draw the same for a paper."""
+        from metaviz.runs.comparison_figures import comparison_figure
+
+        view = self.exported_view()
+        return comparison_figure(compared(self._records, view), view, page)
+
+    def exported_view(self) -> ComparisonView:
+        """Return what is compared, or what is usual where the page was not looked at yet."""
+        # Asked from the thread that exports, too: no widget is read.
+        return self._view or usual_view(self._records)
+
+    def state(self) -> dict[str, Any]:
+        """Return the choice as plain values."""
+        return {
+            **self.controls.state(),
+            "baseline": self.groups.base_label,
+            "level": self.groups.level.text(),
+            "page": self._segments.checkedId(),
+            "result": self.parallel.result.currentData(),
+            "order": self.parallel.plot.order(),
+        }
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Take remembered values; those that make no sense are passed over."""
+        self.controls.restore(values)
+        self.groups.level.setText(str(values.get("level", ""))[:20])
+        self.groups.use_base(str(values.get("baseline", "")))
+        found = self.parallel.result.findData(values.get("result", ""))
+        self.parallel.result.setCurrentIndex(max(0, found))
+        order = values.get("order")
+        if isinstance(order, list) and all(isinstance(key, str) for key in order):
+            self.parallel.plot.use_order(order)
+        page = values.get("page")
+        buttons = self._segments.buttons()
+        if isinstance(page, int) and 0 <= page < len(buttons):
+            buttons[page].click()
+
+    def _lay_out(self) -> None:
+        self.split = QSplitter(Qt.Orientation.Vertical)
+        self.split.setObjectName("compareSplit")
+        self.split.setChildrenCollapsible(False)
+        self._above = QWidget()
+        column = QVBoxLayout(self._above)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.plot, 1)
+        column.addWidget(self.readout)
+        self.split.addWidget(self._above)
+        self.split.addWidget(self.groups)
+        self.split.setStretchFactor(0, 3)
+        self.split.setStretchFactor(1, 1)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.split)
+        self.pages.addWidget(self.parallel)
+        self._segments = QButtonGroup(self)
+        self._add_segment("compareCurves", "Curves", "Means of groups with bands.")
+        self._add_segment("compareTableOnly", "Groups", "The table of groups.")
+        self._add_segment(
+            "compareParallel", "Parallel", "Every run as a line over its hyperparameters."
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 2)
+        layout.addWidget(self.controls)
+        layout.addWidget(self.pages, 1)
+
+    def _add_segment(self, name: str, text: str, tip: str) -> None:
+        button = QToolButton()
+        button.setObjectName(name)
+        button.setText(text)
+        button.setAccessibleName(text)
+        button.setToolTip(tip)
+        button.setStatusTip(tip)
+        button.setCheckable(True)
+        # Fusion shows on a dark ground hardly which one is pressed.
+        button.setStyleSheet(
+            "QToolButton:checked { background: palette(highlight);"
+            " color: palette(highlighted-text); border-radius: 3px; padding: 3px }"
+        )
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        place = len(self._segments.buttons())
+        button.setChecked(place == 0)
+        self._segments.addButton(button, place)
+        self.controls.add_to_first_row(button)
+
+    def _connect(self) -> None:
+        self.controls.changed.connect(self._on_changed)
+        self.plot.read.connect(self.readout.setText)
+        self.plot.span_changed.connect(self._ask_soon)
+        self.groups.base_changed.connect(self._on_base)
+        self._work.ready.connect(self._on_ready)
+        self._soon.timeout.connect(self._ask)
+        self._segments.idToggled.connect(self._arrange)
+        self.parallel.brushed.connect(self.brushed)
+
+    @Slot()
+    def _arrange(self, *_segment: object) -> None:
+        """Show curves and table together where there is room, or else the one that is chosen."""
+        chosen, roomy = self._segments.checkedId(), self.height() >= _ROOMY
+        self._segments.button(_GROUPS).setVisible(not roomy)
+        if chosen == _GROUPS and roomy:
+            self._segments.button(_CURVES).setChecked(True)
+            return
+        if chosen == _PARALLEL and not self._in_parallel:
+            self.parallel.show_records(self._records)
+        self.pages.setCurrentIndex(1 if chosen == _PARALLEL else 0)
+        self._above.setVisible(roomy or chosen != _GROUPS)
+        self.groups.setVisible(roomy or chosen == _GROUPS)
+
+    def _group_keys(self) -> list[str]:
+        own = dict.fromkeys(
+            key for record in self._records for key in entry_of(record, None).values
+        )
+        return [*BASIC, "tags", *own]
+
+    @property
+    def _in_parallel(self) -> bool:
+        return self.pages.currentIndex() == 1
+
+    @Slot()
+    def _ask_soon(self) -> None:
+        self._soon.start(_SOON_MS)
+
+    @Slot()
+    def _ask(self) -> None:
+        self._soon.stop()
+        if self._in_parallel and not all(record.ended for record in self._records):
+            self.parallel.show_records(self._records)
+        width, usual = max(self.plot.width(), 1), self.controls.undecided
+        if not usual:
+            self._view = self.view
+        self._work.ask(Wish(tuple(self._records), self.view, width, self.plot.span(), usual))
+
+    @Slot()
+    def _on_changed(self) -> None:
+        self._ask()
+        self.view_changed.emit()
+
+    @Slot(object)
+    def _on_ready(self, ready: Ready) -> None:
+        again = self._ready is not None and self._ready.curves is ready.curves
+        self._ready, self._view = ready, ready.view
+        self.controls.offer(ready.measures, ready.view.measure)
+        self._show(ready, again=again)
+        self.drawn.emit()
+
+    def _show(self, ready: Ready, *, again: bool = False) -> None:
+        """Draw; where the curves are the same `again`, the table is left as it is."""
+        if not again:
+            self.groups.show_curves(ready.curves, ready.view, self._theme)
+        self.plot.show_ready(ready, self.groups.baseline())
+        absent = NOTHING if self._records else EMPTY
+        # After the labels, which would show axes again where there is nothing on them.
+        self.plot.set_message("" if ready.curves else absent)
+
+    @Slot()
+    def _on_base(self) -> None:
+        self.plot.use_base(self.groups.baseline())

@@ -1,0 +1,218 @@
+"""What a table says of compared groups: where they end, what is best, how soon, how far apart."""
+
+import math
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+
+from metaviz.gui.benchmark_parts import _Table
+from metaviz.gui.choices import combo, offer
+from metaviz.gui.theme import Theme, curve_color, frame_rule
+from metaviz.runs.alignment import BAND_TIPS, BANDS
+from metaviz.runs.columns import duration_text
+from metaviz.runs.comparison import ComparisonView, GroupCurve, group_difference
+
+_COLUMNS = (
+    ("Group", "Runs with equal values of the keys, and how many of them count"),
+    ("n", "Runs that have data where the mean ends"),
+    ("Final", "Mean where the curve ends"),
+    ("Best", "Best value of the mean"),
+    ("Best at", "Where the mean is best, on the horizontal axis"),
+    ("Reaches it", "When the runs are first at the level or beyond: mean, and how many get there"),
+    ("Minus the baseline", "Difference of the final means with Welch's 95 % interval"),
+)
+_NONE = -1
+
+
+class GroupTable(QWidget):
+    """A table of groups, with a level to reach and a baseline to choose above it."""
+
+    base_changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show nothing yet."""
+        super().__init__(parent)
+        self.setObjectName("compareGroups")
+        self._curves: Sequence[GroupCurve] = ()
+        self._view = ComparisonView()
+        self._theme: Theme | None = None
+        self._wanted_base: str = ""
+        self.table = _Table("compareTable", "Groups of runs", _COLUMNS)
+        self.table.setMinimumHeight(60)
+        self.level = QLineEdit()
+        self.level.setObjectName("compareLevel")
+        self.level.setAccessibleName("Level to reach")
+        self.level.setPlaceholderText("none")
+        self.level.setClearButtonEnabled(True)
+        self.level.setMaximumWidth(110)
+        self.level.setToolTip(
+            "A loss (or accuracy): the table then says when the runs are first there or beyond."
+        )
+        self.level.setStatusTip(self.level.toolTip())
+        self.level.textChanged.connect(self.refresh)
+        self.base = combo("compareBase", "Baseline", {})
+        self.base.setToolTip("The group that all others are compared with.")
+        self.base.setStatusTip(self.base.toolTip())
+        self.base.setMinimumContentsLength(14)
+        self.base.setSizeAdjustPolicy(
+            self.base.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.base.activated.connect(self._on_base)
+        self._lay_out()
+
+    def show_curves(
+        self, curves: Sequence[GroupCurve], view: ComparisonView, theme: Theme | None
+    ) -> None:
+        """Show these groups."""
+        self._curves, self._view, self._theme = curves, view, theme
+        names = {place: one.group.label for place, one in enumerate(curves)}
+        offer(self.base, {_NONE: "none", **names})
+        wanted = next((p for p, name in names.items() if name == self._wanted_base), _NONE)
+        self.base.setCurrentIndex(self.base.findData(wanted))
+        self.refresh()
+
+    def baseline(self) -> GroupCurve | None:
+        """Return the group that others are compared with."""
+        place = self.base.currentData()
+        known = place is not None and 0 <= place < len(self._curves)
+        return self._curves[place] if known else None
+
+    @property
+    def base_label(self) -> str:
+        """Label of the chosen baseline, empty for none."""
+        return self._wanted_base
+
+    def use_base(self, label: str) -> None:
+        """Compare with the group of this label, once there is one."""
+        self._wanted_base = label
+        self.show_curves(self._curves, self._view, self._theme)
+        self.base_changed.emit()
+
+    @Slot()
+    def refresh(self) -> None:
+        """Write every cell."""
+        level, wrong = self._level()
+        self.level.setStyleSheet(
+            frame_rule(self._theme, wrong=wrong) if self._theme is not None else ""
+        )
+        self.mistake.setText(
+            f"{self.level.text().strip()[:20]!r} is not a level: write a number." if wrong else ""
+        )
+        table, base = self.table, self.baseline()
+        _head(table, 2, f"Final {BANDS[self._view.band]}", BAND_TIPS[self._view.band])
+        sign = "≤" if self._view.falling else "≥"
+        _head(table, 5, f"Reaches {sign} {level:g}" if math.isfinite(level) else "Reaches it")
+        table.setRowCount(len(self._curves))
+        for row, one in enumerate(self._curves):
+            self._write(row, one, level, base)
+        table.resizeColumnsToContents()
+
+    def _write(self, row: int, one: GroupCurve, level: float, base: GroupCurve | None) -> None:
+        view, table = self._view, self.table
+        mean, low, high, n = one.final()
+        best, best_at = one.best(falling=view.falling)
+        texts = [one.name, str(n), _interval(mean, low, high, ranged=one.band == "range")]
+        texts += [_number(best), self._place(best_at), self._time(one, level)]
+        for column, text in enumerate(texts):
+            item = table.put(row, column, text, number=column > 0)
+            item.setToolTip(text)
+        if self._theme is not None:
+            name = table.put(row, 0, one.name, number=False)
+            name.setToolTip(one.name)
+            name.setForeground(curve_color(one.style.color, self._theme))
+        text, tip, color = self._difference(one, base)
+        item = table.put(row, len(_COLUMNS) - 1, text, number=False)
+        item.setToolTip(tip)
+        if color is not None:
+            item.setForeground(color)
+
+    def _difference(
+        self, one: GroupCurve, base: GroupCurve | None
+    ) -> tuple[str, str, QColor | None]:
+        if base is None:
+            return "", "Choose a baseline above.", None
+        if one is base:
+            return "baseline", "All others are compared with this group.", None
+        found = group_difference(one, base, self._view)
+        if found is None:
+            return "", "One of the two has no data.", None
+        color = None
+        if self._theme is not None and found.verdict != "same":
+            better = found.verdict == "better"
+            color = QColor(self._theme.good if better else self._theme.error)
+        return f"{found.text} {found.verdict}", found.tip, color
+
+    def _time(self, one: GroupCurve, level: float) -> str:
+        if not math.isfinite(level):
+            return ""
+        found = one.time_to(level, falling=self._view.falling)
+        runs = sum(len(curve.x) > 0 for curve in one.samples)
+        if not found.n:
+            return f"never (0 of {runs})"
+        half = f" ± {found.half:.2g}" if math.isfinite(found.half) else ""
+        return f"{self._place(found.mean)}{half} ({found.n} of {runs})"
+
+    def _place(self, x: float) -> str:
+        if not math.isfinite(x):
+            return ""
+        return duration_text(x) if self._view.axis == "seconds" else f"{x:.5g}"
+
+    def _level(self) -> tuple[float, bool]:
+        """Return the level that is asked for, NaN for none, and whether it is no number."""
+        text = self.level.text().strip().replace(",", ".")
+        if not text:
+            return math.nan, False
+        try:
+            level = float(text)
+        except ValueError:
+            return math.nan, True
+        return level, not math.isfinite(level)
+
+    @Slot()
+    def _on_base(self) -> None:
+        base = self.baseline()
+        self._wanted_base = base.group.label if base is not None else ""
+        self.refresh()
+        self.base_changed.emit()
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        for text, widget in (("&Level to reach", self.level), ("Base&line", self.base)):
+            label = QLabel(text)
+            label.setBuddy(widget)
+            row.addWidget(label)
+            row.addWidget(widget)
+        self.mistake = QLabel()
+        self.mistake.setObjectName("compareLevelMistake")
+        self.mistake.setTextFormat(Qt.TextFormat.PlainText)
+        row.addWidget(self.mistake)
+        row.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self.table, 1)
+
+
+def _head(table: _Table, column: int, text: str, tip: str = "") -> None:
+    item = table.horizontalHeaderItem(column)
+    if item is None:
+        return
+    item.setText(text)
+    if tip:
+        item.setToolTip(f"{_COLUMNS[column][1]}. {tip}.")
+
+
+def _interval(mean: float, low: float, high: float, *, ranged: bool) -> str:
+    if not math.isfinite(low):
+        return _number(mean)
+    if ranged:
+        return f"{mean:.4g} [{low:.4g}, {high:.4g}]"
+    return f"{mean:.4g} ± {high - mean:.2g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else ""

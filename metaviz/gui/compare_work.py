@@ -1,0 +1,154 @@
+"""Comparing groups of runs beside the window: what is drawn is made ready on another thread."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
+
+from metaviz.gui.plot_panel import Band, Line
+from metaviz.runs.alignment import thin_band
+from metaviz.runs.comparison import ComparisonView, GroupCurve, compared, offered, usual_measure
+from metaviz.runs.curves import band_alpha
+from metaviz.runs.record import Record
+from metaviz.runs.statistics import robust_range, thin
+
+_BAND_POINTS = 100
+_FEWEST_POINTS, _ALL_POINTS = 200, 45_000
+_QUANTILE_POINTS = 500
+_FEW = 8
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be compared, and drawn on how many pixels. `span` is the visible x, if not all."""
+
+    records: Sequence[Record]
+    view: ComparisonView
+    pixels: int
+    span: tuple[float, float] | None = None
+    usual: bool = False
+    """Whether the quantity is chosen for the person: what is usual for these runs."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Compared groups, and the few points of them that a screen can show."""
+
+    wish: Wish
+    view: ComparisonView
+    measures: list[str]
+    curves: list[GroupCurve]
+    lines: list[Line] = field(repr=False)
+    bands: list[Band] = field(repr=False)
+    limits: tuple[float, float] | None = None
+
+
+class CompareWork(QObject):
+    """Answers the newest wish; those that it overtakes are left out."""
+
+    ready = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        """Do nothing yet."""
+        super().__init__(parent)
+        self._task: _Task | None = None
+        self._waiting: Wish | None = None
+        self._known: tuple[object, list[str], list[GroupCurve]] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._task is not None
+
+    def ask(self, wish: Wish) -> None:
+        """Have a comparison made ready; `ready` tells."""
+        if self._task is not None:
+            self._waiting = wish
+            return
+        key = _key(wish)
+        known = self._known if self._known is not None and self._known[0] == key else None
+        self._task = _Task(wish, known[1:] if known else None)
+        self._task.signals.done.connect(self._on_done)
+        QThreadPool.globalInstance().start(self._task)
+
+    @Slot(object)
+    def _on_done(self, ready: Ready | None) -> None:
+        self._task = None
+        waiting, self._waiting = self._waiting, None
+        if ready is not None:
+            self._known = (_key(ready.wish), ready.measures, ready.curves)
+        if waiting is not None:
+            self.ask(waiting)
+        if ready is not None and (waiting is None or _key(waiting) == _key(ready.wish)):
+            self.ready.emit(ready)
+
+
+def made_ready(wish: Wish, known: tuple[list[str], list[GroupCurve] | None] | None = None) -> Ready:
+    """Compare, or take what was compared before, and thin it to the pixels that there are."""
+    measures, curves = known or (offered(wish.records), None)
+    view = replace(wish.view, measure=usual_measure(measures)) if wish.usual else wish.view
+    curves = compared(wish.records, view) if curves is None else curves
+    points = max(_FEWEST_POINTS, min(2 * wish.pixels, _ALL_POINTS // max(1, len(curves))))
+    alpha = band_alpha(len(curves))
+    lines: list[Line] = []
+    bands: list[Band] = []
+    for place, one in enumerate(curves):
+        color, curve = one.style.color, one.curve
+        if view.members:
+            for number, run in enumerate(one.samples):
+                seen = _seen(wish.span, run.x)
+                x, y = thin(run.x[seen], run.y[seen], points // 2)
+                lines.append(Line(f"{place} run {number}", x, y, color, alpha=0.35))
+        seen = _seen(wish.span, curve.x)
+        x, y = thin(curve.x[seen], curve.mean[seen], points)
+        # Thick lines and dashes take ten times as long, and tell nothing apart where many cross.
+        wide, dash = (2.0, one.style.dash) if len(curves) <= _FEW else (1.0, "solid")
+        lines.append(Line(f"{place}", x, y, color, one.legend, dash, width=wide))
+        if np.isfinite(curve.low).any():
+            parts = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
+            bands.append(Band(f"{place} band", *parts, color, alpha))
+    means = [c.curve.mean[:: max(1, len(c.curve.mean) // _QUANTILE_POINTS)] for c in curves]
+    limits = robust_range(means, log=view.log_y) if view.robust else None
+    return Ready(wish, view, measures, curves, lines, bands, limits)
+
+
+def _key(wish: Wish) -> object:
+    """Tell one comparison from another, whatever part of it is seen."""
+    return (
+        tuple((id(one), one.revision, one.state, one.marks) for one in wish.records),
+        wish.view,
+        wish.usual,
+    )
+
+
+def _seen(span: tuple[float, float] | None, x: np.ndarray) -> slice:
+    """Return the points in sight, and one more on each side."""
+    if span is None:
+        return slice(None)
+    low, high = np.searchsorted(x, span)
+    return slice(max(0, int(low) - 1), int(high) + 1)
+
+
+_log = logging.getLogger("metaviz.compare")
+
+
+class _Signals(QObject):
+    done = Signal(object)
+
+
+class _Task(QRunnable):
+    def __init__(self, wish: Wish, known: tuple[list[str], list[GroupCurve]] | None) -> None:
+        super().__init__()
+        self.setAutoDelete(False)
+        self.signals = _Signals()
+        self._wish, self._known = wish, known
+
+    def run(self) -> None:
+        ready = None
+        try:
+            ready = made_ready(self._wish, self._known)
+        except Exception:  # noqa: BLE001 - a door: the tab must hear that it ended
+            _log.exception("The comparison failed")
+        self.signals.done.emit(ready)

@@ -1,0 +1,92 @@
+"""Runs, packed runs, configurations and views that are dropped onto the window."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QMimeData, QObject, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QLabel, QWidget
+
+from metaviz.gui.theme import current_theme
+from metaviz.runs.dropped import Dropped, recognised, told
+
+_MARGIN = 12
+
+
+class Dropping(QObject):
+    """Watches a window for drops, says what they would do, and tells what was dropped."""
+
+    runs_dropped = Signal(object)
+    archive_dropped = Signal(object)
+    view_dropped = Signal(object)
+    configuration_dropped = Signal(object)
+    failed = Signal(str, str)
+
+    def __init__(self, window: QWidget) -> None:
+        """Let a window take drops."""
+        super().__init__(window)
+        self._window = window
+        self._found: list[Dropped] = []
+        self.shade = QLabel(window)
+        self.shade.setObjectName("dropShade")
+        self.shade.setAccessibleName("What would be opened")
+        self.shade.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.shade.setTextFormat(Qt.TextFormat.PlainText)
+        self.shade.setWordWrap(True)
+        self.shade.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.shade.hide()
+        window.setAcceptDrops(True)
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Follow a drag over the window."""
+        if watched is self._window:
+            if isinstance(event, QDragEnterEvent):
+                return self._enter(event)
+            if event.type() == QEvent.Type.DragLeave:
+                self.shade.hide()
+            elif event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
+                event.acceptProposedAction()
+                self.shade.hide()
+                self.take(_paths(event.mimeData()))
+                return True
+        return super().eventFilter(watched, event)
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Open what was dropped; what is of no use is said."""
+        found = [recognised(path) for path in paths]
+        for one in found:
+            if one.kind in {"run", "runs"}:
+                self.runs_dropped.emit(one.path)
+            elif one.kind == "archive":
+                self.archive_dropped.emit(one.path)
+            elif one.kind == "view":
+                self.view_dropped.emit(one.path)
+            elif one.kind == "configuration":
+                self.configuration_dropped.emit(one.path)
+        reasons = [one.reason for one in found if one.kind == "nothing"]
+        if reasons:
+            self.failed.emit(reasons[0], "\n".join(reasons[1:]))
+
+    def _enter(self, event: QDragEnterEvent) -> bool:
+        paths = _paths(event.mimeData())
+        if not paths:
+            return False
+        event.acceptProposedAction()
+        found = [recognised(path) for path in paths]
+        theme = current_theme()
+        color = theme.error if all(one.kind == "nothing" for one in found) else theme.accent
+        self.shade.setStyleSheet(
+            f"background: {theme.raised}; color: {theme.foreground}; font-size: 15px;"
+            f" border: 3px dashed {color}; border-radius: 10px; padding: 20px"
+        )
+        self.shade.setText(told(found))
+        frame = self._window.rect().adjusted(_MARGIN, _MARGIN, -_MARGIN, -_MARGIN)
+        self.shade.setGeometry(frame)
+        self.shade.raise_()
+        self.shade.show()
+        return True
+
+
+def _paths(data: QMimeData) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]

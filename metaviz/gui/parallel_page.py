@@ -1,0 +1,122 @@
+"""The page of hyperparameters: parallel coordinates of the shown runs against a result."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+
+from metaviz.gui.choices import combo
+from metaviz.gui.parallel_plot import ParallelPlot
+from metaviz.gui.theme import Theme
+from metaviz.runs.columns import Columns
+from metaviz.runs.curves import labels
+from metaviz.runs.parallel import parallel_axes
+from metaviz.runs.record import Record
+from metaviz.runs.summary import Entry, entry_of
+
+EMPTY = "Tick runs in the table below: every run becomes a line over what they differ in."
+_RESULTS = {"loss": "Query loss", "accuracy": "Accuracy", "seconds": "Training time (s)"}
+_FEW = 2
+
+
+class ParallelPage(QWidget):
+    """Parallel coordinates, the choice of a result, and how many runs the brushes leave."""
+
+    brushed = Signal(object)
+
+    def __init__(self, columns: Columns, parent: QWidget | None = None) -> None:
+        """Show nothing yet; columns give hyperparameters titles and scales."""
+        super().__init__(parent)
+        self.setObjectName("parallelPage")
+        self._columns = columns
+        self._entries: list[Entry] = []
+        self._labels: dict[str, str] = {}
+        self._theme: Theme | None = None
+        self.plot = ParallelPlot(self)
+        self.result = combo("parallelResult", "Result of the last axis", _RESULTS)
+        self.result.setStatusTip(self.result.toolTip())
+        self.count = QLabel()
+        self.count.setObjectName("parallelCount")
+        self.clear = QToolButton()
+        self.clear.setObjectName("parallelClear")
+        self.clear.setText("Clear brushes")
+        self.clear.setToolTip("Choose all runs again, in the table, too. (Esc)")
+        self.clear.setStatusTip(self.clear.toolTip())
+        self.clear.setEnabled(False)
+        row = QHBoxLayout()
+        label = QLabel("Coloured by")
+        label.setBuddy(self.result)
+        for widget in (label, self.result, self.count):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(self.clear)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self.plot, 1)
+        self.result.currentIndexChanged.connect(self.refresh)
+        self.clear.clicked.connect(self.plot.clear)
+        self.plot.brushed.connect(self._on_brushed)
+
+    def show_records(self, records: Sequence[Record]) -> None:
+        """Show these runs."""
+        self._entries = [entry_of(record, None) for record in records]
+        self._labels = labels(records)
+        self.refresh()
+
+    def apply_theme(self, theme: Theme) -> None:
+        """Take a theme's colours."""
+        self._theme = theme
+        self.plot.apply_theme(theme)
+        self.refresh()
+
+    @Slot()
+    def refresh(self) -> None:
+        """Draw the axes anew."""
+        entries = self._entries
+        axes = parallel_axes(
+            entries,
+            self.result.currentData(),
+            self._columns.spec,
+            lambda key: self._columns.column(key).title,
+        )
+        message = "" if entries else EMPTY
+        if entries and len(axes) < _FEW:
+            message = "The shown runs have the same hyperparameters: tick runs that differ."
+        runs = [(one.id, self._labels.get(one.id, one.label)) for one in entries]
+        self.plot.show_runs(axes, runs, self._colors(axes[-1].places), message)
+        self._count()
+
+    def _colors(self, places: np.ndarray) -> list[QColor]:
+        """Return a colour per run, from the lowest result to the highest; grey without one."""
+        theme = self._theme
+        if theme is None:
+            return [QColor() for _ in places]
+        low, high = _ENDS[theme.name]
+        return [_between(low, high, p) if p >= 0 else QColor(theme.muted) for p in places.tolist()]
+
+    @Slot(object)
+    def _on_brushed(self, ids: object) -> None:
+        self._count()
+        self.brushed.emit(ids)
+
+    def _count(self) -> None:
+        total, left = len(self._entries), int(self.plot.chosen().sum())
+        self.clear.setEnabled(bool(self.plot.brushes))
+        self.count.setText(f"{left} of {total} runs" if self.plot.brushes else f"{total} runs")
+
+
+_ENDS = {"light": ("#0b5fb0", "#d98200"), "dark": ("#5db0ff", "#ffb638")}
+"""Colours of the lowest and the highest result, told apart also without red and green."""
+
+
+def _between(low: str, high: str, share: float) -> QColor:
+    one, other = QColor(low), QColor(high)
+    parts = [
+        round((1 - share) * a + share * b)
+        for a, b in zip(one.getRgb()[:3], other.getRgb()[:3], strict=True)  # type: ignore[index]
+    ]
+    return QColor(*parts)

@@ -1,0 +1,226 @@
+"""Groups of runs compared: one curve with a named band per group, and what a table says of it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from metaviz.runs.alignment import (
+    BANDS,
+    Band,
+    Moments,
+    Sample,
+    at,
+    moments,
+    reached,
+    sample,
+    value_at,
+)
+from metaviz.runs.baseline import Difference, difference, finite
+from metaviz.runs.curves import AXIS_TITLES, DASHES, Style
+from metaviz.runs.groups import Group, Interval, Result, Spread, grouped, spread
+from metaviz.runs.record import Record
+from metaviz.runs.statistics import smooth
+from metaviz.runs.summary import Entry, entry_of
+
+AXES: dict[str, str] = {
+    **AXIS_TITLES,
+    "hessian_vector_products": "Hessian-vector products (all tasks)",
+}
+MEASURES: dict[str, str] = {
+    "eval_query_loss": "query loss, evaluation tasks",
+    "eval_query_accuracy": "query accuracy, evaluation tasks",
+    "eval_support_loss": "support loss, evaluation tasks",
+    "post_query_loss": "query loss, batch mean",
+    "post_query_accuracy": "query accuracy, batch mean",
+    "post_support_loss": "support loss, batch mean",
+    "post_support_accuracy": "support accuracy, batch mean",
+    "pre_query_loss": "query loss before adaptation, batch mean",
+    "meta_gradient_norm": "length of the meta-gradient",
+    "inner_residual": "inner residual, batch mean",
+    "solver_residual": "solver residual, batch mean",
+}
+"""What can be compared: evaluations after the trained number of inner steps, and meta-batches."""
+_EVALUATED = "eval_"
+_BROKEN = {"diverged", "failed"}
+_FEW = 2
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """What is compared, and how. `keys` are those of the groups; None leaves out the seed only."""
+
+    measure: str = "eval_query_loss"
+    axis: str = "step"
+    band: Band = "ci95"
+    smoothing: float = 0.0
+    keys: tuple[str, ...] | None = None
+    partly: bool = False
+    """Whether a mean is shown while two runs have data, not only where all have."""
+    log_x: bool = False
+    log_y: bool = False
+    robust: bool = True
+    members: bool = False
+
+    @property
+    def falling(self) -> bool:
+        """Whether smaller is better."""
+        return not self.measure.endswith("accuracy")
+
+    @property
+    def result(self) -> Result:
+        """Return by which rule differences are better or worse."""
+        return "loss" if self.falling else "accuracy"
+
+
+@dataclass(frozen=True)
+class GroupCurve:
+    """A group's mean and band, and the curves behind them in the order of `group.members`."""
+
+    group: Group
+    style: Style
+    band: Band
+    curve: Moments
+    samples: tuple[Sample, ...] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The group's label and how many of its runs count: `maml (3 of 4 runs, 1 diverged)`."""
+        states = Counter(entry.summary.state for entry in self.group.members)
+        told = [f"{states[state]} {state}" for state in sorted(_BROKEN) if states[state]]
+        without = sum(
+            not np.isfinite(one.y).any() and entry.summary.state not in _BROKEN
+            for one, entry in zip(self.samples, self.group.members, strict=True)
+        )
+        told += [f"{without} without data"] if without else []
+        total = len(self.samples)
+        out = sum(states[state] for state in _BROKEN) + without
+        runs = f"{total} run{'s'[: total > 1]}"
+        head = f"{total - out} of {runs}" if out else runs
+        return f"{self.group.label} ({', '.join([head, *told])})"
+
+    @property
+    def legend(self) -> str:
+        """The name, and the interval where a band is drawn."""
+        several = bool((self.curve.n >= _FEW).any())
+        return f"{self.name} {BANDS[self.band]}" if several else self.name
+
+    def values(self, x: float) -> np.ndarray:
+        """Return what the runs have at x, interpolated; those that have nothing are left out."""
+        return finite([value_at(one, x) for one in self.samples if len(one.x)])
+
+    def last(self) -> np.ndarray:
+        """Return the runs' values where the mean ends."""
+        return self.values(float(self.curve.x[-1])) if len(self.curve.x) else finite([])
+
+    def best(self, *, falling: bool) -> tuple[float, float]:
+        """Return the best mean and its x."""
+        if not len(self.curve.x):
+            return math.nan, math.nan
+        find = np.nanargmin if falling else np.nanargmax
+        place = int(find(self.curve.mean))
+        return float(self.curve.mean[place]), float(self.curve.x[place])
+
+    def final(self) -> tuple[float, float, float, int]:
+        """Return mean, low, high and n where the mean ends."""
+        if not len(self.curve.x):
+            return math.nan, math.nan, math.nan, 0
+        curve = self.curve
+        return float(curve.mean[-1]), float(curve.low[-1]), float(curve.high[-1]), int(curve.n[-1])
+
+    def time_to(self, level: float, *, falling: bool) -> Spread:
+        """Return when the runs are first at a level, over those that get there."""
+        times = finite([reached(one, level, falling=falling) for one in self.samples])
+        interval: Interval = "ci95" if self.band == "range" else self.band
+        return spread(times, interval)
+
+
+def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve]:
+    """Return the groups of runs that have anything of what is compared."""
+    by_id = {record.id: record for record in records}
+    found, seen = [], Counter[str]()
+    for group in grouped([_entry(record) for record in records], view.keys):
+        samples = tuple(member(by_id[entry.id], view) for entry in group.members)
+        curve = moments(samples, view.band, partly=view.partly)
+        if len(curve.x):
+            color = group.style.color
+            style = Style(color, DASHES[seen[color] % len(DASHES)])
+            seen[color] += 1
+            found.append(GroupCurve(group, style, view.band, curve, samples))
+    return found
+
+
+def member(record: Record, view: ComparisonView) -> Sample:
+    """Return one run's curve, smoothed."""
+    # A run that trains grows meanwhile: all columns end where the first did.
+    steps = record.column("step")
+    count = len(steps)
+    if view.measure.startswith(_EVALUATED):
+        x, y = _evaluated(record, view, steps)
+    else:
+        x, y = record.column(view.axis)[:count], record.column(view.measure)[:count]
+    return sample(x, smooth(y, view.smoothing), broken=record.state in _BROKEN)
+
+
+def offered(records: Iterable[Record]) -> list[str]:
+    """Return what can be compared of some runs."""
+    runs = list(records)
+    return [name for name in MEASURES if any(_has(record, name) for record in runs)]
+
+
+def usual_view(records: Sequence[Record]) -> ComparisonView:
+    """Return accuracy on the evaluation tasks where there is one, or else the loss."""
+    return ComparisonView(usual_measure(offered(records)))
+
+
+def usual_measure(measures: Sequence[str]) -> str:
+    """Return which of these is looked at first."""
+    names = ("eval_query_accuracy", "eval_query_loss", "post_query_loss")
+    return next((name for name in names if name in measures), names[1])
+
+
+def has_several(curves: Iterable[GroupCurve]) -> bool:
+    """Return whether there is a group of several runs, so that a band is drawn."""
+    return any(len(one.samples) >= _FEW for one in curves)
+
+
+def group_difference(mine: GroupCurve, base: GroupCurve, view: ComparisonView) -> Difference | None:
+    """Return how far a group ends from the baseline's end, by Welch's interval."""
+    return difference(view.result, mine.last(), base.last())
+
+
+def difference_at(mine: GroupCurve, base: GroupCurve, x: float) -> float:
+    """Return the difference of two means at x, NaN where one has none."""
+    here, there = (at(one.curve, x) for one in (mine, base))
+    if here is None or there is None:
+        return math.nan
+    return float(mine.curve.mean[here] - base.curve.mean[there])
+
+
+def _evaluated(
+    record: Record, view: ComparisonView, steps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return evaluations after adaptation; what they had cost is looked up at their meta-step."""
+    name = view.measure.removeprefix(_EVALUATED)
+    known = [one for one in list(record.evaluations) if name in one.curves]
+    y = np.array([one.curves[name][one.trained_steps] for one in known], dtype=float)
+    when = np.array([one.step for one in known], dtype=float)
+    if view.axis == "step":
+        return when, y
+    # What was counted up to that step; nothing before the first.
+    cost = np.concatenate([[0.0], record.column(view.axis)[: len(steps)]])
+    return cost[np.searchsorted(steps, when, side="right")], y
+
+
+def _has(record: Record, name: str) -> bool:
+    if name.startswith(_EVALUATED):
+        key = name.removeprefix(_EVALUATED)
+        return any(key in one.curves for one in record.evaluations[-1:])
+    column = record.column(name)
+    return bool(np.isfinite(column[-1:]).any() or np.isfinite(column).any())
+
+
+def _entry(record: Record) -> Entry:
+    return entry_of(record, None)

@@ -1,0 +1,121 @@
+"""Parallel coordinates of runs: one axis per hyperparameter in which they differ, and a result."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from metaviz.options import OptionSpec, Plain
+from metaviz.runs.groups import Result, differing, text_of, value_of
+from metaviz.runs.summary import Entry
+
+Scale = Literal["linear", "log", "categorical"]
+ABSENT = -0.12
+"""Where a run without a value stands: below the axis, which goes from 0 to 1."""
+_BASIC = ("algorithm", "problem")
+_TICKS = 5
+_WORDS = {"bool", "choice", "text"}
+
+
+@dataclass(frozen=True)
+class ParallelAxis:
+    """One axis. `places` holds each run's place from 0 (below) to 1, ABSENT without a value."""
+
+    key: str
+    title: str
+    scale: Scale
+    places: np.ndarray
+    ticks: tuple[tuple[float, str], ...]
+    absent: bool
+
+    def text_at(self, place: float) -> str:
+        """Return the nearest tick's text."""
+        return min(self.ticks, key=lambda tick: abs(tick[0] - place))[1] if self.ticks else ""
+
+
+def parallel_axes(
+    entries: Sequence[Entry],
+    result: Result,
+    spec: Callable[[str], OptionSpec | None],
+    title: Callable[[str], str],
+) -> list[ParallelAxis]:
+    """Return axes of what runs differ in, and last the result at their last evaluation."""
+    basic = [key for key in _BASIC if len({value_of(one, key) for one in entries}) > 1]
+    axes = []
+    for key in [*basic, *differing(entries)]:
+        axes.append(scaled(key, title(key), [value_of(one, key) for one in entries], spec(key)))
+    values = [_known(getattr(one.summary, result)) for one in entries]
+    return [*axes, scaled(result, result, values, None)]
+
+
+def scaled(key: str, title: str, values: Sequence[Plain], spec: OptionSpec | None) -> ParallelAxis:
+    """Return the axis of some values; None is absent.
+
+    Words, switches and choices stand at equal distances; numbers linearly, or by their logarithm
+    where their declaration asks for multiplicative steps and all are above zero.
+    """
+    known = [value for value in values if value is not None]
+    words = spec is not None and spec.kind in _WORDS
+    if words or any(isinstance(value, bool | str) for value in known):
+        return _categorical(key, title, values, spec)
+    numbers = np.array([math.nan if v is None else float(v) for v in values], dtype=float)
+    seen = numbers[np.isfinite(numbers)]
+    log = spec is not None and spec.log and bool((seen > 0).all()) and len(seen) > 0
+    scale: Scale = "log" if log else "linear"
+    place = np.log10 if log else np.asarray
+    low, high = (float(place(f(seen))) for f in (np.min, np.max)) if len(seen) else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    with np.errstate(invalid="ignore"):
+        places = (np.asarray(place(numbers)) - low) / (high - low)
+    ticks = _ticks(np.unique(seen), low, high, log=log)
+    return _axis(key, title, scale, places, ticks)
+
+
+def inside(axis: ParallelAxis, brush: tuple[float, float]) -> np.ndarray:
+    """Return which runs a brush from one place to another holds."""
+    low, high = sorted(brush)
+    found: np.ndarray = (axis.places >= low - 1e-9) & (axis.places <= high + 1e-9)
+    return found
+
+
+def _categorical(
+    key: str, title: str, values: Sequence[Plain], spec: OptionSpec | None
+) -> ParallelAxis:
+    texts = [None if value is None else text_of(value) for value in values]
+    seen = {text for text in texts if text is not None}
+    declared = [choice for choice in (spec.choices if spec is not None else ()) if choice in seen]
+    order = [*declared, *sorted(seen - set(declared))]
+    step = 1 / (len(order) - 1) if len(order) > 1 else 0.0
+    where = {text: number * step if len(order) > 1 else 0.5 for number, text in enumerate(order)}
+    places = np.array([math.nan if text is None else where[text] for text in texts], dtype=float)
+    return _axis(key, title, "categorical", places, [(where[text], text) for text in order])
+
+
+def _axis(
+    key: str, title: str, scale: Scale, places: np.ndarray, ticks: list[tuple[float, str]]
+) -> ParallelAxis:
+    known = np.isfinite(places)
+    return ParallelAxis(
+        key, title, scale, np.where(known, places, ABSENT), tuple(ticks), bool((~known).any())
+    )
+
+
+def _ticks(values: np.ndarray, low: float, high: float, *, log: bool) -> list[tuple[float, str]]:
+    """Return places and texts: of the values themselves where they are few."""
+    if len(values) == 0:
+        return []
+    if len(values) <= _TICKS:
+        at = np.log10(values) if log else values
+    else:
+        at = np.linspace(low, high, _TICKS)
+    shown = 10.0**at if log else at
+    return [
+        ((float(p) - low) / (high - low), f"{float(v):.4g}") for p, v in zip(at, shown, strict=True)
+    ]
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,423 @@
+"""The Compare tab by clicks and keys: bands, brushes, saved views, drops, exports."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QToolButton
+from safetensors import safe_open
+from scipy import stats
+
+from metaviz.config import Comparison, to_toml
+from metaviz.gui.compare_tab import CompareTab
+from metaviz.gui.export_dialog import ExportDialog
+from metaviz.gui.rows import row_of
+from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.theme import DARK, LIGHT
+from metaviz.runs.columns import Columns
+from metaviz.runs.comparison import compared
+from metaviz.runs.pack import pack_run
+from metaviz.runs.views import read_views, saved_view, write_view
+from tests.unit.compared import record
+from tests.unit.entries import store
+from tests.unit.stored import config, train
+
+WAIT = 20_000
+LAST = {"maml": (1.0, 1.4, 0.9), "reptile": (2.0, 2.6)}
+
+
+def runs():
+    return [
+        record(name, seed, (3, last + 1, last), inner_lr=0.1 if name == "maml" else 0.01)
+        for name, lasts in LAST.items()
+        for seed, last in enumerate(lasts)
+    ]
+
+
+@pytest.fixture
+def tab(qtbot):
+    made = CompareTab()
+    qtbot.addWidget(made)
+    made.resize(900, 600)
+    made.apply_theme(LIGHT)
+    made.show()
+    made.show_records(runs())
+    settle(qtbot, made)
+    return made
+
+
+def settle(qtbot, tab):
+    """Wait until what is chosen is drawn."""
+    qtbot.waitUntil(lambda: tab.shown is not None and not tab.busy, timeout=WAIT)
+
+
+def choose(box, value):
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex())
+
+
+def cell(tab, row, column):
+    return tab.groups.table.item(row, column).text()
+
+
+def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
+    maml, reptile = tab.shown.curves
+    assert [maml.name, reptile.name] == ["maml (3 runs)", "reptile (2 runs)"]
+    assert cell(tab, 0, 1) == "3"
+    mean, half = np.mean(LAST["maml"]), stats.sem(LAST["maml"]) * stats.t.ppf(0.975, 2)
+    assert cell(tab, 0, 2) == f"{mean:.4g} ± {half:.2g}"
+    band = next(band for band in tab.shown.bands if band.name == "0 band")
+    np.testing.assert_allclose(band.high[-1] - mean, half)
+
+
+@pytest.mark.parametrize(
+    ("name", "half"),
+    [("std", np.std(LAST["maml"], ddof=1)), ("se", stats.sem(LAST["maml"])), ("range", 0.3)],
+)
+def test_another_interval_changes_band_legend_and_table(qtbot, tab, name, half):
+    choose(tab.controls.band, name)
+    settle(qtbot, tab)
+    band = tab.shown.bands[0]
+    np.testing.assert_allclose(band.high[-1] - np.mean(LAST["maml"]), half)
+    text = tab.controls.band.currentText()
+    assert tab.plot.legend.keys[0].text.endswith(text)
+    assert tab.groups.table.horizontalHeaderItem(2).text() == f"Final {text}"
+
+
+def test_grouping_by_a_key_makes_its_curves(qtbot, tab):
+    tab.controls.fill_groups()
+    actions = {action.text(): action for action in tab.controls.group.menu().actions()}
+    actions["problem"].trigger()
+    settle(qtbot, tab)
+    assert [one.name for one in tab.shown.curves] == ["all runs (5 runs)"]
+    actions["Every run alone"].trigger()
+    settle(qtbot, tab)
+    assert len(tab.shown.curves) == 5
+
+
+def test_level_is_answered_in_the_table_and_nonsense_is_said(qtbot, tab):
+    qtbot.keyClicks(tab.groups.level, "2.0")
+    assert tab.groups.table.horizontalHeaderItem(5).text() == "Reaches ≤ 2"
+    expected = np.mean([2, 3, 2])
+    assert cell(tab, 0, 5).startswith(f"{expected:.5g} ±")
+    assert cell(tab, 1, 5) == "3 (1 of 2)"
+    tab.groups.level.setText("soon")
+    assert tab.groups.mistake.text() == "'soon' is not a level: write a number."
+    assert cell(tab, 0, 5) == ""
+
+
+def test_baseline_is_told_by_arrow_word_and_colour(qtbot, tab):
+    choose(tab.groups.base, 0)
+    assert cell(tab, 0, 6) == "baseline"
+    apart = np.mean(LAST["reptile"]) - np.mean(LAST["maml"])
+    assert cell(tab, 1, 6).startswith(f"▲ +{apart:.3g}")
+    assert cell(tab, 1, 6).endswith("worse")
+    color = tab.groups.table.item(1, 6).foreground().color().name()
+    assert color == LIGHT.error
+    tab.plot.point_at(3)
+    assert f"Δ +{apart:.3g}" in tab.readout.text()
+    assert "(n = 3)" in tab.readout.text()
+
+
+def test_keys_read_the_curves(qtbot, tab):
+    tab.plot.setFocus()
+    qtbot.keyClick(tab.plot, Qt.Key.Key_Right)
+    assert tab.readout.text().startswith("meta-step")
+
+
+def test_hidden_page_compares_when_it_is_seen(qtbot):
+    made = CompareTab()
+    qtbot.addWidget(made)
+    made.apply_theme(LIGHT)
+    made.show_records(runs())
+    assert made.shown is None
+    made.show()
+    settle(qtbot, made)
+    assert len(made.shown.curves) == 2
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("size", [(640, 300), (900, 600)])
+def test_every_part_is_reachable_in_both_themes_and_sizes(qtbot, tab, theme, size):
+    tab.apply_theme(theme)
+    tab.resize(*size)
+    settle(qtbot, tab)
+    groups = tab.findChild(QToolButton, "compareTableOnly")
+    assert groups.isVisible() == (size[1] < 380)
+    if groups.isVisible():
+        assert not tab.groups.isVisible()
+        groups.click()
+        assert not tab.plot.isVisible()
+    assert tab.groups.table.isVisible()
+    tab.findChild(QToolButton, "compareParallel").click()
+    assert tab.parallel.plot.isVisible()
+    image = tab.grab().toImage()
+    ground = tab.parallel.plot.mapTo(tab, QPoint(3, tab.parallel.plot.height() - 3))
+    assert image.pixelColor(ground).name() == theme.background
+    for button in tab.findChildren(QAbstractButton):
+        if button.isVisibleTo(tab) and button.objectName().startswith(("compare", "parallel")):
+            corner = button.mapTo(tab, QPoint(button.width(), button.height()))
+            assert corner.x() <= tab.width(), button.objectName()
+
+
+@pytest.fixture
+def brushed(qtbot, tab):
+    """A tab whose brushes filter a table."""
+    model = RunsModel()
+    table = RunsTable(model)
+    qtbot.addWidget(table)
+    model.add([row_of(one, None, keep=True) for one in runs()], first=True)
+    tab.brushed.connect(table.keep_only)
+    tab.findChild(QToolButton, "compareParallel").click()
+    return tab.parallel, table
+
+
+def listed(table):
+    return sorted(row.id for row in table.arrangement.entries())
+
+
+def test_brush_by_mouse_filters_the_table_and_clears(qtbot, brushed):
+    page, table = brushed
+    keys = [axis.key for axis in page.plot.axes]
+    assert keys == ["algorithm", "inner_lr", "loss"]
+    x = round(page.plot.x_of(1))
+    low, high = (round(page.plot.y_of(place)) for place in (0.3, -0.05))
+    qtbot.mousePress(page.plot, Qt.MouseButton.LeftButton, pos=QPoint(x, low))
+    qtbot.mouseMove(page.plot, QPoint(x, high))
+    page.plot.mouseMoveEvent(_move(page.plot, x, high))
+    qtbot.mouseRelease(page.plot, Qt.MouseButton.LeftButton, pos=QPoint(x, high))
+    assert listed(table) == ["reptile-0-0.01", "reptile-1-0.01"]
+    assert page.count.text() == "2 of 5 runs"
+    qtbot.mouseClick(page.clear, Qt.MouseButton.LeftButton)
+    assert len(listed(table)) == 5
+    assert page.count.text() == "5 runs"
+
+
+def test_brush_by_keys_moves_and_escape_clears(qtbot, brushed):
+    page, table = brushed
+    page.plot.setFocus()
+    for _ in range(2):
+        qtbot.keyClick(page.plot, Qt.Key.Key_Right)
+    qtbot.keyClick(page.plot, Qt.Key.Key_Up)
+    low, high = page.plot.brushes["loss"]
+    assert (round(low, 3), high) == (0.05, 1.0)
+    assert "maml-2-0.1" not in listed(table)
+    assert len(listed(table)) == 4
+    qtbot.keyClick(page.plot, Qt.Key.Key_Escape)
+    assert len(listed(table)) == 5
+
+
+def test_axes_are_reordered_and_keep_their_order(qtbot, brushed, tab):
+    page, _ = brushed
+    page.plot.setFocus()
+    qtbot.keyClick(page.plot, Qt.Key.Key_Right, Qt.KeyboardModifier.ControlModifier)
+    assert [axis.key for axis in page.plot.axes] == ["inner_lr", "algorithm", "loss"]
+    tab.show_records(runs())
+    assert [axis.key for axis in page.plot.axes] == ["inner_lr", "algorithm", "loss"]
+
+
+def test_pointer_tells_the_run(brushed):
+    page, _ = brushed
+    plot = page.plot
+    losses = plot.axes[-1].places
+    worst = int(losses.argmax())
+    point = QPointF(plot.x_of(2), plot.y_of(float(losses[worst])))
+    assert plot.run_at(point) == "reptile · seed 1"
+    assert plot.run_at(QPointF(plot.x_of(2), plot.y_of(-0.6))) == ""
+
+
+def _move(widget, x, y):
+    from PySide6.QtCore import QEvent
+    from PySide6.QtGui import QMouseEvent
+
+    return QMouseEvent(
+        QEvent.Type.MouseMove,
+        QPointF(x, y),
+        widget.mapToGlobal(QPointF(x, y)),
+        Qt.MouseButton.NoButton,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+
+
+def test_choice_survives_as_plain_values(qtbot, tab):
+    choose(tab.controls.band, "se")
+    choose(tab.controls.axis, "seconds")
+    tab.controls.use_keys(("algorithm",))
+    tab.groups.level.setText("1.5")
+    settle(qtbot, tab)
+    other = CompareTab(Columns())
+    qtbot.addWidget(other)
+    other.restore(tab.state())
+    assert other.view == tab.view
+    assert other.state() == tab.state()
+    other.restore({"band": "nonsense", "axis": 3, "keys": [1], "smoothing": 7})
+    assert other.view.band == "ci95"
+
+
+def test_export_writes_what_is_shown(qtbot, tab, tmp_path):
+    choose(tab.controls.band, "se")
+    settle(qtbot, tab)
+    dialog = ExportDialog([tab], runs(), None)
+    qtbot.addWidget(dialog)
+    dialog.folder.setText(str(tmp_path))
+    dialog.formats["svg"].setChecked(True)
+    dialog.start()
+    qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
+    with (tmp_path / "comparison.csv").open(encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["group"] == "maml"]
+    curve = tab.shown.curves[0].curve
+    for name in ("x", "mean", "low", "high"):
+        np.testing.assert_array_equal([float(r[name]) for r in rows], getattr(curve, name))
+    assert {row["interval"] for row in rows} == {"se"}
+    assert "maml (3 runs) ± SE" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
+    assert (tmp_path / "comparison.png").stat().st_size > 5000
+
+
+# In the whole window
+
+
+@pytest.fixture
+def stored(home):
+    """Folders of three stored runs."""
+    root = Path(home) / "runs"
+    return [store(root, seed=seed, loss=1.0 + seed) for seed in range(3)]
+
+
+def table_has(qtbot, window, count):
+    qtbot.waitUntil(lambda: len(window.runs.rows) == count, timeout=WAIT)
+
+
+def test_saved_view_survives_a_restart(qtbot, open_window, stored, tmp_path):
+    window = open_window(path=tmp_path / "one.ini")
+    table_has(qtbot, window, 3)
+    window.runs.show([folder.name for folder in stored[:2]], visible=True)
+    qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 2, timeout=WAIT)
+    choose(window.tabs.compare.controls.band, "se")
+    window.table.group_by(None)
+    window.table.bar.search.set_text("seed:0-1")
+    window.views.save("Two / of: “three”")
+    again = open_window(path=tmp_path / "other.ini")
+    table_has(qtbot, again, 3)
+    again.views.fill()
+    names = [action.text() for action in again.views.menu.actions()]
+    assert "Two / of: “three”" in names
+    again.views.open("Two / of: “three”")
+    qtbot.waitUntil(lambda: len(again.runs.visible_records()) == 2, timeout=WAIT)
+    assert again.tabs.compare.view.band == "se"
+    assert again.table.bar.search.query.text == "seed:0-1"
+    assert again.table.arrangement.group_keys is None
+    again.views.rename("short")
+    again.views.delete()
+    assert read_views(Path(stored[0]).parents[1] / "views") == ({}, [])
+
+
+def drop(window, path):
+    """Drag a path over the window and let it go; return what the window said it would do."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    middle, button = QPoint(200, 200), Qt.MouseButton.LeftButton
+    none = Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(middle, Qt.DropAction.CopyAction, data, button, none)
+    QApplication.sendEvent(window, enter)
+    assert window.incoming.dropping.shade.isVisible()
+    told = window.incoming.dropping.shade.text()
+    fall = QDropEvent(QPointF(middle), Qt.DropAction.CopyAction, data, button, none)
+    QApplication.sendEvent(window, fall)
+    assert not window.incoming.dropping.shade.isVisible()
+    return told
+
+
+def test_runs_are_dropped_and_shown_where_they_lie(qtbot, open_window, tmp_path):
+    folder = store(tmp_path / "elsewhere", seed=5)
+    store(tmp_path / "elsewhere", seed=6)
+    window = open_window()
+    assert drop(window, folder).startswith("Show this run")
+    qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 1, timeout=WAIT)
+    assert window.runs.rows[0].folder == folder
+    assert drop(window, folder.parent).startswith("Show the runs of this folder")
+    table_has(qtbot, window, 2)
+
+
+def test_packed_run_asks_and_is_imported(qtbot, open_window, tmp_path, home):
+    folder = store(tmp_path / "elsewhere", seed=5)
+    pack_run(folder, tmp_path / "run.zip")
+    shutil.rmtree(folder)
+    window = open_window()
+    assert drop(window, tmp_path / "run.zip").startswith("Import")
+    box = window.findChild(QMessageBox, "import_question")
+    qtbot.mouseClick(box.buttons()[0], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 1, timeout=WAIT)
+    assert (Path(home) / "runs" / folder.name / "run.toml").is_file()
+
+
+def test_toml_fills_the_form_or_opens_a_view_and_garbage_is_said(
+    qtbot, open_window, tmp_path, home
+):
+    window = open_window()
+    path = tmp_path / "comparison.toml"
+    path.write_text(to_toml(Comparison(problem="sinusoid", steps=77)), encoding="utf-8")
+    drop(window, path)
+    assert window.form.comparison().steps == 77
+    view = saved_view("dropped", {"band": "range"}, {}, [])
+    drop(window, write_view(tmp_path / "views", view))
+    assert window.tabs.compare.view.band == "range"
+    assert list(read_views(Path(home) / "views")[0]) == ["dropped"]
+    (tmp_path / "letter.txt").write_text("dear", encoding="utf-8")
+    assert drop(window, tmp_path / "letter.txt").startswith("This cannot be opened")
+    assert "letter.txt is of no use here" in window.messages.text.text()
+
+
+def test_run_is_packed_from_the_table(qtbot, open_window, stored, tmp_path):
+    window = open_window()
+    table_has(qtbot, window, 3)
+    assert not window.commands["pack_run"].isEnabled()
+    window.table.select(stored[0].name)
+    assert window.commands["pack_run"].isEnabled()
+    with qtbot.waitSignal(window.run_files.said, timeout=WAIT):
+        window.run_files.pack(stored[0], tmp_path / "packed")
+    assert (tmp_path / "packed.zip").stat().st_size > 500
+
+
+def test_weights_are_saved_by_the_engine(qtbot, open_window, tmp_path, home):
+    folder = train(config("maml", steps=2), Path(home) / "runs")
+    window = open_window()
+    table_has(qtbot, window, 1)
+    window.table.select(folder.name)
+    assert window.commands["save_weights"].isEnabled()
+    with qtbot.waitSignal(window.run_files.said, timeout=WAIT) as told:
+        window.run_files.save_weights(folder, tmp_path / "weights")
+    assert told.args[0].endswith("weights.safetensors")
+    with safe_open(tmp_path / "weights.safetensors", framework="numpy") as saved:
+        assert saved.metadata()["run"] == folder.name
+    with qtbot.waitSignal(window.run_files.failed, timeout=WAIT) as refused:
+        window.run_files.save_weights(tmp_path / "nothing", tmp_path / "weights")
+    assert "nothing" in refused.args[0]
+
+
+def test_many_runs_ticked_at_once_are_read_in_batches(qtbot, open_window, home):
+    root = Path(home) / "runs"
+    first = store(root, seed=0)
+    for seed in range(1, 30):
+        shutil.copytree(first, root / f"copy-{seed}")
+        text = (first / "run.toml").read_text(encoding="utf-8")
+        changed = text.replace(first.name, f"copy-{seed}")
+        (root / f"copy-{seed}" / "run.toml").write_text(changed, encoding="utf-8")
+    window = open_window()
+    table_has(qtbot, window, 30)
+    drawn, told = [], []
+    window.runs.visibility_changed.connect(lambda: drawn.append(True))
+    window.runs.reading.connect(lambda done, total: told.append((done, total)))
+    window.runs.show([row.id for row in window.runs.rows], visible=True)
+    qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 30, timeout=WAIT)
+    qtbot.waitUntil(lambda: bool(told) and told[-1] == (30, 30), timeout=WAIT)
+    assert len(drawn) < 15
+    window.tabs.setCurrentWidget(window.tabs.compare)
+    settle(qtbot, window.tabs.compare)
+    (shown,) = compared(window.runs.visible_records(), window.tabs.compare.view)
+    assert len(shown.samples) == 30

@@ -1,0 +1,147 @@
+"""Groups of runs compared: which runs, which numbers, and what is written of them."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metaviz.runs.comparison import (
+    AXES,
+    ComparisonView,
+    compared,
+    difference_at,
+    group_difference,
+    offered,
+    usual_view,
+)
+from metaviz.runs.comparison_figures import comparison_figure
+from metaviz.runs.export import comparison_csv, write_tables
+from metaviz.runs.figure_set import comparison_figures
+from metaviz.runs.figures import Page
+from metaviz.runs.statistics import smooth
+from tests.unit.compared import record
+
+STEP = ComparisonView(measure="post_query_loss")
+
+
+def test_runs_that_differ_in_their_seed_only_are_one_curve():
+    runs = [record(seed=seed, curve=(3, 2 + seed, 1)) for seed in range(3)]
+    found = compared([*runs, record("reptile", 0)], STEP)
+    assert [one.name for one in found] == ["maml (3 runs)", "reptile (1 run)"]
+    np.testing.assert_array_equal(found[0].curve.mean, [3, 3, 1])
+    half = stats.sem([2, 3, 4]) * stats.t.ppf(0.975, 2)
+    np.testing.assert_allclose(found[0].curve.high[1] - 3, half)
+    assert found[0].legend.endswith("± 95 % CI")
+    assert "±" not in found[1].legend
+
+
+def test_groups_of_one_algorithm_are_told_apart_by_dash():
+    found = compared([record(inner_lr=0.1), record(inner_lr=0.5)], STEP)
+    assert len({one.style.color for one in found}) == 1
+    assert len({one.style.dash for one in found}) == 2
+
+
+def test_run_that_diverged_is_counted_and_left_out_past_its_end():
+    runs = [record(seed=0), record(seed=1), record(seed=2, curve=(7,), state="diverged")]
+    (found,) = compared(runs, STEP)
+    assert found.name == "maml (2 of 3 runs, 1 diverged)"
+    assert found.curve.n.tolist() == [3, 2, 2]
+    assert found.last().tolist() == [1, 1]
+
+
+def test_evaluations_of_unequal_distance_are_interpolated():
+    runs = [
+        record(seed=0, curve=range(12, 0, -1), every=2),
+        record(seed=1, curve=[5] * 12, every=3),
+    ]
+    (found,) = compared(runs, ComparisonView())
+    np.testing.assert_array_equal(found.curve.x, [3, 4, 6, 8, 9, 10, 12])
+    np.testing.assert_allclose(found.curve.mean, ((13 - found.curve.x) + 5) / 2)
+
+
+@pytest.mark.parametrize(("axis", "per_step"), [("seconds", 2.0), ("gradient_evaluations", 6.0)])
+def test_evaluations_stand_at_what_they_had_cost(axis, per_step):
+    (found,) = compared([record(seed=1, every=1)], ComparisonView(axis=axis))
+    np.testing.assert_allclose(found.curve.x, per_step * np.arange(1, 4))
+
+
+def test_every_axis_can_be_drawn_against():
+    for axis in AXES:
+        (found,) = compared([record()], ComparisonView("post_query_loss", axis))
+        assert np.isfinite(found.curve.mean).all(), axis
+
+
+def test_every_run_is_smoothed_before_the_mean():
+    curves = np.array([[3.0, 1, 2, 5], [0.0, 4, 4, 1]])
+    runs = [record(seed=seed, curve=curve) for seed, curve in enumerate(curves)]
+    (found,) = compared(runs, ComparisonView("post_query_loss", smoothing=0.7))
+    expected = np.mean([smooth(curve, 0.7) for curve in curves], axis=0)
+    np.testing.assert_allclose(found.curve.mean, expected)
+
+
+def test_time_to_a_level_is_over_the_runs_that_get_there():
+    curves = [(3, 2, 1, 0.5), (3, 0.9, 2, 2), (3, 3, 3, 3)]
+    (found,) = compared([record(seed=s, curve=c) for s, c in enumerate(curves)], STEP)
+    time = found.time_to(1.0, falling=True)
+    assert (time.n, time.mean) == (2, 2.5)
+    np.testing.assert_allclose(time.half, stats.sem([3, 2]) * stats.t.ppf(0.975, 1))
+    assert found.time_to(0.1, falling=True).n == 0
+
+
+def test_best_and_final_are_those_of_the_mean():
+    (found,) = compared([record(curve=(3, 0.5, 1))], STEP)
+    assert found.best(falling=True) == (0.5, 2.0)
+    assert found.best(falling=False) == (3.0, 1.0)
+    assert found.final()[0] == 1.0
+
+
+def test_difference_to_the_baseline_is_welchs():
+    mine = [record("maml", s, (3, last)) for s, last in enumerate((1.0, 1.2, 1.1))]
+    base = [record("reptile", s, (3, last)) for s, last in enumerate((2.0, 2.5))]
+    one, other = compared([*mine, *base], STEP)
+    found = group_difference(one, other, STEP)
+    test = stats.ttest_ind([1.0, 1.2, 1.1], [2.0, 2.5], equal_var=False)
+    interval = test.confidence_interval(0.95)
+    assert found.verdict == "better"
+    np.testing.assert_allclose(found.absolute, -1.15)
+    np.testing.assert_allclose(2 * found.half, interval.high - interval.low, rtol=1e-6)
+    assert difference_at(one, other, 1.0) == 0.0
+
+
+def test_only_what_was_recorded_is_offered():
+    assert offered([record()]) == ["eval_query_loss", "eval_support_loss", "post_query_loss"]
+    assert usual_view([record(every=9)]).measure == "post_query_loss"
+
+
+def test_table_holds_the_numbers_of_the_curves():
+    runs = [record(seed=seed, curve=(3, 2 + seed)) for seed in range(2)]
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(runs, STEP))))
+    (found,) = compared(runs, STEP)
+    for name in ("x", "mean", "low", "high"):
+        told = [float(row[name]) for row in rows]
+        np.testing.assert_array_equal(told, getattr(found.curve, name))
+    assert [(row["group"], row["n"], row["interval"]) for row in rows] == [
+        ("maml", "2", "ci95")
+    ] * 2
+
+
+def test_single_runs_write_no_comparison(tmp_path):
+    alone = write_tables([record()], tmp_path / "a")
+    several = write_tables([record(seed=0), record(seed=1)], tmp_path / "b")
+    assert "comparison.csv" not in [path.name for path in alone]
+    assert "comparison.csv" in [path.name for path in several]
+
+
+def test_figure_names_interval_and_n_and_draws_the_means():
+    runs = [record(seed=seed, curve=(3, 2 + seed, 1)) for seed in range(3)]
+    view = ComparisonView("post_query_loss", band="se")
+    figure = comparison_figure(compared(runs, view), view, Page())
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [3, 3, 1])
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text() == "maml (3 runs) ± SE"
+    assert "s / √n" in legend.get_title().get_text().replace("\n", " ")
+    names = [name for name, _ in comparison_figures(runs, Page)]
+    assert "comparison" in names
