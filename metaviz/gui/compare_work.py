@@ -12,7 +12,7 @@ from metaviz.runs.alignment import thin_band
 from metaviz.runs.comparison import ComparisonView, GroupCurve, compared, offered, usual_measure
 from metaviz.runs.curves import band_alpha
 from metaviz.runs.record import Record
-from metaviz.runs.statistics import robust_range, thin
+from metaviz.runs.statistics import range_with_bands, thin
 
 _BAND_POINTS = 100
 _FEWEST_POINTS, _ALL_POINTS = 200, 45_000
@@ -109,9 +109,19 @@ def made_ready(wish: Wish, known: tuple[list[str], list[GroupCurve] | None] | No
         if np.isfinite(curve.low).any():
             parts = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
             bands.append(Band(f"{place} band", *parts, color, alpha))
-    means = [c.curve.mean[:: max(1, len(c.curve.mean) // _QUANTILE_POINTS)] for c in curves]
-    limits = robust_range(means, log=view.log_y) if view.robust else None
-    return Ready(wish, view, measures, curves, lines, bands, limits)
+    return Ready(wish, view, measures, curves, lines, bands, _limits(curves, view))
+
+
+def _limits(curves: list[GroupCurve], view: ComparisonView) -> tuple[float, float] | None:
+    """Return what is shown of y; some hundred points of a curve tell that."""
+    if not view.robust:
+        return None
+    means, edges = [], []
+    for curve in (one.curve for one in curves):
+        few = slice(None, None, max(1, len(curve.mean) // _QUANTILE_POINTS))
+        means.append(curve.mean[few])
+        edges += [curve.low[few], curve.high[few]]
+    return range_with_bands(means, edges, log=view.log_y)
 
 
 def _key(wish: Wish) -> object:

@@ -17,7 +17,7 @@ from metaviz.runs.figures import (
     _scales,
     blank,
 )
-from metaviz.runs.statistics import has_logarithms, robust_range, thin
+from metaviz.runs.statistics import has_logarithms, range_with_bands, thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,8 @@ def comparison_figure(
     means = [one.curve.mean for one in curves]
     log_y = view.log_y and has_logarithms(means)
     _scales(axes, log_x=view.log_x, log_y=log_y)
-    limits = robust_range(means, log=log_y) if view.robust and curves else None
+    edges = [edge for one in curves for edge in (one.curve.low, one.curve.high)]
+    limits = range_with_bands(means, edges, log=log_y) if view.robust and curves else None
     if limits:
         axes.set_ylim(*limits)
     _legend_outside(figure, axes, keys, page, caption(curves, view))

@@ -61,6 +61,23 @@ def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[fl
     return low, high
 
 
+def range_with_bands(
+    means: Sequence[np.ndarray], bands: Sequence[np.ndarray], *, log: bool = False
+) -> tuple[float, float] | None:
+    """Return limits that show all means and their bands, but do not press the means flat.
+
+    Beyond the limits of the means, bands get at most as much room again on each side.
+    """
+    inner, outer = robust_range(means, log=log), robust_range([*means, *bands], log=log)
+    if inner is None or outer is None:
+        return inner
+    if log:
+        factor = inner[1] / inner[0]
+        return max(outer[0], inner[0] / factor), min(outer[1], inner[1] * factor)
+    span = inner[1] - inner[0]
+    return max(outer[0], inner[0] - span), min(outer[1], inner[1] + span)
+
+
 def has_logarithms(curves: Sequence[np.ndarray]) -> bool:
     """Return whether a logarithmic axis shows the curves whole: quadratic losses are negative."""
     values = np.concatenate([*curves, np.empty(0)])

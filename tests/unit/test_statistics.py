@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from metaviz.runs.statistics import mean_and_ci95, robust_range, smooth, thin
+from metaviz.runs.statistics import mean_and_ci95, range_with_bands, robust_range, smooth, thin
 
 RNG = np.random.default_rng(0)
 
@@ -143,3 +143,23 @@ def test_robust_range_keeps_the_best_curve_in_sight() -> None:
     low, high = robust_range([good, bad]) or (0, 0)
     assert low < good.min()
     assert high > bad.max()
+
+
+def test_bands_get_room_but_do_not_press_the_means_flat() -> None:
+    mean = np.linspace(1.0, 2.0, 50)
+    inner = robust_range([mean])
+    assert inner is not None
+    narrow = range_with_bands([mean], [mean - 0.1, mean + 0.1])
+    assert narrow is not None
+    assert narrow[0] < 0.9
+    assert narrow[1] > 2.1
+    low, high = range_with_bands([mean], [mean - 100, mean + 100]) or (0.0, 0.0)
+    span = inner[1] - inner[0]
+    assert (low, high) == pytest.approx((inner[0] - span, inner[1] + span))
+    assert range_with_bands([mean], [np.full(50, np.nan)]) == inner
+    logs = range_with_bands([mean], [mean / 1e9, mean], log=True)
+    inner_log = robust_range([mean], log=True)
+    assert logs is not None
+    assert inner_log is not None
+    assert logs[0] == pytest.approx(inner_log[0] ** 2 / inner_log[1])
+    assert range_with_bands([], []) is None
