@@ -91,7 +91,7 @@ class WelcomeDesk(QObject):
             self.stack.setCurrentWidget(window.tabs)
         if self.is_shown:
             self.page.show_runs(window.runs.rows[:LAST])
-        reason = window.why_not_run()
+        reason = window.training.why_not()
         demo = self.page.demo.button
         blocked = "" if window.form.reason == reason else reason
         demo.setEnabled(not blocked)

@@ -37,7 +37,6 @@ from metaviz.gui.menus import build_menus
 from metaviz.gui.messages import MessageBar
 from metaviz.gui.pace import Pace
 from metaviz.gui.preferences import Preferences
-from metaviz.gui.questions import abort_question
 from metaviz.gui.queue_orders import QueueOrders
 from metaviz.gui.queueing import Queueing
 from metaviz.gui.rows import Row, row_of
@@ -50,8 +49,8 @@ from metaviz.gui.stored_runs import StoredRuns
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import Theme, current_theme
 from metaviz.gui.theme_menu import ThemeMenu
+from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.worker import Loaded
-from metaviz.options import OptionError
 from metaviz.runs.record import Record
 
 TABLE_EVERY = 4
@@ -89,6 +88,7 @@ class MainWindow(QMainWindow):
         self.tabs.brushed.connect(self.table.keep_only)
         self.messages = MessageBar(self)
         self.run_bar = RunBar(self.commands, self)
+        self.training = TrainingDesk(self.conductor, self.form, self.commands, self)
         self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
         self.files = FileCommands(self.form, preferences, self)
         self.errands = Errands(self.conductor, self.form, self.tabs, self)
@@ -136,24 +136,15 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def update_actions(self) -> None:
-        """Enable what makes sense now; the run action says why it is disabled."""
-        phase, busy = self.conductor.phase, self.conductor.busy
-        reason = self.why_not_run()
+        """Enable what makes sense now."""
         commands = self.commands
-        commands["run"].setEnabled(not reason)
-        tip = reason or "Train the ticked algorithms. (Ctrl+Return)"
-        commands["run"].setToolTip(tip)
-        commands["run"].setStatusTip(tip)
-        for name in ("pause", "step", "stop", "abort"):
-            commands[name].setEnabled(phase in {"training", "paused"})
+        self.training.update_actions()
         shown = bool(self.runs.visible_records())
         commands["export"].setEnabled(shown and bool(self.tabs.pages))
         commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
         commands["save_configuration"].setEnabled(not self.form.reason)
         self.queue_orders.update_actions()
         self.stored_runs.update_actions()
-        may_start = not busy and not self.conductor.blocked
-        self.form.download.setEnabled(self.form.downloading or may_start)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""
@@ -221,14 +212,14 @@ class MainWindow(QMainWindow):
         self.live.troubled.connect(self.messages.show_error)
         self.live.diverged.connect(self.messages.show_divergence)
         self.messages.remedy_wanted.connect(self.stored_runs.mend)
-        self.stored_runs.failed.connect(self.messages.show_error)
         self.form.changed.connect(self.update_actions)
         for source in (self.files, self.errands, self.help, self.queueing, self.marks):
             source.said.connect(self.say)
             source.said.connect(self._let_message_go)
         self.form.changed.connect(self._let_message_go)
-        for source in (self.files, self.errands):
-            source.failed.connect(self.messages.show_error)
+        self.training.begun.connect(self.messages.hide)
+        for desk in (self.files, self.errands, self.training, self.stored_runs):
+            desk.failed.connect(self.messages.show_error)
         self.marks.troubled.connect(self.messages.show_error)
         self.files.runs_wanted.connect(self.library.scan)
         self.incoming.failed.connect(self.messages.show_error)
@@ -242,11 +233,6 @@ class MainWindow(QMainWindow):
 
     def _connect_commands(self) -> None:
         slots = {
-            "run": self._run,
-            "pause": self._pause,
-            "step": self.conductor.step,
-            "stop": self.conductor.stop,
-            "abort": self._ask_abort,
             "open_runs": self.files.open_runs,
             "open_configuration": self.files.open_configuration,
             "save_configuration": self.files.save_configuration,
@@ -273,17 +259,6 @@ class MainWindow(QMainWindow):
             self.log.add("warning", self.preferences.note)
         self.comfort.restore()
 
-    def why_not_run(self) -> str:
-        """Return why nothing can be trained now; empty where it can."""
-        phase = self.conductor.phase
-        if phase == "loading":
-            return "PyTorch is still loading."
-        if phase == "broken":
-            return "The engine could not be loaded; the message above the plots says why."
-        if phase != "idle":
-            return "Runs are training: stop them first."
-        return self.conductor.blocked or self.form.reason
-
     @Slot(str)
     def say(self, sentence: str) -> None:
         """Show a passing remark in the status bar."""
@@ -294,26 +269,6 @@ class MainWindow(QMainWindow):
         """Hide a message that has been dealt with; the log keeps it."""
         if self.conductor.phase != "broken":
             self.messages.hide()
-
-    @Slot()
-    def _run(self) -> None:
-        try:
-            comparison = self.form.comparison()
-        except OptionError as error:
-            self.messages.show_error(str(error))
-            return
-        self.messages.hide()
-        self.conductor.start(comparison, paths.runs_dir())
-
-    @Slot()
-    def _pause(self) -> None:
-        self.conductor.pause(paused=self.conductor.phase == "training")
-
-    @Slot()
-    def _ask_abort(self) -> None:
-        box, abort = abort_question(self)
-        abort.clicked.connect(self.conductor.abort)
-        box.open()
 
     @Slot()
     def _reset_form(self) -> None:

@@ -82,7 +82,7 @@ def test_processes_that_are_told_to_end_exit_with_0_and_killed_ones_leave_runs_r
         "make = app.create_window\n"
         "def create(preferences):\n"
         "    window = make(preferences)\n"
-        "    window.conductor.worker.loaded.connect(window._run)\n"
+        "    window.conductor.worker.loaded.connect(window.training.run)\n"
         "    window.conductor.worker.started.connect(\n"
         "        lambda _: print('training', flush=True))\n"
         "    return window\n"

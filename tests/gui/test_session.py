@@ -34,7 +34,7 @@ window.form.field("inner_lr").editor.setText("fast")
 window.form.field("inner_lr").editor.setText("0.02")
 window.form.field("steps").set_value(100000)
 window.form.field("eval_tasks").set_value(20)
-window.conductor.worker.loaded.connect(window._run)
+window.conductor.worker.loaded.connect(window.training.run)
 told = []
 
 def look():

@@ -1,0 +1,84 @@
+"""The commands that train the form's runs in the window's own worker."""
+
+from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtWidgets import QWidget
+
+from metaviz import paths
+from metaviz.gui.actions import Actions
+from metaviz.gui.conductor import Conductor
+from metaviz.gui.experiment import ExperimentPanel
+from metaviz.gui.questions import abort_question
+from metaviz.options import OptionError
+
+_WHILE_TRAINING = ("pause", "step", "stop", "abort")
+
+
+class TrainingDesk(QObject):
+    """Runs, pauses and ends; `begun` tells that old messages are dealt with.
+
+    `failed` carries a sentence and details.
+    """
+
+    begun = Signal()
+    failed = Signal(str, str)
+
+    def __init__(
+        self, conductor: Conductor, form: ExperimentPanel, commands: Actions, window: QWidget
+    ) -> None:
+        """Listen to the commands."""
+        super().__init__(window)
+        self._conductor, self._form, self._commands = conductor, form, commands
+        self._window = window
+        for name, slot in (
+            ("run", self.run),
+            ("pause", self._pause),
+            ("step", conductor.step),
+            ("stop", conductor.stop),
+            ("abort", self._ask_abort),
+        ):
+            commands[name].triggered.connect(slot)
+
+    def why_not(self) -> str:
+        """Return why nothing can be trained now; empty where it can."""
+        phase = self._conductor.phase
+        if phase == "loading":
+            return "PyTorch is still loading."
+        if phase == "broken":
+            return "The engine could not be loaded; the message above the plots says why."
+        if phase != "idle":
+            return "Runs are training: stop them first."
+        return self._conductor.blocked or self._form.reason
+
+    def update_actions(self) -> None:
+        """Enable what makes sense now; the run action says why it is disabled."""
+        reason = self.why_not()
+        run = self._commands["run"]
+        run.setEnabled(not reason)
+        tip = reason or "Train the ticked algorithms. (Ctrl+Return)"
+        run.setToolTip(tip)
+        run.setStatusTip(tip)
+        for name in _WHILE_TRAINING:
+            self._commands[name].setEnabled(self._conductor.phase in {"training", "paused"})
+        may_start = not self._conductor.busy and not self._conductor.blocked
+        self._form.download.setEnabled(self._form.downloading or may_start)
+
+    @Slot()
+    def run(self) -> None:
+        """Train what the form asks for."""
+        try:
+            comparison = self._form.comparison()
+        except OptionError as error:
+            self.failed.emit(str(error), "")
+            return
+        self.begun.emit()
+        self._conductor.start(comparison, paths.runs_dir())
+
+    @Slot()
+    def _pause(self) -> None:
+        self._conductor.pause(paused=self._conductor.phase == "training")
+
+    @Slot()
+    def _ask_abort(self) -> None:
+        box, abort = abort_question(self._window)
+        abort.clicked.connect(self._conductor.abort)
+        box.open()
