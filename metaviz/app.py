@@ -83,10 +83,9 @@ def run_window(argv: Sequence[str]) -> int:
     if note:
         window.log.add("warning", note)
     if shared:
-        window.messages.show_warning(shared)
         window.log.add("warning", shared)
     window.show()
-    QTimer.singleShot(0, window, lambda: _after_first_paint(window))
+    QTimer.singleShot(0, window, lambda: _after_first_paint(window, shared))
     code = application.exec()
     signal.set_wakeup_fd(-1)
     stop_logging(handler)
@@ -157,10 +156,13 @@ def stop_logging(handler: logging.Handler) -> None:
         known.close()
 
 
-def _after_first_paint(window: MainWindow) -> None:
+def _after_first_paint(window: MainWindow, warning: str) -> None:
     if os.environ.get(TIMING):
         _print_age("first paint")
     window.begin()
+    if warning:  # beside what the queue or the last session had to say
+        said = window.messages.text.text() if window.messages.isVisible() else ""
+        window.messages.show_warning(f"{warning} {said}".rstrip())
     if os.environ.get(TIMING):
         _print_age("plots loaded")
 

@@ -525,7 +525,7 @@ def _readable(folders: list[Path]) -> tuple[dict[Path, Record], list[str]]:
 
 def _run_folders(places: list[Path]) -> list[Path]:
     folders: list[Path] = []
-    for place in places:
+    for place in map(_meant, places):
         if (place / "run.toml").exists():
             found = [place]
         else:
@@ -534,6 +534,12 @@ def _run_folders(places: list[Path]) -> list[Path]:
             raise StoreError(f"{place} holds no runs: name a run folder or a folder of runs.")
         folders += found
     return folders
+
+
+def _meant(place: Path) -> Path:
+    """Return the folder of a run that is named by its id alone."""
+    stored = runs_dir() / place
+    return stored if len(place.parts) == 1 and not place.exists() and stored.is_dir() else place
 
 
 def demo_command(out: Path) -> int:

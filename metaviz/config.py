@@ -141,6 +141,11 @@ class Amendment(Options):
         return ", ".join(changes)
 
 
+def amendments_told(config: dict[str, Any]) -> list[str]:
+    """Return the amendments of a stored configuration in words. Raises: OptionError."""
+    return [checked(Amendment, told).told() for told in config.get("amendments", ())]
+
+
 class RunConfig(Options):
     """One run: one algorithm on one problem with one seed."""
 
@@ -322,6 +327,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise OptionError("config", f"Cannot read {path}: {error.strerror or error}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError("config", f"{path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise OptionError("config", f"{path} is not valid here: it is nested too deeply.") from None
 
 
 def to_toml(config: Options) -> str:

@@ -373,7 +373,7 @@ class Arrangement(QAbstractItemModel):
 
     def _delta_color(self, item: Row | Group) -> QColor | None:
         found = self._difference(item)
-        if found is None or found.verdict == "same":
+        if found is None or found.verdict not in {"better", "worse"}:
             return None
         theme = current_theme()
         return QColor(theme.good if found.verdict == "better" else theme.error)

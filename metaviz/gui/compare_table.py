@@ -139,7 +139,7 @@ class GroupTable(QWidget):
         if found is None:
             return "", "One of the two has no data.", None
         color = None
-        if self._theme is not None and found.verdict != "same":
+        if self._theme is not None and found.verdict in {"better", "worse"}:
             better = found.verdict == "better"
             color = QColor(self._theme.good if better else self._theme.error)
         return f"{found.text} {found.verdict}", found.tip, color
@@ -148,7 +148,7 @@ class GroupTable(QWidget):
         if not math.isfinite(level):
             return ""
         found = one.time_to(level, falling=self._view.falling)
-        runs = sum(len(curve.x) > 0 for curve in one.samples)
+        runs = sum(len(curve.x) > 0 for curve in one.counting)
         if not found.n:
             return f"never (0 of {runs})"
         half = f" ± {found.half:.2g}" if math.isfinite(found.half) else ""

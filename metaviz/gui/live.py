@@ -49,7 +49,10 @@ class LiveRuns(QObject):
     def _on_started(self, begun: list[Begun]) -> None:
         self.records = {}
         self._take(begun)
-        self._model.show_only(list(self.records))
+        if any(b.record is not None for b in begun):  # resumed: the others stay in sight
+            self._model.show(list(self.records), visible=True)
+        else:
+            self._model.show_only(list(self.records))
         root = begun[0].folder.parent
         self._log.add("info", f"Training {len(begun)} runs; they are stored in {root}.")
 

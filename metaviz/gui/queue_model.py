@@ -172,7 +172,11 @@ class QueueModel(QAbstractTableModel):
         if action != Qt.DropAction.MoveAction or not data.hasFormat(MIME):
             return False
         place = row if row >= 0 else parent.row() if parent.isValid() else len(self.entries)
-        self.moved.emit(json.loads(bytes(data.data(MIME).data())), place)
+        try:
+            moved = [int(number) for number in json.loads(bytes(data.data(MIME).data()))]
+        except (ValueError, TypeError, RecursionError):
+            return False
+        self.moved.emit(moved, place)
         return True
 
     def _text(self, row: int, column: int) -> str:

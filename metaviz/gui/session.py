@@ -183,7 +183,7 @@ class Session(QObject):
             text = preferences.read("form/comparison", "")
             if text:
                 self._window.form.show_comparison(checked(Comparison, tomllib.loads(text)), "")
-        except (OptionError, tomllib.TOMLDecodeError):
+        except (OptionError, tomllib.TOMLDecodeError, RecursionError):
             self.notes.append("The last settings do not fit this version.")
         preferences.forget(_OLD)
 

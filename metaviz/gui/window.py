@@ -217,6 +217,10 @@ class MainWindow(QMainWindow):
             source.said.connect(self.say)
             source.said.connect(self._let_message_go)
         self.form.changed.connect(self._let_message_go)
+        for keeper in (self.views, self.incoming):
+            keeper.said.connect(self._let_message_go)
+        for name in ("queue_pause", "queue_resume"):
+            self.commands[name].triggered.connect(self._let_message_go)
         self.training.begun.connect(self.messages.hide)
         for desk in (self.files, self.errands, self.training, self.stored_runs):
             desk.failed.connect(self.messages.show_error)

@@ -28,7 +28,10 @@ def read_about(text: str) -> Record:
 
     Raises: KeyError, ValueError, TypeError or AttributeError where the text describes no run.
     """
-    about = tomllib.loads(text)
+    try:
+        about = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its run.toml is nested too deeply") from None
     config = dict(about["run"])
     record = Record(
         str(config.pop("id")),

@@ -12,7 +12,7 @@ from metaviz.options import Plain
 from metaviz.runs.groups import Group, Result, value_of, welch
 from metaviz.runs.summary import Entry
 
-Verdict = Literal["better", "worse", "same"]
+Verdict = Literal["better", "worse", "same", "not told apart"]
 LOWER_IS_BETTER: dict[Result, bool] = {"loss": True, "accuracy": False, "seconds": True}
 _ARROWS = {-1: "▼", 0: "=", 1: "▲"}
 
@@ -45,6 +45,8 @@ class Difference:
         said = f"{self.verdict.capitalize()}: {want} {self.result} is better."
         if self.verdict == "same":
             said = "The same as the baseline."
+        if self.verdict == "not told apart":
+            said = "Not told apart: the interval of the difference contains 0."
         if math.isfinite(self.half):
             said += " ± is Welch's 95 % interval of the difference of means."
         return said
@@ -111,6 +113,8 @@ def difference(result: Result, mine: np.ndarray, base: np.ndarray) -> Difference
     percent = 100 * absolute / abs(reference) if reference else math.nan
     better = absolute < 0 if LOWER_IS_BETTER[result] else absolute > 0
     verdict: Verdict = "same" if absolute == 0 else ("better" if better else "worse")
+    if math.isfinite(half) and 0 < abs(absolute) <= half:
+        verdict = "not told apart"
     return Difference(result, absolute, percent, half, verdict)
 
 

@@ -95,11 +95,22 @@ class GroupCurve:
             for one, entry in zip(self.samples, self.group.members, strict=True)
         )
         told += [f"{without} without data"] if without else []
+        copies = len(self.group.repeats)
+        told += [f"{copies} repeated"] if copies else []
         total = len(self.samples)
-        out = sum(states[state] for state in _BROKEN) + without
+        out = sum(states[state] for state in _BROKEN) + without + copies
         runs = f"{total} run{'s'[: total > 1]}"
         head = f"{total - out} of {runs}" if out else runs
         return f"{self.group.label} ({', '.join([head, *told])})"
+
+    @property
+    def counting(self) -> list[Sample]:
+        """The curves behind the mean: of runs that did not break, each once."""
+        return [
+            sample
+            for sample, entry in zip(self.samples, self.group.members, strict=True)
+            if counts(entry, self.group)
+        ]
 
     @property
     def legend(self) -> str:
@@ -109,7 +120,7 @@ class GroupCurve:
 
     def values(self, x: float) -> np.ndarray:
         """Return what the runs have at x, interpolated; those that have nothing are left out."""
-        return finite([value_at(one, x) for one in self.samples if len(one.x)])
+        return finite([value_at(one, x) for one in self.counting if len(one.x)])
 
     def last(self) -> np.ndarray:
         """Return the runs' values where the mean ends."""
@@ -132,24 +143,30 @@ class GroupCurve:
 
     def time_to(self, level: float, *, falling: bool) -> Spread:
         """Return when the runs are first at a level, over those that get there."""
-        times = finite([reached(one, level, falling=falling) for one in self.samples])
+        times = finite([reached(one, level, falling=falling) for one in self.counting])
         interval: Interval = "ci95" if self.band == "range" else self.band
         return spread(times, interval)
 
 
 def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve]:
-    """Return the groups of runs that have anything of what is compared."""
+    """Return the groups of runs that have anything of what is compared, or that all broke."""
     by_id = {record.id: record for record in records}
     found, seen = [], Counter[str]()
     for group in grouped([_entry(record) for record in records], view.keys):
         samples = tuple(member(by_id[entry.id], view) for entry in group.members)
-        curve = moments(samples, view.band, partly=view.partly)
-        if len(curve.x):
+        used = [s for s, e in zip(samples, group.members, strict=True) if counts(e, group)]
+        curve = moments(used, view.band, partly=view.partly)
+        if len(curve.x) or not used:
             color = group.style.color
             style = Style(color, DASHES[seen[color] % len(DASHES)])
             seen[color] += 1
             found.append(GroupCurve(group, style, view.band, curve, samples))
     return found
+
+
+def counts(entry: Entry, group: Group) -> bool:
+    """Return whether a run enters its group's mean: it did not break, and repeats no other."""
+    return entry.summary.state not in _BROKEN and entry.id not in group.repeats
 
 
 def member(record: Record, view: ComparisonView) -> Sample:

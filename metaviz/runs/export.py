@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metaviz.config import Amendment
-from metaviz.options import checked
+from metaviz.config import amendments_told
 from metaviz.runs.comparison import ComparisonView, compared, has_several, usual_view
 from metaviz.runs.comparison_figures import HEADER, comparison_rows
 from metaviz.runs.events import INNER_COLUMNS
@@ -243,7 +242,6 @@ def hyperparameters(record: Record) -> dict[str, Cell]:
     settings |= {
         f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()
     }
-    amendments = [checked(Amendment, told).told() for told in config.get("amendments", ())]
-    if amendments:
+    if amendments := amendments_told(config):
         settings["amendments"] = "; ".join(amendments)
     return settings

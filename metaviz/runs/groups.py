@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -56,12 +57,30 @@ class Group:
     members: tuple[Entry, ...]
     style: Style
 
+    @cached_property
+    def repeats(self) -> frozenset[str]:
+        """Ids of runs with settings, seed and results of an earlier member: they tell nothing new.
+
+        A run that was repeated bit for bit is not another sample.
+        """
+        seen: set[object] = set()
+        found = set()
+        for entry in self.members:
+            s = entry.summary
+            if s.state in _COUNTING and math.isfinite(s.loss):
+                settings = tuple(sorted((k, str(v)) for k, v in entry.values.items()))
+                key = (s.algorithm, s.problem, s.seed, s.step, s.loss, s.loss_ci95, settings)
+                if key in seen:
+                    found.add(entry.id)
+                seen.add(key)
+        return frozenset(found)
+
     def counted(self, result: Result) -> np.ndarray:
-        """Return the finite results of the members that ended as they should."""
+        """Return the finite results of the members that ended as they should, each once."""
         found = [
             getattr(entry.summary, result)
             for entry in self.members
-            if entry.summary.state in _COUNTING
+            if entry.summary.state in _COUNTING and entry.id not in self.repeats
         ]
         return np.array([value for value in found if math.isfinite(value)], dtype=float)
 
@@ -80,6 +99,8 @@ class Group:
             for entry in self.members
         )
         told = [f"{count} {state}" for state, count in sorted(states.items())]
+        if self.repeats:
+            told.append(f"{len(self.repeats)} repeated")
         if without:
             told.append(f"{without} without a result")
         head = f"{counting} of {total}" if counting < total else f"{total} run{'s'[: total > 1]}"

@@ -66,15 +66,16 @@ def range_with_bands(
 ) -> tuple[float, float] | None:
     """Return limits that show all means and their bands, but do not press the means flat.
 
-    Beyond the limits of the means, bands get at most as much room again on each side.
+    Beyond the limits of the means, bands get at most four times as much room on each side.
     """
+    most = 4
     inner, outer = robust_range(means, log=log), robust_range([*means, *bands], log=log)
     if inner is None or outer is None:
         return inner
     if log:
-        factor = inner[1] / inner[0]
+        factor = (inner[1] / inner[0]) ** most
         return max(outer[0], inner[0] / factor), min(outer[1], inner[1] * factor)
-    span = inner[1] - inner[0]
+    span = most * (inner[1] - inner[0])
     return max(outer[0], inner[0] - span), min(outer[1], inner[1] + span)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metaviz.config import amendments_told
 from metaviz.options import Plain
 from metaviz.runs.marks import Marks
 from metaviz.runs.record import Record
@@ -20,6 +21,7 @@ SYMBOLS = {
     "clip_norm": "Clip",
     "total_steps": "Steps asked",
     "dtype": "Precision",
+    "amendments": "Amended",
 }
 """Short headings of hyperparameters, the papers' symbols where there are any."""
 OWN = ("inner_lr", "inner_steps", "clip_norm")
@@ -99,7 +101,7 @@ def summarise(record: Record, started: float = np.nan) -> Summary:
         loss = _after(last.curves, "query_loss", last.trained_steps)
         accuracy = _after(last.curves, "query_accuracy", last.trained_steps)
     config, environment = record.config, record.environment
-    shared, own = config.get("shared", {}), config.get("options", {})
+    shared, own = settings_of(config)
     return Summary(
         algorithm=record.algorithm,
         problem=record.problem,
@@ -128,9 +130,11 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
     that an evaluation found in use, 0 where there was none.
     """
     found = {"total_steps": config.get("steps"), "dtype": config.get("dtype")}
-    found |= config.get("shared", {})
+    shared, own = settings_of(config)
+    found |= shared
     algorithm, problem = config["algorithm"], config["problem"]
-    for key, value in config.get("options", {}).items():
+    found["amendments"] = "; ".join(amendments_told(config)) or None
+    for key, value in own.items():
         if key not in OWN:
             found[f"{algorithm}.{key}"] = value
         elif value is not None:
@@ -142,11 +146,20 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
     return {key: value for key, value in found.items() if value is not None}
 
 
+def settings_of(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return shared hyperparameters and a method's own, as they were after all amendments."""
+    shared, own = dict(config.get("shared", {})), dict(config.get("options", {}))
+    for told in config.get("amendments", ()):
+        shared |= told.get("shared", {})
+        own |= told.get("options", {})
+    return shared, own
+
+
 def _inner_steps(record: Record) -> int:
     """Return the inner steps behind the shown loss."""
     if record.evaluations:
         return record.evaluations[-1].trained_steps
-    shared, own = record.config.get("shared", {}), record.config.get("options", {})
+    shared, own = settings_of(record.config)
     return int(own.get("inner_steps") or shared.get("inner_steps") or 0)
 
 

@@ -17,6 +17,7 @@ from metaviz.runs.comparison import (
     usual_view,
 )
 from metaviz.runs.comparison_figures import comparison_figure
+from metaviz.runs.events import Evaluated
 from metaviz.runs.export import comparison_csv, write_tables
 from metaviz.runs.figure_set import comparison_figures
 from metaviz.runs.figures import Page
@@ -43,12 +44,44 @@ def test_groups_of_one_algorithm_are_told_apart_by_dash():
     assert len({one.style.dash for one in found}) == 2
 
 
-def test_run_that_diverged_is_counted_and_left_out_past_its_end():
-    runs = [record(seed=0), record(seed=1), record(seed=2, curve=(7,), state="diverged")]
+def test_run_that_diverged_is_counted_and_enters_no_mean():
+    runs = [record(seed=0), record(seed=1), record(seed=2, curve=(1e300,), state="diverged")]
     (found,) = compared(runs, STEP)
     assert found.name == "maml (2 of 3 runs, 1 diverged)"
-    assert found.curve.n.tolist() == [3, 2, 2]
+    assert found.curve.n.tolist() == [2, 2, 2]
+    assert found.curve.mean.tolist() == compared(runs[:2], STEP)[0].curve.mean.tolist()
     assert found.last().tolist() == [1, 1]
+
+
+def test_group_whose_runs_all_broke_is_named_without_numbers():
+    broken = [record("reptile", s, curve=(7,), state="diverged") for s in range(2)]
+    runs = [record(seed=0), record(seed=1), *broken]
+    found = compared(runs, STEP)
+    assert [one.name for one in found] == ["maml (2 runs)", "reptile (0 of 2 runs, 2 diverged)"]
+    assert np.isnan(found[1].final()[0])
+    assert group_difference(found[1], found[0], STEP) is None
+    assert found[1].time_to(2.0, falling=True).n == 0
+    assert comparison_figure(found, STEP).axes
+    assert "reptile" not in comparison_csv(runs, STEP)
+
+
+def test_a_run_that_repeats_another_is_no_further_sample():
+    runs = [record(seed=0), record(seed=1, curve=(3, 3, 2))]
+    for run in runs:
+        run.evaluations.append(evaluated(run))
+    again = record(seed=0)
+    again.id = "again"
+    again.evaluations.append(evaluated(runs[0]))
+    (found,) = compared([*runs, again], STEP)
+    assert found.name == "maml (2 of 3 runs, 1 repeated)"
+    assert found.curve.n.tolist() == [2, 2, 2]
+    assert found.curve.mean.tolist() == compared(runs, STEP)[0].curve.mean.tolist()
+
+
+def evaluated(run):
+    loss = float(run.column("post_query_loss")[-1])
+    curves = {"query_loss": np.array([9.0, loss]), "query_loss_ci95": np.array([0.1, 0.1])}
+    return Evaluated(run.step, 4, 1, curves)
 
 
 def test_evaluations_of_unequal_distance_are_interpolated():
@@ -104,7 +137,8 @@ def test_difference_to_the_baseline_is_welchs():
     found = group_difference(one, other, STEP)
     test = stats.ttest_ind([1.0, 1.2, 1.1], [2.0, 2.5], equal_var=False)
     interval = test.confidence_interval(0.95)
-    assert found.verdict == "better"
+    assert found.half > abs(found.absolute)
+    assert found.verdict == "not told apart"
     np.testing.assert_allclose(found.absolute, -1.15)
     np.testing.assert_allclose(2 * found.half, interval.high - interval.low, rtol=1e-6)
     assert difference_at(one, other, 1.0) == 0.0

@@ -19,6 +19,7 @@ from metaviz.runs.store import ABOUT, StoreError, list_runs, open_run, read_dive
 from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, read_checkpoint
 from metaviz.training.engine import planned_runs
 from metaviz.training.resume import resume_sessions
+from tests.unit.command_line import metaviz
 from tests.unit.stored import config, train
 
 QUICK = settings(
@@ -181,3 +182,19 @@ def test_harmed_checkpoints_are_passed_over_or_one_sentence(
 
 def test_what_is_stored_of_a_run_is_a_configuration(run: Path) -> None:
     assert RunConfig.model_validate(open_run(run).config).algorithm == "maml"
+
+
+def test_deep_nesting_is_one_sentence_wherever_toml_is_read(run: Path, copy: Path) -> None:
+    deep = "a=" + "[" * 5000
+    (copy / ABOUT).write_text(deep)
+    with pytest.raises(StoreError, match="nested too deeply") as caught:
+        open_run(copy)
+    sentence(caught.value)
+    path = copy / "deep.toml"
+    path.write_text(deep)
+    with pytest.raises(OptionError, match="nested too deeply"):
+        read_comparison(path)
+    path.unlink()
+    listed = metaviz("list", copy.parent)
+    assert "Traceback" not in listed.error
+    assert run.exists()

@@ -167,3 +167,29 @@ def test_absent_values_sort_last_in_both_directions(descending):
 )
 def test_durations_are_written_as_a_person_would(seconds, text):
     assert duration_text(seconds) == text
+
+
+def test_a_repetition_is_counted_once_and_named():
+    made = [*runs()[:3], entry("copy", seed=1, loss=VALUES[1])]
+    (group,) = grouped(made)
+    assert group.repeats == {"copy"}
+    assert group.spread("loss", "ci95") == grouped(runs()[:3])[0].spread("loss", "ci95")
+    assert group.count_text("loss") == "3 of 4; 1 repeated"
+    other = entry("other", seed=1, loss=VALUES[1], shared={"inner_lr": 0.7})
+    assert not grouped([*runs()[:3], other], ["algorithm"])[0].repeats
+
+
+def test_a_difference_within_its_interval_is_not_told_apart():
+    found = difference("loss", VALUES, VALUES + 0.001)
+    assert found.verdict == "not told apart"
+    assert "contains 0" in found.tip
+    assert difference("loss", VALUES[:1], VALUES[:1] + 1).verdict == "better"
+
+
+def test_an_amended_run_has_the_settings_that_it_ended_with_and_a_group_of_its_own():
+    told = {"step": 3, "shared": {"inner_lr": 0.05}, "options": {}, "skip_step": 0, "skip_task": 0}
+    amended = entry("b", seed=1)
+    amended.config["amendments"] = [told]
+    assert amended.values["inner_lr"] == 0.05
+    assert amended.values["amendments"] == "after step 3: inner_lr = 0.05"
+    assert [len(g.members) for g in grouped([entry("a"), amended])] == [1, 1]
