@@ -19,6 +19,7 @@ from metaviz import __version__, paths
 from metaviz.catalogue import Catalogue
 from metaviz.gui.engine import Engine
 from metaviz.gui.failures import Failures
+from metaviz.gui.garbage import Garbage
 from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.window import MainWindow
@@ -69,6 +70,7 @@ def run_window(argv: Sequence[str]) -> int:
     # One OpenMP thread per worker: spinning threads would fight with the window for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     application = create_application(argv)
+    garbage = Garbage(application)
     failures = Failures()
     failures.install()
     handler = LogHandler()
@@ -78,6 +80,7 @@ def run_window(argv: Sequence[str]) -> int:
     handler.bridge.logged.connect(window.log.add_logged)
     failures.raised.connect(window.messages.show_error)
     window.gone.connect(application.quit)
+    window.conductor.worker.loaded.connect(garbage.spare)
     window.closing.forced.connect(_quit_at_once)
     _end_on_signals(window)
     if note:
@@ -89,6 +92,7 @@ def run_window(argv: Sequence[str]) -> int:
     code = application.exec()
     signal.set_wakeup_fd(-1)
     stop_logging(handler)
+    garbage.stop()
     store.release()
     return code
 

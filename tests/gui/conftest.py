@@ -1,5 +1,6 @@
 """A window as a person finds it, with the real engine, closed after every test."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,15 @@ from metaviz.gui.window import MainWindow
 from metaviz.paths import resource
 
 WAIT = 20_000
+
+
+@pytest.fixture(autouse=True)
+def garbage_of_this_thread() -> Iterator[None]:
+    """Collect garbage on this thread alone, as the program does: see metaviz.gui.garbage."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

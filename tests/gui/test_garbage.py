@@ -1,0 +1,47 @@
+"""Garbage is collected on the window's thread, never on a worker's."""
+
+import gc
+import threading
+import weakref
+
+from PySide6.QtCore import QObject
+
+from metaviz.gui.garbage import Garbage
+
+
+class Cycle:
+    """Something that only the collector can free; it notes on which thread that happens."""
+
+    threads: list[threading.Thread]
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        self.threads.append(threading.current_thread())
+
+
+def test_cycles_of_a_worker_are_collected_by_the_window(qtbot, monkeypatch):
+    monkeypatch.setattr(Cycle, "threads", [], raising=False)
+    parent = QObject()
+    gc.enable()
+    garbage = Garbage(parent)
+    try:
+        assert not gc.isenabled()
+        last = []
+
+        def work() -> None:
+            for _ in range(5000):
+                last[:] = [weakref.ref(Cycle())]
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+        assert not Cycle.threads
+        qtbot.waitUntil(lambda: len(Cycle.threads) >= 5000, timeout=20_000)
+        assert set(Cycle.threads) == {threading.main_thread()}
+        assert last[0]() is None
+    finally:
+        garbage.stop()
+        gc.unfreeze()
+    assert gc.isenabled()
