@@ -44,6 +44,7 @@ class Incoming(QObject):
             part.said.connect(self.said)
             part.failed.connect(self.failed)
         table.model.reading.connect(self._on_reading)
+        library.unreadable.connect(self._on_unreadable)
 
     @Slot(object)
     def show_runs(self, folder: Path) -> None:
@@ -61,6 +62,13 @@ class Incoming(QObject):
         if awaited:
             self._awaited -= {row.folder for row in awaited if row.folder is not None}
             self._tick(awaited)
+
+    @Slot(str)
+    def _on_unreadable(self, sentence: str) -> None:
+        """Say what is wrong with a run that was waited for."""
+        for folder in [place for place in self._awaited if str(place) in sentence]:
+            self._awaited.discard(folder)
+            self.failed.emit(sentence, "")
 
     def _tick(self, rows: list[Row]) -> None:
         self._table.model.show([row.id for row in rows], visible=True)

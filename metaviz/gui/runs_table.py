@@ -144,6 +144,7 @@ class RunsTable(QWidget):
     def keep_only(self, ids: set[str] | None) -> None:
         """Of what the search finds list only these runs; None lists all of it again."""
         self._brushed = ids
+        self.bar.brushed.setVisible(ids is not None)
         self._filter()
 
     @Slot()

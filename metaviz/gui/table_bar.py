@@ -24,6 +24,7 @@ class TableBar(QWidget):
     result_wanted = Signal(str)
     baseline_cleared = Signal()
     trash_wanted = Signal(bool)
+    brushes_unwanted = Signal()
 
     def __init__(
         self,
@@ -74,10 +75,19 @@ class TableBar(QWidget):
             "runs_trash", "Trash", "Show the runs in the trash instead.", checkable=True
         )
         self.trash.toggled.connect(self.trash_wanted)
+        self.brushed = self._button(
+            "runs_brushed",
+            "Brushed ✕",
+            "Only runs that are brushed on the Compare page are listed; a click lists all again.",
+            "List runs that are not brushed, too",
+        )
+        self.brushed.clicked.connect(self.brushes_unwanted)
+        self.brushed.hide()
         row = QHBoxLayout(self)
         row.setContentsMargins(2, 2, 2, 2)
         row.setSpacing(2)
         row.addWidget(self.search, 1)
+        row.addWidget(self.brushed, 0, Qt.AlignmentFlag.AlignTop)
         rest = (self.columns, self.differing, self.group, self.interval, self.baseline, self.trash)
         for widget in rest:
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)

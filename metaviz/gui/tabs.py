@@ -149,6 +149,12 @@ class Tabs(QTabWidget):
         self.apply_theme(theme)
         self.show_records(self._records)
 
+    @Slot()
+    def clear_brushes(self) -> None:
+        """Choose all runs on the Compare page again."""
+        if self.pages:
+            self.compare.parallel.plot.clear()
+
     def named_pages(self) -> dict[str, QWidget]:
         """Return every page by the name it is exported under; none before there are pages."""
         return {page.export_name: cast("QWidget", page) for page in self.pages}

@@ -86,6 +86,7 @@ class MainWindow(QMainWindow):
         self.tabs = Tabs(self)
         self.tabs.columns = self.table.columns
         self.tabs.brushed.connect(self.table.keep_only)
+        self.table.bar.brushes_unwanted.connect(self.tabs.clear_brushes)
         self.messages = MessageBar(self)
         self.run_bar = RunBar(self.commands, self)
         self.training = TrainingDesk(self.conductor, self.form, self.commands, self)

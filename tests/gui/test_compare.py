@@ -344,6 +344,35 @@ def test_runs_are_dropped_and_shown_where_they_lie(qtbot, open_window, tmp_path)
     table_has(qtbot, window, 2)
 
 
+def test_damaged_run_that_is_dropped_says_what_is_wrong(qtbot, open_window, tmp_path):
+    folder = store(tmp_path / "elsewhere", seed=5)
+    (folder / "run.toml").write_text("a=" + "[" * 5000)
+    window = open_window()
+    drop(window, folder)
+    qtbot.waitUntil(window.messages.isVisible, timeout=WAIT)
+    assert "is not a readable run" in window.messages.text.text()
+
+
+def test_brushed_table_says_so_and_lists_all_again_by_a_click(qtbot, open_window, stored, tmp_path):
+    window = open_window(path=tmp_path / "one.ini")
+    table_has(qtbot, window, 3)
+    window.runs.show([folder.name for folder in stored], visible=True)
+    qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 3, timeout=WAIT)
+    assert not window.table.bar.brushed.isVisible()
+    plot = window.tabs.compare.parallel.plot
+    window.tabs.setCurrentWidget(window.tabs.compare)
+    plot.brushes = {"loss": (0.0, 1.0)}
+    window.table.keep_only({stored[0].name})
+    assert window.table.bar.brushed.isVisible()
+    window.table.arrangement.flush()
+    assert window.table.arrangement.rowCount() == 1
+    qtbot.mouseClick(window.table.bar.brushed, Qt.MouseButton.LeftButton)
+    window.table.arrangement.flush()
+    assert window.table.arrangement.rowCount() == 3
+    assert not window.table.bar.brushed.isVisible()
+    assert not plot.brushes
+
+
 def test_packed_run_asks_and_is_imported(qtbot, open_window, tmp_path, home):
     folder = store(tmp_path / "elsewhere", seed=5)
     pack_run(folder, tmp_path / "run.zip")
