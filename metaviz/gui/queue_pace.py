@@ -1,12 +1,14 @@
 """How far the queue is and how long it will take, from the runs that were seen to train."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from metaviz.gui.run_bar import clock
-from metaviz.runs.queue import Entry
+from metaviz.runs.queue import Entry, EntryState
 from metaviz.runs.record import Record
 from metaviz.sweep import duration
 
+_OTHER_ENDS: tuple[EntryState, ...] = ("stopped", "aborted", "interrupted", "failed", "diverged")
 _FEW_STEPS = 3
 
 
@@ -39,12 +41,11 @@ class QueuePace:
         """Say how the whole queue is doing."""
         if not entries:
             return ""
-        over = sum(entry.state not in {"running", "waiting"} for entry in entries)
-        text = f"Queue: {over} of {len(entries)} done"
-        bad = sum(entry.state in {"failed", "diverged", "interrupted"} for entry in entries)
-        if bad:
-            text += f", {bad} not well"
-        if over == len(entries):
+        states = Counter(entry.state for entry in entries)
+        told = [f"Queue: {states['done']} of {len(entries)} done"]
+        told += [f"{states[state]} {state}" for state in _OTHER_ENDS if states[state]]
+        text = ", ".join(told)
+        if not (states["running"] or states["waiting"]):
             return text
         if paused:
             return f"{text}, paused"

@@ -94,7 +94,7 @@ def test_a_sweep_is_filled_in_queued_and_watched_to_its_end(qtbot, window, home)
         assert (record.state, record.step) == (stored.state, stored.step)
         assert record.column("step").tolist() == stored.column("step").tolist()
         assert [e.step for e in record.evaluations] == [e.step for e in stored.evaluations]
-    assert window.queueing.panel.summary.text() == "4 of 4 done, 2 not well"
+    assert window.queueing.panel.summary.text() == "2 of 4 done, 2 diverged"
 
 
 def test_the_queue_is_paused_at_a_start_and_reordered_by_keys_and_by_dragging(
