@@ -14,7 +14,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import numpy as np
 import scipy.signal
 import scipy.special  # noqa: F401 - the first interval would pay for it
-from PySide6.QtCore import QEventLoop, QTimer
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app, paths
@@ -22,7 +22,7 @@ from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.theme import LIGHT, use_theme
 from metaviz.runs.events import STEP_COLUMNS
 from metaviz.runs.record import Record
-from tests.benchmarks.many_runs import close, make_runs, make_window
+from tests.benchmarks.many_runs import close, make_runs, make_window, spin, wait_until
 
 RUNS, LONG, SHORT, TIMES = 200, 100_000, 2000, 5
 
@@ -160,22 +160,6 @@ def report(what: str, seconds: list[float]) -> None:
     """Print a median."""
     shown = ", ".join(f"{1000 * one:.0f}" for one in seconds)
     print(f"{what}: {1000 * statistics.median(seconds):.1f} ms ({shown})")
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    """Run the event loop until something is so."""
-    loop, timer = QEventLoop(), QTimer()
-    timer.setInterval(1)
-    timer.timeout.connect(lambda: done() and loop.quit())
-    timer.start()
-    loop.exec()
-
-
-def spin(milliseconds: int) -> None:
-    """Run the event loop for some time."""
-    loop = QEventLoop()
-    QTimer.singleShot(milliseconds, loop.quit)
-    loop.exec()
 
 
 if __name__ == "__main__":
