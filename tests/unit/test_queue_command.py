@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,29 @@ PATIENCE = 60
 def entries(home):
     with closing(Queue(home)) as queue:
         return queue.entries()
+
+
+@contextmanager
+def working_off():
+    """Run `metaviz queue run`; whatever fails, it does not outlive the test.
+
+    A shell starts background jobs with Ctrl+C ignored, and a process inherits that.
+    """
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from metaviz.cli import main; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "queue", "run"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_dry_run_prints_the_runs_and_their_time_and_queues_nothing(home):
@@ -146,13 +169,7 @@ def test_a_sweep_that_is_wrong_is_refused_before_anything_is_queued(home, argume
 def test_ctrl_c_stops_keeps_and_lets_resume(home):
     with closing(Queue(home)) as queue:
         queue.add([config("maml", steps=1_000_000).model_dump(mode="json")] * 2)
-    with subprocess.Popen(
-        [sys.executable, "-m", "metaviz", "queue", "run"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with working_off() as process:
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             folders = list_runs(home / "runs")
@@ -177,13 +194,7 @@ def test_a_killed_worker_is_replaced_and_its_run_told(home):
                 config("maml", steps=1).model_dump(mode="json"),
             ]
         )
-    with subprocess.Popen(
-        [sys.executable, "-m", "metaviz", "queue", "run"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with working_off() as process:
         until = time.monotonic() + PATIENCE
         worker = 0
         while time.monotonic() < until and not worker:
