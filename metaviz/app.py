@@ -80,7 +80,6 @@ def run_window(argv: Sequence[str]) -> int:
     handler.bridge.logged.connect(window.log.add_logged)
     failures.raised.connect(window.messages.show_error)
     window.gone.connect(application.quit)
-    window.conductor.worker.loaded.connect(garbage.spare)
     window.closing.forced.connect(_quit_at_once)
     _end_on_signals(window)
     if note:

@@ -5,37 +5,119 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QLineF, QPointF, QRect, QSize, Qt
+from pyqtgraph.Qt import internals
+from PySide6.QtCore import QLineF, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 _SAMPLE, _GAP, _APART = 30, 6, 16
 _MOST_ROWS = 3
 _MOST_DASHES = 5000
+_AROUND = 0.03
 
 
-class Trace(pg.PlotCurveItem):  # type: ignore[misc]  # pyqtgraph has no types
-    """A line with optional dots.
-
-    pyqtgraph's PlotDataItem takes three times as long to be given new data, because it serves a
-    dozen features that are not used here; and its bounds are looked up many times a frame.
-    """
+class Trace:
+    """A line with optional dots: its points, how they are drawn, and what they cover."""
 
     def __init__(self) -> None:
-        super().__init__(connect="finite")
-        # Thick lines are stroked piece by piece: as one path they take a hundred times longer.
-        self.setSegmentedLineMode("on")
+        """Hold no points."""
+        self._x = self._y = np.empty(0)
+        self._pen: QPen | None = None
         self._dots: QPen | None = None
+        self._fine = True
+        self._pieces = internals.PrimitiveArray(QLineF, 4)
+        self._scale: tuple[float, float] | None = None
         self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
 
     def show_data(
         self, x: np.ndarray, y: np.ndarray, pen: QPen | None, dots: QPen | None, *, fine: bool
     ) -> None:
-        """Draw these points, joined by `pen` and marked by `dots`."""
-        self._dots = dots
+        """Hold these points, to be joined by `pen` and marked by `dots`."""
+        self._x, self._y, self._pen, self._dots, self._fine = x, y, pen, dots, fine
+        self._scale = None
         known = np.isfinite(x) & np.isfinite(y)
         self._extent = [_extent(values[known]) for values in (x, y)]
-        self.setData(x, y, pen=pen, antialias=fine)
+        if pen is not None and pen.style() == Qt.PenStyle.SolidLine:
+            joined = known[:-1] & known[1:]
+            self._take(np.stack([x[:-1], y[:-1], x[1:], y[1:]], axis=1)[joined])
+
+    def getData(self) -> tuple[np.ndarray, np.ndarray]:  # noqa: N802 - pyqtgraph's name
+        """Return the points in the scale of the axes."""
+        return self._x, self._y
+
+    def dataBounds(self, ax: int) -> tuple[float | None, float | None]:  # noqa: N802
+        """Return the smallest and the largest value along an axis."""
+        return self._extent[ax]
+
+    @property
+    def overhang(self) -> float:
+        """By how many pixels the line is wider than its points."""
+        return max((pen.widthF() / 2 for pen in (self._pen, self._dots) if pen), default=0.0)
+
+    def paint(self, p: QPainter) -> None:
+        """Draw the line, then the dots."""
+        if self._pen is not None and self._pen.style() != Qt.PenStyle.NoPen:
+            self._paint_line(p, self._pen)
+        if self._dots is None:
+            return
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        p.setPen(self._dots)
+        pairs = zip(self._x.tolist(), self._y.tolist(), strict=True)
+        points = QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()])
+        # In pixels, because the axes' different scales would make ellipses of discs.
+        transform = p.worldTransform()
+        p.save()
+        p.resetTransform()
+        p.drawPoints(transform.map(points))
+        p.restore()
+
+    def _paint_line(self, p: QPainter, pen: QPen) -> None:
+        """Draw piece by piece: thick lines as one path take a hundred times longer."""
+        if pen.style() != Qt.PenStyle.SolidLine:
+            # Dashes one by one: Qt would begin its pattern anew at every point of the line.
+            transform = p.combinedTransform()
+            scale = (transform.m11(), transform.m22())
+            if scale != self._scale:
+                self._scale = scale
+                pattern = [part * max(1.0, pen.widthF()) for part in pen.dashPattern()]
+                self._take(dashes(self._x, self._y, scale, pattern))
+            pen = QPen(pen)
+            pen.setStyle(Qt.PenStyle.SolidLine)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, self._fine)
+        p.setPen(pen)
+        p.drawLines(*self._pieces.drawargs())
+
+    def _take(self, pieces: np.ndarray) -> None:
+        self._pieces.resize(len(pieces))
+        self._pieces.ndarray()[:] = pieces
+
+
+class Sheet(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
+    """All lines of a plot as one item: an item for each line would cost more than its drawing."""
+
+    def __init__(self) -> None:
+        """Hold no lines."""
+        super().__init__()
+        self.traces: dict[str, Trace] = {}
+        self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
+        self._bounds = QRectF()
+
+    def settle(self) -> None:
+        """Take in that traces are others or show other data."""
+        self.prepareGeometryChange()
+        self._extent = [self._whole(axis) for axis in (0, 1)]
+        (left, right), (low, high) = self._extent
+        self._bounds = QRectF()
+        if left is not None and right is not None and low is not None and high is not None:
+            aside, above = _AROUND * (right - left), _AROUND * (high - low)
+            self._bounds = QRectF(left, low, right - left, high - low)
+            self._bounds.adjust(-aside, -above, aside, above)
+        self.informViewBoundsChanged()
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        """Return where there are lines, with some room for their width."""
+        return self._bounds
 
     def dataBounds(  # noqa: N802 - pyqtgraph's name
         self,
@@ -47,38 +129,20 @@ class Trace(pg.PlotCurveItem):  # type: ignore[misc]  # pyqtgraph has no types
         del frac, orthoRange
         return self._extent[ax]
 
-    def paint(self, p: QPainter, opt: Any, widget: Any) -> None:
-        """Draw the line, then the dots."""
-        pen = self.opts["pen"]
-        if pen is not None and pen.style() == Qt.PenStyle.SolidLine:
-            super().paint(p, opt, widget)
-        elif pen is not None and pen.style() != Qt.PenStyle.NoPen:
-            self._paint_dashes(p, pen)
-        if self._dots is None:
-            return
-        p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        p.setPen(self._dots)
-        pairs = zip(self.xData.tolist(), self.yData.tolist(), strict=True)
-        points = QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()])
-        # In pixels, because the axes' different scales would make ellipses of discs.
-        transform = p.worldTransform()
-        p.save()
-        p.resetTransform()
-        p.drawPoints(transform.map(points))
-        p.restore()
+    def pixelPadding(self) -> float:  # noqa: N802 - pyqtgraph's name
+        """Return by how many pixels lines are wider than their points."""
+        return max((trace.overhang for trace in self.traces.values()), default=0.0)
 
-    def _paint_dashes(self, p: QPainter, pen: QPen) -> None:
-        """Draw the dashes one by one: Qt begins its pattern anew at every point of the line."""
-        plain = QPen(pen)
-        plain.setStyle(Qt.PenStyle.SolidLine)
-        if self.opts["antialias"]:
-            p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        p.setPen(plain)
-        transform = p.combinedTransform()
-        scale = (transform.m11(), transform.m22())
-        pattern = [part * max(1.0, pen.widthF()) for part in pen.dashPattern()]
-        pieces = dashes(self.xData, self.yData, scale, pattern)
-        p.drawLines([QLineF(*piece) for piece in pieces.tolist()])
+    def paint(self, p: QPainter, *_: Any) -> None:
+        """Draw the lines, later ones on top."""
+        for trace in self.traces.values():
+            trace.paint(p)
+
+    def _whole(self, axis: int) -> tuple[float | None, float | None]:
+        extents = [trace.dataBounds(axis) for trace in self.traces.values()]
+        lows = [low for low, _ in extents if low is not None]
+        highs = [high for _, high in extents if high is not None]
+        return (min(lows), max(highs)) if lows and highs else (None, None)
 
 
 def dashes(
