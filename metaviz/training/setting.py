@@ -32,6 +32,13 @@ def settle_threads() -> None:
         torch.set_num_threads(1)
 
 
+def usable_cores() -> int:
+    """Return the cores that this process may use, which can be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def find_device(name: str) -> torch.device:
     """Return the device of a configuration; `auto` is the GPU where there is one.
 
@@ -56,7 +63,7 @@ def device_text() -> str:
     """Describe the device that `auto` means, for the status bar."""
     device = find_device("auto")
     if device.type == "cpu":
-        return f"CPU · {os.cpu_count()} cores"
+        return f"CPU · {usable_cores()} cores"
     memory = torch.cuda.get_device_properties(device).total_memory / 2**30
     return f"CUDA · {torch.cuda.get_device_name(device)} · {memory:.0f} GiB"
 
@@ -85,8 +92,8 @@ class Setting:
     @cached_property
     def shards(self) -> Shards:
         """The threads over which meta-batches are split."""
-        cores = os.cpu_count() or 1
-        return Shards(min(self.problem.shards, cores) if self.device.type == "cpu" else 1)
+        on_cpu = self.device.type == "cpu"
+        return Shards(min(self.problem.shards, usable_cores()) if on_cpu else 1)
 
     @property
     def engine(self) -> EngineName:

@@ -14,7 +14,7 @@ from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError
 from metaviz.runs.events import Noted, Stepped
-from metaviz.training import captured, compiled, stepping
+from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
 from metaviz.training.fixed import FixedSteps
 from metaviz.training.memory import budget_bytes, is_memory_error
@@ -315,3 +315,21 @@ def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
 def test_an_engine_that_is_of_no_use_here_is_refused():
     with pytest.raises(OptionError, match="engine = 'captured' needs a GPU: use auto, eager"):
         setting(engine="captured")
+
+
+def test_an_evaluation_for_which_memory_does_not_suffice_is_split(monkeypatch):
+    real, asked = evaluation._chunk, []
+
+    def cramped(setting, algorithm, meta, first, count, steps, **others):
+        asked.append(count)
+        if count > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(setting, algorithm, meta, first, count, steps, **others)
+
+    chosen = setting()
+    whole = evaluation.evaluate(chosen, chosen.init(), 0)
+    monkeypatch.setattr(evaluation, "_chunk", cramped)
+    split = evaluation.evaluate(chosen, chosen.init(), 0)
+    assert asked == [4, 2, 1, 1, 2, 1, 1]
+    for name, values in whole.per_task.items():
+        assert split.per_task[name] == pytest.approx(values, rel=1e-12)
