@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
@@ -10,12 +11,10 @@ from metaviz.config import RunConfig
 from metaviz.reporting import Report
 from metaviz.sweep import Estimate
 from metaviz.training.evaluation import evaluate
-from metaviz.training.setting import settle
-from metaviz.training.trainer import begin, train
+from metaviz.training.stepping import MetaSteps
 
 PROBED_STEPS = 3
 PROBED_TASKS = 20
-_NEVER = 10**9
 PATIENCE_SECONDS = 60.0
 """Kinds of runs beyond it count as the mean of those of the same algorithm, or of all."""
 
@@ -61,21 +60,17 @@ def probe(config: RunConfig) -> Probe:
     Raises: OptionError or ValueError with one sentence.
     """
     began = time.perf_counter()
-    # Long enough for the probe, and no evaluation between its steps.
-    shared = config.shared.model_copy(update={"eval_every": _NEVER})
-    setting = settle(config.model_copy(update={"steps": _NEVER, "shared": shared}))
-    try:
-        progress = begin(setting)
-        progress.looked = 0
-        events = train(setting, progress)
+    with MetaSteps(config) as take_step:
         start = time.perf_counter() - began
-        next(events, None)  # the first step loads what later ones find loaded
-        step = median(_timed(lambda: next(events, None)) for _ in range(PROBED_STEPS))
-        meta = {name: value.detach() for name, value in progress.meta.items()}
+        seconds = []
+        with suppress(ArithmeticError):  # a run that diverges at once tells as much as it can
+            for _ in range(1 + PROBED_STEPS):
+                seconds.append(_timed(take_step))
+        # The first step loads what later ones find loaded.
+        step = median(seconds[1:] or seconds or [0.0])
+        meta = {name: value.detach() for name, value in take_step.progress.meta.items()}
         tasks = min(PROBED_TASKS, config.shared.eval_tasks)
-        task = _timed(lambda: evaluate(setting, meta, 0, tasks)) / tasks
-    finally:
-        setting.shards.close()
+        task = _timed(lambda: evaluate(take_step.setting, meta, 0, tasks)) / tasks
     return Probe(start, step, task)
 
 

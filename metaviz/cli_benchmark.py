@@ -1,0 +1,47 @@
+"""The command line of the benchmark."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metaviz.cli_options import Device, Settings, number_within
+
+
+def benchmark(
+    problems: Annotated[
+        str, typer.Option(help="Task families with commas between; see `metaviz list`.")
+    ] = "sinusoid,strokes",
+    algorithms: Annotated[str, typer.Option(help="Ids with commas between, or all.")] = "all",
+    rounds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number_within(int, 1, 1000),
+            help="Times that each is timed, all of them in turn.",
+        ),
+    ] = 5,
+    settings: Settings = None,
+    device: Device = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    peers: Annotated[
+        bool,
+        typer.Option("--peers", help="MAML by higher, learn2learn and torchopt beside it."),
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where benchmark.csv and benchmark.png go.")] = Path(
+        "metaviz-benchmark"
+    ),
+) -> None:
+    """Measure this machine: meta-steps per second, memory, and how near the limit they are."""
+    from metaviz.benchmark_command import benchmark_command
+
+    asked = {"algorithms": algorithms, "device": device, "dtype": dtype}
+    code = benchmark_command(problems, asked, settings or [], rounds, out, peers=peers)
+    raise typer.Exit(code)
+
+
+def benchmark_memory() -> None:
+    """Take a few steps and say how much memory they took. Started by MetaViz itself."""
+    from metaviz.benchmarking.memory import measure_memory
+
+    measure_memory()
