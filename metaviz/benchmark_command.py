@@ -34,6 +34,7 @@ def benchmark_command(
     rounds: int,
     out: Path,
     *,
+    memory: bool,
     peers: bool,
 ) -> int:
     """Measure, write table and figure; return 130 where Ctrl+C broke it off, else 0.
@@ -45,7 +46,8 @@ def benchmark_command(
     if peers and not any(run.algorithm == _SAME for runs in chosen for run in runs):
         raise OptionError("peers", "--peers has MAML beside it: add maml to --algorithms.")
     _make_folder(out)
-    speeds, interrupted = _measure(chosen, rounds, tuple(PEERS) if peers else ())
+    names = tuple(PEERS) if peers else ()
+    speeds, interrupted = _measure(chosen, rounds, names, memory=memory)
     if speeds:
         print_speeds(speeds)
         _write(speeds, out)
@@ -81,7 +83,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _measure(
-    chosen: Sequence[Sequence[RunConfig]], rounds: int, peers: Sequence[str]
+    chosen: Sequence[Sequence[RunConfig]], rounds: int, peers: Sequence[str], *, memory: bool
 ) -> tuple[list[Speed], bool]:
     """Measure one problem after another; return what is known, and whether a person ended it."""
     columns = (
@@ -97,8 +99,8 @@ def _measure(
         try:
             for configs, test in zip(chosen, tests, strict=True):
                 name = configs[0].problem
-                bar = progress.add_task(name, total=test.parts(rounds), doing="")
-                for doing in test.work(rounds):
+                bar = progress.add_task(name, total=test.parts(rounds, memory=memory), doing="")
+                for doing in test.work(rounds, memory=memory):
                     progress.update(bar, doing=doing)
                     progress.advance(bar)
         except KeyboardInterrupt:

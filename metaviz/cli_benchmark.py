@@ -28,6 +28,9 @@ def benchmark(
         bool,
         typer.Option("--peers", help="MAML by higher, learn2learn and torchopt beside it."),
     ] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Measure peak memory, too.")
+    ] = True,
     out: Annotated[Path, typer.Option(help="Where benchmark.csv and benchmark.png go.")] = Path(
         "metaviz-benchmark"
     ),
@@ -36,7 +39,9 @@ def benchmark(
     from metaviz.benchmark_command import benchmark_command
 
     asked = {"algorithms": algorithms, "device": device, "dtype": dtype}
-    code = benchmark_command(problems, asked, settings or [], rounds, out, peers=peers)
+    code = benchmark_command(
+        problems, asked, settings or [], rounds, out, memory=memory, peers=peers
+    )
     raise typer.Exit(code)
 
 

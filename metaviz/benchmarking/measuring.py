@@ -17,7 +17,6 @@ from metaviz.runs.speed import OURS, Speed
 from metaviz.training.environment import describe_environment
 from metaviz.training.machine import matmul_rate
 from metaviz.training.operations import operations, products_of, shares
-from metaviz.training.setting import Setting
 from metaviz.training.stepping import MetaSteps
 
 _LIMIT_SECONDS = 0.05
@@ -74,30 +73,41 @@ class Measurement:
 
     def __init__(self, configs: Sequence[RunConfig], peers: Sequence[str] = ()) -> None:
         """Take runs of one problem and seed, and the names of libraries."""
-        self._rows = [_Row(config, OURS) for config in configs]
-        same = [config for config in configs if config.algorithm == SAME]
-        self._rows += [_Row(config, peer) for config in same for peer in peers]
-        self._settings: dict[str, Setting] = {}
+        self._rows = [
+            _Row(config, library)
+            for config in configs
+            for library in (OURS, *(peers if config.algorithm == SAME else ()))
+        ]
+        self._steps: dict[str, MetaSteps] = {}
         self._limits: dict[int, float] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Settle all runs; they share one problem, so that data are read once.
+
+        Raises: OptionError or ValueError with one sentence.
+        """
+        with ExitStack() as opening:
+            for row in self._rows:
+                if row.library == OURS:
+                    problem = next((one.setting.problem for one in self._steps.values()), None)
+                    steps = opening.enter_context(MetaSteps(row.config, problem))
+                    self._steps[row.config.algorithm] = steps
+            self._open = opening.pop_all()
         return self
 
     def __exit__(self, *_error: object) -> None:
         """Let all threads end."""
         self._open.close()
 
-    def parts(self, rounds: int) -> int:
+    def parts(self, rounds: int, *, memory: bool = True) -> int:
         """Return how many parts `work` has."""
-        return len(self._rows) * (rounds + 2)
+        return len(self._rows) * (1 + rounds + memory)
 
-    def work(self, rounds: int) -> Iterator[str]:
-        """Settle and warm up every row, time all of them lap by lap, then weigh them.
+    def work(self, rounds: int, *, memory: bool = True) -> Iterator[str]:
+        """Warm up every row, time all of them lap by lap, then weigh them if asked to.
 
         Yields what comes next before each part.
-        Raises: OptionError or ValueError with one sentence.
         """
         for row in self._rows:
             yield f"{row.name}: warming up"
@@ -107,7 +117,8 @@ class Measurement:
                 yield f"{row.name}: round {number} of {rounds}"
                 row.lap()
             self._measure_limits()
-        yield from self._weigh()
+        if memory:
+            yield from self._weigh()
 
     def speeds(self) -> list[Speed]:
         """Return what was measured until now, one for each row that was begun."""
@@ -115,10 +126,8 @@ class Measurement:
         return [self._speed(row, mine) for row in self._rows if row.environment]
 
     def _prepare(self, row: _Row) -> None:
-        problem = next((setting.problem for setting in self._settings.values()), None)
-        take_step = self._open.enter_context(MetaSteps(row.config, problem))
+        take_step = self._steps[row.config.algorithm]
         setting = take_step.setting
-        self._settings[row.config.algorithm] = setting
         row.environment = describe_environment(setting.device, setting.shards.count)
         row.add(Contestant(take_step))
         if row.note:
@@ -128,7 +137,7 @@ class Measurement:
         row.products_seconds = alone_seconds(parts)
 
     def _prepare_peer(self, row: _Row) -> None:
-        setting = self._settings[SAME]
+        setting = self._steps[SAME].setting
         row.environment = describe_environment(setting.device, 1)
         if not is_there(row.library):
             row.note = f"{row.library} is not installed."
@@ -149,7 +158,7 @@ class Measurement:
             row.add(Contestant(step, threads))
 
     def _measure_limits(self) -> None:
-        setting = next(iter(self._settings.values()))
+        setting = next(iter(self._steps.values())).setting
         for threads in {row.threads for row in self._rows if row.best is not None}:
             rate = matmul_rate(setting.device, setting.dtype, threads, _LIMIT_SECONDS)
             self._limits[threads] = max(rate, self._limits.get(threads, 0.0))
@@ -160,8 +169,7 @@ class Measurement:
             Order(row.config.model_dump(mode="json"), "" if row.library == OURS else row.library)
             for row in able
         ]
-        on_cpu = all(setting.device.type == "cpu" for setting in self._settings.values())
-        with closing(peaks(orders, CORES if on_cpu else 1)) as found:
+        with closing(peaks(orders)) as found:
             for row in self._rows:
                 yield f"{row.name}: memory"
                 row.peak_mb = next(found) if row in able else None

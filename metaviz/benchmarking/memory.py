@@ -6,27 +6,30 @@ Each is measured in a process of its own, because a process keeps what it once h
 import ctypes
 import gc
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from pydantic import ValidationError
 
 from metaviz.benchmarking.contestants import peer_step
+from metaviz.benchmarking.laps import TROUBLES
 from metaviz.config import RunConfig
-from metaviz.options import OptionError
 from metaviz.runs.workers import worker_command, worker_environment
 from metaviz.training.setting import find_device
 from metaviz.training.stepping import MetaSteps
 
 COMMAND = "benchmark-memory"
 _STEPS = 2
-_PATIENCE_SECONDS = 600
+_FORKS = sys.platform == "linux"
+"""Whether one helper serves all orders, a fork of it each: only then are imports paid once."""
+_TROUBLES = (*TROUBLES, ImportError, OSError, TypeError, ValueError)
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _HIGH_WATER = "5"
 
@@ -39,20 +42,20 @@ class Order:
     peer: str = ""
 
 
-def peaks(orders: Sequence[Order], at_once: int) -> Generator[float | None, None, None]:
-    """Yield the peak of each in MB, some processes at a time; None where it is not known."""
-    for first in range(0, len(orders), at_once):
-        with ExitStack() as stack:
-            some = orders[first : first + at_once]
-            children = [stack.enter_context(_Child(order)) for order in some]
-            yield from (child.answer() for child in children)
+def peaks(orders: Sequence[Order]) -> Generator[float | None, None, None]:
+    """Yield the peak of each in MB; None where it is not known."""
+    groups = [orders] if _FORKS else [[order] for order in orders]
+    for group in groups:
+        with _Helper(group) as helper:
+            for _ in group:
+                yield helper.answer()
 
 
-class _Child:
-    """A process that takes a few steps, and is gone with its context."""
+class _Helper:
+    """A process that works orders off, and is gone with its context."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = json.dumps(asdict(order))
+    def __init__(self, orders: Sequence[Order]) -> None:
+        self._orders = "".join(f"{json.dumps(asdict(order))}\n" for order in orders)
         self._process = subprocess.Popen(
             worker_command(COMMAND),
             stdin=subprocess.PIPE,
@@ -64,35 +67,62 @@ class _Child:
         )
 
     def __enter__(self) -> Self:
-        if self._process.stdin is not None:
+        stream = self._process.stdin
+        if stream is not None:
             with suppress(OSError):
-                self._process.stdin.write(f"{self._order}\n")
-                self._process.stdin.flush()
+                stream.write(self._orders)
+                stream.close()
         return self
 
     def __exit__(self, *_error: object) -> None:
+        if _FORKS:  # what it has forked is of its session
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def answer(self) -> float | None:
-        """Wait for what it found."""
+        """Wait for the next peak."""
+        stream = self._process.stdout
         try:
-            told, _ = self._process.communicate(timeout=_PATIENCE_SECONDS)
-            found = json.loads(told)
-        except (ValueError, OSError, subprocess.TimeoutExpired):
+            found = json.loads(stream.readline()) if stream is not None else None
+        except ValueError:  # it is gone
             return None
         return float(found) if isinstance(found, int | float) else None
 
 
 def measure_memory() -> None:
-    """Be such a process: read an order from standard input and write the peak in MB, or null."""
+    """Be a helper: read orders from standard input and write each peak in MB, or null."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first optimiser imports a lot
+    for line in sys.stdin:
+        sys.stdout.write(f"{_forked(line) if _FORKS else _found(line)}\n")
+        sys.stdout.flush()
+
+
+def _forked(line: str) -> str:
+    """Work an order off in a fork of this process, which has computed nothing yet."""
+    ear, mouth = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(mouth, _found(line).encode())
+        finally:
+            os._exit(0)
+    os.close(mouth)
+    with open(ear, encoding="utf-8") as stream:  # noqa: PTH123 - it has no path
+        told = stream.read()
+    os.waitpid(child, 0)
+    return told or json.dumps(None)
+
+
+def _found(line: str) -> str:
     peak = None
-    with suppress(
-        ValueError, TypeError, KeyError, ValidationError, OptionError, ArithmeticError, RuntimeError
-    ):
-        order = Order(**json.loads(sys.stdin.readline()))
+    with suppress(*_TROUBLES):
+        order = Order(**json.loads(line))
         peak = _peak(RunConfig.model_validate(order.config), order.peer)
-    sys.stdout.write(f"{json.dumps(peak)}\n")
+    return json.dumps(peak)
 
 
 def _peak(config: RunConfig, peer: str) -> float | None:

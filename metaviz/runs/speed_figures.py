@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metaviz.runs.figures import Page, blank
-from metaviz.runs.speed import Speed
+from metaviz.runs.speed import Speed, place_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def speed_figure(speeds: Sequence[Speed], page: Page | None = None) -> "Figure":
     every[0].get_gridspec().set_height_ratios(heights)
     for axes, problem, group in zip(every, problems, groups, strict=True):
         _bars(axes, group, page)
-        axes.set_title(problem, fontsize=page.font_pt, loc="left")
+        axes.set_title(_title(problem, speeds), fontsize=page.font_pt, loc="left")
     every[-1].set_xlabel("meta-steps per second, median and quartiles")
     if any(not found.ours for found in speeds):
         from matplotlib.patches import Patch
@@ -59,7 +59,7 @@ def _bars(axes: "Axes", group: Sequence[Speed], page: Page) -> None:
         error_kw={"elinewidth": 0.8, "ecolor": "0.25", "capsize": 1.5},
     )
     axes.set_yticks(range(len(group)), [found.name for found in group])
-    axes.invert_yaxis()
+    axes.set_ylim(len(group) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, _ROOM * max((high for _, high in spans), default=1.0))
     for place, (found, (_, high)) in enumerate(zip(group, spans, strict=True)):
@@ -71,6 +71,13 @@ def _bars(axes: "Axes", group: Sequence[Speed], page: Page) -> None:
             va="center",
             fontsize=0.85 * page.font_pt,
         )
+
+
+def _title(problem: str, speeds: Sequence[Speed]) -> str:
+    """Name a problem, and where this program's own runs of it computed."""
+    group = [found for found in speeds if found.problem == problem]
+    ours = next((found for found in group if found.ours), group[0])
+    return f"{problem}: {place_text(ours.environment)}, {ours.dtype}"
 
 
 def _told(found: Speed) -> str:
