@@ -94,8 +94,8 @@ def _measure(
     )
     speeds: list[Speed] = []
     with ExitStack() as opened, hearing():
-        progress = opened.enter_context(Progress(*columns, console=console(stderr=True)))
         tests = [opened.enter_context(Measurement(configs, peers)) for configs in chosen]
+        progress = opened.enter_context(Progress(*columns, console=console(stderr=True)))
         try:
             for configs, test in zip(chosen, tests, strict=True):
                 name = configs[0].problem
