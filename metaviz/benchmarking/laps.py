@@ -9,6 +9,7 @@ import torch
 
 CORES = os.cpu_count() or 1
 _LAP_SECONDS = 0.15
+_SLOW_SECONDS = 1.0
 _MOST_REPEATS = 50
 TROUBLES = (ArithmeticError, RuntimeError, MemoryError)
 """What ends one contestant and leaves the others alone."""
@@ -29,7 +30,6 @@ class Contestant:
 
     def warm_up(self) -> None:
         """Take a step that loads what later ones find loaded, then choose how many make a lap."""
-        self._guarded(lambda: self._timed(1))
         self._guarded(self._choose)
 
     def lap(self) -> None:
@@ -37,8 +37,9 @@ class Contestant:
         self._guarded(lambda: self.seconds.append(self._timed(self.repeats)))
 
     def _choose(self) -> None:
-        once = self._timed(1)
-        self.repeats = max(1, min(_MOST_REPEATS, round(_LAP_SECONDS / max(once, 1e-6))))
+        if self._timed(1) < _SLOW_SECONDS:
+            once = self._timed(1)
+            self.repeats = max(1, min(_MOST_REPEATS, round(_LAP_SECONDS / max(once, 1e-6))))
 
     def _guarded(self, act: Callable[[], object]) -> None:
         if self.trouble:

@@ -22,7 +22,6 @@ from metaviz.benchmarking.contestants import peer_step
 from metaviz.benchmarking.laps import TROUBLES
 from metaviz.config import RunConfig
 from metaviz.runs.workers import worker_command, worker_environment
-from metaviz.training.setting import find_device
 from metaviz.training.stepping import MetaSteps
 
 COMMAND = "benchmark-memory"
@@ -127,21 +126,27 @@ def _found(line: str) -> str:
 
 def _peak(config: RunConfig, peer: str) -> float | None:
     with MetaSteps(config) as take_step:
-        step: Callable[[], object] = take_step
+        setting = take_step.setting
         if peer:
-            step = peer_step(peer, take_step.setting)
-        else:
-            take_step.setting.batch(0)  # data that the first use draws are no step's
-        device = find_device(config.device)
-        _load_libraries(device)
-        water = _cuda_water if device.type == "cuda" else _water()
-        if water is None:
-            return None
-        before = water(reset=True)
-        for _ in range(_STEPS):
-            step()
-        above = water(reset=False) - before
-        return above / 2**20 if above > 0 else None
+            return weigh(peer_step(peer, setting), setting.device)
+        setting.batch(0)  # data that the first use draws are no step's
+        return weigh(take_step, setting.device)
+
+
+def weigh(step: Callable[[], object], device: torch.device) -> float | None:
+    """Take two steps and return the peak over what this process held before them, in MB.
+
+    None where it is not known. The process must not have taken steps before.
+    """
+    _load_libraries(device)
+    water = _cuda_water if device.type == "cuda" else _water()
+    if water is None:
+        return None
+    before = water(reset=True)
+    for _ in range(_STEPS):
+        step()
+    above = water(reset=False) - before
+    return above / 2**20 if above > 0 else None
 
 
 def _load_libraries(device: torch.device) -> None:
