@@ -57,7 +57,7 @@ class FirstPoint(QObject):
         """Note the painting of a plot that holds a step."""
         records = self.window.live.records.values()
         page = self.window.tabs.pages[0]
-        holds = any(len(record) for record in records) and not page.plot.message_shown()
+        holds = any(len(record) for record in records) and page.plot._message.isHidden()
         if event.type() == QEvent.Type.Paint and holds and not self.drawn:
             self.drawn = True
             QTimer.singleShot(0, self.tell)  # after the painting
