@@ -35,6 +35,14 @@ SPEED_HEADER = (
 
 
 @dataclass(frozen=True)
+class Gauge:
+    """What a run's pace is told by: operations of one meta-step, and per second at most."""
+
+    operations: int
+    limit: float
+
+
+@dataclass(frozen=True)
 class Speed:
     """What was measured of one method on one problem; `seconds` holds one step's by round.
 
