@@ -17,7 +17,7 @@ from metaviz.runs.speed import OURS, Speed
 from metaviz.training.environment import describe_environment
 from metaviz.training.machine import matmul_rate
 from metaviz.training.operations import operations, products_of, shares
-from metaviz.training.stepping import MetaSteps
+from metaviz.training.meta_steps import MetaSteps
 
 _LIMIT_SECONDS = 0.05
 _PEER_TROUBLES = (*TROUBLES, ImportError, OSError, AttributeError, TypeError, ValueError)

@@ -22,7 +22,7 @@ from metaviz.benchmarking.contestants import peer_step
 from metaviz.benchmarking.laps import TROUBLES
 from metaviz.config import RunConfig
 from metaviz.runs.workers import worker_command, worker_environment
-from metaviz.training.stepping import MetaSteps
+from metaviz.training.meta_steps import MetaSteps
 
 COMMAND = "benchmark-memory"
 _STEPS = 2

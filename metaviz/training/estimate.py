@@ -11,7 +11,7 @@ from metaviz.config import RunConfig
 from metaviz.reporting import Report
 from metaviz.sweep import Estimate
 from metaviz.training.evaluation import evaluate
-from metaviz.training.stepping import MetaSteps
+from metaviz.training.meta_steps import MetaSteps
 
 PROBED_STEPS = 3
 PROBED_TASKS = 20

@@ -26,7 +26,7 @@ from metaviz.nets.conv4 import Conv4
 from metaviz.problems.base import Problem
 from metaviz.problems.sinusoid import Sinusoid, SinusoidOptions
 from metaviz.problems.strokes import Strokes, StrokesOptions
-from metaviz.training.stepping import MetaSteps
+from metaviz.training.meta_steps import MetaSteps
 
 PEER = "higher"
 
