@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metaviz.cli_options import Device, Settings, number_within
+from metaviz.cli_options import Device, Dtype, Engine, Memory, Settings, Tf32, number_within
 
 
 def benchmark(
@@ -23,13 +23,16 @@ def benchmark(
     ] = 5,
     settings: Settings = None,
     device: Device = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    dtype: Dtype = None,
+    engine: Engine = None,
+    memory: Memory = None,
+    tf32: Tf32 = None,
     peers: Annotated[
         bool,
         typer.Option("--peers", help="MAML by higher, learn2learn and torchopt beside it."),
     ] = False,
-    memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Measure peak memory, too.")
+    weigh: Annotated[
+        bool, typer.Option("--weigh/--no-weigh", help="Measure peak memory, too.")
     ] = True,
     out: Annotated[Path, typer.Option(help="Where benchmark.csv and benchmark.png go.")] = Path(
         "metaviz-benchmark"
@@ -37,10 +40,18 @@ def benchmark(
 ) -> None:
     """Measure this machine: meta-steps per second, memory, and how near the limit they are."""
     from metaviz.benchmark_command import benchmark_command
+    from metaviz.settings import parse_value
 
-    asked = {"algorithms": algorithms, "device": device, "dtype": dtype}
+    asked = {
+        "algorithms": algorithms,
+        "device": device,
+        "dtype": dtype,
+        "engine": engine,
+        "memory_gib": None if memory is None else parse_value(memory),
+        "tf32": tf32,
+    }
     code = benchmark_command(
-        problems, asked, settings or [], rounds, out, memory=memory, peers=peers
+        problems, asked, settings or [], rounds, out, memory=weigh, peers=peers
     )
     raise typer.Exit(code)
 

@@ -13,14 +13,15 @@ _ROUNDS = 3
 _REPLAY_SECONDS = 0.004
 
 
-def alone_seconds(parts: Sequence[Products]) -> float:
+def alone_seconds(parts: Sequence[Products], threads: int) -> float:
     """Return how long the products of a step take with nothing between them, at their best.
 
-    The parts are those of the step's threads, and run side by side; the slowest counts.
+    Threads take the parts of the step in turn, side by side; the one that takes longest counts.
     """
-    shards = Shards(len(parts))
+    shards = Shards(threads)
     try:
-        return max(shards.map(_part_seconds, parts))
+        hands = [parts[place::threads] for place in range(threads)]
+        return max(shards.map(lambda hand: sum(map(_part_seconds, hand)), hands))
     finally:
         shards.close()
 

@@ -14,10 +14,10 @@ from metaviz.benchmarking.memory import Order, peaks
 from metaviz.benchmarking.peers import TOLERANCE, is_there
 from metaviz.config import RunConfig
 from metaviz.runs.speed import OURS, Speed
-from metaviz.training.environment import describe_environment
 from metaviz.training.machine import matmul_rate
-from metaviz.training.operations import operations, products_of, shares
 from metaviz.training.meta_steps import MetaSteps
+from metaviz.training.operations import abreast, operations_per_step, products_of, shares
+from metaviz.training.setting import environment_of
 
 _LIMIT_SECONDS = 0.05
 _PEER_TROUBLES = (*TROUBLES, ImportError, OSError, AttributeError, TypeError, ValueError)
@@ -31,7 +31,7 @@ class _Row:
     library: str
     contestants: list[Contestant] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
-    operations: int | None = None
+    operations: float | None = None
     products_seconds: float | None = None
     peak_mb: float | None = None
     apart: float | None = None
@@ -128,17 +128,18 @@ class Measurement:
     def _prepare(self, row: _Row) -> None:
         take_step = self._steps[row.config.algorithm]
         setting = take_step.setting
-        row.environment = describe_environment(setting.device, setting.shards.count)
+        row.environment = environment_of(setting)
         row.add(Contestant(take_step))
         if row.note:
             return
-        parts = products_of(setting, shares(setting))
-        row.operations = sum(map(operations, parts))
-        row.products_seconds = alone_seconds(parts)
+        row.operations = operations_per_step(setting)
+        row.products_seconds = alone_seconds(
+            products_of(setting, shares(setting)), abreast(setting)
+        )
 
     def _prepare_peer(self, row: _Row) -> None:
         setting = self._steps[SAME].setting
-        row.environment = describe_environment(setting.device, 1)
+        row.environment = {**environment_of(setting), "shards": 1}
         if not is_there(row.library):
             row.note = f"{row.library} is not installed."
             return
@@ -188,6 +189,7 @@ class Measurement:
             tuple(best.seconds) if best is not None else (),
             {**row.environment, "threads": best.threads if best is not None else 1},
             row.config.dtype,
+            row.config.engine if row.library == OURS else "",
             row.operations,
             limit,
             row.products_seconds,

@@ -30,6 +30,7 @@ SPEED_HEADER = (
     "workers",
     "threads",
     "dtype",
+    "engine",
     "note",
 )
 
@@ -38,7 +39,7 @@ SPEED_HEADER = (
 class Gauge:
     """What a run's pace is told by: operations of one meta-step, and per second at most."""
 
-    operations: int
+    operations: float
     limit: float
 
 
@@ -57,7 +58,8 @@ class Speed:
     seconds: tuple[float, ...]
     environment: Mapping[str, Any]
     dtype: str
-    operations: int | None = None
+    engine: str = "auto"
+    operations: float | None = None
     limit: float | None = None
     products_seconds: float | None = None
     peak_mb: float | None = None
@@ -134,7 +136,7 @@ def speed_csv(speeds: Sequence[Speed]) -> str:
                 *(found.problem, found.algorithm, found.library),
                 *(_cell(number) for number in numbers),
                 *(place.get("gpu") or place["device"], place["shards"], place["threads"]),
-                *(found.dtype, found.note),
+                *(found.dtype, found.engine, found.note),
             ]
         )
     return stream.getvalue()

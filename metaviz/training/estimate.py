@@ -59,19 +59,18 @@ def probe(config: RunConfig) -> Probe:
 
     Raises: OptionError or ValueError with one sentence.
     """
-    began = time.perf_counter()
+    began, start = time.perf_counter(), 0.0
     with MetaSteps(config) as take_step:
-        start = time.perf_counter() - began
         seconds = []
         with suppress(ArithmeticError):  # a run that diverges at once tells as much as it can
-            for _ in range(1 + PROBED_STEPS):
+            take_step()  # the first step prepares and loads what later ones find
+            start = time.perf_counter() - began
+            for _ in range(PROBED_STEPS):
                 seconds.append(_timed(take_step))
-        # The first step loads what later ones find loaded.
-        step = median(seconds[1:] or seconds or [0.0])
         meta = {name: value.detach() for name, value in take_step.progress.meta.items()}
         tasks = min(PROBED_TASKS, config.shared.eval_tasks)
         task = _timed(lambda: evaluate(take_step.setting, meta, 0, tasks)) / tasks
-    return Probe(start, step, task)
+    return Probe(start, median(seconds or [0.0]), task)
 
 
 def _timed(work: Callable[[], object]) -> float:

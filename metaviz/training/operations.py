@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -94,36 +95,53 @@ def operations(products: Products) -> int:
     return sum(product.operations * count for product, count in products.items())
 
 
-def products_of(setting: Setting, sizes: Iterable[int]) -> list[Products]:
+def products_of(setting: Setting, sizes: Iterable[int], *, reading: bool = True) -> list[Products]:
     """Return the products of the meta-gradients of parts of a first meta-batch, one by one.
 
     Each part has so many tasks, beginning with the first. The products of a part are those that a
-    thread calls that gets such a share.
+    thread calls that gets it; with all readings, or those that are at hand.
     """
     meta, tasks = setting.init(), setting.batch(0)
     found = []
     for size in sizes:
         generator = torch.Generator().manual_seed(0)
         with ProductRecorder() as recorder:
-            setting.algorithm.meta_gradient(setting.learner, meta, tasks[:size], generator)
+            setting.algorithm.meta_gradient(
+                setting.learner, meta, tasks[:size], generator, reading=reading
+            )
         found.append(recorder.products)
     return found
 
 
 def shares(setting: Setting) -> list[int]:
-    """Return how many tasks of a meta-batch each thread gets."""
+    """Return how many tasks each part of a meta-batch has that is one tensor batch."""
     tasks = setting.config.shared.meta_batch
-    parts = 1 if setting.algorithm.sequential else min(setting.shards.count, tasks)
-    return [tasks * (part + 1) // parts - tasks * part // parts for part in range(parts)]
+    if setting.algorithm.sequential:
+        return [tasks]
+    return [end - start for start, end in pairwise(setting.shards.edges(tasks))]
 
 
-def operations_per_step(setting: Setting) -> int:
+def abreast(setting: Setting) -> int:
+    """Return how many parts are computed at a time."""
+    return 1 if setting.shards.alone else min(setting.shards.count, len(shares(setting)))
+
+
+def operations_per_step(setting: Setting) -> float:
     """Return the operations of one meta-step, told by meta-gradients of one and of two tasks.
 
-    What a share of tasks costs is a part that they have in common and one for each of them.
+    What a part costs is something that its tasks have in common and something for each of them.
+    Where batches are not read at every step, this is the mean over steps.
     """
+    every = setting.config.shared.reading_every
+    read = _operations(setting, reading=True)
+    if every == 1:
+        return read
+    return (read + (every - 1) * _operations(setting, reading=False)) / every
+
+
+def _operations(setting: Setting, *, reading: bool) -> float:
     parts = shares(setting)
-    one, two = (operations(found) for found in products_of(setting, (1, 2)))
+    one, two = map(operations, products_of(setting, (1, 2), reading=reading))
     if sum(parts) == 1:
         return one
     return sum(one + (size - 1) * (two - one) for size in parts)

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Event
+from typing import Any
 
 import torch
 
@@ -18,6 +19,8 @@ from metaviz.options import OptionError
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
+from metaviz.training.environment import describe_environment
+from metaviz.training.memory import budget_bytes
 
 
 def settle_threads() -> None:
@@ -124,6 +127,12 @@ class Setting:
     def step_seed(self, step: int) -> int:
         """Return the seed of an estimator's own random numbers at a step."""
         return derived_seed(self.config.seed, "minibatches", step)
+
+
+def environment_of(setting: Setting) -> dict[str, Any]:
+    """Return what a setting's run computes on, to be stored with it."""
+    budget = budget_bytes(setting.device, setting.config.memory_gib)
+    return describe_environment(setting.device, setting.shards.count, budget)
 
 
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:

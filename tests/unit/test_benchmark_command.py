@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
 def test_a_setting_of_one_problem_is_not_taken_for_one_of_another(tmp_path):
     both = ("--problems", "sinusoid,strokes", "--algorithms", "joint", "--rounds", "1")
     own = ("--set", "sinusoid.hidden=4", "--set", "strokes.channels=2", "--set", "meta_batch=2")
-    done = metaviz("benchmark", *both, *own, "--no-memory", "--out", tmp_path)
+    done = metaviz("benchmark", *both, *own, "--no-weigh", "--out", tmp_path)
     assert done.code == 0, done.error
     assert [row["problem"] for row in rows(tmp_path / "benchmark.csv")] == ["sinusoid", "strokes"]
 
@@ -249,7 +249,9 @@ def test_the_loops_of_absent_libraries_unroll_what_they_are_lent(peer, stand_in,
 
 
 def test_the_csv_holds_what_was_measured_and_nothing_where_it_was_not():
-    told = Speed("strokes", "maml", "MetaViz", (0.5, 0.4, 0.6), PLACE, "float32", 10**9, 2e10, 0.1)
+    told = Speed(
+        "strokes", "maml", "MetaViz", (0.5, 0.4, 0.6), PLACE, "float32", "eager", 10**9, 2e10, 0.1
+    )
     blank = Speed("strokes", "maml", "torchopt", (), PLACE, "float32", note="No, none.")
     first, second = csv.DictReader(io.StringIO(speed_csv([told, blank])))
     assert tuple(first) == SPEED_HEADER

@@ -20,8 +20,9 @@ from metaviz.training.setting import Setting, settle
 CHANNELS, WAYS, QUERY, TASKS, STEPS = 16, 5, 15, 3, 3
 
 
-def setting(algorithm: str = "maml", problem: str = "strokes", **options) -> Setting:
+def setting(algorithm="maml", problem="strokes", reading_every=1, **options) -> Setting:
     shared = {"meta_batch": TASKS, "inner_steps": STEPS, "query_shots": QUERY}
+    shared["reading_every"] = reading_every
     asked = {"strokes": {"channels": CHANNELS}, "sinusoid": {"hidden": 7}}[problem]
     comparison = Comparison(
         problem=problem,
@@ -81,5 +82,14 @@ def test_one_and_two_tasks_tell_the_operations_of_a_meta_batch(algorithm, option
 
 def test_products_alone_and_large_ones_take_time():
     chosen = setting(problem="sinusoid")
-    assert 0 < alone_seconds(products_of(chosen, [2, 1])) < 10
+    assert 0 < alone_seconds(products_of(chosen, [2, 1, 1]), 2) < 10
     assert matmul_rate(torch.device("cpu"), torch.float32, 2, 0.01) > 1e8
+
+
+def test_steps_that_are_not_read_count_as_often_as_they_come():
+    chosen = setting(problem="sinusoid")
+    (read,) = products_of(chosen, [TASKS])
+    (unread,) = products_of(chosen, [TASKS], reading=False)
+    assert operations(unread) < operations(read)
+    mean = (operations(read) + 3 * operations(unread)) / 4
+    assert operations_per_step(setting(problem="sinusoid", reading_every=4)) == mean
