@@ -9,12 +9,13 @@ ours with one worker per core, each in a process of its own. First-order MAML an
 against second-order `higher`, too. Reptile adapts to support and query examples unless told
 otherwise, 16 times the images of an inner step of MAML.
 
-Run as `python -m tests.benchmarks.against_higher [--rounds 7] [--only 28x28]`.
+Run as `python -m tests.benchmarks.against_higher [--rounds 7] [--only 28x28] [--engine compiled]`.
 """
 
 import argparse
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from rich.console import Console
@@ -88,6 +89,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--engine", default="auto", help="of MetaViz: eager or compiled")
     parser.add_argument("--only", default="", help="part of a workload's name, like 84x84")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -96,7 +98,7 @@ def main() -> None:
     table = Table(*COLUMNS, *MORE_COLUMNS)
     for name, workload in WORKLOADS.items():
         if arguments.only in name and (arguments.only or name != "84x84"):
-            add_rows(table, workload, arguments.rounds)
+            add_rows(table, replace(workload, engine=arguments.engine), arguments.rounds)
     console.print(table)
     console.print(f"load now {os.getloadavg()[0]:.1f}")
 

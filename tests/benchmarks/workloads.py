@@ -19,7 +19,7 @@ from metaviz.benchmarking.contestants import exercise_of
 from metaviz.benchmarking.laps import CORES, Contestant
 from metaviz.benchmarking.memory import weigh
 from metaviz.benchmarking.peers import PEERS
-from metaviz.config import RunConfig, Shared
+from metaviz.config import EngineName, RunConfig, Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 from metaviz.nets.conv4 import Conv4
@@ -55,6 +55,7 @@ class Workload:
     name: str
     problem: Callable[[], tuple[Problem, Net, TaskBatch]]
     shared: Shared
+    engine: EngineName = "auto"
 
     def config(self, algorithm: str, **options: float | str) -> RunConfig:
         """Return a run's configuration; its problem is replaced by the prepared one."""
@@ -66,6 +67,7 @@ class Workload:
             seed=1,
             steps=1,
             device="cpu",
+            engine=self.engine,
             shared=shared,
             options={"inner_lr": shared.inner_lr, "inner_steps": shared.inner_steps, **options},
         )
