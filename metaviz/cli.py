@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from metaviz import __version__
+from metaviz.cli_benchmark import benchmark, benchmark_memory
 from metaviz.cli_options import Device, Dtype, Engine, Memory, Settings, Tf32, number_within
 from metaviz.cli_queue import queue_app, sweep
 
@@ -145,6 +146,8 @@ def compare(
 
 
 app.command()(sweep)
+app.command()(benchmark)
+app.command("benchmark-memory", hidden=True)(benchmark_memory)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from metaviz.runs.events import Event, State
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
+from metaviz.runs.speed import Gauge
 from metaviz.sweep import Estimate
 
 
@@ -40,6 +41,9 @@ class Session(Protocol):
 
     def set_state(self, state: State) -> None:
         """Record that the run is `paused` or `running`."""
+
+    def gauge(self) -> Gauge:
+        """Count the operations of a meta-step, and measure what the machine can do at most."""
 
 
 class Engine(Protocol):

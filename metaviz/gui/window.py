@@ -37,6 +37,7 @@ from metaviz.gui.marks_desk import MarksDesk
 from metaviz.gui.menus import build_menus
 from metaviz.gui.messages import MessageBar
 from metaviz.gui.pace import Pace
+from metaviz.gui.pace_line import PaceLine
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.queue_orders import QueueOrders
 from metaviz.gui.queueing import Queueing
@@ -191,6 +192,9 @@ class MainWindow(QMainWindow):
         self.queue_status.setAccessibleName("Progress of the queue")
         self.statusBar().addPermanentWidget(self.queue_status)
         self.statusBar().setObjectName("status")
+        self.pace_line = PaceLine(
+            self.conductor, self.live, self.run_bar.time_left.text, self.statusBar()
+        )
 
     def _connect(self) -> None:
         worker = self.conductor.worker

@@ -20,6 +20,8 @@ from metaviz.runs.store import open_run
 
 SLICE_SECONDS = 0.03
 FLUSH_SECONDS = 0.1
+GAUGE_SECONDS = 2.0
+"""Training goes on for so long before what it is told by is measured."""
 
 _log = logging.getLogger("metaviz.worker")
 
@@ -64,6 +66,7 @@ class Worker(QObject):
     answered = Signal(str, object)
     unanswered = Signal(str, str)
     reported = Signal(str, str)
+    gauged = Signal(str, object)
 
     def __init__(self, loader: EngineLoader) -> None:
         """Take the function that imports and makes the engine."""
@@ -76,6 +79,8 @@ class Worker(QObject):
         self._active = False
         self._batch: list[tuple[str, Event]] = []
         self._flushed = 0.0
+        self._gauged: set[str] = set()
+        self._gauge_from = 0.0
         self._hurry = Flag()
         self._recalled = Flag()
         self._timer = QTimer(self)
@@ -153,6 +158,8 @@ class Worker(QObject):
             return
         self._hurry.clear()
         self._turn = 0
+        self._gauged.clear()
+        self._gauge_from = time.monotonic() + GAUGE_SECONDS
         self.started.emit(begun)
         self.set_paused(paused)
 
@@ -253,9 +260,20 @@ class Worker(QObject):
             time.sleep(0)
         if session in self._live:
             self._turn += 1
+            self._gauge(session)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
         self._settle()
+
+    def _gauge(self, session: Session) -> None:
+        """Once in a run, find out what its pace is told by."""
+        if session.id in self._gauged or time.monotonic() < self._gauge_from:
+            return
+        self._gauged.add(session.id)
+        try:
+            self.gauged.emit(session.id, session.gauge())
+        except Exception:  # noqa: BLE001 - one of the two doors
+            _log.exception("The pace of %s cannot be gauged", session.id)
 
     def _advance(self, session: Session) -> Event | None:
         try:

@@ -49,11 +49,11 @@ def forget_worker(folder: Path) -> None:
         return
 
 
-def worker_command() -> list[str]:
+def worker_command(command: str = COMMAND) -> list[str]:
     """Return program and arguments: a fresh interpreter, or the program itself where packaged."""
     if getattr(sys, "frozen", False):
-        return [sys.executable, COMMAND]
-    return [sys.executable, "-m", "metaviz", COMMAND]
+        return [sys.executable, command]
+    return [sys.executable, "-m", "metaviz", command]
 
 
 def worker_environment() -> dict[str, str]:

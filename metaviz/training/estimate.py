@@ -2,21 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
 from metaviz.config import RunConfig
 from metaviz.reporting import Report
-from metaviz.runs.events import Ended, Event, Stepped
 from metaviz.sweep import Estimate
 from metaviz.training.evaluation import evaluate
-from metaviz.training.setting import settle
-from metaviz.training.trainer import begin, train
+from metaviz.training.meta_steps import MetaSteps
 
 PROBED_STEPS = 3
 PROBED_TASKS = 20
-_NEVER = 10**9
 PATIENCE_SECONDS = 60.0
 """Kinds of runs beyond it count as the mean of those of the same algorithm, or of all."""
 
@@ -61,28 +59,18 @@ def probe(config: RunConfig) -> Probe:
 
     Raises: OptionError or ValueError with one sentence.
     """
-    began = time.perf_counter()
-    # Long enough for the probe, and no evaluation between its steps.
-    shared = config.shared.model_copy(update={"eval_every": _NEVER})
-    setting = settle(config.model_copy(update={"steps": _NEVER, "shared": shared}))
-    try:
-        progress = begin(setting)
-        progress.looked = 0
-        events = train(setting, progress)
-        _stepped(events)  # the first step prepares and loads what later ones find
-        start = time.perf_counter() - began
-        step = median(_timed(lambda: _stepped(events)) for _ in range(PROBED_STEPS))
-        meta = {name: value.detach() for name, value in progress.meta.items()}
+    began, start = time.perf_counter(), 0.0
+    with MetaSteps(config) as take_step:
+        seconds = []
+        with suppress(ArithmeticError):  # a run that diverges at once tells as much as it can
+            take_step()  # the first step prepares and loads what later ones find
+            start = time.perf_counter() - began
+            for _ in range(PROBED_STEPS):
+                seconds.append(_timed(take_step))
+        meta = {name: value.detach() for name, value in take_step.progress.meta.items()}
         tasks = min(PROBED_TASKS, config.shared.eval_tasks)
-        task = _timed(lambda: evaluate(setting, meta, 0, tasks)) / tasks
-    finally:
-        setting.shards.close()
-    return Probe(start, step, task)
-
-
-def _stepped(events: Iterator[Event]) -> None:
-    """Go on to the end of the next meta-step, or of the run."""
-    next((event for event in events if isinstance(event, Stepped | Ended)), None)
+        task = _timed(lambda: evaluate(take_step.setting, meta, 0, tasks)) / tasks
+    return Probe(start, median(seconds or [0.0]), task)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -15,8 +15,11 @@ from metaviz.problems.base import Problem
 from metaviz.runs.events import Ended, Evaluated, Event, Level, Noted, State
 from metaviz.runs.record import Record
 from metaviz.runs.repeat import first_difference, told
+from metaviz.runs.speed import Gauge
 from metaviz.runs.store import RunWriter, StoreError, create_run, open_run
 from metaviz.training.checkpoints import Checkpoints, Found
+from metaviz.training.machine import limit
+from metaviz.training.operations import abreast, operations_per_step
 from metaviz.training.setting import Setting, environment_of, settle
 from metaviz.training.start import keep_start, restarted, starting_from
 from metaviz.training.trainer import Progress, begin, train
@@ -87,6 +90,15 @@ class Session:
         """Record that the run is paused or running."""
         if self._writer is not None:
             self._writer.set_state(state)
+
+    def gauge(self) -> Gauge:
+        """Count the operations of a meta-step, and measure what the machine can do at most.
+
+        It takes about three tasks' share of a meta-step, and once in a process 0.2 s.
+        """
+        setting = self._setting
+        rate = limit(setting.device, setting.dtype, abreast(setting))
+        return Gauge(operations_per_step(setting), rate)
 
     @property
     def _step(self) -> int:

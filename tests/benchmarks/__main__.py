@@ -5,7 +5,9 @@ import sys
 
 MODULES = (
     "against_higher",
+    "growth",
     "startup",
+    "first_point",
     "window_lateness",
     "replot",
     "many_runs",

@@ -3,19 +3,18 @@
 Run with `python -m tests.benchmarks.geometries [rounds]`.
 """
 
-import statistics
 import sys
-import time
+from contextlib import ExitStack
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from metaviz.algorithms.registry import find_algorithm
-from metaviz.config import Shared
-from metaviz.meta.sharding import Shards, sharded_meta_gradient
-from tests.benchmarks.against_higher import CORES, Workload, images, sinusoids
+from metaviz.benchmarking.laps import CORES, Contestant
+from tests.benchmarks.wanted import GEOMETRY
+from tests.benchmarks.workloads import WORKLOADS, laps, median_ms
 
+RATE = 0.01  # a larger one is too much for some of them
 METHODS = {
     "maml": {},
     "metasgd": {},
@@ -25,52 +24,29 @@ METHODS = {
     "mtnet": {},
     "warpgrad": {},
 }
-WANTED = {"metasgd": 1.15, "metacurvature": 1.5, "mirror": 3.0}
 
 
 def main() -> None:
     """Print the median milliseconds of every method and their ratio to MAML's."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     torch.set_num_threads(1)
-    for workload, shards in ((sinusoids(5, 0), Shards(1)), (images(28, 1, 0), Shards(CORES))):
-        steps = {
-            name: step_of(workload, name, options, shards) for name, options in METHODS.items()
-        }
-        times: dict[str, list[float]] = {name: [] for name in METHODS}
-        for lap in range(rounds + 1):
-            for name, step in steps.items():
-                began = time.perf_counter()
-                step()
-                if lap:
-                    times[name].append((time.perf_counter() - began) * 1e3)
+    for workload, shards in ((WORKLOADS["sinusoid, K = 5"], 1), (WORKLOADS["28x28"], CORES)):
+        with ExitStack() as stack:
+            contestants = {
+                name: Contestant(
+                    stack.enter_context(workload.run(name, shards, inner_lr=RATE, **options))
+                )
+                for name, options in METHODS.items()
+            }
+            laps(contestants.values(), rounds)
         table = Table("method", "ms per meta-step", "against MAML", "wanted", title=workload.name)
-        base = statistics.median(times["maml"])
-        for name, values in times.items():
-            middle = statistics.median(values)
-            asked = name in WANTED and workload.name.startswith("Conv4")
-            wanted = f"at most {WANTED[name]}" if asked else ""
+        base = median_ms(contestants["maml"])
+        for name, contestant in contestants.items():
+            middle = median_ms(contestant)
+            asked = name in GEOMETRY and workload.name == "28x28"
+            wanted = f"at most {GEOMETRY[name]}" if asked else ""
             table.add_row(name, f"{middle:.1f}", f"{middle / base:.2f}", wanted)
         Console().print(table)
-
-
-def step_of(workload: Workload, name: str, options: dict[str, str], shards: Shards):
-    """Return one meta-step: meta-gradients, readings and Adam."""
-    shared = Shared(inner_lr=workload.rate, inner_steps=workload.steps)
-    algorithm = find_algorithm(name).build(dict(options), shared)
-    drawn = algorithm.init(workload.learner, torch.Generator().manual_seed(1))
-    meta = {group: value.float().requires_grad_() for group, value in drawn.items()}
-    tasks = workload.tasks.to("cpu", torch.float32)
-    adam = torch.optim.Adam(list(meta.values()), lr=1e-4, fused=True)
-
-    def step() -> None:
-        now = {group: value.detach() for group, value in meta.items()}
-        result = sharded_meta_gradient(algorithm, workload.learner, now, tasks, 0, shards)
-        for group, gradient in result.gradients.items():
-            meta[group].grad = gradient
-        torch.stack(list(result.readings.values())).mean(1).tolist()
-        adam.step()
-
-    return step
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
-ENGINE = {"meta", "algorithms", "nets", "problems", "training"}
+ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
 PLAIN = [
     "images",
     "config",

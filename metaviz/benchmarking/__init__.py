@@ -1,0 +1,1 @@
+"""How fast the engine is on this machine, and how fast other libraries are beside it."""

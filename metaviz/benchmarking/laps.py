@@ -1,0 +1,66 @@
+"""Timing several things side by side, lap by lap, so that a busy machine slows all alike."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+CORES = os.cpu_count() or 1
+_LAP_SECONDS = 0.15
+_SLOW_SECONDS = 1.0
+_MOST_REPEATS = 50
+TROUBLES = (ArithmeticError, RuntimeError, MemoryError)
+"""What ends one contestant and leaves the others alone."""
+
+
+@dataclass
+class Contestant:
+    """Something that is timed: a step, with so many OpenMP threads, so often in a row.
+
+    `seconds` holds one step's by lap; `trouble` says why there are no more.
+    """
+
+    step: Callable[[], object]
+    threads: int = 1
+    repeats: int = 1
+    seconds: list[float] = field(default_factory=list)
+    trouble: str = ""
+
+    def warm_up(self) -> None:
+        """Take a step that loads what later ones find loaded, then choose how many make a lap."""
+        self._guarded(self._choose)
+
+    def lap(self) -> None:
+        """Time some steps in a row."""
+        self._guarded(lambda: self.seconds.append(self._timed(self.repeats)))
+
+    def _choose(self) -> None:
+        if self._timed(1) < _SLOW_SECONDS:
+            once = self._timed(1)
+            self.repeats = max(1, min(_MOST_REPEATS, round(_LAP_SECONDS / max(once, 1e-6))))
+
+    def _guarded(self, act: Callable[[], object]) -> None:
+        if self.trouble:
+            return
+        try:
+            act()
+        except TROUBLES as error:
+            self.trouble = first_line(error)
+
+    def _timed(self, repeats: int) -> float:
+        torch.set_num_threads(self.threads)
+        try:
+            began = time.perf_counter()
+            for _ in range(repeats):
+                self.step()
+            return (time.perf_counter() - began) / repeats
+        finally:
+            torch.set_num_threads(1)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, as one sentence."""
+    lines = str(error).strip().splitlines() or [f"It ended with {type(error).__name__}"]
+    return f"{lines[0].rstrip('.')}."

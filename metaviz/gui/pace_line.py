@@ -1,0 +1,153 @@
+"""The status line while training: what runs where, how fast, how near the limit, how long yet."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+
+from PySide6.QtCore import QTimer, Slot
+from PySide6.QtWidgets import QLabel, QStatusBar
+
+from metaviz.gui.conductor import BUSY, Conductor, Phase
+from metaviz.gui.live import LiveRuns
+from metaviz.runs.record import Record
+from metaviz.runs.speed import Gauge, place_text
+
+PERIOD_MS = 500
+_LOOKS = 11
+_MESSAGE_PX = 200
+"""Room that is left for passing remarks."""
+
+
+class Tally:
+    """Remembers how far each run was at the last few looks."""
+
+    def __init__(self) -> None:
+        self._looks: deque[dict[str, tuple[float, float]]] = deque(maxlen=_LOOKS)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._looks.clear()
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Note the meta-steps of runs, and the seconds that these took."""
+        self._looks.append(
+            {r.id: (r.step, float(r.column("seconds")[-1])) for r in records if len(r)}
+        )
+
+    def rate(self, worth: Mapping[str, float] | None = None) -> float | None:
+        """Return the recent meta-steps per second of training.
+
+        With `worth` only its runs count, and each of a run's steps is worth so much.
+        """
+        steps = seconds = 0.0
+        for name, (step, until) in (self._looks[-1] if self._looks else {}).items():
+            if worth is None or name in worth:
+                first, since = next(look[name] for look in self._looks if name in look)
+                steps += (step - first) * (1.0 if worth is None else worth[name])
+                seconds += until - since
+        return steps / seconds if seconds > 0 else None
+
+
+class PaceLine(QLabel):
+    """Stands at the right of the status bar while runs train, and shortens itself where it must."""
+
+    def __init__(
+        self, conductor: Conductor, live: LiveRuns, time_left: Callable[[], str], bar: QStatusBar
+    ) -> None:
+        """Listen to the worker; `time_left` says how long it will take."""
+        super().__init__(bar)
+        self.setObjectName("pace_line")
+        self.setAccessibleName("What trains where, how fast, and how long yet")
+        self._conductor, self._live, self._time_left = conductor, live, time_left
+        self._bar = bar
+        self._gauges: dict[str, Gauge] = {}
+        self._tally = Tally()
+        self._timer = QTimer(self)
+        self._timer.setInterval(PERIOD_MS)
+        self._timer.timeout.connect(self.refresh)
+        conductor.phase_changed.connect(self._on_phase)
+        conductor.worker.started.connect(self._on_started)
+        conductor.worker.gauged.connect(self._on_gauged)
+        bar.addPermanentWidget(self)
+        self.hide()
+
+    @Slot()
+    def refresh(self) -> None:
+        """Tell how it is now."""
+        records = list(self._live.records.values())
+        if not records:
+            return
+        if self._conductor.phase == "training":
+            self._tally.take(records)
+        counts = {name: float(gauge.operations) for name, gauge in self._gauges.items()}
+        rate, operations = self._tally.rate(), self._tally.rate(counts)
+        limit = max((gauge.limit for gauge in self._gauges.values()), default=0.0)
+        share = operations / limit if operations is not None and limit else None
+        live = [record for record in records if not record.ended] or records
+        place = place_text(live[0].environment)
+        parts = [
+            live[0].algorithm if len(live) == 1 else f"{len(live)} runs",
+            place,
+            "" if rate is None else f"{_figure(rate)} steps/s",
+            "" if share is None else f"{100 * share:.2g} % of the limit",
+            self._time_left(),
+        ]
+        self._show([part for part in parts if part])
+        self.setToolTip(_explained(place, rate, operations, limit, share))
+
+    @Slot(str)
+    def _on_phase(self, phase: Phase) -> None:
+        busy = phase in BUSY
+        self.setVisible(busy)
+        if not busy:
+            self._timer.stop()
+            self.clear()
+        elif not self._timer.isActive():
+            self._timer.start()
+        if phase != "training":  # what follows is another pace
+            self._tally.forget()
+
+    @Slot(object)
+    def _on_started(self, _begun: object) -> None:
+        self._gauges.clear()
+        self._tally.forget()
+        self.refresh()
+
+    @Slot(str, object)
+    def _on_gauged(self, name: str, gauge: Gauge) -> None:
+        self._gauges[name] = gauge
+
+    def _show(self, parts: list[str]) -> None:
+        """Leave out what comes first until the rest fits; the tooltip has it all."""
+        others = sum(
+            label.sizeHint().width()
+            for label in self._bar.findChildren(QLabel)
+            if label is not self and label.isVisible()
+        )
+        room = self._bar.width() - others - _MESSAGE_PX
+        while len(parts) > 1 and self.fontMetrics().horizontalAdvance(" · ".join(parts)) > room:
+            parts = parts[1:]
+        self.setText(" · ".join(parts))
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
+
+
+def _explained(
+    place: str, rate: float | None, operations: float | None, limit: float, share: float | None
+) -> str:
+    """Say in plain words what the line means."""
+    told = [f"Training computes here: {place}."]
+    if rate is not None:
+        told.append(f"{_figure(rate)} meta-steps per second, evaluations left out.")
+    if operations is None or share is None:
+        told.append("How near the machine's limit that is will be measured in a moment.")
+    else:
+        told.append(
+            f"They are {operations / 1e9:.3g} billion operations per second, counted. Multiplying "
+            f"large matrices with as many threads, this machine does {limit / 1e9:.3g} billion: "
+            f"the limit, of which training reaches {100 * share:.2g} %. Small networks stay far "
+            "below it, because most of their time goes into starting each operation."
+        )
+    told.append("The time left is that of all runs, evaluations included.")
+    return "\n".join(told)
