@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from metaviz import __version__
-from metaviz.cli_options import Device, Settings, number_within
+from metaviz.cli_options import Device, Dtype, Engine, Memory, Settings, Tf32, number_within
 from metaviz.cli_queue import queue_app, sweep
 
 app = typer.Typer(
@@ -113,7 +113,10 @@ def compare(
         ),
     ] = None,
     device: Device = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    dtype: Dtype = None,
+    engine: Engine = None,
+    memory: Memory = None,
+    tf32: Tf32 = None,
     out: Annotated[Path, typer.Option(help="Where runs, tables and figures go.")] = Path(
         "metaviz-comparison"
     ),
@@ -130,6 +133,9 @@ def compare(
         "seeds": seeds,
         "device": device,
         "dtype": dtype,
+        "engine": engine,
+        "memory_gib": None if memory is None else parse_value(memory),
+        "tf32": tf32,
     }
     if preset is not None:
         if config is not None:

@@ -12,6 +12,16 @@ Settings = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Dtype = Annotated[str | None, typer.Option(help="float32 or float64.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="auto, eager, compiled (by a C++ compiler) or captured (CUDA)."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="GIB", help="What a meta-step may use; half of the memory by default."),
+]
+Tf32 = Annotated[bool | None, typer.Option("--tf32/--no-tf32", help="TF32 products on CUDA.")]
 
 
 def number_within(

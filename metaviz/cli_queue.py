@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metaviz.cli_options import Device, Settings, number_within
+from metaviz.cli_options import Device, Dtype, Engine, Memory, Settings, Tf32, number_within
 
 _MOST_WORKERS = 64
 queue_app = typer.Typer(help="The queue of runs, which outlives every window and command.")
@@ -37,7 +37,10 @@ def sweep(
     config: Annotated[Path | None, typer.Option(help="A comparison as TOML.")] = None,
     preset: Annotated[str | None, typer.Option(help="Settings of a published experiment.")] = None,
     device: Device = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    dtype: Dtype = None,
+    engine: Engine = None,
+    memory: Memory = None,
+    tf32: Tf32 = None,
     random_seed: Annotated[
         int,
         typer.Option(
@@ -65,6 +68,9 @@ def sweep(
         "seeds": seeds,
         "device": device,
         "dtype": dtype,
+        "engine": engine,
+        "memory_gib": None if memory is None else parse_value(memory),
+        "tf32": tf32,
     }
     sweep_command(asked, settings or [], config, over or [], random_seed, workers, dry_run=dry_run)
 

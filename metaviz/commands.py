@@ -26,7 +26,7 @@ from metaviz.config import (
 )
 from metaviz.options import OptionError, checked
 from metaviz.paths import runs_dir
-from metaviz.runs.events import Ended, Noted, Stepped
+from metaviz.runs.events import Ended, Noted, Stepped, Waiting
 from metaviz.runs.export import write_tables
 from metaviz.runs.figure_set import comparison_figures, run_figures
 from metaviz.runs.figures import (
@@ -313,6 +313,8 @@ def _train_one(session: Session, progress: Progress, bar: TaskID) -> None:
         if isinstance(event, Stepped):
             loss = event.values["post_query_loss"]
             progress.update(bar, completed=event.step, loss=f"query loss {loss:.4g}")
+        elif isinstance(event, Waiting):
+            progress.update(bar, loss=event.message)
         elif isinstance(event, Noted):
             show(f"{name}, step {event.step}: {event.message}")
         elif isinstance(event, Ended) and event.message:

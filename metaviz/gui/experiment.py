@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from metaviz.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
-from metaviz.config import Comparison, parse_seeds
+from metaviz.config import MACHINE, Comparison, parse_seeds
 from metaviz.gui.algorithm_list import AlgorithmList
 from metaviz.gui.algorithm_options import AlgorithmOptions
 from metaviz.gui.choices import order_tabs, scrolling
@@ -147,8 +147,7 @@ class ExperimentPanel(QWidget):
         outer: dict[str, Plain] = {
             "steps": comparison.steps,
             "seeds": seeds_text(comparison.seeds),
-            "device": comparison.device,
-            "dtype": comparison.dtype,
+            **{name: getattr(comparison, name) for name in MACHINE},
         }
         self.shared.set_changes({**outer, **comparison.shared})
         self.problem_form.set_changes(comparison.problem_options)

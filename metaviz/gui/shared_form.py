@@ -6,7 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from metaviz.catalogue import Catalogue
-from metaviz.config import parse_seeds
+from metaviz.config import MACHINE, parse_seeds
 from metaviz.gui.fields import Field
 from metaviz.gui.form import Fold, OptionForm
 from metaviz.options import OptionSpec, Plain
@@ -20,7 +20,7 @@ SEEDS = OptionSpec(
     default="0",
 )
 USUAL = ("inner_lr", "inner_steps", "outer_lr", "meta_batch", "shots", "query_shots", "ways")
-OF_THE_COMPARISON = ("steps", "seeds", "device", "dtype")
+OF_THE_COMPARISON = ("steps", "seeds", *MACHINE)
 """Names that a comparison holds itself, outside its shared hyperparameters."""
 
 

@@ -60,9 +60,15 @@ class Algorithm(Protocol):
         """Adapt to every task; yield the network's weights and losses at k = 0..steps."""
 
     def meta_gradient(
-        self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
+        self,
+        learner: Learner,
+        meta: Meta,
+        tasks: TaskBatch,
+        generator: torch.Generator,
+        *,
+        reading: bool = True,
     ) -> MetaStep:
-        """Return the mean meta-gradients of a batch of tasks."""
+        """Return mean meta-gradients of a batch of tasks; with all readings, or those at hand."""
 
     def portraits(self, sitting: Sitting) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""
@@ -138,11 +144,17 @@ class Composed:
         return walk(self.rule, learner, meta, support, steps)
 
     def meta_gradient(
-        self, learner: Learner, meta: Meta, tasks: TaskBatch, generator: torch.Generator
+        self,
+        learner: Learner,
+        meta: Meta,
+        tasks: TaskBatch,
+        generator: torch.Generator,
+        *,
+        reading: bool = True,
     ) -> MetaStep:
-        """Return the mean meta-gradients of a batch of tasks."""
+        """Return mean meta-gradients of a batch of tasks; with all readings, or those at hand."""
         self.rule.fit(learner.net)
-        case = Case(self.rule, learner, meta, tasks, self.steps, generator)
+        case = Case(self.rule, learner, meta, tasks, self.steps, generator, reading)
         return self.estimator(case)
 
     def portraits(self, sitting: Sitting) -> Iterator[dict[str, np.ndarray]]:

@@ -1,5 +1,6 @@
-"""Splitting a meta-batch over threads; each thread's share is one tensor batch of its own."""
+"""Splitting a meta-batch over threads and into parts that fit into memory and caches."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -19,9 +20,15 @@ Result = TypeVar("Result")
 class Shards:
     """A few threads over which tasks are split. The split is fixed, so results are repeatable."""
 
-    def __init__(self, count: int) -> None:
-        """Use `count` threads; 1 computes in the calling thread."""
+    def __init__(self, count: int, together: int | None = None) -> None:
+        """Use `count` threads; 1 computes in the calling thread.
+
+        `together` is the most tasks that are one tensor batch, None for as many as there are.
+        """
         self.count = count
+        self.together = together
+        self.alone = False
+        """Whether one thread does all the work, so that no two parts take memory at a time."""
         # torch's thread count belongs to a thread: each must be told to use one.
         self._pool = (
             ThreadPoolExecutor(count, "metaviz-shard", torch.set_num_threads, (1,))
@@ -29,9 +36,20 @@ class Shards:
             else None
         )
 
+    def edges(self, tasks: int) -> list[int]:
+        """Return where the parts of so many tasks begin, and where the last one ends.
+
+        Parts are as equal as can be, and as many as keep every thread busy to the end.
+        """
+        parts = 1 if self.alone else min(self.count, tasks)
+        if self.together is not None:
+            parts *= -(-tasks // (parts * self.together))
+        parts = min(parts, tasks)
+        return [tasks * part // parts for part in range(parts + 1)]
+
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Apply a function to all items, in order."""
-        if self._pool is None:
+        if self._pool is None or self.alone:
             return [function(item) for item in items]
         return list(self._pool.map(function, items))
 
@@ -48,20 +66,23 @@ def sharded_meta_gradient(
     tasks: TaskBatch,
     seed: int,
     shards: Shards,
+    *,
+    reading: bool = True,
 ) -> MetaStep:
-    """Compute the meta-step of a batch in equal parts, one per thread.
+    """Compute the meta-step of a batch in equal parts, some on each thread.
 
     `seed` addresses the estimator's own random numbers (minibatches), one stream per part.
+    `reading` asks for the losses before and after adaptation too.
     """
-    count = 1 if algorithm.sequential else min(shards.count, len(tasks))
-    edges = [len(tasks) * part // count for part in range(count + 1)]
+    edges = [0, len(tasks)] if algorithm.sequential else shards.edges(len(tasks))
+    spans = list(itertools.pairwise(edges))
 
     def one(part: int) -> MetaStep:
         generator = torch.Generator().manual_seed(seed + part)
-        share = tasks[edges[part] : edges[part + 1]] if count > 1 else tasks
-        return algorithm.meta_gradient(learner, meta, share, generator)
+        share = tasks[slice(*spans[part])] if len(spans) > 1 else tasks
+        return algorithm.meta_gradient(learner, meta, share, generator, reading=reading)
 
-    return merge(shards.map(one, range(count)), [edges[i + 1] - edges[i] for i in range(count)])
+    return merge(shards.map(one, range(len(spans))), [end - start for start, end in spans])
 
 
 def merge(steps: Sequence[MetaStep], sizes: Sequence[int]) -> MetaStep:

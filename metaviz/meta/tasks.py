@@ -55,19 +55,6 @@ class Batch:
             self.x.expand(count, *self.x.shape[1:]), self.y.expand(count, *self.y.shape[1:]), beside
         )
 
-    def joined(self, other: "Batch") -> "Batch":
-        """Return the tasks of both, one after another.
-
-        Where one alone has examples beside it, the other's own stand beside it: their statistics
-        are the ones that it uses anyway.
-        """
-        beside = None
-        if self.beside is not None or other.beside is not None:
-            beside = torch.cat(
-                [part.x if part.beside is None else part.beside for part in (self, other)]
-            )
-        return Batch(torch.cat([self.x, other.x]), torch.cat([self.y, other.y]), beside)
-
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """Move to a device; floating tensors change their type, class indices do not.
 

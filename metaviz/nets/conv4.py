@@ -28,6 +28,8 @@ class Conv4:
     kernels, head weights N(0, 1) and biases 0. Source: Finn et al. 2017, Omniglot.
     """
 
+    independent = False
+
     def __init__(
         self,
         channels: int = 64,

@@ -19,6 +19,7 @@ class MLP:
     """
 
     held: frozenset[str] = frozenset()
+    independent = True
 
     def __init__(self, widths: tuple[int, ...], activation: str = "relu") -> None:
         """Build from layer widths, inputs first and outputs last."""

@@ -29,6 +29,8 @@ class ResidualNet:
     but it makes losses random, and with them the inner steps that are differentiated.
     """
 
+    independent = False
+
     biased: bool
     normalised: tuple[int, ...]
     rounds_up: bool

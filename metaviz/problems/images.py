@@ -60,6 +60,7 @@ _SIMPLE_WIDTHS: Widths = (64, 96, 128, 256)
         "ways": 5,
         "eval_tasks": 100,
         "eval_steps": 10,
+        "reading_every": 10,
     },
     algorithm_defaults={
         "imaml": {"prox": 0.5, "inner_steps": 10, "cg_steps": 5},

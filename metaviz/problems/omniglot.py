@@ -124,6 +124,7 @@ class OmniglotOptions(Options):
         "ways": 5,
         "eval_tasks": 100,
         "eval_steps": 5,
+        "reading_every": 10,
     },
     algorithm_defaults={
         "imaml": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},

@@ -95,6 +95,7 @@ class PointNet:
     """The identity as a network: the parameters are the output. Shapes: (tasks, 1, d)."""
 
     held: frozenset[str] = frozenset()
+    independent = False
 
     def __init__(self, start: list[float]) -> None:
         """Take the start of adaptation, which is also the dimension."""

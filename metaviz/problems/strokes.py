@@ -88,6 +88,7 @@ class StrokesOptions(Options):
         "eval_tasks": 100,
         "eval_steps": 5,
         "eval_every": 50,
+        "reading_every": 10,
     },
     algorithm_defaults={
         "imaml": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},

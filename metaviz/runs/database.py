@@ -13,6 +13,7 @@ import numpy as np
 from metaviz.runs.events import (
     STEP_COLUMNS,
     Divergence,
+    Ended,
     Evaluated,
     Event,
     Noted,
@@ -230,7 +231,7 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
         execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", row)
     elif isinstance(event, Noted):
         execute("INSERT INTO notes VALUES (?, ?, ?)", (event.step, event.level, event.message))
-    else:
+    elif isinstance(event, Ended):
         known = "" if event.divergence is None else json.dumps(asdict(event.divergence))
         write_facts(database, state=event.state, message=event.message, divergence=known)
 

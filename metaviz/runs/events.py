@@ -82,6 +82,14 @@ class Noted:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Nothing has been computed yet, and the message says what is being done; it is not stored."""
+
+    step: int
+    message: str
+
+
+@dataclass(frozen=True)
 class Remedy:
     """A change with which a run that diverged may go on from its last good checkpoint.
 
@@ -113,4 +121,4 @@ class Ended:
     divergence: Divergence | None = None
 
 
-Event = Stepped | Evaluated | Pictured | Noted | Ended
+Event = Stepped | Evaluated | Pictured | Noted | Waiting | Ended

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metaviz import __version__
-from metaviz.config import Comparison, to_toml
+from metaviz.config import Comparison, machine_of, to_toml
 from metaviz.paths import resource
 from metaviz.runs.benchmark import (
     judged_runs,
@@ -214,8 +214,7 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
             algorithms=(record.algorithm,),
             seeds=(record.seed,),
             steps=record.total_steps,
-            device=config.get("device", "auto"),
-            dtype=config.get("dtype", "float32"),
+            **machine_of(config),
             shared=config.get("shared", {}),
             options={record.algorithm: config.get("options", {})},
             problem_options=config.get("problem_options", {}),

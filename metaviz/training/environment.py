@@ -18,7 +18,7 @@ MOST_DIFF = 20_000
 """Characters of changes to the program that are stored with a run; of more only the hash is."""
 
 
-def describe_environment(device: torch.device, shards: int) -> dict[str, Any]:
+def describe_environment(device: torch.device, shards: int, memory: int) -> dict[str, Any]:
     """Return versions, device, whatever decides on bits, command line and git state."""
     described: dict[str, Any] = {
         "metaviz": metaviz.__version__,
@@ -29,6 +29,7 @@ def describe_environment(device: torch.device, shards: int) -> dict[str, Any]:
         "device": str(device),
         "threads": torch.get_num_threads(),
         "shards": shards,
+        "memory_budget": memory,
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from metaviz.config import RunConfig
 from metaviz.reporting import Report
+from metaviz.runs.events import Ended, Event, Stepped
 from metaviz.sweep import Estimate
 from metaviz.training.evaluation import evaluate
 from metaviz.training.setting import settle
@@ -68,15 +69,20 @@ def probe(config: RunConfig) -> Probe:
         progress = begin(setting)
         progress.looked = 0
         events = train(setting, progress)
+        _stepped(events)  # the first step prepares and loads what later ones find
         start = time.perf_counter() - began
-        next(events, None)  # the first step loads what later ones find loaded
-        step = median(_timed(lambda: next(events, None)) for _ in range(PROBED_STEPS))
+        step = median(_timed(lambda: _stepped(events)) for _ in range(PROBED_STEPS))
         meta = {name: value.detach() for name, value in progress.meta.items()}
         tasks = min(PROBED_TASKS, config.shared.eval_tasks)
         task = _timed(lambda: evaluate(setting, meta, 0, tasks)) / tasks
     finally:
         setting.shards.close()
     return Probe(start, step, task)
+
+
+def _stepped(events: Iterator[Event]) -> None:
+    """Go on to the end of the next meta-step, or of the run."""
+    next((event for event in events if isinstance(event, Stepped | Ended)), None)
 
 
 def _timed(work: Callable[[], object]) -> float:

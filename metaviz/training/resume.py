@@ -12,14 +12,13 @@ from metaviz.runs.events import Remedy
 from metaviz.runs.record import Record
 from metaviz.runs.store import RunWriter, StoreError, reopen_run, rewrite_about
 from metaviz.training.checkpoints import Found, find_checkpoint
-from metaviz.training.environment import describe_environment
 from metaviz.training.session import Resumption, Session, stored_config
-from metaviz.training.setting import Setting, settle
+from metaviz.training.setting import Setting, environment_of, settle
 from metaviz.training.start import restarted
 from metaviz.training.trainer import begin
 
 # What must be the same for the numbers to be those of a run that was never interrupted.
-_DECISIVE = ("device", "gpu", "torch", "shards", "metaviz")
+_DECISIVE = ("device", "gpu", "torch", "shards", "memory_budget", "engine", "metaviz")
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def _note(record: Record, found: Found | None, setting: Setting, change: Remedy 
     sentences = [f"Resumed from the checkpoint of step {found.state['step']}.", *changes]
     if found.remark:
         sentences.append(found.remark)
-    now = describe_environment(setting.device, setting.shards.count)
+    now = environment_of(setting)
     changed = [
         f"{name} {record.environment[name]} is now {now.get(name, 'absent')}"
         for name in _DECISIVE

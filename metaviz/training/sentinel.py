@@ -1,5 +1,6 @@
 """Watches over the numbers of a run: says what broke first, and what might have prevented it."""
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,8 @@ from metaviz.training.setting import Setting
 EXPLODED = 1000.0
 """A loss has exploded where it is so many times that of the first meta-step."""
 PATIENCE = 10
-"""Meta-steps in a row that half of the tasks must be so bad."""
+"""Readings in a row at which half of the tasks must be so bad."""
+_HALF = "median of post_query_loss"
 _NORMS, _CLIP = 100, 10.0
 _WORSE = 10.0
 """With a loss before adaptation of so many times the first, outer steps have spoilt the start."""
@@ -62,19 +64,22 @@ class Sentinel:
         `tasks` are the places of the tasks in their meta-batch.
         Raises: DivergenceError where one is not finite, or where losses have exploded.
         """
-        means = {name: value.mean() for name, value in result.readings.items()}
-        means["meta_gradient_norm"] = torch.cat(list(result.gradients.values())).norm()
+        gradients = list(result.gradients.values())
+        norm = (gradients[0] if len(gradients) == 1 else torch.cat(gradients)).norm()
         after = result.readings.get("post_query_loss")
-        half = None if after is None else after.median()
-        values = [*means.values(), *([] if half is None else [half])]
-        numbers = torch.stack([value.to(values[0]) for value in values]).tolist()
-        found = dict(zip(means, numbers, strict=False))
-        if not np.isfinite(numbers).all():
+        values = [norm.view(1), *([] if after is None else [after.median().view(1)])]
+        if result.readings:
+            values.append(torch.stack(list(result.readings.values())).mean(1).to(norm))
+        numbers = torch.cat(values).tolist()
+        names = ["meta_gradient_norm", *([] if after is None else [_HALF]), *result.readings]
+        found = dict(zip(names, numbers, strict=True))
+        half = found.pop(_HALF, None)
+        if not all(map(math.isfinite, numbers)):
             raise self._broken(result, found, step, tasks)
         self._norms.append(found["meta_gradient_norm"])
         if half is not None:
-            self._watch(result, found, numbers[-1], step, tasks)
-        return found
+            self._watch(result, found, half, step, tasks)
+        return dict(found)
 
     def is_good(self, evaluated: Evaluated) -> bool:
         """Return whether the meta-parameters behind an evaluation are worth going back to."""
@@ -106,13 +111,15 @@ class Sentinel:
     ) -> None:
         """Count how long the loss of half of the tasks has been far beyond the first one."""
         if self.first is None:
-            self.first = max(abs(found["pre_query_loss"]), abs(found["post_query_loss"]))
+            losses = (found.get(name, 0.0) for name in ("pre_query_loss", "post_query_loss"))
+            self.first = max(map(abs, losses))
         self.bad = self.bad + 1 if self._is_exploded(half) else 0
         if self.bad >= PATIENCE:
             worst = tasks[int(result.readings["post_query_loss"].argmax())]
             raise DivergenceError(
                 f"The loss exploded: half of the tasks have been above {EXPLODED:g} times the "
-                f"first query loss for {PATIENCE} meta-steps, task {worst} most, at step {step}.",
+                f"first query loss at {PATIENCE} readings in a row, those of task {worst} most, at "
+                f"step {step}.",
                 "post_query_loss",
                 step,
                 remedy=self._cause(found),

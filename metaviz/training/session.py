@@ -17,8 +17,7 @@ from metaviz.runs.record import Record
 from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.store import RunWriter, StoreError, create_run, open_run
 from metaviz.training.checkpoints import Checkpoints, Found
-from metaviz.training.environment import describe_environment
-from metaviz.training.setting import Setting, settle
+from metaviz.training.setting import Setting, environment_of, settle
 from metaviz.training.start import keep_start, restarted, starting_from
 from metaviz.training.trainer import Progress, begin, train
 
@@ -43,7 +42,7 @@ class Session:
         Raises: StoreError where the folder cannot be written.
         """
         self.config: dict[str, Any] = setting.config.model_dump(mode="json")
-        self.environment = describe_environment(setting.device, setting.shards.count)
+        self.environment = environment_of(setting)
         self.folder = writer.folder
         self.id = writer.id
         self._setting = setting
@@ -157,7 +156,7 @@ def new_session(setting: Setting, root: Path, parent: dict[str, Any] | None = No
     Raises: StoreError where that is not possible.
     """
     config = setting.config.model_dump(mode="json")
-    environment = describe_environment(setting.device, setting.shards.count)
+    environment = environment_of(setting)
     writer = create_run(root, config, environment, parent)
     keep_start(writer.folder, setting)
     return Session(setting, writer)

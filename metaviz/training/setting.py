@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Event
+from typing import Any
 
 import torch
 
 from metaviz.algorithms.registry import find_algorithm
-from metaviz.config import RunConfig
+from metaviz.config import EngineName, RunConfig
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
@@ -18,6 +19,8 @@ from metaviz.options import OptionError
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
+from metaviz.training.environment import describe_environment
+from metaviz.training.memory import budget_bytes
 
 
 def settle_threads() -> None:
@@ -39,6 +42,14 @@ def find_device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda")
+
+
+def _check_engine(engine: EngineName, device: torch.device) -> None:
+    """Raise OptionError where an engine is of no use on a device."""
+    if engine == "captured" and device.type != "cuda":
+        raise OptionError("engine", "engine = 'captured' needs a GPU: use auto, eager or compiled.")
+    if engine == "compiled" and device.type == "cuda":
+        raise OptionError("engine", "engine = 'compiled' is for CPUs: use captured on a GPU.")
 
 
 def device_text() -> str:
@@ -76,6 +87,14 @@ class Setting:
         """The threads over which meta-batches are split."""
         cores = os.cpu_count() or 1
         return Shards(min(self.problem.shards, cores) if self.device.type == "cpu" else 1)
+
+    @property
+    def engine(self) -> EngineName:
+        """How meta-steps are to be computed: eager, compiled or captured."""
+        asked = self.config.engine
+        if asked == "auto":
+            return "captured" if self.device.type == "cuda" else "eager"
+        return asked
 
     def init(self) -> Meta:
         """Draw the meta-parameters of the run's seed: the same for every device and precision.
@@ -126,6 +145,13 @@ class Setting:
         return derived_seed(self.config.seed, "minibatches", step)
 
 
+def environment_of(setting: Setting) -> dict[str, Any]:
+    """Return what a setting's run computes on, to be stored with it."""
+    budget = budget_bytes(setting.device, setting.config.memory_gib)
+    described = describe_environment(setting.device, setting.shards.count, budget)
+    return {**described, "engine": setting.engine}
+
+
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     """Build everything that a run needs; a problem may be shared between runs of one seed.
 
@@ -146,6 +172,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         "problem_options": problem_options.model_dump(),
     }
     device = find_device(config.device)
+    _check_engine(config.engine, device)
     problem.place(device)
     setting = Setting(
         config.model_copy(update=resolved),

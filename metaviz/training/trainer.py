@@ -12,11 +12,22 @@ from torch import Tensor
 
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
-from metaviz.meta.sharding import sharded_meta_gradient
-from metaviz.runs.events import Divergence, Ended, Evaluated, Event, Noted, Pictured, Stepped
+from metaviz.runs.events import (
+    Divergence,
+    Ended,
+    Evaluated,
+    Event,
+    Noted,
+    Pictured,
+    Stepped,
+    Waiting,
+)
+from metaviz.training.engines import stepper
 from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
+from metaviz.training.outer import advance
 from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
 from metaviz.training.setting import Setting
+from metaviz.training.stepping import Stepper, drained
 from metaviz.training.warnings import Warnings
 
 
@@ -121,6 +132,7 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
     ends the run as diverged.
     """
     config, warnings = setting.config, progress.warnings
+    compute: Stepper | None = None
     try:
         if progress.step == 0 and progress.looked < 0:
             yield from (Noted(0, "warning", remark) for remark in setting.problem.remarks)
@@ -136,8 +148,13 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
                 yield from _look(setting, progress)
             if last:
                 break
-            setting = _in_force(setting, progress, progress.step)
-            yield _step(setting, progress)
+            now = _in_force(setting, progress, progress.step)
+            if compute is None or now is not setting:
+                setting, compute = now, stepper(now)
+                for doing in compute.prepare(progress.meta, progress.step):
+                    yield Waiting(progress.step, doing)
+            yield _step(setting, progress, compute)
+            yield from (Noted(progress.step, "warning", note) for note in drained(compute.notes))
         yield Ended(progress.step, "done")
     except DivergenceError as error:
         yield from warnings.summary(progress.step)
@@ -163,15 +180,15 @@ def _listed(found: Divergence) -> str:
     return f"{', '.join(labels[:-1])}, or {labels[-1]}"
 
 
-def _step(setting: Setting, progress: Progress) -> Stepped:
+def _step(setting: Setting, progress: Progress, compute: Stepper) -> Stepped:
     began = time.perf_counter()
     config = setting.config
-    tasks = setting.batch(progress.step)
+    tasks = compute.batch(progress.step)
     seed = setting.step_seed(progress.step)
     try:
-        result = sharded_meta_gradient(
-            setting.algorithm, setting.learner, progress.meta, tasks, seed, setting.shards
-        )
+        reading = progress.step % config.shared.reading_every == 0
+        result = compute(progress.meta, tasks, seed, reading=reading)
+        compute.ahead(progress.step + 1)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."
@@ -209,7 +226,7 @@ def _update(
     if shared.outer_schedule == "linear":
         for group in progress.optimizer.param_groups:
             group["lr"] = group["rate"] * (1 - progress.step / config.steps)
-    progress.optimizer.step()
+    advance(progress.optimizer)
     for name, value in result.replaced.items():
         progress.meta[name] = value
 

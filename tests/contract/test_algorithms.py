@@ -122,6 +122,24 @@ def test_shards_give_the_same_meta_step(name: str) -> None:
     torch.testing.assert_close(parted.support_loss, whole.support_loss, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_read_changes_no_gradient(name: str) -> None:
+    learner, tasks = sinusoid()
+    algorithm = quick(name, {})
+    meta = initial(algorithm, learner)
+    read, unread = (
+        sharded_meta_gradient(algorithm, learner, meta, tasks, 7, Shards(1), reading=reading)
+        for reading in (True, False)
+    )
+    assert all(torch.equal(unread.gradients[group], read.gradients[group]) for group in meta)
+    assert unread.readings.keys() <= read.readings.keys()
+    for key, values in unread.readings.items():
+        assert torch.equal(values, read.readings[key])
+    assert "pre_query_loss" in read.readings
+    assert "pre_query_loss" not in unread.readings
+    assert len(unread.support_loss) < len(read.support_loss)
+
+
 @pytest.mark.parametrize("name", ["maml", "fomaml", "penalty"])
 def test_no_inner_steps_or_no_step_size_is_joint_training(name: str) -> None:
     learner, tasks = sinusoid()

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QMessageBox
 from metaviz import app
 from metaviz.gui import closing
 from metaviz.runs.store import list_runs, open_run
-from metaviz.training import trainer
+from metaviz.training import stepping
 
 WAIT = 20_000
 MOST_SECONDS = 10
@@ -117,13 +117,13 @@ def test_processes_that_are_told_to_end_exit_with_0_and_killed_ones_leave_runs_r
 
 def test_worker_that_does_not_stop_can_be_waited_for_or_left(qtbot, window, monkeypatch):
     go_on = threading.Event()
-    real = trainer.sharded_meta_gradient
+    real = stepping.sharded_meta_gradient
 
-    def slow(*arguments):
+    def slow(*arguments, **others):
         go_on.wait(60)
-        return real(*arguments)
+        return real(*arguments, **others)
 
-    monkeypatch.setattr(trainer, "sharded_meta_gradient", slow)
+    monkeypatch.setattr(stepping, "sharded_meta_gradient", slow)
     window.closing._patience.setInterval(50)
     assert closing.PATIENCE_MS == 1000 * MOST_SECONDS
     window.commands["run"].trigger()

@@ -36,7 +36,6 @@ def test_batch_keeps_what_is_beside_it() -> None:
         (whole[1:], whole.beside[1:]),
         (whole.examples(torch.tensor([2, 0])), whole.beside),
         (whole[:1].repeated(5), whole.beside[:1].expand(5, -1, -1)),
-        (whole.joined(whole), torch.cat([whole.beside, whole.beside])),
         (whole.to("cpu", torch.float64), whole.beside.double()),
         (next(_minibatches(whole, 2, torch.Generator())), whole.beside),
     ):
@@ -45,19 +44,6 @@ def test_batch_keeps_what_is_beside_it() -> None:
         assert part.x.dtype == part.beside.dtype
     assert torch.equal(whole.examples(slice(1, 2)).x, whole.x[:, 1:2])
     assert batch(beside=False).examples(slice(1)).beside is None
-
-
-def test_joined_batch_without_company_is_its_own() -> None:
-    alone, other = batch(beside=False), batch(beside=True)
-    assert other.beside is not None
-    for pair, expected in (
-        ((alone, other), [alone.x, other.beside]),
-        ((other, alone), [other.beside, alone.x]),
-    ):
-        found = pair[0].joined(pair[1]).beside
-        assert found is not None
-        assert torch.equal(found, torch.cat(expected))
-    assert alone.joined(alone).beside is None
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 1), (3, 4, 2)])

@@ -70,14 +70,14 @@ def test_repeat_command_says_so_and_its_exit_code_too(tmp_path: Path) -> None:
 
 
 def test_the_environment_names_what_decides_on_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    described = describe_environment(torch.device("cpu"), 2)
+    described = describe_environment(torch.device("cpu"), 2, 2**30)
     assert {"deterministic", "cpu", "tf32", "threads", "shards", "torch"} <= set(described)
     answers = {"rev-parse": "abc", "diff": "- old\n+ new"}
     monkeypatch.setattr(environment, "_git", lambda *arguments: answers[arguments[0]])
-    described = describe_environment(torch.device("cpu"), 2)
+    described = describe_environment(torch.device("cpu"), 2, 2**30)
     assert (described["git_changed"], described["git_diff"]) == (True, "- old\n+ new")
     assert len(described["git_diff_sha256"]) == 64
     answers["diff"] = "x" * (environment.MOST_DIFF + 1)
-    described = describe_environment(torch.device("cpu"), 2)
+    described = describe_environment(torch.device("cpu"), 2, 2**30)
     assert "git_diff" not in described
     assert len(described["git_diff_sha256"]) == 64

@@ -25,7 +25,7 @@ from metaviz import paths
 from metaviz.config import comparison_of
 from metaviz.runs.lock import lock_store
 from metaviz.runs.store import list_runs, open_run
-from metaviz.training import checkpoints, trainer
+from metaviz.training import checkpoints, stepping
 from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT
 from metaviz.training.session import Session
 from tests.unit.command_line import compare, metaviz, refusal, rows
@@ -125,14 +125,14 @@ def test_run_that_names_itself_elsewhere_stays_where_it_is(tmp_path: Path) -> No
 def test_gpu_memory_that_runs_out_fails_one_run_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trainer.sharded_meta_gradient
+    real = stepping.sharded_meta_gradient
 
-    def greedy(algorithm: Any, *rest: Any) -> Any:
+    def greedy(algorithm: Any, *rest: Any, **others: Any) -> Any:
         if algorithm.rule.rate == 0.02:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-        return real(algorithm, *rest)
+        return real(algorithm, *rest, **others)
 
-    monkeypatch.setattr(trainer, "sharded_meta_gradient", greedy)
+    monkeypatch.setattr(stepping, "sharded_meta_gradient", greedy)
     settings = ("--set", "maml.inner_lr=0.02", "--steps", "3")
     outcome = compare(tmp_path, "--algorithms", "maml,fomaml", *settings, code=1)
     assert "use a smaller meta-batch" in outcome.error

@@ -20,6 +20,8 @@ class MetaStep:
     Shapes: each of `readings` (tasks,), keyed like the columns of a run's record;
     `support_loss` (K+1, tasks); `gradient_norm` (K, tasks); each mask in `warnings` (tasks,).
     Counts are per task. `replaced` holds new values of groups that are carried on, not trained.
+    A batch that is not read has what its gradient needed anyway: fewer readings, a support loss
+    that ends at K-1, and neither loss nor norm where adaptation has no part in training.
     """
 
     gradients: Meta
@@ -36,7 +38,8 @@ class MetaStep:
 class Case:
     """What a meta-gradient is asked for: `steps` inner steps of a rule on a batch of tasks.
 
-    `generator` is for the estimator's own random numbers.
+    `generator` is for the estimator's own random numbers. `reading` asks for the losses before and
+    after adaptation, also where the gradient does not need them.
     """
 
     rule: InnerRule
@@ -45,6 +48,7 @@ class Case:
     tasks: TaskBatch
     steps: int
     generator: torch.Generator
+    reading: bool = True
 
     def detached(self) -> "Case":
         """Return the case with meta-parameters that belong to no graph."""
@@ -65,6 +69,12 @@ class Case:
     def descend(self, graph: Graph = Graph.NONE) -> Descent:
         """Adapt to the support sets."""
         return descend(self.rule, self.learner, self.meta, self.tasks.support, self.steps, graph)
+
+    def show(self) -> Descent:
+        """Adapt to the support sets for the sake of the readings; not at all without them."""
+        if self.reading:
+            return self.descend()
+        return Descent(None, self.meta["init"].new_empty(len(self.tasks), 0), ())
 
     def outputs(self, point: Tensor, batch: Batch) -> Tensor:
         """Return the network's outputs at a point."""
@@ -109,11 +119,10 @@ def read(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return losses and accuracies before and after adaptation, and the support curve (K+1, tasks).
 
-    Outputs and losses that are known already, like `post_query`, are not computed again.
+    Outputs and losses that are known already, like `post_query`, are not computed again; a case
+    that is not read has these alone.
     """
     learner, tasks = case.learner, case.tasks
-    with torch.no_grad():
-        start = case.start()
     readings: dict[str, Tensor] = {}
 
     def note(name: str, outputs: Tensor, loss: Tensor, batch: Batch) -> None:
@@ -130,24 +139,36 @@ def read(
     if descent.steps:
         first = descent.steps[0]
         note("pre_support", first.outputs, first.loss, tasks.support)
-    else:
+    curve = [step.loss for step in descent.steps]
+    if not case.reading:
+        if post_query is not None:
+            note("post_query", *post_query, tasks.query)
+        empty = tasks.support.x.new_empty(0, len(tasks))
+        return readings, torch.stack(curve) if curve else empty
+    with torch.no_grad():
+        start = case.start()
+    if not descent.steps:
         look("pre_support", start, tasks.support)
-    if tasks.support.x.shape == tasks.query.x.shape and tasks.query.beside is None:
-        # Tasks do not see each other, so both sets of them go forward together.
-        point = torch.cat([descent.point.detach(), start])
-        batch = tasks.support.joined(tasks.query)
-        with torch.no_grad():
-            both = case.outputs(point, batch)
-            losses = learner.judge.loss(both, batch)
-        count = len(tasks)
-        note("post_support", both[:count], losses[:count], tasks.support)
-        note("pre_query", both[count:], losses[count:], tasks.query)
-    else:
-        look("post_support", descent.point, tasks.support)
-        look("pre_query", start, tasks.query)
+    look("post_support", descent.point, tasks.support)
+    with torch.no_grad():
+        outputs = _outputs_before(case, start)
+    note("pre_query", outputs, learner.judge.loss(outputs, tasks.query), tasks.query)
     if post_query is None:
         look("post_query", descent.point, tasks.query)
     else:
         note("post_query", *post_query, tasks.query)
-    curve = [step.loss for step in descent.steps] + [readings["post_support_loss"]]
-    return readings, torch.stack(curve)
+    return readings, torch.stack([*curve, readings["post_support_loss"]])
+
+
+def _outputs_before(case: Case, start: Tensor) -> Tensor:
+    """Return outputs on the query sets at the start.
+
+    Where all tasks share it, and a network's outputs do not depend on the other examples of a
+    task, all query sets are that of one task, which makes one large product of many small ones.
+    """
+    query = case.tasks.query
+    if not case.learner.net.independent or start.stride(0):
+        return case.outputs(start, query)
+    count, examples = query.x.shape[:2]
+    batch = Batch(query.x.flatten(0, 1).unsqueeze(0), query.y.flatten(0, 1).unsqueeze(0))
+    return case.outputs(start[:1], batch).view(count, examples, -1)

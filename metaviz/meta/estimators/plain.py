@@ -25,7 +25,7 @@ class Joint:
         inside = case.with_leaves(trained)
         loss = inside.losses(inside.start(), case.tasks.query).mean()
         gradients = inside.differentiate(loss, trained)
-        descent = case.descend()
+        descent = case.show()
         readings, curve = read(case, descent)
         return MetaStep(gradients, readings, curve, descent.gradient_norm, 1)
 
@@ -42,7 +42,7 @@ class Untrained:
 
     def __call__(self, case: Case) -> MetaStep:
         """Return zero gradients and what adaptation from the untrained start achieves."""
-        descent = case.descend()
+        descent = case.show()
         readings, curve = read(case, descent)
         gradients = {name: torch.zeros_like(case.meta[name]) for name in self.trains(case.rule)}
         return MetaStep(gradients, readings, curve, descent.gradient_norm, case.steps)

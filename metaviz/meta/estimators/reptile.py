@@ -62,7 +62,7 @@ class Reptile:
         if shown is None:
             # What is shown is adaptation to the support set alone, as for every other method:
             # the loss on query examples that were adapted to would flatter.
-            shown = case.descend()
+            shown = case.show()
         readings, curve = read(case, shown)
         gradients = {"init": displacement / self.scale}
         return MetaStep(

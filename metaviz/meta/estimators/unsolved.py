@@ -35,7 +35,7 @@ class StartPenalty:
         query = inside.losses(point, case.tasks.query)
         objective = query + self.weight * case.learner.adapted(gradient).square().sum(1)
         gradients = inside.differentiate(objective.mean(), trained)
-        descent = case.descend()
+        descent = case.show()
         readings, curve = read(case, descent)
         return MetaStep(gradients, readings, curve, descent.gradient_norm, 2, 1)
 
@@ -76,7 +76,7 @@ class JointPenalty:
         leaf = point.detach().requires_grad_()
         residual = self._residual(case, leaf, start, create_graph=False).detach()
         gradients = {"init": (-2 * self.weight * self.pull * residual).mean(0)}
-        descent = case.descend()
+        descent = case.show()
         readings, curve = read(case, descent)
         readings["inner_residual"] = residual.norm(dim=1)
         cost = 2 * case.steps + 1

@@ -1,0 +1,93 @@
+"""Meta-steps translated to machine code.
+
+A whole meta-step (inner loop, its derivatives, readings) is recorded once as a graph of tensor
+operations, all of its shapes fixed, and compiled by PyTorch's inductor, which fuses neighbouring
+operations. It pays where operations are small, so that calling them one by one costs more than
+they do.
+"""
+
+import os
+import shutil
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaviz.paths import data_dir
+from metaviz.training.recipe import CannotRecordError, Program, Recipe
+
+LARGE = 20_000
+"""Numbers of meta-parameters and tasks above which operations cost more than calling them."""
+_BEAT_SECONDS = 0.25
+_COMPILERS = ("g++", "clang++", "c++", "cl")
+
+
+def compiling(recipe: Recipe, given: list[Tensor]) -> Generator[str, None, Program]:
+    """Compile in a thread of its own, so that others go on. Raises: CannotRecordError."""
+    made: list[Program] = []
+    for seconds in in_background(lambda: made.append(compile_recipe(recipe, given))):
+        yield f"compiling, {seconds:.0f} s"
+    return made[0]
+
+
+def compile_recipe(recipe: Recipe, given: list[Tensor]) -> Program:
+    """Record a recipe at given inputs, and compile it for their shapes.
+
+    Raises: CannotRecordError.
+    """
+    if sum(value.numel() for value in given) > LARGE:
+        raise CannotRecordError("its operations are so large that it would not pay")
+    if not any(map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))):
+        raise CannotRecordError("there is no C++ compiler here: install g++ or clang++")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(data_dir() / "compiled"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its modules warn of what they use themselves
+            from torch._inductor import config
+            from torch._inductor.compile_fx import compile_fx_inner
+            from torch._inductor.decomposition import select_decomp_table
+            from torch.fx.experimental.proxy_tensor import make_fx
+    except (ImportError, OSError) as error:
+        raise CannotRecordError("this PyTorch comes without its compiler") from error
+    try:
+        graph = make_fx(recipe, decomposition_table=select_decomp_table())(*given)
+    except Exception as error:
+        raise CannotRecordError(
+            "the method decides on numbers that it has just computed, or draws its own"
+        ) from error
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    try:
+        with config.patch(compile_threads=1), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled: Program = compile_fx_inner(graph, given)
+            compiled(list(given))
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise CannotRecordError(f"compiling failed ({reason[0] if reason else error})") from error
+    return compiled
+
+
+def in_background(work: Callable[[], Any]) -> Iterator[float]:
+    """Work in a thread; yield the seconds gone by until it is over, then raise what it raised."""
+    raised: list[BaseException] = []
+
+    def guarded() -> None:
+        torch.set_num_threads(1)  # it belongs to a thread, and the compiler looks at it
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again below
+            raised.append(error)
+
+    thread = threading.Thread(target=guarded, name="metaviz-compile", daemon=True)
+    began = time.monotonic()
+    thread.start()
+    while thread.is_alive():
+        thread.join(_BEAT_SECONDS)
+        yield time.monotonic() - began
+    if raised:
+        raise raised[0]

@@ -1,0 +1,62 @@
+"""How much memory a run may use, and what it does where that is not enough."""
+
+import os
+from pathlib import Path
+
+import torch
+
+SHARE = 0.5
+"""Share of the machine's memory that a run may use unless it is told otherwise."""
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def budget_bytes(device: torch.device, gib: float | None) -> int:
+    """Return the bytes that a run's meta-steps may use: those asked for, or half of what is there.
+
+    The same on every start on one machine, since it decides how sums are split.
+    """
+    if gib is not None:
+        return round(gib * 2**30)
+    if device.type == "cuda":
+        return int(SHARE * torch.cuda.get_device_properties(device).total_memory)
+    return int(SHARE * _physical_bytes())
+
+
+def _physical_bytes() -> int:
+    """Return the machine's memory, or what its container is allowed to use of it."""
+    try:
+        found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        found = [_windows_bytes()]
+    for name in _LIMITS:
+        try:
+            found.append(int(Path(name).read_text(encoding="ascii")))
+        except (OSError, ValueError):  # absent, or "max"
+            continue
+    return min(found)
+
+
+def _windows_bytes() -> int:
+    """Return the machine's memory as Windows tells it; 8 GiB where it does not."""
+    import ctypes
+
+    class _Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in ("total", "a", "b", "c", "d", "e", "f")),
+        )
+
+    status = _Status()
+    status.length = ctypes.sizeof(status)
+    library = getattr(ctypes, "windll", None)
+    if library is None or not library.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return 8 * 2**30
+    return int(status.total)
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Return whether a computation failed for want of memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

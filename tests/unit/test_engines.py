@@ -1,0 +1,317 @@
+"""How meta-steps are computed must not change what they are."""
+
+import itertools
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaviz.meta.footprint import kept_bytes
+from metaviz.meta.sharding import Shards, sharded_meta_gradient
+from metaviz.options import OptionError
+from metaviz.runs.events import Noted, Stepped
+from metaviz.training import captured, compiled, stepping
+from metaviz.training.engines import stepper
+from metaviz.training.fixed import FixedSteps
+from metaviz.training.memory import budget_bytes, is_memory_error
+from metaviz.training.outer import advance
+from metaviz.training.recipe import Recipe
+from metaviz.training.setting import settle
+from metaviz.training.stepping import COMFORT_BYTES, ON_TOP, Eager, plan
+from metaviz.training.trainer import begin, train
+from tests.unit.stored import config
+
+CPU = torch.device("cpu")
+MIB = 2**20
+
+
+def setting(algorithm: str = "maml", **changes: Any):
+    """A run of three steps on small sinusoids, in float64."""
+    return settle(config(algorithm, steps=3).model_copy(update={"dtype": "float64", **changes}))
+
+
+def steps(chosen, count=3):
+    """Train and return what happened."""
+    events = [*train(chosen, begin(chosen))]
+    assert sum(isinstance(event, Stepped) for event in events) == count
+    return events
+
+
+def query_losses(events):
+    return [e.values["post_query_loss"] for e in events if isinstance(e, Stepped)]
+
+
+def notes(events):
+    return [event.message for event in events if isinstance(event, Noted)]
+
+
+@given(st.integers(1, 8), st.integers(1, 200), st.none() | st.integers(1, 50), st.booleans())
+def test_parts_hold_every_task_once_and_no_more_than_go_together(count, tasks, together, alone):
+    shards = Shards(1, together)
+    shards.count, shards.alone = count, alone
+    edges = shards.edges(tasks)
+    sizes = [end - start for start, end in itertools.pairwise(edges)]
+    assert (edges[0], edges[-1]) == (0, tasks)
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= (together or tasks)
+    busy = 1 if alone else count
+    assert len(sizes) % min(busy, tasks) == 0 or len(sizes) == tasks
+
+
+@pytest.mark.parametrize(
+    ("one", "budget", "together", "alone"),
+    [
+        (1000, 10**9, COMFORT_BYTES // 1000, False),
+        (44 * MIB, 10**10, 2, False),
+        (405 * MIB, 10**10, 1, False),
+        (405 * MIB, 1000 * MIB, 1, True),
+        (10 * MIB, 100 * MIB, 2, False),
+        (405 * MIB, MIB, 1, True),
+    ],
+)
+def test_parts_fit_into_the_budget(one, budget, together, alone):
+    shards = Shards(1)
+    shards.count = 2
+    plan(shards, one, budget, CPU)
+    assert (shards.together, shards.alone) == (together, alone)
+    if budget > ON_TOP * one:
+        assert ON_TOP * one * together * (1 if alone else 2) <= budget
+
+
+def test_kept_bytes_are_those_of_the_graph_at_its_largest():
+    x = torch.zeros(1000, requires_grad=True)
+    assert kept_bytes(x.exp) == 4000
+    assert kept_bytes(lambda: x.exp().exp()) == 8000
+    assert kept_bytes(lambda: [x.exp().sum().item() for _ in range(5)]) == 4000
+    assert kept_bytes(lambda: x + 1) == 0
+    assert kept_bytes(lambda: x * x) == 4000
+
+
+def test_budget_is_what_was_asked_for_or_half_of_the_memory(monkeypatch):
+    assert budget_bytes(CPU, 1.5) == 1.5 * 2**30
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2**19))
+    assert 0 < budget_bytes(CPU, None) <= 2**30
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile", "imaml", "joint", "metasgd"])
+def test_a_small_budget_changes_no_number_beyond_rounding(algorithm):
+    whole, parted = setting(algorithm), setting(algorithm, memory_gib=1e-6)
+    meta = whole.init()
+    found = []
+    for chosen in (whole, parted):
+        compute = Eager(chosen)
+        assert list(compute.prepare(meta, 0)) == []
+        found.append(compute(meta, chosen.batch(0), 7, reading=True))
+        assert bool(compute.notes) is (chosen is parted)
+    assert parted.shards.together == 1
+    if algorithm == "reptile" and whole.config.options["batch_size"]:
+        return  # minibatches are drawn for each part
+    for name, value in found[0].gradients.items():
+        torch.testing.assert_close(found[1].gradients[name], value, rtol=1e-12, atol=1e-14)
+
+
+def test_a_budget_that_is_too_small_is_told_and_the_run_goes_on():
+    (said,) = notes(steps(setting(memory_gib=1e-6)))
+    assert said.startswith("One task needs about ")
+    assert "more than the budget of 1e-06 GiB" in said
+
+
+def test_memory_that_runs_out_in_mid_run_makes_the_parts_smaller(monkeypatch):
+    real = sharded_meta_gradient
+    calls = []
+
+    def cramped(algorithm, learner, meta, tasks, seed, shards, **others):
+        calls.append(shards.together)
+        if len(calls) > 1 and (shards.together is None or shards.together > 1):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return real(algorithm, learner, meta, tasks, seed, shards, **others)
+
+    monkeypatch.setattr(stepping, "sharded_meta_gradient", cramped)
+    events = steps(setting())
+    assert calls[-1] == 1
+    assert notes(events)[-1].endswith("computed in parts of one task now.")
+    plain = steps(setting(memory_gib=1e-6))
+    assert query_losses(events) == pytest.approx(query_losses(plain), rel=1e-12)
+
+
+def test_memory_that_one_task_exhausts_is_the_steps_own_error(monkeypatch):
+    def full(*_arguments, **_others):
+        raise RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        )
+
+    monkeypatch.setattr(stepping, "sharded_meta_gradient", full)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        steps(setting())
+
+
+def test_other_errors_are_not_taken_for_full_memory():
+    assert not is_memory_error(RuntimeError("shapes do not fit"))
+    assert is_memory_error(MemoryError())
+
+
+def test_batches_are_read_as_often_as_asked():
+    chosen = setting()
+    shared = chosen.config.shared.model_copy(update={"reading_every": 2})
+    rare = settle(chosen.config.model_copy(update={"shared": shared}))
+    found = [event.values for event in steps(rare) if isinstance(event, Stepped)]
+    every = [event.values for event in steps(chosen) if isinstance(event, Stepped)]
+    read = [values.get("pre_query_loss") is not None for values in found]
+    assert read == [True, False, True]
+    for values, expected in zip(found, every, strict=True):
+        assert values["post_query_loss"] == expected["post_query_loss"]
+        assert values["meta_gradient_norm"] == expected["meta_gradient_norm"]
+        assert values["pre_support_loss"] == expected["pre_support_loss"]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_outer_step_has_the_bits_of_torchs_adam(groups):
+    torch.manual_seed(0)
+    starts = [torch.randn(50) for _ in range(groups)]
+    mine, theirs = ([start.clone().requires_grad_() for start in starts] for _ in range(2))
+    optimizers = [
+        torch.optim.Adam([{"params": [p], "lr": 0.1 * n} for n, p in enumerate(own, 1)], fused=True)
+        for own in (mine, theirs)
+    ]
+    for _ in range(5):
+        for a, b in zip(mine, theirs, strict=True):
+            a.grad = torch.randn(50)
+            b.grad = a.grad.clone()
+        advance(optimizers[0])
+        optimizers[1].step()
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.equal(a, b)
+    assert optimizers[0].state_dict()["state"][0]["step"] == 5
+    again = torch.optim.SGD([mine[0]], lr=0.5)
+    before = mine[0].detach().clone()
+    advance(again)
+    assert torch.equal(mine[0], before - 0.5 * mine[0].grad)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_takes_the_steps_of_an_eager_one():
+    eager, fast = setting(), setting(engine="compiled")
+    events = steps(fast)
+    assert notes(events) == []
+    assert any(type(event).__name__ == "Waiting" for event in events)
+    assert query_losses(events) == pytest.approx(query_losses(steps(eager)), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "change", "reason"),
+    [
+        ("maml", {"_COMPILERS": ()}, "there is no C++ compiler here"),
+        ("maml", {"LARGE": 10}, "its operations are so large that it would not pay"),
+        ("reptile", {}, "draws its own"),
+    ],
+)
+def test_a_step_that_cannot_be_compiled_runs_eagerly(monkeypatch, algorithm, change, reason):
+    for name, value in change.items():
+        monkeypatch.setattr(compiled, name, value)
+    monkeypatch.delenv("CXX", raising=False)
+    options = {"batch_size": 2} if algorithm == "reptile" else {}
+    chosen = setting(algorithm, engine="compiled", options=options)
+    events = steps(chosen)
+    (said,) = notes(events)
+    assert said.startswith("The meta-step is not compiled: ")
+    assert reason in said
+    plain = steps(setting(algorithm, options=options))
+    assert query_losses(events) == query_losses(plain)
+
+
+def test_a_compiled_step_that_is_wrong_is_not_used(monkeypatch):
+    real = Recipe.read
+
+    def wrong(self, found):
+        step = real(self, found)
+        return replace(step, gradients={n: g * 1.001 for n, g in step.gradients.items()})
+
+    monkeypatch.setattr(compiled, "compile_recipe", lambda recipe, given: lambda g: recipe(*g))
+    assert notes(steps(setting(engine="compiled"))) == []
+    monkeypatch.setattr(Recipe, "read", wrong)
+    (said,) = notes(steps(setting(engine="compiled")))
+    assert "it would differ from the eager one by 1.0e-03" in said
+
+
+def test_what_is_taken_for_fixed_shows_on_a_second_batch(monkeypatch):
+    def frozen(recipe, given):
+        kept = recipe(*given)
+        return lambda _given: kept
+
+    monkeypatch.setattr(compiled, "compile_recipe", frozen)
+    (said,) = notes(steps(setting(engine="compiled")))
+    assert "it would differ from the eager one" in said
+
+
+def test_engines_are_chosen_by_name():
+    assert type(stepper(setting())) is Eager
+    assert type(stepper(setting(engine="compiled"))) is FixedSteps
+
+
+class Tape:
+    """Stands in for a CUDA graph where there is no GPU: replaying computes anew, in place."""
+
+    def __init__(self, recipe):
+        self.recipe, self.runs, self.capturing = recipe, 0, False
+        self.outputs = []
+
+    def __call__(self, *given):
+        self.runs += 1
+        found = self.recipe(*given)
+        if self.capturing:
+            self.given, self.outputs = given, found
+        return found
+
+    @contextmanager
+    def graph(self, _graph):
+        self.capturing = True
+        yield
+        self.capturing = False
+
+    def replay(self):
+        for old, new in zip(self.outputs, self.recipe(*self.given), strict=True):
+            old.copy_(new)
+
+
+def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
+    chosen = setting()
+    recipe = Recipe(chosen.algorithm, chosen.learner, chosen.shards, reading=True)
+    meta = chosen.init()
+    tape = Tape(recipe)
+
+    class Stream:
+        def wait_stream(self, _other):
+            pass
+
+    for name, stand_in in (
+        ("Stream", Stream),
+        ("current_stream", Stream),
+        ("stream", lambda _stream: nullcontext()),
+        ("CUDAGraph", lambda: tape),
+        ("graph", tape.graph),
+    ):
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    building = captured.capturing(tape, recipe.inputs(meta, chosen.batch(0)))
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(building)
+    program = ended.value.value
+    assert tape.runs == captured.WARM_UPS + 1
+    for number in (0, 1, 2):
+        tasks = chosen.batch(number)
+        meta = {name: value * 1.1 for name, value in meta.items()}
+        found = recipe.read(program(recipe.inputs(meta, tasks)))
+        expected = chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, torch.Generator())
+        assert torch.equal(found.gradients["init"], expected.gradients["init"])
+        assert torch.equal(found.support_loss, expected.support_loss)
+        assert {id(t) for t in tape.given}.isdisjoint(map(id, recipe.inputs(meta, tasks)))
+
+
+def test_an_engine_that_is_of_no_use_here_is_refused():
+    with pytest.raises(OptionError, match="engine = 'captured' needs a GPU: use auto, eager"):
+        setting(engine="captured")
