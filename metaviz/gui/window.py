@@ -428,9 +428,12 @@ class MainWindow(QMainWindow):
         """Show what is new: in the plots or, now and then, beside them, never in one paint."""
         now = time.monotonic()
         if now - self._listed < TABLE_SECONDS:
-            self.tabs.refresh()
+            self._pace.spread(self.tabs.pieces())
             return
         self._listed = now
+        self._pace.spread([self._list])
+
+    def _list(self) -> None:
         self.runs.refresh()
         if self.conductor.busy:
             done, total = self.live.progress()

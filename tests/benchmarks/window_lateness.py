@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,17 @@ class Parts:
 
     def watch(self, owner: Any, name: str, label: str) -> None:
         """Note how long each call of a method takes."""
-        method = getattr(owner, name)
+        setattr(owner, name, self.timed(getattr(owner, name), label))
 
-        def timed(*given: Any, **named: Any) -> Any:
+    def watch_pieces(self, window: app.MainWindow) -> None:
+        """Note how long each piece of a redraw takes."""
+        pieces = window.tabs.pieces
+        window.tabs.pieces = lambda: [self.timed(p, p.__name__.strip("_")) for p in pieces()]
+
+    def timed(self, method: Callable[..., Any], label: str) -> Callable[..., Any]:
+        """Return a method that notes how long it takes."""
+
+        def call(*given: Any, **named: Any) -> Any:
             began, own = time.perf_counter(), time.thread_time()
             try:
                 return method(*given, **named)
@@ -60,7 +69,7 @@ class Parts:
                 took = time.perf_counter() - began, time.thread_time() - own
                 self.spent[label].append((took[0] * 1000, took[1] * 1000))
 
-        setattr(owner, name, timed)
+        return call
 
     def report(self) -> None:
         """Print a line for each part, the one that blocked longest first."""
@@ -170,7 +179,6 @@ def training_window(page: str, parts: Parts) -> app.MainWindow:
     import pyqtgraph as pg
 
     parts.watch(pg.GraphicsView, "paintEvent", "paint of a plot")
-    parts.watch(app.MainWindow, "_tick", "turn of the window")
     window = app.create_window(Preferences(None))
     window.show()
     window.begin()
@@ -187,7 +195,7 @@ def training_window(page: str, parts: Parts) -> app.MainWindow:
         spin(0.1)
     window.tabs.setCurrentIndex(place)
     spin(2.0)
-    parts.watch(window.tabs.current_page(), "refresh", "refresh of the page")
+    parts.watch_pieces(window)
     return window
 
 

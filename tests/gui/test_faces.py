@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from PySide6.QtCore import QEvent, QObject, QRect
+from PySide6.QtGui import QPaintEvent, QRegion
+from PySide6.QtWidgets import QApplication
 
 from metaviz.gui.arrangement import Arrangement
 from metaviz.gui.faces import Block, Faces, blocks
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.runs_table import RunsTable
 from metaviz.runs.baseline import Baseline
 from metaviz.runs.columns import Columns
 from metaviz.runs.events import Stepped
@@ -122,6 +126,46 @@ def test_all_are_drawn_anew_where_the_baseline_moved(qtbot, model, arrangement):
     model.refresh()
     arrangement.flush()
     assert changed[-1] == ((0, 0), (3, len(arrangement.shown) - 1), False)
+
+
+class Painted(QObject):
+    """Notes which part of a widget is painted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.region = QRegion()
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+        if isinstance(event, QPaintEvent):
+            self.region |= event.region()
+        return False
+
+
+def test_the_view_paints_the_cells_that_changed_and_no_others(qtbot, model):
+    table = RunsTable(model)
+    qtbot.addWidget(table)
+    table.resize(1200, 300)
+    table.show()
+    for _ in range(2):
+        train(model.find("maml-s1").record)
+        model.refresh()
+        table.arrangement.flush()
+    QApplication.processEvents()
+    painted, viewport = Painted(), table.view.viewport()
+    viewport.installEventFilter(painted)
+    train(model.find("maml-s1").record)
+    model.refresh()
+    QApplication.processEvents()
+    columns = [column.key for column in table.arrangement.shown]
+
+    def place(row: int, key: str) -> QRect:
+        return table.view.visualRect(table.arrangement.index(row, columns.index(key)))
+
+    for key in ("step", "seconds"):
+        assert painted.region.contains(place(1, key).center())
+    for row, key in ((0, "step"), (2, "step"), (1, "run"), (1, "tags")):
+        assert not painted.region.contains(place(row, key).center())
+    viewport.removeEventFilter(painted)
 
 
 def test_faces_compare_texts_and_looks():

@@ -259,7 +259,10 @@ def test_rates_are_drawn_and_scrubbed(qtbot) -> None:
     shown(qtbot, tab, [record("metasgd", "rates")])
     assert tab.moment.step_text.text() == "100"
     # Two tensors, positive below negative; the tallest bar of a row is 0.8 high.
-    assert [max(row) for row in heights(tab)] == pytest.approx([0.8, 0.0, 0.8, 0.8])
+    tallest = [np.reshape(color, (2, -1)).max(axis=1) for color in heights(tab)]
+    assert np.stack(tallest, axis=1).ravel() == pytest.approx([0.8, 0.0, 0.8, 0.8])
+    low = np.reshape(tab.plots._bars[0].opts["y0"], (2, -1))
+    assert (low == [[0.0], [-1.0]]).all()
     described = tab.plots.plot.accessibleDescription()
     assert described.endswith("layer1.weight 0 % negative; layer1.bias 50 % negative")
     tab.part.setCurrentIndex(tab.part.findData("1"))

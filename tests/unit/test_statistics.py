@@ -50,6 +50,24 @@ def test_thin_keeps_extremes_ends_and_order(count: int, points: int, seed: int) 
         assert (thin_x[0], thin_x[-1]) == (0, count - 1)
 
 
+@given(st.integers(1, 3000), st.integers(1, 200), st.integers(0, 10**6))
+def test_thin_keeps_the_range_of_every_pixel_column(count: int, pixels: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    y = random.normal(size=count)
+    y[random.random(count) < 0.2] = np.nan
+    kept = thin(np.arange(float(count)), y, 2 * pixels)[0].astype(int)
+    if count <= 2 * pixels:
+        assert len(kept) == count
+        return
+    column = np.arange(count) // -(-count // pixels)
+    for place in range(column[-1] + 1):
+        here, left = y[column == place], y[kept[column[kept] == place]]
+        if np.isfinite(here).any():
+            assert (np.nanmin(left), np.nanmax(left)) == (np.nanmin(here), np.nanmax(here))
+    assert max(np.bincount(column[kept[1:-1]])) <= 2
+    assert len(kept) <= 2 * pixels + 2
+
+
 def test_thin_keeps_a_spike_in_the_last_part() -> None:
     y = np.zeros(2009)
     y[-2] = 100
