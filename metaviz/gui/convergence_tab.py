@@ -24,10 +24,10 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.choices import combo, offer, scrolling, switch
 from metaviz.gui.inner_tab import inner_band, inner_limits
+from metaviz.gui.legend import Legend
 from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.gui.traces import Legend
 from metaviz.runs.convergence import LossSlice, convergence, loss_slice
 from metaviz.runs.curves import (
     InnerCurve,

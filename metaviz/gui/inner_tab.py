@@ -19,10 +19,10 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.choices import combo, scrolling, switch
 from metaviz.gui.fan_plot import FanPlot
+from metaviz.gui.legend import Legend
 from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.gui.traces import Legend
 from metaviz.runs.curves import (
     QUANTITY_TITLES,
     InnerCurve,

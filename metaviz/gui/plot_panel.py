@@ -9,8 +9,9 @@ from PySide6.QtGui import QColor, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QGraphicsPolygonItem, QLabel, QWidget
 
 from metaviz.gui.axes import Axis, plain_numbers
+from metaviz.gui.legend import Key, Legend
 from metaviz.gui.theme import PEN_STYLES, Theme, curve_color, tint
-from metaviz.gui.traces import Key, Legend, Sheet, Trace, dots_of
+from metaviz.gui.traces import Sheet, Trace, dots_of
 from metaviz.runs.statistics import thin
 
 _FEWEST_POINTS = 400

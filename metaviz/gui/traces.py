@@ -1,19 +1,23 @@
-"""The line of a plot, and the strip above the plot that names the lines."""
+"""The lines of a plot, and how they are drawn quickly."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import internals
-from PySide6.QtCore import QLineF, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
+from PySide6.QtGui import (
+    QColor,
+    QPainter,
+    QPainterPath,
+    QPen,
+    QPolygonF,
+    QTransform,
+)
 
-_SAMPLE, _GAP, _APART = 30, 6, 16
-_MOST_ROWS = 3
 _MOST_DASHES = 5000
 _AROUND = 0.03
+_THICK, _OPAQUE = 2.0, 255
 
 
 class Trace:
@@ -26,6 +30,7 @@ class Trace:
         self._dots: QPen | None = None
         self._fine = True
         self._pieces = internals.PrimitiveArray(QLineF, 4)
+        self._path: QPainterPath | None = None
         self._scale: tuple[float, float] | None = None
         self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
 
@@ -34,10 +39,12 @@ class Trace:
     ) -> None:
         """Hold these points, to be joined by `pen` and marked by `dots`."""
         self._x, self._y, self._pen, self._dots, self._fine = x, y, pen, dots, fine
-        self._scale = None
+        self._scale = self._path = None
         known = np.isfinite(x) & np.isfinite(y)
         self._extent = [_extent(values[known]) for values in (x, y)]
-        if pen is not None and pen.style() == Qt.PenStyle.SolidLine:
+        if pen is not None and not fine and _is_quick(pen):
+            self._path = pg.functions.arrayToQPath(x, y, connect="finite")
+        elif pen is not None and pen.style() == Qt.PenStyle.SolidLine:
             joined = known[:-1] & known[1:]
             self._take(np.stack([x[:-1], y[:-1], x[1:], y[1:]], axis=1)[joined])
 
@@ -72,7 +79,11 @@ class Trace:
         p.restore()
 
     def _paint_line(self, p: QPainter, pen: QPen) -> None:
-        """Draw piece by piece: thick lines as one path take a hundred times longer."""
+        """Draw piece by piece: as one path only thin lines with rough edges are quick, but very."""
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, self._fine)
+        if self._path is not None:
+            _paint_path(p, pen, self._path)
+            return
         if pen.style() != Qt.PenStyle.SolidLine:
             # Dashes one by one: Qt would begin its pattern anew at every point of the line.
             transform = p.combinedTransform()
@@ -83,7 +94,6 @@ class Trace:
                 self._take(dashes(self._x, self._y, scale, pattern))
             pen = QPen(pen)
             pen.setStyle(Qt.PenStyle.SolidLine)
-        p.setRenderHint(QPainter.RenderHint.Antialiasing, self._fine)
         p.setPen(pen)
         p.drawLines(*self._pieces.drawargs())
 
@@ -145,6 +155,24 @@ class Sheet(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
         return (min(lows), max(highs)) if lows and highs else (None, None)
 
 
+def _is_quick(pen: QPen) -> bool:
+    """Return whether a line with rough edges can be drawn as a path, and thus quickly."""
+    thick = pen.widthF() <= _THICK and pen.style() == Qt.PenStyle.SolidLine
+    return pen.widthF() <= 1 or (thick and pen.color().alpha() == _OPAQUE)
+
+
+def _paint_path(p: QPainter, pen: QPen, path: QPainterPath) -> None:
+    """Draw with rough edges; a line of two pixels is drawn thrice, which takes a third as long."""
+    thin, place = QPen(pen), p.worldTransform()
+    thin.setWidthF(min(1.0, pen.widthF()))
+    p.setPen(thin)
+    pixel = 1 / p.device().devicePixelRatioF()
+    for x, y in ((0, 0), (1, 0), (0, 1)) if pen.widthF() > 1 else ((0, 0),):
+        p.setWorldTransform(place * QTransform.fromTranslate(x * pixel, y * pixel))
+        p.drawPath(path)
+    p.setWorldTransform(place)
+
+
 def dashes(
     x: np.ndarray, y: np.ndarray, scale: tuple[float, float], pattern: list[float]
 ) -> np.ndarray:
@@ -184,105 +212,3 @@ def dots_of(color: QColor, size: float) -> QPen:
     pen.setWidthF(size)
     pen.setCapStyle(Qt.PenCapStyle.RoundCap)
     return pen
-
-
-@dataclass(frozen=True)
-class Key:
-    """One entry of a legend."""
-
-    text: str
-    pen: QPen | None
-    dots: QPen | None
-
-
-class Legend(QWidget):
-    """Names the lines above a plot, where it covers none of them; entries flow into rows."""
-
-    def __init__(self, parent: QWidget) -> None:
-        """Show nothing yet."""
-        super().__init__(parent)
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
-        self.keys: list[Key] = []
-        self._color = QColor("black")
-
-    def set_color(self, color: str) -> None:
-        """Choose the colour of the texts."""
-        self._color = QColor(color)
-        self.update()
-
-    def set_keys(self, keys: list[Key]) -> bool:
-        """Show these entries; return whether the room they need may have changed."""
-        changed = [key.text for key in keys] != [key.text for key in self.keys]
-        restyled = [(k.pen, k.dots) for k in keys] != [(k.pen, k.dots) for k in self.keys]
-        self.keys = keys
-        if changed:
-            self._fit()
-        if changed or restyled:
-            self.update()
-        return changed
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Flow anew; splitters and scrolled areas do not ask how high a width needs."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        needed = self.heightForWidth(self.width())
-        if needed != self.maximumHeight():
-            self.setFixedHeight(needed)
-
-    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
-        """Entries flow."""
-        return True
-
-    def sizeHint(self) -> QSize:
-        """Return the room that the entries need."""
-        return QSize(self.width(), self.heightForWidth(self.width()))
-
-    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
-        """Return the height that the entries need in this width."""
-        places = self._places(width)
-        if not places:
-            return 0
-        return places[-1][0].bottom() + 4
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw samples and texts."""
-        del event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, key, text in self._places(self.width()):
-            middle = place.center().y()
-            if key is not None and key.pen is not None:
-                painter.setPen(key.pen)
-                painter.drawLine(place.left(), middle, place.left() + _SAMPLE, middle)
-            if key is not None and key.dots is not None:
-                painter.setPen(key.dots)
-                painter.drawPoint(place.left() + _SAMPLE // 2, middle)
-            painter.setPen(self._color)
-            beside = place.adjusted(_SAMPLE + _GAP if key is not None else 0, 0, 0, 0)
-            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, text)
-
-    def _places(self, width: int) -> list[tuple[QRect, Key | None, str]]:
-        """Return where entries are drawn; those that do not fit into the last row are counted."""
-        metrics = self.fontMetrics()
-        row_height = metrics.height() + 3
-        places: list[tuple[QRect, Key | None, str]] = []
-        x, row = 0, 0
-        for number, key in enumerate(self.keys):
-            size = QSize(_SAMPLE + _GAP + metrics.horizontalAdvance(key.text), row_height)
-            left = f"and {len(self.keys) - number} more"
-            last = row == _MOST_ROWS - 1 and number < len(self.keys) - 1
-            room = width - (metrics.horizontalAdvance(left) + _APART if last else 0)
-            if x and x + size.width() > room:
-                if row == _MOST_ROWS - 1:
-                    tail = QSize(metrics.horizontalAdvance(left), row_height)
-                    places.append((QRect(QPointF(x, row * row_height).toPoint(), tail), None, left))
-                    break
-                x, row = 0, row + 1
-            places.append((QRect(x, row * row_height, size.width(), row_height), key, key.text))
-            x += size.width() + _APART
-        return places

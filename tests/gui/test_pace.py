@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 from PySide6.QtCore import QObject, QTimer
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
+from metaviz.gui.compare_work import Wish, made_ready
 from metaviz.gui.convergence_tab import ConvergenceTab
 from metaviz.gui.inner_tab import InnerTab
 from metaviz.gui.pace import Pace
-from metaviz.gui.plot_panel import PlotPanel
+from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import LIGHT
 from metaviz.gui.training_tab import TrainingTab
+from metaviz.runs.comparison import ComparisonView
 from metaviz.runs.events import STEP_COLUMNS, Evaluated
 from metaviz.runs.record import Record
 
@@ -159,3 +162,37 @@ def test_a_redraw_of_long_runs_touches_two_points_a_pixel_at_most(qtbot) -> None
         assert max(counts) <= 2 * tab.plot.width() + 4
         if not ended:
             assert max(counts) <= tab.plot.width() + 4
+
+
+def test_thirty_seeds_are_one_line_and_one_band(qtbot) -> None:
+    runs = []
+    for seed in range(30):
+        run = record("maml", 50)
+        run.id, run.config["seed"] = f"maml-{seed}", seed
+        runs.append(run)
+    ready = made_ready(Wish(tuple(runs), ComparisonView(measure="post_query_loss"), 800))
+    assert [len(one.samples) for one in ready.curves] == [30]
+    assert (len(ready.lines), len(ready.bands)) == (1, 1)
+
+
+@pytest.mark.parametrize("dash", ["solid", "dash", "dot", "dashdot"])
+@pytest.mark.parametrize("width", [1.0, 2.0])
+def test_rough_lines_cover_what_fine_ones_do(qtbot, dash: str, width: float) -> None:
+    x = np.linspace(0, 1, 400)
+    inked = {}
+    for fine in (False, True):
+        plot = PlotPanel("p", "A plot")
+        qtbot.addWidget(plot)
+        plot.resize(400, 300)
+        plot.show()
+        plot.draw([Line("a", x, np.sin(9 * x), "#000000", dash=dash, width=width)], fine=fine)
+        plot.setBackground("#ffffff")
+        for side in ("left", "bottom"):
+            plot.getPlotItem().hideAxis(side)
+        QApplication.processEvents()
+        picture = plot.grab().toImage().convertToFormat(QImage.Format.Format_Grayscale8)
+        rows = np.frombuffer(picture.constBits(), np.uint8).reshape(picture.height(), -1)
+        inked[fine] = (255.0 - rows[:, : picture.width()]).sum() / 255
+    assert inked[True] > 100
+    # Qt counts the length of dashes in pixels, however steep they are.
+    assert (0.8 if dash == "solid" else 0.5) < inked[False] / inked[True] < 1.2

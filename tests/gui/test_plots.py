@@ -15,9 +15,10 @@ from metaviz.gui.axes import round_logarithms
 from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.inner_tab import InnerTab
+from metaviz.gui.legend import Key, Legend
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import DARK, LIGHT
-from metaviz.gui.traces import Key, Legend, dashes
+from metaviz.gui.traces import dashes
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.runs.curves import labels
 from metaviz.runs.events import Evaluated, Pictured, Stepped
