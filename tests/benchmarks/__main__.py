@@ -6,6 +6,7 @@ import sys
 MODULES = (
     "against_higher",
     "growth",
+    "hot_spots",
     "startup",
     "first_point",
     "window_lateness",
