@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
 from metaviz.catalogue import Catalogue
-from metaviz.gui.engine import Engine
+from metaviz.gui.engine import Engine, Errand
 from metaviz.gui.failures import Failures
 from metaviz.gui.garbage import Garbage
 from metaviz.gui.log_panel import LogHandler
@@ -62,7 +63,11 @@ def create_application(argv: Sequence[str]) -> QApplication:
 def create_window(preferences: Preferences) -> MainWindow:
     """Make the window for the shipped catalogue and the engine of this machine."""
     text = paths.resource("catalogue.json").read_text(encoding="utf-8")
-    return MainWindow(Catalogue.model_validate_json(text), load_engine, preferences)
+    window = MainWindow(Catalogue.model_validate_json(text), load_engine, preferences)
+    load_rest = Errand("load the rest", lambda _engine, _report: import_module("torch._dynamo"))
+    # The first optimiser would import it: two seconds before the first meta-step of the first run.
+    window.conductor.worker.loaded.connect(lambda _: window.conductor.ask(load_rest))
+    return window
 
 
 def run_window(argv: Sequence[str]) -> int:
@@ -80,7 +85,6 @@ def run_window(argv: Sequence[str]) -> int:
     handler.bridge.logged.connect(window.log.add_logged)
     failures.raised.connect(window.messages.show_error)
     window.gone.connect(application.quit)
-    window.conductor.worker.loaded.connect(garbage.spare)
     window.closing.forced.connect(_quit_at_once)
     _end_on_signals(window)
     if note:

@@ -311,8 +311,10 @@ def _train_one(session: Session, progress: Progress, bar: TaskID) -> None:
     progress.start_task(bar)
     while (event := session.advance()) is not None:
         if isinstance(event, Stepped):
-            loss = event.values["post_query_loss"]
-            progress.update(bar, completed=event.step, loss=f"query loss {loss:.4g}")
+            loss = event.values.get("post_query_loss")  # not read at every step
+            progress.update(bar, completed=event.step)
+            if loss is not None:
+                progress.update(bar, loss=f"query loss {loss:.4g}")
         elif isinstance(event, Waiting):
             progress.update(bar, loss=event.message)
         elif isinstance(event, Noted):

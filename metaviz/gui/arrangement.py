@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from PySide6.QtCore import (
     QAbstractItemModel,
     QModelIndex,
@@ -13,6 +14,7 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor
 
+from metaviz.gui.faces import Faces, blocks
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.swatches import swatch
@@ -29,6 +31,7 @@ _CHECKED, _UNCHECKED, _PARTLY = (
     Qt.CheckState.PartiallyChecked,
 )
 _SOON_MS, _LATER_MS = 0, 400
+_MOST_COMPARED = 64
 
 
 def _anything(_row: Row) -> bool:
@@ -59,7 +62,9 @@ class Arrangement(QAbstractItemModel):
         self._sort_key = ""
         self._tops: list[Row | Group] = []
         self._members: list[list[Row]] = []
-        self._dirty = False
+        self._places: dict[str, tuple[int, int]] = {}
+        self._faces = Faces()
+        self._dirty = self._anew = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.flush)
@@ -138,15 +143,8 @@ class Arrangement(QAbstractItemModel):
     def index_of(self, name: str) -> QModelIndex:
         """Return where a run is listed; an invalid index where it is not."""
         self.flush()
-        for place, item in enumerate(self._tops):
-            if isinstance(item, Row):
-                if item.id == name:
-                    return self.index(place, 0)
-                continue
-            for row, member in enumerate(self._members[place]):
-                if member.id == name:
-                    return self.index(row, 0, self.index(place, 0))
-        return QModelIndex()
+        place = self._places.get(name)
+        return QModelIndex() if place is None else self._cell(*place, 0)
 
     # Qt's own questions
 
@@ -242,14 +240,14 @@ class Arrangement(QAbstractItemModel):
 
     def rearrange(self) -> None:
         """Arrange everything anew, now."""
-        self._dirty = True
+        self._dirty = self._anew = True
         self.flush()
 
     def flush(self) -> None:
         """Arrange what has changed."""
         if not self._dirty:
             return
-        self._dirty = False
+        anew, self._dirty, self._anew = self._anew, False, False
         self._timer.stop()
         rows = [row for row in self.model.rows if self._accepts(row)]
         seen = self.sight
@@ -258,11 +256,18 @@ class Arrangement(QAbstractItemModel):
         tops, members = self._arranged(rows)
         if self._same(columns, tops, members):
             self._tops, self._members = tops, members
-            self._changed_all()
+            if anew or not _same_base(self.sight, seen):
+                self._changed_all()
+            elif self.is_grouped:
+                self._tell_rows([(0, place) for place in range(len(tops))])
             return
         self.beginResetModel()
         self.shown = columns
         self._tops, self._members = tops, members
+        self._places = {row.id: (0, p) for p, row in enumerate(tops) if isinstance(row, Row)}
+        for group, inner in enumerate(members):
+            self._places |= {row.id: (group + 1, place) for place, row in enumerate(inner)}
+        self._faces.forget()
         self.endResetModel()
         self.arranged.emit()
 
@@ -321,13 +326,43 @@ class Arrangement(QAbstractItemModel):
         if not self._timer.isActive() or self._timer.interval() != _SOON_MS:
             self._timer.start(_SOON_MS)
 
-    def _on_rows_changed(self, _ids: list[str] | None) -> None:
-        self._changed_all()
+    def _on_rows_changed(self, ids: list[str] | None) -> None:
+        if ids is None or len(ids) > _MOST_COMPARED:
+            self._changed_all()
+        else:
+            self._tell_rows([self._places[name] for name in ids if name in self._places])
         self._dirty = True
         if not self._timer.isActive():
             self._timer.start(_LATER_MS)
 
+    def _tell_rows(self, places: Sequence[tuple[int, int]]) -> None:
+        """Have those cells of some rows drawn anew that show something else now."""
+        changed = []
+        for parent, row in places:
+            item = self._members[parent - 1][row] if parent else self._tops[row]
+            texts = [self._text(item, column) for column in self.shown]
+            columns = self._faces.renew(_name(item), self._look(item), texts)
+            if columns is not None:
+                changed.append((parent, row, columns))
+        for block in blocks(changed):
+            corners = [
+                self._cell(block.parent, block.top, block.left),
+                self._cell(block.parent, block.bottom, block.right),
+            ]
+            self.dataChanged.emit(*corners)
+
+    def _look(self, item: Row | Group) -> object:
+        """Return what the cells of a row show besides their texts."""
+        if isinstance(item, Group):
+            shown = {entry.visible for entry in item.members if isinstance(entry, Row)}
+            return item.style, frozenset(shown)
+        return item.marks, item.visible, self.model.styles.get(item.id)
+
+    def _cell(self, parent: int, row: int, column: int) -> QModelIndex:
+        return self.index(row, column, self.index(parent - 1, 0) if parent else _NOWHERE)
+
     def _changed_all(self) -> None:
+        self._faces.forget()
         if self._tops and self.shown:
             last = len(self.shown) - 1
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._tops) - 1, last))
@@ -388,6 +423,12 @@ class Arrangement(QAbstractItemModel):
             shown = any(row.visible for row in self.rows_of(index))
             return swatch(item.style if shown else None)
         return swatch(self.model.styles.get(item.id), given=item.marks.color)
+
+
+def _same_base(one: Sight, other: Sight) -> bool:
+    if one.base is None or other.base is None:
+        return one.base is other.base
+    return np.array_equal(one.base, other.base)
 
 
 def _name(item: Row | Group) -> Any:

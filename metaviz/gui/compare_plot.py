@@ -46,8 +46,8 @@ class ComparePlot(PlotPanel):
         view = self._view
         self.set_log(x=view.log_x, y=view.log_y)
         self.set_labels(AXES[view.axis], MEASURES[view.measure].partition(",")[0])
-        self.draw(ready.lines, ready.bands, fine=len(ready.lines) <= _KEY_STEPS)
         self.set_y_range(ready.limits)
+        self.draw(ready.lines, ready.bands, fine=len(ready.lines) <= _KEY_STEPS)
         self.describe("; ".join(self._spoken(one) for one in ready.curves))
         self._tell()
 

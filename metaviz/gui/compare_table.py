@@ -39,6 +39,7 @@ class GroupTable(QWidget):
         self._view = ComparisonView()
         self._theme: Theme | None = None
         self._wanted_base: str = ""
+        self._lengths: list[int] = []
         self.table = _Table("compareTable", "Groups of runs", _COLUMNS)
         self.table.setMinimumHeight(60)
         self.level = QLineEdit()
@@ -94,9 +95,9 @@ class GroupTable(QWidget):
     def refresh(self) -> None:
         """Write every cell."""
         level, wrong = self._level()
-        self.level.setStyleSheet(
-            frame_rule(self._theme, wrong=wrong) if self._theme is not None else ""
-        )
+        rule = frame_rule(self._theme, wrong=wrong) if self._theme is not None else ""
+        if rule != self.level.styleSheet():
+            self.level.setStyleSheet(rule)
         self.mistake.setText(
             f"{self.level.text().strip()[:20]!r} is not a level: write a number." if wrong else ""
         )
@@ -107,7 +108,19 @@ class GroupTable(QWidget):
         table.setRowCount(len(self._curves))
         for row, one in enumerate(self._curves):
             self._write(row, one, level, base)
-        table.resizeColumnsToContents()
+        self._fit_columns()
+
+    def _fit_columns(self) -> None:
+        """Give columns the width that they need, where that may have changed."""
+        table = self.table
+        lengths = []
+        for column in range(table.columnCount()):
+            cells = [table.item(row, column) for row in range(table.rowCount())]
+            cells.append(table.horizontalHeaderItem(column))
+            lengths.append(max(len(cell.text()) for cell in cells if cell is not None))
+        if lengths != self._lengths:
+            self._lengths = lengths
+            table.resizeColumnsToContents()
 
     def _write(self, row: int, one: GroupCurve, level: float, base: GroupCurve | None) -> None:
         view, table = self._view, self.table

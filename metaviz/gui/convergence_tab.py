@@ -1,6 +1,7 @@
 """How fast adaptation converges: curves of all runs, numbers, and the loss around one path."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +24,10 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.choices import combo, offer, scrolling, switch
 from metaviz.gui.inner_tab import inner_band, inner_limits
+from metaviz.gui.legend import Legend
+from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.gui.traces import Legend
 from metaviz.runs.convergence import LossSlice, convergence, loss_slice
 from metaviz.runs.curves import (
     InnerCurve,
@@ -108,10 +110,16 @@ class ConvergenceTab(QWidget):
 
     def refresh(self) -> None:
         """Draw what was evaluated meanwhile."""
+        for piece in self.pieces():
+            piece()
+
+    def pieces(self) -> list[Piece]:
+        """Return what `refresh` has to do; nothing where nothing was evaluated."""
         now = self._evaluated()
-        if now != self._seen:
-            self._seen = now
-            self.redraw()
+        if now == self._seen:
+            return []
+        self._seen = now
+        return self._drawing()
 
     def _evaluated(self) -> list[tuple[str, int, int]]:
         return [(r.id, len(r.evaluations), len(r.pictures)) for r in self._records]
@@ -119,14 +127,12 @@ class ConvergenceTab(QWidget):
     @Slot()
     def redraw(self) -> None:
         """Draw the last evaluation of every run."""
-        shown: list[InnerCurve] = []
-        for quantity, _, title in _PANELS:
-            shown = self._draw(quantity, title)
-        self.legend.setVisible(bool(shown))
-        beyond = " Shaded: beyond the trained steps."
-        self.note.setText(moment_text(shown) + beyond if shown else "")
-        self._fill_table()
-        self._draw_slice()
+        for piece in self._drawing():
+            piece()
+
+    def _drawing(self) -> list[Piece]:
+        plots = [partial(self._draw, quantity, title) for quantity, _, title in _PANELS]
+        return [*plots, self._fill_table, self._draw_slice]
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
@@ -216,7 +222,7 @@ class ConvergenceTab(QWidget):
         self.run.currentIndexChanged.connect(self._draw_slice)
         return _headed("loss a&round", self.run, self.caption, slices)
 
-    def _draw(self, quantity: InnerQuantity, title: str) -> list[InnerCurve]:
+    def _draw(self, quantity: InnerQuantity, title: str) -> None:
         plot = self.plots[quantity]
         view = InnerView(
             quantity=quantity, log_y=self.log_y.isChecked(), show_interval=self.band.isChecked()
@@ -238,13 +244,15 @@ class ConvergenceTab(QWidget):
             )
             for curve in curves
         ]
+        plot.set_y_range(inner_limits(curves, view))
         plot.draw(
             lines,
             [inner_band(curve, len(curves)) for curve in curves] if view.show_interval else [],
         )
-        plot.set_y_range(inner_limits(curves, view))
         self._shade_beyond(quantity, curves)
-        return curves
+        self.legend.setVisible(bool(curves))
+        beyond = " Shaded: beyond the trained steps."
+        self.note.setText(moment_text(curves) + beyond if curves else "")
 
     def _shade_beyond(self, quantity: InnerQuantity, curves: list[InnerCurve]) -> None:
         """Shade what lies beyond each trained number of steps; runs may differ in it."""

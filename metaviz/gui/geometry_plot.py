@@ -142,9 +142,7 @@ class GeometryPlot(QStackedWidget):
             "magnitude of the step size, log₁₀" if counted.log else "step size of a weight",
             "weights sampled" if single else "",
         )
-        for row, place in enumerate(chosen):
-            # Rows count downwards, as a table does.
-            self._stack(counted, place, 0.0 if single else -float(row), scaled=not single)
+        self._stack(counted, chosen, scaled=not single)
         names = [counted.tensors[place] for place in chosen]
         if not single:
             self._rows = list(zip(names, shares, strict=True))
@@ -152,14 +150,18 @@ class GeometryPlot(QStackedWidget):
             self._name_rows()
         return "; ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True))
 
-    def _stack(self, counted: RateHistograms, place: int, base: float, *, scaled: bool) -> None:
-        """Draw one tensor's histogram on a base line, negative step sizes upon positive ones."""
-        above, below = counted.positive[place], counted.negative[place]
-        unit = _ROW_HEIGHT / max(1, (above + below).max()) if scaled else 1.0
-        left, right = counted.edges[:-1], counted.edges[1:]
-        floor = np.full(len(left), base)
-        self._bar(BLUE, x0=left, x1=right, y0=floor, height=above * unit)
-        self._bar(ORANGE, x0=left, x1=right, y0=floor + above * unit, height=below * unit)
+    def _stack(self, counted: RateHistograms, chosen: list[int], *, scaled: bool) -> None:
+        """Draw histograms in rows, negative step sizes upon positive ones."""
+        above, below = counted.positive[chosen], counted.negative[chosen]
+        if scaled:
+            unit = _ROW_HEIGHT / np.maximum(1, (above + below).max(axis=1, keepdims=True))
+            above, below = above * unit, below * unit
+        # Rows count downwards, as a table does.
+        floor = np.zeros(above.shape) - np.arange(len(chosen))[:, None]
+        left = np.tile(counted.edges[:-1], len(chosen))
+        right = np.tile(counted.edges[1:], len(chosen))
+        for color, base, height in ((BLUE, floor, above), (ORANGE, floor + above, below)):
+            self._bar(color, x0=left, x1=right, y0=base.ravel(), height=height.ravel())
 
     def _name_rows(self) -> None:
         """Name the rows, and say their shares on the right, as far as there is height."""

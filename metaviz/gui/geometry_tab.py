@@ -18,6 +18,7 @@ from metaviz.gui.choices import combo, offer, switch
 from metaviz.gui.geometry_plot import GeometryPlot
 from metaviz.gui.heat_map import shortened
 from metaviz.gui.moment import MomentTab
+from metaviz.gui.pace import Piece
 from metaviz.gui.theme import Theme, tint
 from metaviz.runs.events import Pictured
 from metaviz.runs.geometry import (
@@ -196,12 +197,18 @@ class GeometryTab(MomentTab):
             part = int(self.part.currentData() or 0)
             self._chosen = (view, part)
 
-    def paint_moment(self) -> None:
-        """Draw the chosen view, or say how to get one."""
+    def painting(self) -> list[Piece]:
+        """Return what draws the chosen view, or says how to get one."""
+        return [self._show_summary, self._show_view]
+
+    def _show_summary(self) -> None:
         picture = self.current()
         for widget in (self.moment, self.controls, self.table, self.help):
             widget.setVisible(picture is not None)
         self.model.show_rows(summary(picture) if picture else [])
+
+    def _show_view(self) -> None:
+        picture = self.current()
         if picture is None or self._chosen is None:
             self.plots.show_message(EMPTY)
             return

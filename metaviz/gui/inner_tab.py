@@ -19,9 +19,10 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.choices import combo, scrolling, switch
 from metaviz.gui.fan_plot import FanPlot
+from metaviz.gui.legend import Legend
+from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.gui.traces import Legend
 from metaviz.runs.curves import (
     QUANTITY_TITLES,
     InnerCurve,
@@ -64,6 +65,7 @@ class InnerTab(QWidget):
         super().__init__(parent)
         self.setObjectName("innerTab")
         self._records: list[Record] = []
+        self._seen: list[tuple[str, int, int]] = []
         self.legend = Legend(self)
         self.loss = PlotPanel(
             "innerLossPlot", "Loss against the inner step", self, legend=self.legend
@@ -86,23 +88,49 @@ class InnerTab(QWidget):
         """Show these runs."""
         self._records = records
         self.fan.show_records(records)
-        self.refresh()
+        self._seen = self._evaluated()
+        self.redraw()
 
     def refresh(self) -> None:
+        """Draw what was evaluated meanwhile."""
+        for piece in self.pieces():
+            piece()
+
+    def pieces(self) -> list[Piece]:
+        """Return what `refresh` has to do; nothing where nothing was evaluated."""
+        now = self._evaluated()
+        if now == self._seen:
+            return []
+        self._seen = now
+        return self._drawing()
+
+    @Slot()
+    def redraw(self) -> None:
         """Draw the chosen evaluation of every run."""
+        for piece in self._drawing():
+            piece()
+
+    def _drawing(self) -> list[Piece]:
+        return [self._draw_loss, self._draw_norm, self._show_k]
+
+    def _evaluated(self) -> list[tuple[str, int, int]]:
+        return [(r.id, len(r.evaluations), len(r.pictures)) for r in self._records]
+
+    def _draw_loss(self) -> None:
         self._follow_evaluations()
         curves = self._draw(self.loss, self._view(self.quantity.currentData()))
-        self._draw(self.norm, self._view("gradient_norm"))
         self.legend.setVisible(bool(curves))
         self.loss.set_message("" if curves else EMPTY)
-        self.norm.set_message("" if curves else "‖∇L_S‖ at each inner step appears here.")
         last = max((len(curve.k) - 1 for curve in curves), default=0)
         self.k.setMaximum(last)
         for widget in (self.k, self.play):
             widget.setEnabled(last > 0)
         for marker in self._markers.values():
             marker.setVisible(bool(curves))
-        self._show_k()
+
+    def _draw_norm(self) -> None:
+        curves = self._draw(self.norm, self._view("gradient_norm"))
+        self.norm.set_message("" if curves else "‖∇L_S‖ at each inner step appears here.")
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
@@ -111,7 +139,7 @@ class InnerTab(QWidget):
             self._markers[plot].setPen(pg.mkPen(theme.accent, width=2))
         self.fan.apply_theme(theme)
         self._trained_pen = pg.mkPen(theme.muted, style=Qt.PenStyle.DotLine)
-        self.refresh()
+        self.redraw()
 
     def figure(self, page: "Page") -> "Figure":
         """Draw the same for a paper."""
@@ -182,11 +210,11 @@ class InnerTab(QWidget):
         row.addWidget(self.evaluation)
         row.addWidget(self.evaluation_text)
         row.setStretchFactor(self.evaluation, 1)
-        self.quantity.currentIndexChanged.connect(self.refresh)
-        self.limit.valueChanged.connect(self.refresh)
-        self.evaluation.valueChanged.connect(self.refresh)
+        self.quantity.currentIndexChanged.connect(self.redraw)
+        self.limit.valueChanged.connect(self.redraw)
+        self.evaluation.valueChanged.connect(self.redraw)
         for box in (self.log_y, self.interval):
-            box.toggled.connect(self.refresh)
+            box.toggled.connect(self.redraw)
         return row
 
     def _scrubber(self) -> QHBoxLayout:
@@ -252,8 +280,8 @@ class InnerTab(QWidget):
             for curve in curves
         ]
         bands = [inner_band(curve, len(curves)) for curve in curves] if view.show_interval else []
-        plot.draw(lines, bands)
         plot.set_y_range(inner_limits(curves, view))
+        plot.draw(lines, bands)
         self._mark_trained(plot, curves)
         return curves
 

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from metaviz.gui.choices import combo, scrolling
 from metaviz.gui.heat_map import HeatMap, shortened
 from metaviz.gui.moment import MomentTab
+from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme, curve_color, tint
 from metaviz.runs.curves import labels, styles
@@ -221,8 +222,11 @@ class MirrorTab(MomentTab):
         self.row.setValue(row + 1)
         self.moment.choose(column)
 
-    def paint_moment(self) -> None:
-        """Draw the map, one weight of it and the diagnostics, or say how to get them."""
+    def painting(self) -> list[Piece]:
+        """Return what draws the map, one weight and the diagnostics, or says how to get them."""
+        return [self._frame, self._draw_map, self._draw_curve, self._draw_diagnostics]
+
+    def _frame(self) -> None:
         history = self._history
         for mark in self._marks.values():
             mark.setVisible(history is not None)
@@ -234,12 +238,11 @@ class MirrorTab(MomentTab):
         if history is None:
             self.map.clear_matrix(EMPTY)
             self.sampled.hide()
-            return
-        self._draw_map(history)
-        self._draw_curve(history)
-        self._draw_diagnostics()
 
-    def _draw_map(self, history: MapHistory) -> None:
+    def _draw_map(self) -> None:
+        history = self._history
+        if history is None:
+            return
         self.map.set_message("")
         sampled = history.sampled_text()
         self.sampled.setText(sampled)
@@ -261,7 +264,10 @@ class MirrorTab(MomentTab):
             f"{np.nanmax(now):.4g}. {sampled}"
         )
 
-    def _draw_curve(self, history: MapHistory) -> None:
+    def _draw_curve(self) -> None:
+        history = self._history
+        if history is None:
+            return
         layer, number = history.layers[self._row], history.coordinates[self._row]
         name = f"{layer}, weight {number}"
         self.weight.setText(f"{shortened(layer)}, weight {number} of {history.total}")
@@ -308,6 +314,8 @@ class MirrorTab(MomentTab):
 
     @Slot()
     def _draw_diagnostics(self) -> None:
+        if self._history is None:
+            return
         name = self.diagnostic.currentData()
         runs = [record for record in self.records if has_map(record)]
         look, names = styles(self.records), labels(self.records)

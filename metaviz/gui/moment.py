@@ -7,6 +7,7 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QWidget
 
 from metaviz.gui.choices import combo, offer
+from metaviz.gui.pace import Piece
 from metaviz.runs.curves import labels
 from metaviz.runs.geometry import geometry_pictures
 from metaviz.runs.record import Record
@@ -94,7 +95,7 @@ class Moment(QWidget):
 class MomentTab(QWidget):
     """A page about one run at one of its evaluations, drawn only while it is in front.
 
-    A subclass draws in `paint_moment`, and takes in what it needs of the run in `take_moment`.
+    A subclass takes in what it needs of the run in `take_moment`, and draws in pieces, `painting`.
     """
 
     def __init__(
@@ -118,18 +119,24 @@ class MomentTab(QWidget):
 
     def refresh(self) -> None:
         """Take in new pictures, and draw them if this page is in front."""
+        for piece in self.pieces():
+            piece()
+
+    def pieces(self) -> list[Piece]:
+        """Return what `refresh` has to do; nothing where there are no new pictures."""
         seen = [(record.id, record.label, len(record.pictures)) for record in self.records]
         if seen == self._seen:
-            return
+            return []
         self._seen = seen
-        self.moment.offer([record for record in self.records if self._belongs(record)])
-        self._take()
+        self._stale = not self.isVisible()
+        return [self._follow, *([] if self._stale else self.painting())]
 
     def draw(self) -> None:
         """Draw now, or when this page comes to the front."""
         self._stale = not self.isVisible()
         if not self._stale:
-            self.paint_moment()
+            for piece in self.painting():
+                piece()
 
     def showEvent(self, event: QShowEvent) -> None:
         """Draw what came while this page was not in front."""
@@ -146,6 +153,10 @@ class MomentTab(QWidget):
         """Take in the chosen run and evaluation."""
         raise NotImplementedError
 
-    def paint_moment(self) -> None:
-        """Draw the chosen run and evaluation."""
+    def painting(self) -> list[Piece]:
+        """Return what draws the chosen run and evaluation, in order."""
         raise NotImplementedError
+
+    def _follow(self) -> None:
+        self.moment.offer([record for record in self.records if self._belongs(record)])
+        self.take_moment()

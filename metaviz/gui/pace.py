@@ -1,10 +1,15 @@
-"""When to redraw: twenty times a second, less often where drawing is slow."""
+"""When to redraw: twenty times a second, less often where drawing is slow, and in small pieces."""
 
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
+Piece = Callable[[], object]
+
 PERIOD_MS = 50
+PIECE_MS = 20
 _PAINTING_MS = 10
 _REST = 2.0
 
@@ -12,8 +17,9 @@ _REST = 2.0
 class Pace(QObject):
     """Ticks while it runs.
 
-    A tick waits until the last redraw is on screen, and then twice as long as that took, so that
-    drawing never takes more than a third of the window's time.
+    Who hears a tick may `spread` what is to be drawn: a piece is done at once, the others each in a
+    turn of their own, before the next tick. A turn waits until the last one is on screen, and then
+    twice as long as that took, so that drawing never takes more than a third of the window's time.
     """
 
     tick = Signal()
@@ -22,6 +28,7 @@ class Pace(QObject):
         super().__init__(parent)
         self._running = False
         self._began = 0.0
+        self._pieces: deque[Piece] = deque()
         self._next = QTimer(self)
         self._next.setSingleShot(True)
         self._next.timeout.connect(self._on_next)
@@ -42,17 +49,26 @@ class Pace(QObject):
             self._next.start(0)
 
     def stop(self) -> None:
-        """Tick no more."""
+        """Tick no more; pieces that are left are not done."""
         self._running = False
+        self._pieces.clear()
         self._next.stop()
         self._painted.stop()
+
+    def spread(self, pieces: Sequence[Piece]) -> None:
+        """Do these in turns of their own, the first one now where this is called in a tick."""
+        self._pieces.extend(pieces)
 
     @Slot()
     def _on_next(self) -> None:
         self._began = time.perf_counter()
-        self.tick.emit()
         # The paint event comes before this timer does.
         self._painted.start(_PAINTING_MS)
+        if not self._pieces:
+            self.tick.emit()
+        if self._pieces:
+            self._pieces.popleft()()
+            self._painted.start(_PAINTING_MS)
 
     @Slot()
     def _on_painted(self) -> None:
@@ -60,4 +76,5 @@ class Pace(QObject):
             return
         taken = (time.perf_counter() - self._began) * 1000
         drawing = max(0.0, taken - _PAINTING_MS)
-        self._next.start(round(max(PERIOD_MS - taken, _REST * drawing)))
+        pause = PIECE_MS if self._pieces else PERIOD_MS
+        self._next.start(round(max(pause - taken, _REST * drawing)))

@@ -8,15 +8,15 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QGraphicsPolygonItem, QLabel, QWidget
 
+from metaviz.gui.axes import Axis, plain_numbers
+from metaviz.gui.legend import Key, Legend
 from metaviz.gui.theme import PEN_STYLES, Theme, curve_color, tint
-from metaviz.gui.traces import Key, Legend, Trace, dots_of
+from metaviz.gui.traces import Sheet, Trace, dots_of
 from metaviz.runs.statistics import thin
 
 _FEWEST_POINTS = 400
 _BAND_POINTS = 100
 _LEGEND_MARGIN = 8
-_TICK_PIXELS = 45
-_FEWEST_TICKS = 3
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
         A legend from outside is filled, and otherwise the plot has its own above its axes.
         """
-        axes = {side: _Axis(side) for side in ("left", "bottom")}
+        axes = {side: Axis(side) for side in ("left", "bottom")}
         super().__init__(parent, background=None, axisItems=axes)
         self.setObjectName(name)
         self.setAccessibleName(title)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMenuEnabled(False)
         self.hideButtons()
-        self._lines: dict[str, Trace] = {}
+        self._sheet: Sheet | None = None
         self._bands: dict[str, QGraphicsPolygonItem] = {}
         self._log = (False, False)
         self._labels = ("", "")
@@ -134,29 +134,38 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         several times faster, for curves that are drawn anew all the time.
         """
         points = max(_FEWEST_POINTS, (2 if fine else 1) * self.width())
-        wanted = {line.name for line in lines}
-        for name in [name for name in self._lines if name not in wanted]:
-            self.removeItem(self._lines.pop(name))
+        sheet = self._sheet
+        if sheet is None:
+            sheet = self._sheet = Sheet()
+            self.addItem(sheet)
+        known, sheet.traces = sheet.traces, {}
         keys = []
         for line in lines:
             pen, dots = self._pens(line)
-            self._draw_line(line, points, pen, dots, fine=fine)
+            trace = sheet.traces[line.name] = known.get(line.name) or Trace()
+            self._fill(trace, line, points, pen, dots, fine=fine)
             if line.legend:
                 keys.append(Key(line.legend, pen, dots))
+        sheet.settle()
         if self.legend.set_keys(keys):
             self._place_legend()
         self._draw_bands(bands or [])
+        self._settle()
+
+    @property
+    def traces(self) -> dict[str, Trace]:
+        """What is drawn of each line, by its name."""
+        return self._sheet.traces if self._sheet is not None else {}
 
     def set_y_range(self, limits: tuple[float, float] | None) -> None:
         """Show these values, or all of them for None."""
         box = self.getPlotItem().getViewBox()
         if limits is None:
             box.enableAutoRange(box.YAxis)
-            return
-        low, high = limits
-        if self._log[1]:
-            low, high = float(np.log10(low)), float(np.log10(high))
-        box.setYRange(low, high, padding=0)
+        else:
+            low, high = np.log10(limits).tolist() if self._log[1] else limits
+            box.setYRange(low, high, padding=0)
+        self._settle()
 
     def describe(self, text: str) -> None:
         """Tell screen readers the newest numbers."""
@@ -167,18 +176,25 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         pen = _pen(shade, line.width, line.dash) if line.width else None
         return pen, dots_of(shade, line.dots) if line.dots else None
 
-    def _draw_line(
-        self, line: Line, points: int, pen: QPen | None, dots: QPen | None, *, fine: bool
+    def _fill(
+        self,
+        trace: Trace,
+        line: Line,
+        points: int,
+        pen: QPen | None,
+        dots: QPen | None,
+        *,
+        fine: bool,
     ) -> None:
-        item = self._lines.get(line.name)
-        if item is None:
-            item = self._lines[line.name] = Trace()
-            self.addItem(item)
         x, y = thin(line.x, line.y, points)
         with np.errstate(divide="ignore", invalid="ignore"):
             x = np.log10(x) if self._log[0] else x
             y = np.log10(y) if self._log[1] else y
-        item.show_data(x, y, pen, dots, fine=fine)
+        trace.show_data(x, y, pen, dots, fine=fine)
+
+    def _settle(self) -> None:
+        """Let ranges follow the data now: found out while painting, they would paint twice."""
+        self.scene().prepareForPaint()
 
     def _place_legend(self) -> None:
         """Give the legend the room above the axes that it needs."""
@@ -233,57 +249,6 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             y = np.log10(y) if log_y else y
         known = np.isfinite(x) & np.isfinite(y)
         return x[known], y[known]
-
-
-def plain_numbers(axis: pg.AxisItem) -> None:
-    """Keep an axis from writing an accuracy of 0.4 as "400 (x0.001)".
-
-    Switching the prefixes off is not enough: pyqtgraph then still scales the numbers by one.
-    """
-    axis.setSIPrefixEnableRanges(())
-    axis.enableAutoSIPrefix(False)
-
-
-class _Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
-    """An axis that, where it is logarithmic, numbers round values as densely as there is room."""
-
-    def logTickValues(  # noqa: N802 - pyqtgraph's name
-        self,
-        low: float,
-        high: float,
-        size: float,
-        std_ticks: object,
-    ) -> list[tuple[float | None, list[float]]]:
-        """Return the decimal logarithms of the numbers to write."""
-        del std_ticks
-        return [(None, round_logarithms(low, high, max(2, int(size / _TICK_PIXELS))))]
-
-    def logTickStrings(  # noqa: N802 - pyqtgraph's name
-        self, values: list[float], scale: float, spacing: float
-    ) -> list[str]:
-        """Return a text for each power of ten."""
-        del scale, spacing
-        return [f"{10.0**value:.6g}" for value in values]
-
-
-def round_logarithms(low: float, high: float, most: int) -> list[float]:
-    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high."""
-    decades = np.arange(np.floor(low), np.ceil(high) + 1)
-    for mantissas in (range(1, 10), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        found = np.add.outer(decades, np.log10(mantissas)).ravel()
-        found = found[(found >= low - 1e-9) & (found <= high + 1e-9)]
-        if _FEWEST_TICKS <= len(found) <= most:
-            return [float(value) for value in found]
-    if len(found) > most:
-        return [float(value) for value in found[:: -(-len(found) // most)]]
-    # Less than a decade: round numbers at equal distances.
-    start, stop = 10.0**low, 10.0**high
-    rough = (stop - start) / max(1, most - 1)
-    unit = 10 ** np.floor(np.log10(rough))
-    step = unit * next(m for m in (1, 2, 5, 10) if m * unit >= rough * (1 - 1e-9))
-    first, last = np.ceil(start / step - 1e-9), np.floor(stop / step + 1e-9)
-    numbers = np.arange(first, last + 1) * step
-    return [float(value) for value in np.log10(numbers[numbers > 0])]
 
 
 def _pen(color: QColor, width: float, dash: str) -> QPen:

@@ -7,11 +7,13 @@ from PySide6.QtCore import (
     QItemSelectionModel,
     QModelIndex,
     QPoint,
+    QRect,
     QSize,
     Qt,
     Signal,
     Slot,
 )
+from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -91,6 +93,19 @@ class RunsView(QTreeView):
         arrangement.modelAboutToBeReset.connect(self._keep)
         arrangement.modelReset.connect(self._give_back)
         self._fit_columns()
+
+    def dataChanged(  # noqa: N802 - Qt's name
+        self, first: Index, last: Index, roles: Sequence[int] = ()
+    ) -> None:
+        """Draw cells anew; Qt would also ask all cells of the top row how high they are."""
+        if QAccessible.isActive():
+            super().dataChanged(first, last, list(roles))
+            return
+        area = QRect()
+        for column in range(first.column(), last.column() + 1):
+            for index in (first, last):
+                area |= self.visualRect(index.sibling(index.row(), column))
+        self.viewport().update(area)
 
     def select(self, name: str) -> None:
         """Select one run, opening its group."""

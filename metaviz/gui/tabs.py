@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QMenu, QTabWidget, QWidget
 
 from metaviz.config import EvaluationProtocol
+from metaviz.gui.pace import Piece
 from metaviz.gui.theme import Theme
 from metaviz.runs.columns import Columns
 from metaviz.runs.geometry import has_geometry, has_map
@@ -66,6 +67,14 @@ class Tab(Protocol):
 
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper; None where there is nothing to draw yet."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A page whose redraw takes so long that each part of it has a turn of its own."""
+
+    def pieces(self) -> list[Piece]:
+        """Return what `refresh` has to do, in order; nothing where nothing is new."""
 
 
 class Tabs(QTabWidget):
@@ -182,13 +191,19 @@ class Tabs(QTabWidget):
 
     def refresh(self) -> None:
         """Let the page in front show what is new, where there is something new."""
+        for piece in self.pieces():
+            piece()
+
+    def pieces(self) -> list[Piece]:
+        """Return what `refresh` has to do, in pieces for turns of their own."""
         self._open_pages()
         page = self.current_page()
         self._catch_up(page)
         revision = sum(record.revision for record in self._records)
-        if page is not None and self._seen.get(self.currentIndex()) != revision:
-            self._seen[self.currentIndex()] = revision
-            page.refresh()
+        if page is None or self._seen.get(self.currentIndex()) == revision:
+            return []
+        self._seen[self.currentIndex()] = revision
+        return page.pieces() if isinstance(page, Divisible) else [page.refresh]
 
     def apply_theme(self, theme: Theme) -> None:
         """Let every page take a theme's colours."""

@@ -1,41 +1,133 @@
-"""The line of a plot, and the strip above the plot that names the lines."""
+"""The lines of a plot, and how they are drawn quickly."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QLineF, QPointF, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from pyqtgraph.Qt import internals
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
+from PySide6.QtGui import (
+    QColor,
+    QPainter,
+    QPainterPath,
+    QPen,
+    QPolygonF,
+    QTransform,
+)
 
-_SAMPLE, _GAP, _APART = 30, 6, 16
-_MOST_ROWS = 3
 _MOST_DASHES = 5000
+_AROUND = 0.03
+_THICK, _OPAQUE = 2.0, 255
 
 
-class Trace(pg.PlotCurveItem):  # type: ignore[misc]  # pyqtgraph has no types
-    """A line with optional dots.
-
-    pyqtgraph's PlotDataItem takes three times as long to be given new data, because it serves a
-    dozen features that are not used here; and its bounds are looked up many times a frame.
-    """
+class Trace:
+    """A line with optional dots: its points, how they are drawn, and what they cover."""
 
     def __init__(self) -> None:
-        super().__init__(connect="finite")
-        # Thick lines are stroked piece by piece: as one path they take a hundred times longer.
-        self.setSegmentedLineMode("on")
+        """Hold no points."""
+        self._x = self._y = np.empty(0)
+        self._pen: QPen | None = None
         self._dots: QPen | None = None
+        self._fine = True
+        self._pieces = internals.PrimitiveArray(QLineF, 4)
+        self._path: QPainterPath | None = None
+        self._scale: tuple[float, float] | None = None
         self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
 
     def show_data(
         self, x: np.ndarray, y: np.ndarray, pen: QPen | None, dots: QPen | None, *, fine: bool
     ) -> None:
-        """Draw these points, joined by `pen` and marked by `dots`."""
-        self._dots = dots
+        """Hold these points, to be joined by `pen` and marked by `dots`."""
+        self._x, self._y, self._pen, self._dots, self._fine = x, y, pen, dots, fine
+        self._scale = self._path = None
         known = np.isfinite(x) & np.isfinite(y)
         self._extent = [_extent(values[known]) for values in (x, y)]
-        self.setData(x, y, pen=pen, antialias=fine)
+        if pen is not None and not fine and _is_quick(pen):
+            self._path = pg.functions.arrayToQPath(x, y, connect="finite")
+        elif pen is not None and pen.style() == Qt.PenStyle.SolidLine:
+            joined = known[:-1] & known[1:]
+            self._take(np.stack([x[:-1], y[:-1], x[1:], y[1:]], axis=1)[joined])
+
+    def getData(self) -> tuple[np.ndarray, np.ndarray]:  # noqa: N802 - pyqtgraph's name
+        """Return the points in the scale of the axes."""
+        return self._x, self._y
+
+    def dataBounds(self, ax: int) -> tuple[float | None, float | None]:  # noqa: N802
+        """Return the smallest and the largest value along an axis."""
+        return self._extent[ax]
+
+    @property
+    def overhang(self) -> float:
+        """By how many pixels the line is wider than its points."""
+        return max((pen.widthF() / 2 for pen in (self._pen, self._dots) if pen), default=0.0)
+
+    def paint(self, p: QPainter) -> None:
+        """Draw the line, then the dots."""
+        if self._pen is not None and self._pen.style() != Qt.PenStyle.NoPen:
+            self._paint_line(p, self._pen)
+        if self._dots is None:
+            return
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        p.setPen(self._dots)
+        pairs = zip(self._x.tolist(), self._y.tolist(), strict=True)
+        points = QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()])
+        # In pixels, because the axes' different scales would make ellipses of discs.
+        transform = p.worldTransform()
+        p.save()
+        p.resetTransform()
+        p.drawPoints(transform.map(points))
+        p.restore()
+
+    def _paint_line(self, p: QPainter, pen: QPen) -> None:
+        """Draw piece by piece: as one path only thin lines with rough edges are quick, but very."""
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, self._fine)
+        if self._path is not None:
+            _paint_path(p, pen, self._path)
+            return
+        if pen.style() != Qt.PenStyle.SolidLine:
+            # Dashes one by one: Qt would begin its pattern anew at every point of the line.
+            transform = p.combinedTransform()
+            scale = (transform.m11(), transform.m22())
+            if scale != self._scale:
+                self._scale = scale
+                pattern = [part * max(1.0, pen.widthF()) for part in pen.dashPattern()]
+                self._take(dashes(self._x, self._y, scale, pattern))
+            pen = QPen(pen)
+            pen.setStyle(Qt.PenStyle.SolidLine)
+        p.setPen(pen)
+        p.drawLines(*self._pieces.drawargs())
+
+    def _take(self, pieces: np.ndarray) -> None:
+        self._pieces.resize(len(pieces))
+        self._pieces.ndarray()[:] = pieces
+
+
+class Sheet(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
+    """All lines of a plot as one item: an item for each line would cost more than its drawing."""
+
+    def __init__(self) -> None:
+        """Hold no lines."""
+        super().__init__()
+        self.traces: dict[str, Trace] = {}
+        self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
+        self._bounds = QRectF()
+
+    def settle(self) -> None:
+        """Take in that traces are others or show other data."""
+        self.prepareGeometryChange()
+        self._extent = [self._whole(axis) for axis in (0, 1)]
+        (left, right), (low, high) = self._extent
+        self._bounds = QRectF()
+        if left is not None and right is not None and low is not None and high is not None:
+            aside, above = _AROUND * (right - left), _AROUND * (high - low)
+            self._bounds = QRectF(left, low, right - left, high - low)
+            self._bounds.adjust(-aside, -above, aside, above)
+        self.informViewBoundsChanged()
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        """Return where there are lines, with some room for their width."""
+        return self._bounds
 
     def dataBounds(  # noqa: N802 - pyqtgraph's name
         self,
@@ -47,38 +139,38 @@ class Trace(pg.PlotCurveItem):  # type: ignore[misc]  # pyqtgraph has no types
         del frac, orthoRange
         return self._extent[ax]
 
-    def paint(self, p: QPainter, opt: Any, widget: Any) -> None:
-        """Draw the line, then the dots."""
-        pen = self.opts["pen"]
-        if pen is not None and pen.style() == Qt.PenStyle.SolidLine:
-            super().paint(p, opt, widget)
-        elif pen is not None and pen.style() != Qt.PenStyle.NoPen:
-            self._paint_dashes(p, pen)
-        if self._dots is None:
-            return
-        p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        p.setPen(self._dots)
-        pairs = zip(self.xData.tolist(), self.yData.tolist(), strict=True)
-        points = QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()])
-        # In pixels, because the axes' different scales would make ellipses of discs.
-        transform = p.worldTransform()
-        p.save()
-        p.resetTransform()
-        p.drawPoints(transform.map(points))
-        p.restore()
+    def pixelPadding(self) -> float:  # noqa: N802 - pyqtgraph's name
+        """Return by how many pixels lines are wider than their points."""
+        return max((trace.overhang for trace in self.traces.values()), default=0.0)
 
-    def _paint_dashes(self, p: QPainter, pen: QPen) -> None:
-        """Draw the dashes one by one: Qt begins its pattern anew at every point of the line."""
-        plain = QPen(pen)
-        plain.setStyle(Qt.PenStyle.SolidLine)
-        if self.opts["antialias"]:
-            p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        p.setPen(plain)
-        transform = p.combinedTransform()
-        scale = (transform.m11(), transform.m22())
-        pattern = [part * max(1.0, pen.widthF()) for part in pen.dashPattern()]
-        pieces = dashes(self.xData, self.yData, scale, pattern)
-        p.drawLines([QLineF(*piece) for piece in pieces.tolist()])
+    def paint(self, p: QPainter, *_: Any) -> None:
+        """Draw the lines, later ones on top."""
+        for trace in self.traces.values():
+            trace.paint(p)
+
+    def _whole(self, axis: int) -> tuple[float | None, float | None]:
+        extents = [trace.dataBounds(axis) for trace in self.traces.values()]
+        lows = [low for low, _ in extents if low is not None]
+        highs = [high for _, high in extents if high is not None]
+        return (min(lows), max(highs)) if lows and highs else (None, None)
+
+
+def _is_quick(pen: QPen) -> bool:
+    """Return whether a line with rough edges can be drawn as a path, and thus quickly."""
+    thick = pen.widthF() <= _THICK and pen.style() == Qt.PenStyle.SolidLine
+    return pen.widthF() <= 1 or (thick and pen.color().alpha() == _OPAQUE)
+
+
+def _paint_path(p: QPainter, pen: QPen, path: QPainterPath) -> None:
+    """Draw with rough edges; a line of two pixels is drawn thrice, which takes a third as long."""
+    thin, place = QPen(pen), p.worldTransform()
+    thin.setWidthF(min(1.0, pen.widthF()))
+    p.setPen(thin)
+    pixel = 1 / p.device().devicePixelRatioF()
+    for x, y in ((0, 0), (1, 0), (0, 1)) if pen.widthF() > 1 else ((0, 0),):
+        p.setWorldTransform(place * QTransform.fromTranslate(x * pixel, y * pixel))
+        p.drawPath(path)
+    p.setWorldTransform(place)
 
 
 def dashes(
@@ -120,105 +212,3 @@ def dots_of(color: QColor, size: float) -> QPen:
     pen.setWidthF(size)
     pen.setCapStyle(Qt.PenCapStyle.RoundCap)
     return pen
-
-
-@dataclass(frozen=True)
-class Key:
-    """One entry of a legend."""
-
-    text: str
-    pen: QPen | None
-    dots: QPen | None
-
-
-class Legend(QWidget):
-    """Names the lines above a plot, where it covers none of them; entries flow into rows."""
-
-    def __init__(self, parent: QWidget) -> None:
-        """Show nothing yet."""
-        super().__init__(parent)
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
-        self.keys: list[Key] = []
-        self._color = QColor("black")
-
-    def set_color(self, color: str) -> None:
-        """Choose the colour of the texts."""
-        self._color = QColor(color)
-        self.update()
-
-    def set_keys(self, keys: list[Key]) -> bool:
-        """Show these entries; return whether the room they need may have changed."""
-        changed = [key.text for key in keys] != [key.text for key in self.keys]
-        restyled = [(k.pen, k.dots) for k in keys] != [(k.pen, k.dots) for k in self.keys]
-        self.keys = keys
-        if changed:
-            self._fit()
-        if changed or restyled:
-            self.update()
-        return changed
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Flow anew; splitters and scrolled areas do not ask how high a width needs."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        needed = self.heightForWidth(self.width())
-        if needed != self.maximumHeight():
-            self.setFixedHeight(needed)
-
-    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
-        """Entries flow."""
-        return True
-
-    def sizeHint(self) -> QSize:
-        """Return the room that the entries need."""
-        return QSize(self.width(), self.heightForWidth(self.width()))
-
-    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
-        """Return the height that the entries need in this width."""
-        places = self._places(width)
-        if not places:
-            return 0
-        return places[-1][0].bottom() + 4
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw samples and texts."""
-        del event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, key, text in self._places(self.width()):
-            middle = place.center().y()
-            if key is not None and key.pen is not None:
-                painter.setPen(key.pen)
-                painter.drawLine(place.left(), middle, place.left() + _SAMPLE, middle)
-            if key is not None and key.dots is not None:
-                painter.setPen(key.dots)
-                painter.drawPoint(place.left() + _SAMPLE // 2, middle)
-            painter.setPen(self._color)
-            beside = place.adjusted(_SAMPLE + _GAP if key is not None else 0, 0, 0, 0)
-            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, text)
-
-    def _places(self, width: int) -> list[tuple[QRect, Key | None, str]]:
-        """Return where entries are drawn; those that do not fit into the last row are counted."""
-        metrics = self.fontMetrics()
-        row_height = metrics.height() + 3
-        places: list[tuple[QRect, Key | None, str]] = []
-        x, row = 0, 0
-        for number, key in enumerate(self.keys):
-            size = QSize(_SAMPLE + _GAP + metrics.horizontalAdvance(key.text), row_height)
-            left = f"and {len(self.keys) - number} more"
-            last = row == _MOST_ROWS - 1 and number < len(self.keys) - 1
-            room = width - (metrics.horizontalAdvance(left) + _APART if last else 0)
-            if x and x + size.width() > room:
-                if row == _MOST_ROWS - 1:
-                    tail = QSize(metrics.horizontalAdvance(left), row_height)
-                    places.append((QRect(QPointF(x, row * row_height).toPoint(), tail), None, left))
-                    break
-                x, row = 0, row + 1
-            places.append((QRect(x, row * row_height, size.width(), row_height), key, key.text))
-            x += size.width() + _APART
-        return places

@@ -18,6 +18,7 @@ from metaviz.runs.curves import (
     training_curves,
 )
 from metaviz.runs.record import Record
+from metaviz.runs.smoothing import Smoother
 from metaviz.runs.statistics import robust_range
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class TrainingTab(QWidget):
         self.setObjectName("trainingTab")
         self._records: list[Record] = []
         self._view = TrainingView()
+        self._smoother = Smoother()
         self._offered: set[str] = set()
         self.plot = PlotPanel("trainingPlot", "Losses before and after adaptation", self)
         self.plot.set_message(EMPTY)
@@ -92,7 +94,7 @@ class TrainingTab(QWidget):
         """Draw what has been recorded until now."""
         self._offer_quantities()
         view = self._view
-        curves = training_curves(self._records, view)
+        curves = training_curves(self._records, view, self._smoother)
         live = any(not record.ended for record in self._records)
         absent = WAITING if live else NO_STEP if self._records else EMPTY
         self.plot.set_message("" if curves else absent)
@@ -108,8 +110,8 @@ class TrainingTab(QWidget):
                 name = f"{curve.run} gap"
                 color = curve.style.color
                 bands.append(Band(name, curve.x, curve.post, curve.pre, color, 0.07))
-        self.plot.draw(lines, bands, fine=not live)
         self.plot.set_y_range(self._limits(curves))
+        self.plot.draw(lines, bands, fine=not live)
         self.plot.describe(_spoken(curves, view))
 
     def apply_theme(self, theme: Theme) -> None:

@@ -1,6 +1,7 @@
 """The main window: docks around the plots, and one place where commands are enabled."""
 
 import os
+import time
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, Slot
@@ -54,7 +55,7 @@ from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.worker import Loaded
 from metaviz.runs.record import Record
 
-TABLE_EVERY = 4
+TABLE_SECONDS = 0.5
 
 
 class MainWindow(QMainWindow):
@@ -112,7 +113,7 @@ class MainWindow(QMainWindow):
         self.closing = Closing(self.conductor, self.library, self.following, self.queueing, self)
         self.comfort = Comfort(self)
         self._pace = Pace(self)
-        self._ticks = 0
+        self._listed = 0.0
         self._assemble()
         self._connect()
         self._restore()
@@ -319,7 +320,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_finished(self) -> None:
-        self._tick()
+        self.tabs.refresh()
         self.runs.refresh()
         self.update_actions()
 
@@ -337,7 +338,7 @@ class MainWindow(QMainWindow):
             self._pace.start()
         elif self._pace.running:
             self._pace.stop()
-            self._tick()
+            self.tabs.refresh()
             self.runs.refresh()
 
     @Slot(object)
@@ -424,10 +425,16 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _tick(self) -> None:
-        self.tabs.refresh()
-        self._ticks += 1
-        if self._ticks % TABLE_EVERY == 0:
-            self.runs.refresh()
-            if self.conductor.busy:
-                done, total = self.live.progress()
-                self.run_bar.show_progress(done, total, paused=self.conductor.phase == "paused")
+        """Show what is new: in the plots or, now and then, beside them, never in one paint."""
+        now = time.monotonic()
+        if now - self._listed < TABLE_SECONDS:
+            self._pace.spread(self.tabs.pieces())
+            return
+        self._listed = now
+        self._pace.spread([self._list])
+
+    def _list(self) -> None:
+        self.runs.refresh()
+        if self.conductor.busy:
+            done, total = self.live.progress()
+            self.run_bar.show_progress(done, total, paused=self.conductor.phase == "paused")

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from metaviz.runs.record import Record
-from metaviz.runs.statistics import smooth
+from metaviz.runs.smoothing import Smoother
 
 Axis = Literal["step", "seconds", "gradient_evaluations"]
 Quantity = Literal["query_loss", "support_loss", "query_accuracy", "support_accuracy"]
@@ -178,25 +178,30 @@ class TrainingCurve:
     post_raw: np.ndarray
 
 
-def training_curves(records: Sequence[Record], view: TrainingView) -> list[TrainingCurve]:
-    """Return the curves of all runs that have recorded this quantity."""
+def training_curves(
+    records: Sequence[Record], view: TrainingView, smoother: Smoother | None = None
+) -> list[TrainingCurve]:
+    """Return the curves of all runs that have recorded this quantity.
+
+    With a smoother that knows the runs from before, only what they recorded since is smoothed.
+    """
     style, label = styles(records), labels(records)
+    smoother = smoother or Smoother()
+    smoother.keep(records)
     curves = []
     for record in records:
         post = record.column(f"post_{view.quantity}")
         if len(post) == 0 or not np.isfinite(post).any():
             continue
-        pre = record.column(f"pre_{view.quantity}")
+        names = f"pre_{view.quantity}", f"post_{view.quantity}"
         curves.append(
             TrainingCurve(
                 record.id,
                 label[record.id],
                 style[record.id],
                 record.column(view.axis),
-                smooth(pre, view.smoothing),
-                smooth(post, view.smoothing),
-                pre,
-                post,
+                *(smoother.column(record, name, view.smoothing) for name in names),
+                *(record.column(name) for name in names),
             )
         )
     return curves

@@ -1,4 +1,4 @@
-"""Means, intervals and smoothing of recorded numbers."""
+"""Means, intervals, ranges and thinning of recorded numbers."""
 
 from collections.abc import Sequence
 
@@ -16,26 +16,6 @@ def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.nd
         if count == 1:
             return mean, np.full_like(mean, np.nan)
         return mean, 1.96 * values.std(axis=axis, ddof=1) / np.sqrt(count)
-
-
-def smooth(values: np.ndarray, weight: float) -> np.ndarray:
-    """Return the bias-corrected exponential average of a curve.
-
-    s_t = w s_{t-1} + (1 - w) x_t, divided by 1 - w^t, so that the first points are not drawn
-    towards zero and a constant stays constant. `weight` w is in [0, 1). A gap (NaN) adds nothing to
-    s and to the divisor, while what came before it goes on fading.
-    """
-    if weight <= 0 or values.size == 0:
-        return values
-    from scipy.signal import lfilter
-
-    known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
-    kernel = ([1.0 - weight], [1.0, -weight])
-    total = lfilter(*kernel, filled)
-    share = lfilter(*kernel, known.astype(float))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(share > 0, total / share, np.nan)
 
 
 def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[float, float] | None:

@@ -1,10 +1,16 @@
 """Which engine computes a run's meta-steps."""
 
-from metaviz.training.compiled import CompiledSteps
+from metaviz.training.captured import capturing
+from metaviz.training.compiled import compiling
+from metaviz.training.fixed import FixedSteps
 from metaviz.training.setting import Setting
 from metaviz.training.stepping import Eager, Stepper
 
 
 def stepper(setting: Setting) -> Stepper:
-    """Return the engine that a setting's configuration asks for."""
-    return CompiledSteps(setting) if setting.config.engine == "compiled" else Eager(setting)
+    """Return the engine that a setting asks for."""
+    if setting.engine == "compiled":
+        return FixedSteps(setting, "compiled", compiling)
+    if setting.engine == "captured":
+        return FixedSteps(setting, "captured", capturing)
+    return Eager(setting)

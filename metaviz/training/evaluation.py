@@ -15,6 +15,7 @@ from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.runs.events import Evaluated
 from metaviz.runs.statistics import mean_and_ci95
+from metaviz.training.memory import is_memory_error
 from metaviz.training.setting import Setting
 
 _PORTRAYED = 4
@@ -65,9 +66,18 @@ def task_curves(
     adapting = algorithm or setting.algorithm
 
     def one(span: tuple[int, int]) -> dict[str, Tensor]:
-        part = _chunk(setting, adapting, meta, *span, steps, together=together)
-        report(span[1])
-        return part
+        first, tasks = span
+        try:
+            part = _chunk(setting, adapting, meta, *span, steps, together=together)
+        except (RuntimeError, MemoryError) as error:
+            if tasks == 1 or not is_memory_error(error):
+                raise
+        else:
+            report(tasks)
+            return part
+        half = tasks // 2
+        halves = [one((first, half)), one((first + half, tasks - half))]
+        return {name: torch.cat([part[name] for part in halves], 1) for name in halves[0]}
 
     parts = setting.shards.map(one, spans)
     return {

@@ -1,6 +1,7 @@
 """How much memory a run may use, and what it does where that is not enough."""
 
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -33,7 +34,17 @@ def _physical_bytes() -> int:
             found.append(int(Path(name).read_text(encoding="ascii")))
         except (OSError, ValueError):  # absent, or "max"
             continue
-    return min(found)
+    return min([*found, *_limits()])
+
+
+def _limits() -> list[int]:
+    """Return the bytes that this process may address, where somebody has limited them."""
+    if sys.platform == "win32":
+        return []
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return [] if soft == resource.RLIM_INFINITY else [soft]
 
 
 def _windows_bytes() -> int:

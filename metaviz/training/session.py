@@ -217,9 +217,9 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return "The GPU's memory is full: use a smaller meta-batch or fewer query examples."
     if match := re.search(r"allocate (\d+) bytes", str(error)):
-        wanted = int(match[1]) / 2**30
+        wanted = int(match[1]) / 2**20
         return (
-            f"Memory ran out: {wanted:.1f} GiB more were needed. Use a smaller network, meta-batch "
+            f"Memory ran out: {wanted:.1f} MiB more were needed. Use a smaller network, meta-batch "
             "or number of inner steps."
         )
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

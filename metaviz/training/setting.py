@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from metaviz.algorithms.registry import find_algorithm
-from metaviz.config import RunConfig
+from metaviz.config import EngineName, RunConfig
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
@@ -32,6 +32,13 @@ def settle_threads() -> None:
         torch.set_num_threads(1)
 
 
+def usable_cores() -> int:
+    """Return the cores that this process may use, which can be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def find_device(name: str) -> torch.device:
     """Return the device of a configuration; `auto` is the GPU where there is one.
 
@@ -44,11 +51,19 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda")
 
 
+def _check_engine(engine: EngineName, device: torch.device) -> None:
+    """Raise OptionError where an engine is of no use on a device."""
+    if engine == "captured" and device.type != "cuda":
+        raise OptionError("engine", "engine = 'captured' needs a GPU: use auto, eager or compiled.")
+    if engine == "compiled" and device.type == "cuda":
+        raise OptionError("engine", "engine = 'compiled' is for CPUs: use captured on a GPU.")
+
+
 def device_text() -> str:
     """Describe the device that `auto` means, for the status bar."""
     device = find_device("auto")
     if device.type == "cpu":
-        return f"CPU · {os.cpu_count()} cores"
+        return f"CPU · {usable_cores()} cores"
     memory = torch.cuda.get_device_properties(device).total_memory / 2**30
     return f"CUDA · {torch.cuda.get_device_name(device)} · {memory:.0f} GiB"
 
@@ -77,8 +92,16 @@ class Setting:
     @cached_property
     def shards(self) -> Shards:
         """The threads over which meta-batches are split."""
-        cores = os.cpu_count() or 1
-        return Shards(min(self.problem.shards, cores) if self.device.type == "cpu" else 1)
+        on_cpu = self.device.type == "cpu"
+        return Shards(min(self.problem.shards, usable_cores()) if on_cpu else 1)
+
+    @property
+    def engine(self) -> EngineName:
+        """How meta-steps are to be computed: eager, compiled or captured."""
+        asked = self.config.engine
+        if asked == "auto":
+            return "captured" if self.device.type == "cuda" else "eager"
+        return asked
 
     def init(self) -> Meta:
         """Draw the meta-parameters of the run's seed: the same for every device and precision.
@@ -132,7 +155,8 @@ class Setting:
 def environment_of(setting: Setting) -> dict[str, Any]:
     """Return what a setting's run computes on, to be stored with it."""
     budget = budget_bytes(setting.device, setting.config.memory_gib)
-    return describe_environment(setting.device, setting.shards.count, budget)
+    described = describe_environment(setting.device, setting.shards.count, budget)
+    return {**described, "engine": setting.engine}
 
 
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
@@ -155,6 +179,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         "problem_options": problem_options.model_dump(),
     }
     device = find_device(config.device)
+    _check_engine(config.engine, device)
     problem.place(device)
     setting = Setting(
         config.model_copy(update=resolved),

@@ -32,6 +32,12 @@ class Stepper(Protocol):
     def prepare(self, meta: Meta, step: int) -> Iterator[str]:
         """Get ready for the shapes of a step; yield what is being done as long as it takes."""
 
+    def batch(self, step: int) -> TaskBatch:
+        """Return the meta-batch of a step."""
+
+    def ahead(self, step: int) -> None:
+        """Fetch the meta-batch of a step that comes soon, while a GPU is still busy."""
+
     def __call__(self, meta: Meta, tasks: TaskBatch, seed: int, *, reading: bool) -> MetaStep:
         """Return the meta-step of a batch; with all readings, or with those that are at hand.
 
@@ -42,16 +48,18 @@ class Stepper(Protocol):
 class Eager:
     """One operation after another, the batch in parts that fit into memory and caches."""
 
-    engine = "eager"
-
     def __init__(self, setting: Setting) -> None:
         """Compute on the setting's threads."""
+        self.engine = "eager"
         self.notes: list[str] = []
         self._setting = setting
+        self._aside: torch.cuda.Stream | None = None
+        self._fetched: tuple[int, TaskBatch] | None = None
 
     def __call__(self, meta: Meta, tasks: TaskBatch, seed: int, *, reading: bool) -> MetaStep:
         """Return the meta-step of a batch, in smaller parts where memory runs out."""
         setting = self._setting
+        allow_tf32(setting.device, allowed=setting.config.tf32)
         while True:
             try:
                 return sharded_meta_gradient(
@@ -64,13 +72,30 @@ class Eager:
             if setting.device.type == "cuda":
                 torch.cuda.empty_cache()
 
+    def batch(self, step: int) -> TaskBatch:
+        """Return the meta-batch of a step: the one that was fetched ahead, or a new one."""
+        fetched, self._fetched = self._fetched, None
+        if fetched is None or self._aside is None or fetched[0] != step:
+            return self._setting.batch(step)
+        torch.cuda.current_stream().wait_stream(self._aside)
+        return fetched[1]
+
+    def ahead(self, step: int) -> None:
+        """Fetch a meta-batch on a stream of its own; a CPU has no time to spare for it."""
+        if self._setting.device.type != "cuda":
+            return
+        if self._aside is None:
+            self._aside = torch.cuda.Stream()
+        with torch.cuda.stream(self._aside):
+            self._fetched = (step, self._setting.batch(step))
+
     def prepare(self, meta: Meta, step: int) -> Iterator[str]:
         """Choose how many tasks are one tensor batch, from what one of them keeps."""
         yield from ()
         setting = self._setting
         if setting.algorithm.sequential:
             return
-        tasks = setting.batch(step)
+        tasks = self.batch(step)
         try:
             one = kept_bytes(
                 lambda: setting.algorithm.meta_gradient(
@@ -79,6 +104,8 @@ class Eager:
             )
         except (RuntimeError, MemoryError):  # the step itself will say what is wrong
             return
+        if setting.device.type == "cuda" and setting.config.tf32:
+            self._tell_tf32(meta, tasks)
         budget = budget_bytes(setting.device, setting.config.memory_gib)
         plan(setting.shards, one, budget, setting.device)
         if ON_TOP * one > budget:
@@ -86,6 +113,22 @@ class Eager:
                 f"One task needs about {ON_TOP * one / 2**30:.2g} GiB, more than the budget of "
                 f"{budget / 2**30:.2g} GiB: fewer query examples or inner steps need less."
             )
+
+    def _tell_tf32(self, meta: Meta, tasks: TaskBatch) -> None:
+        """Note how much of a meta-gradient rounding to TF32 costs."""
+        found: list[torch.Tensor] = []
+        for allowed in (False, True):
+            allow_tf32(self._setting.device, allowed=allowed)
+            generator = torch.Generator().manual_seed(0)
+            step = self._setting.algorithm.meta_gradient(
+                self._setting.learner, meta, tasks[:1], generator, reading=False
+            )
+            found.append(torch.cat(list(step.gradients.values())))
+        exact, rounded = found
+        apart = float((rounded - exact).norm() / exact.norm().clamp_min(1e-30))
+        self.notes.append(
+            f"TF32 changes the meta-gradient of the first task by {apart:.1e} of its length."
+        )
 
     def _shrink(self, tasks: int) -> bool:
         """Make the parts smaller after memory ran out; return whether that was possible."""
@@ -103,6 +146,13 @@ class Eager:
         said = "one task" if shards.together == 1 else f"{shards.together} tasks"
         self.notes.append(f"Memory ran out: the meta-batch is computed in parts of {said} now.")
         return True
+
+
+def allow_tf32(device: torch.device, *, allowed: bool) -> None:
+    """Let products and convolutions on a GPU round to TF32, or not; it holds for the process."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def plan(shards: Shards, one: int, budget: int, device: torch.device) -> None:

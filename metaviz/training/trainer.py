@@ -183,11 +183,12 @@ def _listed(found: Divergence) -> str:
 def _step(setting: Setting, progress: Progress, compute: Stepper) -> Stepped:
     began = time.perf_counter()
     config = setting.config
-    tasks = setting.batch(progress.step)
+    tasks = compute.batch(progress.step)
     seed = setting.step_seed(progress.step)
     try:
         reading = progress.step % config.shared.reading_every == 0
         result = compute(progress.meta, tasks, seed, reading=reading)
+        compute.ahead(progress.step + 1)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."

@@ -120,6 +120,7 @@ def images(
         ways=ways,
         shots=shots,
         query_shots=query,
+        reading_every=10,  # as image problems have it
     )
 
     def problem() -> tuple[Problem, Net, TaskBatch]:

@@ -5,7 +5,7 @@ import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
 from metaviz.config import RunConfig, Shared
-from metaviz.runs.events import Ended, Evaluated, Stepped
+from metaviz.runs.events import Ended, Evaluated, Noted, Stepped
 from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train
 
@@ -38,3 +38,55 @@ def test_training_on_cuda_matches_the_cpu(name: str) -> None:
         curves = [e.curves["query_loss"] for e in events if isinstance(e, Evaluated)]
         series[device] = losses + [value for curve in curves for value in curve]
     assert series["cuda"] == pytest.approx(series["cpu"], rel=1e-8)
+
+
+def small(algorithm: str = "maml", **changes: object) -> RunConfig:
+    """Six steps on small sinusoids."""
+    config = RunConfig(
+        problem="sinusoid",
+        algorithm=algorithm,
+        seed=1,
+        steps=6,
+        device="cuda",
+        dtype="float64",
+        options={"inner_steps": 3},
+        shared=Shared(meta_batch=4, eval_tasks=6, eval_every=6),
+    )
+    return config.model_copy(update=changes)
+
+
+def trained(config: RunConfig) -> tuple[list[float | None], list[str]]:
+    """Train; return query losses and notes."""
+    setting = settle(config)
+    events = list(train(setting, begin(setting)))
+    losses = [e.values["post_query_loss"] for e in events if isinstance(e, Stepped)]
+    return losses, [e.message for e in events if isinstance(e, Noted)]
+
+
+def test_auto_captures_and_takes_the_eager_steps() -> None:
+    assert settle(small()).engine == "captured"
+    captured, notes = trained(small())
+    eager, _ = trained(small(engine="eager"))
+    assert notes == []
+    assert captured == pytest.approx(eager, rel=1e-10)
+
+
+def test_a_method_that_cannot_be_captured_runs_eagerly() -> None:
+    minibatches = {"options": {"inner_steps": 3, "batch_size": 2}}
+    losses, notes = trained(small("reptile", **minibatches))
+    assert any("is not captured" in note for note in notes)
+    assert losses == trained(small("reptile", engine="eager", **minibatches))[0]
+
+
+def test_the_gradient_error_of_tf32_is_told() -> None:
+    _, notes = trained(small(dtype="float32", tf32=True))
+    assert any(note.startswith("TF32 changes the meta-gradient") for note in notes)
+    assert trained(small(dtype="float32"))[1] == []
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_a_batch_beyond_the_memory_is_computed_in_parts() -> None:
+    whole, _ = trained(small(engine="eager"))
+    parted, notes = trained(small(memory_gib=1e-6))
+    assert "more than the budget" in notes[0]
+    assert parted == pytest.approx(whole, rel=1e-10)

@@ -120,7 +120,7 @@ def test_our_runs_stand_above_the_published_rows_of_the_same_data(
         assert word in cell(tab, 0, 3)
     values = [float(cell(tab, row, 1).split()[0]) for row in range(2, tab.table.rowCount())]
     assert values == sorted(values, reverse=True)
-    drawn = tab.dots._lines["interval0"].getData()[0]
+    drawn = tab.dots.traces["interval0"].getData()[0]
     assert drawn == pytest.approx([ours.mean() - half, ours.mean() + half])
     figure = tab.figure(Page(14.0))
     assert figure is not None
@@ -172,7 +172,7 @@ def test_tasks_are_drawn_by_gain_and_open_by_a_click(qtbot, records: list[Record
     tab.tasks.resize(500, 300)
     QApplication.processEvents()
     gain = 100 * (accuracies(1, 0.40)[1] - 0.2)
-    assert tab.tasks._lines["reptile-s0-0"].getData()[1] == pytest.approx(gain)
+    assert tab.tasks.traces["reptile-s0-0"].getData()[1] == pytest.approx(gain)
     everyone = np.concatenate([100 * (accuracies(0, 0.46)[1] - 0.2), gain])
     worst = sorted(everyone.tolist())[:5]
     assert [tab.worst.item(row, 0).text() for row in range(5)] == [f"{w:+.4g}" for w in worst]
@@ -347,12 +347,12 @@ def test_the_step_moves_all_panels_of_an_episode(qtbot, tmp_path: Path) -> None:
     assert "17 % → 83 %" not in tab.status.text()
     assert "83 % right of 6 query images" in tab.status.text()
     tab.grid.choose(2)
-    path = tab.path._lines["class0"].getData()[1]
+    path = tab.path.traces["class0"].getData()[1]
     assert path == pytest.approx(episode.query.probabilities()[:, 2, 1])
     tab.logits.setChecked(True)
-    assert tab.path._lines["class0"].getData()[1] == pytest.approx([0, 2, 4])
+    assert tab.path.traces["class0"].getData()[1] == pytest.approx([0, 2, 4])
     tab.step.setValue(1)
-    assert tab.path._lines["cursor"].getData()[0] == pytest.approx([1, 1])
+    assert tab.path.traces["cursor"].getData()[0] == pytest.approx([1, 1])
     assert tab.grid.k == 1
     save_figure(tab.figure(Page(10.0)), tmp_path / "e.png")
     regression = replace(known_episode(images=False), query_loss=np.full(6, 0.5), k=5)
@@ -364,7 +364,7 @@ def test_the_step_moves_all_panels_of_an_episode(qtbot, tmp_path: Path) -> None:
     # More steps than the task of images before it had.
     tab.show_result(regression)
     order = np.argsort(regression.query.x[:, 0])
-    drawn = tab.fit._lines["after"].getData()[1]
+    drawn = tab.fit.traces["after"].getData()[1]
     assert drawn == pytest.approx(regression.query.outputs[5, order, 0])
     save_figure(tab.figure(Page(10.0)), tmp_path / "r.png")
 

@@ -49,18 +49,18 @@ def test_curves_numbers_and_slices(
     tab.resize(800, 560)
     tab.show()
     QApplication.processEvents()
-    drawn = tab.plots["support_loss"]._lines["mirror"].getData()[1]
+    drawn = tab.plots["support_loss"].traces["mirror"].getData()[1]
     assert drawn == pytest.approx(np.log10(2.0 * 0.25 ** np.arange(8)))
     assert [region.getRegion() for region in tab._beyond["support_loss"]] == [(5, 7)]
     tab.loss.setValue(1.0)
     assert [tab.table.item(row, 1).text() for row in range(2)] == ["1", "1"]
     texts = [tab.table.item(row, 2).text() for row in range(2)]
     assert texts == ["1", "0.6667"]
-    assert tab.line._lines["k"].getData()[1] == pytest.approx([2.0, 1.7, 1.0])
+    assert tab.line.traces["k"].getData()[1] == pytest.approx([2.0, 1.7, 1.0])
     assert not tab.image.isVisible()
     tab.run.setCurrentIndex(1)
     assert tab.image.image.shape == (15, 15)
-    assert tab.plane._lines["path"].getData()[0] == pytest.approx([0, 0.5, 0.8])
+    assert tab.plane.traces["path"].getData()[0] == pytest.approx([0, 0.5, 0.8])
     figure = tab.figure(Page(12.0))
     assert figure is not None
     save_figure(figure, tmp_path / "c.png")

@@ -1,8 +1,10 @@
 """Garbage is collected on the window's thread, never on a worker's."""
 
 import gc
+import sys
 import threading
 import weakref
+from types import SimpleNamespace
 
 from PySide6.QtCore import QObject
 
@@ -52,3 +54,37 @@ def test_cycles_of_a_worker_are_collected_by_the_window(qtbot, monkeypatch):
         garbage.stop()
         gc.unfreeze()
     assert gc.isenabled()
+
+
+def test_what_modules_bring_is_searched_once_at_most(qtbot, monkeypatch):
+    parent = QObject()
+    garbage = Garbage(parent)
+    try:
+        frozen = gc.get_freeze_count()
+        brought = [[] for _ in range(5000)]
+        monkeypatch.setattr(
+            "metaviz.gui.garbage.sys", SimpleNamespace(modules=range(len(sys.modules) + 500))
+        )
+        garbage.look()
+        assert gc.get_freeze_count() - frozen >= len(brought)
+        assert gc.get_count()[0] < len(brought)
+    finally:
+        garbage.stop()
+        gc.unfreeze()
+
+
+def test_a_few_objects_are_not_kept_for_good(qtbot, monkeypatch):
+    monkeypatch.setattr(Cycle, "threads", [], raising=False)
+    parent = QObject()
+    garbage = Garbage(parent)
+    try:
+        gc.collect()
+        frozen = gc.get_freeze_count()
+        for _ in range(1000):
+            Cycle()
+        garbage.look()
+        assert len(Cycle.threads) == 1000
+        assert gc.get_freeze_count() == frozen
+    finally:
+        garbage.stop()
+        gc.unfreeze()

@@ -259,7 +259,10 @@ def test_rates_are_drawn_and_scrubbed(qtbot) -> None:
     shown(qtbot, tab, [record("metasgd", "rates")])
     assert tab.moment.step_text.text() == "100"
     # Two tensors, positive below negative; the tallest bar of a row is 0.8 high.
-    assert [max(row) for row in heights(tab)] == pytest.approx([0.8, 0.0, 0.8, 0.8])
+    tallest = [np.reshape(color, (2, -1)).max(axis=1) for color in heights(tab)]
+    assert np.stack(tallest, axis=1).ravel() == pytest.approx([0.8, 0.0, 0.8, 0.8])
+    low = np.reshape(tab.plots._bars[0].opts["y0"], (2, -1))
+    assert (low == [[0.0], [-1.0]]).all()
     described = tab.plots.plot.accessibleDescription()
     assert described.endswith("layer1.weight 0 % negative; layer1.bias 50 % negative")
     tab.part.setCurrentIndex(tab.part.findData("1"))
@@ -302,14 +305,14 @@ def test_gates_are_lines_with_bands(qtbot) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metalstm", "gates")])
     plot = tab.plots.plot
-    assert plot._lines["median"].getData()[1].tolist() == [0.9] * K
-    assert plot._lines["plain"].getData()[1].tolist() == [1.0] * K
+    assert plot.traces["median"].getData()[1].tolist() == [0.9] * K
+    assert plot.traces["plain"].getData()[1].tolist() == [1.0] * K
     corners = plot._bands["90"].polygon().boundingRect()
     assert (corners.top(), corners.bottom()) == pytest.approx((0.5, 1.3))
     assert plot._bands["50"].polygon().boundingRect().top() == pytest.approx(0.7)
     tab.part.setCurrentIndex(1)
-    assert plot._lines["median"].getData()[1].tolist() == [0.01] * K
-    assert plot._lines["plain"].getData()[1].tolist() == [0.02] * K
+    assert plot.traces["median"].getData()[1].tolist() == [0.01] * K
+    assert plot.traces["plain"].getData()[1].tolist() == [0.02] * K
     assert [key.text for key in plot.legend.keys] == ["input gate", "gradient descent"]
 
 
@@ -324,9 +327,9 @@ def test_slopes_of_large_maps_are_summed_up_by_tensor(qtbot) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [run])
     assert tab.what.currentData() == "slopes"
-    means = tab.plots.plot._lines["means"].getData()
+    means = tab.plots.plot.traces["means"].getData()
     assert [list(values) for values in means] == [[1.0, 1.0], [0.0, -1.0]]
-    ends = tab.plots.plot._lines["ranges"].getData()[0]
+    ends = tab.plots.plot.traces["ranges"].getData()[0]
     assert ends[[0, 1, 3, 4]].tolist() == [0.5, 3.0, 0.9, 1.1]
     assert "a.weight 0.5 to 3" in tab.plots.plot.accessibleDescription()
     figure = tab.figure(PAGE)
@@ -353,16 +356,16 @@ def test_whole_preconditioner_spectrum_and_condition(qtbot) -> None:
     # Four cells stand for forty weights.
     assert tab.plots.image.image.mapRectToParent(tab.plots.image.image.boundingRect()).width() == 40
     choose(tab, "spectrum")
-    assert tab.plots.plot._lines["spectrum"].getData()[1] == pytest.approx([2, 1, np.log10(3)])
+    assert tab.plots.plot.traces["spectrum"].getData()[1] == pytest.approx([2, 1, np.log10(3)])
     choose(tab, "condition")
-    lines = tab.plots.plot._lines
+    lines = tab.plots.plot.traces
     assert lines["condition_plain"].getData()[1].tolist() == [3] * (K + 1)
     assert lines["condition_shaped"].getData()[1].tolist() == [0] * (K + 1)
     assert [key.text for key in tab.plots.plot.legend.keys] == ["without P", "with P"]
     tab.moment.time.setValue(0)
     assert tab.plots.plot._message.text() == NOT_NOW
     tab.moment.time.setValue(1)
-    assert tab.plots.plot._lines["condition_shaped"].getData()[1].tolist() == [1] * (K + 1)
+    assert tab.plots.plot.traces["condition_shaped"].getData()[1].tolist() == [1] * (K + 1)
     assert not tab.plots.plot._message.isVisible()
 
 
@@ -423,9 +426,9 @@ def test_curve_of_a_chosen_weight(qtbot) -> None:
     shown(qtbot, tab, [record("mirror", "map")])
     tab.row.setValue(3)
     tab.moment.time.setValue(1)
-    x, y = tab.curve._lines["map"].getData()
+    x, y = tab.curve.traces["map"].getData()
     assert y == pytest.approx(2 * x + 0.5)
-    assert tab.curve._lines["identity"].getData()[1] == pytest.approx(x)
+    assert tab.curve.traces["identity"].getData()[1] == pytest.approx(x)
     assert tab._start.getData()[0] == pytest.approx([0.2])
     assert tab._start.getData()[1] == pytest.approx([0.9])
     assert tab._adapted.getData()[0] == pytest.approx([1.7, 3.7], abs=1e-3)
@@ -451,7 +454,7 @@ def test_diagnostics_over_training(qtbot) -> None:
     tab = MirrorTab()
     runs = [record("mirror", "map"), record("mirror", "map", 1)]
     shown(qtbot, tab, runs)
-    x, y = tab.diagnostics._lines["mirror-s0"].getData()
+    x, y = tab.diagnostics.traces["mirror-s0"].getData()
     assert x.tolist() == list(STEPS)
     assert y.tolist() == [1, 0.5, 0]
     assert [key.text for key in tab.diagnostics.legend.keys] == [
@@ -459,7 +462,7 @@ def test_diagnostics_over_training(qtbot) -> None:
         "mirror · seed 1",
     ]
     tab.diagnostic.setCurrentIndex(tab.diagnostic.findData("moved_share"))
-    assert tab.diagnostics._lines["mirror-s1"].getData()[1].tolist() == [0, 0.04, 0.04]
+    assert tab.diagnostics.traces["mirror-s1"].getData()[1].tolist() == [0, 0.04, 0.04]
     tab.diagnostic.setCurrentIndex(tab.diagnostic.findData("symmetric_eigenvalue"))
     assert tab.diagnostics._message.text() == TOO_LARGE
 

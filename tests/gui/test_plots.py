@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
+from metaviz.gui.axes import round_logarithms
 from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.inner_tab import InnerTab
-from metaviz.gui.plot_panel import Line, PlotPanel, round_logarithms
+from metaviz.gui.legend import Key, Legend
+from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import DARK, LIGHT
-from metaviz.gui.traces import Key, Legend, dashes
+from metaviz.gui.traces import dashes
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.runs.curves import labels
 from metaviz.runs.events import Evaluated, Pictured, Stepped
@@ -76,10 +79,10 @@ def test_training_tab_draws_before_and_after_of_every_run(qtbot, records: list[R
     tab.show_records(records)
     shown(tab)
     tab.smoothing.setValue(0)
-    x, y = tab.plot._lines["reptile-s0 post"].getData()
+    x, y = tab.plot.traces["reptile-s0 post"].getData()
     assert x[-1] == 50
     assert y == pytest.approx(2.0 / np.arange(1, 51))
-    assert "maml-s0 pre" in tab.plot._lines
+    assert "maml-s0 pre" in tab.plot.traces
     assert "maml" in tab.plot.accessibleDescription()
     assert not tab.plot._message.isVisible()
 
@@ -91,13 +94,13 @@ def test_training_tab_follows_its_controls(qtbot, records: list[Record]) -> None
     tab.show_records(records)
     shown(tab)
     tab.axis.setCurrentIndex(tab.axis.findData("gradient_evaluations"))
-    assert tab.plot._lines["maml-s0 post"].getData()[0][-1] == 300
+    assert tab.plot.traces["maml-s0 post"].getData()[0][-1] == 300
     tab._switches["show_pre"].click()
-    assert "maml-s0 pre" not in tab.plot._lines
+    assert "maml-s0 pre" not in tab.plot.traces
     tab._switches["log_y"].click()
-    drawn = tab.plot._lines["maml-s0 post"].getData()[1]
+    drawn = tab.plot.traces["maml-s0 post"].getData()[1]
     tab.smoothing.setValue(0)
-    drawn = tab.plot._lines["maml-s0 post"].getData()[1]
+    drawn = tab.plot.traces["maml-s0 post"].getData()[1]
     assert drawn[-1] == pytest.approx(np.log10(1 / 50))
     state = tab.state()
     other = TrainingTab()
@@ -137,12 +140,12 @@ def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) 
     expected = 2.0 * 0.25 / 51
     assert f"maml · seed 0 {expected:.4g}" in tab.readout.text()
     assert tab._markers[tab.loss].value() == 2
-    assert tab.fan.plot._lines["chosen"].getData()[1][0] == 2 * 40
+    assert tab.fan.plot.traces["chosen"].getData()[1][0] == 2 * 40
     assert [line.value() for line in tab._trained[tab.loss]] == [3]
     tab.evaluation.setValue(0)
     assert f"{2.0 * 0.25:.4g}" in tab.readout.text()
     tab.fan.task.setValue(2)
-    assert tab.fan.plot._lines["chosen"].getData()[1][0] == (K + 1 + 2) * 40
+    assert tab.fan.plot.traces["chosen"].getData()[1][0] == (K + 1 + 2) * 40
 
 
 def test_inner_tab_plays_round(qtbot, records: list[Record]) -> None:
@@ -289,9 +292,9 @@ def test_log_axes_show_the_logarithms_once(qtbot) -> None:
     qtbot.addWidget(plot)
     plot.set_log(x=False, y=True)
     plot.draw([Line("run", np.arange(3.0), np.array([1.0, 100.0, 0.0]), "#0072B2")])
-    y = plot._lines["run"].getData()[1]
+    y = plot.traces["run"].getData()[1]
     assert y[:2].tolist() == [0, 2]
-    assert plot._lines["run"].dataBounds(1) == (0, 2)
+    assert plot.traces["run"].dataBounds(1) == (0, 2)
 
 
 def test_readout_says_where_a_run_ends(qtbot, records: list[Record]) -> None:
@@ -384,3 +387,51 @@ def test_runs_with_one_name_are_told_apart_by_their_options() -> None:
     ]
     assert labels([two])["mirror-b"] == "mirror · seed 0"
     assert labels([one, two, three])["mirror-c"] == "mirror · seed 0 (or-c)"
+
+
+def test_a_plot_is_painted_once_for_new_data(qtbot) -> None:
+    painted = []
+
+    class Counting(PlotPanel):
+        def paintEvent(self, event: QPaintEvent) -> None:
+            painted.append(self.getPlotItem().getViewBox().viewRange())
+            super().paintEvent(event)
+
+    plot = Counting("p", "A plot")
+    qtbot.addWidget(plot)
+    plot.apply_theme(LIGHT)
+    shown(plot)
+    x = np.arange(100.0)
+    plot.draw([Line("a", x, x, "#000000")])
+    plot.set_y_range((0.0, 100.0))
+    QApplication.processEvents()
+    painted.clear()
+    plot.draw([Line("a", 1.1 * x, x, "#000000")])
+    plot.set_y_range((0.0, 110.0))
+    for _ in range(5):
+        QApplication.processEvents()
+    assert len(painted) == 1
+    (left, right), (low, high) = painted[0]
+    assert left < 0 < 1.1 * 99 < right
+    assert (low, high) == (0.0, 110.0)
+
+
+def test_a_line_that_is_left_out_is_gone(qtbot) -> None:
+    plot = PlotPanel("p", "A plot")
+    qtbot.addWidget(plot)
+    x = np.arange(10.0)
+    plot.draw([Line("a", x, x, "#000000"), Line("b", x, 5 * x, "#000000")])
+    plot.draw([Line("a", x, x, "#000000")])
+    assert list(plot.traces) == ["a"]
+    assert plot._sheet.dataBounds(1) == (0, 9)
+    plot.draw([])
+    assert plot._sheet.dataBounds(1) == (None, None)
+
+
+def test_lines_leave_gaps_open(qtbot) -> None:
+    plot = PlotPanel("p", "A plot")
+    qtbot.addWidget(plot)
+    y = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0])
+    plot.draw([Line("a", np.arange(6.0), y, "#000000")])
+    pieces = plot.traces["a"]._pieces.ndarray()
+    assert pieces.tolist() == [[0, 1, 1, 2], [3, 4, 4, 5], [4, 5, 5, 6]]

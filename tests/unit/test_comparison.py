@@ -21,7 +21,7 @@ from metaviz.runs.events import Evaluated
 from metaviz.runs.export import comparison_csv, write_tables
 from metaviz.runs.figure_set import comparison_figures
 from metaviz.runs.figures import Page
-from metaviz.runs.statistics import smooth
+from metaviz.runs.smoothing import smooth
 from tests.unit.compared import record
 
 STEP = ComparisonView(measure="post_query_loss")

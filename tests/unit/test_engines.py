@@ -1,6 +1,7 @@
 """How meta-steps are computed must not change what they are."""
 
 import itertools
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
+from metaviz.options import OptionError
 from metaviz.runs.events import Noted, Stepped
-from metaviz.training import compiled, stepping
-from metaviz.training.compiled import CompiledSteps
+from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
+from metaviz.training.fixed import FixedSteps
 from metaviz.training.memory import budget_bytes, is_memory_error
 from metaviz.training.outer import advance
+from metaviz.training.recipe import Recipe
 from metaviz.training.setting import settle
 from metaviz.training.stepping import COMFORT_BYTES, ON_TOP, Eager, plan
 from metaviz.training.trainer import begin, train
@@ -222,7 +225,7 @@ def test_a_step_that_cannot_be_compiled_runs_eagerly(monkeypatch, algorithm, cha
 
 
 def test_a_compiled_step_that_is_wrong_is_not_used(monkeypatch):
-    real = compiled.Recipe.read
+    real = Recipe.read
 
     def wrong(self, found):
         step = real(self, found)
@@ -230,7 +233,7 @@ def test_a_compiled_step_that_is_wrong_is_not_used(monkeypatch):
 
     monkeypatch.setattr(compiled, "compile_recipe", lambda recipe, given: lambda g: recipe(*g))
     assert notes(steps(setting(engine="compiled"))) == []
-    monkeypatch.setattr(compiled.Recipe, "read", wrong)
+    monkeypatch.setattr(Recipe, "read", wrong)
     (said,) = notes(steps(setting(engine="compiled")))
     assert "it would differ from the eager one by 1.0e-03" in said
 
@@ -247,4 +250,86 @@ def test_what_is_taken_for_fixed_shows_on_a_second_batch(monkeypatch):
 
 def test_engines_are_chosen_by_name():
     assert type(stepper(setting())) is Eager
-    assert type(stepper(setting(engine="compiled"))) is CompiledSteps
+    assert type(stepper(setting(engine="compiled"))) is FixedSteps
+
+
+class Tape:
+    """Stands in for a CUDA graph where there is no GPU: replaying computes anew, in place."""
+
+    def __init__(self, recipe):
+        self.recipe, self.runs, self.capturing = recipe, 0, False
+        self.outputs = []
+
+    def __call__(self, *given):
+        self.runs += 1
+        found = self.recipe(*given)
+        if self.capturing:
+            self.given, self.outputs = given, found
+        return found
+
+    @contextmanager
+    def graph(self, _graph):
+        self.capturing = True
+        yield
+        self.capturing = False
+
+    def replay(self):
+        for old, new in zip(self.outputs, self.recipe(*self.given), strict=True):
+            old.copy_(new)
+
+
+def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
+    chosen = setting()
+    recipe = Recipe(chosen.algorithm, chosen.learner, chosen.shards, reading=True)
+    meta = chosen.init()
+    tape = Tape(recipe)
+
+    class Stream:
+        def wait_stream(self, _other):
+            pass
+
+    for name, stand_in in (
+        ("Stream", Stream),
+        ("current_stream", Stream),
+        ("stream", lambda _stream: nullcontext()),
+        ("CUDAGraph", lambda: tape),
+        ("graph", tape.graph),
+    ):
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    building = captured.capturing(tape, recipe.inputs(meta, chosen.batch(0)))
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(building)
+    program = ended.value.value
+    assert tape.runs == captured.WARM_UPS + 1
+    for number in (0, 1, 2):
+        tasks = chosen.batch(number)
+        meta = {name: value * 1.1 for name, value in meta.items()}
+        found = recipe.read(program(recipe.inputs(meta, tasks)))
+        expected = chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, torch.Generator())
+        assert torch.equal(found.gradients["init"], expected.gradients["init"])
+        assert torch.equal(found.support_loss, expected.support_loss)
+        assert {id(t) for t in tape.given}.isdisjoint(map(id, recipe.inputs(meta, tasks)))
+
+
+def test_an_engine_that_is_of_no_use_here_is_refused():
+    with pytest.raises(OptionError, match="engine = 'captured' needs a GPU: use auto, eager"):
+        setting(engine="captured")
+
+
+def test_an_evaluation_for_which_memory_does_not_suffice_is_split(monkeypatch):
+    real, asked = evaluation._chunk, []
+
+    def cramped(setting, algorithm, meta, first, count, steps, **others):
+        asked.append(count)
+        if count > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(setting, algorithm, meta, first, count, steps, **others)
+
+    chosen = setting()
+    whole = evaluation.evaluate(chosen, chosen.init(), 0)
+    monkeypatch.setattr(evaluation, "_chunk", cramped)
+    split = evaluation.evaluate(chosen, chosen.init(), 0)
+    assert asked == [4, 2, 1, 1, 2, 1, 1]
+    for name, values in whole.per_task.items():
+        assert split.per_task[name] == pytest.approx(values, rel=1e-12)

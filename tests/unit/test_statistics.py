@@ -1,4 +1,4 @@
-"""Means, intervals, smoothing, ranges and thinning against independent calculations."""
+"""Means, intervals, ranges and thinning against independent calculations."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from metaviz.runs.statistics import mean_and_ci95, range_with_bands, robust_range, smooth, thin
+from metaviz.runs.statistics import mean_and_ci95, range_with_bands, robust_range, thin
 
 RNG = np.random.default_rng(0)
 
@@ -37,49 +37,6 @@ def test_interval_of_one_task_is_unknown_and_of_infinity_is_quiet() -> None:
     assert np.isnan(half)
 
 
-def naive(values: np.ndarray, weight: float) -> np.ndarray:
-    total, share, found = 0.0, 0.0, []
-    for value in values:
-        known = bool(np.isfinite(value))
-        total = weight * total + (1 - weight) * (value if known else 0)
-        share = weight * share + (1 - weight) * known
-        found.append(total / share if share else np.nan)
-    return np.array(found)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.3, 0.9, 0.99])
-def test_smooth_is_the_naive_loop(weight: float) -> None:
-    values = RNG.normal(size=300)
-    assert smooth(values, weight) == pytest.approx(naive(values, weight), rel=1e-9)
-
-
-def test_smooth_is_the_formula_where_there_are_no_gaps() -> None:
-    values = RNG.normal(size=20)
-    power = 0.7 ** np.arange(20)[::-1]
-    expected = (power * values).sum() * 0.3 / (1 - 0.7**20)
-    assert smooth(values, 0.7)[-1] == pytest.approx(expected, rel=1e-12)
-
-
-def test_smooth_goes_on_after_gaps() -> None:
-    values = RNG.normal(size=100)
-    values[[0, 1, 7, 8, 9, 50]] = np.nan
-    values[60] = np.inf
-    found = smooth(values, 0.8)
-    assert np.isnan(found[:2]).all()
-    assert found[2] == pytest.approx(values[2])
-    assert found == pytest.approx(naive(values, 0.8), rel=1e-9, nan_ok=True)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(0, 0.999), st.integers(0, 200))
-def test_smooth_keeps_a_constant(value: float, weight: float, count: int) -> None:
-    found = smooth(np.full(count, value), weight)
-    assert found == pytest.approx(np.full(count, value), rel=1e-9, abs=1e-12)
-
-
-def test_smooth_of_nothing_but_gaps_is_gaps() -> None:
-    assert np.isnan(smooth(np.full(5, np.nan), 0.9)).all()
-
-
 @given(st.integers(0, 3000), st.integers(2, 500), st.integers(0, 10**6))
 def test_thin_keeps_extremes_ends_and_order(count: int, points: int, seed: int) -> None:
     x = np.arange(float(count))
@@ -91,6 +48,24 @@ def test_thin_keeps_extremes_ends_and_order(count: int, points: int, seed: int) 
     if count:
         assert (thin_y.min(), thin_y.max()) == (y.min(), y.max())
         assert (thin_x[0], thin_x[-1]) == (0, count - 1)
+
+
+@given(st.integers(1, 3000), st.integers(1, 200), st.integers(0, 10**6))
+def test_thin_keeps_the_range_of_every_pixel_column(count: int, pixels: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    y = random.normal(size=count)
+    y[random.random(count) < 0.2] = np.nan
+    kept = thin(np.arange(float(count)), y, 2 * pixels)[0].astype(int)
+    if count <= 2 * pixels:
+        assert len(kept) == count
+        return
+    column = np.arange(count) // -(-count // pixels)
+    for place in range(column[-1] + 1):
+        here, left = y[column == place], y[kept[column[kept] == place]]
+        if np.isfinite(here).any():
+            assert (np.nanmin(left), np.nanmax(left)) == (np.nanmin(here), np.nanmax(here))
+    assert max(np.bincount(column[kept[1:-1]])) <= 2
+    assert len(kept) <= 2 * pixels + 2
 
 
 def test_thin_keeps_a_spike_in_the_last_part() -> None:

@@ -1,0 +1,112 @@
+"""The strip above a plot that names its lines."""
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPointF, QRect, QSize, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+_SAMPLE, _GAP, _APART = 30, 6, 16
+_MOST_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend."""
+
+    text: str
+    pen: QPen | None
+    dots: QPen | None
+
+
+class Legend(QWidget):
+    """Names the lines above a plot, where it covers none of them; entries flow into rows."""
+
+    def __init__(self, parent: QWidget) -> None:
+        """Show nothing yet."""
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.keys: list[Key] = []
+        self._color = QColor("black")
+
+    def set_color(self, color: str) -> None:
+        """Choose the colour of the texts."""
+        self._color = QColor(color)
+        self.update()
+
+    def set_keys(self, keys: list[Key]) -> bool:
+        """Show these entries; return whether the room they need may have changed."""
+        changed = [key.text for key in keys] != [key.text for key in self.keys]
+        restyled = [(k.pen, k.dots) for k in keys] != [(k.pen, k.dots) for k in self.keys]
+        self.keys = keys
+        if changed:
+            self._fit()
+        if changed or restyled:
+            self.update()
+        return changed
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Flow anew; splitters and scrolled areas do not ask how high a width needs."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        needed = self.heightForWidth(self.width())
+        if needed != self.maximumHeight():
+            self.setFixedHeight(needed)
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
+        """Entries flow."""
+        return True
+
+    def sizeHint(self) -> QSize:
+        """Return the room that the entries need."""
+        return QSize(self.width(), self.heightForWidth(self.width()))
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
+        """Return the height that the entries need in this width."""
+        places = self._places(width)
+        if not places:
+            return 0
+        return places[-1][0].bottom() + 4
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw samples and texts."""
+        del event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for place, key, text in self._places(self.width()):
+            middle = place.center().y()
+            if key is not None and key.pen is not None:
+                painter.setPen(key.pen)
+                painter.drawLine(place.left(), middle, place.left() + _SAMPLE, middle)
+            if key is not None and key.dots is not None:
+                painter.setPen(key.dots)
+                painter.drawPoint(place.left() + _SAMPLE // 2, middle)
+            painter.setPen(self._color)
+            beside = place.adjusted(_SAMPLE + _GAP if key is not None else 0, 0, 0, 0)
+            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, text)
+
+    def _places(self, width: int) -> list[tuple[QRect, Key | None, str]]:
+        """Return where entries are drawn; those that do not fit into the last row are counted."""
+        metrics = self.fontMetrics()
+        row_height = metrics.height() + 3
+        places: list[tuple[QRect, Key | None, str]] = []
+        x, row = 0, 0
+        for number, key in enumerate(self.keys):
+            size = QSize(_SAMPLE + _GAP + metrics.horizontalAdvance(key.text), row_height)
+            left = f"and {len(self.keys) - number} more"
+            last = row == _MOST_ROWS - 1 and number < len(self.keys) - 1
+            room = width - (metrics.horizontalAdvance(left) + _APART if last else 0)
+            if x and x + size.width() > room:
+                if row == _MOST_ROWS - 1:
+                    tail = QSize(metrics.horizontalAdvance(left), row_height)
+                    places.append((QRect(QPointF(x, row * row_height).toPoint(), tail), None, left))
+                    break
+                x, row = 0, row + 1
+            places.append((QRect(x, row * row_height, size.width(), row_height), key, key.text))
+            x += size.width() + _APART
+        return places

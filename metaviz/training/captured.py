@@ -1,0 +1,45 @@
+"""Meta-steps that a GPU replays as one CUDA graph, without waiting for Python between kernels."""
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from metaviz.training.memory import is_memory_error
+from metaviz.training.recipe import CannotRecordError, Program, Recipe
+
+WARM_UPS = 3
+"""Eager runs before capture, in which libraries choose kernels and take their work space."""
+
+
+def capturing(recipe: Recipe, given: list[Tensor]) -> Generator[str, None, Program]:
+    """Capture a meta-step with buffers of its own for inputs and outputs.
+
+    Raises: CannotRecordError.
+    """
+    yield "capturing"
+    buffers = [value.clone() for value in given]
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                recipe(*buffers)
+        torch.cuda.current_stream().wait_stream(aside)
+        with torch.cuda.graph(graph):
+            outputs = recipe(*buffers)
+    except (RuntimeError, TypeError) as error:
+        if is_memory_error(error):
+            raise
+        raise CannotRecordError(
+            "the method decides on numbers that it has just computed, or draws its own"
+        ) from error
+
+    def replay(values: list[Tensor]) -> list[Tensor]:
+        for buffer, value in zip(buffers, values, strict=True):
+            buffer.copy_(value)
+        graph.replay()
+        return outputs
+
+    return replay

@@ -1,0 +1,120 @@
+"""A meta-step as a function from tensors to tensors, which can be recorded once for all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+
+from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.learner import Learner
+from metaviz.meta.rules import Meta
+from metaviz.meta.sharding import Shards, merge
+from metaviz.meta.tasks import Batch, TaskBatch
+
+Program = Callable[[list[Tensor]], Sequence[Tensor]]
+"""A recorded meta-step: outputs of a recipe from its inputs."""
+_INPUTS = ("x", "y", "beside")
+
+
+class CannotRecordError(RuntimeError):
+    """A step cannot be recorded; the message says why, as the end of a sentence."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Which output is what."""
+
+    groups: tuple[str, ...]
+    readings: tuple[str, ...]
+    warnings: tuple[str, ...]
+    replaced: tuple[str, ...]
+    gradient_evaluations: int
+    hessian_vector_products: int
+
+
+class Recipe:
+    """A meta-step as a function from a flat list of tensors to another."""
+
+    def __init__(
+        self, algorithm: Algorithm, learner: Learner, shards: Shards, *, reading: bool
+    ) -> None:
+        """Take what is computed, and the parts in which it is, one after another."""
+        self._algorithm, self._learner, self._reading = algorithm, learner, reading
+        self._shards = shards
+        self._groups: tuple[str, ...] = ()
+        self._beside = (False, False)
+        self._names: _Names | None = None
+
+    def inputs(self, meta: Meta, tasks: TaskBatch) -> list[Tensor]:
+        """Return meta-parameters and tasks as a flat list."""
+        self._groups = tuple(meta)
+        sets = (tasks.support, tasks.query)
+        self._beside = (sets[0].beside is not None, sets[1].beside is not None)
+        given = [value.detach() for value in meta.values()]
+        for examples in sets:
+            values = (getattr(examples, name) for name in _INPUTS)
+            given += [value for value in values if value is not None]
+        return given
+
+    def __call__(self, *given: Tensor) -> list[Tensor]:
+        """Compute the meta-step; every output is a tensor of its own."""
+        rest = iter(given)
+        meta = {name: next(rest) for name in self._groups}
+        sets = [
+            Batch(next(rest), next(rest), next(rest) if beside else None) for beside in self._beside
+        ]
+        step = self._step(meta, TaskBatch(*sets))
+        self._names = _Names(
+            tuple(step.gradients),
+            tuple(step.readings),
+            tuple(step.warnings),
+            tuple(step.replaced),
+            step.gradient_evaluations,
+            step.hessian_vector_products,
+        )
+        found = [
+            *step.gradients.values(),
+            *step.readings.values(),
+            *step.warnings.values(),
+            *step.replaced.values(),
+            step.support_loss,
+            step.gradient_norm,
+        ]
+        return [value.detach() for value in found]
+
+    def _step(self, meta: Meta, tasks: TaskBatch) -> MetaStep:
+        # Whoever draws random numbers fails here: they would be the same at every step.
+        nothing: Any = object()
+        whole = self._algorithm.sequential
+        edges = [0, len(tasks)] if whole else self._shards.edges(len(tasks))
+        spans = list(pairwise(edges))
+        parts = [tasks] if len(spans) == 1 else [tasks[slice(*span)] for span in spans]
+        steps = [
+            self._algorithm.meta_gradient(self._learner, meta, part, nothing, reading=self._reading)
+            for part in parts
+        ]
+        return merge(steps, [len(part) for part in parts])
+
+    def read(self, found: Sequence[Tensor]) -> MetaStep:
+        """Return outputs as a meta-step."""
+        names = self._names
+        if names is None:
+            raise RuntimeError("The meta-step has not been recorded yet.")
+        rest = iter(found)
+        gradients, readings, warnings, replaced = (
+            {name: next(rest) for name in group}
+            for group in (names.groups, names.readings, names.warnings, names.replaced)
+        )
+        return MetaStep(
+            gradients,
+            readings,
+            next(rest),
+            next(rest),
+            names.gradient_evaluations,
+            names.hessian_vector_products,
+            warnings,
+            replaced,
+        )
