@@ -1,13 +1,14 @@
 """Timing several things side by side, lap by lap, so that a busy machine slows all alike."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
-CORES = os.cpu_count() or 1
+from metaviz.training.setting import usable_cores
+
+CORES = usable_cores()
 _LAP_SECONDS = 0.15
 _SLOW_SECONDS = 1.0
 _MOST_REPEATS = 50

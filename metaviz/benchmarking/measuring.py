@@ -133,9 +133,9 @@ class Measurement:
         if row.note:
             return
         row.operations = operations_per_step(setting)
-        row.products_seconds = alone_seconds(
-            products_of(setting, shares(setting)), abreast(setting)
-        )
+        often = setting.config.shared.reading_every == 1
+        parts = products_of(setting, shares(setting), reading=often)
+        row.products_seconds = alone_seconds(parts, abreast(setting))
 
     def _prepare_peer(self, row: _Row) -> None:
         setting = self._steps[SAME].setting

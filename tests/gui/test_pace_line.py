@@ -9,7 +9,7 @@ from metaviz.gui.pace_line import Tally
 from metaviz.runs.events import STEP_COLUMNS
 from metaviz.runs.record import Record
 from metaviz.runs.speed import Gauge
-from metaviz.training.machine import FILE
+from metaviz.training.machine import FILE, limit
 from tests.gui.conftest import WAIT
 
 
@@ -38,6 +38,7 @@ def test_rates_are_those_of_the_last_looks():
 
 def test_the_line_tells_of_training_and_goes_with_it(qtbot, window, home, monkeypatch):
     monkeypatch.setattr(worker, "GAUGE_SECONDS", 0.0)
+    limit.cache_clear()
     line = window.findChild(QLabel, "pace_line")
     assert not line.isVisible()
     window.form.field("steps").set_value(1_000_000)

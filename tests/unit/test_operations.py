@@ -1,5 +1,7 @@
 """Operations are counted as one counts them by hand, and as PyTorch does where it is right."""
 
+import json
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -7,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from metaviz.benchmarking.limits import alone_seconds
 from metaviz.config import Comparison
 from metaviz.training.engine import planned_runs
-from metaviz.training.machine import matmul_rate
+from metaviz.training.machine import FILE, limit, matmul_rate
 from metaviz.training.operations import (
     ProductRecorder,
     operations,
@@ -93,3 +95,19 @@ def test_steps_that_are_not_read_count_as_often_as_they_come():
     assert operations(unread) < operations(read)
     mean = (operations(read) + 3 * operations(unread)) / 4
     assert operations_per_step(setting(problem="sinusoid", reading_every=4)) == mean
+
+
+def test_the_most_that_was_ever_found_is_the_limit_and_a_damaged_file_is_none(home):
+    asked = (torch.device("cpu"), torch.float32, 1)
+    kept = home / FILE
+    kept.write_text("{")
+    limit.cache_clear()
+    found = limit(*asked)
+    ((key, written),) = json.loads(kept.read_text()).items()
+    assert written == found == limit(*asked)
+    for earlier, wanted in ((found * 1e6, found * 1e6), (1.0, None)):
+        kept.write_text(json.dumps({key: earlier}))
+        limit.cache_clear()
+        again = limit(*asked)
+        assert again == wanted if wanted else again > 1e8
+    limit.cache_clear()
