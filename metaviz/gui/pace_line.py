@@ -87,6 +87,7 @@ class PaceLine(QLabel):
         parts = [
             live[0].algorithm if len(live) == 1 else f"{len(live)} runs",
             place,
+            next((record.doing for record in live if record.doing), ""),
             "" if rate is None else f"{_figure(rate)} steps/s",
             "" if share is None else f"{100 * share:.2g} % of the limit",
             self._time_left(),

@@ -194,17 +194,25 @@ def training_curves(
         if len(post) == 0 or not np.isfinite(post).any():
             continue
         names = f"pre_{view.quantity}", f"post_{view.quantity}"
-        curves.append(
-            TrainingCurve(
-                record.id,
-                label[record.id],
-                style[record.id],
-                record.column(view.axis),
-                *(smoother.column(record, name, view.smoothing) for name in names),
-                *(record.column(name) for name in names),
-            )
-        )
+        x, raw = record.column(view.axis), [record.column(name) for name in names]
+        means = [smoother.column(record, name, view.smoothing) for name in names]
+        if record.config.get("shared", {}).get("reading_every", 1) > 1:
+            means = [between(x, y, np.isfinite(r)) for y, r in zip(means, raw, strict=True)]
+            raw = [between(x, y, np.isfinite(y)) for y in raw]
+        identity = record.id, label[record.id], style[record.id]
+        curves.append(TrainingCurve(*identity, x, *means, *raw))
     return curves
+
+
+def between(x: np.ndarray, y: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Return a curve with straight lines from one point that was read to the next.
+
+    Beyond the last of them it stays as high.
+    """
+    if read.all() or not read.any():
+        return y
+    joined: np.ndarray = np.interp(x, x[read], y[read])
+    return joined
 
 
 @dataclass(frozen=True)

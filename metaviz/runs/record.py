@@ -15,6 +15,7 @@ from metaviz.runs.events import (
     Pictured,
     State,
     Stepped,
+    Waiting,
 )
 from metaviz.runs.marks import Marks
 
@@ -41,6 +42,8 @@ class Record:
     evaluations: list[Evaluated] = field(default_factory=list)
     pictures: list[Pictured] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)
+    doing: str = ""
+    """What a run does before its next meta-step can be taken, empty where it goes on."""
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
     revision: int = 0
     _rows: int = 0
@@ -98,6 +101,7 @@ class Record:
     def apply(self, event: Event) -> None:
         """Take in one event."""
         self.revision += 1
+        self.doing = event.message if isinstance(event, Waiting) else ""
         if isinstance(event, Stepped):
             self.append_row(event.step, [event.values.get(name) for name in STEP_COLUMNS])
             self.last_inner = (event.inner_support_loss, event.inner_gradient_norm)

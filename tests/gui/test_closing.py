@@ -116,10 +116,11 @@ def test_processes_that_are_told_to_end_exit_with_0_and_killed_ones_leave_runs_r
 
 
 def test_worker_that_does_not_stop_can_be_waited_for_or_left(qtbot, window, monkeypatch):
-    go_on = threading.Event()
+    there, go_on = threading.Event(), threading.Event()
     real = stepping.sharded_meta_gradient
 
     def slow(*arguments, **others):
+        there.set()
         go_on.wait(60)
         return real(*arguments, **others)
 
@@ -128,7 +129,7 @@ def test_worker_that_does_not_stop_can_be_waited_for_or_left(qtbot, window, monk
     assert closing.PATIENCE_MS == 1000 * MOST_SECONDS
     window.commands["run"].trigger()
     qtbot.waitUntil(lambda: len(window.runs.rows) == 1, timeout=WAIT)
-    qtbot.wait(100)
+    qtbot.waitUntil(there.is_set, timeout=WAIT)
     forced = []
     window.closing.forced.connect(lambda: forced.append(True))
     window.closing.begin()

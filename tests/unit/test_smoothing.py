@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaviz.runs.curves import TrainingView, training_curves
+from metaviz.runs.curves import TrainingView, between, training_curves
 from metaviz.runs.events import STEP_COLUMNS
 from metaviz.runs.record import Record
 from metaviz.runs.smoothing import GrowingMean, Smoother, smooth
@@ -116,3 +116,11 @@ def test_curves_are_those_of_a_fresh_smoother_and_old_runs_are_forgotten() -> No
             assert np.array_equal(one.pre, other.pre)
     training_curves(records[:1], TrainingView(), smoother)
     assert {name for name, _ in smoother._known} == {"a"}
+
+
+def test_between_two_readings_a_curve_is_straight():
+    x, y = np.arange(7.0), np.array([2.0, 2.0, 2.0, 8.0, 8.0, 8.0, 8.0])
+    read = np.isin(x, [0, 3])
+    assert between(x, y, read).tolist() == [2, 4, 6, 8, 8, 8, 8]
+    assert between(x, y, np.ones(7, dtype=bool)) is y
+    assert between(x, y, np.zeros(7, dtype=bool)) is y
