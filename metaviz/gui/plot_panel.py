@@ -65,6 +65,7 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.setMenuEnabled(False)
         self.hideButtons()
         self._sheet: Sheet | None = None
+        self._keys: list[Key] = []
         self._bands: dict[str, QGraphicsPolygonItem] = {}
         self._log = (False, False)
         self._labels = ("", "")
@@ -133,21 +134,30 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         Without `fine` edges are not smoothed and there is one point a pixel in place of two:
         several times faster, for curves that are drawn anew all the time.
         """
+        self.fill(lines, fine=fine)
+        self.show_filled(bands)
+
+    def fill(self, lines: list[Line], *, fine: bool = True) -> None:
+        """Take these lines in, for `show_filled` to show them in this turn or in a later one."""
         points = max(_FEWEST_POINTS, (2 if fine else 1) * self.width())
         sheet = self._sheet
         if sheet is None:
             sheet = self._sheet = Sheet()
             self.addItem(sheet)
         known, sheet.traces = sheet.traces, {}
-        keys = []
+        self._keys = []
         for line in lines:
             pen, dots = self._pens(line)
             trace = sheet.traces[line.name] = known.get(line.name) or Trace()
-            self._fill(trace, line, points, pen, dots, fine=fine)
+            trace.show_data(*self._thinned(line, points), pen, dots, fine=fine)
             if line.legend:
-                keys.append(Key(line.legend, pen, dots))
-        sheet.settle()
-        if self.legend.set_keys(keys):
+                self._keys.append(Key(line.legend, pen, dots))
+
+    def show_filled(self, bands: list[Band] | None = None) -> None:
+        """Show the lines that were taken in, with these bands."""
+        if self._sheet is not None:
+            self._sheet.settle()
+        if self.legend.set_keys(self._keys):
             self._place_legend()
         self._draw_bands(bands or [])
         self._settle()
@@ -176,21 +186,12 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         pen = _pen(shade, line.width, line.dash) if line.width else None
         return pen, dots_of(shade, line.dots) if line.dots else None
 
-    def _fill(
-        self,
-        trace: Trace,
-        line: Line,
-        points: int,
-        pen: QPen | None,
-        dots: QPen | None,
-        *,
-        fine: bool,
-    ) -> None:
-        x, y = thin(line.x, line.y, points)
+    def _thinned(self, line: Line, most: int) -> tuple[np.ndarray, np.ndarray]:
+        x, y = thin(line.x, line.y, most)
         with np.errstate(divide="ignore", invalid="ignore"):
             x = np.log10(x) if self._log[0] else x
             y = np.log10(y) if self._log[1] else y
-        trace.show_data(x, y, pen, dots, fine=fine)
+        return x, y
 
     def _settle(self) -> None:
         """Let ranges follow the data now: found out while painting, they would paint twice."""

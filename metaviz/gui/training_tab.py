@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from metaviz.gui.choices import combo, switch
+from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme
 from metaviz.runs.curves import (
@@ -66,6 +67,8 @@ class TrainingTab(QWidget):
         self._records: list[Record] = []
         self._view = TrainingView()
         self._smoother = Smoother()
+        self._curves: list[TrainingCurve] = []
+        self._bands: list[Band] = []
         self._offered: set[str] = set()
         self.plot = PlotPanel("trainingPlot", "Losses before and after adaptation", self)
         self.plot.set_message(EMPTY)
@@ -85,6 +88,10 @@ class TrainingTab(QWidget):
         """What is shown, and how."""
         return self._view
 
+    @property
+    def _live(self) -> bool:
+        return any(not record.ended for record in self._records)
+
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
         self._records = records
@@ -92,26 +99,39 @@ class TrainingTab(QWidget):
 
     def refresh(self) -> None:
         """Draw what has been recorded until now."""
-        self._offer_quantities()
+        for piece in self.pieces():
+            piece()
+
+    def pieces(self) -> list[Piece]:
+        """Return what `refresh` has to do: finding out what to draw takes as long as drawing it."""
+        return [self._prepare, self._show]
+
+    def _prepare(self) -> None:
         view = self._view
-        curves = training_curves(self._records, view, self._smoother)
-        live = any(not record.ended for record in self._records)
-        absent = WAITING if live else NO_STEP if self._records else EMPTY
-        self.plot.set_message("" if curves else absent)
+        curves = self._curves = training_curves(self._records, view, self._smoother)
+        live = self._live
         self.plot.set_log(x=view.log_x, y=view.log_y)
-        self.plot.set_labels(
-            AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean"
-        )
         crowded = live and len(curves) > _FEW
-        lines, bands = [], []
+        lines, bands = [], self._bands
+        bands.clear()
         for curve in curves:
             lines += _lines(curve, view, crowded=crowded)
             if view.show_pre and not crowded:
                 name = f"{curve.run} gap"
                 color = curve.style.color
                 bands.append(Band(name, curve.x, curve.post, curve.pre, color, 0.07))
+        self.plot.fill(lines, fine=not live)
+
+    def _show(self) -> None:
+        self._offer_quantities()
+        view, curves = self._view, self._curves
+        absent = WAITING if self._live else NO_STEP if self._records else EMPTY
+        self.plot.set_message("" if curves else absent)
+        self.plot.set_labels(
+            AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean"
+        )
         self.plot.set_y_range(self._limits(curves))
-        self.plot.draw(lines, bands, fine=not live)
+        self.plot.show_filled(self._bands)
         self.plot.describe(_spoken(curves, view))
 
     def apply_theme(self, theme: Theme) -> None:

@@ -107,7 +107,7 @@ def test_stopping_leaves_no_piece_for_later(qtbot) -> None:
     assert len(done) == count
 
 
-@pytest.mark.parametrize("page_type", [InnerTab, ConvergenceTab])
+@pytest.mark.parametrize("page_type", [InnerTab, ConvergenceTab, TrainingTab])
 def test_pieces_draw_what_a_whole_redraw_does(qtbot, page_type) -> None:
     records = [record("maml"), record("reptile")]
     page, whole = page_type(), page_type()
@@ -116,7 +116,7 @@ def test_pieces_draw_what_a_whole_redraw_does(qtbot, page_type) -> None:
         one.apply_theme(LIGHT)
     page.show_records(records)
     page.show()
-    assert page.pieces() == []
+    page.refresh()
     before = drawn(page)
     for one in records:
         one.append_row(one.step + 1, [1.0] * len(STEP_COLUMNS))
@@ -128,7 +128,9 @@ def test_pieces_draw_what_a_whole_redraw_does(qtbot, page_type) -> None:
         QApplication.processEvents()
     whole.show_records(records)
     assert drawn(page) == drawn(whole) != before
-    assert page.pieces() == []
+    ranges = [plot.getPlotItem().viewRange() for plot in page.findChildren(PlotPanel)]
+    page.refresh()
+    assert [plot.getPlotItem().viewRange() for plot in page.findChildren(PlotPanel)] == ranges
 
 
 def test_tabs_divide_the_page_in_front_and_draw_nothing_twice(qtbot) -> None:
