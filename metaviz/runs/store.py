@@ -305,11 +305,16 @@ def list_runs(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
     found = (path.parent for path in root.glob(f"*/{ABOUT}"))
-    return sorted((path for path in found if not path.name.startswith(".")), key=_made)
+    made = ((_made(path), path) for path in found if not path.name.startswith("."))
+    return [path for _, path in sorted((when, path) for when, path in made if when is not None)]
 
 
-def _made(folder: Path) -> tuple[float, str]:
-    return (folder / ABOUT).stat().st_mtime, folder.name
+def _made(folder: Path) -> tuple[float, str] | None:
+    """Return what runs are sorted by; None for one that was deleted meanwhile."""
+    try:
+        return (folder / ABOUT).stat().st_mtime, folder.name
+    except OSError:
+        return None
 
 
 def is_alive(folder: Path, pid: int) -> bool:

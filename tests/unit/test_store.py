@@ -1,5 +1,6 @@
 """Runs on disk: fast, readable after a kill, and refused in one sentence where damaged."""
 
+import os
 import random
 import shutil
 import signal
@@ -231,3 +232,20 @@ def test_list_runs_is_empty_without_folder_and_ignores_other_folders(tmp_path: P
     assert list_runs(tmp_path / "nosuch") == []
     (tmp_path / "notes").mkdir()
     assert list_runs(tmp_path) == []
+
+
+def test_a_run_that_is_deleted_meanwhile_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.toml").touch()
+    real = Path.stat
+
+    def gone(self: Path, **how: bool) -> os.stat_result:
+        if self.parent.name == "one" and self.name == "run.toml":
+            raise FileNotFoundError(self)
+        return real(self, **how)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    assert [folder.name for folder in list_runs(tmp_path)] == ["two"]
