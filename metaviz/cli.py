@@ -10,7 +10,16 @@ import typer
 
 from metaviz import __version__
 from metaviz.cli_benchmark import benchmark, benchmark_memory
-from metaviz.cli_options import Device, Dtype, Engine, Memory, Settings, Tf32, number_within
+from metaviz.cli_options import (
+    Device,
+    Dtype,
+    Engine,
+    Memory,
+    Settings,
+    Tf32,
+    machine_asked,
+    number_within,
+)
 from metaviz.cli_queue import queue_app, sweep
 
 app = typer.Typer(
@@ -132,11 +141,7 @@ def compare(
         "algorithms": algorithms,
         "steps": None if steps is None else parse_value(steps),
         "seeds": seeds,
-        "device": device,
-        "dtype": dtype,
-        "engine": engine,
-        "memory_gib": None if memory is None else parse_value(memory),
-        "tf32": tf32,
+        **machine_asked(device, dtype, engine, memory, tf32),
     }
     if preset is not None:
         if config is not None:

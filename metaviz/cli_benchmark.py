@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from metaviz.cli_options import Device, Dtype, Engine, Memory, Settings, Tf32, number_within
+from metaviz.cli_options import (
+    Device,
+    Dtype,
+    Engine,
+    Memory,
+    Settings,
+    Tf32,
+    machine_asked,
+    number_within,
+)
 
 
 def benchmark(
@@ -40,16 +49,8 @@ def benchmark(
 ) -> None:
     """Measure this machine: meta-steps per second, memory, and how near the limit they are."""
     from metaviz.benchmark_command import benchmark_command
-    from metaviz.settings import parse_value
 
-    asked = {
-        "algorithms": algorithms,
-        "device": device,
-        "dtype": dtype,
-        "engine": engine,
-        "memory_gib": None if memory is None else parse_value(memory),
-        "tf32": tf32,
-    }
+    asked = {"algorithms": algorithms, **machine_asked(device, dtype, engine, memory, tf32)}
     code = benchmark_command(
         problems, asked, settings or [], rounds, out, memory=weigh, peers=peers
     )

@@ -24,6 +24,20 @@ Memory = Annotated[
 Tf32 = Annotated[bool | None, typer.Option("--tf32/--no-tf32", help="TF32 products on CUDA.")]
 
 
+def machine_asked(
+    device: str | None,
+    dtype: str | None,
+    engine: str | None,
+    memory: str | None,
+    tf32: bool | None,
+) -> dict[str, Any]:
+    """Return what was asked of where and how to compute, by the names of a comparison."""
+    from metaviz.settings import parse_value
+
+    gib = None if memory is None else parse_value(memory)
+    return {"device": device, "dtype": dtype, "engine": engine, "memory_gib": gib, "tf32": tf32}
+
+
 def number_within(
     kind: type[int] | type[float], least: float, most: float
 ) -> Callable[[Any], int | float]:

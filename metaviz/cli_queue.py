@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from metaviz.cli_options import Device, Dtype, Engine, Memory, Settings, Tf32, number_within
+from metaviz.cli_options import (
+    Device,
+    Dtype,
+    Engine,
+    Memory,
+    Settings,
+    Tf32,
+    machine_asked,
+    number_within,
+)
 
 _MOST_WORKERS = 64
 queue_app = typer.Typer(help="The queue of runs, which outlives every window and command.")
@@ -66,11 +75,7 @@ def sweep(
         "algorithms": algorithms,
         "steps": None if steps is None else parse_value(steps),
         "seeds": seeds,
-        "device": device,
-        "dtype": dtype,
-        "engine": engine,
-        "memory_gib": None if memory is None else parse_value(memory),
-        "tf32": tf32,
+        **machine_asked(device, dtype, engine, memory, tf32),
     }
     sweep_command(asked, settings or [], config, over or [], random_seed, workers, dry_run=dry_run)
 

@@ -47,8 +47,8 @@ def peer_step(peer: str, setting: Setting) -> Callable[[], object]:
     return PEERS[peer](exercise, setting.dtype).step
 
 
-def peer_operations(step: Callable[[], object]) -> int:
-    """Count the operations of a peer's meta-step, which it takes."""
+def counted_operations(step: Callable[[], object]) -> int:
+    """Count the operations of a meta-step, which it takes."""
     with ProductRecorder() as recorder:
         step()
     return operations(recorder.products)

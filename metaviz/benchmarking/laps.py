@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from metaviz.training.setting import usable_cores
+from metaviz.runs.workers import usable_cores
 
 CORES = usable_cores()
 _LAP_SECONDS = 0.15

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from metaviz.benchmarking.contestants import SAME, distance, peer_operations, peer_step
+from metaviz.benchmarking.contestants import SAME, counted_operations, distance, peer_step
 from metaviz.benchmarking.laps import CORES, TROUBLES, Contestant, first_line
 from metaviz.benchmarking.limits import alone_seconds
 from metaviz.benchmarking.memory import Order, peaks
@@ -146,7 +146,7 @@ class Measurement:
         try:
             row.apart = distance(row.library, row.config, setting.problem)
             step = peer_step(row.library, setting)
-            row.operations = peer_operations(step)
+            row.operations = counted_operations(step)
         except _PEER_TROUBLES as error:
             row.note = first_line(error)
             return
@@ -175,6 +175,11 @@ class Measurement:
                 yield f"{row.name}: memory"
                 row.peak_mb = next(found) if row in able else None
 
+    def _noted(self, row: _Row) -> str:
+        """Return what went wrong, or what a run of ours warned of."""
+        ours = row.library == OURS
+        return row.note or (" ".join(self._steps[row.config.algorithm].notes) if ours else "")
+
     def _rate(self, row: _Row) -> float | None:
         return 1 / float(np.median(row.best.seconds)) if row.best is not None else None
 
@@ -196,5 +201,5 @@ class Measurement:
             row.peak_mb,
             row.apart,
             mine / rate if mine and rate and agrees else None,
-            row.note,
+            self._noted(row),
         )

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.choices import combo, offer, scrolling, switch
+from metaviz.gui.evaluated_page import EvaluatedPage
 from metaviz.gui.inner_tab import inner_band, inner_limits
 from metaviz.gui.legend import Legend
 from metaviz.gui.pace import Piece
@@ -73,7 +74,7 @@ _PANELS: tuple[tuple[InnerQuantity, str, str], ...] = (
 )
 
 
-class ConvergenceTab(QWidget):
+class ConvergenceTab(EvaluatedPage):
     """The two plots of convergence, a table of numbers, and slices through the loss."""
 
     export_name = "convergence"
@@ -82,8 +83,6 @@ class ConvergenceTab(QWidget):
         """Show empty plots."""
         super().__init__(parent)
         self.setObjectName("convergenceTab")
-        self._records: list[Record] = []
-        self._seen: list[tuple[str, int, int]] = []
         self._theme: Theme | None = None
         self.legend = Legend(self)
         self.plots = {
@@ -105,30 +104,7 @@ class ConvergenceTab(QWidget):
         """Show these runs."""
         self._records = records
         offer(self.run, labels(records))
-        self._seen = self._evaluated()
         self.redraw()
-
-    def refresh(self) -> None:
-        """Draw what was evaluated meanwhile."""
-        for piece in self.pieces():
-            piece()
-
-    def pieces(self) -> list[Piece]:
-        """Return what `refresh` has to do; nothing where nothing was evaluated."""
-        now = self._evaluated()
-        if now == self._seen:
-            return []
-        self._seen = now
-        return self._drawing()
-
-    def _evaluated(self) -> list[tuple[str, int, int]]:
-        return [(r.id, len(r.evaluations), len(r.pictures)) for r in self._records]
-
-    @Slot()
-    def redraw(self) -> None:
-        """Draw the last evaluation of every run."""
-        for piece in self._drawing():
-            piece()
 
     def _drawing(self) -> list[Piece]:
         plots = [partial(self._draw, quantity, title) for quantity, _, title in _PANELS]

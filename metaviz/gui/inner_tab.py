@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.choices import combo, scrolling, switch
+from metaviz.gui.evaluated_page import EvaluatedPage
 from metaviz.gui.fan_plot import FanPlot
 from metaviz.gui.legend import Legend
 from metaviz.gui.pace import Piece
@@ -55,7 +56,7 @@ _LOSSES = {
 }
 
 
-class InnerTab(QWidget):
+class InnerTab(EvaluatedPage):
     """Loss and gradient norm against the inner step k, a k scrubber, and the sinusoid fan."""
 
     export_name = "inner"
@@ -64,8 +65,6 @@ class InnerTab(QWidget):
         """Show empty plots."""
         super().__init__(parent)
         self.setObjectName("innerTab")
-        self._records: list[Record] = []
-        self._seen: list[tuple[str, int, int]] = []
         self.legend = Legend(self)
         self.loss = PlotPanel(
             "innerLossPlot", "Loss against the inner step", self, legend=self.legend
@@ -88,33 +87,10 @@ class InnerTab(QWidget):
         """Show these runs."""
         self._records = records
         self.fan.show_records(records)
-        self._seen = self._evaluated()
         self.redraw()
-
-    def refresh(self) -> None:
-        """Draw what was evaluated meanwhile."""
-        for piece in self.pieces():
-            piece()
-
-    def pieces(self) -> list[Piece]:
-        """Return what `refresh` has to do; nothing where nothing was evaluated."""
-        now = self._evaluated()
-        if now == self._seen:
-            return []
-        self._seen = now
-        return self._drawing()
-
-    @Slot()
-    def redraw(self) -> None:
-        """Draw the chosen evaluation of every run."""
-        for piece in self._drawing():
-            piece()
 
     def _drawing(self) -> list[Piece]:
         return [self._draw_loss, self._draw_norm, self._show_k]
-
-    def _evaluated(self) -> list[tuple[str, int, int]]:
-        return [(r.id, len(r.evaluations), len(r.pictures)) for r in self._records]
 
     def _draw_loss(self) -> None:
         self._follow_evaluations()

@@ -1,6 +1,5 @@
 """The main window: docks around the plots, and one place where commands are enabled."""
 
-import os
 import time
 from pathlib import Path
 
@@ -54,6 +53,7 @@ from metaviz.gui.theme_menu import ThemeMenu
 from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.worker import Loaded
 from metaviz.runs.record import Record
+from metaviz.runs.workers import usable_cores
 
 TABLE_SECONDS = 0.5
 
@@ -309,7 +309,7 @@ class MainWindow(QMainWindow):
         self.form.show_catalogue(info.catalogue)
         self.run_bar.device.setText(info.device_text)
         on_gpu = info.device_text.startswith("CUDA")
-        self.queueing.allow_workers(1 if on_gpu else os.cpu_count() or 1)
+        self.queueing.allow_workers(1 if on_gpu else usable_cores())
         self.help.device_text = info.device_text
         self.say(f"Ready: {info.device_text}")
 

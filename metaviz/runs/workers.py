@@ -98,3 +98,10 @@ def how_it_ended(code: int, *, by_signal: bool = False) -> str:
 def wordless(how: str) -> str:
     """Say what became of the run of a worker that is gone."""
     return WORDLESS.replace(".", f" ({how}).", 1)
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use, which can be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

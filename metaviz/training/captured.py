@@ -29,7 +29,7 @@ def capturing(recipe: Recipe, given: list[Tensor]) -> Generator[str, None, Progr
         torch.cuda.current_stream().wait_stream(aside)
         with torch.cuda.graph(graph):
             outputs = recipe(*buffers)
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:
         if is_memory_error(error):
             raise
         raise CannotRecordError(

@@ -4,10 +4,10 @@ from metaviz.training.captured import capturing
 from metaviz.training.compiled import compiling
 from metaviz.training.fixed import FixedSteps
 from metaviz.training.setting import Setting
-from metaviz.training.stepping import Eager, Stepper
+from metaviz.training.stepping import Eager
 
 
-def stepper(setting: Setting) -> Stepper:
+def stepper(setting: Setting) -> Eager:
     """Return the engine that a setting asks for."""
     if setting.engine == "compiled":
         return FixedSteps(setting, "compiled", compiling)

@@ -28,7 +28,7 @@ class FixedSteps(Eager):
     def __init__(self, setting: Setting, engine: str, build: Build) -> None:
         """Record for a setting, once `prepare` is called; `engine` is a participle."""
         super().__init__(setting)
-        self.engine = engine
+        self._engine = engine
         self._build = build
         # Recording both kinds of steps would take twice as long, or twice the memory.
         self._reading = setting.config.shared.reading_every == 1
@@ -46,12 +46,13 @@ class FixedSteps(Eager):
             self._program = yield from self._build(self._recipe, self._recipe.inputs(meta, tasks))
             self._tasks = len(tasks)
             self._check(meta, step)
-        except (CannotRecordError, RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
             self._program = None
-            if not isinstance(error, CannotRecordError) and not is_memory_error(error):
+            known = isinstance(error, CannotRecordError)
+            if not known and not is_memory_error(error):
                 raise
-            reason = error if isinstance(error, CannotRecordError) else "memory does not suffice"
-            self.notes.append(f"The meta-step is not {self.engine}: {reason}. It runs eagerly.")
+            reason = error if known else "memory does not suffice"
+            self.notes.append(f"The meta-step is not {self._engine}: {reason}. It runs eagerly.")
 
     def _check(self, meta: Meta, step: int) -> None:
         """Compare with eager meta-steps: on a second batch, what was taken for fixed shows.

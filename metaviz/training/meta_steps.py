@@ -6,7 +6,7 @@ import torch
 
 from metaviz.config import RunConfig
 from metaviz.problems.base import Problem
-from metaviz.runs.events import Ended, Stepped
+from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import Progress, begin, train
 
@@ -26,6 +26,8 @@ class MetaSteps:
         self.setting: Setting = settle(endless, problem)
         self.progress: Progress = begin(self.setting)
         self.progress.looked = 0  # as if the evaluation before the first step were done
+        self.notes: list[str] = []
+        """Warnings of the run, each once: a step that is not compiled, for instance."""
         self._events = train(self.setting, self.progress)
 
     def __call__(self) -> Stepped:
@@ -36,6 +38,8 @@ class MetaSteps:
         for event in self._events:
             if isinstance(event, Ended):
                 raise ArithmeticError(event.message)  # noqa: TRY004 - the run's numbers are wrong
+            if isinstance(event, Noted) and event.level == "warning":
+                self.notes += [event.message] if event.message not in self.notes else []
             if isinstance(event, Stepped):
                 if self.setting.device.type == "cuda":
                     torch.cuda.synchronize(self.setting.device)

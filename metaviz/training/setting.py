@@ -1,6 +1,5 @@
 """Where and on what a run computes."""
 
-import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Event
@@ -19,6 +18,7 @@ from metaviz.options import OptionError
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
+from metaviz.runs.workers import usable_cores
 from metaviz.training.environment import describe_environment
 from metaviz.training.memory import budget_bytes
 
@@ -30,13 +30,6 @@ def settle_threads() -> None:
     """
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may use, which can be fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def find_device(name: str) -> torch.device:

@@ -27,7 +27,7 @@ from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
 from metaviz.training.outer import advance
 from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
 from metaviz.training.setting import Setting
-from metaviz.training.stepping import Stepper, drained
+from metaviz.training.stepping import Eager, drained
 from metaviz.training.warnings import Warnings
 
 
@@ -132,7 +132,7 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
     ends the run as diverged.
     """
     config, warnings = setting.config, progress.warnings
-    compute: Stepper | None = None
+    compute: Eager | None = None
     try:
         if progress.step == 0 and progress.looked < 0:
             yield from (Noted(0, "warning", remark) for remark in setting.problem.remarks)
@@ -180,7 +180,7 @@ def _listed(found: Divergence) -> str:
     return f"{', '.join(labels[:-1])}, or {labels[-1]}"
 
 
-def _step(setting: Setting, progress: Progress, compute: Stepper) -> Stepped:
+def _step(setting: Setting, progress: Progress, compute: Eager) -> Stepped:
     began = time.perf_counter()
     config = setting.config
     tasks = compute.batch(progress.step)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from metaviz.training.operations import ProductRecorder
+from metaviz.benchmarking.contestants import counted_operations
 from tests.benchmarks.workloads import WORKLOADS
 
 KINDS = {
@@ -43,14 +43,6 @@ def spent(step: Callable[[], object], repeats: int) -> tuple[Counter[str], float
     return found, sum(found.values())
 
 
-def gigaflop(step: Callable[[], object]) -> float:
-    """Return the floating point operations of a step's products, in 10^9."""
-    with ProductRecorder() as recorder:
-        step()
-    counted = (product.operations * times for product, times in recorder.products.items())
-    return sum(counted) / 1e9
-
-
 def main() -> None:
     """Print a table for each workload."""
     torch.set_num_threads(1)
@@ -67,7 +59,10 @@ def main() -> None:
             )
             table.add_row(kind, *shares)
         table.add_row("together", *(f"{whole:.4g}" for _, whole in times.values()))
-        table.add_row("GFLOP in products", *(f"{gigaflop(step):.3g}" for step in sides.values()))
+        table.add_row(
+            "GFLOP in products",
+            *(f"{counted_operations(step) / 1e9:.3g}" for step in sides.values()),
+        )
         Console().print(table)
 
 

@@ -266,3 +266,14 @@ def test_the_csv_holds_what_was_measured_and_nothing_where_it_was_not():
 def test_a_place_is_told_in_words():
     assert place_text(PLACE) == "CPU, 2 workers × 1 thread"
     assert place_text({"device": "cuda", "gpu": "H200", "shards": 1}) == "CUDA · H200"
+
+
+def test_a_step_that_is_not_compiled_is_not_passed_off_as_compiled() -> None:
+    (tiny,) = tiny_runs(algorithms=("reptile",))
+    update = {"engine": "compiled", "options": {"batch_size": 2}}
+    with Measurement([tiny.model_copy(update=update)]) as test:
+        for _ in test.work(1, memory=False):
+            pass
+        (found,) = test.speeds()
+    assert found.engine == "compiled"
+    assert "The meta-step is not compiled" in found.note

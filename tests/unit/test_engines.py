@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError
-from metaviz.runs.events import Noted, Stepped
+from metaviz.runs.events import Noted, Stepped, Waiting
+from metaviz.runs.record import Record
 from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
 from metaviz.training.fixed import FixedSteps
@@ -198,7 +199,7 @@ def test_a_compiled_run_takes_the_steps_of_an_eager_one():
     eager, fast = setting(), setting(engine="compiled")
     events = steps(fast)
     assert notes(events) == []
-    assert any(type(event).__name__ == "Waiting" for event in events)
+    assert any(isinstance(event, Waiting) for event in events)
     assert query_losses(events) == pytest.approx(query_losses(steps(eager)), rel=1e-10)
 
 
@@ -333,3 +334,24 @@ def test_an_evaluation_for_which_memory_does_not_suffice_is_split(monkeypatch):
     assert asked == [4, 2, 1, 1, 2, 1, 1]
     for name, values in whole.per_task.items():
         assert split.per_task[name] == pytest.approx(values, rel=1e-12)
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "metasgd", "warpgrad", "imaml"])
+def test_the_loss_before_adaptation_is_that_of_the_start_on_each_query_set(algorithm):
+    chosen = setting(algorithm)
+    meta, tasks = chosen.init(), chosen.batch(0)
+    found = Eager(chosen)(meta, tasks, 0, reading=True).readings["pre_query_loss"]
+    each = []
+    for number in range(len(tasks)):
+        task = tasks[number : number + 1]
+        weights, _ = next(chosen.algorithm.walk(chosen.learner, meta, task.support, 1))
+        each.append(chosen.learner.losses(weights, task.query))
+    torch.testing.assert_close(found, torch.cat(each), rtol=1e-12, atol=1e-14)
+
+
+def test_a_record_tells_what_a_run_waits_for_until_it_goes_on():
+    record = Record("a", {})
+    record.apply(Waiting(0, "compiling, 3 s"))
+    assert record.doing == "compiling, 3 s"
+    record.apply(Noted(0, "info", "There."))
+    assert record.doing == ""
