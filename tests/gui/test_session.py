@@ -174,9 +174,11 @@ def test_after_kill_9_everything_is_back_and_runs_can_be_resumed(qtbot, open_win
         stdout=subprocess.PIPE,
         text=True,
     ) as victim:
-        assert victim.stdout is not None
-        assert victim.stdout.readline().strip() == "ready"
-        victim.send_signal(signal.SIGKILL)
+        try:
+            assert victim.stdout is not None
+            assert victim.stdout.readline().strip() == "ready"
+        finally:
+            victim.send_signal(signal.SIGKILL)
     assert len(list_runs(home / "runs")) == 1
     assert tomllib.loads((home / SESSION).read_text(encoding="utf-8"))["ended"] is False
     window = open_window()

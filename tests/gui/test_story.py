@@ -39,7 +39,8 @@ def create(preferences):
         states = [entry.state for entry in entries]
         records = window.following.records
         under_way = [records[e.run] for e in entries if e.state == "running" and e.run in records]
-        if states.count("done") >= 2 and any(0 < record.step < 40 for record in under_way):
+        is_time = states.count("done") >= 2 and any(0 < r.step < {half} for r in under_way)
+        if is_time or not {"waiting", "running"} & set(states):  # too late beats never
             print(*states, flush=True)
             watch.stop()
 
@@ -72,8 +73,9 @@ def column(window, key: str) -> int:
 
 def evening(home) -> list[str]:
     """Queue twelve runs and cut the power while they train; return the states of the queue."""
+    code = EVENING.replace("{values}", repr(VALUES)).replace("{half}", str(STEPS // 2))
     process = subprocess.Popen(
-        [sys.executable, "-c", EVENING.replace("{values}", repr(VALUES))],
+        [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "METAVIZ_HOME": str(home), "QT_QPA_PLATFORM": "offscreen"},

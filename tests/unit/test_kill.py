@@ -67,8 +67,10 @@ def nursery() -> Iterator[Nursery]:
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        yield Nursery(process)
-        process.kill()
+        try:
+            yield Nursery(process)
+        finally:
+            process.kill()
 
 
 def kill_within(child: int, root: Path, seconds: float) -> int:

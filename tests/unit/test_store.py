@@ -137,11 +137,13 @@ def test_kill_loses_no_committed_row(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        (folder,) = list_runs(tmp_path)
-        assert open_run(folder).state == "running"
-        process.kill()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            (folder,) = list_runs(tmp_path)
+            assert open_run(folder).state == "running"
+        finally:
+            process.kill()
     assert process.returncode == -signal.SIGKILL
     record = open_run(folder)
     assert record.state == "interrupted"
