@@ -24,8 +24,9 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)
 	@$(BIN)/metaviz --demo-without-display $(ARGS)
 
+# On as many cores as there are, up to four; a test that waits without end says where after a while.
 test: $(STAMP)
-	$(HEADLESS) $(BIN)/python -m pytest $(ARGS)
+	$(HEADLESS) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check

@@ -113,10 +113,13 @@ def themed(choice: ThemeChoice) -> Theme:
 
 def use_theme(application: QApplication, theme: Theme) -> None:
     """Give the application Fusion style in the theme's colours."""
+    colours, rules = palette(theme), _style_rules(theme)
+    if application.styleSheet() == rules and application.palette() == colours:
+        return  # every widget there is would be styled anew
     if application.style().name() != "fusion":
         application.setStyle("Fusion")
-    application.setPalette(palette(theme))
-    application.setStyleSheet(_style_rules(theme))
+    application.setPalette(colours)
+    application.setStyleSheet(rules)
 
 
 def palette(theme: Theme) -> QPalette:
