@@ -12,6 +12,7 @@ CORES = usable_cores()
 _LAP_SECONDS = 0.15
 _SLOW_SECONDS = 1.0
 _MOST_REPEATS = 50
+_SHARE = 10
 TROUBLES = (ArithmeticError, RuntimeError, MemoryError)
 """What ends one contestant and leaves the others alone."""
 
@@ -39,8 +40,10 @@ class Contestant:
 
     def _choose(self) -> None:
         if self._timed(1) < _SLOW_SECONDS:
-            once = self._timed(1)
-            self.repeats = max(1, min(_MOST_REPEATS, round(_LAP_SECONDS / max(once, 1e-6))))
+            repeats = round(_LAP_SECONDS / max(self._timed(1), 1e-6))
+            # Every tenth step of a run takes longer: laps of many steps hold a share of those.
+            repeats = min(_MOST_REPEATS, repeats) // _SHARE * _SHARE or min(repeats, _SHARE)
+            self.repeats = max(1, repeats)
 
     def _guarded(self, act: Callable[[], object]) -> None:
         if self.trouble:

@@ -1,5 +1,6 @@
 """How a flat parameter vector is read as named tensors."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -10,7 +11,7 @@ from torch import Tensor
 Params = dict[str, Tensor]
 Weights = Tensor | Params
 """A network's weights with a tasks axis: one flat tensor (tasks, P), or tensors by name."""
-_MATRIX = 2
+_MATRIX, _KERNEL = 2, 4
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Layout:
 
     Keeping the adapted weights of all tasks in one (tasks, P) tensor makes every inner step one
     subtraction and every gradient one call, whatever the number of layers. Matrices lie in it
-    column by column: the gradient of x W' with respect to W then comes out in the order in which
-    it is stored, and is not copied on the way.
+    column by column, and kernels (O, I, h, w) with their input channels last: the gradients of
+    x W' and of a convolution of channels-last maps then come out in the order in which they are
+    stored, and are not copied on the way.
     """
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
@@ -35,17 +37,28 @@ class Layout:
         """Number of entries P of the flat vector."""
         return sum(self.sizes)
 
+    @cached_property
+    def has_kernels(self) -> bool:
+        """Whether kernels of convolutions are among the tensors."""
+        return any(len(shape) == _KERNEL for _, shape in self.shapes)
+
     def split(self, flat: Tensor) -> Params:
         """Read a flat tensor as named views.
 
         Shapes: flat (..., P) -> each view (..., *shape).
         """
-        lead = flat.shape[:-1]
-        pieces = flat.split(self.sizes, dim=-1)
-        return {
-            name: _read(piece, lead, shape)
-            for (name, shape), piece in zip(self.shapes, pieces, strict=True)
-        }
+        return {name: _turned(value, len(shape)) for name, value, shape in self._stored(flat)}
+
+    def stored(self, flat: Tensor) -> Params:
+        """Read a flat tensor as named views whose axes are in the order in which they lie.
+
+        Matrices come transposed, which spares whoever multiplies by W' to turn them twice.
+        """
+        return {name: value for name, value, _ in self._stored(flat)}
+
+    def named(self, weights: Weights) -> Params:
+        """Return weights by name, whichever way they are given."""
+        return weights if isinstance(weights, dict) else self.split(weights)
 
     def join(self, params: Params) -> Tensor:
         """Write named tensors (..., *shape) into flat ones (..., P): the inverse of `split`."""
@@ -53,13 +66,26 @@ class Layout:
         for name, shape in self.shapes:
             value = params[name]
             axes = len(shape)
-            pieces.append((value.mT if axes == _MATRIX else value).flatten(value.dim() - axes))
+            pieces.append(_turned(value, axes, back=True).flatten(value.dim() - axes))
         return torch.cat(pieces, dim=-1)
 
+    def _stored(self, flat: Tensor) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
+        lead = flat.shape[:-1]
+        for (name, shape), piece in zip(self.shapes, flat.split(self.sizes, dim=-1), strict=True):
+            yield name, piece if len(shape) == 1 else piece.reshape(*lead, *_lying(shape)), shape
 
-def _read(piece: Tensor, lead: torch.Size, shape: tuple[int, ...]) -> Tensor:
-    if len(shape) == 1:
-        return piece
+
+def _lying(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a tensor's shape in the order in which its axes lie."""
     if len(shape) == _MATRIX:
-        return piece.reshape(*lead, *shape[::-1]).mT
-    return piece.reshape(*lead, *shape)
+        return shape[::-1]
+    return (shape[0], *shape[2:], shape[1]) if len(shape) == _KERNEL else shape
+
+
+def _turned(value: Tensor, axes: int, *, back: bool = False) -> Tensor:
+    """Turn the last axes of a tensor from the order in which they lie to the usual one, or back."""
+    if axes == _MATRIX:
+        return value.mT
+    if axes == _KERNEL:
+        return value.movedim(-3, -1) if back else value.movedim(-1, -3)
+    return value

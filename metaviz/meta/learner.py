@@ -36,8 +36,7 @@ class Learner:
 
     def outputs(self, weights: Weights, batch: Batch) -> Tensor:
         """Return the network's outputs, shape (tasks, n, d)."""
-        params = weights if isinstance(weights, dict) else self.net.layout.split(weights)
-        return self.net(params, batch.x, batch.beside)
+        return self.net(weights, batch.x, batch.beside)
 
     def adapted(self, gradient: Tensor) -> Tensor:
         """Return gradients (..., P) with zeros for the weights that inner steps leave alone."""

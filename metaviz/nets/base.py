@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params
+from metaviz.meta.layout import Layout, Weights
 
 
 class Net(Protocol):
@@ -27,8 +27,8 @@ class Net(Protocol):
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights as a flat float64 vector of shape (P,)."""
 
-    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Map params (tasks, *shape) and x (tasks, n, *features) to outputs (tasks, n, d).
+    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Map weights, flat or by name, and x (tasks, n, *features) to outputs (tasks, n, d).
 
         A network that normalises by the support set takes the statistics of the examples `beside`
         (tasks, m, *features); others do not look at them.

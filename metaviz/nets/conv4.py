@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params
+from metaviz.meta.layout import Layout, Params, Weights
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
 from metaviz.nets.normalisation import Norm
 from metaviz.nets.warps import warped, warps_after
@@ -101,15 +101,18 @@ class Conv4:
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
         return (2 * uniform - 1) * bound
 
-    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
+    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, C, H, W) to logits (tasks, n, ways).
 
-        Params with a tasks axis of size 1 serve all tasks. The biases of the convolutions are read
+        Weights with a tasks axis of size 1 serve all tasks. The biases of the convolutions are read
         with GroupNorm alone: the mean that BatchNorm subtracts contains them, so their gradient is
         exactly zero.
         """
         tasks = x.shape[0]
-        params = {name: value.expand(tasks, *value.shape[1:]) for name, value in params.items()}
+        params = {
+            name: value.expand(tasks, *value.shape[1:])
+            for name, value in self.layout.named(weights).items()
+        }
         x, counted = self.norm.company(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):

@@ -23,7 +23,7 @@ CACHED_NUMBERS = 131_072
 
 def fold(x: Tensor) -> Tensor:
     """Fold maps (tasks, n, C, H, W) to (n, tasks*C, H, W), channels last."""
-    return x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    return x.permute(1, 3, 4, 0, 2).flatten(3).contiguous().permute(0, 3, 1, 2)
 
 
 def unfold(x: Tensor, tasks: int) -> Tensor:
@@ -94,12 +94,12 @@ def _convolve_and_pool_patches(
     tasks, kernels = weight.shape[:2]
     n, _, height, width = x.shape
     images = x.unflatten(1, (tasks, -1)).transpose(0, 1).flatten(0, 1)
-    patches = F.unfold(images, 3, padding=1).unflatten(0, (tasks, n))
+    patches = F.unfold(images, 3, padding=1).mT.contiguous().unflatten(0, (tasks, n))
     w = weight.flatten(2)
-    some = patches[:, :counted]
-    mean = some.mean((1, 3))
-    centred = some - mean[:, None, :, None]
-    covariance = (centred @ centred.mT).sum(1) / (some.shape[1] * height * width)
+    some = patches[:, :counted].flatten(1, 2)
+    mean = some.mean(1)
+    centred = some - mean.unsqueeze(1)
+    covariance = centred.mT @ centred / some.shape[1]
     pooled, _ = _apply(_PooledConvolution, w, patches, (height, width), None)
     return (
         pooled,
@@ -225,6 +225,7 @@ class _PooledConvolution(Function):
 
     The selection is that of the largest response, or a given one. The gradient is S'(g), see
     _PooledWeightGradient; each of the two is the other's derivative.
+    Shapes: w (tasks, O, I*9); patches (tasks, n, H*W, I*9).
     """
 
     @staticmethod
@@ -234,15 +235,14 @@ class _PooledConvolution(Function):
         pooled, chosen = [], []
         for task, (kernels, images) in enumerate(zip(w, patches, strict=True)):
             for start, piece in _pieces(images, len(kernels)):
-                rows = piece.mT.flatten(0, 1) @ kernels.T
+                rows = piece.flatten(0, 1) @ kernels.T
                 u = rows.view(len(piece), *size, -1).permute(0, 3, 1, 2)
                 if selection is None:
                     values, indices = F.max_pool2d_with_indices(u, [2, 2])
+                    chosen.append(indices.to(_smallest(size)))
                 else:
-                    indices = selection[task, start : start + len(piece)]
-                    values = _gather(u, indices)
+                    values = _gather(u, selection[task, start : start + len(piece)].long())
                 pooled.append(values)
-                chosen.append(indices)
         if selection is None:
             selection = torch.cat(chosen).unflatten(0, patches.shape[:2])
         ctx.save_for_backward(patches, selection)
@@ -268,11 +268,11 @@ class _PooledWeightGradient(Function):
         tasks = len(patches)
         gradients = []
         for images, chosen, g_task in zip(patches, selection, g.chunk(tasks, 1), strict=True):
-            total = g.new_zeros(images.shape[1], g_task.shape[1])
+            total = g.new_zeros(images.shape[2], g_task.shape[1])
             for start, piece in _pieces(images, g_task.shape[1]):
                 rows = slice(start, start + len(piece))
-                spread = _scatter(g_task[rows], chosen[rows], size)
-                total.addmm_(piece.transpose(0, 1).flatten(1), spread)
+                spread = _scatter(g_task[rows], chosen[rows].long(), size)
+                total.addmm_(piece.flatten(0, 1).T, spread)
             gradients.append(total.T)
         return torch.stack(gradients)
 
@@ -286,8 +286,14 @@ def _pieces(images: Tensor, kernels: int) -> list[tuple[int, Tensor]]:
     """Images in pieces whose responses fit into a CPU's cache; all at once on a GPU."""
     count = len(images)
     if images.device.type == "cpu":
-        count = max(1, CACHED_NUMBERS // (images.shape[2] * kernels))
+        count = max(1, CACHED_NUMBERS // (images.shape[1] * kernels))
     return [(start, images[start : start + count]) for start in range(0, len(images), count)]
+
+
+def _smallest(size: tuple[int, int]) -> torch.dtype:
+    """Return the smallest type that holds the places of a map: selections are kept for long."""
+    height, width = size
+    return torch.int16 if height * width <= torch.iinfo(torch.int16).max else torch.int32
 
 
 def _join(pooled: list[Tensor], tasks: int) -> Tensor:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params
+from metaviz.meta.layout import Layout, Params, Weights
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
 
@@ -69,13 +69,15 @@ class MLP:
             params[f"layer{layer}.bias"] = bias
         return self.layout.join(params)
 
-    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
+    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, inputs) to (tasks, n, outputs)."""
         del beside
+        named = isinstance(weights, dict)
+        params = weights if isinstance(weights, dict) else self.layout.stored(weights)
         depth = len(self.widths) - 1
         for layer in range(1, depth + 1):
             weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]
-            x = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT)
+            x = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT if named else weight)
             if layer < depth:
                 x = self.activation(x)
             if f"warp{layer}.weight" in params:

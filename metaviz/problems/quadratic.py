@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from metaviz.config import Shared, read_toml
-from metaviz.meta.layout import Layout, Params
+from metaviz.meta.layout import Layout, Weights
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.options import OptionError, Options, checked, option
 from metaviz.problems.base import PictureView
@@ -112,10 +112,10 @@ class PointNet:
         del generator
         return self.start.clone()
 
-    def __call__(self, params: Params, x: Tensor, beside: Tensor | None = None) -> Tensor:
+    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the parameters of each task."""
         del x, beside
-        return params["point"].unsqueeze(1)
+        return self.layout.named(weights)["point"].unsqueeze(1)
 
 
 @register_problem(

@@ -79,7 +79,14 @@ class SinusoidOptions(Options):
     has_accuracy=False,
     citation="Finn, Abbeel & Levine 2017, section 5.1",
     steps=2000,
-    shared={"inner_lr": 0.01, "inner_steps": 5, "meta_batch": 25, "shots": 10, "query_shots": 10},
+    shared={
+        "inner_lr": 0.01,
+        "inner_steps": 5,
+        "meta_batch": 25,
+        "shots": 10,
+        "query_shots": 10,
+        "reading_every": 10,
+    },
     hidden=("ways",),
     # With alpha = 0.01 Reptile's path is too short to learn from in 2000 steps.
     algorithm_defaults={

@@ -24,6 +24,7 @@ from metaviz.runs.robustness import Robustness
 from metaviz.runs.store import StoreError
 from metaviz.sweep import Estimate
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
+from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.protocol import episode, judge, robustness
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session
@@ -240,10 +241,13 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
 
 
 def _point(setting: Setting, folder: Path) -> torch.Tensor:
-    meta = load_checkpoint(folder / CHECKPOINT)["meta"]
+    state = load_checkpoint(folder / CHECKPOINT)
+    meta = state["meta"]
     saved = meta.get("init") if isinstance(meta, dict) else None
     if not isinstance(saved, torch.Tensor):
         raise StoreError(f"{folder} has a checkpoint without weights: choose another run.")
+    if not lies_as_now(state, setting):
+        raise StoreError(f"{folder} cannot be used: {OTHER_ORDER}")
     expected = setting.learner.net.layout.size
     if saved.shape != (expected,):
         raise OptionError(

@@ -30,31 +30,31 @@ class FixedSteps(Eager):
         super().__init__(setting)
         self._engine = engine
         self._build = build
-        # Recording both kinds of steps would take twice as long, or twice the memory.
-        self._reading = setting.config.shared.reading_every == 1
-        self._recipe = Recipe(
-            setting.algorithm, setting.learner, setting.shards, reading=self._reading
-        )
-        self._program: Program | None = None
+        # Steps that are read and steps that are not are programs of their own.
+        self._kinds = (True,) if setting.config.shared.reading_every == 1 else (False, True)
+        self._recorded: dict[bool, tuple[Recipe, Program]] = {}
         self._tasks = 0
 
     def prepare(self, meta: Meta, step: int) -> Iterator[str]:
         """Choose the parts, record, and compare."""
         yield from super().prepare(meta, step)
-        tasks = self.batch(step)
+        setting, tasks = self._setting, self.batch(step)
+        self._tasks = len(tasks)
         try:
-            self._program = yield from self._build(self._recipe, self._recipe.inputs(meta, tasks))
-            self._tasks = len(tasks)
-            self._check(meta, step)
+            for reading in self._kinds:
+                recipe = Recipe(setting.algorithm, setting.learner, setting.shards, reading=reading)
+                program = yield from self._build(recipe, recipe.inputs(meta, tasks))
+                self._recorded[reading] = recipe, program
+                self._check(meta, step, reading=reading)
         except (RuntimeError, MemoryError) as error:
-            self._program = None
+            self._recorded.clear()
             known = isinstance(error, CannotRecordError)
             if not known and not is_memory_error(error):
                 raise
             reason = error if known else "memory does not suffice"
             self.notes.append(f"The meta-step is not {self._engine}: {reason}. It runs eagerly.")
 
-    def _check(self, meta: Meta, step: int) -> None:
+    def _check(self, meta: Meta, step: int, *, reading: bool) -> None:
         """Compare with eager meta-steps: on a second batch, what was taken for fixed shows.
 
         Raises: CannotRecordError where they differ.
@@ -64,18 +64,18 @@ class FixedSteps(Eager):
             tasks = setting.batch(number)
             if len(tasks) != self._tasks:
                 continue
-            seed = setting.step_seed(number)
-            found = self(meta, tasks, seed, reading=self._reading)
-            expected = super().__call__(meta, tasks, seed, reading=self._reading)
+            found = self(meta, tasks, number, reading=reading)
+            expected = super().__call__(meta, tasks, number, reading=reading)
             apart = distance(found, expected)
             if not apart <= TOLERANCES[setting.dtype]:
                 raise CannotRecordError(f"it would differ from the eager one by {apart:.1e}")
 
-    def __call__(self, meta: Meta, tasks: TaskBatch, seed: int, *, reading: bool) -> MetaStep:
-        """Return the meta-step of a batch, eagerly where its shapes are other ones."""
-        if self._program is None or reading is not self._reading or len(tasks) != self._tasks:
-            return super().__call__(meta, tasks, seed, reading=reading)
-        return self._recipe.read(self._program(self._recipe.inputs(meta, tasks)))
+    def __call__(self, meta: Meta, tasks: TaskBatch, step: int, *, reading: bool) -> MetaStep:
+        """Return a meta-step, eagerly where the batch has another shape."""
+        if reading not in self._recorded or len(tasks) != self._tasks:
+            return super().__call__(meta, tasks, step, reading=reading)
+        recipe, program = self._recorded[reading]
+        return recipe.read(program(recipe.inputs(meta, tasks)))
 
 
 def distance(found: MetaStep, expected: MetaStep) -> float:

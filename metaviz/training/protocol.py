@@ -1,6 +1,6 @@
 """Judges a run's stored weights on held-out tasks, as papers report it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from metaviz.runs.statistics import mean_and_ci95
 from metaviz.runs.store import StoreError, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.evaluation import query_outputs, task_curves
+from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
 
@@ -173,7 +174,7 @@ def _seated(folder: Path, protocol: EvaluationProtocol) -> Iterator[_Seat]:
     saved = load_checkpoint(folder / CHECKPOINT)
     config = stored_config(record, folder).at(saved["step"])
     setting = settle(_asked(config, protocol))
-    meta = _fitting(setting, saved["meta"], folder)
+    meta = _fitting(setting, saved, folder)
     steps = protocol.steps or setting.algorithm.steps
     try:
         yield _Seat(record, setting, meta, int(saved["step"]), steps, protocol)
@@ -213,9 +214,11 @@ def _asked(trained: RunConfig, protocol: EvaluationProtocol) -> RunConfig:
     return trained.model_copy(update=update)
 
 
-def _fitting(setting: Setting, saved: object, folder: Path) -> Meta:
+def _fitting(setting: Setting, state: Mapping[str, object], folder: Path) -> Meta:
     """Return stored meta-parameters, on the device, if they are those of this setting."""
-    wanted = setting.init()
+    if not lies_as_now(state, setting):
+        raise StoreError(f"{folder} cannot be evaluated: {OTHER_ORDER}")
+    saved, wanted = state["meta"], setting.init()
     if not isinstance(saved, dict) or {
         name: getattr(value, "shape", None) for name, value in saved.items()
     } != {name: value.shape for name, value in wanted.items()}:

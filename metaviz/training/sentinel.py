@@ -12,13 +12,13 @@ from metaviz.config import Amendment
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.options import Plain
 from metaviz.runs.events import Divergence, Evaluated, Remedy
+from metaviz.training.readings import Means, means
 from metaviz.training.setting import Setting
 
 EXPLODED = 1000.0
 """A loss has exploded where it is so many times that of the first meta-step."""
 PATIENCE = 10
 """Readings in a row at which half of the tasks must be so bad."""
-_HALF = "median of post_query_loss"
 _NORMS, _CLIP = 100, 10.0
 _WORSE = 10.0
 """With a loss before adaptation of so many times the first, outer steps have spoilt the start."""
@@ -58,28 +58,19 @@ class Sentinel:
         first = told.get("first")
         return cls(None if first is None else float(first), int(told.get("bad", 0)))
 
-    def read(self, result: MetaStep, step: int, tasks: list[int]) -> dict[str, float | None]:
-        """Return the batch means of all readings in one transfer from the device.
+    def read(self, result: MetaStep, step: int, tasks: list[int]) -> Means:
+        """Return the batch means of all readings.
 
         `tasks` are the places of the tasks in their meta-batch.
         Raises: DivergenceError where one is not finite, or where losses have exploded.
         """
-        gradients = list(result.gradients.values())
-        norm = (gradients[0] if len(gradients) == 1 else torch.cat(gradients)).norm()
-        after = result.readings.get("post_query_loss")
-        values = [norm.view(1), *([] if after is None else [after.median().view(1)])]
-        if result.readings:
-            values.append(torch.stack(list(result.readings.values())).mean(1).to(norm))
-        numbers = torch.cat(values).tolist()
-        names = ["meta_gradient_norm", *([] if after is None else [_HALF]), *result.readings]
-        found = dict(zip(names, numbers, strict=True))
-        half = found.pop(_HALF, None)
-        if not all(map(math.isfinite, numbers)):
-            raise self._broken(result, found, step, tasks)
-        self._norms.append(found["meta_gradient_norm"])
-        if half is not None:
-            self._watch(result, found, half, step, tasks)
-        return dict(found)
+        seen = means(result)
+        if not all(map(math.isfinite, seen.values.values())):
+            raise self._broken(result, seen.values, step, tasks)
+        self._norms.append(seen.values["meta_gradient_norm"])
+        if seen.half is not None:
+            self._watch(result, seen.values, seen.half, step, tasks)
+        return seen
 
     def is_good(self, evaluated: Evaluated) -> bool:
         """Return whether the meta-parameters behind an evaluation are worth going back to."""

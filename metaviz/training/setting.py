@@ -128,9 +128,14 @@ class Setting:
 
     def places(self, step: int) -> list[int]:
         """Return which tasks of the meta-batch of a step, counted from 0, are not left out."""
+        if not self.config.amendments:
+            return self._every_place
         skipped = self.config.skipped(step + 1)
-        places = [p for p in range(self.config.shared.meta_batch) if p not in skipped]
-        return places or [0]
+        return [place for place in self._every_place if place not in skipped] or [0]
+
+    @cached_property
+    def _every_place(self) -> list[int]:
+        return list(range(self.config.shared.meta_batch))
 
     def prepare(self, tasks: TaskBatch) -> TaskBatch:
         """Move tasks to the device and type of the run."""

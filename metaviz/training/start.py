@@ -1,5 +1,6 @@
 """Meta-parameters of a stored run as the start of a new one."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from metaviz.options import OptionError
 from metaviz.runs.files import write_atomically
 from metaviz.runs.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
+from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.setting import Setting
 
 START = "start.pt"
@@ -24,7 +26,7 @@ def starting_from(setting: Setting, source: Path) -> Setting:
     do not fit.
     """
     found = find_checkpoint(source)
-    saved = (load_checkpoint(source / CHECKPOINT) if found is None else found.state)["meta"]
+    saved = load_checkpoint(source / CHECKPOINT) if found is None else found.state
     return _started(setting, saved, source)
 
 
@@ -32,7 +34,8 @@ def keep_start(folder: Path, setting: Setting) -> None:
     """Store what a run starts from, unless its seed says so. Raises: StoreError on a full disk."""
     if setting.start is None:
         return
-    state = {"meta": {n: v.cpu() for n, v in setting.start.items()}, "optimizer": {}, "step": 0}
+    meta = {name: value.cpu() for name, value in setting.start.items()}
+    state = {"order": ORDER, "meta": meta, "optimizer": {}, "step": 0}
     try:
         write_atomically(folder / START, lambda stream: torch.save(state, stream))
     except (OSError, RuntimeError) as error:
@@ -42,16 +45,20 @@ def keep_start(folder: Path, setting: Setting) -> None:
 def restarted(setting: Setting, folder: Path) -> Setting:
     """Return a stored run's setting with what it started from. Raises: as `starting_from`."""
     path = folder / START
-    return _started(setting, load_checkpoint(path)["meta"], folder) if path.exists() else setting
+    return _started(setting, load_checkpoint(path), folder) if path.exists() else setting
 
 
-def fitting(setting: Setting, saved: object, source: Path) -> Meta:
-    """Return stored meta-parameters on the setting's device; those that lack are drawn.
+def fitting(setting: Setting, state: Mapping[str, object], source: Path) -> Meta:
+    """Return a stored state's meta-parameters on the setting's device; those that lack are drawn.
 
-    Raises: StoreError where there are none, OptionError where one has another shape.
+    Raises: StoreError where there are none or where they lie in another order than now,
+    OptionError where one has another shape.
     """
+    saved = state["meta"]
     if not isinstance(saved, dict) or "init" not in saved:
         raise StoreError(f"{source} has a checkpoint without weights: choose another run.")
+    if not lies_as_now(state, setting):
+        raise StoreError(f"{source} cannot be used: {OTHER_ORDER}")
     meta: Meta = {}
     for name, drawn in setting.init().items():
         value = saved.get(name, drawn)
@@ -67,5 +74,5 @@ def fitting(setting: Setting, saved: object, source: Path) -> Meta:
     return meta
 
 
-def _started(setting: Setting, saved: object, source: Path) -> Setting:
-    return replace(setting, start=fitting(setting, saved, source))
+def _started(setting: Setting, state: Mapping[str, object], source: Path) -> Setting:
+    return replace(setting, start=fitting(setting, state, source))

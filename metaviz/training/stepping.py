@@ -32,13 +32,13 @@ class Eager:
         self._aside: torch.cuda.Stream | None = None
         self._fetched: tuple[int, TaskBatch] | None = None
 
-    def __call__(self, meta: Meta, tasks: TaskBatch, seed: int, *, reading: bool) -> MetaStep:
-        """Return the meta-step of a batch, in smaller parts where memory runs out.
+    def __call__(self, meta: Meta, tasks: TaskBatch, step: int, *, reading: bool) -> MetaStep:
+        """Return the meta-step number `step` of a batch, in smaller parts where memory runs out.
 
-        With all readings, or with those that are at hand. `seed` addresses the estimator's own
-        random numbers.
+        With all readings, or with those that are at hand.
         """
         setting = self._setting
+        seed = setting.step_seed(step)
         allow_tf32(setting.device, allowed=setting.config.tf32)
         while True:
             try:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.config import RunConfig
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
 from metaviz.runs.events import (
@@ -24,6 +24,7 @@ from metaviz.runs.events import (
 )
 from metaviz.training.engines import stepper
 from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
+from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import advance
 from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
 from metaviz.training.setting import Setting
@@ -53,6 +54,7 @@ class Progress:
     def state(self) -> dict[str, Any]:
         """Return plain values and tensors."""
         return {
+            "order": ORDER,
             "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
             "optimizer": self.optimizer.state_dict(),
             "warnings": self.warnings.state(),
@@ -72,6 +74,8 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     """
     meta = setting.init()
     if saved is not None:
+        if not lies_as_now(saved, setting):
+            raise ValueError(OTHER_ORDER)
         meta = {name: _fitting(saved["meta"], name, value) for name, value in meta.items()}
     progress = Progress(meta, _optimizer(setting, meta))
     if saved is not None:
@@ -184,42 +188,37 @@ def _step(setting: Setting, progress: Progress, compute: Eager) -> Stepped:
     began = time.perf_counter()
     config = setting.config
     tasks = compute.batch(progress.step)
-    seed = setting.step_seed(progress.step)
     try:
         reading = progress.step % config.shared.reading_every == 0
-        result = compute(progress.meta, tasks, seed, reading=reading)
+        result = compute(progress.meta, tasks, progress.step, reading=reading)
         compute.ahead(progress.step + 1)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."
         raise DivergenceError(sentence, "matrix", step) from error
-    values = progress.sentinel.read(result, progress.step + 1, setting.places(progress.step))
-    _update(config, progress, result, values)
+    seen = progress.sentinel.read(result, progress.step + 1, setting.places(progress.step))
+    _update(config, progress, result, seen.values["meta_gradient_norm"])
     progress.step += 1
     progress.seconds += time.perf_counter() - began
     progress.gradient_evaluations += result.gradient_evaluations * len(tasks)
     progress.hessian_vector_products += result.hessian_vector_products * len(tasks)
     progress.warnings.count(result.warnings, len(tasks))
-    values |= {
+    values: dict[str, float | None] = {
+        **seen.values,
         "seconds": progress.seconds,
         "gradient_evaluations": progress.gradient_evaluations,
         "hessian_vector_products": progress.hessian_vector_products,
         "peak_memory_mb": _peak_memory_mb(setting.device),
     }
-    return Stepped(
-        progress.step, values, _mean_curve(result.support_loss), _mean_curve(result.gradient_norm)
-    )
+    return Stepped(progress.step, values, seen.support_loss, seen.gradient_norm)
 
 
-def _update(
-    config: Any, progress: Progress, result: MetaStep, values: dict[str, float | None]
-) -> None:
-    """Move the meta-parameters along the meta-gradient."""
+def _update(config: RunConfig, progress: Progress, result: MetaStep, norm: float) -> None:
+    """Move the meta-parameters along the meta-gradient, whose length is `norm`."""
     shared = config.shared
-    norm = values["meta_gradient_norm"] or 0.0
     scale = 1.0
     clip = config.options.get("clip_norm") or shared.clip_norm
-    if clip is not None and norm > clip:
+    if clip is not None and norm > float(clip):
         scale = float(clip) / norm
     for name, gradient in result.gradients.items():
         progress.meta[name].grad = gradient * scale if scale != 1.0 else gradient
@@ -246,10 +245,6 @@ def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured
     # Last, because a checkpoint follows it that says that all of this is stored.
     progress.looked = progress.step
     yield evaluated
-
-
-def _mean_curve(values: Tensor) -> np.ndarray:
-    return values.mean(1).float().cpu().numpy()
 
 
 def _peak_memory_mb(device: torch.device) -> float | None:

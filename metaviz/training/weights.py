@@ -26,7 +26,7 @@ def write_weights(folder: Path, path: Path) -> None:
     record = open_run(folder)
     setting = settle(stored_config(record, folder))
     saved = load_checkpoint(folder / CHECKPOINT)
-    meta = fitting(setting, saved["meta"], folder)
+    meta = fitting(setting, saved, folder)
     tensors: dict[str, Tensor] = {}
     for group, value in meta.items():
         if group == "init":

@@ -29,6 +29,8 @@ from metaviz.problems.strokes import Strokes, StrokesOptions
 from metaviz.training.meta_steps import MetaSteps
 
 PEER = "higher"
+READING = 10
+"""Batches are read at every tenth step, as these problems have it."""
 
 
 class Prepared:
@@ -91,7 +93,7 @@ class Workload:
 
 def sinusoids(steps: int) -> Workload:
     """25 sinusoid tasks, MLP 40-40, 10 + 10 points."""
-    shared = Shared(inner_lr=0.01, inner_steps=steps)
+    shared = Shared(inner_lr=0.01, inner_steps=steps, reading_every=READING)
 
     def problem() -> tuple[Problem, Net, TaskBatch]:
         made = Sinusoid(SinusoidOptions(), shared, 0)
@@ -120,7 +122,7 @@ def images(
         ways=ways,
         shots=shots,
         query_shots=query,
-        reading_every=10,  # as image problems have it
+        reading_every=READING,
     )
 
     def problem() -> tuple[Problem, Net, TaskBatch]:
