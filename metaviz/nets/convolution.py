@@ -79,7 +79,8 @@ def convolve_and_pool(
     if weight.shape[2] <= PATCH_CHANNELS and not x.requires_grad:
         return _convolve_and_pool_patches(x, weight, counted)
     u = convolve(x, weight, padding=1)
-    return F.max_pool2d(u, 2), *moments(u if counted is None else u[:counted])
+    pooled, _ = _apply(_Pool, u, None)
+    return pooled, *moments(u if counted is None else u[:counted])
 
 
 def _convolve_and_pool_patches(
@@ -220,6 +221,46 @@ class _Moments(Function):
         return torch.addcmul(b[:, None, None], a[:, None, None], u)
 
 
+class _Pool(Function):
+    """The number at one selected position of each 2x2 window: the largest, or a given one.
+
+    Once selected it is linear; its transpose is _Spread. PyTorch's own pooling keeps positions in
+    four times the memory.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, selection: Tensor | None) -> tuple[Tensor, Tensor]:
+        size = (u.shape[2], u.shape[3])
+        if selection is None:
+            values, positions = F.max_pool2d_with_indices(u, [2, 2])
+            selection = positions.to(_smallest(size))
+        else:
+            values = _gather(u, selection.long())
+        ctx.save_for_backward(selection)
+        ctx.size = size
+        ctx.mark_non_differentiable(selection)
+        return values, selection
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        (selection,) = ctx.saved_tensors
+        return _apply(_Spread, g, selection, ctx.size), None
+
+
+class _Spread(Function):
+    """Each number at the selected position of its window, and zeros elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, selection: Tensor, size: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(selection)
+        return _scatter(g, selection.long(), size)
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
+        (selection,) = ctx.saved_tensors
+        return _apply(_Pool, v, selection)[0], None, None
+
+
 class _PooledConvolution(Function):
     """S(w): responses w.p at one selected position of each pooling window, linear in w.
 
@@ -272,6 +313,7 @@ class _PooledWeightGradient(Function):
             for start, piece in _pieces(images, g_task.shape[1]):
                 rows = slice(start, start + len(piece))
                 spread = _scatter(g_task[rows], chosen[rows].long(), size)
+                spread = spread.permute(0, 2, 3, 1).flatten(0, 2)
                 total.addmm_(piece.flatten(0, 1).T, spread)
             gradients.append(total.T)
         return torch.stack(gradients)
@@ -312,13 +354,13 @@ def _gather(u: Tensor, indices: Tensor) -> Tensor:
 
 
 def _scatter(g: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
-    """Spread g (n, C, h, w) over full maps and return them as rows (n*H*W, C)."""
+    """Spread g (n, C, h, w) over full maps (n, C, H, W), channels last."""
     like = _blank((len(g), g.shape[1], *size), g)
     kernel, stride, padding, dilation, ceil = [2, 2], [2, 2], [0, 0], [1, 1], False
     full: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
         g, like, kernel, stride, padding, dilation, ceil, indices
     )
-    return full.permute(0, 2, 3, 1).flatten(0, 2)
+    return full
 
 
 def _blank(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.protocol import episode, judge, robustness
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session
-from metaviz.training.setting import Setting, device_text, settle, settle_threads
+from metaviz.training.setting import Setting, device_text, settle, settle_process
 
 Found = TypeVar("Found")
 
@@ -38,7 +38,7 @@ class LocalEngine:
 
     def __init__(self) -> None:
         """Load torch's settings and every method."""
-        settle_threads()
+        settle_process()
         self.device_text = device_text()
 
     @cached_property

@@ -2,12 +2,16 @@
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 SHARE = 0.5
 """Share of the machine's memory that a run may use unless it is told otherwise."""
+_TRIM, _TOP_PAD, _MMAP, _ARENAS = -1, -2, -3, -8  # the numbers of malloc.h
+_HEAP = {_TRIM: 2**30, _TOP_PAD: 2**26, _MMAP: 2**25, _ARENAS: 1}
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -64,6 +68,39 @@ def _windows_bytes() -> int:
     if library is None or not library.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
         return 8 * 2**30
     return int(status.total)
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let a CPU's allocator keep what a meta-step frees for the next one, in one heap for all.
+
+    By default glibc gives every thread a heap and hands large blocks back at once, so that each
+    step takes them page by page from the system again: with Conv4-64 at 84 pixels and two threads
+    a quarter of the time and a fifth of the memory. Elsewhere nothing is changed.
+    """
+    if (library := _glibc()) is not None:
+        for setting, value in _HEAP.items():
+            library.mallopt(setting, value)
+
+
+def release_memory() -> None:
+    """Hand what is kept back to the system, as far as it can be."""
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> Any:
+    """Return the C library where it is glibc."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(None)
+        return library if hasattr(library, "gnu_get_libc_version") else None
+    except OSError:
+        return None
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -20,16 +20,17 @@ from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
 from metaviz.runs.workers import usable_cores
 from metaviz.training.environment import describe_environment
-from metaviz.training.memory import budget_bytes
+from metaviz.training.memory import budget_bytes, keep_freed_memory
 
 
-def settle_threads() -> None:
-    """Give torch one thread per worker, once.
+def settle_process() -> None:
+    """Give torch one thread per worker, and let memory be kept.
 
     Two spinning OpenMP threads collapse as soon as something else, like a window, wants a core.
     """
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def find_device(name: str) -> torch.device:
@@ -164,7 +165,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     stored run does not change its meaning with a later version's defaults.
     Raises: OptionError for wrong options, ValueError for data that cannot be read.
     """
-    settle_threads()
+    settle_process()
     registered = find_problem(config.problem)
     suited = registered.entry.algorithm_defaults.get(config.algorithm, {})
     method = find_algorithm(config.algorithm)

@@ -24,6 +24,7 @@ from metaviz.runs.events import (
 )
 from metaviz.training.engines import stepper
 from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
+from metaviz.training.memory import release_memory
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import advance
 from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
@@ -167,6 +168,7 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
         yield Ended(progress.step, "diverged", message, found)
     finally:
         setting.shards.close()
+        release_memory()
 
 
 def _in_force(setting: Setting, progress: Progress, step: int) -> Setting:
