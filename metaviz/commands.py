@@ -26,7 +26,7 @@ from metaviz.config import (
 )
 from metaviz.options import OptionError, checked
 from metaviz.paths import runs_dir
-from metaviz.runs.events import Ended, Noted, Stepped, Waiting
+from metaviz.runs.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.export import write_tables
 from metaviz.runs.figure_set import comparison_figures, run_figures
 from metaviz.runs.figures import (
@@ -84,6 +84,7 @@ def hearing() -> Iterator[None]:
 
 
 _FAILED = {"failed", "diverged"}
+_Shown = tuple[Session, TaskID]
 
 
 def build_comparison(
@@ -278,6 +279,7 @@ def _write_comparison(path: Path, comparison: Comparison, sessions: list[Session
 def _train_all(sessions: list[Session]) -> str:
     """Train one run after another, showing how far each is; return why it had to end, if it had.
 
+    Runs of a band are trained side by side.
     Storage that fails, like a full disk, ends all runs.
     """
     columns = (
@@ -298,29 +300,48 @@ def _train_all(sessions: list[Session]) -> str:
             for s in sessions
         ]
         try:
-            for session, bar in zip(sessions, bars, strict=True):
-                _train_one(session, progress, bar)
+            for company in _companies(list(zip(sessions, bars, strict=True))):
+                _train_together(company, progress)
         except StoreError as error:
             return str(error)
     return ""
 
 
-def _train_one(session: Session, progress: Progress, bar: TaskID) -> None:
+def _companies(runs: list[_Shown]) -> list[list[_Shown]]:
+    """Return which runs are trained at a time: those of a band, or one."""
+    found: dict[int, list[_Shown]] = {}
+    for session, bar in runs:
+        found.setdefault(id(session.band or session), []).append((session, bar))
+    return list(found.values())
+
+
+def _train_together(runs: list[_Shown], progress: Progress) -> None:
+    """Train runs to their ends, always the one that is furthest behind."""
+    for _, bar in runs:
+        progress.start_task(bar)
+    while runs:
+        session, bar = min(runs, key=lambda run: run[0].step)
+        event = session.advance()
+        if event is None:
+            runs.remove((session, bar))
+        else:
+            _show(session, event, progress, bar)
+
+
+def _show(session: Session, event: Event, progress: Progress, bar: TaskID) -> None:
     name = f"{session.config['algorithm']} seed {session.config['seed']}"
     show = partial(progress.console.print, soft_wrap=True)
-    progress.start_task(bar)
-    while (event := session.advance()) is not None:
-        if isinstance(event, Stepped):
-            loss = event.values.get("post_query_loss")  # not read at every step
-            progress.update(bar, completed=event.step)
-            if loss is not None:
-                progress.update(bar, loss=f"query loss {loss:.4g}")
-        elif isinstance(event, Waiting):
-            progress.update(bar, loss=event.message)
-        elif isinstance(event, Noted):
-            show(f"{name}, step {event.step}: {event.message}")
-        elif isinstance(event, Ended) and event.message:
-            show(f"{name} {event.state}: {event.message}")
+    if isinstance(event, Stepped):
+        loss = event.values.get("post_query_loss")  # not read at every step
+        progress.update(bar, completed=event.step)
+        if loss is not None:
+            progress.update(bar, loss=f"query loss {loss:.4g}")
+    elif isinstance(event, Waiting):
+        progress.update(bar, loss=event.message)
+    elif isinstance(event, Noted):
+        show(f"{name}, step {event.step}: {event.message}")
+    elif isinstance(event, Ended) and event.message:
+        show(f"{name} {event.state}: {event.message}")
 
 
 @dataclass(frozen=True)

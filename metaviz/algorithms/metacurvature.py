@@ -22,7 +22,7 @@ _MODES: dict[str, dict[int, tuple[int, ...]]] = {
 }
 
 
-class ModeCurvature(Preconditioned):
+class ModeCurvature(Preconditioned, rowwise=True):
     """phi <- phi - alpha G x_1 M_o x_2 M_i x_3 M_f for the gradient G of each weight tensor.
 
     The factors begin as identities and are free: neither symmetric nor positive.

@@ -27,7 +27,7 @@ class TransformedState(NamedTuple):
     last: Tensor
 
 
-class KroneckerTransform(GradientDescent):
+class KroneckerTransform(GradientDescent, rowwise=True):
     """phi <- phi - alpha U(grad L_S(phi)) with U(G) = L'L G R'R on every weight matrix.
 
     From the second step on the factors take a gradient step of the same size too: the loss at phi

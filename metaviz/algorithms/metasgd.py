@@ -27,7 +27,7 @@ _LOWEST, _HIGHEST = 0.005, 0.1
 _MOST_OWN = 10_000
 
 
-class LearnedRates(Preconditioned):
+class LearnedRates(Preconditioned, rowwise=True):
     """phi <- phi - a * grad L_S(phi), entry by entry.
 
     Rates are learned as they are, so that they may turn negative, or as their logarithms. Source:
@@ -85,11 +85,11 @@ class LearnedRates(Preconditioned):
         return rates.log() if self.logarithms else rates
 
     def rates(self, meta: Meta) -> Tensor:
-        """Return the step size of each weight, shape (P,)."""
+        """Return the step size of each weight, shape (P,) or one row per task."""
         rates = meta[self.group].exp() if self.logarithms else meta[self.group]
         if self._repeats is None:
             return rates
-        return rates.repeat_interleave(self._repeats.to(rates.device))
+        return rates.repeat_interleave(self._repeats.to(rates.device), dim=-1)
 
     def precondition(self, meta: Meta, gradient: Tensor) -> Tensor:
         """Return a * gradient / alpha."""

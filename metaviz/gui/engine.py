@@ -26,6 +26,14 @@ class Session(Protocol):
     environment: dict[str, Any]
     folder: Path
 
+    @property
+    def step(self) -> int:
+        """How many meta-steps the run has taken."""
+
+    @property
+    def band(self) -> object | None:
+        """What sessions share that compute together: advance the one that is behind first."""
+
     def advance(self) -> Event | None:
         """Compute and return the next event; None once the run has ended.
 

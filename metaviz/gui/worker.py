@@ -49,8 +49,8 @@ class Begun:
 class Worker(QObject):
     """Lives in its own thread. Its slots are called through queued signals only.
 
-    Training is a zero timer of this thread: each turn gives one session a slice of time and
-    returns to the thread's event loop, so that pausing, stepping, stopping and comparing
+    Training is a zero timer of this thread: each turn gives one session, or its band, a slice of
+    time and returns to the thread's event loop, so that pausing, stepping, stopping and comparing
     gradients are ordinary slots, and the window gets Python's lock between two turns.
     """
 
@@ -202,7 +202,7 @@ class Worker(QObject):
         """Pause, and let every run take one meta-step."""
         if not self._paused:
             self.set_paused(True)
-        for session in list(self._live):
+        for session in sorted(self._live, key=lambda live: live.step):
             while (event := self._advance(session)) is not None:
                 if isinstance(event, Stepped):
                     break
@@ -254,7 +254,7 @@ class Worker(QObject):
         session = self._live[self._turn % len(self._live)]
         until = time.monotonic() + SLICE_SECONDS
         while time.monotonic() < until and not self._hurry.is_set():
-            if self._advance(session) is None:
+            if self._advance(self._behind(session)) is None:
                 break
             # Hands Python's lock to the window between two meta-steps.
             time.sleep(0)
@@ -264,6 +264,12 @@ class Worker(QObject):
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
         self._settle()
+
+    def _behind(self, session: Session) -> Session:
+        """Return who goes in a session's turn: of its band, whoever has taken fewest steps."""
+        if session.band is None:
+            return session
+        return min((s for s in self._live if s.band is session.band), key=lambda s: s.step)
 
     def _gauge(self, session: Session) -> None:
         """Once in a run, find out what its pace is told by."""

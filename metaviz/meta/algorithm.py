@@ -38,6 +38,10 @@ class Algorithm(Protocol):
     def sequential(self) -> bool:
         """Whether tasks of one batch depend on each other, so that they cannot be split up."""
 
+    @property
+    def rowwise(self) -> bool:
+        """Whether `meta_gradient` takes meta-parameters of each task's own, shape (tasks, P)."""
+
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw meta-parameters, flat float64 vectors by group."""
 
@@ -104,6 +108,11 @@ class Composed:
     def sequential(self) -> bool:
         """Whether tasks of one batch depend on each other, so that they cannot be split up."""
         return self.estimator.sequential
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether `meta_gradient` takes meta-parameters of each task's own, shape (tasks, P)."""
+        return self.rule.rowwise and self.estimator.rowwise
 
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw meta-parameters, flat float64 vectors by group."""

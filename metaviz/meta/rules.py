@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from metaviz.meta.portraits import Sitting
 
 Meta = dict[str, Tensor]
-"""Meta-parameters by group; each group is one flat vector."""
+"""Meta-parameters by group; each group is one flat vector, shape (P,).
+
+Where every task has meta-parameters of its own it is one row per task, shape (tasks, P); methods
+that are `rowwise` take these, too.
+"""
 
 State = Any
 """What the inner loop iterates on; every tensor in it has a leading tasks axis."""
@@ -49,6 +53,8 @@ class InnerRule(Protocol):
 
     rests: bool
     """Whether a weight whose gradient is zero stays where it is."""
+    rowwise: bool
+    """Whether every group may come with a tasks axis: meta-parameters of each task's own."""
 
     def fit(self, net: Net) -> None:
         """Learn how the network's weights are laid out; called before anything else."""
@@ -84,6 +90,11 @@ class GradientDescent:
     groups: Mapping[str, frozenset[Enters]] = {"init": frozenset({Enters.START})}
     shares_rate = True
     rests = True
+    rowwise = True
+
+    def __init_subclass__(cls, *, rowwise: bool = False) -> None:
+        """Let every subclass say anew whether it is rowwise; it is not unless it says so."""
+        cls.rowwise = rowwise
 
     def __init__(self, rate: float) -> None:
         """Take the inner step size alpha."""

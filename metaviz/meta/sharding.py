@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.estimators.base import MetaStep
@@ -79,23 +80,42 @@ def sharded_meta_gradient(
 
     def one(part: int) -> MetaStep:
         generator = torch.Generator().manual_seed(seed + part)
-        share = tasks[slice(*spans[part])] if len(spans) > 1 else tasks
-        return algorithm.meta_gradient(learner, meta, share, generator, reading=reading)
+        share, own = (tasks, meta) if len(spans) == 1 else part_of(tasks, meta, spans[part])
+        return algorithm.meta_gradient(learner, own, share, generator, reading=reading)
 
     return merge(shards.map(one, range(len(spans))), [end - start for start, end in spans])
 
 
+def part_of(tasks: TaskBatch, meta: Meta, span: tuple[int, int]) -> tuple[TaskBatch, Meta]:
+    """Return some tasks of a batch, and their rows where each has meta-parameters of its own."""
+    chosen = slice(*span)
+    return tasks[chosen], {
+        name: value[chosen] if has_rows(value) else value for name, value in meta.items()
+    }
+
+
+def has_rows(value: Tensor) -> bool:
+    """Return whether a group of meta-parameters, or its gradient, has a row for each task."""
+    return value.dim() > 1
+
+
 def merge(steps: Sequence[MetaStep], sizes: Sequence[int]) -> MetaStep:
-    """Join the meta-steps of parts of a batch; means are weighted by the number of tasks."""
+    """Join the meta-steps of parts of a batch; means are weighted by the number of tasks.
+
+    So are derivatives of a part's mean with respect to rows: they become those of the whole mean.
+    """
     if len(steps) == 1:
         return steps[0]
     total = sum(sizes)
 
     def mean(parts: list[Meta]) -> Meta:
         pairs = list(zip(parts, sizes, strict=True))
+        weighted = {
+            name: [part[name] * (size / total) for part, size in pairs] for name in parts[0]
+        }
         return {
-            name: torch.stack([part[name] * (size / total) for part, size in pairs]).sum(0)
-            for name in parts[0]
+            name: torch.cat(values) if has_rows(values[0]) else torch.stack(values).sum(0)
+            for name, values in weighted.items()
         }
 
     first = steps[0]

@@ -1,5 +1,6 @@
 """Batches of tasks: everything that belongs to a task has a leading tasks axis."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -96,3 +97,19 @@ class TaskBatch:
             return TaskBatch(support, self.query.to(device, dtype))
         alone = replace(self.query, beside=None)
         return TaskBatch(support, alone.to(device, dtype)).beside_support()
+
+
+def joined(batches: Sequence[TaskBatch]) -> TaskBatch:
+    """Return the tasks of several batches, of tasks alike, as one batch."""
+    support = _joined([batch.support for batch in batches])
+    query = _joined([batch.query for batch in batches])
+    return TaskBatch(support, query)
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    beside = [batch.beside for batch in batches if batch.beside is not None]
+    return Batch(
+        torch.cat([batch.x for batch in batches]),
+        torch.cat([batch.y for batch in batches]),
+        torch.cat(beside) if beside else None,
+    )

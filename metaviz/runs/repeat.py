@@ -38,10 +38,14 @@ def told(one: Record, other: Record) -> str:
     if apart is None:
         return f"Bit-identical to {one.id} over {steps} steps."
     quantity = apart.quantity.replace("_", " ")
-    return (
+    sentence = (
         f"Differs from {one.id} first at step {apart.step}: {quantity} was {apart.first!r} and is "
         f"now {apart.second!r}."
     )
+    band = one.environment.get("band")
+    if band is not None and band != other.environment.get("band"):
+        sentence += f" It was computed as one batch with {band}, which rounds differently."
+    return sentence
 
 
 def _of_steps(one: Record, other: Record) -> Iterator[Difference]:

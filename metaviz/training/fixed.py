@@ -51,8 +51,9 @@ class FixedSteps(Eager):
             known = isinstance(error, CannotRecordError)
             if not known and not is_memory_error(error):
                 raise
-            reason = error if known else "memory does not suffice"
-            self.notes.append(f"The meta-step is not {self._engine}: {reason}. It runs eagerly.")
+            self.failure = str(error) if known else "memory does not suffice"
+            sentence = f"The meta-step is not {self._engine}: {self.failure}. It runs eagerly."
+            self.notes.append(sentence)
 
     def _check(self, meta: Meta, step: int, *, reading: bool) -> None:
         """Compare with eager meta-steps: on a second batch, what was taken for fixed shows.

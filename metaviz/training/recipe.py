@@ -11,7 +11,7 @@ from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
-from metaviz.meta.sharding import Shards, merge
+from metaviz.meta.sharding import Shards, merge, part_of
 from metaviz.meta.tasks import Batch, TaskBatch
 
 Program = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -91,12 +91,13 @@ class Recipe:
         whole = self._algorithm.sequential
         edges = [0, len(tasks)] if whole else self._shards.edges(len(tasks))
         spans = list(pairwise(edges))
-        parts = [tasks] if len(spans) == 1 else [tasks[slice(*span)] for span in spans]
+        whole_batch = len(spans) == 1
+        parts = [(tasks, meta)] if whole_batch else [part_of(tasks, meta, s) for s in spans]
         steps = [
-            self._algorithm.meta_gradient(self._learner, meta, part, nothing, reading=self._reading)
-            for part in parts
+            self._algorithm.meta_gradient(self._learner, own, part, nothing, reading=self._reading)
+            for part, own in parts
         ]
-        return merge(steps, [len(part) for part in parts])
+        return merge(steps, [len(part) for part, _ in parts])
 
     def read(self, found: Sequence[Tensor]) -> MetaStep:
         """Return outputs as a meta-step."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metaviz.config import Amendment
@@ -11,6 +11,7 @@ from metaviz.problems.base import Problem
 from metaviz.runs.events import Remedy
 from metaviz.runs.record import Record
 from metaviz.runs.store import RunWriter, StoreError, reopen_run, rewrite_about
+from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Found, find_checkpoint
 from metaviz.training.session import Resumption, Session, stored_config
 from metaviz.training.setting import Setting, environment_of, settle
@@ -49,7 +50,8 @@ def resume_sessions(
         plans = [
             _plan(folder, steps, remedy, problems, opened) for folder in dict.fromkeys(folders)
         ]
-        sessions = [_go_on(plan) for plan in plans]
+        bands = bands_of([plan.setting for plan in plans])
+        sessions = [_go_on(plan, band) for plan, band in zip(plans, bands, strict=True)]
         opened.pop_all()
     return sessions
 
@@ -121,7 +123,7 @@ def _starting_point(record: Record, found: Found | None) -> Found | None:
     return found
 
 
-def _go_on(plan: _Plan) -> Session:
+def _go_on(plan: _Plan, band: Band | None) -> Session:
     progress = plan.resumption.progress
     if plan.resumption.found is None:
         plan.writer.roll_back(-1, whole=True)
@@ -129,11 +131,24 @@ def _go_on(plan: _Plan) -> Session:
         plan.writer.roll_back(progress.step, whole=progress.looked == progress.step)
     if plan.changed:
         rewrite_about(plan.writer.folder, plan.record)
-    session = Session(plan.setting, plan.writer, plan.resumption)
+    resumption = replace(plan.resumption, note=_with_company(plan, band))
+    session = Session(plan.setting, plan.writer, resumption, band)
     parent = plan.record.parent
     if parent.get("kind") == "repeat":
         session.repeat(plan.writer.folder.parent / str(parent.get("run")))
     return session
+
+
+def _with_company(plan: _Plan, band: Band | None) -> str:
+    """Add to a run's note whether other seeds shared, or share, its batches: that rounds otherwise.
+
+    Who shared which batch is not stored, so that the bits of an uninterrupted run are not promised.
+    """
+    before, now = plan.record.environment.get("band"), band.told if band is not None else None
+    if before is None and now is None:
+        return plan.resumption.note
+    first, then = (f"with {seeds}" if seeds else "by itself" for seeds in (before, now))
+    return f"{plan.resumption.note} Rounding may differ: computed {first} at first, {then} now."
 
 
 def _offered(record: Record, name: str) -> Remedy:

@@ -17,6 +17,7 @@ from metaviz.runs.record import Record
 from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.speed import Gauge
 from metaviz.runs.store import RunWriter, StoreError, create_run, open_run
+from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.machine import limit
 from metaviz.training.operations import abreast, operations_per_step
@@ -38,18 +39,29 @@ class Session:
     """Trains one run and stores every event before handing it on."""
 
     def __init__(
-        self, setting: Setting, writer: RunWriter, resumption: Resumption | None = None
+        self,
+        setting: Setting,
+        writer: RunWriter,
+        resumption: Resumption | None = None,
+        band: Band | None = None,
     ) -> None:
         """Train into a run's folder, from the start unless the run is resumed.
 
+        In a band it shares batches with other seeds, if their sessions are advanced in turn.
         Raises: StoreError where the folder cannot be written.
         """
         self.config: dict[str, Any] = setting.config.model_dump(mode="json")
-        self.environment = environment_of(setting)
+        self.environment = _environment(setting, band)
         self.folder = writer.folder
         self.id = writer.id
         self._setting = setting
         self._progress = resumption.progress if resumption else None
+        self._member = None
+        if band is not None:
+            self._progress = self._progress or begin(setting)
+            self._member = band.enter(setting, self._progress)
+        self.band = band
+        """Sessions of one band are to be advanced in turn, the one that is behind first."""
         self._checkpoints = Checkpoints(writer, resumption.found if resumption else None)
         self._writer: RunWriter | None = writer
         self._repeats: Path | None = None
@@ -70,17 +82,22 @@ class Session:
         try:
             event = next(self._events)
         except (RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-            event = Ended(self._step, "failed", _sentence(error))
+            event = Ended(self.step, "failed", _sentence(error))
         self._store(event)
         return event
 
     def end(self, state: State) -> Event:
         """End the run early, keeping what it has."""
         self._events.close()
-        event = Ended(self._step, state)
+        event = Ended(self.step, state)
         if self._writer is not None:
             self._store(event)
         return event
+
+    @property
+    def step(self) -> int:
+        """How many meta-steps the run has taken."""
+        return self._progress.step if self._progress else 0
 
     def hurry(self) -> None:
         """Cut an evaluation short, because `end` is about to be called; from any thread."""
@@ -100,16 +117,12 @@ class Session:
         rate = limit(setting.device, setting.dtype, abreast(setting))
         return Gauge(operations_per_step(setting), rate)
 
-    @property
-    def _step(self) -> int:
-        return self._progress.step if self._progress else 0
-
     def _train(self, note: str) -> Generator[Event, None, None]:
         if note:
-            yield Noted(self._step, "info", note)
+            yield Noted(self.step, "info", note)
         if self._progress is None:
             self._progress = begin(self._setting)
-        for event in train(self._setting, self._progress):
+        for event in train(self._setting, self._progress, self._member):
             if isinstance(event, Ended) and self._repeats is not None:
                 yield self._compared(self._repeats)
             yield event
@@ -120,9 +133,9 @@ class Session:
         try:
             original, mine = open_run(folder), open_run(self.folder)
         except StoreError as error:
-            return Noted(self._step, "warning", f"Cannot be compared: {error}")
+            return Noted(self.step, "warning", f"Cannot be compared: {error}")
         level: Level = "info" if first_difference(original, mine) is None else "warning"
-        return Noted(self._step, level, told(original, mine))
+        return Noted(self.step, level, told(original, mine))
 
     def _store(self, event: Event) -> None:
         writer = self._writer
@@ -133,14 +146,24 @@ class Session:
             if self._progress is not None and _is_good(event, self._progress):
                 self._checkpoints.save(self._progress, _score(event))
             if isinstance(event, Ended):
-                self._writer = None
+                self._leave()
                 writer.close()
         except (OSError, RuntimeError) as error:
-            self._writer = None
+            self._leave()
             reason = str(error) if isinstance(error, StoreError) else f"Cannot save: {error}."
             sentence = f"{reason} What was stored until now is kept."
             writer.give_up(sentence)
             raise StoreError(sentence) from error
+
+    def _leave(self) -> None:
+        self._writer = None
+        if self._member is not None:
+            self._member.leave()
+
+
+def _environment(setting: Setting, band: Band | None) -> dict[str, Any]:
+    described = environment_of(setting)
+    return described if band is None else {**described, "band": band.told}
 
 
 def _is_good(event: Event, progress: Progress) -> bool:
@@ -162,16 +185,20 @@ def _score(event: Event) -> float | None:
     return float(score) if np.isfinite(score) else None
 
 
-def new_session(setting: Setting, root: Path, parent: dict[str, Any] | None = None) -> Session:
+def new_session(
+    setting: Setting,
+    root: Path,
+    parent: dict[str, Any] | None = None,
+    band: Band | None = None,
+) -> Session:
     """Make a run under `root`; `parent` says which run it came from.
 
     Raises: StoreError where that is not possible.
     """
     config = setting.config.model_dump(mode="json")
-    environment = environment_of(setting)
-    writer = create_run(root, config, environment, parent)
+    writer = create_run(root, config, _environment(setting, band), parent)
     keep_start(writer.folder, setting)
-    return Session(setting, writer)
+    return Session(setting, writer, band=band)
 
 
 def stored_config(record: Record, folder: Path) -> RunConfig:
@@ -199,8 +226,9 @@ def open_sessions(
 ) -> list[Session]:
     """Check all runs of a comparison, then make their folders.
 
-    Runs with the same seed share one problem, so that data are read once. `source` is the folder
-    of a run whose weights all of them start from.
+    Runs with the same seed share one problem, so that data are read once; on a GPU those that
+    differ in their seed alone are a band. `source` is the folder of a run whose weights all of
+    them start from.
     Raises: OptionError, ValueError (data) or StoreError, before any run has started.
     """
     problems: dict[int, Problem] = {}
@@ -210,7 +238,8 @@ def open_sessions(
         setting = settle(config, problems.get(config.seed))
         problems[config.seed] = setting.problem
         settings.append(setting if source is None else starting_from(setting, source))
-    return [new_session(setting, root, parent) for setting in settings]
+    pairs = zip(settings, bands_of(settings), strict=True)
+    return [new_session(setting, root, parent, band) for setting, band in pairs]
 
 
 def _sentence(error: BaseException) -> str:

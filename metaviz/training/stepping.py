@@ -2,14 +2,16 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.rules import Meta
-from metaviz.meta.sharding import Shards, sharded_meta_gradient
+from metaviz.meta.sharding import Shards, part_of, sharded_meta_gradient
 from metaviz.meta.tasks import TaskBatch
+from metaviz.meta.together import rows_bytes
 from metaviz.training.memory import budget_bytes, is_memory_error
 from metaviz.training.setting import Setting
 
@@ -21,6 +23,22 @@ ON_TOP = 2.5
 Conv4-64: 1.8 for a task at 84 pixels, 2.5 for one at 28."""
 
 
+class Steps(Protocol):
+    """Computes the meta-steps of a run."""
+
+    notes: list[str]
+    """What a person should know and has not been told; `drained` empties it."""
+
+    def ready(self, meta: Meta, step: int) -> Iterator[str]:
+        """Prepare what a step needs that is not prepared yet; yield what is being done."""
+
+    def take(self, meta: Meta, step: int, *, reading: bool) -> MetaStep:
+        """Return a meta-step, with all readings or with those that are at hand."""
+
+    def cost(self, seconds: float) -> float:
+        """Return what the step that was just taken, in so many seconds, cost the run."""
+
+
 class Eager:
     """One operation after another, the batch in parts that fit into memory and caches."""
 
@@ -28,9 +46,28 @@ class Eager:
         """Compute on the setting's threads."""
         self.notes: list[str] = []
         """What a person should know and has not been told; `drained` empties it."""
+        self.failure = ""
+        """Why steps are not computed as they were asked for; empty where they are."""
         self._setting = setting
+        self._ready = False
         self._aside: torch.cuda.Stream | None = None
         self._fetched: tuple[int, TaskBatch] | None = None
+
+    def ready(self, meta: Meta, step: int) -> Iterator[str]:
+        """Prepare once; yields what is being done, as long as it takes."""
+        if not self._ready:
+            yield from self.prepare(meta, step)
+            self._ready = True
+
+    def take(self, meta: Meta, step: int, *, reading: bool) -> MetaStep:
+        """Return a meta-step on the batch of that step, and fetch the next one."""
+        result = self(meta, self.batch(step), step, reading=reading)
+        self.ahead(step + 1)
+        return result
+
+    def cost(self, seconds: float) -> float:
+        """Return all of it."""
+        return seconds
 
     def __call__(self, meta: Meta, tasks: TaskBatch, step: int, *, reading: bool) -> MetaStep:
         """Return the meta-step number `step` of a batch, in smaller parts where memory runs out.
@@ -78,18 +115,18 @@ class Eager:
         setting = self._setting
         if setting.algorithm.sequential:
             return
-        tasks = self.batch(step)
+        task, own = part_of(self.batch(step), meta, (0, 1))
         try:
             one = kept_bytes(
                 lambda: setting.algorithm.meta_gradient(
-                    setting.learner, meta, tasks[:1], torch.Generator().manual_seed(0)
+                    setting.learner, own, task, torch.Generator().manual_seed(0)
                 )
             )
         except (RuntimeError, MemoryError):  # the step itself will say what is wrong
             return
         if setting.device.type == "cuda" and setting.config.tf32:
-            self._tell_tf32(meta, tasks)
-        budget = budget_bytes(setting.device, setting.config.memory_gib)
+            self._tell_tf32(own, task)
+        budget = budget_bytes(setting.device, setting.config.memory_gib) - rows_bytes(meta)
         plan(setting.shards, one, budget, setting.device)
         if ON_TOP * one > budget:
             self.notes.append(
@@ -97,16 +134,16 @@ class Eager:
                 f"{budget / 2**30:.2g} GiB: fewer query examples or inner steps need less."
             )
 
-    def _tell_tf32(self, meta: Meta, tasks: TaskBatch) -> None:
-        """Note how much of a meta-gradient rounding to TF32 costs."""
+    def _tell_tf32(self, meta: Meta, task: TaskBatch) -> None:
+        """Note how much of the meta-gradient of one task rounding to TF32 costs."""
         found: list[torch.Tensor] = []
         for allowed in (False, True):
             allow_tf32(self._setting.device, allowed=allowed)
             generator = torch.Generator().manual_seed(0)
             step = self._setting.algorithm.meta_gradient(
-                self._setting.learner, meta, tasks[:1], generator, reading=False
+                self._setting.learner, meta, task, generator, reading=False
             )
-            found.append(torch.cat(list(step.gradients.values())))
+            found.append(torch.cat([value.flatten() for value in step.gradients.values()]))
         exact, rounded = found
         apart = float((rounded - exact).norm() / exact.norm().clamp_min(1e-30))
         self.notes.append(

@@ -29,7 +29,7 @@ from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import advance
 from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
 from metaviz.training.setting import Setting
-from metaviz.training.stepping import Eager, drained
+from metaviz.training.stepping import Steps, drained
 from metaviz.training.warnings import Warnings
 
 
@@ -45,6 +45,7 @@ class Progress:
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
+    """What its meta-steps took; of a batch that several runs share, an equal share."""
     gradient_evaluations: int = 0
     hessian_vector_products: int = 0
     looked: int = -1
@@ -129,15 +130,16 @@ def _check_moments(optimizer: torch.optim.Optimizer) -> None:
                     raise ValueError("The checkpoint's optimiser does not fit this configuration.")
 
 
-def train(setting: Setting, progress: Progress) -> Iterator[Event]:
+def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> Iterator[Event]:
     """Train until the configured number of steps, yielding what happens; `progress` is advanced.
 
     Evaluates before the first step, every `eval_every` steps and after the last. Amendments of the
     configuration come into force on the way. A number that is not finite, or a loss that explodes,
-    ends the run as diverged.
+    ends the run as diverged. `steps` computes the meta-steps of a run without amendments instead of
+    an engine of its own.
     """
     config, warnings = setting.config, progress.warnings
-    compute: Eager | None = None
+    compute: Steps | None = None
     try:
         if progress.step == 0 and progress.looked < 0:
             yield from (Noted(0, "warning", remark) for remark in setting.problem.remarks)
@@ -155,9 +157,9 @@ def train(setting: Setting, progress: Progress) -> Iterator[Event]:
                 break
             now = _in_force(setting, progress, progress.step)
             if compute is None or now is not setting:
-                setting, compute = now, stepper(now)
-                for doing in compute.prepare(progress.meta, progress.step):
-                    yield Waiting(progress.step, doing)
+                setting, compute = now, steps or stepper(now)
+            for doing in compute.ready(progress.meta, progress.step):
+                yield Waiting(progress.step, doing)
             yield _step(setting, progress, compute)
             yield from (Noted(progress.step, "warning", note) for note in drained(compute.notes))
         yield Ended(progress.step, "done")
@@ -186,25 +188,23 @@ def _listed(found: Divergence) -> str:
     return f"{', '.join(labels[:-1])}, or {labels[-1]}"
 
 
-def _step(setting: Setting, progress: Progress, compute: Eager) -> Stepped:
+def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
     began = time.perf_counter()
-    config = setting.config
-    tasks = compute.batch(progress.step)
+    config, places = setting.config, setting.places(progress.step)
     try:
         reading = progress.step % config.shared.reading_every == 0
-        result = compute(progress.meta, tasks, progress.step, reading=reading)
-        compute.ahead(progress.step + 1)
+        result = compute.take(progress.meta, progress.step, reading=reading)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."
         raise DivergenceError(sentence, "matrix", step) from error
-    seen = progress.sentinel.read(result, progress.step + 1, setting.places(progress.step))
+    seen = progress.sentinel.read(result, progress.step + 1, places)
     _update(config, progress, result, seen.values["meta_gradient_norm"])
     progress.step += 1
-    progress.seconds += time.perf_counter() - began
-    progress.gradient_evaluations += result.gradient_evaluations * len(tasks)
-    progress.hessian_vector_products += result.hessian_vector_products * len(tasks)
-    progress.warnings.count(result.warnings, len(tasks))
+    progress.seconds += compute.cost(time.perf_counter() - began)
+    progress.gradient_evaluations += result.gradient_evaluations * len(places)
+    progress.hessian_vector_products += result.hessian_vector_products * len(places)
+    progress.warnings.count(result.warnings, len(places))
     values: dict[str, float | None] = {
         **seen.values,
         "seconds": progress.seconds,

@@ -1,11 +1,15 @@
 """Every method on CUDA gives the CPU's float64 numbers; skipped where there is no GPU."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
 from metaviz.config import RunConfig, Shared
 from metaviz.runs.events import Ended, Evaluated, Noted, Stepped
+from metaviz.runs.store import open_run
+from metaviz.training.session import open_sessions
 from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train
 
@@ -90,3 +94,20 @@ def test_a_batch_beyond_the_memory_is_computed_in_parts() -> None:
     parted, notes = trained(small(memory_gib=1e-6))
     assert "more than the budget" in notes[0]
     assert parted == pytest.approx(whole, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["maml", "metasgd", "metacurvature", "joint"])
+def test_seeds_that_are_computed_together_take_the_steps_of_each(name: str, tmp_path: Path) -> None:
+    asked = [small(name).model_copy(update={"seed": seed}) for seed in range(3)]
+    sessions = open_sessions(asked, tmp_path)
+    assert len({id(session.band) for session in sessions}) == 1
+    assert sessions[0].band is not None
+    left = list(sessions)
+    while left:
+        session = min(left, key=lambda one: one.step)
+        if session.advance() is None:
+            left.remove(session)
+    for session, config in zip(sessions, asked, strict=True):
+        record = open_run(session.folder)
+        assert record.notes == []
+        assert list(record.column("post_query_loss")) == pytest.approx(trained(config)[0], rel=1e-8)

@@ -10,6 +10,8 @@ from metaviz.config import Comparison
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
 from metaviz.runs.events import Stepped
+from metaviz.training import band as bands
+from metaviz.training import stepping
 
 WAIT = 20_000
 SMALL = {"eval_tasks": 5, "eval_every": 100}
@@ -78,6 +80,52 @@ def test_all_runs_grow_together(qtbot, conduct, tmp_path):
     first, second = dict.fromkeys(order)
     assert order.index(second) < len(order) - order[::-1].index(first) - 1
     assert order.count(first) == order.count(second) == 60
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Let seeds be computed together here; collect how many tasks each meta-step has."""
+    real, seen = stepping.sharded_meta_gradient, []
+
+    def noted(algorithm, learner, meta, tasks, *rest, **others):
+        seen.append(len(tasks))
+        return real(algorithm, learner, meta, tasks, *rest, **others)
+
+    monkeypatch.setattr(stepping, "sharded_meta_gradient", noted)
+    monkeypatch.setattr(bands, "pays", lambda _device: True)
+    return seen
+
+
+SEEDS = Comparison(seeds=(0, 1, 2), steps=60, shared={**SMALL, "meta_batch": 4})
+
+
+def test_seeds_that_are_computed_together_advance_in_turn(qtbot, conduct, sizes, tmp_path):
+    conductor = conduct()
+    batches = []
+    conductor.worker.progressed.connect(batches.append)
+    conductor.start(SEEDS.model_copy(update={"algorithms": ("maml", "reptile")}), tmp_path)
+    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    steps = [(name, e.step) for batch in batches for name, e in batch if isinstance(e, Stepped)]
+    assert len(steps) == 6 * 60
+    band = [step for name, step in steps if name.startswith("maml")]
+    assert band == [step for step in range(1, 61) for _ in range(3)]
+    assert sorted(sizes) == [4] * 180 + [12] * 60
+
+
+def test_seeds_that_are_computed_together_step_together_when_asked(qtbot, conduct, sizes, tmp_path):
+    conductor = conduct()
+    conductor.start(SEEDS, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
+    batches = heard(conductor.worker.progressed)
+    for session in conductor.worker._live[:1]:  # it was paused between the first and the others
+        while session.step == 0:
+            session.advance()
+    for count in (1, 2, 3):
+        conductor.step()
+        qtbot.waitUntil(lambda wanted=count: len(batches) == wanted, timeout=WAIT)
+    steps = [e.step for (batch,) in batches for _, e in batch if isinstance(e, Stepped)]
+    assert steps == [1, 1, 2, 2, 2, 3, 3, 3, 4]
+    assert sizes == [12] * 4
 
 
 def test_events_are_batched(qtbot, conduct, tmp_path):

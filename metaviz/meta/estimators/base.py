@@ -17,6 +17,8 @@ from metaviz.meta.tasks import Batch, TaskBatch
 class MetaStep:
     """Meta-gradients by group (means over tasks) and what was seen on the way, detached.
 
+    Where each task has meta-parameters of its own, gradients are those of the mean over tasks with
+    respect to every row, shape (tasks, P).
     Shapes: each of `readings` (tasks,), keyed like the columns of a run's record;
     `support_loss` (K+1, tasks); `gradient_norm` (K, tasks); each mask in `warnings` (tasks,).
     Counts are per task. `replaced` holds new values of groups that are carried on, not trained.
@@ -100,6 +102,9 @@ class Estimator(Protocol):
     """Whether tasks of one batch depend on each other, so that they cannot be split up."""
     trains_held: bool
     """Whether its gradient is right for weights that the network holds in the inner loop."""
+    rowwise: bool
+    """Whether meta-parameters may have a tasks axis: all of its gradients are derivatives of a mean
+    over tasks with respect to what the case holds, and it draws no random numbers."""
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups of meta-parameters whose gradients this yields."""

@@ -27,7 +27,7 @@ def spread_of_curvature(jacobian: Tensor) -> Tensor:
     return (2 * torch.maximum(singular, lowest).log10()).var(dim=1, correction=0)
 
 
-class Conditioned(Unrolled):
+class Conditioned(Unrolled, rowwise=True):
     """L_Q(phi^K) + gamma mean_k spread(phi^k), by reverse mode through all steps.
 
     The residuals of the inner problem are the outputs minus the targets, or for classes the

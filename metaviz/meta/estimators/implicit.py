@@ -38,6 +38,7 @@ class Implicit:
     """
 
     sequential = False
+    rowwise = False
 
     def __init__(
         self, solver: ImplicitSolver, curvature: Curvature, *, solves: bool = True

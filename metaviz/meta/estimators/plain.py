@@ -14,6 +14,7 @@ class Joint:
 
     sequential = False
     trains_held = True
+    rowwise = True
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups that fix the starting point."""
@@ -35,6 +36,7 @@ class Untrained:
 
     sequential = False
     trains_held = True
+    rowwise = True
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return all groups: each is given a gradient of zero."""

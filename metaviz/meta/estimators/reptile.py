@@ -24,6 +24,7 @@ class Reptile:
     """
 
     trains_held = False
+    rowwise = False
 
     def __init__(
         self,

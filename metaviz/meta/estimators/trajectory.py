@@ -23,6 +23,7 @@ class Trajectory:
 
     sequential = False
     trains_held = False
+    rowwise = False
 
     def __init__(self, *, approximate: bool, init_objective: InitObjective) -> None:
         """Choose the objective, and what trains the start."""

@@ -24,6 +24,11 @@ class Unrolled:
 
     sequential = False
     trains_held = True
+    rowwise = True
+
+    def __init_subclass__(cls, *, rowwise: bool = False) -> None:
+        """Let every subclass say anew whether it is rowwise; it is not unless it says so."""
+        cls.rowwise = rowwise
 
     def __init__(self, *, first_order: bool = False, recompute: bool = False) -> None:
         """Choose the order, and whether to trade time for memory."""
@@ -119,7 +124,7 @@ def _pull_back(
     return into_state, dict(zip(names, into_meta, strict=True))
 
 
-class PenalisedEnd(Unrolled):
+class PenalisedEnd(Unrolled, rowwise=True):
     """Unrolled, with a penalty on the support gradient that adaptation leaves over.
 
     d/d theta of L_Q(phi^K) + lambda ||grad L_S(phi^K)||^2. The norm is squared: an unsquared one

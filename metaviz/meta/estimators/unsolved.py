@@ -16,6 +16,7 @@ class StartPenalty:
 
     sequential = False
     trains_held = True
+    rowwise = True
 
     def __init__(self, weight: float) -> None:
         """Take the penalty weight lambda."""
@@ -51,6 +52,7 @@ class JointPenalty:
 
     sequential = False
     trains_held = False
+    rowwise = False
 
     def __init__(self, weight: float, pull: float, rate: float) -> None:
         """Take lambda, mu and the step size for phi."""
