@@ -11,6 +11,9 @@ SPEED = {
 }
 """Times as fast as second-order MAML by `higher`, by workload and method with its options."""
 
+COMPILED = {"sinusoid, K = 1": 60.0, "sinusoid, K = 5": 40.0}
+"""The same for MAML's compiled meta-steps, by workload."""
+
 MEMORY = 1.2
 """At most so many times the peak memory of `higher`, on images."""
 

@@ -12,11 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
+from unittest.mock import patch
 
 import torch
 
 from metaviz.benchmarking.contestants import exercise_of
-from metaviz.benchmarking.laps import CORES, Contestant
+from metaviz.benchmarking.laps import CORES
 from metaviz.benchmarking.memory import weigh
 from metaviz.benchmarking.peers import PEERS
 from metaviz.config import EngineName, RunConfig, Shared
@@ -26,6 +28,7 @@ from metaviz.nets.conv4 import Conv4
 from metaviz.problems.base import Problem
 from metaviz.problems.sinusoid import Sinusoid, SinusoidOptions
 from metaviz.problems.strokes import Strokes, StrokesOptions
+from metaviz.training import setting
 from metaviz.training.meta_steps import MetaSteps
 
 PEER = "higher"
@@ -86,8 +89,9 @@ class Workload:
         return MetaSteps(self.config(algorithm, **options), self.prepared(shards))
 
     def peer(self) -> Callable[[], object]:
-        """Return the meta-step of `higher`."""
-        exercise = exercise_of(self.run("maml").setting)
+        """Return the meta-step of `higher`, in memory as its users have it."""
+        with patch.object(setting, "keep_freed_memory"):
+            exercise = exercise_of(self.run("maml").setting)
         return PEERS[PEER](exercise, torch.float32).step
 
 
@@ -151,7 +155,20 @@ WORKLOADS = {
 }
 
 
-def laps(contestants: Collection[Contestant], rounds: int) -> None:
+class Timed(Protocol):
+    """What is timed: here, or in a process of its own."""
+
+    seconds: list[float]
+    trouble: str
+
+    def warm_up(self) -> None:
+        """Take a step that loads what later ones find loaded."""
+
+    def lap(self) -> None:
+        """Time some steps in a row."""
+
+
+def laps(contestants: Collection[Timed], rounds: int) -> None:
     """Warm up and time all of them, lap by lap. Raises: SystemExit where one of them fails."""
     for contestant in contestants:
         contestant.warm_up()
@@ -163,7 +180,7 @@ def laps(contestants: Collection[Contestant], rounds: int) -> None:
             raise SystemExit(contestant.trouble)
 
 
-def median_ms(contestant: Contestant) -> float:
+def median_ms(contestant: Timed) -> float:
     """Return the median milliseconds of one step."""
     return 1e3 * statistics.median(contestant.seconds)
 
