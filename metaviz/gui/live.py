@@ -45,6 +45,11 @@ class LiveRuns(QObject):
         )
         return done, sum(totals.values())
 
+    @property
+    def waiting(self) -> bool:
+        """Whether some run computes nothing yet, because its meta-step is being compiled."""
+        return any(record.doing for record in self.records.values() if not record.ended)
+
     @Slot(object)
     def _on_started(self, begun: list[Begun]) -> None:
         self.records = {}

@@ -1,6 +1,7 @@
 """The toolbar: commands of training, how far it is, and how long it will take."""
 
 import time
+from collections import deque
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
@@ -10,6 +11,8 @@ from metaviz.gui.conductor import BUSY, Phase
 
 _PARTS = 1000
 _PATIENCE = 2.0
+_LOOKS = 40
+"""As many looks, two in a second, as tell the pace: some evaluations are among them."""
 
 
 class Stopwatch:
@@ -52,7 +55,7 @@ class RunBar(QToolBar):
         self.time_left = QLabel(self)
         self.device = QLabel("Loading PyTorch…", self)
         self._watch = Stopwatch()
-        self._total = 0
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
         self._dress()
 
     def show_phase(self, phase: Phase) -> None:
@@ -60,6 +63,7 @@ class RunBar(QToolBar):
         self._watch.run(running=phase == "training")
         if phase == "starting":
             self._watch.reset()
+            self._looks.clear()
             self.progress.setRange(0, 0)
         elif phase in BUSY:
             self.progress.setRange(0, _PARTS)
@@ -68,16 +72,28 @@ class RunBar(QToolBar):
         words = {"starting": "Starting…", "paused": "Paused", "stopping": "Saving…"}
         self.time_left.setText(words.get(phase, ""))
 
-    def show_progress(self, done: int, total: int, *, paused: bool) -> None:
-        """Show how many of all meta-steps were taken."""
+    def show_progress(self, done: int, total: int, *, paused: bool, waiting: bool = False) -> None:
+        """Show how many of all meta-steps were taken, and how long the others will take.
+
+        The time is told by the pace of the last looks, so that what went before (compiling, the
+        first evaluation) does not count; not at all while runs are `waiting`.
+        """
         self.progress.setRange(0, _PARTS)
         share = done / total if total else 0.0
         self.progress.setValue(round(share * _PARTS))
         self.progress.setToolTip(f"{done} of {total} meta-steps of all runs")
         if paused:
             self.time_left.setText("Paused")
-        elif share > 0 and self._watch.seconds > _PATIENCE:
-            left = self._watch.seconds * (1 - share) / share
+            return
+        if waiting:
+            self._looks.clear()
+            self.time_left.setText("")
+            return
+        now = self._watch.seconds
+        self._looks.append((now, done))
+        since, first = self._looks[0]
+        if done > first and now - since > _PATIENCE:
+            left = (total - done) * (now - since) / (done - first)
             self.time_left.setText(f"{clock(left)} left")
 
     def _name_button(self, actions: Actions, name: str) -> None:

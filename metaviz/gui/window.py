@@ -437,4 +437,5 @@ class MainWindow(QMainWindow):
         self.runs.refresh()
         if self.conductor.busy:
             done, total = self.live.progress()
-            self.run_bar.show_progress(done, total, paused=self.conductor.phase == "paused")
+            paused = self.conductor.phase == "paused"
+            self.run_bar.show_progress(done, total, paused=paused, waiting=self.live.waiting)

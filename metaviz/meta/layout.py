@@ -38,9 +38,9 @@ class Layout:
         return sum(self.sizes)
 
     @cached_property
-    def has_kernels(self) -> bool:
-        """Whether kernels of convolutions are among the tensors."""
-        return any(len(shape) == _KERNEL for _, shape in self.shapes)
+    def only_vectors(self) -> bool:
+        """Whether no tensor has several axes, which could lie in several orders."""
+        return all(len(shape) == 1 for _, shape in self.shapes)
 
     def split(self, flat: Tensor) -> Params:
         """Read a flat tensor as named views.

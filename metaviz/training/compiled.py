@@ -23,15 +23,30 @@ from metaviz.training.recipe import CannotRecordError, Program, Recipe
 LARGE = 20_000
 """Numbers of meta-parameters and tasks above which operations cost more than calling them."""
 _BEAT_SECONDS = 0.25
+_ONE_AT_A_TIME = threading.Lock()
+"""PyTorch's compiler is not made for two threads: what it patches holds for the process."""
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
 def compiling(recipe: Recipe, given: list[Tensor]) -> Generator[str, None, Program]:
     """Compile in a thread of its own, so that others go on. Raises: CannotRecordError."""
     made: list[Program] = []
-    for seconds in in_background(lambda: made.append(compile_recipe(recipe, given))):
-        yield f"compiling, {seconds:.0f} s"
+    began: list[float] = []
+
+    def work() -> None:
+        with _ONE_AT_A_TIME:
+            began.append(time.monotonic())
+            made.append(compile_recipe(recipe, given))
+
+    kind = "steps that are read" if recipe.reading else "steps"
+    for now in in_background(work):
+        yield f"compiling {kind}, {now - began[0]:.0f} s" if began else "waiting for a compilation"
     return made[0]
+
+
+def keep_compiled() -> None:
+    """Let PyTorch keep compiled programs in the data folder; before it chooses a place itself."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(data_dir() / "compiled"))
 
 
 def compile_recipe(recipe: Recipe, given: list[Tensor]) -> Program:
@@ -43,18 +58,25 @@ def compile_recipe(recipe: Recipe, given: list[Tensor]) -> Program:
         raise CannotRecordError("its operations are so large that it would not pay")
     if not any(map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))):
         raise CannotRecordError("there is no C++ compiler here: install g++ or clang++")
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(data_dir() / "compiled"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its modules warn of what they use themselves
+            from torch._guards import TracingContext, tracing
             from torch._inductor import config
             from torch._inductor.compile_fx import compile_fx_inner
             from torch._inductor.decomposition import select_decomp_table
+            from torch._subclasses.fake_tensor import FakeTensorMode
             from torch.fx.experimental.proxy_tensor import make_fx
+            from torch.fx.experimental.symbolic_shapes import ShapeEnv
     except (ImportError, OSError) as error:
         raise CannotRecordError("this PyTorch comes without its compiler") from error
+    # Tensors without numbers: only of their graphs does the compiler know that it has seen them.
+    mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True, allow_non_fake_inputs=True)
+    blanks = [mode.from_tensor(value, static_shapes=True) for value in given]
     try:
-        graph = make_fx(recipe, decomposition_table=select_decomp_table())(*given)
+        recipe(*given)  # what the method keeps from call to call is to be made of numbers
+        with mode:
+            graph = make_fx(recipe, decomposition_table=select_decomp_table())(*blanks)
     except Exception as error:
         raise CannotRecordError(
             "the method decides on numbers that it has just computed, or draws its own"
@@ -62,9 +84,14 @@ def compile_recipe(recipe: Recipe, given: list[Tensor]) -> Program:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     try:
-        with config.patch(compile_threads=1), torch.no_grad(), warnings.catch_warnings():
+        with (
+            config.patch(compile_threads=1),
+            tracing(TracingContext(mode)),
+            torch.no_grad(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
-            compiled: Program = compile_fx_inner(graph, given)
+            compiled: Program = compile_fx_inner(graph, blanks)
             compiled(list(given))
     except Exception as error:
         reason = str(error).strip().splitlines()
@@ -73,7 +100,7 @@ def compile_recipe(recipe: Recipe, given: list[Tensor]) -> Program:
 
 
 def in_background(work: Callable[[], Any]) -> Iterator[float]:
-    """Work in a thread; yield the seconds gone by until it is over, then raise what it raised."""
+    """Work in a thread; yield the time now and then until it is over, then raise what it raised."""
     raised: list[BaseException] = []
 
     def guarded() -> None:
@@ -84,10 +111,9 @@ def in_background(work: Callable[[], Any]) -> Iterator[float]:
             raised.append(error)
 
     thread = threading.Thread(target=guarded, name="metaviz-compile", daemon=True)
-    began = time.monotonic()
     thread.start()
     while thread.is_alive():
         thread.join(_BEAT_SECONDS)
-        yield time.monotonic() - began
+        yield time.monotonic()
     if raised:
         raise raised[0]

@@ -42,7 +42,9 @@ class Recipe:
         self, algorithm: Algorithm, learner: Learner, shards: Shards, *, reading: bool
     ) -> None:
         """Take what is computed, and the parts in which it is, one after another."""
-        self._algorithm, self._learner, self._reading = algorithm, learner, reading
+        self.reading = reading
+        """Whether the losses before and after adaptation are among the outputs."""
+        self._algorithm, self._learner = algorithm, learner
         self._shards = shards
         self._groups: tuple[str, ...] = ()
         self._beside = (False, False)
@@ -94,7 +96,7 @@ class Recipe:
         whole_batch = len(spans) == 1
         parts = [(tasks, meta)] if whole_batch else [part_of(tasks, meta, s) for s in spans]
         steps = [
-            self._algorithm.meta_gradient(self._learner, own, part, nothing, reading=self._reading)
+            self._algorithm.meta_gradient(self._learner, own, part, nothing, reading=self.reading)
             for part, own in parts
         ]
         return merge(steps, [len(part) for part, _ in parts])

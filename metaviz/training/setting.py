@@ -19,6 +19,7 @@ from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
 from metaviz.runs.workers import usable_cores
+from metaviz.training.compiled import keep_compiled
 from metaviz.training.environment import describe_environment
 from metaviz.training.memory import budget_bytes, keep_freed_memory
 
@@ -31,6 +32,7 @@ def settle_process() -> None:
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
     keep_freed_memory()
+    keep_compiled()
 
 
 def find_device(name: str) -> torch.device:

@@ -1,14 +1,17 @@
 """How meta-steps are computed must not change what they are."""
 
 import itertools
+import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._dynamo import utils as dynamo
 
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
@@ -201,6 +204,25 @@ def test_a_compiled_run_takes_the_steps_of_an_eager_one():
     assert notes(events) == []
     assert any(isinstance(event, Waiting) for event in events)
     assert query_losses(events) == pytest.approx(query_losses(steps(eager)), rel=1e-10)
+
+
+@pytest.mark.slow
+def test_runs_that_compile_at_once_wait_for_each_other_and_find_what_is_compiled():
+    counted = dynamo.counters["inductor"]
+    before = counted["fxgraph_cache_hit"]
+    runs = [setting(engine="compiled", seed=seed) for seed in (3, 4)]
+    steps_of = [train(run, begin(run)) for run in runs]
+    events = [event for pair in zip_longest(*steps_of) for event in pair if event is not None]
+    assert notes(events) == []
+    told = [event.message for event in events if isinstance(event, Waiting)]
+    assert "waiting for a compilation" in told
+    assert counted["fxgraph_cache_hit"] > before
+
+
+def test_compiled_programs_are_kept_in_the_data_folder(monkeypatch, home):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    setting()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(home / "compiled")
 
 
 @pytest.mark.parametrize(

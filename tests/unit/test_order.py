@@ -1,11 +1,12 @@
-"""Runs whose kernels were stored in another order are refused, wherever their weights are used."""
+"""Runs whose weights were stored in another order are refused, wherever their weights are used."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from metaviz.config import RunConfig, Shared
-from metaviz.runs.store import open_run
+from metaviz.runs.store import StoreError, open_run
 from metaviz.training import trainer
 from metaviz.training.order import OTHER_ORDER
 from tests.unit.command_line import metaviz
@@ -48,7 +49,7 @@ def pictures(tmp_path: Path) -> Path:
     ],
     ids=lambda words: words[0],
 )
-def test_kernels_of_an_earlier_version_are_refused_in_a_sentence(command, pictures, tmp_path):
+def test_weights_of_an_earlier_version_are_refused_in_a_sentence(command, pictures, tmp_path):
     places = {"RUN": pictures, "OUT": tmp_path / "out.safetensors"}
     done = metaviz(*(places.get(word, word) for word in command))
     assert done.code != 0
@@ -56,6 +57,10 @@ def test_kernels_of_an_earlier_version_are_refused_in_a_sentence(command, pictur
     assert "Traceback" not in done.error
 
 
-def test_matrices_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+def test_matrices_of_an_earlier_version_are_refused_and_vectors_are_read(tmp_path: Path) -> None:
     folder, _ = killed(config("maml"), tmp_path, 9)
+    with pytest.raises(StoreError, match=re.escape(OTHER_ORDER)):
+        resume(folder)
+    vectors = config("maml").model_copy(update={"problem": "quadratic", "problem_options": {}})
+    folder, _ = killed(vectors, tmp_path / "quadratic", 9)
     assert open_run(resume(folder)).state == "done"

@@ -1,0 +1,39 @@
+"""How long it will take is told by how fast it was of late."""
+
+import pytest
+
+from metaviz.gui import run_bar
+
+
+@pytest.fixture
+def bar(plain_window, monkeypatch):
+    """Return the bar of a window that trains, and a way to move its clock."""
+    clock = [0.0]
+    monkeypatch.setattr(run_bar.time, "monotonic", lambda: clock[0])
+    made = plain_window().run_bar
+    made.show_phase("starting")
+    made.show_phase("training")
+
+    def after(seconds: float, done: int, *, waiting: bool = False) -> str:
+        clock[0] += seconds
+        made.show_progress(done, 1000, paused=False, waiting=waiting)
+        return made.time_left.text()
+
+    return after
+
+
+def test_time_left_is_that_of_the_last_looks(bar):
+    assert bar(0, 0) == ""
+    assert bar(1, 10) == ""  # too early to tell
+    assert bar(4, 50) == "1:35 left"
+    for done in range(60, 460, 10):
+        told = bar(0.5, done)
+    assert told == "0:28 left"  # 20 steps a second, and no longer 10
+
+
+def test_what_is_compiled_has_no_time_left_and_does_not_count(bar):
+    bar(0, 0)
+    assert bar(60, 1, waiting=True) == ""
+    assert bar(60, 1, waiting=True) == ""
+    bar(0.5, 2)
+    assert bar(4, 42) == "1:36 left"
