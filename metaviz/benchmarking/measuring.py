@@ -194,7 +194,7 @@ class Measurement:
             tuple(best.seconds) if best is not None else (),
             {**row.environment, "threads": best.threads if best is not None else 1},
             row.config.dtype,
-            row.config.engine if row.library == OURS else "",
+            str(row.environment["engine"]) if row.library == OURS else "",
             row.operations,
             limit,
             row.products_seconds,
