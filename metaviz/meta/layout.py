@@ -60,6 +60,11 @@ class Layout:
         """Return weights by name, whichever way they are given."""
         return weights if isinstance(weights, dict) else self.split(weights)
 
+    def for_tasks(self, weights: Weights, tasks: int) -> Params:
+        """Return weights by name, of which those with a tasks axis of size 1 serve all tasks."""
+        named = self.named(weights)
+        return {name: value.expand(tasks, *value.shape[1:]) for name, value in named.items()}
+
     def join(self, params: Params) -> Tensor:
         """Write named tensors (..., *shape) into flat ones (..., P): the inverse of `split`."""
         pieces = []

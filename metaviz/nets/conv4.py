@@ -109,10 +109,7 @@ class Conv4:
         exactly zero.
         """
         tasks = x.shape[0]
-        params = {
-            name: value.expand(tasks, *value.shape[1:])
-            for name, value in self.layout.named(weights).items()
-        }
+        params = self.layout.for_tasks(weights, tasks)
         x, counted = self.norm.company(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):

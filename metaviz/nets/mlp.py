@@ -72,12 +72,11 @@ class MLP:
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, inputs) to (tasks, n, outputs)."""
         del beside
-        named = isinstance(weights, dict)
         params = weights if isinstance(weights, dict) else self.layout.stored(weights)
         depth = len(self.widths) - 1
         for layer in range(1, depth + 1):
             weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]
-            x = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT if named else weight)
+            x = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT if params is weights else weight)
             if layer < depth:
                 x = self.activation(x)
             if f"warp{layer}.weight" in params:

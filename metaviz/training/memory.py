@@ -76,7 +76,7 @@ def keep_freed_memory() -> None:
 
     By default glibc gives every thread a heap and hands large blocks back at once, so that each
     step takes them page by page from the system again: with Conv4-64 at 84 pixels and two threads
-    a quarter of the time and a fifth of the memory. The main thread, which draws the window, has a
+    8 to 24 % of the time and a tenth of the memory. The main thread, which draws the window, has a
     heap of its own all the same and waits for nobody. Elsewhere than with glibc nothing is changed.
     """
     if (library := _glibc()) is not None:

@@ -25,7 +25,7 @@ from metaviz.training.memory import budget_bytes, keep_freed_memory
 
 
 def settle_process() -> None:
-    """Give torch one thread per worker, and let memory be kept.
+    """Give torch one thread per worker, and let memory and compiled programs be kept.
 
     Two spinning OpenMP threads collapse as soon as something else, like a window, wants a core.
     """
