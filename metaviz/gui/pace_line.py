@@ -1,7 +1,7 @@
 """The status line while training: what runs where, how fast, how near the limit, how long yet."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from PySide6.QtCore import QTimer, Slot
 from PySide6.QtWidgets import QLabel, QStatusBar
@@ -13,6 +13,12 @@ from metaviz.runs.speed import Gauge, place_text
 
 PERIOD_MS = 500
 _LOOKS = 11
+_USUAL = "eager"
+_ENGINES = {
+    _USUAL: "one operation after another",
+    "compiled": "translated to machine code before the first",
+    "captured": "replayed on the GPU without waiting for Python",
+}
 _MESSAGE_PX = 200
 """Room that is left for passing remarks."""
 
@@ -84,16 +90,20 @@ class PaceLine(QLabel):
         share = operations / limit if operations is not None and limit else None
         live = [record for record in records if not record.ended] or records
         place = place_text(live[0].environment)
+        engines = {
+            self._gauges[record.id].engine for record in live if record.id in self._gauges
+        } - {""}
         parts = [
             live[0].algorithm if len(live) == 1 else f"{len(live)} runs",
             place,
+            " and ".join(sorted(engines - {_USUAL})),
             next((record.doing for record in live if record.doing), ""),
             "" if rate is None else f"{_figure(rate)} steps/s",
             "" if share is None else f"{100 * share:.2g} % of the limit",
             self._time_left(),
         ]
         self._show([part for part in parts if part])
-        self.setToolTip(_explained(place, rate, operations, limit, share))
+        self.setToolTip("\n".join(_explained(place, engines, rate, operations, limit, share)))
 
     @Slot(str)
     def _on_phase(self, phase: Phase) -> None:
@@ -135,20 +145,26 @@ def _figure(value: float) -> str:
 
 
 def _explained(
-    place: str, rate: float | None, operations: float | None, limit: float, share: float | None
-) -> str:
+    place: str,
+    engines: set[str],
+    rate: float | None,
+    operations: float | None,
+    limit: float,
+    share: float | None,
+) -> Iterator[str]:
     """Say in plain words what the line means."""
-    told = [f"Training computes here: {place}."]
+    yield f"Training computes here: {place}."
+    for engine in sorted(engines):
+        yield f"Meta-steps are {engine}: {_ENGINES[engine.partition(',')[0]]}."
     if rate is not None:
-        told.append(f"{_figure(rate)} meta-steps per second, evaluations left out.")
+        yield f"{_figure(rate)} meta-steps per second, evaluations left out."
     if operations is None or share is None:
-        told.append("How near the machine's limit that is will be measured in a moment.")
+        yield "How near the machine's limit that is will be measured in a moment."
     else:
-        told.append(
+        yield (
             f"They are {operations / 1e9:.3g} billion operations per second, counted. Multiplying "
             f"large matrices with as many threads, this machine does {limit / 1e9:.3g} billion: "
             f"the limit, of which training reaches {100 * share:.2g} %. Small networks stay far "
             "below it, because most of their time goes into starting each operation."
         )
-    told.append("The time left is that of all runs, evaluations included.")
-    return "\n".join(told)
+    yield "The time left is that of all runs, evaluations included."

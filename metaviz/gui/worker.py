@@ -253,14 +253,17 @@ class Worker(QObject):
     def _take_turn(self) -> None:
         session = self._live[self._turn % len(self._live)]
         until = time.monotonic() + SLICE_SECONDS
+        event: Event | None = None
         while time.monotonic() < until and not self._hurry.is_set():
-            if self._advance(self._behind(session)) is None:
+            event = self._advance(self._behind(session))
+            if event is None:
                 break
             # Hands Python's lock to the window between two meta-steps.
             time.sleep(0)
         if session in self._live:
             self._turn += 1
-            self._gauge(session)
+            if isinstance(event, Stepped):
+                self._gauge(session)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
         self._settle()

@@ -37,10 +37,14 @@ SPEED_HEADER = (
 
 @dataclass(frozen=True)
 class Gauge:
-    """What a run's pace is told by: operations of one meta-step, and per second at most."""
+    """What a run's pace is told by: operations of one meta-step, and per second at most.
+
+    `engine` says how its meta-steps are computed.
+    """
 
     operations: float
     limit: float
+    engine: str = ""
 
 
 @dataclass(frozen=True)

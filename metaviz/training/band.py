@@ -93,6 +93,12 @@ class Member:
         self._bill: _Bill | None = None
         self._pays = False
 
+    @property
+    def engine(self) -> str:
+        """How the band computes, or the run alone."""
+        band = self._band.engine
+        return band or (self._own.engine if self._own is not None else "")
+
     def ready(self, meta: Meta, step: int) -> Iterator[str]:
         """Prepare the band's batch where all are at this step, else the run's own."""
         if self.share is not None:
@@ -166,6 +172,13 @@ class Band:
     def told(self) -> str:
         """Say who is in it, like "seeds 0, 1, 2"."""
         return f"seeds {', '.join(map(str, self.seeds))}"
+
+    @property
+    def engine(self) -> str:
+        """How a batch is computed; empty where each run computes its own."""
+        if self._compute is None:
+            return ""
+        return f"{self._compute.engine}, {len(self._group)} seeds as one batch"
 
     def enter(self, setting: Setting, progress: Progress) -> Member:
         """Take in a run that has begun."""

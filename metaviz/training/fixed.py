@@ -35,6 +35,11 @@ class FixedSteps(Eager):
         self._recorded: dict[bool, tuple[Recipe, Program]] = {}
         self._tasks = 0
 
+    @property
+    def engine(self) -> str:
+        """How steps are computed now: eagerly where recording failed."""
+        return self._engine if self._recorded else super().engine
+
     def prepare(self, meta: Meta, step: int) -> Iterator[str]:
         """Choose the parts, record, and compare."""
         yield from super().prepare(meta, step)

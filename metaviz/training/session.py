@@ -115,7 +115,8 @@ class Session:
         """
         setting = self._setting
         rate = limit(setting.device, setting.dtype, abreast(setting))
-        return Gauge(operations_per_step(setting), rate)
+        engine = self._progress.engine if self._progress else ""
+        return Gauge(operations_per_step(setting), rate, engine)
 
     def _train(self, note: str) -> Generator[Event, None, None]:
         if note:

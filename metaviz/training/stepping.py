@@ -29,6 +29,10 @@ class Steps(Protocol):
     notes: list[str]
     """What a person should know and has not been told; `drained` empties it."""
 
+    @property
+    def engine(self) -> str:
+        """How steps are computed now, in a person's words: a recording may have failed."""
+
     def ready(self, meta: Meta, step: int) -> Iterator[str]:
         """Prepare what a step needs that is not prepared yet; yield what is being done."""
 
@@ -52,6 +56,11 @@ class Eager:
         self._ready = False
         self._aside: torch.cuda.Stream | None = None
         self._fetched: tuple[int, TaskBatch] | None = None
+
+    @property
+    def engine(self) -> str:
+        """How steps are computed now, in a person's words."""
+        return "eager"
 
     def ready(self, meta: Meta, step: int) -> Iterator[str]:
         """Prepare once; yields what is being done, as long as it takes."""

@@ -56,6 +56,7 @@ def test_the_line_tells_of_training_and_goes_with_it(qtbot, window, home, monkey
     assert parts[2].endswith(" steps/s")
     assert 0 < float(parts[3].split()[0]) < 100
     assert "Multiplying large matrices" in line.toolTip()
+    assert "Meta-steps are eager: one operation after another." in line.toolTip()
     window.commands["pause"].trigger()
     qtbot.waitUntil(lambda: line.text().endswith("Paused"), timeout=WAIT)
     window.conductor.stop()
@@ -77,6 +78,21 @@ def test_a_run_that_cannot_be_gauged_trains_on(qtbot, window, monkeypatch):
     qtbot.waitUntil(lambda: window.conductor.phase == "idle", timeout=WAIT)
     (found,) = window.live.records.values()
     assert found.state == "done"
+
+
+def test_the_line_names_an_engine_that_is_not_the_usual(window):
+    window.resize(1600, 640)
+    line = window.pace_line
+    window.live.records = {name: record(name, 10, 1.0) for name in ("a", "b")}
+    line._gauges = {"a": Gauge(10**9, 2e11, "compiled"), "b": Gauge(10**9, 2e11, "eager")}
+    line.refresh()
+    assert line.text().endswith("1 worker × 1 thread · compiled")
+    assert "Meta-steps are compiled: translated to machine code" in line.toolTip()
+    assert "Meta-steps are eager: " in line.toolTip()
+    line._gauges = {"a": Gauge(10**9, 2e11, "captured, 5 seeds as one batch")}
+    line.refresh()
+    assert "captured, 5 seeds as one batch" in line.text()
+    assert "Meta-steps are captured, 5 seeds as one batch: replayed" in line.toolTip()
 
 
 @pytest.mark.parametrize("width", [1024, 700, 400])
