@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
 from metaviz.catalogue import Catalogue
-from metaviz.gui.engine import Engine, Errand
+from metaviz.gui.engine import Engine
 from metaviz.gui.failures import Failures
 from metaviz.gui.garbage import Garbage
 from metaviz.gui.log_panel import LogHandler
@@ -37,9 +36,6 @@ _FORCED = 3
 
 def load_engine() -> Engine:
     """Import torch and make the engine; called on the worker's thread."""
-    # The plots smooth with scipy: imported here, it does not hold up the first redraw.
-    import scipy.signal  # noqa: F401
-
     from metaviz.training.engine import LocalEngine
 
     return LocalEngine()
@@ -63,11 +59,7 @@ def create_application(argv: Sequence[str]) -> QApplication:
 def create_window(preferences: Preferences) -> MainWindow:
     """Make the window for the shipped catalogue and the engine of this machine."""
     text = paths.resource("catalogue.json").read_text(encoding="utf-8")
-    window = MainWindow(Catalogue.model_validate_json(text), load_engine, preferences)
-    load_rest = Errand("load the rest", lambda _engine, _report: import_module("torch._dynamo"))
-    # The first optimiser would import it: two seconds before the first meta-step of the first run.
-    window.conductor.worker.loaded.connect(lambda _: window.conductor.ask(load_rest))
-    return window
+    return MainWindow(Catalogue.model_validate_json(text), load_engine, preferences)
 
 
 def run_window(argv: Sequence[str]) -> int:

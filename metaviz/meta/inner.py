@@ -76,7 +76,7 @@ def inner_step(
         outputs = learner.outputs(rule.decode(meta, point), support)
         loss = learner.judge.loss(outputs, support)
         (gradient,) = torch.autograd.grad(
-            loss, point, torch.ones_like(loss), create_graph=graph is Graph.SECOND_ORDER
+            loss.sum(), point, create_graph=graph is Graph.SECOND_ORDER
         )
         gradient = learner.adapted(gradient)
     with torch.set_grad_enabled(graph is not Graph.NONE):

@@ -1,12 +1,15 @@
 """Smoothing of curves, also of those that grow: what was smoothed once is not smoothed again."""
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 import numpy as np
 
 from metaviz.runs.record import Record
 
 _FIRST_CAPACITY = 256
+_BLOCK = 64
+"""Points that are summed at once; a power of two."""
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
@@ -25,7 +28,7 @@ class GrowingMean:
     def __init__(self, weight: float) -> None:
         """Begin before the first point."""
         self.weight = weight
-        self._total, self._share = np.zeros(1), np.zeros(1)
+        self._carried = np.zeros(2)
         self._means = np.empty(0)
         self._count = 0
 
@@ -37,26 +40,46 @@ class GrowingMean:
         """Return the average of all values, of which the first ones are those followed before."""
         if self.weight <= 0 or values.size == 0:
             return values
-        from scipy.signal import lfilter
-
-        fresh = values[self._count :]
-        if fresh.size:
+        if values.size > self._count:
+            first = self._count // _BLOCK * _BLOCK
+            fresh = values[first:]
             known = np.isfinite(fresh)
-            kernel = ([1.0 - self.weight], [1.0, -self.weight])
-            total, self._total = lfilter(*kernel, np.where(known, fresh, 0.0), zi=self._total)
-            share, self._share = lfilter(*kernel, known.astype(float), zi=self._share)
+            pair = (1.0 - self.weight) * np.stack([np.where(known, fresh, 0.0), known])
+            (total, share), self._carried = faded(pair, self.weight, self._carried)
+            self._count = values.size
+            self._make_room()
             with np.errstate(invalid="ignore", divide="ignore"):
-                self._append(np.where(share > 0, total / share, np.nan))
+                self._means[first : self._count] = np.where(share > 0, total / share, np.nan)
         return self._means[: self._count]
 
-    def _append(self, means: np.ndarray) -> None:
-        count = self._count + len(means)
-        if count > len(self._means):
-            grown = np.empty(max(_FIRST_CAPACITY, 2 * len(self._means), count))
-            grown[: self._count] = self._means[: self._count]
+    def _make_room(self) -> None:
+        if self._count > len(self._means):
+            grown = np.empty(max(_FIRST_CAPACITY, 2 * self._count))
+            grown[: len(self._means)] = self._means
             self._means = grown
-        self._means[self._count : count] = means
-        self._count = count
+
+
+def faded(x: np.ndarray, weight: float, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return s_t = w s_{t-1} + x_t of rows x (rows, n), and the s before the last, unfilled block.
+
+    `before` (rows,) is s_0. By doubling within blocks and one after another between them, so that
+    no number depends on those after it. scipy's filter takes longer to load than the window.
+    """
+    rows, count = x.shape
+    s = np.zeros((rows, count // _BLOCK + 1, _BLOCK))
+    s.reshape(rows, -1)[:, :count] = x
+    for power in range(_BLOCK.bit_length() - 1):
+        step = 1 << power
+        s[:, :, step:] += weight**step * s[:, :, :-step]
+    whole = weight**_BLOCK
+    carried = np.array(
+        [
+            list(accumulate(ends, lambda sum_, end: whole * sum_ + end, initial=first))
+            for first, ends in zip(before.tolist(), s[:, :-1, -1].tolist(), strict=True)
+        ]
+    )
+    s += carried[:, :, np.newaxis] * weight ** np.arange(1, _BLOCK + 1)
+    return s.reshape(rows, -1)[:, :count], carried[:, -1]
 
 
 class Smoother:

@@ -1,38 +1,98 @@
-"""The outer optimiser."""
+"""The outer optimiser: Adam (Kingma & Ba, ICLR 2015, algorithm 1) or gradient descent.
+
+`torch.optim` would load PyTorch's compiler with its first optimiser, two seconds before the first
+meta-step, and spend several times as long on bookkeeping as on a few thousand weights. The kernel
+is PyTorch's own, and what is saved has the form in which `torch.optim` saves it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-# A step of torch.optim spends several times as long on bookkeeping as on a few thousand weights.
-_FUSED = getattr(torch, "_fused_adam_", None)
-
-
-@torch.no_grad()
-def advance(optimizer: torch.optim.Optimizer) -> None:
-    """Take the optimiser's step: for fused Adam by its own kernel alone, with the same bits."""
-    begun = all(optimizer.state.get(weights) for weights in _weights(optimizer))
-    if _FUSED is None or not begun or not isinstance(optimizer, torch.optim.Adam):
-        optimizer.step()
-        return
-    for group in optimizer.param_groups:
-        states = [optimizer.state[weights] for weights in group["params"]]
-        counts = [state["step"] for state in states]
-        torch._foreach_add_(counts, 1)
-        _FUSED(
-            group["params"],
-            [weights.grad for weights in group["params"]],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            counts,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=group["amsgrad"],
-            maximize=group["maximize"],
-        )
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def _weights(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [weights for group in optimizer.param_groups for weights in group["params"]]
+class OuterOptimizer:
+    """Moves named meta-parameters, each with a step size of its own, and knows Adam's moments."""
+
+    def __init__(
+        self,
+        kind: Literal["adam", "sgd"],
+        weights: Mapping[str, Tensor],
+        rates: Mapping[str, float],
+    ) -> None:
+        """Begin with moments of zero; `weights` are changed in place by `step`."""
+        self.kind = kind
+        self.rates = dict(rates)
+        self._weights = {name: weights[name] for name in sorted(rates)}
+        self._share = 1.0
+        self._counts: dict[str, Tensor] = {}
+        self._moments: dict[str, tuple[Tensor, Tensor]] = {}
+        if kind == "adam":
+            for name, value in self._weights.items():
+                self._counts[name] = torch.zeros((), dtype=torch.float32, device=value.device)
+                zeros = torch.zeros_like(value, requires_grad=False)
+                self._moments[name] = zeros, zeros.clone()
+
+    @torch.no_grad()
+    def step(self, gradients: Mapping[str, Tensor], share: float = 1.0) -> None:
+        """Move along meta-gradients, by a share of the step sizes."""
+        self._share = share
+        for name, gradient in gradients.items():
+            weights, rate = self._weights[name], share * self.rates[name]
+            if self.kind == "sgd":
+                weights.add_(gradient, alpha=-rate)
+                continue
+            count, (mean, square) = self._counts[name], self._moments[name]
+            count += 1
+            torch._fused_adam_(
+                *([weights], [gradient], [mean], [square], [], [count]),
+                lr=rate,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                weight_decay=0.0,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values and tensors: the parameters by number, in the order of names."""
+        moments = [
+            {"step": count, **dict(zip(_MOMENTS, self._moments[name], strict=True))}
+            for name, count in self._counts.items()
+        ]
+        groups = [
+            {"lr": self._share * rate, "rate": rate, "params": [number]}
+            for number, rate in enumerate(self.rates[name] for name in self._weights)
+        ]
+        return {"state": dict(enumerate(moments)), "param_groups": groups}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; what was saved before a first step has no moments.
+
+        Raises: LookupError, TypeError, AttributeError or ValueError where it does not fit.
+        """
+        if len(saved["param_groups"]) != len(self._weights):
+            raise ValueError("The checkpoint has another number of meta-parameters.")
+        for number, name in enumerate(self._counts):
+            if number not in saved["state"]:
+                continue
+            known = saved["state"][number]
+            self._counts[name] = _fitting(known["step"], self._counts[name])
+            mean, square = (
+                _fitting(known[key], mine)
+                for key, mine in zip(_MOMENTS, self._moments[name], strict=True)
+            )
+            self._moments[name] = mean, square
+
+
+def _fitting(saved: Tensor, mine: Tensor) -> Tensor:
+    """Return a copy of a saved tensor, where it has the shape of mine."""
+    if saved.shape != mine.shape:
+        raise ValueError("The checkpoint's moments have another shape.")
+    return saved.to(mine.device, mine.dtype).clone()

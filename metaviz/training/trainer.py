@@ -26,7 +26,7 @@ from metaviz.training.engines import stepper
 from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
 from metaviz.training.memory import release_memory
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
-from metaviz.training.outer import advance
+from metaviz.training.outer import OuterOptimizer
 from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
 from metaviz.training.setting import Setting
 from metaviz.training.stepping import Steps, drained
@@ -42,7 +42,7 @@ class Progress:
     """
 
     meta: Meta
-    optimizer: torch.optim.Optimizer
+    optimizer: OuterOptimizer
     step: int = 0
     seconds: float = 0.0
     """What its meta-steps took; of a batch that several runs share, an equal share."""
@@ -50,6 +50,8 @@ class Progress:
     hessian_vector_products: int = 0
     looked: int = -1
     """Step of the last finished evaluation, -1 before the first."""
+    engine: str = ""
+    """How its meta-steps are computed now; not stored, empty before the first."""
     warnings: Warnings = field(default_factory=Warnings)
     sentinel: Sentinel = field(default_factory=Sentinel)
 
@@ -58,7 +60,7 @@ class Progress:
         return {
             "order": ORDER,
             "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state(),
             "warnings": self.warnings.state(),
             "sentinel": self.sentinel.state(),
             **{name: getattr(self, name) for name in (*_COUNTERS, "looked")},
@@ -79,10 +81,11 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
         if not lies_as_now(saved, setting):
             raise ValueError(OTHER_ORDER)
         meta = {name: _fitting(saved["meta"], name, value) for name, value in meta.items()}
-    progress = Progress(meta, _optimizer(setting, meta))
+    kind = setting.config.shared.outer_optimizer
+    progress = Progress(meta, OuterOptimizer(kind, meta, _rates(setting)))
     if saved is not None:
         try:
-            progress.optimizer.load_state_dict(saved["optimizer"])
+            progress.optimizer.restore(saved["optimizer"])
             for name in _COUNTERS:
                 setattr(progress, name, type(getattr(progress, name))(saved[name]))
             progress.looked = int(saved.get("looked", -1))
@@ -90,27 +93,17 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
             progress.sentinel = Sentinel.restored(saved.get("sentinel"))
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError("The checkpoint was not written for this configuration.") from error
-        _check_moments(progress.optimizer)
     return progress
 
 
-def _optimizer(setting: Setting, meta: Meta) -> torch.optim.Optimizer:
-    groups = [
-        {"params": [meta[name]], "lr": rate, "rate": rate} for name, rate in _rates(setting).items()
-    ]
-    if setting.config.shared.outer_optimizer == "adam":
-        return torch.optim.Adam(groups, fused=True)
-    return torch.optim.SGD(groups)
-
-
 def _rates(setting: Setting) -> dict[str, float]:
-    """Return the outer step size of each group of meta-parameters, in the optimiser's order.
+    """Return the outer step size of each of the meta-parameters that are trained.
 
     The start has the shared one; what shapes the steps may have one of its own.
     """
     shared = setting.config.shared
     own = setting.config.options.get("geometry_lr") or shared.outer_lr
-    names = sorted(setting.algorithm.trained())
+    names = setting.algorithm.trained()
     return {name: shared.outer_lr if name == "init" else float(own) for name in names}
 
 
@@ -119,15 +112,6 @@ def _fitting(saved: Any, name: str, wanted: Tensor) -> Tensor:
     if not isinstance(value, Tensor) or value.shape != wanted.shape:
         raise ValueError(f"The checkpoint's {name!r} does not fit this configuration.")
     return value.to(wanted.device, wanted.dtype).clone()
-
-
-def _check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse moments of another shape, which a file that was tampered with could hold."""
-    for group in optimizer.param_groups:
-        for weights in group["params"]:
-            for value in optimizer.state.get(weights, {}).values():
-                if isinstance(value, Tensor) and value.dim() and value.shape != weights.shape:
-                    raise ValueError("The checkpoint's optimiser does not fit this configuration.")
 
 
 def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> Iterator[Event]:
@@ -160,6 +144,7 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
                 setting, compute = now, steps or stepper(now)
             for doing in compute.ready(progress.meta, progress.step):
                 yield Waiting(progress.step, doing)
+            progress.engine = compute.engine
             yield _step(setting, progress, compute)
             yield from (Noted(progress.step, "warning", note) for note in drained(compute.notes))
         yield Ended(progress.step, "done")
@@ -177,8 +162,7 @@ def _in_force(setting: Setting, progress: Progress, step: int) -> Setting:
     """Return the setting after so many meta-steps, with its outer step sizes in the optimiser."""
     now = setting.at(step)
     if now is not setting:
-        for group, rate in zip(progress.optimizer.param_groups, _rates(now).values(), strict=True):
-            group["lr"] = group["rate"] = rate
+        progress.optimizer.rates = _rates(now)
     return now
 
 
@@ -218,16 +202,12 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
 def _update(config: RunConfig, progress: Progress, result: MetaStep, norm: float) -> None:
     """Move the meta-parameters along the meta-gradient, whose length is `norm`."""
     shared = config.shared
-    scale = 1.0
+    gradients = result.gradients
     clip = config.options.get("clip_norm") or shared.clip_norm
     if clip is not None and norm > float(clip):
-        scale = float(clip) / norm
-    for name, gradient in result.gradients.items():
-        progress.meta[name].grad = gradient * scale if scale != 1.0 else gradient
-    if shared.outer_schedule == "linear":
-        for group in progress.optimizer.param_groups:
-            group["lr"] = group["rate"] * (1 - progress.step / config.steps)
-    advance(progress.optimizer)
+        gradients = {name: value * (float(clip) / norm) for name, value in gradients.items()}
+    linear = shared.outer_schedule == "linear"
+    progress.optimizer.step(gradients, 1 - progress.step / config.steps if linear else 1.0)
     for name, value in result.replaced.items():
         progress.meta[name] = value
 

@@ -101,3 +101,21 @@ def test_window_comes_without_torch_matplotlib_and_scipy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_first_run_loads_neither_pytorchs_compiler_nor_scipy(tmp_path):
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from metaviz.config import Comparison\n"
+        "from metaviz.runs.smoothing import smooth\n"
+        "from metaviz.training.engine import LocalEngine\n"
+        "(session,) = LocalEngine().start(Comparison(steps=3), Path(sys.argv[1]))\n"
+        "assert list(iter(session.advance, None))\n"
+        "smooth(np.ones(100), 0.9)\n"
+        "print(sorted({'torch._dynamo', 'sympy', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"

@@ -22,8 +22,8 @@ from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
 from metaviz.training.fixed import FixedSteps
 from metaviz.training.memory import budget_bytes, is_memory_error
-from metaviz.training.outer import advance
-from metaviz.training.recipe import Recipe
+from metaviz.training.outer import OuterOptimizer
+from metaviz.training.recipe import CannotRecordError, Recipe
 from metaviz.training.setting import settle
 from metaviz.training.stepping import COMFORT_BYTES, ON_TOP, Eager, plan
 from metaviz.training.trainer import begin, train
@@ -173,28 +173,54 @@ def test_batches_are_read_as_often_as_asked():
         assert values["pre_support_loss"] == expected["pre_support_loss"]
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_the_outer_step_has_the_bits_of_torchs_adam(groups):
-    torch.manual_seed(0)
-    starts = [torch.randn(50) for _ in range(groups)]
-    mine, theirs = ([start.clone().requires_grad_() for start in starts] for _ in range(2))
-    optimizers = [
-        torch.optim.Adam([{"params": [p], "lr": 0.1 * n} for n, p in enumerate(own, 1)], fused=True)
-        for own in (mine, theirs)
+KINDS = {
+    "adam": lambda groups: torch.optim.Adam(groups, fused=True),
+    "sgd": torch.optim.SGD,
+}
+
+
+@pytest.mark.parametrize("names", [["init"], ["init", "alpha"]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_outer_step_has_the_bits_of_torchs_optimiser(kind, names):
+    generator = torch.Generator().manual_seed(0)
+    rates = {name: 0.1 * number for number, name in enumerate(names, 1)}
+    mine = {name: torch.randn(50, generator=generator) for name in names}
+    theirs = {name: value.clone().requires_grad_() for name, value in mine.items()}
+    optimizer = OuterOptimizer(kind, mine, rates)
+    peer = KINDS[kind]([{"params": [theirs[name]], "lr": rates[name]} for name in sorted(names)])
+    for number in range(6):
+        if number == 3:  # what either of them saves, the other one understands
+            saved = optimizer.state()
+            optimizer = OuterOptimizer(kind, mine, rates)
+            optimizer.restore(peer.state_dict())
+            peer.load_state_dict(peer.state_dict() | {"state": saved["state"]})
+        gradients = {name: torch.randn(50, generator=generator) for name in names}
+        share = 0.5 if number > 3 else 1.0
+        for group, name in zip(peer.param_groups, sorted(names), strict=True):
+            theirs[name].grad = gradients[name].clone()
+            group["lr"] = rates[name] * share
+        optimizer.step(gradients, share)
+        peer.step()
+        for name in names:
+            assert torch.equal(mine[name], theirs[name])
+    assert [group["lr"] for group in optimizer.state()["param_groups"]] == [
+        group["lr"] for group in peer.param_groups
     ]
-    for _ in range(5):
-        for a, b in zip(mine, theirs, strict=True):
-            a.grad = torch.randn(50)
-            b.grad = a.grad.clone()
-        advance(optimizers[0])
-        optimizers[1].step()
-    for a, b in zip(mine, theirs, strict=True):
-        assert torch.equal(a, b)
-    assert optimizers[0].state_dict()["state"][0]["step"] == 5
-    again = torch.optim.SGD([mine[0]], lr=0.5)
-    before = mine[0].detach().clone()
-    advance(again)
-    assert torch.equal(mine[0], before - 0.5 * mine[0].grad)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"param_groups": []},
+        {"state": {0: {"step": torch.ones(()), "exp_avg": torch.zeros(5)}}},
+        {"state": {0: {"step": 3, "exp_avg": torch.zeros(50), "exp_avg_sq": torch.zeros(50)}}},
+        {"state": {0: {"step": torch.ones(2)}}},
+    ],
+)
+def test_moments_that_do_not_fit_are_refused(change):
+    optimizer = OuterOptimizer("adam", {"init": torch.zeros(50)}, {"init": 0.1})
+    with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):
+        optimizer.restore(optimizer.state() | change)
 
 
 @pytest.mark.slow
@@ -269,6 +295,23 @@ def test_what_is_taken_for_fixed_shows_on_a_second_batch(monkeypatch):
     monkeypatch.setattr(compiled, "compile_recipe", frozen)
     (said,) = notes(steps(setting(engine="compiled")))
     assert "it would differ from the eager one" in said
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_run_tells_how_its_steps_are_computed(monkeypatch, works):
+    def compiling(recipe, _given):
+        if not works:
+            raise CannotRecordError("no")
+        return lambda given: recipe(*given)
+
+    monkeypatch.setattr(compiled, "compile_recipe", compiling)
+    chosen = setting(engine="compiled")
+    progress = begin(chosen)
+    assert progress.engine == ""
+    for event in train(chosen, progress):
+        if isinstance(event, Stepped):
+            break
+    assert progress.engine == ("compiled" if works else "eager")
 
 
 def test_engines_are_chosen_by_name():

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 
 from metaviz.runs.curves import TrainingView, between, training_curves
 from metaviz.runs.events import STEP_COLUMNS
 from metaviz.runs.record import Record
-from metaviz.runs.smoothing import GrowingMean, Smoother, smooth
+from metaviz.runs.smoothing import GrowingMean, Smoother, faded, smooth
 
 RNG = np.random.default_rng(0)
 
@@ -27,6 +28,18 @@ def naive(values: np.ndarray, weight: float) -> np.ndarray:
 def test_smooth_is_the_naive_loop(weight: float) -> None:
     values = RNG.normal(size=300)
     assert smooth(values, weight) == pytest.approx(naive(values, weight), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 5000])
+def test_the_sum_is_that_of_scipys_filter(count: int) -> None:
+    values, before = RNG.normal(size=(2, count)), RNG.normal(size=2)
+    found, carried = faded(values, 0.97, before)
+    for row in range(2):
+        kernel = ([1.0], [1.0, -0.97])
+        expected, _ = lfilter(*kernel, values[row], zi=[0.97 * before[row]])
+        assert found[row] == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        full = count // 64 * 64
+        assert carried[row] == (found[row, full - 1] if full else before[row])
 
 
 def test_smooth_is_the_formula_where_there_are_no_gaps() -> None:
