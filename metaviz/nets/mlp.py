@@ -76,12 +76,26 @@ class MLP:
         depth = len(self.widths) - 1
         for layer in range(1, depth + 1):
             weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]
-            x = torch.baddbmm(bias.unsqueeze(-2), x, weight.mT if params is weights else weight)
+            x = _dense(x, weight.mT if params is weights else weight, bias.unsqueeze(-2))
             if layer < depth:
                 x = self.activation(x)
             if f"warp{layer}.weight" in params:
                 x = _warped(params, layer, x)
         return x
+
+
+def _dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x W + b of every task; element by element where x or the result is one number.
+
+    There a batched product and its derivatives take several times as long as their numbers.
+    Shapes: x (tasks, n, i), weight (tasks, i, o), bias (tasks, 1, o).
+    """
+    inputs, outputs = weight.shape[-2:]
+    if inputs == 1:
+        return torch.addcmul(bias, x, weight)
+    if outputs == 1:
+        return (x * weight.mT).sum(-1, keepdim=True) + bias
+    return torch.baddbmm(bias, x, weight)
 
 
 def _warped(params: Params, layer: int, x: Tensor) -> Tensor:
