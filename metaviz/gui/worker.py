@@ -14,7 +14,7 @@ from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison
 from metaviz.gui.engine import Engine, EngineLoader, Errand, Session
 from metaviz.options import OptionError
-from metaviz.runs.events import Ended, Event, State, Stepped
+from metaviz.runs.events import Ended, Event, State, Stepped, Waiting
 from metaviz.runs.record import Record
 from metaviz.runs.store import open_run
 
@@ -203,9 +203,12 @@ class Worker(QObject):
         if not self._paused:
             self.set_paused(True)
         for session in sorted(self._live, key=lambda live: live.step):
-            while (event := self._advance(session)) is not None:
-                if isinstance(event, Stepped):
+            while not self._hurry.is_set():
+                event = self._advance(session)
+                if event is None or isinstance(event, Stepped):
                     break
+                if isinstance(event, Waiting):
+                    self._flush()
         self._flush()
         self._settle()
 

@@ -1,5 +1,6 @@
 """The worker's thread: where its slots run, and what it does when runs break."""
 
+import threading
 import time
 
 import pytest
@@ -9,9 +10,10 @@ from metaviz import app
 from metaviz.config import Comparison
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
-from metaviz.runs.events import Stepped
+from metaviz.runs.events import Stepped, Waiting
 from metaviz.training import band as bands
-from metaviz.training import stepping
+from metaviz.training import compiled, stepping
+from metaviz.training.recipe import CannotRecordError
 
 WAIT = 20_000
 SMALL = {"eval_tasks": 5, "eval_every": 100}
@@ -151,6 +153,31 @@ def test_step_advances_every_run_by_one_and_pauses(qtbot, conduct, tmp_path):
     steps = [e.step for (batch,) in batches for _, e in batch if isinstance(e, Stepped)]
     assert steps == [1, 1, 2, 2]
     assert conductor.phase == "paused"
+
+
+def test_a_step_that_waits_for_a_compilation_says_so_and_can_be_stopped(
+    qtbot, conduct, tmp_path, monkeypatch
+):
+    gate = threading.Event()
+
+    def compiling(_recipe, _given):
+        gate.wait(WAIT / 1000)
+        raise CannotRecordError("there was no time")
+
+    monkeypatch.setattr(compiled, "compile_recipe", compiling)
+    conductor = conduct()
+    comparison = Comparison(engine="compiled", steps=10_000, shared=SMALL)
+    conductor.start(comparison, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
+    batches = heard(conductor.worker.progressed)
+    conductor.step()
+    qtbot.waitUntil(
+        lambda: any(isinstance(e, Waiting) for (batch,) in batches for _, e in batch), timeout=WAIT
+    )
+    conductor.stop()
+    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    assert not gate.is_set()
+    gate.set()
 
 
 def test_gradients_are_compared_while_paused(qtbot, conduct, tmp_path):
