@@ -3,13 +3,29 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from metaviz.runs.events import STEP_COLUMNS
 from metaviz.runs.record import Record
 
+_HASH_DIGITS = 12
 _TIMED = {"seconds", "peak_memory_mb"}
+_DECIDING = {
+    "metaviz": "MetaViz",
+    "git_commit": "commit",
+    "torch": "PyTorch",
+    "device": "device",
+    "gpu": "GPU",
+    "cpu": "processor features",
+    "threads": "threads",
+    "shards": "workers",
+    "memory_budget": "memory budget",
+    "engine": "engine",
+    "tf32": "TF32",
+}
+"""What of a run's environment decides on rounding, in a person's words."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,23 @@ def told(one: Record, other: Record) -> str:
     band = one.environment.get("band")
     if band is not None and band != other.environment.get("band"):
         sentence += f" It was computed as one batch with {band}, which rounds differently."
+    if changed := list(_changed(one, other)):
+        sentence += f" Other than then: {', '.join(changed)}."
     return sentence
+
+
+def _changed(one: Record, other: Record) -> Iterator[str]:
+    """Name what decides on rounding and differs; what one of them did not store is left out."""
+    for key, name in _DECIDING.items():
+        then, now = (record.environment.get(key) for record in (one, other))
+        if then is not None and now is not None and then != now:
+            yield f"{name} {_written(key, now)} ({_written(key, then)})"
+
+
+def _written(key: str, value: Any) -> str:
+    if key == "git_commit":
+        return str(value)[:_HASH_DIGITS]
+    return f"{value / 2**30:.3g} GiB" if key == "memory_budget" else str(value)
 
 
 def _of_steps(one: Record, other: Record) -> Iterator[Difference]:

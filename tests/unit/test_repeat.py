@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaviz.runs.repeat import Difference, first_difference
+from metaviz.runs.repeat import Difference, first_difference, told
 from metaviz.runs.store import list_runs, open_run
 from metaviz.training import environment
 from metaviz.training.environment import describe_environment
@@ -43,6 +43,15 @@ def test_the_first_difference_is_shown_with_both_values(tmp_path: Path) -> None:
     said = f"first at step 5: post query loss was 2.5 and is now {float(before)!r}."
     assert again.notes[-1].message == f"Differs from {first.name} {said}"
     assert again.notes[-1].level == "warning"
+    other = open_run(first)
+    other.environment |= {"torch": "1.0", "git_commit": "f" * 40, "memory_budget": 2**29}
+    del other.environment["shards"]
+    again.environment["git_commit"] = "e" * 40
+    budget = again.environment["memory_budget"] / 2**30
+    assert told(other, again).endswith(
+        f"{float(before)!r}. Other than then: commit eeeeeeeeeeee (ffffffffffff), PyTorch "
+        f"{torch.__version__} (1.0), memory budget {budget:.3g} GiB (0.5 GiB)."
+    )
 
 
 def test_an_evaluation_that_differs_is_found(tmp_path: Path) -> None:
