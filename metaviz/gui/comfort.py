@@ -1,12 +1,14 @@
 """What makes the window pleasant: palette, undo, session, welcome page, notices, preferences."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QObject, Slot
+from PySide6.QtWidgets import QWidget
 
 from metaviz import paths
 from metaviz.gui.history import FormHistory, ShownHistory
 from metaviz.gui.notices import Notices
+from metaviz.gui.pages import Tab
 from metaviz.gui.palette_offers import PaletteDesk
 from metaviz.gui.preferences_desk import PreferencesDesk
 from metaviz.gui.recovery import Recovery
@@ -36,6 +38,7 @@ class Comfort(QObject):
         window.queueing.crew.happened.connect(self.notices.on_queue_happened)
         window.queueing.emptied.connect(self.notices.on_queue_over)
         self.session.noted.connect(self._on_noted)
+        window.tabs.made.connect(self._on_page_made)
 
     def restore(self) -> None:
         """Show the window as it was left, before it is seen."""
@@ -47,12 +50,6 @@ class Comfort(QObject):
             self._on_noted(sentence)
         self.welcome.update_page()
 
-    def watch_pages(self) -> None:
-        """Go on with the pages, which are made after the first paint."""
-        self.session.restore_views()
-        for page in self._window.tabs.named_pages().values():
-            self.views.watch(page)
-
     def begin(self) -> None:
         """Save the session from now on, and say what an unexpected end left."""
         self.session.begin()
@@ -62,6 +59,12 @@ class Comfort(QObject):
         """Show the plots, because somebody wants to see one."""
         if self.welcome.is_shown:
             self.welcome.leave()
+
+    @Slot(object)
+    def _on_page_made(self, page: Tab) -> None:
+        """Let a page look as it was left, and be undone from then on."""
+        self.session.restore_view(page)
+        self.views.watch(cast("QWidget", page))
 
     @Slot(str)
     def _on_noted(self, sentence: str) -> None:

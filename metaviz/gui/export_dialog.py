@@ -28,7 +28,7 @@ from metaviz.gui.choices import switch
 from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.gradients_tab import GradientsTab
-from metaviz.gui.tabs import Tab
+from metaviz.gui.pages import Tab
 from metaviz.runs.curves import Fan, fan
 from metaviz.runs.geometry import has_geometry, has_map
 from metaviz.runs.record import Record

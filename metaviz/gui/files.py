@@ -96,8 +96,9 @@ class FileCommands(QObject):
         """Open the export dialog."""
         from metaviz.gui.export_dialog import ExportDialog
 
+        pages = tabs.pages
         tabs.catch_up()
-        dialog = ExportDialog(tabs.pages, records, self._window, folders)
+        dialog = ExportDialog(pages, records, self._window, folders)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 

@@ -46,7 +46,7 @@ class SavedViews(QObject):
         """List the views that there are, and what can be done with them."""
         self.menu.clear()
         views, broken = read_views(self._folder)
-        ready = bool(self._tabs.pages)
+        ready = self._tabs.ready
         self._add("save_view", "&Save as…", "Keep this choice under a name.", self.ask_name, ready)
         known = self.current in views
         what = f"“{self.current}”" if known else "view"
@@ -175,7 +175,7 @@ class SavedViews(QObject):
             self.said.emit(f"The view “{view.name}” says nothing of the table")
         known = [name for name in view.shown if self._table.model.find(name) is not None]
         self._table.model.show_only(known)
-        self._tabs.setCurrentWidget(self._tabs.compare)
+        self._tabs.open_page("comparison")
         self.current = view.name
         gone = len(view.shown) - len(known)
         missing = f"; {gone} of its runs are not in the table" if gone else ""

@@ -4,14 +4,17 @@ import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import QByteArray, QObject, QTimer, Signal, Slot
+from PySide6.QtWidgets import QWidget
 
 from metaviz.config import Comparison
 from metaviz.gui.form_state import read_form_state
+from metaviz.gui.pages import Tab
 from metaviz.gui.preferences import LAYOUT_VERSION
 from metaviz.gui.session_file import SessionFile, to_bytes, to_text
+from metaviz.gui.tabs import NAMES
 from metaviz.gui.view_state import Value, read_views, show_views
 from metaviz.options import OptionError, checked
 from metaviz.runs.lock import RunLock, lock_session
@@ -55,7 +58,8 @@ class Session(QObject):
         """Runs that were shown and have not been found yet."""
         if not self.is_owner:
             self._awaited = frozenset()
-        self._views: Mapping[str, Mapping[str, Value]] = self._part("views")
+        self._views = _tables(self._part("views"))
+        """What could not be set yet, as pages or runs were missing, by page and control."""
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(SOON_MS)
@@ -81,15 +85,13 @@ class Session(QObject):
                 window.form.show_state(read_form_state(form))
             except (KeyError, TypeError):
                 self.notes.append("The last settings do not fit this version.")
+        current = self._part("tabs").get("current")
+        if current in NAMES:
+            window.tabs.open_page(current)
 
-    def restore_views(self) -> None:
-        """Look at the plots as they were left; the pages must have been made."""
-        window = self._window
-        self._views = show_views(window.tabs.named_pages(), _tables(self._views))
-        names = list(window.tabs.named_pages())
-        current = self._part("tabs").get("current", "")
-        if current in names:
-            window.tabs.setCurrentIndex(names.index(current))
+    def restore_view(self, page: Tab) -> None:
+        """Look at a page as it was left; it was made just now."""
+        self._restore_views({page.export_name: cast("QWidget", page)})
 
     def begin(self) -> None:
         """Save from now on."""
@@ -138,14 +140,11 @@ class Session(QObject):
     def values(self, *, ended: bool) -> dict[str, Any]:
         """Return the session as it is now."""
         window = self._window
-        pages = window.tabs.named_pages()
-        names = list(pages)
         live = window.live.records.values()
-        views = {name: dict(view) for name, view in _tables(self._views).items()}
-        for name, view in read_views(pages).items():
+        views = dict(self._views)
+        for name, view in read_views(window.tabs.made_pages()).items():
             views[name] = {**view, **views.get(name, {})}
         geometry, state = window.saveGeometry().data(), window.saveState(LAYOUT_VERSION).data()
-        current = window.tabs.currentIndex()
         return {
             "ended": ended,
             "begun": self._begun,
@@ -156,7 +155,7 @@ class Session(QObject):
                 "training": sorted(record.id for record in live if not record.ended),
                 "table": window.table.state_text(),
             },
-            "tabs": {"current": names[current] if names else self._part("tabs").get("current", "")},
+            "tabs": {"current": NAMES[window.tabs.currentIndex()]},
             "views": views,
         }
 
@@ -195,11 +194,19 @@ class Session(QObject):
     @Slot()
     def _on_visibility(self) -> None:
         """Set the controls that had to wait for their runs."""
-        if self._views and not self._awaited:
-            shown = self._window.runs.shown()
-            if len(self._window.runs.visible_records()) == len(shown):
-                show_views(self._window.tabs.named_pages(), _tables(self._views))
-                self._views = {}
+        if self._views and self._all_shown():
+            self._restore_views(self._window.tabs.made_pages())
+
+    def _all_shown(self) -> bool:
+        """Return whether every run of the last session is in the plots that is still there."""
+        runs = self._window.runs
+        return not self._awaited and len(runs.visible_records()) == len(runs.shown())
+
+    def _restore_views(self, pages: Mapping[str, QWidget]) -> None:
+        """Look at these pages as they were left; what waits for runs is tried again with them."""
+        left = show_views(pages, self._views)
+        others = {name: view for name, view in self._views.items() if name not in pages}
+        self._views = others if self._all_shown() else {**others, **left}
 
     def _save(self, *, ended: bool) -> None:
         if not self.is_owner or self._file is None:

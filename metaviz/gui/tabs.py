@@ -1,85 +1,36 @@
-"""The plots in the middle. They are made after the first paint, because plotting loads slowly."""
+"""The plots in the middle. A page is made when somebody first looks at it, which takes a while."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QSize, Signal, Slot
-from PySide6.QtWidgets import QMenu, QTabWidget, QWidget
+from PySide6.QtWidgets import QMenu, QTabWidget, QVBoxLayout, QWidget
 
 from metaviz.config import EvaluationProtocol
 from metaviz.gui.pace import Piece
+from metaviz.gui.pages import PAGES, Divisible, Tab
 from metaviz.gui.theme import Theme
 from metaviz.runs.columns import Columns
-from metaviz.runs.geometry import has_geometry, has_map
 from metaviz.runs.record import Record
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from metaviz.gui.benchmark_tab import BenchmarkTab
+    from metaviz.gui.compare_tab import CompareTab
+    from metaviz.gui.episode_tab import EpisodeTab
+    from metaviz.gui.gradients_tab import GradientsTab
+    from metaviz.gui.training_tab import TrainingTab
 
-    from metaviz.runs.figures import Page
-
-TITLES = (
-    *("&Training", "Comp&are", "&Inner loop", "&Convergence", "&Gradients", "G&eometry"),
-    *("&Mirror map", "&Benchmark", "E&pisode"),
-)
-TIPS = (
-    "Losses before and after adaptation, while training.",
-    "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
-    "What adaptation does, step by step, on the evaluation tasks.",
-    "How fast the inner loops of all runs converge, and the loss around one adaptation.",
-    "How the meta-gradients of the ticked algorithms differ on one batch.",
-    "Step sizes, preconditioners, masks and gates that methods have learned.",
-    "The map in which mirror descent adapts, over training.",
-    "Runs on held-out tasks, beside published results.",
-    "What a run makes of a single task, image by image.",
-)
-_NEEDS: dict[str, tuple[Callable[[Record], bool], str]] = {
-    "G&eometry": (
-        has_geometry,
-        "Tick a run of a method that learns a geometry, like Meta-SGD. "
-        "Its first evaluation opens this page.",
-    ),
-    "&Mirror map": (
-        has_map,
-        "Tick a run of Mirror descent. Its first evaluation opens this page.",
-    ),
-}
-"""Pages that can be opened only with a run that fits, and why not otherwise."""
-
+NAMES = tuple(kind.name for kind in PAGES)
 _MANY = 4
 _SMALLEST = QSize(320, 160)
-
-
-class Tab(Protocol):
-    """What every plot of the window can do."""
-
-    export_name: str
-
-    def show_records(self, records: list[Record]) -> None:
-        """Show these runs."""
-
-    def refresh(self) -> None:
-        """Show what is new in them."""
-
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None where there is nothing to draw yet."""
-
-
-@runtime_checkable
-class Divisible(Protocol):
-    """A page whose redraw takes so long that each part of it has a turn of its own."""
-
-    def pieces(self) -> list[Piece]:
-        """Return what `refresh` has to do, in order; nothing where nothing is new."""
 
 
 class Tabs(QTabWidget):
     """The plots: while training, of what was learned, and on held-out tasks."""
 
+    made = Signal(object)
+    """A page that was made just now, with theme and runs."""
     gradients_wanted = Signal(object, int)
     evaluation_wanted = Signal(object, object)
     robustness_wanted = Signal(object, object)
@@ -88,96 +39,109 @@ class Tabs(QTabWidget):
     brushed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        """Show empty pages for now."""
+        """Show empty places for pages."""
         super().__init__(parent)
         self.setObjectName("tabs")
         self.setAccessibleName("Plots")
         self.setDocumentMode(True)
         self.setMinimumSize(_SMALLEST)
-        self.pages: list[Tab] = []
         self.columns = Columns()
         """Titles of hyperparameters."""
         self.views_menu: QMenu | None = None
         """Saved views, offered on the Compare page, too."""
+        self._made: dict[str, Tab] = {}
+        self._theme: Theme | None = None
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
         self._behind: set[Tab] = set()
-        for title, tip in zip(TITLES, TIPS, strict=True):
-            place = self.addTab(QWidget(), title)
-            self.setTabToolTip(place, tip)
+        self._places: list[QVBoxLayout] = []
+        for kind in PAGES:
+            blank = QWidget()
+            self._places.append(QVBoxLayout(blank))
+            self._places[-1].setContentsMargins(0, 0, 0, 0)
+            self.setTabToolTip(self.addTab(blank, kind.title), kind.tip)
         self._open_pages()
         self.currentChanged.connect(self.refresh)
 
-    def complete(self, theme: Theme) -> None:
-        """Load the plotting library and make the pages; does nothing the second time."""
-        if self.pages:
-            return
-        from metaviz.gui.benchmark_tab import BenchmarkTab
-        from metaviz.gui.compare_tab import CompareTab
-        from metaviz.gui.convergence_tab import ConvergenceTab
-        from metaviz.gui.episode_tab import EpisodeTab
-        from metaviz.gui.geometry_tab import GeometryTab
-        from metaviz.gui.gradients_tab import GradientsTab
-        from metaviz.gui.inner_tab import InnerTab
-        from metaviz.gui.mirror_tab import MirrorTab
-        from metaviz.gui.training_tab import TrainingTab
+    @property
+    def ready(self) -> bool:
+        """Whether pages can be made."""
+        return self._theme is not None
 
-        self.gradients = GradientsTab()
-        self.gradients.requested.connect(self.gradients_wanted)
-        self.training = TrainingTab()
-        self.compare = CompareTab(self.columns)
-        self.compare.brushed.connect(self.brushed)
-        if self.views_menu is not None:
-            self.compare.offer_views(self.views_menu)
-        self.benchmark = BenchmarkTab()
-        self.benchmark.evaluation_wanted.connect(self.evaluation_wanted)
-        self.benchmark.robustness_wanted.connect(self.robustness_wanted)
-        self.benchmark.recalled.connect(self.recalled)
-        self.benchmark.episode_wanted.connect(self._open_episode)
-        self.episode = EpisodeTab()
-        self.episode.requested.connect(self.episode_wanted)
-        learned = (GeometryTab(), MirrorTab())
-        while_training = (
-            self.training,
-            self.compare,
-            InnerTab(),
-            ConvergenceTab(),
-            self.gradients,
-        )
-        pages = (*while_training, *learned, self.benchmark, self.episode)
-        for place, page in enumerate(pages):
-            current = self.currentIndex()
-            blank = self.widget(place)
-            self.removeTab(place)
-            self.insertTab(place, page, TITLES[place])
-            self.setTabToolTip(place, TIPS[place])
-            self.setCurrentIndex(current)
-            if blank is not None:
-                blank.deleteLater()
-        self.pages = list(pages)
-        self.apply_theme(theme)
-        self.show_records(self._records)
+    @property
+    def pages(self) -> list[Tab]:
+        """Every page, in order; those that nobody has looked at yet are made for it."""
+        return [self.page(name) for name in NAMES]
+
+    @property
+    def training(self) -> "TrainingTab":
+        """The Training page."""
+        return cast("TrainingTab", self.page("training"))
+
+    @property
+    def compare(self) -> "CompareTab":
+        """The Compare page."""
+        return cast("CompareTab", self.page("comparison"))
+
+    @property
+    def gradients(self) -> "GradientsTab":
+        """The Gradients page."""
+        return cast("GradientsTab", self.page("gradients"))
+
+    @property
+    def benchmark(self) -> "BenchmarkTab":
+        """The Benchmark page."""
+        return cast("BenchmarkTab", self.page("benchmark"))
+
+    @property
+    def episode(self) -> "EpisodeTab":
+        """The Episode page."""
+        return cast("EpisodeTab", self.page("episode"))
+
+    def begin(self, theme: Theme) -> None:
+        """Load the plotting library and make the page in front; for after the first paint."""
+        if not self.ready:
+            self.apply_theme(theme)
+            self.current_page()
+
+    def page(self, name: str) -> Tab:
+        """Return the page that is exported under a name; it is made where there is none yet."""
+        return self._made.get(name) or self._make(NAMES.index(name))
+
+    def made_pages(self) -> dict[str, QWidget]:
+        """Return the pages that there are, by the names that they are exported under."""
+        return {name: cast("QWidget", page) for name, page in self._made.items()}
+
+    def missing(self) -> list[str]:
+        """Return the names of pages that can be made and are not yet, in order."""
+        return [name for name in NAMES if name not in self._made] if self.ready else []
+
+    def current_page(self) -> Tab | None:
+        """Return the page in front, once there can be pages."""
+        return self.page(NAMES[self.currentIndex()]) if self.ready else None
+
+    def open_page(self, name: str) -> None:
+        """Bring the page to the front that is exported under a name."""
+        self.setCurrentIndex(NAMES.index(name))
+
+    @Slot(str, object, int)
+    def open_episode(self, record: str, protocol: EvaluationProtocol, number: int) -> None:
+        """Show one task of a run."""
+        self.open_page("episode")
+        self.episode.open_task(record, protocol, number)
 
     @Slot()
     def clear_brushes(self) -> None:
         """Choose all runs on the Compare page again."""
-        if self.pages:
+        if "comparison" in self._made:
             self.compare.parallel.plot.clear()
-
-    def named_pages(self) -> dict[str, QWidget]:
-        """Return every page by the name it is exported under; none before there are pages."""
-        return {page.export_name: cast("QWidget", page) for page in self.pages}
-
-    def current_page(self) -> Tab | None:
-        """Return the page in front, once there are pages."""
-        return self.pages[self.currentIndex()] if self.pages else None
 
     def show_records(self, records: Sequence[Record]) -> None:
         """Show these runs on every page."""
         self._records = list(records)
         self._seen.clear()
         self._open_pages()
-        self._behind = set(self.pages)
+        self._behind = set(self._made.values())
         # Pages behind the front one would redraw hundreds of curves that nobody sees.
         if len(self._records) > _MANY:
             self._catch_up(self.current_page())
@@ -185,8 +149,8 @@ class Tabs(QTabWidget):
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Let every page show the runs, also those that were left until somebody looks."""
-        for page in self.pages:
+        """Let every page that there is show the runs, also those left until somebody looks."""
+        for page in self._made.values():
             self._catch_up(page)
 
     def refresh(self) -> None:
@@ -207,27 +171,34 @@ class Tabs(QTabWidget):
 
     def apply_theme(self, theme: Theme) -> None:
         """Let every page take a theme's colours."""
-        for page in self.pages:
+        self._theme = theme
+        for page in self._made.values():
             page.apply_theme(theme)
+
+    def _make(self, place: int) -> Tab:
+        """Make a page where its tab is."""
+        page = self._made[NAMES[place]] = PAGES[place].make(self)
+        self._places[place].addWidget(cast("QWidget", page))
+        if self._theme is not None:
+            page.apply_theme(self._theme)
+        self._behind.add(page)
+        if place == self.currentIndex() or len(self._records) <= _MANY:
+            self._catch_up(page)
+        self.made.emit(page)
+        return page
 
     def _catch_up(self, page: Tab | None) -> None:
         if page is not None and page in self._behind:
             self._behind.discard(page)
             page.show_records(list(self._records))
 
-    @Slot(str, object, int)
-    def _open_episode(self, record: str, protocol: EvaluationProtocol, number: int) -> None:
-        self.setCurrentWidget(self.episode)
-        self.episode.open_task(record, protocol, number)
-
     def _open_pages(self) -> None:
         """Let pages of learned geometries be opened where a shown run has one to show."""
-        for title, (fits, reason) in _NEEDS.items():
-            place = TITLES.index(title)
-            useful = any(fits(record) for record in self._records)
+        for place, kind in enumerate(PAGES):
+            useful = not kind.reason or any(kind.fits(record) for record in self._records)
             if useful != self.isTabEnabled(place):
                 self.setTabEnabled(place, useful)
-                self.setTabToolTip(place, TIPS[place] if useful else reason)
+                self.setTabToolTip(place, kind.tip if useful else kind.reason)
 
 
 def as_start(folder: object) -> Path | None:

@@ -46,6 +46,7 @@ from metaviz.gui.run_files import RunFiles
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
 from metaviz.gui.saved_views import SavedViews
+from metaviz.gui.spare_time import SpareTime
 from metaviz.gui.stored_runs import StoredRuns
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import Theme, current_theme
@@ -112,6 +113,7 @@ class MainWindow(QMainWindow):
         )
         self.closing = Closing(self.conductor, self.library, self.following, self.queueing, self)
         self.comfort = Comfort(self)
+        self.spare_time = SpareTime(self.tabs, self.conductor, self.following, self)
         self._pace = Pace(self)
         self._listed = 0.0
         self._assemble()
@@ -120,19 +122,18 @@ class MainWindow(QMainWindow):
         self.update_actions()
 
     def begin(self) -> None:
-        """Load what the first paint did not need: plots, icons, stored runs, then the engine."""
+        """Load what the first paint did not need: engine, plots, icons and stored runs."""
         self.statusBar().showMessage("Loading PyTorch…")
-        self.tabs.complete(current_theme())
-        self.comfort.watch_pages()
+        self.conductor.load()
+        self.tabs.begin(current_theme())
         self.commands.use_icons(current_theme())
         self.library.scan(paths.runs_dir())
         self.queueing.open()
-        self.conductor.load()
         self.comfort.begin()
 
     def show_records(self, records: list[Record]) -> None:
         """Show runs that are at hand, with all plots."""
-        self.tabs.complete(current_theme())
+        self.tabs.begin(current_theme())
         self.commands.use_icons(current_theme())
         self.runs.add([row_of(record, None, keep=True) for record in records[::-1]], first=True)
         self.runs.show_only([record.id for record in records])
@@ -143,8 +144,8 @@ class MainWindow(QMainWindow):
         commands = self.commands
         self.training.update_actions()
         shown = bool(self.runs.visible_records())
-        commands["export"].setEnabled(shown and bool(self.tabs.pages))
-        commands["copy_plot"].setEnabled(shown and bool(self.tabs.pages))
+        commands["export"].setEnabled(shown and self.tabs.ready)
+        commands["copy_plot"].setEnabled(shown and self.tabs.ready)
         commands["save_configuration"].setEnabled(not self.form.reason)
         self.queue_orders.update_actions()
         self.stored_runs.update_actions()
@@ -411,7 +412,7 @@ class MainWindow(QMainWindow):
         self.table.restyle()
         self.log.restyle()
         self.comfort.welcome.page.restyle()
-        if self.tabs.pages:
+        if self.tabs.ready:
             self.tabs.apply_theme(theme)
             self.commands.use_icons(theme)
 

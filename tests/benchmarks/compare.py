@@ -81,8 +81,8 @@ def ticking(application: QApplication) -> None:
     seconds, late = [], []
     for _ in range(TIMES):
         window = make_window()
-        window.tabs.complete(LIGHT)
-        window.tabs.setCurrentWidget(window.tabs.compare)
+        window.tabs.begin(LIGHT)
+        window.tabs.open_page("comparison")
         window.library.scan(paths.runs_dir())
         wait_until(lambda w=window: len(w.runs.rows) == RUNS)
         spin(600)

@@ -28,6 +28,7 @@ from PySide6.QtCore import QEventLoop, Qt, QTimer
 from metaviz import app
 from metaviz.gui.garbage import Garbage
 from metaviz.gui.preferences import Preferences
+from metaviz.gui.tabs import NAMES
 
 USUAL = ("maml", "fomaml", "reptile", "joint")
 ALGORITHMS = {
@@ -190,7 +191,7 @@ def training_window(page: str, parts: Parts) -> app.MainWindow:
     window.form.field("steps").set_value(1_000_000)
     window.commands["run"].trigger()
     wait_for(window, "training")
-    place = next(i for i, tab in enumerate(window.tabs.pages) if tab.export_name == page)
+    place = NAMES.index(page)
     while not window.tabs.isTabEnabled(place):
         spin(0.1)
     window.tabs.setCurrentIndex(place)

@@ -81,8 +81,7 @@ def plain_window(
         windows.append(window)
         window.show()
         if plots:
-            window.tabs.complete(current_theme())
-            window.comfort.watch_pages()
+            window.tabs.begin(current_theme())
         return window
 
     yield make

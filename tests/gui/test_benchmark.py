@@ -392,7 +392,7 @@ def test_window_evaluates_varies_and_shows_what_the_command_line_does(
         record.environment["folder"] = str(folder)
     window.show_records(records)
     tab = window.tabs.benchmark
-    window.tabs.setCurrentWidget(tab)
+    window.tabs.open_page("benchmark")
     assert "press Evaluate" in tab.status.text()
     tab._take_protocol(EvaluationProtocol(tasks=6))
     tab.evaluate.click()
@@ -413,7 +413,7 @@ def test_window_evaluates_varies_and_shows_what_the_command_line_does(
     tab._want_episode(records[0].id, 3)
     episode = window.tabs.episode
     qtbot.waitUntil(lambda: episode.result is not None, timeout=WAIT)
-    assert window.tabs.currentWidget() is episode
+    assert window.tabs.current_page() is episode
     assert episode.result.number == 3
     assert episode.result.query_loss == pytest.approx(seen.per_task["query_loss"][:, 3], rel=1e-5)
     folders = {records[0].id: trained[0]}

@@ -360,7 +360,7 @@ def test_brushed_table_says_so_and_lists_all_again_by_a_click(qtbot, open_window
     qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 3, timeout=WAIT)
     assert not window.table.bar.brushed.isVisible()
     plot = window.tabs.compare.parallel.plot
-    window.tabs.setCurrentWidget(window.tabs.compare)
+    window.tabs.open_page("comparison")
     plot.brushes = {"loss": (0.0, 1.0)}
     window.table.keep_only({stored[0].name})
     assert window.table.bar.brushed.isVisible()
@@ -446,7 +446,7 @@ def test_many_runs_ticked_at_once_are_read_in_batches(qtbot, open_window, home):
     qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 30, timeout=WAIT)
     qtbot.waitUntil(lambda: bool(told) and told[-1] == (30, 30), timeout=WAIT)
     assert len(drawn) < 15
-    window.tabs.setCurrentWidget(window.tabs.compare)
+    window.tabs.open_page("comparison")
     settle(qtbot, window.tabs.compare)
     (shown,) = compared(window.runs.visible_records(), window.tabs.compare.view)
     assert len(shown.samples) == 30

@@ -20,7 +20,7 @@ from metaviz.gui.geometry_plot import NOT_NOW
 from metaviz.gui.geometry_tab import GeometryTab
 from metaviz.gui.mirror_tab import TOO_LARGE, MirrorTab
 from metaviz.gui.plot_panel import PlotPanel
-from metaviz.gui.tabs import TITLES, Tabs
+from metaviz.gui.tabs import NAMES, Tabs
 from metaviz.gui.theme import DARK, LIGHT, Theme, curve_color
 from metaviz.runs.events import Pictured
 from metaviz.runs.figures import Page, save_figure
@@ -551,13 +551,13 @@ def tabs(qtbot) -> Tabs:
     made = Tabs()
     qtbot.addWidget(made)
     made.resize(900, 560)
-    made.complete(LIGHT)
+    made.begin(LIGHT)
     made.show()
     return made
 
 
 def test_pages_open_with_the_runs_that_fill_them(tabs: Tabs) -> None:
-    geometry, mirror = TITLES.index("G&eometry"), TITLES.index("&Mirror map")
+    geometry, mirror = NAMES.index("geometry"), NAMES.index("mirror")
     disabled = [place for place in range(tabs.count()) if not tabs.isTabEnabled(place)]
     assert disabled == [geometry, mirror]
     assert "Meta-SGD" in tabs.tabToolTip(geometry)
@@ -578,7 +578,7 @@ def test_page_opens_at_the_first_evaluation_of_a_running_run(tabs: Tabs) -> None
     run = record("metasgd", "rates", evaluations=0)
     tabs.show_records([run])
     tabs.refresh()
-    place = TITLES.index("G&eometry")
+    place = NAMES.index("geometry")
     assert not tabs.isTabEnabled(place)
     run.apply(record("metasgd", "rates").pictures[1])
     tabs.refresh()
@@ -587,8 +587,8 @@ def test_page_opens_at_the_first_evaluation_of_a_running_run(tabs: Tabs) -> None
 
 def test_only_the_page_in_front_is_drawn(tabs: Tabs) -> None:
     tabs.show_records([record("mirror", "map"), record("metasgd", "rates")])
-    place = TITLES.index("&Mirror map")
-    geometry, mirror = tabs.pages[TITLES.index("G&eometry")], tabs.pages[place]
+    place = NAMES.index("mirror")
+    geometry, mirror = tabs.pages[NAMES.index("geometry")], tabs.pages[place]
     assert isinstance(geometry, GeometryTab)
     assert isinstance(mirror, MirrorTab)
     assert mirror.map.image.image is None

@@ -137,7 +137,7 @@ def test_tabs_divide_the_page_in_front_and_draw_nothing_twice(qtbot) -> None:
     tabs = Tabs()
     qtbot.addWidget(tabs)
     tabs.resize(900, 600)
-    tabs.complete(LIGHT)
+    tabs.begin(LIGHT)
     tabs.show()
     one = record("maml")
     tabs.show_records([one])

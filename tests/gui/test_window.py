@@ -437,7 +437,6 @@ def test_a_learned_geometry_is_seen_exported_and_found_again(qtbot, open_window,
     window.form._on_ticks()
     for name, value in (("steps", 4), ("eval_every", 2), ("meta_batch", 2), ("eval_tasks", 3)):
         window.form.field(name).set_value(value)
-    window.tabs.complete(current_theme())
     places = {page.export_name: place for place, page in enumerate(window.tabs.pages)}
     assert not window.tabs.isTabEnabled(places["mirror"])
     run(qtbot, window)
