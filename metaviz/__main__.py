@@ -1,5 +1,25 @@
-"""Run the command line with `python -m metaviz`."""
+"""The program `metaviz`, and `python -m metaviz`."""
 
-from metaviz.cli import main
+import os
+import sys
 
-main()
+from metaviz.preflight import preflight
+from metaviz.terminal import escape_unknown_letters
+
+_WINDOW_ONLY = {"--demo-without-display"}
+
+
+def main() -> None:
+    """Open the window where nothing else is asked for; a command line's parser would delay it."""
+    if _WINDOW_ONLY.issuperset(sys.argv[1:]) and preflight(os.environ) is None:
+        escape_unknown_letters()
+        from metaviz.app import run_window
+
+        sys.exit(run_window(sys.argv))
+    from metaviz.cli import main as run_command
+
+    run_command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,5 @@
 """The command line. Without a command it opens the window."""
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from metaviz.cli_options import (
     number_within,
 )
 from metaviz.cli_queue import queue_app, sweep
+from metaviz.terminal import escape_unknown_letters
 
 app = typer.Typer(
     name="metaviz",
@@ -42,9 +42,7 @@ def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
     # One OpenMP thread per worker: spinning threads would fight with the window for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # Greek letters meet a terminal without them
-            stream.reconfigure(errors="backslashreplace")
+    escape_unknown_letters()
     try:
         code = app(standalone_mode=False)
     except _UsageError as error:
