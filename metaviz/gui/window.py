@@ -124,9 +124,10 @@ class MainWindow(QMainWindow):
     def begin(self) -> None:
         """Load what the first paint did not need: engine, plots, icons and stored runs."""
         self.statusBar().showMessage("Loading PyTorch…")
+        # Icons first: what loads them waits for every module that another thread imports.
+        self.commands.use_icons(current_theme())
         self.conductor.load()
         self.tabs.begin(current_theme())
-        self.commands.use_icons(current_theme())
         self.library.scan(paths.runs_dir())
         self.queueing.open()
         self.comfort.begin()
