@@ -292,6 +292,13 @@ class ExperimentPanel(QWidget):
         self.shared.set_baseline({"steps": problem.steps, **problem.shared})
         self.shared.hide_fields(problem.hidden)
         self.algorithms.show_unsuited(problem.unsuited)
+        if problem.id != self._shown_problem:
+            self._show_problem_form(problem)
+        for name, fold in self._folds.items():
+            fold.set_baseline(problem.algorithm_defaults.get(name, {}))
+
+    def _show_problem_form(self, problem: ProblemEntry) -> None:
+        """Put a problem's own settings in the place of the last one's."""
         place = self._forms.indexOf(self.shared) + 1
         if self._shown_problem:
             self._left[self._shown_problem] = self.problem_form.changes()
@@ -310,8 +317,6 @@ class ExperimentPanel(QWidget):
         self._problem_fold.setVisible(bool(problem.options))
         self._problem_fold.set_open(problem.needs_data)
         self._forms.insertWidget(place, self._problem_fold)
-        for name, fold in self._folds.items():
-            fold.set_baseline(problem.algorithm_defaults.get(name, {}))
 
     def _show_folds(self) -> None:
         for name in self.algorithms.ticked():

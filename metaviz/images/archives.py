@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
-from PIL import Image, UnidentifiedImageError
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_MEMBERS = 1_000_000
 MAX_TOTAL_BYTES = 32 * 2**30
@@ -229,12 +230,14 @@ class Zip:
         self._archive.close()
 
 
-def decode_image(data: bytes, name: str, mode: str, formats: tuple[str, ...]) -> Image.Image:
+def decode_image(data: bytes, name: str, mode: str, formats: tuple[str, ...]) -> "Image.Image":
     """Decode an image and convert it to a PIL mode.
 
     Raises: DataError, naming the file, if it is damaged, of another format or has more than
     MAX_PIXELS pixels; the size is checked before memory is taken for the pixels.
     """
+    from PIL import Image, UnidentifiedImageError
+
     wanted = " or ".join(formats)
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
