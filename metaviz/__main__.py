@@ -1,5 +1,6 @@
 """The program `metaviz`, and `python -m metaviz`."""
 
+import gc
 import os
 import sys
 
@@ -13,6 +14,8 @@ def main() -> None:
     """Open the window where nothing else is asked for; a command line's parser would delay it."""
     if _WINDOW_ONLY.issuperset(sys.argv[1:]) and preflight(os.environ) is None:
         escape_unknown_letters()
+        # The window collects by itself; what imports make stays, and would be searched for 0.1 s.
+        gc.disable()
         from metaviz.app import run_window
 
         sys.exit(run_window(sys.argv))

@@ -20,6 +20,7 @@ from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app
+from metaviz.gui.garbage import Garbage
 from metaviz.gui.preferences import Preferences
 from tests.benchmarks.as_installed import environment
 from tests.benchmarks.wanted import FIRST_POINT_SECONDS
@@ -79,12 +80,14 @@ def age() -> float:
 def watch(*, at_rest: bool) -> None:
     """Be the window that is measured."""
     application: QApplication = app.create_application(["benchmark"])
+    garbage = Garbage(application)
     window = app.create_window(Preferences(None))
     window.show()
     QTimer.singleShot(0, window, window.begin)
     watcher = FirstPoint(window, at_rest=at_rest)
     application.exec()
     watcher.timer.stop()
+    garbage.stop()
 
 
 def measure(mode: str) -> float:
