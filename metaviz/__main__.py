@@ -18,7 +18,13 @@ def main() -> None:
         gc.disable()
         from metaviz.app import run_window
 
-        sys.exit(run_window(sys.argv))
+        try:
+            code = run_window(sys.argv)
+        except (ValueError, OSError) as error:
+            from metaviz.cli import refuse
+
+            refuse(error)
+        sys.exit(code)
     from metaviz.cli import main as run_command
 
     run_command()

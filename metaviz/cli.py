@@ -48,11 +48,16 @@ def main() -> None:
     except _UsageError as error:
         _refuse(error.format_message())
     except (ValueError, OSError) as error:
-        if not _is_for_people(error):
-            raise
-        _refuse(str(error))
+        refuse(error)
     else:
         sys.exit(code or 0)
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Say what is wrong and end with exit code 2; raise what is no mistake of a person's."""
+    if not _is_for_people(error):
+        raise error
+    _refuse(str(error))
 
 
 def _refuse(sentence: str) -> NoReturn:
