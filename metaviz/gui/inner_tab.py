@@ -115,6 +115,10 @@ class InnerTab(EvaluatedPage):
             self._markers[plot].setPen(pg.mkPen(theme.accent, width=2))
         self.fan.apply_theme(theme)
         self._trained_pen = pg.mkPen(theme.muted, style=Qt.PenStyle.DotLine)
+        for plot, lines in self._trained.items():
+            for line in lines:
+                plot.removeItem(line)
+            lines.clear()
         self.redraw()
 
     def figure(self, page: "Page") -> "Figure":
@@ -262,10 +266,12 @@ class InnerTab(EvaluatedPage):
         return curves
 
     def _mark_trained(self, plot: PlotPanel, curves: list[InnerCurve]) -> None:
-        for old in self._trained[plot]:
-            plot.removeItem(old)
         last = max((len(curve.k) - 1 for curve in curves), default=0)
         steps = sorted({curve.trained_steps for curve in curves if curve.trained_steps <= last})
+        if steps == [line.value() for line in self._trained[plot]]:
+            return
+        for old in self._trained[plot]:
+            plot.removeItem(old)
         options = {"position": 0.04, "color": self._trained_pen.color(), "movable": False}
         self._trained[plot] = [
             pg.InfiniteLine(

@@ -148,6 +148,25 @@ def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) 
     assert tab.fan.plot.traces["chosen"].getData()[1][0] == (K + 1 + 2) * 40
 
 
+def test_inner_tab_keeps_the_marks_of_trained_steps_until_they_change(
+    qtbot, records: list[Record]
+) -> None:
+    tab = InnerTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records(records)
+    (mark,) = tab._trained[tab.loss]
+    tab.redraw()
+    assert tab._trained[tab.loss] == [mark]
+    tab.apply_theme(DARK)
+    (anew,) = tab._trained[tab.loss]
+    assert anew.pen.color().name() == DARK.muted
+    assert mark not in tab.loss.getPlotItem().items
+    assert anew in tab.loss.getPlotItem().items
+    tab.show_records([])
+    assert tab._trained[tab.loss] == []
+
+
 def test_inner_tab_plays_round(qtbot, records: list[Record]) -> None:
     tab = InnerTab()
     qtbot.addWidget(tab)
