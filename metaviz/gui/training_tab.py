@@ -36,6 +36,9 @@ WAITING = (
     "Evaluating the untrained weights of every run, then taking the first meta-step…\n"
     "The log says what is read or decoded meanwhile."
 )
+PREPARING = (
+    "{}…\nThe meta-step is prepared once; what was compiled is kept for later runs of its kind."
+)
 NO_STEP = "No shown run has taken a meta-step: its last line in the log says why."
 _SMOOTHEST = 99
 _FEW = 2
@@ -125,14 +128,20 @@ class TrainingTab(QWidget):
     def _show(self) -> None:
         self._offer_quantities()
         view, curves = self._view, self._curves
-        absent = WAITING if self._live else NO_STEP if self._records else EMPTY
-        self.plot.set_message("" if curves else absent)
+        self.plot.set_message("" if curves else self._absent())
         self.plot.set_labels(
             AXIS_TITLES[view.axis], f"{QUANTITY_TITLES[view.quantity]}, batch mean"
         )
         self.plot.set_y_range(self._limits(curves))
         self.plot.show_filled(self._bands)
         self.plot.describe(_spoken(curves, view))
+
+    def _absent(self) -> str:
+        """Say why there is no curve yet."""
+        if not self._live:
+            return NO_STEP if self._records else EMPTY
+        doing = next((record.doing for record in self._records if record.doing), "")
+        return PREPARING.format(doing.capitalize()) if doing else WAITING
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""

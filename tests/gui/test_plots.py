@@ -21,7 +21,7 @@ from metaviz.gui.theme import DARK, LIGHT
 from metaviz.gui.traces import dashes
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.runs.curves import labels
-from metaviz.runs.events import Evaluated, Pictured, Stepped
+from metaviz.runs.events import Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.record import Record
 
@@ -128,6 +128,17 @@ def test_empty_tabs_say_what_to_do(qtbot, tab_type: type[QWidget]) -> None:
     plot = getattr(tab, "plot", None) or getattr(tab, "loss", None) or tab.lengths
     assert plot._message.isVisible()
     assert "ress" in plot._message.text()
+
+
+def test_training_tab_says_what_a_run_waits_for(qtbot) -> None:
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    run = Record("a", {"algorithm": "maml"})
+    tab.show_records([run])
+    assert tab.plot._message.text().startswith("Evaluating the untrained weights")
+    run.apply(Waiting(0, "compiling steps, 12 s"))
+    tab.refresh()
+    assert tab.plot._message.text().startswith("Compiling steps, 12 s…")
 
 
 def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) -> None:
