@@ -133,7 +133,7 @@ def test_empty_tabs_say_what_to_do(qtbot, tab_type: type[QWidget]) -> None:
 def test_training_tab_says_what_a_run_waits_for(qtbot) -> None:
     tab = TrainingTab()
     qtbot.addWidget(tab)
-    run = Record("a", {"algorithm": "maml"})
+    run = Record("a", {"algorithm": "maml", "seed": 0})
     tab.show_records([run])
     assert tab.plot._message.text().startswith("Evaluating the untrained weights")
     run.apply(Waiting(0, "compiling steps, 12 s"))
