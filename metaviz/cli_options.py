@@ -15,7 +15,10 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 Dtype = Annotated[str | None, typer.Option(help="float32 or float64.")]
 Engine = Annotated[
     str | None,
-    typer.Option(help="auto, eager, compiled (by a C++ compiler) or captured (CUDA)."),
+    typer.Option(
+        help="eager, compiled (by a C++ compiler), captured (CUDA), or auto: captured on CUDA, "
+        "else eager."
+    ),
 ]
 Memory = Annotated[
     str | None,
