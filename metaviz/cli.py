@@ -100,9 +100,9 @@ def window(
     if problem is not None:
         typer.echo(problem.message, err=True)
         raise typer.Exit(problem.exit_code)
-    from metaviz.app import run_window
+    from metaviz.__main__ import open_window
 
-    raise typer.Exit(run_window(sys.argv))
+    open_window()
 
 
 @app.command()

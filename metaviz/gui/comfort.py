@@ -38,6 +38,7 @@ class Comfort(QObject):
         window.queueing.crew.happened.connect(self.notices.on_queue_happened)
         window.queueing.emptied.connect(self.notices.on_queue_over)
         self.session.noted.connect(self._on_noted)
+        window.tabs.shown.connect(self.session.restore_view)
         window.tabs.made.connect(self._on_page_made)
 
     def restore(self) -> None:
@@ -62,8 +63,7 @@ class Comfort(QObject):
 
     @Slot(object)
     def _on_page_made(self, page: Tab) -> None:
-        """Let a page look as it was left, and be undone from then on."""
-        self.session.restore_view(page)
+        """Let what a person sets on a page be undone."""
         self.views.watch(cast("QWidget", page))
 
     @Slot(str)

@@ -75,6 +75,7 @@ class InnerTab(EvaluatedPage):
             plot: pg.InfiniteLine(angle=90, movable=False) for plot in (self.loss, self.norm)
         }
         self._trained: dict[PlotPanel, list[pg.InfiniteLine]] = {self.loss: [], self.norm: []}
+        self._marked: dict[PlotPanel, list[int]] = {}
         for plot, marker in self._markers.items():
             marker.setZValue(20)
             plot.addItem(marker, ignoreBounds=True)
@@ -115,10 +116,7 @@ class InnerTab(EvaluatedPage):
             self._markers[plot].setPen(pg.mkPen(theme.accent, width=2))
         self.fan.apply_theme(theme)
         self._trained_pen = pg.mkPen(theme.muted, style=Qt.PenStyle.DotLine)
-        for plot, lines in self._trained.items():
-            for line in lines:
-                plot.removeItem(line)
-            lines.clear()
+        self._marked.clear()
         self.redraw()
 
     def figure(self, page: "Page") -> "Figure":
@@ -268,8 +266,9 @@ class InnerTab(EvaluatedPage):
     def _mark_trained(self, plot: PlotPanel, curves: list[InnerCurve]) -> None:
         last = max((len(curve.k) - 1 for curve in curves), default=0)
         steps = sorted({curve.trained_steps for curve in curves if curve.trained_steps <= last})
-        if steps == [line.value() for line in self._trained[plot]]:
+        if steps == self._marked.get(plot):
             return
+        self._marked[plot] = steps
         for old in self._trained[plot]:
             plot.removeItem(old)
         options = {"position": 0.04, "color": self._trained_pen.color(), "movable": False}

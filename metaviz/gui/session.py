@@ -89,15 +89,20 @@ class Session(QObject):
         if current in NAMES:
             window.tabs.open_page(current)
 
+    @Slot(object)
     def restore_view(self, page: Tab) -> None:
-        """Look at a page as it was left; it was made just now."""
-        self._restore_views({page.export_name: cast("QWidget", page)})
+        """Look at a page as it was left; what waits for its runs is tried again with them."""
+        name = page.export_name
+        if name in self._views:
+            left = show_views({name: cast("QWidget", page)}, self._views)
+            del self._views[name]
+            if not self._all_shown():
+                self._views |= left
 
     def begin(self) -> None:
         """Save from now on."""
         window = self._window
         window.runs.ticked.connect(self._forget_awaited)
-        window.runs.visibility_changed.connect(self._on_visibility)
         for signal in (
             window.form.changed,
             window.runs.visibility_changed,
@@ -191,22 +196,10 @@ class Session(QObject):
         """Believe a person's ticks rather than those of the last session."""
         self._awaited = frozenset()
 
-    @Slot()
-    def _on_visibility(self) -> None:
-        """Set the controls that had to wait for their runs."""
-        if self._views and self._all_shown():
-            self._restore_views(self._window.tabs.made_pages())
-
     def _all_shown(self) -> bool:
         """Return whether every run of the last session is in the plots that is still there."""
         runs = self._window.runs
         return not self._awaited and len(runs.visible_records()) == len(runs.shown())
-
-    def _restore_views(self, pages: Mapping[str, QWidget]) -> None:
-        """Look at these pages as they were left; what waits for runs is tried again with them."""
-        left = show_views(pages, self._views)
-        others = {name: view for name, view in self._views.items() if name not in pages}
-        self._views = others if self._all_shown() else {**others, **left}
 
     def _save(self, *, ended: bool) -> None:
         if not self.is_owner or self._file is None:

@@ -36,8 +36,7 @@ class SpareTime(QObject):
 
     @Slot()
     def _make_one(self) -> None:
-        missing = self._tabs.missing()
-        if missing:
+        self._timer.stop()  # a page that cannot be made is not tried again and again
+        if missing := self._tabs.missing():
             self._tabs.page(missing[0])
-        else:
-            self._timer.stop()
+            self._timer.start()

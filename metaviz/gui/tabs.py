@@ -30,7 +30,9 @@ class Tabs(QTabWidget):
     """The plots: while training, of what was learned, and on held-out tasks."""
 
     made = Signal(object)
-    """A page that was made just now, with theme and runs."""
+    """A page that was made just now."""
+    shown = Signal(object)
+    """A page that was given the runs it shows, at once or when somebody looks at it."""
     gradients_wanted = Signal(object, int)
     evaluation_wanted = Signal(object, object)
     robustness_wanted = Signal(object, object)
@@ -191,6 +193,7 @@ class Tabs(QTabWidget):
         if page is not None and page in self._behind:
             self._behind.discard(page)
             page.show_records(list(self._records))
+            self.shown.emit(page)
 
     def _open_pages(self) -> None:
         """Let pages of learned geometries be opened where a shown run has one to show."""

@@ -36,9 +36,7 @@ WAITING = (
     "Evaluating the untrained weights of every run, then taking the first meta-step…\n"
     "The log says what is read or decoded meanwhile."
 )
-PREPARING = (
-    "{}…\nThe meta-step is prepared once; what was compiled is kept for later runs of its kind."
-)
+PREPARING = "{}…\nThe first meta-step follows."
 NO_STEP = "No shown run has taken a meta-step: its last line in the log says why."
 _SMOOTHEST = 99
 _FEW = 2

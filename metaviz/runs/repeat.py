@@ -15,9 +15,17 @@ _TIMED = {"seconds", "peak_memory_mb"}
 _DECIDING = {
     "metaviz": "MetaViz",
     "git_commit": "commit",
+    "git_changed": "uncommitted changes",
+    "git_diff_sha256": "their hash",
     "torch": "PyTorch",
     "device": "device",
     "gpu": "GPU",
+    "cuda": "CUDA",
+    "driver": "driver",
+    "cudnn": "cuDNN",
+    "cudnn_benchmark": "cuDNN's choice by time",
+    "cudnn_deterministic": "cuDNN's determinism",
+    "deterministic": "determinism",
     "cpu": "processor features",
     "threads": "threads",
     "shards": "workers",
@@ -69,13 +77,18 @@ def told(one: Record, other: Record) -> str:
 def _changed(one: Record, other: Record) -> Iterator[str]:
     """Name what decides on rounding and differs; what one of them did not store is left out."""
     for key, name in _DECIDING.items():
-        then, now = (record.environment.get(key) for record in (one, other))
-        if then is not None and now is not None and then != now:
-            yield f"{name} {_written(key, now)} ({_written(key, then)})"
+        then, now = (_written(key, record.environment.get(key)) for record in (one, other))
+        if then and now and then != now:
+            yield f"{name} {now} ({then})"
 
 
 def _written(key: str, value: Any) -> str:
-    if key == "git_commit":
+    """Write a value of the environment; nothing for one that was not stored."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if key in {"git_commit", "git_diff_sha256"}:
         return str(value)[:_HASH_DIGITS]
     return f"{value / 2**30:.3g} GiB" if key == "memory_budget" else str(value)
 

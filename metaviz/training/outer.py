@@ -2,7 +2,7 @@
 
 `torch.optim` would load PyTorch's compiler with its first optimiser, two seconds before the first
 meta-step, and spend several times as long on bookkeeping as on a few thousand weights. The kernel
-is PyTorch's own, and what is saved has the form in which `torch.optim` saves it.
+is PyTorch's own, and what `torch.optim` saved can be gone on with.
 """
 
 from collections.abc import Mapping

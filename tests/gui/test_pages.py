@@ -1,7 +1,7 @@
 """Pages are made when somebody looks at them, or while nothing trains; they look as they should."""
 
 import pytest
-from PySide6.QtWidgets import QCheckBox
+from PySide6.QtWidgets import QCheckBox, QComboBox
 
 from metaviz.gui import spare_time
 from metaviz.gui.inner_tab import InnerTab
@@ -25,6 +25,10 @@ def tick(window, name: str) -> Record:
     window.runs.add([Row(name, None, config, summarise(record, 0.0), record=record)], first=True)
     window.runs.show([name], visible=True)
     return record
+
+
+def chosen(window) -> QComboBox:
+    return window.findChild(QComboBox, "convergenceRun")
 
 
 def test_only_the_page_in_front_is_made_at_first(plain_window) -> None:
@@ -104,6 +108,33 @@ def test_the_view_of_a_page_that_was_not_opened_outlives_sessions(qtbot, plain_w
     assert "inner" not in made(third)
     assert third.tabs.page("inner").log_y.isChecked() is wanted
     assert third.undo_stack.count() == 0
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_run_that_was_chosen_on_a_page_comes_back_among_many(
+    qtbot, plain_window, early
+) -> None:
+    names = list("abcdef")
+    first = plain_window(plots=True)
+    for name in names:
+        tick(first, name)
+    first.tabs.open_page("convergence")
+    chosen(first).setCurrentIndex(4)
+    wanted = chosen(first).currentData()
+    first.tabs.open_page("training")
+    leave(qtbot, first)
+    second = plain_window(plots=True)
+    if early:
+        second.tabs.page("convergence")
+    for name in names:
+        assert second.comfort.session.shown_before([name]) == [name]
+        tick(second, name)
+    second.tabs.page("convergence")  # behind the front one, without runs yet
+    views = second.comfort.session.values(ended=False)["views"]
+    assert views["convergence"]["convergenceRun"] == wanted
+    second.tabs.open_page("convergence")
+    assert chosen(second).currentData() == wanted
+    assert second.undo_stack.count() == 0
 
 
 def test_a_session_saved_before_any_page_was_made_keeps_all_views(

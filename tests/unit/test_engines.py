@@ -189,7 +189,7 @@ def test_the_outer_step_has_the_bits_of_torchs_optimiser(kind, names):
     optimizer = OuterOptimizer(kind, mine, rates)
     peer = KINDS[kind]([{"params": [theirs[name]], "lr": rates[name]} for name in sorted(names)])
     for number in range(6):
-        if number == 3:  # what either of them saves, the other one understands
+        if number == 3:  # the moments of either are the other's
             saved = optimizer.state()
             optimizer = OuterOptimizer(kind, mine, rates)
             optimizer.restore(peer.state_dict())

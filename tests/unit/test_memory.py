@@ -1,5 +1,6 @@
 """Memory that is kept for the next step, and handed back after the last."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,10 +36,14 @@ MOST = 30 * 2**23
 
 
 def given_back(*arguments: str) -> int:
-    """Return the bytes that are handed back in the end, of a process of its own."""
+    """Return the bytes that are handed back in the end, of a process of its own.
+
+    There the C library maps every block, as it does until it has seen the first one of a size.
+    """
     done = subprocess.run(
         [sys.executable, "-c", CODE, *arguments],
         cwd=Path(__file__).parents[2],
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**17)},
         capture_output=True,
         text=True,
         check=True,

@@ -44,14 +44,20 @@ def test_the_first_difference_is_shown_with_both_values(tmp_path: Path) -> None:
     assert again.notes[-1].message == f"Differs from {first.name} {said}"
     assert again.notes[-1].level == "warning"
     other = open_run(first)
+    for record, changed in ((other, True), (again, False)):
+        record.environment |= {"git_changed": changed, "cudnn": 91000 + changed}
     other.environment |= {"torch": "1.0", "git_commit": "f" * 40, "memory_budget": 2**29}
     del other.environment["shards"]
     again.environment["git_commit"] = "e" * 40
     budget = again.environment["memory_budget"] / 2**30
     assert told(other, again).endswith(
-        f"{float(before)!r}. Other than then: commit eeeeeeeeeeee (ffffffffffff), PyTorch "
-        f"{torch.__version__} (1.0), memory budget {budget:.3g} GiB (0.5 GiB)."
+        f"{float(before)!r}. Other than then: commit eeeeeeeeeeee (ffffffffffff), "
+        f"uncommitted changes off (on), PyTorch {torch.__version__} (1.0), cuDNN 91000 (91001), "
+        f"memory budget {budget:.3g} GiB (0.5 GiB)."
     )
+    other.environment = dict(again.environment)
+    other.environment["memory_budget"] += 4096
+    assert "Other than then" not in told(other, again)
 
 
 def test_an_evaluation_that_differs_is_found(tmp_path: Path) -> None:
