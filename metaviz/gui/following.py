@@ -132,11 +132,13 @@ class Following(QObject):
     def _on_began(self, record: Record, folder: Path) -> None:
         self._asked.discard(folder)
         known = self._model.find(record.id)
+        # A look at the folder may have listed the run before the queue told of it.
+        begins = known is None or known.news
         if known is None:
             self._model.add([row_of(record, folder, keep=True)], first=True)
         shown = len(self._model.visible_records())
         self._place(record)
-        if known is None and shown < MOST_SHOWN:
+        if begins and shown < MOST_SHOWN:
             self._model.show([record.id], visible=True)
         self.changed.emit()
 

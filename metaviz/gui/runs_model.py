@@ -250,6 +250,7 @@ class RunsModel(QAbstractListModel):
 
     def _switch(self, ids: set[str], *, visible: bool) -> None:
         for row in [self._by_id[name] for name in ids if name in self._by_id]:
+            row.news = False
             if row.visible != visible:
                 row.visible = visible
                 if visible and (row.record is None or row.stale):

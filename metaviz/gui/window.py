@@ -363,6 +363,8 @@ class MainWindow(QMainWindow):
     def _on_news(self, rows: list[Row], gone: list[str]) -> None:
         """Follow what other programs, or this one, changed in the folder of runs."""
         self.runs.update(rows)
+        for row in rows:
+            row.news = True
         self.runs.add(rows, first=True)
         self.runs.vanish(gone)
 

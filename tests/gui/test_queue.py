@@ -10,11 +10,13 @@ from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtWidgets import QAbstractButton, QMessageBox
 
 from metaviz.config import Comparison
+from metaviz.gui.rows import row_of
 from metaviz.runs.queue import Queue
 from metaviz.runs.store import list_runs, open_run
 from metaviz.runs.workers import PATIENCE_SECONDS
 from metaviz.training.engine import planned_runs
 from tests.gui.conftest import leave
+from tests.unit.stored import config, train
 
 WAIT = 60_000
 ENDLESS = 1_000_000
@@ -95,6 +97,25 @@ def test_a_sweep_is_filled_in_queued_and_watched_to_its_end(qtbot, window, home)
         assert record.column("step").tolist() == stored.column("step").tolist()
         assert [e.step for e in record.evaluations] == [e.step for e in stored.evaluations]
     assert window.queueing.panel.summary.text() == "2 of 4 done, 2 diverged"
+
+
+@pytest.mark.parametrize(
+    ("listed", "ticked"),
+    [("nowhere", True), ("as news", True), ("before", False), ("and hid", False)],
+)
+def test_a_run_that_begins_is_ticked_whoever_lists_it_first(qtbot, window, home, listed, ticked):
+    folder = train(config("maml"), home / "runs")
+    row = row_of(open_run(folder), folder, keep=False)
+    if listed == "before":
+        window.library.found.emit([row])
+    elif listed != "nowhere":
+        window.library.news.emit([row], [])
+    if listed == "and hid":
+        window.runs.show([row.id], visible=True)
+        window.runs.show([row.id], visible=False)
+    with qtbot.waitSignal(window.following.changed, timeout=WAIT):
+        window.following.follow(folder)
+    assert window.runs.find(row.id).visible is ticked
 
 
 def test_the_queue_is_paused_at_a_start_and_reordered_by_keys_and_by_dragging(
