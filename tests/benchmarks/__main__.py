@@ -1,5 +1,6 @@
-"""All measurements, one after another: `python -m tests.benchmarks`."""
+"""All measurements, one after another, or those that are named: `python -m tests.benchmarks`."""
 
+import argparse
 import runpy
 import sys
 
@@ -20,8 +21,14 @@ MODULES = (
 
 
 def main() -> None:
-    """Run every benchmark; they print their own tables."""
-    for name in MODULES:
+    """Run the benchmarks; they print their own tables."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MODULES))
+    names = parser.parse_args().names
+    for name in names:
+        if name not in MODULES:
+            parser.error(f"{name!r} is not a benchmark; choose from {', '.join(MODULES)}.")
+    for name in names or MODULES:
         sys.stdout.write(f"\n== {name} ==\n")
         sys.stdout.flush()
         sys.argv = [name]

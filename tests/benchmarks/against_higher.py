@@ -10,13 +10,12 @@ ours with one worker per core, each in a process of its own. First-order MAML an
 against second-order `higher`, too. Reptile adapts to support and query examples unless told
 otherwise, 16 times the images of an inner step of MAML.
 
-Run as `python -m tests.benchmarks.against_higher [--rounds 7] [--only 28x28] [--engine compiled]`.
+Run as `python -m tests.benchmarks.against_higher [--rounds 7] [--only 28x28]`.
 """
 
 import argparse
 import os
 from contextlib import ExitStack
-from dataclasses import replace
 
 import torch
 from rich.console import Console
@@ -26,7 +25,7 @@ from metaviz.benchmarking.contestants import distance
 from metaviz.benchmarking.laps import CORES
 from metaviz.benchmarking.peers import TOLERANCE
 from tests.benchmarks.apart import Apart
-from tests.benchmarks.wanted import COMPILED, MEMORY, SPEED
+from tests.benchmarks.wanted import MEMORY, SPEED
 from tests.benchmarks.workloads import PEER, WORKLOADS, Workload, laps, median_ms, peak_mb
 
 COLUMNS = ("workload", "method", "higher ms", "MetaViz ms", "ratio", "wanted")
@@ -35,7 +34,7 @@ Times = dict[tuple[str, str], Apart]
 
 
 def measure(workload: Workload, rounds: int) -> Times:
-    """Time `higher` and every method that something is wanted of, in all settings."""
+    """Time `higher` and every method of which something is wanted, in all settings."""
     with ExitStack() as stack:
         contestants = {
             (PEER, "1 thread"): Apart(workload, PEER),
@@ -60,13 +59,6 @@ def best(times: Times, side: str) -> tuple[float, str]:
     )
 
 
-def wanted(workload: Workload, method: str) -> float:
-    """Return how many times as fast as `higher` a method should be."""
-    if workload.engine == "compiled":
-        return COMPILED.get(workload.name, SPEED[workload.name, method])
-    return SPEED[workload.name, method]
-
-
 def add_rows(table: Table, workload: Workload, rounds: int) -> None:
     """Measure a workload; one row for each method."""
     apart = distance(PEER, workload.config("maml"), workload.prepared(1, torch.float64))
@@ -86,10 +78,10 @@ def add_rows(table: Table, workload: Workload, rounds: int) -> None:
             f"{their_time:.4g} ({their_setting})",
             f"{our_time:.4g} ({our_setting})",
             f"{their_time / our_time:.2f}x",
-            f"{wanted(workload, method):g}x",
+            f"{SPEED[workload.name, method]:g}x",
             f"{ours:.0f} and {theirs:.0f}" if known else "",
             f"{ours / theirs:.2f}x" if known else "",
-            f"at most {MEMORY:g}x" if known else "",
+            f"at most {MEMORY[workload.name]:g}x" if workload.name in MEMORY else "",
             f"{apart:.0e}" if method == "maml" else "",
         )
 
@@ -98,7 +90,6 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--engine", default="auto", help="of MetaViz: eager or compiled")
     parser.add_argument("--only", default="", help="part of a workload's name, like 84x84")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -106,8 +97,8 @@ def main() -> None:
     console.print(f"torch {torch.__version__}, {CORES} cores, load {os.getloadavg()[0]:.1f}")
     table = Table(*COLUMNS, *MORE_COLUMNS)
     for name, workload in WORKLOADS.items():
-        if arguments.only in name and (arguments.only or name != "84x84"):
-            add_rows(table, replace(workload, engine=arguments.engine), arguments.rounds)
+        if arguments.only in name:
+            add_rows(table, workload, arguments.rounds)
     console.print(table)
     console.print(f"load now {os.getloadavg()[0]:.1f}")
 

@@ -1,12 +1,12 @@
 """A contestant in a process of its own, where nothing that others change in theirs reaches it.
 
-`python -m tests.benchmarks.apart WORKLOAD ENGINE METHOD SHARDS THREADS` times a method, or the
+`python -m tests.benchmarks.apart WORKLOAD METHOD SHARDS THREADS` times a method, or the
 library `higher`: each line that it reads is answered by the seconds of a step, or by a sentence.
 """
 
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -31,7 +31,7 @@ class Apart:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.benchmarks.apart"),
-                *(self.workload.name, self.workload.engine, self.method, *sizes),
+                *(self.workload.name, self.method, *sizes),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -70,9 +70,9 @@ class Apart:
 
 def main() -> None:
     """Answer until there are no more questions."""
-    name, engine, method, shards, threads = sys.argv[1:]
+    name, method, shards, threads = sys.argv[1:]
     torch.set_num_threads(1)
-    workload = replace(WORKLOADS[name], engine=engine)
+    workload = WORKLOADS[name]
     step = workload.peer() if method == PEER else workload.run(method, int(shards))
     contestant = Contestant(step, int(threads))
     for asked, _ in enumerate(sys.stdin):

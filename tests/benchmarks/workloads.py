@@ -21,7 +21,7 @@ from metaviz.benchmarking.contestants import exercise_of
 from metaviz.benchmarking.laps import CORES
 from metaviz.benchmarking.memory import weigh
 from metaviz.benchmarking.peers import PEERS
-from metaviz.config import EngineName, RunConfig, Shared
+from metaviz.config import RunConfig, Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 from metaviz.nets.conv4 import Conv4
@@ -60,10 +60,14 @@ class Workload:
     name: str
     problem: Callable[[], tuple[Problem, Net, TaskBatch]]
     shared: Shared
-    engine: EngineName = "auto"
 
-    def config(self, algorithm: str, **options: float | str) -> RunConfig:
-        """Return a run's configuration; its problem is replaced by the prepared one."""
+    def config(self, method: str, **options: float | str) -> RunConfig:
+        """Return a run's configuration; its problem is replaced by the prepared one.
+
+        A method may be written with options and an engine, like `reptile data=support`.
+        """
+        algorithm, *more = method.split()
+        options |= dict(text.split("=") for text in more)
         problem = "sinusoid" if self.name.startswith("sinusoid") else "strokes"
         shared = self.shared
         return RunConfig(
@@ -72,7 +76,7 @@ class Workload:
             seed=1,
             steps=1,
             device="cpu",
-            engine=self.engine,
+            engine=options.pop("engine", "eager"),
             shared=shared,
             options={"inner_lr": shared.inner_lr, "inner_steps": shared.inner_steps, **options},
         )
@@ -83,10 +87,8 @@ class Workload:
         return Prepared(problem, net, tasks.to("cpu", dtype), shards)
 
     def run(self, method: str, shards: int = CORES, **options: float | str) -> MetaSteps:
-        """Return the meta-steps of a run; a method may be written like `reptile data=support`."""
-        algorithm, *more = method.split()
-        options |= dict(text.split("=") for text in more)
-        return MetaSteps(self.config(algorithm, **options), self.prepared(shards))
+        """Return the meta-steps of a run."""
+        return MetaSteps(self.config(method, **options), self.prepared(shards))
 
     def peer(self) -> Callable[[], object]:
         """Return the meta-step of `higher`, in memory as its users have it."""
