@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
+from metaviz.meta.estimators.base import Case, Draws, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, Step, descend, walk
 from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
@@ -68,7 +68,7 @@ class Algorithm(Protocol):
         learner: Learner,
         meta: Meta,
         tasks: TaskBatch,
-        generator: torch.Generator,
+        draws: Draws,
         *,
         reading: bool = True,
     ) -> MetaStep:
@@ -157,13 +157,13 @@ class Composed:
         learner: Learner,
         meta: Meta,
         tasks: TaskBatch,
-        generator: torch.Generator,
+        draws: Draws,
         *,
         reading: bool = True,
     ) -> MetaStep:
         """Return mean meta-gradients of a batch of tasks; with all readings, or those at hand."""
         self.rule.fit(learner.net)
-        case = Case(self.rule, learner, meta, tasks, self.steps, generator, reading)
+        case = Case(self.rule, learner, meta, tasks, self.steps, draws, reading)
         return self.estimator(case)
 
     def portraits(self, sitting: Sitting) -> Iterator[dict[str, np.ndarray]]:

@@ -1,6 +1,5 @@
 """How a flat parameter vector is read as named tensors."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -38,6 +37,15 @@ class Layout:
         return sum(self.sizes)
 
     @cached_property
+    def _names(self) -> list[str]:
+        return [name for name, _ in self.shapes]
+
+    @cached_property
+    def _lying(self) -> list[tuple[int, ...] | None]:
+        """Shapes in the order in which their axes lie; None for vectors, which are pieces."""
+        return [None if len(shape) == 1 else _lying(shape) for _, shape in self.shapes]
+
+    @cached_property
     def only_vectors(self) -> bool:
         """Whether no tensor has several axes, which could lie in several orders."""
         return all(len(shape) == 1 for _, shape in self.shapes)
@@ -47,14 +55,17 @@ class Layout:
 
         Shapes: flat (..., P) -> each view (..., *shape).
         """
-        return {name: _turned(value, len(shape)) for name, value, shape in self._stored(flat)}
+        return {
+            name: _turned(value, len(shape))
+            for (name, shape), value in zip(self.shapes, self._stored(flat), strict=True)
+        }
 
     def stored(self, flat: Tensor) -> Params:
         """Read a flat tensor as named views whose axes are in the order in which they lie.
 
         Matrices come transposed, which spares whoever multiplies by W' to turn them twice.
         """
-        return {name: value for name, value, _ in self._stored(flat)}
+        return dict(zip(self._names, self._stored(flat), strict=True))
 
     def named(self, weights: Weights) -> Params:
         """Return weights by name, whichever way they are given."""
@@ -74,10 +85,13 @@ class Layout:
             pieces.append(_turned(value, axes, back=True).flatten(value.dim() - axes))
         return torch.cat(pieces, dim=-1)
 
-    def _stored(self, flat: Tensor) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
+    def _stored(self, flat: Tensor) -> list[Tensor]:
         lead = flat.shape[:-1]
-        for (name, shape), piece in zip(self.shapes, flat.split(self.sizes, dim=-1), strict=True):
-            yield name, piece if len(shape) == 1 else piece.reshape(*lead, *_lying(shape)), shape
+        pieces = flat.split_with_sizes(self.sizes, -1)
+        return [
+            piece if lying is None else piece.reshape(*lead, *lying)
+            for piece, lying in zip(pieces, self._lying, strict=True)
+        ]
 
 
 def _lying(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
@@ -65,23 +65,24 @@ def sharded_meta_gradient(
     learner: Learner,
     meta: Meta,
     tasks: TaskBatch,
-    seed: int,
+    seed: Callable[[], int],
     shards: Shards,
     *,
     reading: bool = True,
 ) -> MetaStep:
     """Compute the meta-step of a batch in equal parts, some on each thread.
 
-    `seed` addresses the estimator's own random numbers (minibatches), one stream per part.
+    `seed` is asked where the estimator draws numbers of its own (minibatches), a stream per part.
     `reading` asks for the losses before and after adaptation too.
     """
     edges = [0, len(tasks)] if algorithm.sequential else shards.edges(len(tasks))
     spans = list(itertools.pairwise(edges))
 
     def one(part: int) -> MetaStep:
-        generator = torch.Generator().manual_seed(seed + part)
         share, own = (tasks, meta) if len(spans) == 1 else part_of(tasks, meta, spans[part])
-        return algorithm.meta_gradient(learner, own, share, generator, reading=reading)
+        return algorithm.meta_gradient(
+            learner, own, share, Draws(lambda: seed() + part), reading=reading
+        )
 
     return merge(shards.map(one, range(len(spans))), [end - start for start, end in spans])
 

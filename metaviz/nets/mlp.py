@@ -92,7 +92,7 @@ def _dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     inputs, outputs = weight.shape[-2:]
     if inputs == 1:
-        return torch.addcmul(bias, x, weight)
+        return x * weight + bias
     if outputs == 1:
         return (x * weight.mT).sum(-1, keepdim=True) + bias
     return torch.baddbmm(bias, x, weight)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -208,8 +208,11 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
         meta["init"] = _point(setting, start)
     tasks = setting.batch(step)
     began = time.perf_counter()
-    seed = setting.step_seed(step)
-    result = sharded_meta_gradient(setting.algorithm, setting.learner, meta, tasks, seed, Shards(1))
+    result = sharded_meta_gradient(
+        *(setting.algorithm, setting.learner, meta, tasks),
+        partial(setting.step_seed, step),
+        Shards(1),
+    )
     gradient = result.gradients["init"].double().cpu().numpy()
     seconds = time.perf_counter() - began
     inner, solver = (

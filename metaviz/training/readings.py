@@ -26,7 +26,8 @@ class Means:
 def means(result: MetaStep) -> Means:
     """Read a meta-step: few operations, because a small network's take no longer than these."""
     gradients = list(result.gradients.values())
-    norm = (gradients[0] if len(gradients) == 1 else torch.cat(gradients)).norm()
+    whole = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
+    norm = torch.linalg.vector_norm(whole)
     after = result.readings.get("post_query_loss")
     curves = [result.support_loss.to(norm), result.gradient_norm.to(norm)]
     if result.readings:

@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
 
-from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards, part_of, sharded_meta_gradient
@@ -84,7 +85,7 @@ class Eager:
         With all readings, or with those that are at hand.
         """
         setting = self._setting
-        seed = setting.step_seed(step)
+        seed = partial(setting.step_seed, step)
         allow_tf32(setting.device, allowed=setting.config.tf32)
         while True:
             try:
@@ -128,7 +129,7 @@ class Eager:
         try:
             one = kept_bytes(
                 lambda: setting.algorithm.meta_gradient(
-                    setting.learner, own, task, torch.Generator().manual_seed(0)
+                    setting.learner, own, task, Draws(lambda: 0)
                 )
             )
         except (RuntimeError, MemoryError):  # the step itself will say what is wrong
@@ -148,9 +149,8 @@ class Eager:
         found: list[torch.Tensor] = []
         for allowed in (False, True):
             allow_tf32(self._setting.device, allowed=allowed)
-            generator = torch.Generator().manual_seed(0)
             step = self._setting.algorithm.meta_gradient(
-                self._setting.learner, meta, task, generator, reading=False
+                self._setting.learner, meta, task, Draws(lambda: 0), reading=False
             )
             found.append(torch.cat([value.flatten() for value in step.gradients.values()]))
         exact, rounded = found

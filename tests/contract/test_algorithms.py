@@ -115,8 +115,8 @@ def test_shards_give_the_same_meta_step(name: str) -> None:
     learner, tasks = sinusoid()
     algorithm = quick(name, {})
     meta = initial(algorithm, learner)
-    whole = sharded_meta_gradient(algorithm, learner, meta, tasks, 7, Shards(1))
-    parted = sharded_meta_gradient(algorithm, learner, meta, tasks, 7, Shards(3))
+    whole = sharded_meta_gradient(algorithm, learner, meta, tasks, lambda: 7, Shards(1))
+    parted = sharded_meta_gradient(algorithm, learner, meta, tasks, lambda: 7, Shards(3))
     torch.testing.assert_close(parted.gradients, whole.gradients, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(parted.readings, whole.readings, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(parted.support_loss, whole.support_loss, rtol=1e-9, atol=1e-12)
@@ -128,7 +128,9 @@ def test_what_is_read_changes_no_gradient(name: str) -> None:
     algorithm = quick(name, {})
     meta = initial(algorithm, learner)
     read, unread = (
-        sharded_meta_gradient(algorithm, learner, meta, tasks, 7, Shards(1), reading=reading)
+        sharded_meta_gradient(
+            algorithm, learner, meta, tasks, lambda: 7, Shards(1), reading=reading
+        )
         for reading in (True, False)
     )
     assert all(torch.equal(unread.gradients[group], read.gradients[group]) for group in meta)

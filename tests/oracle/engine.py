@@ -10,7 +10,7 @@ from torch import Tensor
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.config import Shared
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
@@ -58,7 +58,7 @@ def meta_step(
     algorithm: Algorithm, learner: Learner, meta: Meta, tasks: TaskBatch, seed: int = 0
 ) -> MetaStep:
     """Compute one meta-step."""
-    return algorithm.meta_gradient(learner, meta, tasks, torch.Generator().manual_seed(seed))
+    return algorithm.meta_gradient(learner, meta, tasks, Draws(lambda: seed))
 
 
 def assert_close(found: Tensor, expected: Tensor | Sequence[float], tolerance: float) -> None:

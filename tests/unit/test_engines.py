@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._dynamo import utils as dynamo
 
+from metaviz.meta.estimators.base import Draws
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError
@@ -234,15 +235,15 @@ def test_a_compiled_run_takes_the_steps_of_an_eager_one():
 
 @pytest.mark.slow
 def test_runs_that_compile_at_once_wait_for_each_other_and_find_what_is_compiled():
-    counted = dynamo.counters["inductor"]
-    before = counted["fxgraph_cache_hit"]
+    before = dynamo.counters["inductor"]["fxgraph_cache_hit"]
     runs = [setting(engine="compiled", seed=seed) for seed in (3, 4)]
     steps_of = [train(run, begin(run)) for run in runs]
     events = [event for pair in zip_longest(*steps_of) for event in pair if event is not None]
     assert notes(events) == []
     told = [event.message for event in events if isinstance(event, Waiting)]
     assert "waiting for a compilation" in told
-    assert counted["fxgraph_cache_hit"] > before
+    # The compiler puts a copy of its counters there after it has traced its patterns.
+    assert dynamo.counters["inductor"]["fxgraph_cache_hit"] > before
 
 
 def test_compiled_programs_are_kept_in_the_data_folder(monkeypatch, home):
@@ -372,7 +373,7 @@ def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
         tasks = chosen.batch(number)
         meta = {name: value * 1.1 for name, value in meta.items()}
         found = recipe.read(program(recipe.inputs(meta, tasks)))
-        expected = chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, torch.Generator())
+        expected = chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, Draws(lambda: 0))
         assert torch.equal(found.gradients["init"], expected.gradients["init"])
         assert torch.equal(found.support_loss, expected.support_loss)
         assert {id(t) for t in tape.given}.isdisjoint(map(id, recipe.inputs(meta, tasks)))

@@ -1,7 +1,8 @@
 """What an estimator is, and what one meta-step yields."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -36,11 +37,27 @@ class MetaStep:
     replaced: Meta = field(default_factory=dict)
 
 
+class Draws:
+    """The source of an estimator's own random numbers, made when it first draws one.
+
+    Most never do, and making it takes as long as ten operations on a small network.
+    """
+
+    def __init__(self, seed: Callable[[], int]) -> None:
+        """Seed the numbers by what `seed` returns."""
+        self._seed = seed
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """The same generator at every call."""
+        return torch.Generator().manual_seed(self._seed())
+
+
 @dataclass(frozen=True)
 class Case:
     """What a meta-gradient is asked for: `steps` inner steps of a rule on a batch of tasks.
 
-    `generator` is for the estimator's own random numbers. `reading` asks for the losses before and
+    `draws` are the estimator's own random numbers. `reading` asks for the losses before and
     after adaptation, also where the gradient does not need them.
     """
 
@@ -49,7 +66,7 @@ class Case:
     meta: Meta
     tasks: TaskBatch
     steps: int
-    generator: torch.Generator
+    draws: Draws
     reading: bool = True
 
     def detached(self) -> "Case":

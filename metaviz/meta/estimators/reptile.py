@@ -74,7 +74,7 @@ class Reptile:
         """Adapt all tasks side by side."""
         batches = None
         if self.batch_size:
-            batches = _minibatches(data, self.batch_size, case.generator)
+            batches = _minibatches(data, self.batch_size, case.draws.generator)
         descent = descend(case.rule, case.learner, case.meta, data, case.steps, batches=batches)
         if self.direction == "tail":
             before = descent.steps[-1].point if descent.steps else descent.point
