@@ -68,6 +68,7 @@ class Workload:
         """
         algorithm, *more = method.split()
         options |= dict(text.split("=") for text in more)
+        engine = options.pop("engine", "eager")
         problem = "sinusoid" if self.name.startswith("sinusoid") else "strokes"
         shared = self.shared
         return RunConfig(
@@ -76,7 +77,7 @@ class Workload:
             seed=1,
             steps=1,
             device="cpu",
-            engine=options.pop("engine", "eager"),
+            engine=engine,
             shared=shared,
             options={"inner_lr": shared.inner_lr, "inner_steps": shared.inner_steps, **options},
         )
