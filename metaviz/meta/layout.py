@@ -1,5 +1,6 @@
 """How a flat parameter vector is read as named tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -37,15 +38,6 @@ class Layout:
         return sum(self.sizes)
 
     @cached_property
-    def _names(self) -> list[str]:
-        return [name for name, _ in self.shapes]
-
-    @cached_property
-    def _lying(self) -> list[tuple[int, ...] | None]:
-        """Shapes in the order in which their axes lie; None for vectors, which are pieces."""
-        return [None if len(shape) == 1 else _lying(shape) for _, shape in self.shapes]
-
-    @cached_property
     def only_vectors(self) -> bool:
         """Whether no tensor has several axes, which could lie in several orders."""
         return all(len(shape) == 1 for _, shape in self.shapes)
@@ -55,17 +47,16 @@ class Layout:
 
         Shapes: flat (..., P) -> each view (..., *shape).
         """
-        return {
-            name: _turned(value, len(shape))
-            for (name, shape), value in zip(self.shapes, self._stored(flat), strict=True)
-        }
+        lead = flat.shape[:-1]
+        named = {}
+        for (name, shape), piece in zip(self.shapes, self.pieces(flat), strict=True):
+            lying = piece if len(shape) == 1 else piece.reshape(*lead, *_lying(shape))
+            named[name] = _turned(lying, len(shape))
+        return named
 
-    def stored(self, flat: Tensor) -> Params:
-        """Read a flat tensor as named views whose axes are in the order in which they lie.
-
-        Matrices come transposed, which spares whoever multiplies by W' to turn them twice.
-        """
-        return dict(zip(self._names, self._stored(flat), strict=True))
+    def pieces(self, flat: Tensor) -> Sequence[Tensor]:
+        """Return what belongs to each tensor, (..., size), in the order in which it lies."""
+        return flat.split_with_sizes(self.sizes, -1)
 
     def named(self, weights: Weights) -> Params:
         """Return weights by name, whichever way they are given."""
@@ -84,14 +75,6 @@ class Layout:
             axes = len(shape)
             pieces.append(_turned(value, axes, back=True).flatten(value.dim() - axes))
         return torch.cat(pieces, dim=-1)
-
-    def _stored(self, flat: Tensor) -> list[Tensor]:
-        lead = flat.shape[:-1]
-        pieces = flat.split_with_sizes(self.sizes, -1)
-        return [
-            piece if lying is None else piece.reshape(*lead, *lying)
-            for piece, lying in zip(pieces, self._lying, strict=True)
-        ]
 
 
 def _lying(shape: tuple[int, ...]) -> tuple[int, ...]:

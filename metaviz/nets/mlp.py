@@ -72,29 +72,48 @@ class MLP:
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, inputs) to (tasks, n, outputs)."""
         del beside
-        params = weights if isinstance(weights, dict) else self.layout.stored(weights)
-        depth = len(self.widths) - 1
-        for layer in range(1, depth + 1):
-            weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]
-            x = _dense(x, weight.mT if params is weights else weight, bias.unsqueeze(-2))
-            if layer < depth:
+        layers = self._turned(weights) if isinstance(weights, dict) else self._pieces(weights)
+        for layer, (weight, bias) in enumerate(layers, 1):
+            x = _dense(x, weight, bias)
+            if layer < len(layers):
                 x = self.activation(x)
-            if f"warp{layer}.weight" in params:
-                x = _warped(params, layer, x)
+            if isinstance(weights, dict) and f"warp{layer}.weight" in weights:
+                x = _warped(weights, layer, x)
         return x
+
+    def _pieces(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Read each layer as `_dense` wants it, by as few operations as can be.
+
+        Matrices lie column by column, which is W row by row.
+        """
+        pieces = self.layout.pieces(flat)
+        tasks = len(flat)
+        return [
+            (weight.reshape(tasks, 1 if outputs == 1 else inputs, -1), bias.unsqueeze(-2))
+            for weight, bias, (inputs, outputs) in zip(
+                pieces[::2], pieces[1::2], pairwise(self.widths), strict=True
+            )
+        ]
+
+    def _turned(self, params: Params) -> list[tuple[Tensor, Tensor]]:
+        """Read each layer as `_dense` wants it."""
+        found = []
+        for layer, outputs in enumerate(self.widths[1:], 1):
+            weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]
+            found.append((weight if outputs == 1 else weight.mT, bias.unsqueeze(-2)))
+        return found
 
 
 def _dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return x W + b of every task; element by element where x or the result is one number.
 
     There a batched product and its derivatives take several times as long as their numbers.
-    Shapes: x (tasks, n, i), weight (tasks, i, o), bias (tasks, 1, o).
+    Shapes: x (tasks, n, i), bias (tasks, 1, o), weight (tasks, i, o), or W' where o is 1.
     """
-    inputs, outputs = weight.shape[-2:]
-    if inputs == 1:
+    if x.shape[-1] == 1:
         return x * weight + bias
-    if outputs == 1:
-        return (x * weight.mT).sum(-1, keepdim=True) + bias
+    if bias.shape[-1] == 1:
+        return (x * weight).sum(-1, keepdim=True) + bias
     return torch.baddbmm(bias, x, weight)
 
 

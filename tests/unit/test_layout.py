@@ -32,14 +32,13 @@ def test_kernels_lie_with_their_input_channels_last() -> None:
     assert kernel[1].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_stored_views_are_the_same_numbers_as_they_lie() -> None:
+def test_pieces_are_the_numbers_of_each_tensor_as_they_lie() -> None:
     flat = torch.arange(2.0 * LAYOUT.size).reshape(2, -1)
-    named, stored = LAYOUT.split(flat), LAYOUT.stored(flat)
-    assert torch.equal(stored["weight"], named["weight"].mT)
-    assert torch.equal(stored["kernel"], named["kernel"].permute(0, 1, 3, 4, 2))
-    assert torch.equal(stored["bias"], named["bias"])
-    for name, value in stored.items():
-        assert value[0].is_contiguous(), name
+    named = LAYOUT.split(flat)
+    weight, bias, kernel = LAYOUT.pieces(flat)
+    assert torch.equal(weight, named["weight"].mT.flatten(1))
+    assert torch.equal(bias, named["bias"])
+    assert torch.equal(kernel, named["kernel"].permute(0, 1, 3, 4, 2).flatten(1))
 
 
 def test_weights_are_read_by_name_whichever_way_they_are_given() -> None:
