@@ -22,11 +22,13 @@ TROUBLES = (ArithmeticError, RuntimeError, MemoryError)
 class Contestant:
     """Something that is timed: a step, with so many OpenMP threads, so often in a row.
 
-    `seconds` holds one step's by lap; `trouble` says why there are no more.
+    A lap takes about `lap_seconds`. `seconds` holds one step's by lap; `trouble` says why there are
+    no more.
     """
 
     step: Callable[[], object]
     threads: int = 1
+    lap_seconds: float = _LAP_SECONDS
     repeats: int = 1
     seconds: list[float] = field(default_factory=list)
     trouble: str = ""
@@ -44,7 +46,7 @@ class Contestant:
         once = self._timed(1)
         if once < _SLOW_SECONDS:
             quickest = min(once, *(self._timed(1) for _ in range(_TRIES)))
-            repeats = round(_LAP_SECONDS / max(quickest, 1e-6))
+            repeats = round(self.lap_seconds / max(quickest, 1e-6))
             # Every tenth step of a run takes longer: laps of many steps hold a share of those.
             repeats = min(_MOST_REPEATS, repeats) // _SHARE * _SHARE or min(repeats, _SHARE)
             self.repeats = max(1, repeats)

@@ -74,7 +74,7 @@ def main() -> None:
     torch.set_num_threads(1)
     workload = WORKLOADS[name]
     step = workload.peer() if method == PEER else workload.run(method, int(shards))
-    contestant = Contestant(step, int(threads))
+    contestant = Contestant(step, int(threads), workload.lap_seconds)
     for asked, _ in enumerate(sys.stdin):
         if asked:
             contestant.lap()

@@ -60,6 +60,8 @@ class Workload:
     name: str
     problem: Callable[[], tuple[Problem, Net, TaskBatch]]
     shared: Shared
+    lap_seconds: float = 0.15
+    """How long steps are timed in a row."""
 
     def config(self, method: str, **options: float | str) -> RunConfig:
         """Return a run's configuration; its problem is replaced by the prepared one.
@@ -136,7 +138,8 @@ def images(
         made = Strokes(StrokesOptions(), shared, 0)
         return made, Conv4(width, ways, channels, side), pictures(side, channels, shared)
 
-    return Workload(f"{side}x{side}", problem, shared)
+    # Threads that have slept while others were timed take tenths of a second to get up to speed.
+    return Workload(f"{side}x{side}", problem, shared, lap_seconds=2.0)
 
 
 def pictures(side: int, channels: int, shared: Shared) -> TaskBatch:
