@@ -1,9 +1,7 @@
 """What MAML costs as workloads grow: Conv4-64 on 28x28, more tasks, inner steps or ways.
 
 For each growth the time and the peak memory against the first size, beside what would be linear:
-the ratio of the counted operations. Run as
-`python -m tests.benchmarks.growth [--rounds 3] [--full]`; `--full` goes on to 32 tasks, 10 inner
-steps and 20 ways.
+the ratio of the counted operations. Run as `python -m tests.benchmarks.growth [--rounds 5]`.
 """
 
 import argparse
@@ -17,16 +15,19 @@ from metaviz.benchmarking.laps import CORES, Contestant
 from metaviz.training.operations import operations_per_step
 from tests.benchmarks.workloads import images, laps, median_ms, peak_mb
 
-SMALL = {"tasks": (4, 8), "steps": (1, 5), "ways": (5, 10)}
-FULL = {"tasks": (4, 8, 16, 32), "steps": (1, 5, 10), "ways": (5, 10, 20)}
+SIZES = {"tasks": (4, 8, 16, 32), "steps": (1, 5, 10), "ways": (5, 10, 20)}
 COLUMNS = ("", "ms", "time", "linear", "time / linear", "MB", "memory")
 
 
 def measure(what: str, sizes: tuple[int, ...], rounds: int) -> Table:
     """Return a table of one growth."""
-    runs = [images(28, 1, **{what: size}).run("maml") for size in sizes]
+    workloads = [images(28, 1, **{what: size}) for size in sizes]
+    runs = [workload.run("maml") for workload in workloads]
     counts = [operations_per_step(run.setting) for run in runs]
-    contestants = [Contestant(run) for run in runs]
+    contestants = [
+        Contestant(run, lap_seconds=workload.lap_seconds)
+        for run, workload in zip(runs, workloads, strict=True)
+    ]
     laps(contestants, rounds)
     for run in runs:
         run.setting.shards.close()
@@ -51,15 +52,14 @@ def measure(what: str, sizes: tuple[int, ...], rounds: int) -> Table:
 def main() -> None:
     """Print one table for each growth."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     console = Console()
     console.print(
         f"{CORES} cores, load {os.getloadavg()[0]:.1f}; otherwise 4 tasks, 5 steps, 5 ways"
     )
-    for what, sizes in (FULL if arguments.full else SMALL).items():
+    for what, sizes in SIZES.items():
         console.print(measure(what, sizes, arguments.rounds))
 
 
