@@ -4,7 +4,6 @@ import itertools
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -234,14 +233,15 @@ def test_a_compiled_run_takes_the_steps_of_an_eager_one():
 
 
 @pytest.mark.slow
-def test_runs_that_compile_at_once_wait_for_each_other_and_find_what_is_compiled():
+def test_a_run_waits_while_another_one_compiles_and_finds_what_it_compiled():
+    first, second = (setting(engine="compiled", seed=seed) for seed in (3, 4))
+    assert notes(steps(first)) == []
     before = dynamo.counters["inductor"]["fxgraph_cache_hit"]
-    runs = [setting(engine="compiled", seed=seed) for seed in (3, 4)]
-    steps_of = [train(run, begin(run)) for run in runs]
-    events = [event for pair in zip_longest(*steps_of) for event in pair if event is not None]
-    assert notes(events) == []
-    told = [event.message for event in events if isinstance(event, Waiting)]
-    assert "waiting for a compilation" in told
+    events = train(second, begin(second))
+    with compiled._ONE_AT_A_TIME:
+        waiting = next(event for event in events if isinstance(event, Waiting))
+        assert waiting.message == "waiting for a compilation"
+    assert notes(list(events)) == []
     # The compiler puts a copy of its counters there after it has traced its patterns.
     assert dynamo.counters["inductor"]["fxgraph_cache_hit"] > before
 
