@@ -9,7 +9,7 @@ import torch
 from metaviz.runs.workers import usable_cores
 
 CORES = usable_cores()
-_LAP_SECONDS = 0.15
+LAP_SECONDS = 0.15
 _SLOW_SECONDS = 1.0
 _MOST_REPEATS = 100
 _SHARE = 10
@@ -28,7 +28,7 @@ class Contestant:
 
     step: Callable[[], object]
     threads: int = 1
-    lap_seconds: float = _LAP_SECONDS
+    lap_seconds: float = LAP_SECONDS
     repeats: int = 1
     seconds: list[float] = field(default_factory=list)
     trouble: str = ""

@@ -122,7 +122,7 @@ class Following(QObject):
 
     def record(self, name: str) -> Record | None:
         """Return the record of a run that is or was followed."""
-        return self.records.get(name) or self.ended.get(name)
+        return self.records.get(name, self.ended.get(name))
 
     def close(self) -> None:
         """Have the thread end; emits `closed`."""
@@ -136,6 +136,8 @@ class Following(QObject):
         begins = known is None or known.news
         if known is None:
             self._model.add([row_of(record, folder, keep=True)], first=True)
+        else:
+            known.news = False
         shown = len(self._model.visible_records())
         self._place(record)
         if begins and shown < MOST_SHOWN:
@@ -177,6 +179,7 @@ class Following(QObject):
         row = self._model.find(record.id)
         if row is not None:
             row.record, row.seen = record, -1
+            row.stored = row.stale = False  # it grows here now
             self._model.refresh()
             if row.visible:
                 self._model.restyle()

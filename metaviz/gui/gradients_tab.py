@@ -184,7 +184,7 @@ class GradientsTab(QWidget):
 
     def _folder(self, name: str) -> Path:
         record = next((r for r in self._records if r.id == name), None)
-        folder = record.environment.get("folder") if record else None
+        folder = record.environment.get("folder") if record is not None else None
         return Path(folder) if folder else runs_dir() / name
 
     def _say(self, sentence: str, *, wrong: bool = False) -> None:

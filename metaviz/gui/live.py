@@ -69,7 +69,9 @@ class LiveRuns(QObject):
     def _take(self, begun: list[Begun]) -> None:
         """Put runs on top of the table, instead of what it knew of them."""
         for b in begun:
-            record = b.record or Record(b.id, b.config, dict(b.environment))
+            record = b.record
+            if record is None:
+                record = Record(b.id, b.config, dict(b.environment))
             record.environment["folder"] = str(b.folder)
             self.records[b.id] = record
         rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]

@@ -12,7 +12,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh"
 
 
 class MLP:
-    """Linear layers with an activation between them; one batched product per layer.
+    """Linear layers with an activation between them; one product per layer for all tasks.
 
     Initialisation: uniform in +-1/sqrt(fan in) for weights and biases, PyTorch's default for
     linear layers. Source of the sinusoid net 1-40-40-1: Finn et al. 2017, section 5.1.
@@ -72,7 +72,7 @@ class MLP:
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, inputs) to (tasks, n, outputs)."""
         del beside
-        layers = self._turned(weights) if isinstance(weights, dict) else self._pieces(weights)
+        layers = self._named(weights) if isinstance(weights, dict) else self._pieces(weights)
         for layer, (weight, bias) in enumerate(layers, 1):
             x = _dense(x, weight, bias)
             if layer < len(layers):
@@ -84,18 +84,18 @@ class MLP:
     def _pieces(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Read each layer as `_dense` wants it, by as few operations as can be.
 
-        Matrices lie column by column, which is W row by row.
+        Matrices (outputs, inputs) lie column by column: what lies there is (inputs, outputs).
         """
         pieces = self.layout.pieces(flat)
         tasks = len(flat)
-        return [
-            (weight.reshape(tasks, 1 if outputs == 1 else inputs, -1), bias.unsqueeze(-2))
-            for weight, bias, (inputs, outputs) in zip(
-                pieces[::2], pieces[1::2], pairwise(self.widths), strict=True
-            )
-        ]
+        found = []
+        for layer, (inputs, outputs) in enumerate(pairwise(self.widths)):
+            weight, bias = pieces[2 * layer], pieces[2 * layer + 1]
+            lying = (1, inputs) if outputs == 1 else (inputs, outputs)
+            found.append((weight.reshape(tasks, *lying), bias.unsqueeze(-2)))
+        return found
 
-    def _turned(self, params: Params) -> list[tuple[Tensor, Tensor]]:
+    def _named(self, params: Params) -> list[tuple[Tensor, Tensor]]:
         """Read each layer as `_dense` wants it."""
         found = []
         for layer, outputs in enumerate(self.widths[1:], 1):

@@ -3,8 +3,9 @@
 Both get the same weights and tasks; their float64 meta-gradients are compared first. Ours is the
 step that a run takes: meta-gradient, all recorded readings, and Adam. Theirs is the plain loop of
 their examples, meta-gradient and Adam. Each works in a process of its own, because a run changes
-how a process keeps memory; rounds are interleaved, so that a busy machine slows both, and the
-ratio is the median of those of the rounds, of which short steps have five times as many.
+how a process keeps memory; rounds are interleaved, so that a busy machine slows both, five times
+as many of them where steps are short. A ratio is that of the medians, with the quartiles of the
+rounds' own ratios beside it. Steps of more than a second are timed one by one.
 
 Each library is tried with one and with all OpenMP threads, ours also with one worker thread per
 core, and the best setting of each counts. Peak memory is that of `higher` with one thread and of
@@ -29,9 +30,17 @@ from metaviz.benchmarking.laps import CORES
 from metaviz.benchmarking.peers import TOLERANCE
 from tests.benchmarks.apart import Apart
 from tests.benchmarks.wanted import MEMORY, SPEED
-from tests.benchmarks.workloads import PEER, WORKLOADS, Workload, laps, median_ms, peak_mb
+from tests.benchmarks.workloads import (
+    PEER,
+    WORKLOADS,
+    Workload,
+    laps,
+    median_ms,
+    number_of_rounds,
+    peak_mb,
+)
 
-COLUMNS = ("workload", "method", "higher ms", "MetaViz ms", "ratio", "wanted")
+COLUMNS = ("workload", "method", "higher ms", "MetaViz ms", "ratio", "rounds", "wanted")
 MORE_COLUMNS = ("memory MB", "of higher's", "wanted", "gradients differ by")
 _MORE_OF_SHORT = 5
 Times = dict[tuple[str, str], Apart]
@@ -60,10 +69,13 @@ def best(times: Times, side: str) -> tuple[Apart, str]:
     return min(settings, key=lambda found: median_ms(found[0]))
 
 
-def ratio(theirs: Apart, ours: Apart) -> float:
-    """Return how many times as fast we are: of rounds, because neighbours slow some of them."""
-    pairs = zip(theirs.seconds, ours.seconds, strict=True)
-    return statistics.median(their / our for their, our in pairs)
+def quartiles(theirs: Apart, ours: Apart) -> str:
+    """Write how many times as fast we are in the middle half of the rounds."""
+    ratios = [their / our for their, our in zip(theirs.seconds, ours.seconds, strict=True)]
+    if len(ratios) == 1:
+        return ""
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{low:.2f} to {high:.2f}x"
 
 
 def add_rows(table: Table, workload: Workload, rounds: int) -> None:
@@ -84,7 +96,8 @@ def add_rows(table: Table, workload: Workload, rounds: int) -> None:
             method,
             f"{median_ms(their_best):.4g} ({their_setting})",
             f"{median_ms(our_best):.4g} ({our_setting})",
-            f"{ratio(their_best, our_best):.2f}x",
+            f"{median_ms(their_best) / median_ms(our_best):.2f}x",
+            quartiles(their_best, our_best),
             f"{SPEED[workload.name, method]:g}x",
             f"{ours:.0f} and {theirs:.0f}" if known else "",
             f"{ours / theirs:.2f}x" if known else "",
@@ -96,11 +109,13 @@ def add_rows(table: Table, workload: Workload, rounds: int) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=number_of_rounds, default=7)
     parser.add_argument("--only", default="", help="part of a workload's name, like 84x84")
     arguments = parser.parse_args()
+    if not any(arguments.only in name for name in WORKLOADS):
+        parser.error(f"no workload has {arguments.only!r} in its name: {', '.join(WORKLOADS)}.")
     torch.set_num_threads(1)
-    console = Console(width=170)
+    console = Console(width=190)
     console.print(f"torch {torch.__version__}, {CORES} cores, load {os.getloadavg()[0]:.1f}")
     table = Table(*COLUMNS, *MORE_COLUMNS)
     for name, workload in WORKLOADS.items():

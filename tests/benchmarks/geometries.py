@@ -34,7 +34,8 @@ def main() -> None:
         with ExitStack() as stack:
             contestants = {
                 name: Contestant(
-                    stack.enter_context(workload.run(name, shards, inner_lr=RATE, **options))
+                    stack.enter_context(workload.run(name, shards, inner_lr=RATE, **options)),
+                    lap_seconds=workload.lap_seconds,
                 )
                 for name, options in METHODS.items()
             }

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from metaviz.benchmarking.laps import CORES, Contestant
 from metaviz.training.operations import operations_per_step
-from tests.benchmarks.workloads import images, laps, median_ms, peak_mb
+from tests.benchmarks.workloads import images, laps, median_ms, number_of_rounds, peak_mb
 
 SIZES = {"tasks": (4, 8, 16, 32), "steps": (1, 5, 10), "ways": (5, 10, 20)}
 COLUMNS = ("", "ms", "time", "linear", "time / linear", "MB", "memory")
@@ -52,7 +52,7 @@ def measure(what: str, sizes: tuple[int, ...], rounds: int) -> Table:
 def main() -> None:
     """Print one table for each growth."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=number_of_rounds, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     console = Console()

@@ -14,7 +14,8 @@ SPEED = {
 """Times as fast as second-order MAML by `higher`, by workload and method with its options."""
 
 MEMORY = {"84x84": 1.2}
-"""At most so many times the peak memory of `higher`, by workload."""
+"""At most so many times the peak memory of `higher`, by workload; nothing is asked where both are
+small."""
 
 GEOMETRY = {"metasgd": 1.15, "metacurvature": 1.5, "mirror": 3.0}
 """At most so many times MAML's time for a meta-step, on images of 28x28."""

@@ -10,6 +10,7 @@ import json
 import statistics
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +19,7 @@ from unittest.mock import patch
 import torch
 
 from metaviz.benchmarking.contestants import exercise_of
-from metaviz.benchmarking.laps import CORES
+from metaviz.benchmarking.laps import CORES, LAP_SECONDS
 from metaviz.benchmarking.memory import weigh
 from metaviz.benchmarking.peers import PEERS
 from metaviz.config import RunConfig, Shared
@@ -60,7 +61,7 @@ class Workload:
     name: str
     problem: Callable[[], tuple[Problem, Net, TaskBatch]]
     shared: Shared
-    lap_seconds: float = 0.15
+    lap_seconds: float = LAP_SECONDS
     """How long steps are timed in a row."""
 
     def config(self, method: str, **options: float | str) -> RunConfig:
@@ -159,6 +160,13 @@ WORKLOADS = {
     workload.name: workload
     for workload in (sinusoids(1), sinusoids(5), images(28, 1), images(84, 3))
 }
+
+
+def number_of_rounds(text: str) -> int:
+    """Read how many laps each contestant runs. Raises: ArgumentTypeError with one sentence."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a number of rounds: use 1 or more.")
+    return int(text)
 
 
 class Timed(Protocol):

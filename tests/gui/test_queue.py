@@ -10,13 +10,13 @@ from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtWidgets import QAbstractButton, QMessageBox
 
 from metaviz.config import Comparison
-from metaviz.gui.rows import row_of
+from metaviz.gui.rows import Row, row_of
 from metaviz.runs.queue import Queue
 from metaviz.runs.store import list_runs, open_run
 from metaviz.runs.workers import PATIENCE_SECONDS
 from metaviz.training.engine import planned_runs
 from tests.gui.conftest import leave
-from tests.unit.stored import config, train
+from tests.unit.stored import begin, config, finish, train
 
 WAIT = 60_000
 ENDLESS = 1_000_000
@@ -116,6 +116,27 @@ def test_a_run_that_begins_is_ticked_whoever_lists_it_first(qtbot, window, home,
     with qtbot.waitSignal(window.following.changed, timeout=WAIT):
         window.following.follow(folder)
     assert window.runs.find(row.id).visible is ticked
+
+
+def test_a_run_that_the_library_listed_first_grows_where_it_is_followed(qtbot, window, home):
+    session = begin(config("maml"), home / "runs")
+    folder = session.folder
+
+    def seen(events: int) -> Row:
+        for _ in range(events):
+            session.advance()
+        row = row_of(open_run(folder), folder, keep=False)
+        row.stored, row.stamp = True, str(events)
+        return row
+
+    window.library.news.emit([seen(3)], [])
+    with qtbot.waitSignal(window.following.changed, timeout=WAIT):
+        window.following.follow(folder)
+    window.library.news.emit([seen(4)], [])
+    row = window.runs.find(folder.name)
+    assert not row.stale
+    assert row.record is window.following.record(row.id)
+    finish(session)
 
 
 def test_the_queue_is_paused_at_a_start_and_reordered_by_keys_and_by_dragging(
