@@ -35,7 +35,10 @@ def ask(qtbot, window, answer: str) -> QMessageBox:
 
 
 def done(qtbot, window) -> None:
-    qtbot.waitUntil(lambda: not window.conductor.errands, timeout=WAIT)
+    # The conductor hears of an answer a moment before the form does.
+    qtbot.waitUntil(
+        lambda: not window.conductor.errands and not window.form.downloading, timeout=WAIT
+    )
 
 
 def test_question_names_size_and_source_and_no_means_no(qtbot, images, server):
