@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import metaviz
 from metaviz.runs.lock import LOCK, RunLock, lock_run
 from metaviz.runs.store import StoreError
 
@@ -58,7 +59,7 @@ def worker_command(command: str = COMMAND) -> list[str]:
 
 def worker_environment() -> dict[str, str]:
     """Return the environment: one OpenMP thread, and the same modules as here."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(metaviz.__file__).parents[1])
     known = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     path = os.pathsep.join([*known, *([] if root in known else [root])])
     return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}

@@ -18,7 +18,7 @@ WAIT = 20_000
 
 @pytest.fixture(autouse=True)
 def garbage_of_this_thread() -> Iterator[None]:
-    """Collect garbage on this thread alone, as the program does: see metaviz.gui.garbage."""
+    """Collect garbage on this thread alone, as the program does."""
     gc.disable()
     yield
     gc.collect()

@@ -163,7 +163,8 @@ def test_clock_that_is_set_back_changes_no_order_and_no_duration(
 
 def test_a_store_is_claimed_by_one_process_and_free_after_its_kill(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from metaviz.runs.lock import lock_store\n"
+        "import sys, time; from pathlib import Path\n"
+        "from metaviz.runs.lock import lock_store\n"
         "print(lock_store(Path(sys.argv[1])) is not None, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
