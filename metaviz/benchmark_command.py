@@ -13,9 +13,9 @@ from metaviz.benchmarking.peers import PEERS
 from metaviz.catalogue import Catalogue
 from metaviz.commands import build_comparison, hearing
 from metaviz.config import RunConfig
+from metaviz.files.atomic import write_text
 from metaviz.options import OptionError
 from metaviz.runs.figures import save_figure
-from metaviz.runs.files import write_text
 from metaviz.runs.speed import Speed, speed_csv
 from metaviz.runs.speed_figures import speed_figure
 from metaviz.runs.store import StoreError

@@ -24,6 +24,7 @@ from metaviz.config import (
     read_toml,
     to_toml,
 )
+from metaviz.files.atomic import write_text
 from metaviz.options import OptionError, checked
 from metaviz.paths import runs_dir
 from metaviz.runs.events import Ended, Event, Noted, Stepped, Waiting
@@ -35,7 +36,6 @@ from metaviz.runs.figures import (
     gradients_figure,
     save_figure,
 )
-from metaviz.runs.files import write_text
 from metaviz.runs.judgement import judgement_csv
 from metaviz.runs.pack import pack_run, unpack_run
 from metaviz.runs.record import Record

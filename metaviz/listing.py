@@ -12,12 +12,12 @@ from typing import Any, Literal, get_args
 from rich.table import Table
 
 from metaviz.catalogue import Catalogue
+from metaviz.files.atomic import write_text
 from metaviz.options import OptionError
 from metaviz.paths import data_dir, resource, runs_dir
 from metaviz.runs.baseline import Baseline
 from metaviz.runs.columns import Column, Columns, Sight, sight
 from metaviz.runs.export import safe_text
-from metaviz.runs.files import write_text
 from metaviz.runs.groups import BASIC, Group, Interval, Result, grouped
 from metaviz.runs.index import INDEX, Index
 from metaviz.runs.marks import change_marks, read_marks, split_tags, with_tags

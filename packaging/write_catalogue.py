@@ -1,7 +1,7 @@
 """Write the catalogue that the window shows until the engine has loaded."""
 
+from metaviz.files.atomic import write_text
 from metaviz.paths import resource
-from metaviz.runs.files import write_text
 from metaviz.training.engine import build_catalogue
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, EvaluationProtocol, RunConfig
-from metaviz.reporting import Report
+from metaviz.files.progress import Report
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.events import Event, State

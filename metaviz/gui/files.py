@@ -10,11 +10,11 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from metaviz import paths
 from metaviz.config import comparison_of, read_comparison, to_toml
+from metaviz.files.atomic import write_text
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.tabs import Tabs
 from metaviz.options import OptionError
-from metaviz.runs.files import write_text
 from metaviz.runs.record import Record
 
 _TOML = "Configurations (*.toml);;All files (*)"

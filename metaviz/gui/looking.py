@@ -7,12 +7,12 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QWidget
 
 from metaviz.config import Comparison, parse_seeds
+from metaviz.files.progress import Report
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.dataset_dialog import DatasetDialog, Subject, Wish
 from metaviz.gui.editors import automatic_text
 from metaviz.gui.engine import Engine, Errand
 from metaviz.gui.experiment import ExperimentPanel
-from metaviz.reporting import Report
 from metaviz.runs.dataset import DatasetView
 
 KIND = "dataset"

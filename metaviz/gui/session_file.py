@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from metaviz.runs.files import write_text
+from metaviz.files.atomic import write_text
 
 SESSION, BACKUP, VERSION = "session.toml", "session.toml.backup", 1
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metaviz.images.archives import DataError, Folder
+from metaviz.files.archives import DataError, Folder
+from metaviz.files.atomic import write_atomically
 from metaviz.images.found import SPLITS, Found, Picture
 from metaviz.images.layouts import recognise
 from metaviz.images.progress import Progress
-from metaviz.runs.files import write_atomically
 
 VERSION = 1
 CHANNELS = 3

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from metaviz.images.archives import DataError, Source
+from metaviz.files.archives import DataError, Source
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
 from metaviz.images.unpickle import unpickle
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from metaviz.images.archives import DataError
-from metaviz.reporting import Report
+from metaviz.files.archives import DataError
+from metaviz.files.progress import Report
 
 MOST_BYTES = 2**30
 TIMEOUT_SECONDS = 20.0

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from metaviz.images.archives import Source, decode_image
+from metaviz.files.archives import Source, decode_image
 
 SPLITS = ("train", "validation", "test")
 FORMATS = ("JPEG", "PNG")

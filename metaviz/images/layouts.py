@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metaviz.images.archives import IMAGE_SUFFIXES, DataError, Folder, Source, Zip
+from metaviz.files.archives import IMAGE_SUFFIXES, DataError, Folder, Source, Zip
 from metaviz.images.containers import (
     cifar_arrays,
     numpy_images,

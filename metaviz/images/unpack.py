@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from metaviz.images.archives import MAX_MEMBERS, DataError
+from metaviz.files.archives import MAX_MEMBERS, DataError
 
 MOST_UNPACKED = 2**30
 

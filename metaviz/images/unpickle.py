@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from metaviz.images.archives import DataError
+from metaviz.files.archives import DataError
 
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config import Shared
-from metaviz.images.archives import DataError
+from metaviz.files.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.images.progress import Telling
 from metaviz.meta.tasks import Batch, TaskBatch

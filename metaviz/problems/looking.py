@@ -4,11 +4,11 @@ import numpy as np
 from torch import Tensor
 
 from metaviz.config import RunConfig, Shared
+from metaviz.files.progress import Report
 from metaviz.images.progress import heard_by
 from metaviz.options import OptionError
 from metaviz.problems.base import Classification
 from metaviz.problems.registry import find_problem
-from metaviz.reporting import Report
 from metaviz.runs.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount
 
 _SMALLEST = {"ways": 2, "shots": 1, "query_shots": 1}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from metaviz.config import Shared
-from metaviz.images.archives import DataError
+from metaviz.files.archives import DataError
 from metaviz.images.progress import tell
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4

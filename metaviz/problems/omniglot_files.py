@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from metaviz.images.archives import MAX_PIXELS, DataError, Folder, Source, Zip, decode_image
+from metaviz.files.archives import MAX_PIXELS, DataError, Folder, Source, Zip, decode_image
 from metaviz.images.progress import Progress
 
 # Tried in this order: in a folder that holds several copies the first one is read.

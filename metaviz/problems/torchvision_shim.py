@@ -7,7 +7,7 @@ from types import ModuleType
 
 import torch
 
-from metaviz.images.archives import DataError
+from metaviz.files.archives import DataError
 
 NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from metaviz.files.atomic import write_atomically
 from metaviz.runs.convergence import LossSlice
 from metaviz.runs.curves import (
     AXIS_TITLES,
@@ -26,7 +27,6 @@ from metaviz.runs.curves import (
     inner_curves,
     training_curves,
 )
-from metaviz.runs.files import write_atomically
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.record import Record
 from metaviz.runs.statistics import has_logarithms, robust_range, thin

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from metaviz.runs.files import write_atomically
+from metaviz.files.atomic import write_atomically
 from metaviz.runs.statistics import mean_and_ci95
 
 FOLDER = "evaluations"

@@ -14,7 +14,7 @@ from typing import Any
 
 import tomli_w
 
-from metaviz.runs.files import write_text
+from metaviz.files.atomic import write_text
 
 MARKS = "marks.toml"
 DAMAGED = "marks.damaged.toml"

@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from metaviz.images.archives import DataError, Zip
+from metaviz.files.archives import DataError, Zip
+from metaviz.files.atomic import write_atomically
 from metaviz.runs.database import DATABASE, open_to_read
-from metaviz.runs.files import write_atomically
 from metaviz.runs.lock import LOCK
 from metaviz.runs.store import ABOUT, StoreError, open_run
 

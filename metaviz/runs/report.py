@@ -11,6 +11,7 @@ import numpy as np
 
 from metaviz import __version__
 from metaviz.config import Comparison, machine_of, to_toml
+from metaviz.files.atomic import plain_name, write_text
 from metaviz.paths import resource
 from metaviz.runs.benchmark import (
     judged_runs,
@@ -25,7 +26,6 @@ from metaviz.runs.curves import labels
 from metaviz.runs.export import summary_csv
 from metaviz.runs.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.figures import Page, save_figure
-from metaviz.runs.files import plain_name, write_text
 from metaviz.runs.judgement import Judgement, stored
 from metaviz.runs.published import told_beside
 from metaviz.runs.record import Record

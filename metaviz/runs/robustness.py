@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.runs.files import write_atomically
+from metaviz.files.atomic import write_atomically
 
 FOLDER = "robustness"
 MOST_TASKS = 100

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from metaviz.files.atomic import sweep, write_text
 from metaviz.runs.about import read_about, write_about
 from metaviz.runs.database import (
     BY_STEP,
@@ -27,7 +28,6 @@ from metaviz.runs.database import (
     write_facts,
 )
 from metaviz.runs.events import Divergence, Ended, Event
-from metaviz.runs.files import sweep, write_text
 from metaviz.runs.lock import RunLock, is_locked, lock_run, process_runs
 from metaviz.runs.marks import MarksError, read_marks
 from metaviz.runs.record import Record

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from metaviz.files.atomic import plain_name
 from metaviz.runs.events import INNER_COLUMNS, STEP_COLUMNS
 from metaviz.runs.export import hyperparameters
-from metaviz.runs.files import plain_name
 from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from metaviz.config import read_toml, to_toml
+from metaviz.files.atomic import plain_name, write_text
 from metaviz.options import OptionError, Options, checked
-from metaviz.runs.files import plain_name, write_text
 from metaviz.runs.store import StoreError
 
 VERSION_KEY = "metaviz_view"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from metaviz.runs.files import write_atomically
+from metaviz.files.atomic import write_atomically
 from metaviz.runs.store import RunWriter, StoreError, checkpoint_hashes
 from metaviz.training.trainer import Progress
 

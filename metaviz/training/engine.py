@@ -12,10 +12,10 @@ import torch
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
 from metaviz.catalogue import Catalogue
 from metaviz.config import Comparison, EvaluationProtocol, RunConfig, Shared
+from metaviz.files.progress import Report
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.options import OptionError, specs
 from metaviz.problems.registry import PROBLEMS, find_problem
-from metaviz.reporting import Report
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
 from metaviz.runs.gradients import GradientComparison, MetaGradientRow

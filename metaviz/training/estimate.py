@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from metaviz.config import RunConfig
-from metaviz.reporting import Report
+from metaviz.files.progress import Report
 from metaviz.sweep import Estimate
 from metaviz.training.evaluation import evaluate
 from metaviz.training.meta_steps import MetaSteps

@@ -8,9 +8,9 @@ from functools import cache
 
 import torch
 
+from metaviz.files.atomic import write_text
 from metaviz.meta.sharding import Shards
 from metaviz.paths import data_dir
-from metaviz.runs.files import write_text
 
 FILE = "machine.json"
 

@@ -6,7 +6,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from metaviz import __version__
-from metaviz.runs.files import write_atomically
+from metaviz.files.atomic import write_atomically
 from metaviz.runs.store import StoreError, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.session import stored_config

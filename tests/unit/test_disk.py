@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from metaviz.runs import files, store
+from metaviz.files import atomic as files
+from metaviz.runs import store
 from metaviz.runs.events import Stepped
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint

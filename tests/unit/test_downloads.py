@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metaviz.files.archives import DataError
 from metaviz.images import fetch as fetching
 from metaviz.images import unpack as unpacking
-from metaviz.images.archives import DataError
 from metaviz.images.cache import open_images
 from metaviz.images.fetch import Remote, fetch
 from metaviz.images.unpack import unpack_tar

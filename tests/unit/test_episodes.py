@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from metaviz.config import Shared
-from metaviz.images.archives import DataError
+from metaviz.files.archives import DataError
 from metaviz.options import OptionError
 from metaviz.problems.episodes import draw_episodes
 from metaviz.problems.image_options import ImageOptions

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaviz.images import archives
-from metaviz.images.archives import DataError
+from metaviz.files import archives
+from metaviz.files.archives import DataError
 from metaviz.images.cache import ImageData, open_images
 from metaviz.images.found import SPLITS
 from metaviz.images.layouts import known_splits, recognise

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from metaviz.images.archives import DataError
+from metaviz.files.archives import DataError
 from metaviz.problems.omniglot_files import Characters, read_omniglot
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "omniglot"
@@ -223,7 +223,7 @@ def test_read_omniglot_refuses_zip_over_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     archive = pack(tmp_path / "a.zip", files("images_background/"))
-    monkeypatch.setattr(f"metaviz.images.archives.{limit}", 11)
+    monkeypatch.setattr(f"metaviz.files.archives.{limit}", 11)
     with pytest.raises(DataError, match=r"at most .* are read"):
         read_omniglot(archive)
 
@@ -231,7 +231,7 @@ def test_read_omniglot_refuses_zip_over_limit(
 def test_read_omniglot_refuses_folder_over_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metaviz.images.archives.MAX_MEMBERS", 11)
+    monkeypatch.setattr("metaviz.files.archives.MAX_MEMBERS", 11)
     with pytest.raises(DataError, match="more than 11 files"):
         read_omniglot(unpack(tmp_path, files()))
 

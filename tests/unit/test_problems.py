@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import stats
 
 from metaviz.config import Shared
-from metaviz.images.archives import DataError
+from metaviz.files.archives import DataError
 from metaviz.options import OptionError
 from metaviz.problems.base import Problem
 from metaviz.problems.omniglot import Omniglot
