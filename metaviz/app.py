@@ -16,7 +16,7 @@ from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
-from metaviz.catalogue import Catalogue
+from metaviz.config.catalogue import Catalogue
 from metaviz.gui.engine import Engine
 from metaviz.gui.failures import Failures
 from metaviz.gui.garbage import Garbage

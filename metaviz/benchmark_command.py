@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metaviz.benchmarking.measuring import Measurement
 from metaviz.benchmarking.peers import PEERS
-from metaviz.catalogue import Catalogue
 from metaviz.commands import build_comparison, hearing
-from metaviz.config import RunConfig
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import RunConfig
 from metaviz.files.atomic import write_text
-from metaviz.options import OptionError
 from metaviz.runs.figures import save_figure
 from metaviz.runs.speed import Speed, speed_csv
 from metaviz.runs.speed_figures import speed_figure

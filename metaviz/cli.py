@@ -66,7 +66,7 @@ def _refuse(sentence: str) -> NoReturn:
 
 
 def _is_for_people(error: BaseException) -> bool:
-    from metaviz.options import OptionError
+    from metaviz.config.options import OptionError
     from metaviz.runs.marks import MarksError
     from metaviz.runs.store import StoreError
 
@@ -136,8 +136,8 @@ def compare(
 ) -> None:
     """Train several algorithms on the same tasks; write runs, tables and figures."""
     from metaviz.commands import compare_command
-    from metaviz.config import find_preset
-    from metaviz.settings import parse_value
+    from metaviz.config.overrides import parse_value
+    from metaviz.config.run_config import find_preset
 
     asked = {
         "problem": problem,

@@ -35,7 +35,7 @@ def machine_asked(
     tf32: bool | None,
 ) -> dict[str, Any]:
     """Return what was asked of where and how to compute, by the names of a comparison."""
-    from metaviz.settings import parse_value
+    from metaviz.config.overrides import parse_value
 
     gib = None if memory is None else parse_value(memory)
     return {"device": device, "dtype": dtype, "engine": engine, "memory_gib": gib, "tf32": tf32}

@@ -62,9 +62,9 @@ def sweep(
     ] = False,
 ) -> None:
     """Queue runs over ranges of hyperparameters, and say how long they will take."""
-    from metaviz.config import find_preset
+    from metaviz.config.overrides import parse_value
+    from metaviz.config.run_config import find_preset
     from metaviz.queue_commands import sweep_command
-    from metaviz.settings import parse_value
 
     if preset is not None:
         if config is not None:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import (
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError, checked
+from metaviz.config.overrides import parse_value, place_settings
+from metaviz.config.run_config import (
     Comparison,
     EvaluationProtocol,
     comparison_of,
@@ -25,7 +27,6 @@ from metaviz.config import (
     to_toml,
 )
 from metaviz.files.atomic import write_text
-from metaviz.options import OptionError, checked
 from metaviz.paths import runs_dir
 from metaviz.runs.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.export import write_tables
@@ -43,7 +44,6 @@ from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
-from metaviz.settings import parse_value, place_settings
 from metaviz.tables import (
     console,
     print_catalogue,

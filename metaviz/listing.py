@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 
 from rich.table import Table
 
-from metaviz.catalogue import Catalogue
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError
 from metaviz.files.atomic import write_text
-from metaviz.options import OptionError
 from metaviz.paths import data_dir, resource, runs_dir
 from metaviz.runs.baseline import Baseline
 from metaviz.runs.columns import Column, Columns, Sight, sight

@@ -11,13 +11,13 @@ from typing import Any
 
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.commands import build_comparison, hearing
-from metaviz.config import RunConfig, read_comparison
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import RunConfig, read_comparison
+from metaviz.config.sweep import parse_axis, plan_sweep
 from metaviz.paths import data_dir, runs_dir
 from metaviz.problems.registry import find_problem
 from metaviz.queue_tables import print_entries, print_sweep
 from metaviz.runs.queue import Entry, Queue
-from metaviz.sweep import parse_axis, plan_sweep
 from metaviz.training.engine import LocalEngine, planned_runs
 from metaviz.training.queue_worker import run_worker
 

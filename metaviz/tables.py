@@ -7,8 +7,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metaviz.catalogue import Catalogue
-from metaviz.options import OptionSpec, Plain
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionSpec, Plain
 from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.published import told_beside

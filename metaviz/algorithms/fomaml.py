@@ -1,7 +1,7 @@
 """First-order MAML: the query gradient at the adapted parameters, applied to the start."""
 
 from metaviz.algorithms.registry import AlgorithmOptions, register
-from metaviz.config import Shared
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Unrolled
 from metaviz.meta.rules import GradientDescent

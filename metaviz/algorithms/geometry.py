@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from metaviz.algorithms.registry import AlgorithmOptions
-from metaviz.config import Shared
+from metaviz.config.options import OptionError, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Composed, compose
 from metaviz.meta.estimators import Implicit, Reptile, Unrolled
 from metaviz.meta.estimators.base import Estimator
 from metaviz.meta.rules import Enters, GradientDescent, InnerRule, Meta, State
 from metaviz.meta.solvers import conjugate_gradient
 from metaviz.nets.base import Net
-from metaviz.options import OptionError, option
 
 _MOST_NUMBERS = 250_000_000
 EstimatorName = Literal["unrolled", "first_order", "reptile", "implicit"]

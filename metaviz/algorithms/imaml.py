@@ -6,11 +6,11 @@ from torch import Tensor
 
 from metaviz.algorithms.proximal import ProximalOptions
 from metaviz.algorithms.registry import register
-from metaviz.config import Shared
+from metaviz.config.options import option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Curvature, Implicit
 from metaviz.meta.solvers import LinearMap, Solution, conjugate_gradient
-from metaviz.options import option
 
 
 class IMAMLOptions(ProximalOptions):

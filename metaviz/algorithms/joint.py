@@ -1,7 +1,7 @@
 """Joint training: one model for all tasks, adapted only when it is evaluated."""
 
 from metaviz.algorithms.registry import AlgorithmOptions, register
-from metaviz.config import Shared
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Joint
 from metaviz.meta.rules import GradientDescent

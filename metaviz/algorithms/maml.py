@@ -3,11 +3,11 @@
 from typing import Literal
 
 from metaviz.algorithms.registry import AlgorithmOptions, register
-from metaviz.config import Shared
+from metaviz.config.options import option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Unrolled
 from metaviz.meta.rules import GradientDescent
-from metaviz.options import option
 
 
 class MAMLOptions(AlgorithmOptions):

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from metaviz.algorithms.geometry import GeometryOptions, Preconditioned, refuse_too_many
 from metaviz.algorithms.registry import register
-from metaviz.config import Shared
+from metaviz.config.options import option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.modes import ModeFactors
 from metaviz.meta.portraits import Arrays, Sitting, of_mode_factors
 from metaviz.meta.rules import Meta
 from metaviz.nets.base import Net
-from metaviz.options import option
 
 _MODES: dict[str, dict[int, tuple[int, ...]]] = {
     "all": {3: (0, 1, 2), 2: (0, 1), 1: (0,)},

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from metaviz.algorithms.geometry import GeometryOptions, refuse_too_many
 from metaviz.algorithms.registry import register
-from metaviz.config import Shared
+from metaviz.config.options import option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.modes import ModeFactors
 from metaviz.meta.portraits import SMALL, Arrays, Sitting, of_mode_factors
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
-from metaviz.options import option
 
 _MODES = {3: (1, 2), 2: (0, 1), 1: (0,)}
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from metaviz.algorithms.geometry import GeometryOptions, Preconditioned
 from metaviz.algorithms.registry import register
-from metaviz.config import Shared
+from metaviz.config.options import OptionError, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.portraits import (
     Arrays,
@@ -21,7 +22,6 @@ from metaviz.meta.portraits import (
 )
 from metaviz.meta.rules import Meta
 from metaviz.nets.base import Net
-from metaviz.options import OptionError, option
 
 _LOWEST, _HIGHEST = 0.005, 0.1
 _MOST_OWN = 10_000

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from metaviz.algorithms.geometry import GeometryOptions, refuse_too_many
 from metaviz.algorithms.registry import register
-from metaviz.config import Shared
+from metaviz.config.options import OptionError, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.layout import Layout, Params
 from metaviz.meta.portraits import (
@@ -26,7 +27,6 @@ from metaviz.meta.portraits import (
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
-from metaviz.options import OptionError, option
 
 Masks = Literal["sampled", "threshold", "none"]
 _HALF = 0.5

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from metaviz.algorithms.proximal import ProximalOptions
 from metaviz.algorithms.registry import register
-from metaviz.config import Shared
+from metaviz.config.options import option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Implicit
 from metaviz.meta.solvers import LinearMap, Solution, power_series, richardson
-from metaviz.options import option
 
 
 class NeumannOptions(ProximalOptions):

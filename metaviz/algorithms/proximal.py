@@ -3,9 +3,9 @@
 from typing import Literal
 
 from metaviz.algorithms.registry import AlgorithmOptions
-from metaviz.config import Shared
+from metaviz.config.options import option
+from metaviz.config.run_config import Shared
 from metaviz.meta.rules import GuardedProximalDescent, ProximalDescent
-from metaviz.options import option
 
 ENOUGH_STEPS = 100
 

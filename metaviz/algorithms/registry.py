@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from metaviz.algorithms.methods import METHODS
-from metaviz.catalogue import AlgorithmEntry
-from metaviz.config import Shared
+from metaviz.config.catalogue import AlgorithmEntry
+from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
-from metaviz.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
 
 
 class AlgorithmOptions(Options):

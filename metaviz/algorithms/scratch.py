@@ -1,7 +1,7 @@
 """From scratch: adaptation of untrained weights, the least that meta-learning must beat."""
 
 from metaviz.algorithms.registry import AlgorithmOptions, register
-from metaviz.config import Shared
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Untrained
 from metaviz.meta.rules import GradientDescent

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from metaviz.algorithms.geometry import TrainedApartOptions, refuse_too_many
 from metaviz.algorithms.registry import register
-from metaviz.config import Shared
+from metaviz.config.options import OptionError, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
 from metaviz.meta.layout import Layout, Params
@@ -22,7 +23,6 @@ from metaviz.meta.portraits import (
 from metaviz.meta.rules import Enters, GradientDescent, Meta
 from metaviz.nets.base import Net
 from metaviz.nets.mlp import MLP
-from metaviz.options import OptionError, option
 
 _MATRIX = 2
 

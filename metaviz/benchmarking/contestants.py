@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaviz.benchmarking.exercise import Exercise, counterpart
 from metaviz.benchmarking.peers import PEERS, disagreement
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.problems.base import Problem
 from metaviz.training.operations import ProductRecorder, operations

@@ -12,7 +12,7 @@ from metaviz.benchmarking.laps import CORES, TROUBLES, Contestant, first_line
 from metaviz.benchmarking.limits import alone_seconds
 from metaviz.benchmarking.memory import Order, peaks
 from metaviz.benchmarking.peers import TOLERANCE, is_there
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
 from metaviz.runs.speed import OURS, Speed
 from metaviz.training.machine import matmul_rate
 from metaviz.training.meta_steps import MetaSteps

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.catalogue import AlgorithmEntry
+from metaviz.config.catalogue import AlgorithmEntry
 
 _ID = Qt.ItemDataRole.UserRole
 _PADDING, _TALLEST = 6, 420

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from metaviz.catalogue import AlgorithmEntry
+from metaviz.config.catalogue import AlgorithmEntry
+from metaviz.config.options import Plain
 from metaviz.gui.editors import ChoiceBox, write_value
 from metaviz.gui.form import Fold, OptionForm
-from metaviz.options import Plain
 
 _DEFAULTS, _CUSTOM = "defaults", "changed by hand"
 

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.config import EvaluationProtocol
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.benchmark_parts import PublishedFilter, ResultTable, WorstTable
 from metaviz.gui.benchmark_plots import DotPlot, RobustnessMap, TaskPlot
 from metaviz.gui.choices import combo, offer, scrolling

@@ -1,8 +1,8 @@
 """Comparisons between form, catalogue and stored runs."""
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison
-from metaviz.options import OptionError, Plain
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError, Plain
+from metaviz.config.run_config import Comparison
 
 
 def check_names(comparison: Comparison, catalogue: Catalogue) -> None:

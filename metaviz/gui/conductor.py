@@ -6,7 +6,7 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, QThread, Signal, Slot
 
-from metaviz.config import Comparison
+from metaviz.config.run_config import Comparison
 from metaviz.gui.engine import EngineLoader, Errand
 from metaviz.gui.worker import Worker
 

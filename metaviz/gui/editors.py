@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.options import OptionSpec, Plain
+from metaviz.config.options import OptionSpec, Plain
 
 _STAIRS = (1.0, 2.0, 5.0, 10.0)
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, EvaluationProtocol, RunConfig
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig
+from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
@@ -15,7 +16,6 @@ from metaviz.runs.gradients import GradientComparison
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
 from metaviz.runs.speed import Gauge
-from metaviz.sweep import Estimate
 
 
 class Session(Protocol):

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.config import EvaluationProtocol
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.choices import combo, offer, scrolling, switch
 from metaviz.gui.episode_grid import EpisodeGrid
 from metaviz.gui.plot_panel import Line, PlotPanel

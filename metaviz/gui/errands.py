@@ -6,13 +6,13 @@ from typing import NamedTuple
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from metaviz.config import EvaluationProtocol
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.questions import question
 from metaviz.gui.tabs import Tabs, as_start
-from metaviz.options import OptionError
 from metaviz.runs.episode import Episode
 from metaviz.runs.gradients import GradientComparison
 

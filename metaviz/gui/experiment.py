@@ -7,8 +7,9 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from metaviz.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
-from metaviz.config import MACHINE, Comparison, parse_seeds
+from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
+from metaviz.config.options import OptionError, Plain, checked
+from metaviz.config.run_config import MACHINE, Comparison, parse_seeds
 from metaviz.gui.algorithm_list import AlgorithmList
 from metaviz.gui.algorithm_options import AlgorithmOptions
 from metaviz.gui.choices import order_tabs, scrolling
@@ -20,7 +21,6 @@ from metaviz.gui.form import Fold, OptionForm
 from metaviz.gui.form_state import FormState
 from metaviz.gui.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
 from metaviz.gui.theme import current_theme, tint
-from metaviz.options import OptionError, Plain, checked
 
 _WIDTH = 340
 

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.config.options import OptionSpec, Plain
 from metaviz.gui.editors import (
     ChoiceBox,
     NumberEdit,
@@ -23,7 +24,6 @@ from metaviz.gui.editors import (
     write_value,
 )
 from metaviz.gui.theme import current_theme, frame_rule, tint
-from metaviz.options import OptionSpec, Plain
 
 PATHS = frozenset({"path", "file"})
 _BOXES = ("false", "true")

@@ -9,12 +9,12 @@ from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from metaviz import paths
-from metaviz.config import comparison_of, read_comparison, to_toml
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import comparison_of, read_comparison, to_toml
 from metaviz.files.atomic import write_text
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.tabs import Tabs
-from metaviz.options import OptionError
 from metaviz.runs.record import Record
 
 _TOML = "Configurations (*.toml);;All files (*)"

@@ -3,12 +3,12 @@
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from metaviz.catalogue import AlgorithmEntry
-from metaviz.config import Comparison
+from metaviz.config.catalogue import AlgorithmEntry
+from metaviz.config.options import OptionSpec
+from metaviz.config.run_config import Comparison
 from metaviz.gui.algorithm_list import describe
 from metaviz.gui.fields import help_text
 from metaviz.gui.theme import current_theme, tint
-from metaviz.options import OptionSpec
 
 _HELP_LINES = 6
 

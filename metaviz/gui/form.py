@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from metaviz.config.options import OptionSpec, Plain
 from metaviz.gui.fields import Check, Field
-from metaviz.options import OptionSpec, Plain
 
 
 class OptionForm(QWidget):

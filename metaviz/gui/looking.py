@@ -6,7 +6,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QWidget
 
-from metaviz.config import Comparison, parse_seeds
+from metaviz.config.run_config import Comparison, parse_seeds
 from metaviz.files.progress import Report
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.dataset_dialog import DatasetDialog, Subject, Wish

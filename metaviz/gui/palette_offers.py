@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Qt, Slot
 from PySide6.QtGui import QAction
 
-from metaviz.config import presets
+from metaviz.config.run_config import presets
 from metaviz.gui.actions import shortcut_text
 from metaviz.gui.palette import Offer, Palette
 

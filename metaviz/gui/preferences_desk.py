@@ -14,11 +14,11 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz import paths
+from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
 from metaviz.gui.choices import scrolling
 from metaviz.gui.form import OptionForm
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import current_theme, tint
-from metaviz.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
 
 if TYPE_CHECKING:
     from metaviz.gui.window import MainWindow

@@ -3,9 +3,9 @@
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QWidget
 
-from metaviz.config import EvaluationProtocol
+from metaviz.config.options import OptionError, checked, specs
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.form import OptionForm
-from metaviz.options import OptionError, checked, specs
 
 
 class ProtocolDialog(QDialog):

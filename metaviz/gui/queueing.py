@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
 from metaviz.gui.actions import Actions
 from metaviz.gui.crew import Crew
 from metaviz.gui.following import Following

@@ -8,7 +8,7 @@ from PySide6.QtCore import QPoint, Qt, QUrl, Signal, Slot
 from PySide6.QtGui import QAction, QDesktopServices
 from PySide6.QtWidgets import QLabel, QMenu, QStackedLayout, QVBoxLayout, QWidget
 
-from metaviz.catalogue import Catalogue
+from metaviz.config.catalogue import Catalogue
 from metaviz.gui.arrangement import Arrangement
 from metaviz.gui.column_chooser import ColumnChooser
 from metaviz.gui.rows import Row

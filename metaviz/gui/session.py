@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 from PySide6.QtCore import QByteArray, QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
-from metaviz.config import Comparison
+from metaviz.config.options import OptionError, checked
+from metaviz.config.run_config import Comparison
 from metaviz.gui.form_state import read_form_state
 from metaviz.gui.pages import Tab
 from metaviz.gui.preferences import LAYOUT_VERSION
 from metaviz.gui.session_file import SessionFile, to_bytes, to_text
 from metaviz.gui.tabs import NAMES
 from metaviz.gui.view_state import Value, read_views, show_views
-from metaviz.options import OptionError, checked
 from metaviz.runs.lock import RunLock, lock_session
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import MACHINE, parse_seeds
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.run_config import MACHINE, parse_seeds
 from metaviz.gui.fields import Field
 from metaviz.gui.form import Fold, OptionForm
-from metaviz.options import OptionSpec, Plain
 
 SEEDS = OptionSpec(
     name="seeds",

@@ -6,7 +6,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
-from metaviz.config import comparison_of
+from metaviz.config.run_config import comparison_of
 from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.remedy_dialog import RemedyDialog

@@ -20,15 +20,15 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, RunConfig, parse_seeds
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError, Plain, checked
+from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
+from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
 from metaviz.gui.choices import scrolling
 from metaviz.gui.comparisons import seeds_text
 from metaviz.gui.editors import write_value
 from metaviz.gui.sweep_row import SweepRow
 from metaviz.gui.theme import current_theme, tint
-from metaviz.options import OptionError, Plain, checked
-from metaviz.sweep import Estimate, Sweep, plan_sweep, sweepable
 
 MOST_LISTED = 200
 _ROWS_HEIGHT = 150

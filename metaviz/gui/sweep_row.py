@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QToolButton, QWidget
 
+from metaviz.config.options import OptionError, OptionSpec, Plain
+from metaviz.config.sweep import Axis, parse_range
 from metaviz.gui.editors import ChoiceBox, write_value
 from metaviz.gui.theme import current_theme, frame_rule, tint
-from metaviz.options import OptionError, OptionSpec, Plain
-from metaviz.sweep import Axis, parse_range
 
 KINDS = {
     "list": "list",

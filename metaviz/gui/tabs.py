@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QMenu, QTabWidget, QVBoxLayout, QWidget
 
-from metaviz.config import EvaluationProtocol
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pace import Piece
 from metaviz.gui.pages import PAGES, Divisible, Tab
 from metaviz.gui.theme import Theme

@@ -4,11 +4,11 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz import paths
+from metaviz.config.options import OptionError
 from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.questions import abort_question
-from metaviz.options import OptionError
 
 _WHILE_TRAINING = ("pause", "step", "stop", "abort")
 

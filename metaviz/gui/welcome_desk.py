@@ -6,12 +6,12 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QMessageBox, QStackedLayout
 
 from metaviz import paths
-from metaviz.config import Comparison, RunConfig, read_comparison
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Comparison, RunConfig, read_comparison
+from metaviz.config.sweep import Estimate, plan_sweep
 from metaviz.gui.engine import Errand
 from metaviz.gui.questions import question
 from metaviz.gui.welcome import LAST, WelcomePage
-from metaviz.options import OptionError
-from metaviz.sweep import Estimate, plan_sweep
 
 if TYPE_CHECKING:
     from metaviz.gui.window import MainWindow

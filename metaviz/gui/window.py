@@ -14,8 +14,8 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz import __version__, paths
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.run_config import Comparison
 from metaviz.gui.about import HelpCommands
 from metaviz.gui.actions import Actions
 from metaviz.gui.closing import Closing

@@ -10,10 +10,10 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Comparison
 from metaviz.gui.engine import Engine, EngineLoader, Errand, Session
-from metaviz.options import OptionError
 from metaviz.runs.events import Ended, Event, State, Stepped, Waiting
 from metaviz.runs.record import Record
 from metaviz.runs.store import open_run

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.config import Shared
+from metaviz.config.run_config import Shared
 from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from metaviz.config.options import OptionError
 from metaviz.files.archives import DataError
 from metaviz.files.progress import Report
 from metaviz.images.fetch import Remote, fetch, holds
 from metaviz.images.unpack import unpack_tar
-from metaviz.options import OptionError
 from metaviz.paths import data_dir
 from metaviz.problems.omniglot import default_folder
 from metaviz.problems.torchvision_shim import import_torchvision

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from metaviz.config import Shared
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Shared
 from metaviz.problems.stream import uniforms
 
 QUARTER_TURNS = 4

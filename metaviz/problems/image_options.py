@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from metaviz.config.options import Options, option
 from metaviz.nets.normalisation import Affine, Statistics
-from metaviz.options import Options, option
 from metaviz.problems.augmentation import Crops
 from metaviz.problems.normalising import (
     adapted_option,

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.config import Shared
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.images.progress import Telling
@@ -14,7 +15,6 @@ from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.resnet12 import ResNet12, SimpleResNet12, Widths
-from metaviz.options import OptionError
 from metaviz.paths import data_dir
 from metaviz.problems.augmentation import DRAWS, Augmentation
 from metaviz.problems.base import Classification

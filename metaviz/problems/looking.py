@@ -3,10 +3,10 @@
 import numpy as np
 from torch import Tensor
 
-from metaviz.config import RunConfig, Shared
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.files.progress import Report
 from metaviz.images.progress import heard_by
-from metaviz.options import OptionError
 from metaviz.problems.base import Classification
 from metaviz.problems.registry import find_problem
 from metaviz.runs.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount

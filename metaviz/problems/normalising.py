@@ -2,9 +2,9 @@
 
 from typing import Any, Protocol
 
+from metaviz.config.options import option
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Norm, Statistics
-from metaviz.options import option
 
 
 class Normalising(Protocol):

@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from metaviz.config import Shared
+from metaviz.config.options import OptionError, Options, option
+from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
 from metaviz.images.progress import tell
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.normalisation import Affine, Statistics
-from metaviz.options import OptionError, Options, option
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import (

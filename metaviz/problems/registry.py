@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from metaviz.catalogue import ProblemEntry
-from metaviz.config import Shared
-from metaviz.options import OptionError, Options, checked, specs
+from metaviz.config.catalogue import ProblemEntry
+from metaviz.config.options import OptionError, Options, checked, specs
+from metaviz.config.run_config import Shared
 from metaviz.problems.base import Problem, ProblemFactory
 
 

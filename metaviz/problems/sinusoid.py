@@ -7,10 +7,10 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from metaviz.config import Shared
+from metaviz.config.options import Options, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.mlp import MLP
-from metaviz.options import Options, option
 from metaviz.problems.base import PictureView, concatenated, mean_squared_error
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from metaviz.config import Shared
+from metaviz.config.options import Options, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.normalisation import Affine, Statistics
-from metaviz.options import Options, option
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways
 from metaviz.problems.normalising import (

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from metaviz.options import Plain
+from metaviz.config.options import Plain
 from metaviz.runs.groups import Group, Result, value_of, welch
 from metaviz.runs.summary import Entry
 

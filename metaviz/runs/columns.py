@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from metaviz.catalogue import Catalogue
-from metaviz.options import OptionSpec
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionSpec
 from metaviz.runs.baseline import Baseline, Difference, difference, finite
 from metaviz.runs.groups import (
     ABSENT,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metaviz.config import read_toml
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import read_toml
 from metaviz.runs.store import ABOUT
 from metaviz.runs.views import VERSION_KEY
 

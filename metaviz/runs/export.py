@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metaviz.config import amendments_told
+from metaviz.config.run_config import amendments_told
 from metaviz.files.atomic import write_text
 from metaviz.runs.comparison import ComparisonView, compared, has_several, usual_view
 from metaviz.runs.comparison_figures import HEADER, comparison_rows

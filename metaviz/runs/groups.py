@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from metaviz.options import Plain
+from metaviz.config.options import Plain
 from metaviz.runs.curves import PALETTE, Style, algorithm_color
 from metaviz.runs.summary import SYMBOLS, Entry
 

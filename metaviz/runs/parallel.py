@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from metaviz.options import OptionSpec, Plain
+from metaviz.config.options import OptionSpec, Plain
 from metaviz.runs.groups import Result, differing, text_of, value_of
 from metaviz.runs.summary import Entry
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from metaviz.config import Shared, parse_seeds
-from metaviz.options import OptionError, Plain
+from metaviz.config.options import OptionError, Plain
+from metaviz.config.run_config import Shared, parse_seeds
 from metaviz.runs.summary import OWN, Entry
 
 Predicate = Callable[[Entry], bool]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metaviz import __version__
-from metaviz.config import Comparison, machine_of, to_toml
+from metaviz.config.run_config import Comparison, machine_of, to_toml
 from metaviz.files.atomic import plain_name, write_text
 from metaviz.paths import resource
 from metaviz.runs.benchmark import (

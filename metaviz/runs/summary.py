@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.config import amendments_told
-from metaviz.options import Plain
+from metaviz.config.options import Plain
+from metaviz.config.run_config import amendments_told
 from metaviz.runs.marks import Marks
 from metaviz.runs.record import Record
 

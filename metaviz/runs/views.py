@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from metaviz.config import read_toml, to_toml
+from metaviz.config.options import OptionError, Options, checked
+from metaviz.config.run_config import read_toml, to_toml
 from metaviz.files.atomic import plain_name, write_text
-from metaviz.options import OptionError, Options, checked
 from metaviz.runs.store import StoreError
 
 VERSION_KEY = "metaviz_view"

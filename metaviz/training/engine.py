@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, EvaluationProtocol, RunConfig, Shared
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError, specs
+from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig, Shared
+from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
-from metaviz.options import OptionError, specs
 from metaviz.problems.registry import PROBLEMS, find_problem
 from metaviz.runs.dataset import DatasetView
 from metaviz.runs.episode import Episode
@@ -22,7 +23,6 @@ from metaviz.runs.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.judgement import Judgement
 from metaviz.runs.robustness import Robustness
 from metaviz.runs.store import StoreError
-from metaviz.sweep import Estimate
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.protocol import episode, judge, robustness

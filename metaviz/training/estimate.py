@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
+from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
-from metaviz.sweep import Estimate
 from metaviz.training.evaluation import evaluate
 from metaviz.training.meta_steps import MetaSteps
 

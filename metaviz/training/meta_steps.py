@@ -4,7 +4,7 @@ from typing import Self
 
 import torch
 
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
 from metaviz.runs.events import Ended, Noted, Stepped
 from metaviz.training.setting import Setting, settle

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.config import EvaluationProtocol, RunConfig
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import EvaluationProtocol, RunConfig
 from metaviz.files.progress import Report
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch
-from metaviz.options import OptionError
 from metaviz.runs.episode import Episode, Examples
 from metaviz.runs.judgement import Judgement, store
 from metaviz.runs.record import Record

@@ -12,8 +12,8 @@ from typing import Literal, cast
 
 from pydantic import ValidationError
 
-from metaviz.config import RunConfig
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import RunConfig
 from metaviz.runs.events import Ended, Event, State
 from metaviz.runs.queue import Entry, EntryState, Queue
 from metaviz.runs.store import StoreError, open_run

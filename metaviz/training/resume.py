@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from metaviz.config import Amendment
-from metaviz.options import OptionError, checked
+from metaviz.config.options import OptionError, checked
+from metaviz.config.run_config import Amendment
 from metaviz.problems.base import Problem
 from metaviz.runs.events import Remedy
 from metaviz.runs.record import Record

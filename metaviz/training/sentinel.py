@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from metaviz.config import Amendment
+from metaviz.config.options import Plain
+from metaviz.config.run_config import Amendment
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.options import Plain
 from metaviz.runs.events import Divergence, Evaluated, Remedy
 from metaviz.training.readings import Means, means
 from metaviz.training.setting import Setting

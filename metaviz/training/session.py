@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
 from metaviz.runs.events import Ended, Evaluated, Event, Level, Noted, State
 from metaviz.runs.record import Record

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from metaviz.algorithms.registry import find_algorithm
-from metaviz.config import EngineName, RunConfig
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import EngineName, RunConfig
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.options import OptionError
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
 from metaviz.runs.events import (

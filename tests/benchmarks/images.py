@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from metaviz.config import Shared
+from metaviz.config.run_config import Shared
 from metaviz.problems.image_options import ImageOptions
 from metaviz.problems.images import FewShotImages
 

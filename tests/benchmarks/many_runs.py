@@ -147,7 +147,7 @@ def report(what: str, seconds: list[float]) -> None:
 
 def make_window() -> MainWindow:
     """Return a window without an engine."""
-    from metaviz.catalogue import Catalogue
+    from metaviz.config.catalogue import Catalogue
 
     text = paths.resource("catalogue.json").read_text(encoding="utf-8")
     window = MainWindow(Catalogue.model_validate_json(text), app.load_engine, Preferences(None))

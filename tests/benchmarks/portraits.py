@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metaviz.algorithms.methods import METHODS
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.events import Stepped
 from metaviz.training.evaluation import portraits
 from metaviz.training.setting import settle

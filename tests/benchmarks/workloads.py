@@ -22,7 +22,7 @@ from metaviz.benchmarking.contestants import exercise_of
 from metaviz.benchmarking.laps import CORES, LAP_SECONDS
 from metaviz.benchmarking.memory import weigh
 from metaviz.benchmarking.peers import PEERS
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 from metaviz.nets.conv4 import Conv4

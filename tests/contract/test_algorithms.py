@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
 from metaviz.meta.estimators import Implicit, Unrolled
 from metaviz.meta.inner import descend

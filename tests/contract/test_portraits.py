@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import Composed
 from metaviz.meta.estimators.conditioned import residual_jacobian
 from metaviz.meta.inner import Graph, inner_step

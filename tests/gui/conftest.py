@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaviz import app
-from metaviz.catalogue import Catalogue
+from metaviz.config.catalogue import Catalogue
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import current_theme
 from metaviz.gui.window import MainWindow

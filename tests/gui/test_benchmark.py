@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from metaviz.config import EvaluationProtocol
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.benchmark_tab import BenchmarkTab
 from metaviz.gui.episode_grid import EpisodeGrid
 from metaviz.gui.episode_tab import EpisodeTab

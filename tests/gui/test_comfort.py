@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QMessageBox, QPushButton, QWidget
 
-from metaviz.config import read_comparison
+from metaviz.config.run_config import read_comparison
 from metaviz.gui.notices import Notices, summed_up
 from metaviz.gui.preferences_desk import Wishes, read_wishes
 from metaviz.gui.rows import Row

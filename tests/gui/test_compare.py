@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QToolB
 from safetensors import safe_open
 from scipy import stats
 
-from metaviz.config import Comparison, to_toml
+from metaviz.config.run_config import Comparison, to_toml
 from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.rows import row_of

@@ -7,10 +7,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QApplication, QToolButton
 
-from metaviz.config import Comparison
+from metaviz.config.options import OptionError, OptionSpec
+from metaviz.config.run_config import Comparison
 from metaviz.gui.editors import read_number, stepped, write_value
 from metaviz.gui.experiment import ExperimentPanel
-from metaviz.options import OptionError, OptionSpec
 
 RATE = OptionSpec(
     name="rate", title="Rate", description="", kind="float", default=0.01,

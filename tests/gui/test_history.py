@@ -4,7 +4,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QComboBox
 
-from metaviz.config import Comparison
+from metaviz.config.run_config import Comparison
 from metaviz.gui import history
 from metaviz.gui.rows import Row
 from metaviz.runs.record import Record

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtWidgets import QAbstractButton, QMessageBox
 
-from metaviz.config import Comparison
+from metaviz.config.run_config import Comparison
 from metaviz.gui.rows import Row, row_of
 from metaviz.runs.queue import Queue
 from metaviz.runs.store import list_runs, open_run

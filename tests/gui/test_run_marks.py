@@ -11,7 +11,7 @@ from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QInputDialog, QMessageBox
 
 from metaviz import app, paths
-from metaviz.catalogue import Catalogue
+from metaviz.config.catalogue import Catalogue
 from metaviz.gui.column_chooser import ColumnChooser
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import current_theme

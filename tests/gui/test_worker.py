@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import QThread
 
 from metaviz import app
-from metaviz.config import Comparison
+from metaviz.config.run_config import Comparison
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
 from metaviz.runs.events import Stepped, Waiting

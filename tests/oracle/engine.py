@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaviz.algorithms.registry import find_algorithm
-from metaviz.config import Shared
+from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.learner import Learner

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaviz.algorithms.metalstm import processed
 from metaviz.algorithms.mtnet import _logistic_noise
+from metaviz.config.options import OptionError
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
 from metaviz.meta.estimators import Reptile, Unrolled
 from metaviz.meta.estimators.conditioned import residual_jacobian, spread_of_curvature
@@ -20,7 +21,6 @@ from metaviz.meta.modes import ModeFactors, mode_product
 from metaviz.meta.prior import implicit_prior
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
-from metaviz.options import OptionError
 from tests.oracle.engine import (
     DOUBLE,
     assert_close,

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader ex
 from torch import Tensor, nn
 from torch.autograd import grad
 
-from metaviz.config import Shared
+from metaviz.config.run_config import Shared
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch
 from metaviz.nets.normalisation import Norm

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.events import STEP_COLUMNS, Event
 from metaviz.runs.record import Record
 from metaviz.runs.store import open_run

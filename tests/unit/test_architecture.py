@@ -10,28 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = [
-    "images",
-    "config",
-    "options",
-    "catalogue",
-    "settings",
-    "paths",
-    "reporting",
-    "runs",
-    "sweep",
-]
-FOR_THE_WINDOW = {
-    "gui",
-    "runs",
-    "config",
-    "options",
-    "catalogue",
-    "paths",
-    "reporting",
-    "settings",
-    "sweep",
-}
+PLAIN = ["files", "images", "config", "paths", "runs"]
+FOR_THE_WINDOW = {"files", "gui", "runs", "config", "paths"}
 
 
 def files(room: str) -> list[Path]:

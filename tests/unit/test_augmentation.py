@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metaviz.config import Shared
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Shared
 from metaviz.problems.augmentation import DRAWS, Augmentation
 from metaviz.problems.image_options import ImageOptions
 from metaviz.problems.images import FewShotImages
@@ -142,7 +142,7 @@ def test_margin_of_more_than_half_the_image_is_refused(folder: str) -> None:
 
 def test_torchvision_is_imported_for_augmentation_alone(folder: str) -> None:
     code = (
-        "import sys; from metaviz.config import Shared; "
+        "import sys; from metaviz.config.run_config import Shared; "
         "from metaviz.problems.image_options import ImageOptions; "
         "from metaviz.problems.images import FewShotImages; "
         f"p = FewShotImages(ImageOptions(path={folder!r}, side=20), "

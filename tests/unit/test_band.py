@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metaviz.config import Amendment, RunConfig
+from metaviz.config.run_config import Amendment, RunConfig
 from metaviz.meta.sharding import part_of
 from metaviz.runs.events import STEP_COLUMNS, Ended, Event, Noted, Stepped
 from metaviz.runs.record import Record

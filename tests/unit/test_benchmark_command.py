@@ -16,7 +16,7 @@ from metaviz.benchmarking.laps import Contestant
 from metaviz.benchmarking.measuring import Measurement
 from metaviz.benchmarking.memory import Order, peaks
 from metaviz.benchmarking.peers import TOLERANCE, is_there
-from metaviz.config import Comparison
+from metaviz.config.run_config import Comparison
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.mlp import MLP
 from metaviz.nets.normalisation import Norm

@@ -1,6 +1,6 @@
 """The shipped catalogue is the one that the engine would give."""
 
-from metaviz.catalogue import Catalogue
+from metaviz.config.catalogue import Catalogue
 from metaviz.paths import resource
 from metaviz.training.engine import build_catalogue
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metaviz.config.options import OptionError
 from metaviz.files.archives import DataError
 from metaviz.images import fetch as fetching
 from metaviz.images import unpack as unpacking
 from metaviz.images.cache import open_images
 from metaviz.images.fetch import Remote, fetch
 from metaviz.images.unpack import unpack_tar
-from metaviz.options import OptionError
 from metaviz.paths import data_dir
 from metaviz.problems.downloads import download
 from metaviz.problems.omniglot_files import read_omniglot

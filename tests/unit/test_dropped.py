@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from metaviz.config import Comparison, to_toml
+from metaviz.config.run_config import Comparison, to_toml
 from metaviz.runs.dropped import recognised, told
 from metaviz.runs.pack import pack_run
 from metaviz.runs.views import saved_view, write_view

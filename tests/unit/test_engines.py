@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._dynamo import utils as dynamo
 
+from metaviz.config.options import OptionError
 from metaviz.meta.estimators.base import Draws
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
-from metaviz.options import OptionError
 from metaviz.runs.events import Noted, Stepped, Waiting
 from metaviz.runs.record import Record
 from metaviz.training import captured, compiled, evaluation, stepping

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from metaviz.config import Shared
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
-from metaviz.options import OptionError
 from metaviz.problems.episodes import draw_episodes
 from metaviz.problems.image_options import ImageOptions
 from metaviz.problems.images import FewShotImages

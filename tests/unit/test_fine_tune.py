@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.session import open_sessions, repeat_session

@@ -12,8 +12,8 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metaviz.config import Comparison, RunConfig, read_comparison
-from metaviz.options import OptionError, checked
+from metaviz.config.options import OptionError, checked
+from metaviz.config.run_config import Comparison, RunConfig, read_comparison
 from metaviz.runs.database import DATABASE
 from metaviz.runs.store import ABOUT, StoreError, list_runs, open_run, read_divergence
 from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, read_checkpoint

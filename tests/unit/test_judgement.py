@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from metaviz.config import EvaluationProtocol
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.meta.tasks import Batch
 from metaviz.runs.judgement import Judgement, paired, store, stored
 from metaviz.runs.published import Published, beside, differences, distance, published

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metaviz.config import read_comparison
+from metaviz.config.run_config import read_comparison
 from metaviz.runs.store import list_runs, open_run
 from metaviz.training.engine import planned_runs
 from tests.unit.stored import assert_same, resume, train

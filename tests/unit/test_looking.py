@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaviz.config import Comparison
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Comparison
 from metaviz.paths import data_dir
 from metaviz.problems.images import cache_dir
 from metaviz.runs.dataset import MOST_SHOWN, DatasetView, exchanged

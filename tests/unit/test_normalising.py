@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from metaviz.config import RunConfig, Shared
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.estimators.reptile import _minibatches
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4
-from metaviz.options import OptionError
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.training.evaluation import task_curves

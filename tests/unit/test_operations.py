@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from metaviz.benchmarking.limits import alone_seconds
-from metaviz.config import Comparison
+from metaviz.config.run_config import Comparison
 from metaviz.meta.estimators.base import Draws
 from metaviz.training.engine import planned_runs
 from metaviz.training.machine import FILE, limit, matmul_rate

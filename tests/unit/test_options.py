@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaviz.config import Comparison, RunConfig, Shared, parse_seeds, read_comparison, to_toml
-from metaviz.options import OptionError, Options, checked, option, specs
-from metaviz.settings import parse_value, place_settings
+from metaviz.config.options import OptionError, Options, checked, option, specs
+from metaviz.config.overrides import parse_value, place_settings
+from metaviz.config.run_config import (
+    Comparison,
+    RunConfig,
+    Shared,
+    parse_seeds,
+    read_comparison,
+    to_toml,
+)
 from metaviz.training.engine import build_catalogue, planned_runs
 from metaviz.training.setting import settle
 

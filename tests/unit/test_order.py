@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.store import StoreError, open_run
 from metaviz.training import trainer
 from metaviz.training.order import OTHER_ORDER

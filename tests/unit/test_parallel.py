@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metaviz.catalogue import Catalogue
-from metaviz.options import OptionSpec
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionSpec
 from metaviz.paths import resource
 from metaviz.runs.columns import Columns
 from metaviz.runs.parallel import ABSENT, inside, parallel_axes, scaled

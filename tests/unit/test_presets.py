@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from metaviz.config import find_preset, presets, read_comparison
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import find_preset, presets, read_comparison
 from metaviz.runs.published import published
 from metaviz.training.engine import planned_runs
 from tests.unit.command_line import metaviz

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from metaviz.config import Shared
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
-from metaviz.options import OptionError
 from metaviz.problems.base import Problem
 from metaviz.problems.omniglot import Omniglot
 from metaviz.problems.quadratic import Quadratic

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metaviz.config import RunConfig
+from metaviz.config.run_config import RunConfig
 from metaviz.runs.queue import Queue
 from metaviz.runs.store import list_runs, open_run
 from metaviz.training.estimate import estimate, probe

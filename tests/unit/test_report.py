@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from metaviz.config import EvaluationProtocol, read_comparison
+from metaviz.config.run_config import EvaluationProtocol, read_comparison
 from metaviz.runs.report import write_report
 from metaviz.runs.store import list_runs, open_run
 from metaviz.training.protocol import judge

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.image_options import ImageOptions
 from metaviz.problems.images import FewShotImages

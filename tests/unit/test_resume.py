@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaviz.options import OptionError
+from metaviz.config.options import OptionError
 from metaviz.runs.events import Evaluated, Stepped
 from metaviz.runs.store import StoreError, checkpoint_hashes, list_runs, open_run
 from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT, load_checkpoint

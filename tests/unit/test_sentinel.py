@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metaviz.config import EvaluationProtocol, RunConfig, comparison_of
+from metaviz.config.run_config import EvaluationProtocol, RunConfig, comparison_of
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.sinusoid import Sinusoid

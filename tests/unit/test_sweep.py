@@ -6,11 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison
-from metaviz.options import OptionError
-from metaviz.paths import resource
-from metaviz.sweep import (
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import Comparison
+from metaviz.config.sweep import (
     MAX_RUNS,
     Axis,
     Estimate,
@@ -19,6 +18,7 @@ from metaviz.sweep import (
     parse_range,
     plan_sweep,
 )
+from metaviz.paths import resource
 
 CATALOGUE = Catalogue.model_validate_json(resource("catalogue.json").read_text(encoding="utf-8"))
 BOTH = Comparison(algorithms=("maml", "imaml"), seeds=(0, 1))

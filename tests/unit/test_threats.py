@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from metaviz import paths
-from metaviz.config import comparison_of
+from metaviz.config.run_config import comparison_of
 from metaviz.runs.lock import lock_store
 from metaviz.runs.store import list_runs, open_run
 from metaviz.training import checkpoints, stepping

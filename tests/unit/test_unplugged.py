@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from metaviz.config import RunConfig, Shared
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.store import open_run
 from tests.unit.command_line import metaviz
 from tests.unit.stored import begin, finish

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from metaviz.options import OptionSpec, Plain
+from metaviz.config.options import OptionSpec, Plain
 
 
 class AlgorithmEntry(BaseModel):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from metaviz.catalogue import Catalogue
-from metaviz.options import OptionError, Plain
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError, Plain
 
 
 def parse_value(text: str) -> Plain:

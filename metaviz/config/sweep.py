@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaviz.catalogue import Catalogue
-from metaviz.config import Comparison, RunConfig
-from metaviz.options import OptionError, OptionSpec, Plain, checked
-from metaviz.settings import parse_value, place_settings
+from metaviz.config.catalogue import Catalogue
+from metaviz.config.options import OptionError, OptionSpec, Plain, checked
+from metaviz.config.overrides import parse_value, place_settings
+from metaviz.config.run_config import Comparison, RunConfig
 
 MAX_RUNS = 10_000
 DIGITS = 6

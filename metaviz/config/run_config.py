@@ -8,7 +8,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import ConfigDict, Field, StrictInt, field_validator
 
-from metaviz.options import OptionError, Options, Plain, checked, option
+from metaviz.config.options import OptionError, Options, Plain, checked, option
 from metaviz.paths import resource
 
 MAX_SEEDS = 1000
