@@ -14,11 +14,11 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.layout import Layout, Params
 from metaviz.meta.portraits import Arrays, Sitting, Summary, labelled
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
+from metaviz.nets.layout import Layout, Params
 
 _PROCESSED = 4
 _SCALE = 10.0

@@ -14,7 +14,6 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.layout import Layout, Params
 from metaviz.meta.portraits import (
     SMALL,
     Arrays,
@@ -27,6 +26,7 @@ from metaviz.meta.portraits import (
 from metaviz.meta.rules import Enters, GradientDescent, Meta, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
+from metaviz.nets.layout import Layout, Params
 
 Masks = Literal["sampled", "threshold", "none"]
 _HALF = 0.5

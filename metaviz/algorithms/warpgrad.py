@@ -11,7 +11,6 @@ from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
-from metaviz.meta.layout import Layout, Params
 from metaviz.meta.portraits import (
     SMALL,
     Arrays,
@@ -22,6 +21,7 @@ from metaviz.meta.portraits import (
 )
 from metaviz.meta.rules import Enters, GradientDescent, Meta
 from metaviz.nets.base import Net
+from metaviz.nets.layout import Layout, Params
 from metaviz.nets.mlp import MLP
 
 _MATRIX = 2

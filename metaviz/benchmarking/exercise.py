@@ -7,10 +7,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from metaviz.meta.layout import Layout
 from metaviz.meta.tasks import TaskBatch
 from metaviz.nets.base import Net
 from metaviz.nets.conv4 import BLOCKS, Conv4
+from metaviz.nets.layout import Layout
 from metaviz.nets.mlp import MLP
 from metaviz.nets.normalisation import Norm
 

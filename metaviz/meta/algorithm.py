@@ -9,11 +9,11 @@ import torch
 
 from metaviz.meta.estimators.base import Case, Draws, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, Step, descend, walk
-from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.portraits import Sitting, slices
 from metaviz.meta.rules import Enters, InnerRule, Meta
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.layout import Weights
 
 
 class Algorithm(Protocol):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params
+from metaviz.nets.layout import Layout, Params
 
 Blocks = tuple[tuple[str, ...], ...]
 Form = Literal["official", "fixed", "bounded"]

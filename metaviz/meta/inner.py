@@ -7,10 +7,10 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import InnerRule, Meta, State
 from metaviz.meta.tasks import Batch
+from metaviz.nets.layout import Weights
 
 
 class Graph(IntEnum):

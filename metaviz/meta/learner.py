@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Weights
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
+from metaviz.nets.layout import Layout, Weights
 
 
 class Judge(Protocol):

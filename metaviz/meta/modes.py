@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params
+from metaviz.nets.layout import Layout, Params
 
 
 def modes_of(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Weights
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
+from metaviz.nets.layout import Weights
 
 if TYPE_CHECKING:
     from metaviz.meta.portraits import Sitting

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Weights
+from metaviz.nets.layout import Layout, Weights
 
 
 class Net(Protocol):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params, Weights
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
+from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm
 from metaviz.nets.warps import warped, warps_after
 

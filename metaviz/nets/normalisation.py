@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params
 from metaviz.nets.convolution import moments
+from metaviz.nets.layout import Layout, Params
 
 Statistics = Literal["batch", "support", "group"]
 Affine = Literal["both", "beta"]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metaviz.meta.layout import Layout, Params
 from metaviz.nets.convolution import convolve
+from metaviz.nets.layout import Layout, Params
 
 
 def warps_after(widths: Sequence[int], *, residual: bool) -> Layout:

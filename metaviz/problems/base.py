@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from metaviz.config.run_config import Shared
-from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
+from metaviz.nets.layout import Weights
 
 
 class Problem(Protocol):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from metaviz.config.options import OptionError, Options, checked, option
 from metaviz.config.run_config import Shared, read_toml
-from metaviz.meta.layout import Layout, Weights
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.layout import Layout, Weights
 from metaviz.problems.base import PictureView
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms

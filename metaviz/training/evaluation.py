@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.layout import Weights
 from metaviz.meta.learner import Learner
 from metaviz.meta.portraits import Sitting
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.layout import Weights
 from metaviz.runs.events import Evaluated
 from metaviz.runs.statistics import mean_and_ci95
 from metaviz.training.memory import is_memory_error

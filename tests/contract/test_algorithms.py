@@ -11,10 +11,10 @@ from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
 from metaviz.meta.estimators import Implicit, Unrolled
 from metaviz.meta.inner import descend
-from metaviz.meta.layout import Weights
 from metaviz.meta.rules import Enters, GradientDescent, ProximalDescent
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.layout import Weights
 from metaviz.runs.events import Ended, Evaluated, Noted, Stepped
 from metaviz.training.checkpoints import load_checkpoint
 from metaviz.training.setting import Setting, settle

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.flows import BlockFlow, Form, partition
-from metaviz.meta.layout import Layout, Params
 from metaviz.nets.conv4 import Conv4
+from metaviz.nets.layout import Layout, Params
 from metaviz.nets.mlp import MLP
 from tests.oracle.engine import DOUBLE, assert_close
 

@@ -15,12 +15,12 @@ from metaviz.meta.algorithm import CannotTrainError, Composed, compose
 from metaviz.meta.estimators import Reptile, Unrolled
 from metaviz.meta.estimators.conditioned import residual_jacobian, spread_of_curvature
 from metaviz.meta.estimators.trajectory import Trajectory
-from metaviz.meta.layout import Layout
 from metaviz.meta.learner import Learner
 from metaviz.meta.modes import ModeFactors, mode_product
 from metaviz.meta.prior import implicit_prior
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
+from metaviz.nets.layout import Layout
 from tests.oracle.engine import (
     DOUBLE,
     assert_close,

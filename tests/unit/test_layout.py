@@ -2,7 +2,7 @@
 
 import torch
 
-from metaviz.meta.layout import Layout
+from metaviz.nets.layout import Layout
 
 LAYOUT = Layout((("weight", (2, 3)), ("bias", (2,)), ("kernel", (2, 3, 2, 2))))
 
