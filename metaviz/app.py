@@ -24,7 +24,7 @@ from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.window import MainWindow
 from metaviz.runs.lock import RunLock, lock_store
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 TIMING = "METAVIZ_TIMING"
 SETTLE_MS = 300

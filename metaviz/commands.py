@@ -28,7 +28,6 @@ from metaviz.config.run_config import (
 )
 from metaviz.files.atomic import write_text
 from metaviz.paths import runs_dir
-from metaviz.runs.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.export import write_tables
 from metaviz.runs.figure_set import comparison_figures, run_figures
 from metaviz.runs.figures import (
@@ -37,9 +36,10 @@ from metaviz.runs.figures import (
     gradients_figure,
     save_figure,
 )
-from metaviz.runs.judgement import judgement_csv
+from metaviz.runs.model.evaluation import judgement_csv
+from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
+from metaviz.runs.model.record import Record
 from metaviz.runs.pack import pack_run, unpack_run
-from metaviz.runs.record import Record
 from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
 from metaviz.runs.store import StoreError, list_runs, open_run

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from metaviz.runs.speed import Speed, place_text
+from metaviz.runs.model.speed import Speed, place_text
 from metaviz.tables import console
 
 _COLUMNS = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MB")

@@ -13,7 +13,7 @@ from metaviz.benchmarking.limits import alone_seconds
 from metaviz.benchmarking.memory import Order, peaks
 from metaviz.benchmarking.peers import TOLERANCE, is_there
 from metaviz.config.run_config import RunConfig
-from metaviz.runs.speed import OURS, Speed
+from metaviz.runs.model.speed import OURS, Speed
 from metaviz.training.machine import matmul_rate
 from metaviz.training.meta_steps import MetaSteps
 from metaviz.training.operations import abreast, operations_per_step, products_of, shares

@@ -12,7 +12,7 @@ from metaviz.gui.heat_map import HeatMap
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
 from metaviz.runs.benchmark import Judged, Row, gains
-from metaviz.runs.robustness import Robustness, factor_text
+from metaviz.runs.model.robustness import Robustness, factor_text
 
 _ROW = 17
 _REACH = 12.0

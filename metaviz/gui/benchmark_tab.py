@@ -35,9 +35,9 @@ from metaviz.runs.benchmark import (
     worst_tasks,
 )
 from metaviz.runs.curves import labels
-from metaviz.runs.judgement import Judgement
-from metaviz.runs.record import Record
-from metaviz.runs.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
+from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ from metaviz.gui.theme import Theme
 from metaviz.runs.columns import Columns
 from metaviz.runs.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.groups import BASIC
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 from metaviz.runs.summary import entry_of
 
 if TYPE_CHECKING:

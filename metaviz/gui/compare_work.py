@@ -11,8 +11,8 @@ from metaviz.gui.plot_panel import Band, Line
 from metaviz.runs.alignment import thin_band
 from metaviz.runs.comparison import ComparisonView, GroupCurve, compared, offered, usual_measure
 from metaviz.runs.curves import band_alpha
-from metaviz.runs.record import Record
-from metaviz.runs.statistics import range_with_bands, thin
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import range_with_bands, thin
 
 _BAND_POINTS = 100
 _FEWEST_POINTS, _ALL_POINTS = 200, 45_000

@@ -39,8 +39,8 @@ from metaviz.runs.curves import (
     labels,
     moment_text,
 )
-from metaviz.runs.record import Record
-from metaviz.runs.statistics import has_logarithms
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import has_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

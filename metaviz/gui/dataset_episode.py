@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWi
 from metaviz.gui.choices import combo, offer, switch
 from metaviz.gui.sample_grid import SampleGrid, described
 from metaviz.gui.theme import current_theme, tint
-from metaviz.runs.dataset import DatasetView
+from metaviz.runs.model.dataset import DatasetView
 
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
 from metaviz.gui.choices import scrolling
 from metaviz.gui.dataset_episode import labelled
 from metaviz.gui.theme import current_theme, tint
-from metaviz.runs.dataset import DatasetView, SplitCount
+from metaviz.runs.model.dataset import DatasetView, SplitCount
 
 _COLUMNS = ("Split", "Classes", "Images", "Per class")
 _WIDTH, _ROW_SPACE = 296, 8

@@ -9,13 +9,13 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig
 from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
-from metaviz.runs.dataset import DatasetView
-from metaviz.runs.episode import Episode
-from metaviz.runs.events import Event, State
-from metaviz.runs.gradients import GradientComparison
-from metaviz.runs.judgement import Judgement
-from metaviz.runs.robustness import Robustness
-from metaviz.runs.speed import Gauge
+from metaviz.runs.model.dataset import DatasetView
+from metaviz.runs.model.episode import Episode
+from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.events import Event, State
+from metaviz.runs.model.gradients import GradientComparison
+from metaviz.runs.model.robustness import Robustness
+from metaviz.runs.model.speed import Gauge
 
 
 class Session(Protocol):

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from metaviz.gui.pixels import qimage
 from metaviz.gui.theme import Theme
-from metaviz.runs.episode import Episode
+from metaviz.runs.model.episode import Episode
 
 _SMALLEST, _LARGEST = 40, 84
 _GAP = 10

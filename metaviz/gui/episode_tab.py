@@ -24,8 +24,8 @@ from metaviz.gui.episode_grid import EpisodeGrid
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme, tint
 from metaviz.runs.curves import OKABE_ITO, labels
-from metaviz.runs.episode import Episode
-from metaviz.runs.record import Record
+from metaviz.runs.model.episode import Episode
+from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

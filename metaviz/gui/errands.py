@@ -13,8 +13,8 @@ from metaviz.gui.engine import Errand
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.questions import question
 from metaviz.gui.tabs import Tabs, as_start
-from metaviz.runs.episode import Episode
-from metaviz.runs.gradients import GradientComparison
+from metaviz.runs.model.episode import Episode
+from metaviz.runs.model.gradients import GradientComparison
 
 _ON_HELD_OUT = {"judge", "robustness"}
 _EVALUATING = "An evaluation is under way: wait for it, or cancel it on the Benchmark page."

@@ -4,7 +4,7 @@ from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.pace import Piece
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 
 class EvaluatedPage(QWidget):

@@ -31,7 +31,7 @@ from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.pages import Tab
 from metaviz.runs.curves import Fan, fan
 from metaviz.runs.geometry import has_geometry, has_map
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 
 if TYPE_CHECKING:

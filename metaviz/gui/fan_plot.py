@@ -9,7 +9,7 @@ from metaviz.gui.choices import combo, offer
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
 from metaviz.runs.curves import Fan, fan, labels
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
 WAITING = "Truth, support points and predictions after each inner step appear here."

@@ -15,7 +15,7 @@ from metaviz.files.atomic import write_text
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.tabs import Tabs
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 _TOML = "Configurations (*.toml);;All files (*)"
 

@@ -7,9 +7,9 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
-from metaviz.runs.events import Noted
 from metaviz.runs.follow import Follower, News
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Noted
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import StoreError, open_run
 
 POLL_MS = 250

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QStackedWidget, QWidget
 from metaviz.gui.heat_map import HeatMap, shortened
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme, curve_color
-from metaviz.runs.events import Pictured
 from metaviz.runs.geometry import (
     VIEW_TITLES,
     RateHistograms,
@@ -27,6 +26,7 @@ from metaviz.runs.geometry import (
     tensor_spans,
     without_diagonal,
 )
+from metaviz.runs.model.events import Pictured
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 NOT_NOW = "This was not computed at this evaluation; move the slider to another one."

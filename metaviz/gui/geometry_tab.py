@@ -20,7 +20,6 @@ from metaviz.gui.heat_map import shortened
 from metaviz.gui.moment import MomentTab
 from metaviz.gui.pace import Piece
 from metaviz.gui.theme import Theme, tint
-from metaviz.runs.events import Pictured
 from metaviz.runs.geometry import (
     View,
     geometry_pictures,
@@ -29,6 +28,7 @@ from metaviz.runs.geometry import (
     parts,
     summary,
 )
+from metaviz.runs.model.events import Pictured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -31,8 +31,8 @@ from metaviz.gui.plot_panel import PlotPanel
 from metaviz.gui.theme import Theme, tint
 from metaviz.paths import runs_dir
 from metaviz.runs.curves import OKABE_ITO
-from metaviz.runs.gradients import GradientComparison, MetaGradientRow
-from metaviz.runs.record import Record
+from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

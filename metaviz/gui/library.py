@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 from metaviz import paths
 from metaviz.gui.rows import row_of, row_of_entry
 from metaviz.runs.index import INDEX, Found, Index
-from metaviz.runs.marks import MarksError, change_marks
+from metaviz.runs.model.marks import MarksError, change_marks
 from metaviz.runs.removal import delete_run
 from metaviz.runs.store import ABOUT, StoreError, open_run
 

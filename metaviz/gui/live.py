@@ -6,8 +6,8 @@ from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.worker import Begun, Worker
-from metaviz.runs.events import Event, Noted, State
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Event, Noted, State
+from metaviz.runs.model.record import Record
 
 _BAD = {"failed", "diverged"}
 _SENTENCES = {

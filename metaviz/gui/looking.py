@@ -13,7 +13,7 @@ from metaviz.gui.dataset_dialog import DatasetDialog, Subject, Wish
 from metaviz.gui.editors import automatic_text
 from metaviz.gui.engine import Engine, Errand
 from metaviz.gui.experiment import ExperimentPanel
-from metaviz.runs.dataset import DatasetView
+from metaviz.runs.model.dataset import DatasetView
 
 KIND = "dataset"
 _OF_AN_EPISODE = ("ways", "shots", "query_shots")

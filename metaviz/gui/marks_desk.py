@@ -10,7 +10,7 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 from metaviz.gui.library import Library
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_model import RunsModel
-from metaviz.runs.marks import cleaned, with_tags
+from metaviz.runs.model.marks import cleaned, with_tags
 
 Changes = Mapping[str, Mapping[str, Any]]
 """Fields of marks and their new values, by run."""

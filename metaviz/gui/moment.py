@@ -10,7 +10,7 @@ from metaviz.gui.choices import combo, offer
 from metaviz.gui.pace import Piece
 from metaviz.runs.curves import labels
 from metaviz.runs.geometry import geometry_pictures
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 
 class Moment(QWidget):

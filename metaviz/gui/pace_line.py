@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QLabel, QStatusBar
 
 from metaviz.gui.conductor import BUSY, Conductor, Phase
 from metaviz.gui.live import LiveRuns
-from metaviz.runs.record import Record
-from metaviz.runs.speed import Gauge, place_text
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.speed import Gauge, place_text
 
 PERIOD_MS = 500
 _LOOKS = 11

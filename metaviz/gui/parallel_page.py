@@ -12,8 +12,8 @@ from metaviz.gui.parallel_plot import ParallelPlot
 from metaviz.gui.theme import Theme
 from metaviz.runs.columns import Columns
 from metaviz.runs.curves import labels
+from metaviz.runs.model.record import Record
 from metaviz.runs.parallel import parallel_axes
-from metaviz.runs.record import Record
 from metaviz.runs.summary import Entry, entry_of
 
 EMPTY = "Tick runs in the table below: every run becomes a line over what they differ in."

@@ -12,7 +12,7 @@ from metaviz.gui.axes import Axis, plain_numbers
 from metaviz.gui.legend import Key, Legend
 from metaviz.gui.theme import PEN_STYLES, Theme, curve_color, tint
 from metaviz.gui.traces import Sheet, Trace, dots_of
-from metaviz.runs.statistics import thin
+from metaviz.runs.model.statistics import thin
 
 _FEWEST_POINTS = 400
 _BAND_POINTS = 100

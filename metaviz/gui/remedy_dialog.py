@@ -12,7 +12,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.runs.events import Divergence
+from metaviz.runs.model.events import Divergence
 
 _WIDTH = 460
 _MEANING = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from metaviz.runs.model.record import Record
 from metaviz.runs.query import Query
-from metaviz.runs.record import Record
 from metaviz.runs.store import ABOUT
 from metaviz.runs.summary import Entry, Summary, summarise
 

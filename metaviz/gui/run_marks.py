@@ -14,7 +14,7 @@ from metaviz.gui.runs_view import RunsView
 from metaviz.gui.swatches import patch
 from metaviz.gui.view_actions import view_action
 from metaviz.runs.curves import PALETTE
-from metaviz.runs.marks import split_tags
+from metaviz.runs.model.marks import split_tags
 
 if TYPE_CHECKING:
     from metaviz.gui.marks_desk import MarksDesk

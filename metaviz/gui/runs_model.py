@@ -15,8 +15,8 @@ from PySide6.QtCore import (
 
 from metaviz.gui.rows import Row
 from metaviz.runs.curves import Style, styles
-from metaviz.runs.marks import Marks
-from metaviz.runs.record import Record
+from metaviz.runs.model.marks import Marks
+from metaviz.runs.model.record import Record
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from metaviz.gui.pixels import qimage
 from metaviz.gui.theme import current_theme
-from metaviz.runs.dataset import SampleEpisode, exchanged
+from metaviz.runs.model.dataset import SampleEpisode, exchanged
 
 _SMALLEST, _LARGEST = 40, 160
 _GAP, _BETWEEN, _MARGIN = 4, 20, 8

@@ -12,7 +12,7 @@ from metaviz.gui.pace import Piece
 from metaviz.gui.pages import PAGES, Divisible, Tab
 from metaviz.gui.theme import Theme
 from metaviz.runs.columns import Columns
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
     from metaviz.gui.benchmark_tab import BenchmarkTab

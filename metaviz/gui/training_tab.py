@@ -18,9 +18,9 @@ from metaviz.runs.curves import (
     available,
     training_curves,
 )
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import robust_range
 from metaviz.runs.smoothing import Smoother
-from metaviz.runs.statistics import robust_range
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

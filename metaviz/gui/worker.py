@@ -14,8 +14,8 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison
 from metaviz.gui.engine import Engine, EngineLoader, Errand, Session
-from metaviz.runs.events import Ended, Event, State, Stepped, Waiting
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Ended, Event, State, Stepped, Waiting
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import open_run
 
 SLICE_SECONDS = 0.03

@@ -9,7 +9,7 @@ from metaviz.files.progress import Report
 from metaviz.images.progress import heard_by
 from metaviz.problems.base import Classification
 from metaviz.problems.registry import find_problem
-from metaviz.runs.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount
+from metaviz.runs.model.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount
 
 _SMALLEST = {"ways": 2, "shots": 1, "query_shots": 1}
 

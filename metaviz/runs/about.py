@@ -6,7 +6,7 @@ from typing import Any
 
 import tomli_w
 
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 
 def write_about(

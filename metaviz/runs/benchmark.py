@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from metaviz.runs.curves import Style, labels, styles
-from metaviz.runs.judgement import Judgement, stored
+from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.record import Record
 from metaviz.runs.published import Published, beside, differences, distance, published
-from metaviz.runs.record import Record
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metaviz.runs.benchmark import Row
-from metaviz.runs.episode import Episode
 from metaviz.runs.figures import Page, blank
+from metaviz.runs.model.episode import Episode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from metaviz.runs.alignment import (
 from metaviz.runs.baseline import Difference, difference, finite
 from metaviz.runs.curves import AXIS_TITLES, DASHES, Style
 from metaviz.runs.groups import Group, Interval, Result, Spread, grouped, spread
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 from metaviz.runs.smoothing import smooth
 from metaviz.runs.summary import Entry, entry_of
 

@@ -17,7 +17,7 @@ from metaviz.runs.figures import (
     _scales,
     blank,
 )
-from metaviz.runs.statistics import has_logarithms, range_with_bands, thin
+from metaviz.runs.model.statistics import has_logarithms, range_with_bands, thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

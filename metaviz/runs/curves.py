@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 from metaviz.runs.smoothing import Smoother
 
 Axis = Literal["step", "seconds", "gradient_evaluations"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.runs.events import (
+from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
     Ended,
@@ -21,7 +21,7 @@ from metaviz.runs.events import (
     Remedy,
     Stepped,
 )
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 DATABASE = "metrics.db"
 SCHEMA_VERSION = 2

@@ -16,7 +16,7 @@ from metaviz.runs.figures import (
 )
 from metaviz.runs.geometry import geometry_pictures, map_history, most_changed, offered
 from metaviz.runs.geometry_figures import geometry_figure, mirror_figure
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,9 +27,9 @@ from metaviz.runs.curves import (
     inner_curves,
     training_curves,
 )
-from metaviz.runs.gradients import GradientComparison
-from metaviz.runs.record import Record
-from metaviz.runs.statistics import has_logarithms, robust_range, thin
+from metaviz.runs.model.gradients import GradientComparison
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import has_logarithms, robust_range, thin
 from metaviz.runs.store import StoreError
 
 if TYPE_CHECKING:

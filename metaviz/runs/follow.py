@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.runs.database import DATABASE, Seen, open_to_read, read_facts, read_since, still_holds
-from metaviz.runs.events import Ended, Event, State
 from metaviz.runs.lock import is_locked, process_runs
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Ended, Event, State
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import StoreError, open_run
 
 MOST_STEPS = 1000

@@ -9,8 +9,8 @@ from typing import Literal, TextIO
 
 import numpy as np
 
-from metaviz.runs.events import Pictured
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Pictured
+from metaviz.runs.model.record import Record
 
 View = Literal["rates", "factors", "masks", "gates", "slopes", "dense", "spectrum", "condition"]
 Diagnostic = Literal["smallest_slope", "moved_share", "asymmetry", "symmetric_eigenvalue"]

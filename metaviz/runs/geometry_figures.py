@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metaviz.runs.events import Pictured
 from metaviz.runs.figures import (
     Page,
     _literal,
@@ -32,8 +31,9 @@ from metaviz.runs.geometry import (
     tensor_spans,
     without_diagonal,
 )
-from metaviz.runs.record import Record
-from metaviz.runs.statistics import has_logarithms
+from metaviz.runs.model.events import Pictured
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import has_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.runs.database import DATABASE
-from metaviz.runs.marks import MARKS, MarksError, marks_of, read_marks
-from metaviz.runs.record import Record
+from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import ABOUT, StoreError, is_alive, open_last
 from metaviz.runs.summary import Entry, Summary, entry_of
 

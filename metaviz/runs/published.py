@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from metaviz.paths import resource
-from metaviz.runs.judgement import Judgement
+from metaviz.runs.model.evaluation import Judgement
 
 _SINUSOID = "sinusoid"
 _PAPER_STEPS = {

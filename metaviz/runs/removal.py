@@ -6,7 +6,7 @@ from pathlib import Path
 
 from metaviz.runs.database import DATABASE
 from metaviz.runs.lock import lock_run
-from metaviz.runs.marks import MarksError, read_marks
+from metaviz.runs.model.marks import MarksError, read_marks
 from metaviz.runs.store import ABOUT, StoreError
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.runs.events import STEP_COLUMNS
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS
+from metaviz.runs.model.record import Record
 
 _HASH_DIGITS = 12
 _TIMED = {"seconds", "peak_memory_mb"}

@@ -26,9 +26,9 @@ from metaviz.runs.curves import labels
 from metaviz.runs.export import summary_csv
 from metaviz.runs.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.figures import Page, save_figure
-from metaviz.runs.judgement import Judgement, stored
+from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.record import Record
 from metaviz.runs.published import told_beside
-from metaviz.runs.record import Record
 from metaviz.runs.store import StoreError
 
 if TYPE_CHECKING:

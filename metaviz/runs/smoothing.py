@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 
 _FIRST_CAPACITY = 256
 _BLOCK = 64

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metaviz.runs.figures import Page, blank
-from metaviz.runs.speed import Speed, place_text
+from metaviz.runs.model.speed import Speed, place_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,10 +27,10 @@ from metaviz.runs.database import (
     read_last,
     write_facts,
 )
-from metaviz.runs.events import Divergence, Ended, Event
 from metaviz.runs.lock import RunLock, is_locked, lock_run, process_runs
-from metaviz.runs.marks import MarksError, read_marks
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Divergence, Ended, Event
+from metaviz.runs.model.marks import MarksError, read_marks
+from metaviz.runs.model.record import Record
 
 COMMIT_ROWS = 100
 COMMIT_SECONDS = 0.5

@@ -9,8 +9,8 @@ import numpy as np
 
 from metaviz.config.options import Plain
 from metaviz.config.run_config import amendments_told
-from metaviz.runs.marks import Marks
-from metaviz.runs.record import Record
+from metaviz.runs.model.marks import Marks
+from metaviz.runs.model.record import Record
 
 SYMBOLS = {
     "inner_lr": "α",

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.files.atomic import plain_name
-from metaviz.runs.events import INNER_COLUMNS, STEP_COLUMNS
 from metaviz.runs.export import hyperparameters
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import INNER_COLUMNS, STEP_COLUMNS
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import StoreError
 
 MISSING = "Event files need the package tensorboard: run pip install 'metaviz[tensorboard]'."

@@ -17,11 +17,11 @@ from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.problems.registry import PROBLEMS, find_problem
-from metaviz.runs.dataset import DatasetView
-from metaviz.runs.episode import Episode
-from metaviz.runs.gradients import GradientComparison, MetaGradientRow
-from metaviz.runs.judgement import Judgement
-from metaviz.runs.robustness import Robustness
+from metaviz.runs.model.dataset import DatasetView
+from metaviz.runs.model.episode import Episode
+from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.order import OTHER_ORDER, lies_as_now

@@ -13,8 +13,8 @@ from metaviz.meta.portraits import Sitting
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.layout import Weights
-from metaviz.runs.events import Evaluated
-from metaviz.runs.statistics import mean_and_ci95
+from metaviz.runs.model.events import Evaluated
+from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.training.memory import is_memory_error
 from metaviz.training.setting import Setting
 

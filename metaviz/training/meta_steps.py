@@ -6,7 +6,7 @@ import torch
 
 from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
-from metaviz.runs.events import Ended, Noted, Stepped
+from metaviz.runs.model.events import Ended, Noted, Stepped
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import Progress, begin, train
 

@@ -16,11 +16,11 @@ from metaviz.config.run_config import EvaluationProtocol, RunConfig
 from metaviz.files.progress import Report
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch
-from metaviz.runs.episode import Episode, Examples
-from metaviz.runs.judgement import Judgement, store
-from metaviz.runs.record import Record
-from metaviz.runs.robustness import FACTORS, Robustness, store_robustness
-from metaviz.runs.statistics import mean_and_ci95
+from metaviz.runs.model.episode import Episode, Examples
+from metaviz.runs.model.evaluation import Judgement, store
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
+from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.runs.store import StoreError, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.evaluation import query_outputs, task_curves

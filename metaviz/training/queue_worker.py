@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
-from metaviz.runs.events import Ended, Event, State
+from metaviz.runs.model.events import Ended, Event, State
 from metaviz.runs.queue import Entry, EntryState, Queue
 from metaviz.runs.store import StoreError, open_run
 from metaviz.runs.workers import WorkerLock

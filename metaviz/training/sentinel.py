@@ -11,7 +11,7 @@ import torch
 from metaviz.config.options import Plain
 from metaviz.config.run_config import Amendment
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.runs.events import Divergence, Evaluated, Remedy
+from metaviz.runs.model.events import Divergence, Evaluated, Remedy
 from metaviz.training.readings import Means, means
 from metaviz.training.setting import Setting
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from metaviz.config.run_config import RunConfig
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
-from metaviz.runs.events import (
+from metaviz.runs.model.events import (
     Divergence,
     Ended,
     Evaluated,

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from metaviz.runs.events import Noted
+from metaviz.runs.model.events import Noted
 
 
 class Warnings:

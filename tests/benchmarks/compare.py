@@ -20,8 +20,8 @@ from PySide6.QtWidgets import QApplication
 from metaviz import app, paths
 from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.theme import LIGHT, use_theme
-from metaviz.runs.events import STEP_COLUMNS
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS
+from metaviz.runs.model.record import Record
 from tests.benchmarks.many_runs import close, make_runs, make_window, spin, wait_until
 
 RUNS, LONG, SHORT, TIMES = 200, 100_000, 2000, 5

@@ -24,8 +24,8 @@ from metaviz.gui.theme import LIGHT, use_theme
 from metaviz.gui.window import MainWindow
 from metaviz.runs.about import write_about
 from metaviz.runs.database import DATABASE
-from metaviz.runs.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.index import INDEX
+from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.store import ABOUT, create_run
 
 RUNS, STEPS, TIMES, GROUPED = 2000, 2000, 5, 200

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from metaviz.algorithms.methods import METHODS
 from metaviz.config.run_config import RunConfig, Shared
-from metaviz.runs.events import Stepped
+from metaviz.runs.model.events import Stepped
 from metaviz.training.evaluation import portraits
 from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train

@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz.gui.theme import LIGHT, use_theme
 from metaviz.gui.training_tab import TrainingTab
-from metaviz.runs.events import STEP_COLUMNS
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS
+from metaviz.runs.model.record import Record
 
 NAMES = ("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint")
 STEPS, FRAMES = 2000, 60

@@ -15,7 +15,7 @@ from metaviz.meta.rules import Enters, GradientDescent, ProximalDescent
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.layout import Weights
-from metaviz.runs.events import Ended, Evaluated, Noted, Stepped
+from metaviz.runs.model.events import Ended, Evaluated, Noted, Stepped
 from metaviz.training.checkpoints import load_checkpoint
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train

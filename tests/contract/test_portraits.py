@@ -12,7 +12,7 @@ from metaviz.meta.algorithm import Composed
 from metaviz.meta.estimators.conditioned import residual_jacobian
 from metaviz.meta.inner import Graph, inner_step
 from metaviz.meta.portraits import Sitting, pooled
-from metaviz.runs.events import Ended, Pictured
+from metaviz.runs.model.events import Ended, Pictured
 from metaviz.runs.store import open_run
 from metaviz.training.session import new_session
 from metaviz.training.setting import settle

@@ -16,7 +16,7 @@ from metaviz.gui.dataset_facts import headed, per_class, spaced
 from metaviz.gui.sample_grid import SampleGrid, scaled
 from metaviz.gui.theme import DARK, use_theme
 from metaviz.problems.images import cache_dir
-from metaviz.runs.dataset import SampleEpisode, SplitCount
+from metaviz.runs.model.dataset import SampleEpisode, SplitCount
 from tests.gui.conftest import WAIT
 from tests.unit.test_image_layouts import (
     CLASSES,

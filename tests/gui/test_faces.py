@@ -13,8 +13,8 @@ from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
 from metaviz.runs.baseline import Baseline
 from metaviz.runs.columns import Columns
-from metaviz.runs.events import Stepped
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Stepped
+from metaviz.runs.model.record import Record
 
 
 def record(seed: int) -> Record:

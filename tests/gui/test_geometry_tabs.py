@@ -22,7 +22,6 @@ from metaviz.gui.mirror_tab import TOO_LARGE, MirrorTab
 from metaviz.gui.plot_panel import PlotPanel
 from metaviz.gui.tabs import NAMES, Tabs
 from metaviz.gui.theme import DARK, LIGHT, Theme, curve_color
-from metaviz.runs.events import Pictured
 from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.geometry import (
     GEOMETRY_HEADER,
@@ -34,7 +33,8 @@ from metaviz.runs.geometry import (
     offered,
     rate_histograms,
 )
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Pictured
+from metaviz.runs.model.record import Record
 
 STEPS = (0, 50, 100)
 K = 4

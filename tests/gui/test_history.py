@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox
 from metaviz.config.run_config import Comparison
 from metaviz.gui import history
 from metaviz.gui.rows import Row
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 from metaviz.runs.summary import summarise
 
 CTRL = Qt.KeyboardModifier.ControlModifier

@@ -15,8 +15,8 @@ from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import LIGHT
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.runs.comparison import ComparisonView
-from metaviz.runs.events import STEP_COLUMNS, Evaluated
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS, Evaluated
+from metaviz.runs.model.record import Record
 
 K = 6
 STEPS, RUNS = 2000, 8

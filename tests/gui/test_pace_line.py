@@ -6,9 +6,9 @@ from PySide6.QtWidgets import QLabel
 
 from metaviz.gui import pace_line, worker
 from metaviz.gui.pace_line import Tally
-from metaviz.runs.events import STEP_COLUMNS
-from metaviz.runs.record import Record
-from metaviz.runs.speed import Gauge
+from metaviz.runs.model.events import STEP_COLUMNS
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.speed import Gauge
 from metaviz.training.machine import FILE, limit
 from tests.gui.conftest import WAIT
 

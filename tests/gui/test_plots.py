@@ -21,9 +21,9 @@ from metaviz.gui.theme import DARK, LIGHT
 from metaviz.gui.traces import dashes
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.runs.curves import labels
-from metaviz.runs.events import Evaluated, Pictured, Stepped, Waiting
-from metaviz.runs.gradients import GradientComparison, MetaGradientRow
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
+from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.model.record import Record
 
 K = 6
 TASKS = 3

@@ -8,8 +8,8 @@ from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
 from metaviz.runs.columns import USUAL
-from metaviz.runs.events import STEP_COLUMNS
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS
+from metaviz.runs.model.record import Record
 
 STEP = USUAL.index("step")
 

@@ -10,7 +10,7 @@ from metaviz import app
 from metaviz.config.run_config import Comparison
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
-from metaviz.runs.events import Stepped, Waiting
+from metaviz.runs.model.events import Stepped, Waiting
 from metaviz.training import band as bands
 from metaviz.training import compiled, stepping
 from metaviz.training.recipe import CannotRecordError

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from metaviz.runs.alignment import Sample, moments, reached, sample, thin_band, value_at
-from metaviz.runs.statistics import thin
+from metaviz.runs.model.statistics import thin
 
 STEPS = np.arange(1.0, 6.0)
 RUNS = np.array([[5.0, 4, 3, 2, 1], [6.0, 2, 4, 1, 0], [4.0, 3, 5, 3, 8]])

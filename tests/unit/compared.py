@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from metaviz.runs.events import STEP_COLUMNS, Ended, Evaluated, Stepped
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
+from metaviz.runs.model.record import Record
 
 
 def record(algorithm="maml", seed=0, curve=(3.0, 2.0, 1.0), *, every=1, state="done", **shared):

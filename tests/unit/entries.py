@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.runs.events import STEP_COLUMNS, Ended, Evaluated, Stepped
-from metaviz.runs.marks import Marks
+from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
+from metaviz.runs.model.marks import Marks
 from metaviz.runs.store import create_run
 from metaviz.runs.summary import Entry, Summary
 

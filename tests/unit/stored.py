@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from metaviz.config.run_config import RunConfig, Shared
-from metaviz.runs.events import STEP_COLUMNS, Event
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS, Event
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions

@@ -10,8 +10,8 @@ import torch
 
 from metaviz.config.run_config import Amendment, RunConfig
 from metaviz.meta.sharding import part_of
-from metaviz.runs.events import STEP_COLUMNS, Ended, Event, Noted, Stepped
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS, Ended, Event, Noted, Stepped
+from metaviz.runs.model.record import Record
 from metaviz.runs.repeat import told
 from metaviz.runs.store import open_run
 from metaviz.training import band as bands

@@ -20,7 +20,7 @@ from metaviz.config.run_config import Comparison
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.mlp import MLP
 from metaviz.nets.normalisation import Norm
-from metaviz.runs.speed import SPEED_HEADER, Speed, place_text, speed_csv
+from metaviz.runs.model.speed import SPEED_HEADER, Speed, place_text, speed_csv
 from metaviz.training.engine import planned_runs
 from metaviz.training.setting import settle
 from tests.unit.command_line import metaviz, refusal, rows

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from metaviz.runs.events import Event
+from metaviz.runs.model.events import Event
 from metaviz.runs.store import RunWriter, list_runs, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from tests.unit.command_line import compare, header, metaviz, numbers, rows

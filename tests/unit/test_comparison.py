@@ -17,10 +17,10 @@ from metaviz.runs.comparison import (
     usual_view,
 )
 from metaviz.runs.comparison_figures import comparison_figure
-from metaviz.runs.events import Evaluated
 from metaviz.runs.export import comparison_csv, write_tables
 from metaviz.runs.figure_set import comparison_figures
 from metaviz.runs.figures import Page
+from metaviz.runs.model.events import Evaluated
 from metaviz.runs.smoothing import smooth
 from tests.unit.compared import record
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metaviz.runs.convergence import LossSlice, convergence, fitted_rate, loss_slice, steps_to
-from metaviz.runs.events import Evaluated, Pictured
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Evaluated, Pictured
+from metaviz.runs.model.record import Record
 
 
 def evaluated(name: str, losses: np.ndarray, trained: int) -> Record:

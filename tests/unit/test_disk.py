@@ -13,7 +13,7 @@ import pytest
 
 from metaviz.files import atomic as files
 from metaviz.runs import store
-from metaviz.runs.events import Stepped
+from metaviz.runs.model.events import Stepped
 from metaviz.runs.store import StoreError, list_runs, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions

@@ -16,8 +16,8 @@ from metaviz.config.options import OptionError
 from metaviz.meta.estimators.base import Draws
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
-from metaviz.runs.events import Noted, Stepped, Waiting
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import Noted, Stepped, Waiting
+from metaviz.runs.model.record import Record
 from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
 from metaviz.training.fixed import FixedSteps

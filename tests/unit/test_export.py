@@ -15,7 +15,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from metaviz.runs.curves import InnerView, TrainingView, fan, inner_curves, training_curves
-from metaviz.runs.events import STEP_COLUMNS, Evaluated, Pictured, Stepped
 from metaviz.runs.export import inner_csv, metrics_csv, safe_text, summary_csv
 from metaviz.runs.figures import (
     Page,
@@ -25,9 +24,10 @@ from metaviz.runs.figures import (
     save_figure,
     training_figure,
 )
-from metaviz.runs.gradients import GradientComparison, MetaGradientRow
-from metaviz.runs.marks import Marks
-from metaviz.runs.record import Record
+from metaviz.runs.model.events import STEP_COLUMNS, Evaluated, Pictured, Stepped
+from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.model.marks import Marks
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import StoreError, list_runs
 from tests.unit.command_line import compare, metaviz, numbers
 

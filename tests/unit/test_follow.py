@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metaviz.runs import follow
-from metaviz.runs.events import STEP_COLUMNS, Ended
 from metaviz.runs.follow import Follower
+from metaviz.runs.model.events import STEP_COLUMNS, Ended
 from metaviz.runs.store import StoreError, open_run, reopen_run
 from metaviz.training.resume import resume_sessions
 from tests.unit.stored import assert_same_arrays, begin, config, finish

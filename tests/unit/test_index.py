@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from metaviz.runs import index as module
 from metaviz.runs.index import INDEX, Index
 from metaviz.runs.lock import lock_run
-from metaviz.runs.marks import MARKS, Marks, change_marks
+from metaviz.runs.model.marks import MARKS, Marks, change_marks
 from metaviz.runs.store import open_run
 from metaviz.runs.summary import summarise
 from tests.unit.entries import store

@@ -8,7 +8,7 @@ import pytest
 
 from metaviz.paths import runs_dir
 from metaviz.runs.groups import spread
-from metaviz.runs.marks import Marks, read_marks
+from metaviz.runs.model.marks import Marks, read_marks
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.entries import store
 

@@ -9,7 +9,7 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison
 from metaviz.paths import data_dir
 from metaviz.problems.images import cache_dir
-from metaviz.runs.dataset import MOST_SHOWN, DatasetView, exchanged
+from metaviz.runs.model.dataset import MOST_SHOWN, DatasetView, exchanged
 from metaviz.training.engine import LocalEngine
 from tests.unit.test_image_layouts import CLASSES, PER_CLASS, pixels, split_folders_below, unpack
 from tests.unit.test_omniglot_files import files

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaviz.runs.export import summary_csv
-from metaviz.runs.marks import (
+from metaviz.runs.model.marks import (
     DAMAGED,
     MARKS,
     Marks,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaviz.runs.marks import Marks
+from metaviz.runs.model.marks import Marks
 from metaviz.runs.query import HELP, KEYS, QueryError, completions, parse
 from tests.unit.entries import entry
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from metaviz.config.options import OptionError
-from metaviz.runs.events import Evaluated, Stepped
+from metaviz.runs.model.events import Evaluated, Stepped
 from metaviz.runs.store import StoreError, checkpoint_hashes, list_runs, open_run
 from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions

@@ -13,7 +13,7 @@ from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.sinusoid import Sinusoid
 from metaviz.runs.database import open_to_write, write_facts
-from metaviz.runs.events import Stepped
+from metaviz.runs.model.events import Stepped
 from metaviz.runs.repeat import first_difference
 from metaviz.runs.store import StoreError, open_run, read_divergence
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint

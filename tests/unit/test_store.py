@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaviz.runs.events import (
+from metaviz.runs.export import inner_csv, metrics_csv, summary_csv
+from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Ended,
     Evaluated,
@@ -22,7 +23,6 @@ from metaviz.runs.events import (
     Pictured,
     Stepped,
 )
-from metaviz.runs.export import inner_csv, metrics_csv, summary_csv
 from metaviz.runs.store import StoreError, create_run, list_runs, open_run
 from tests.unit.command_line import refusal
 

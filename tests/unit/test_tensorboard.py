@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaviz.runs.record import Record
+from metaviz.runs.model.record import Record
 from metaviz.runs.store import StoreError, open_run
 from metaviz.runs.tensorboard import write_event_files
 from tests.unit.command_line import metaviz, refusal

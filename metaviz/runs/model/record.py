@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.runs.events import (
+from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
     Ended,
@@ -17,7 +17,7 @@ from metaviz.runs.events import (
     Stepped,
     Waiting,
 )
-from metaviz.runs.marks import Marks
+from metaviz.runs.model.marks import Marks
 
 _FIRST_CAPACITY = 256
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from metaviz.files.atomic import write_atomically
-from metaviz.runs.statistics import mean_and_ci95
+from metaviz.runs.model.statistics import mean_and_ci95
 
 FOLDER = "evaluations"
 JUDGEMENT_HEADER = (
