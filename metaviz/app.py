@@ -23,8 +23,8 @@ from metaviz.gui.garbage import Garbage
 from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.window import MainWindow
-from metaviz.runs.lock import RunLock, lock_store
 from metaviz.runs.model.record import Record
+from metaviz.runs.storage.lock import RunLock, lock_store
 
 TIMING = "METAVIZ_TIMING"
 SETTLE_MS = 300

@@ -18,7 +18,7 @@ from metaviz.files.atomic import write_text
 from metaviz.runs.figures import save_figure
 from metaviz.runs.model.speed import Speed, speed_csv
 from metaviz.runs.speed_figures import speed_figure
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.store import StoreError
 from metaviz.speed_tables import print_speeds
 from metaviz.tables import console
 from metaviz.training.engine import LocalEngine, planned_runs

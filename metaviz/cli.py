@@ -68,7 +68,7 @@ def _refuse(sentence: str) -> NoReturn:
 def _is_for_people(error: BaseException) -> bool:
     from metaviz.config.options import OptionError
     from metaviz.runs.model.marks import MarksError
-    from metaviz.runs.store import StoreError
+    from metaviz.runs.storage.store import StoreError
 
     return (
         isinstance(error, OptionError | StoreError | MarksError)

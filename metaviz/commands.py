@@ -39,10 +39,10 @@ from metaviz.runs.figures import (
 from metaviz.runs.model.evaluation import judgement_csv
 from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record
-from metaviz.runs.pack import pack_run, unpack_run
 from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
-from metaviz.runs.store import StoreError, list_runs, open_run
+from metaviz.runs.storage.archive import pack_run, unpack_run
+from metaviz.runs.storage.store import StoreError, list_runs, open_run
 from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.tables import (
     console,

@@ -22,7 +22,7 @@ from metaviz.runs.groups import BASIC, Group, Interval, Result, grouped
 from metaviz.runs.index import INDEX, Index
 from metaviz.runs.model.marks import change_marks, read_marks, split_tags, with_tags
 from metaviz.runs.query import QueryError, parse
-from metaviz.runs.store import ABOUT, StoreError
+from metaviz.runs.storage.store import ABOUT, StoreError
 from metaviz.runs.summary import Entry
 from metaviz.tables import console
 

@@ -17,7 +17,7 @@ from metaviz.config.sweep import parse_axis, plan_sweep
 from metaviz.paths import data_dir, runs_dir
 from metaviz.problems.registry import find_problem
 from metaviz.queue_tables import print_entries, print_sweep
-from metaviz.runs.queue import Entry, Queue
+from metaviz.runs.storage.queue import Entry, Queue
 from metaviz.training.engine import LocalEngine, planned_runs
 from metaviz.training.queue_worker import run_worker
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from metaviz.runs.database import DATABASE, open_to_read
-from metaviz.runs.queue import Entry, Queue
-from metaviz.runs.workers import (
+from metaviz.runs.storage.database import DATABASE, open_to_read
+from metaviz.runs.storage.queue import Entry, Queue
+from metaviz.runs.storage.worker_process import (
     PATIENCE_SECONDS,
     heard,
     how_it_ended,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from metaviz.config.run_config import RunConfig
-from metaviz.runs.queue import Entry
+from metaviz.runs.storage.queue import Entry
 from metaviz.runs.varied import told_apart
 from metaviz.tables import console
 

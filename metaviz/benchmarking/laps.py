@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from metaviz.runs.workers import usable_cores
+from metaviz.runs.storage.worker_process import usable_cores
 
 CORES = usable_cores()
 LAP_SECONDS = 0.15

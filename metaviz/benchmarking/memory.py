@@ -21,7 +21,7 @@ import torch
 from metaviz.benchmarking.contestants import peer_step
 from metaviz.benchmarking.laps import TROUBLES
 from metaviz.config.run_config import RunConfig
-from metaviz.runs.workers import worker_command, worker_environment
+from metaviz.runs.storage.worker_process import worker_command, worker_environment
 from metaviz.training.meta_steps import MetaSteps
 
 COMMAND = "benchmark-memory"

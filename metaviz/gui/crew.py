@@ -5,8 +5,8 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal, Slot
 
-from metaviz.runs.store import StoreError
-from metaviz.runs.workers import (
+from metaviz.runs.storage.store import StoreError
+from metaviz.runs.storage.worker_process import (
     PATIENCE_SECONDS,
     heard,
     how_it_ended,

@@ -8,7 +8,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
 from metaviz.gui.theme import current_theme
-from metaviz.runs.dropped import Dropped, recognised, told
+from metaviz.runs.storage.file_kind import Dropped, recognised, told
 
 _MARGIN = 12
 

@@ -7,10 +7,10 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
-from metaviz.runs.follow import Follower, News
 from metaviz.runs.model.events import Noted
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.storage.store import StoreError, open_run
+from metaviz.runs.storage.tail import Follower, News
 
 POLL_MS = 250
 MOST_SHOWN = 12

@@ -18,7 +18,7 @@ from PySide6.QtGui import QColor
 from metaviz.gui.actions import icon
 from metaviz.gui.theme import current_theme
 from metaviz.runs.model.record import Record
-from metaviz.runs.queue import Entry
+from metaviz.runs.storage.queue import Entry
 from metaviz.runs.varied import told_apart
 
 Index = QModelIndex | QPersistentModelIndex

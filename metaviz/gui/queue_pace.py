@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from metaviz.config.sweep import duration
 from metaviz.gui.run_bar import clock
 from metaviz.runs.model.record import Record
-from metaviz.runs.queue import Entry, EntryState
+from metaviz.runs.storage.queue import Entry, EntryState
 
 _OTHER_ENDS: tuple[EntryState, ...] = ("stopped", "aborted", "interrupted", "failed", "diverged")
 _FEW_STEPS = 3

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from metaviz.gui.actions import Actions
 from metaviz.gui.queue_model import QueueModel
 from metaviz.gui.theme import current_theme, tint
-from metaviz.runs.queue import Entry
+from metaviz.runs.storage.queue import Entry
 
 _WIDTHS = (30, 84, 74, 40, 150, 96, 130)
 ROW_COMMANDS = (

@@ -17,9 +17,9 @@ from metaviz.gui.preferences import Preferences
 from metaviz.gui.queue_model import QueueModel
 from metaviz.gui.queue_pace import QueuePace
 from metaviz.gui.queue_panel import QueuePanel
-from metaviz.runs.queue import OVER, RESUMABLE, Entry, Queue
-from metaviz.runs.store import StoreError
-from metaviz.runs.workers import wordless
+from metaviz.runs.storage.queue import OVER, RESUMABLE, Entry, Queue
+from metaviz.runs.storage.store import StoreError
+from metaviz.runs.storage.worker_process import wordless
 
 LOOK_MS = 500
 _BAD = {"failed", "diverged", "interrupted"}

@@ -13,8 +13,8 @@ from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
 from metaviz.gui.questions import question
 from metaviz.gui.runs_table import RunsTable
-from metaviz.runs.pack import pack_run, unpack_run
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.archive import pack_run, unpack_run
+from metaviz.runs.storage.store import StoreError
 
 WEIGHTS = "weights"
 COMMANDS = ("pack_run", "save_weights", "import_run")

@@ -9,8 +9,7 @@ from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMenu, QWidg
 from metaviz.gui.runs_table import RunsTable
 from metaviz.gui.table_view_state import read_state, write_state
 from metaviz.gui.tabs import Tabs
-from metaviz.runs.store import StoreError
-from metaviz.runs.views import (
+from metaviz.runs.storage.saved_views import (
     SavedView,
     delete_view,
     export_view,
@@ -20,6 +19,7 @@ from metaviz.runs.views import (
     saved_view,
     write_view,
 )
+from metaviz.runs.storage.store import StoreError
 
 _FILES = "Saved views (*.toml);;All files (*)"
 

@@ -17,7 +17,7 @@ from metaviz.gui.preferences import LAYOUT_VERSION
 from metaviz.gui.session_file import SessionFile, to_bytes, to_text
 from metaviz.gui.tabs import NAMES
 from metaviz.gui.view_state import Value, read_views, show_views
-from metaviz.runs.lock import RunLock, lock_session
+from metaviz.runs.storage.lock import RunLock, lock_session
 
 if TYPE_CHECKING:
     from metaviz.gui.window import MainWindow

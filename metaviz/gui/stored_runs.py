@@ -12,7 +12,7 @@ from metaviz.gui.conductor import Conductor
 from metaviz.gui.remedy_dialog import RemedyDialog
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_table import RunsTable
-from metaviz.runs.store import StoreError, read_divergence
+from metaviz.runs.storage.store import StoreError, read_divergence
 
 _BROKEN_OFF = {"interrupted", "stopped", "aborted", "failed", "diverged"}
 _MOST_STEPS = 10_000_000

@@ -54,7 +54,7 @@ from metaviz.gui.theme_menu import ThemeMenu
 from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.worker import Loaded
 from metaviz.runs.model.record import Record
-from metaviz.runs.workers import usable_cores
+from metaviz.runs.storage.worker_process import usable_cores
 
 TABLE_SECONDS = 0.5
 

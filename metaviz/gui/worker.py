@@ -16,7 +16,7 @@ from metaviz.config.run_config import Comparison
 from metaviz.gui.engine import Engine, EngineLoader, Errand, Session
 from metaviz.runs.model.events import Ended, Event, State, Stepped, Waiting
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import open_run
+from metaviz.runs.storage.store import open_run
 
 SLICE_SECONDS = 0.03
 FLUSH_SECONDS = 0.1

@@ -16,7 +16,7 @@ from metaviz.runs.geometry import geometry_csv, has_geometry, has_map
 from metaviz.runs.model.evaluation import judgement_csv, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.store import StoreError
 
 METRICS_HEADER = (
     "run",

@@ -30,7 +30,7 @@ from metaviz.runs.curves import (
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import has_logarithms, robust_range, thin
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.store import StoreError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

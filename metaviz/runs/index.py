@@ -16,10 +16,10 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metaviz.runs.database import DATABASE
 from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import ABOUT, StoreError, is_alive, open_last
+from metaviz.runs.storage.database import DATABASE
+from metaviz.runs.storage.store import ABOUT, StoreError, is_alive, open_last
 from metaviz.runs.summary import Entry, Summary, entry_of
 
 INDEX = "index.db"

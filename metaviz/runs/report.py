@@ -29,7 +29,7 @@ from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.record import Record
 from metaviz.runs.published import told_beside
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.store import StoreError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

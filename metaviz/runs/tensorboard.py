@@ -13,7 +13,7 @@ from metaviz.files.atomic import plain_name
 from metaviz.runs.export import hyperparameters
 from metaviz.runs.model.events import INNER_COLUMNS, STEP_COLUMNS
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.store import StoreError
 
 MISSING = "Event files need the package tensorboard: run pip install 'metaviz[tensorboard]'."
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from metaviz.files.atomic import write_atomically
-from metaviz.runs.store import RunWriter, StoreError, checkpoint_hashes
+from metaviz.runs.storage.store import RunWriter, StoreError, checkpoint_hashes
 from metaviz.training.trainer import Progress
 
 CHECKPOINT = "checkpoint.pt"

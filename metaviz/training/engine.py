@@ -22,7 +22,7 @@ from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.robustness import Robustness
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.protocol import episode, judge, robustness

@@ -21,7 +21,7 @@ from metaviz.runs.model.evaluation import Judgement, store
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
 from metaviz.runs.model.statistics import mean_and_ci95
-from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.evaluation import query_outputs, task_curves
 from metaviz.training.order import OTHER_ORDER, lies_as_now

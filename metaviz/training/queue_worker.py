@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
 from metaviz.runs.model.events import Ended, Event, State
-from metaviz.runs.queue import Entry, EntryState, Queue
-from metaviz.runs.store import StoreError, open_run
-from metaviz.runs.workers import WorkerLock
+from metaviz.runs.storage.queue import Entry, EntryState, Queue
+from metaviz.runs.storage.store import StoreError, open_run
+from metaviz.runs.storage.worker_process import WorkerLock
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions
 

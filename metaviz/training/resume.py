@@ -10,7 +10,7 @@ from metaviz.config.run_config import Amendment
 from metaviz.problems.base import Problem
 from metaviz.runs.model.events import Remedy
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import RunWriter, StoreError, reopen_run, rewrite_about
+from metaviz.runs.storage.store import RunWriter, StoreError, reopen_run, rewrite_about
 from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Found, find_checkpoint
 from metaviz.training.session import Resumption, Session, stored_config

@@ -16,7 +16,7 @@ from metaviz.runs.model.events import Ended, Evaluated, Event, Level, Noted, Sta
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge
 from metaviz.runs.repeat import first_difference, told
-from metaviz.runs.store import RunWriter, StoreError, create_run, open_run
+from metaviz.runs.storage.store import RunWriter, StoreError, create_run, open_run
 from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.machine import limit

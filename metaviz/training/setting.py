@@ -18,7 +18,7 @@ from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
-from metaviz.runs.workers import usable_cores
+from metaviz.runs.storage.worker_process import usable_cores
 from metaviz.training.compiled import keep_compiled
 from metaviz.training.environment import describe_environment
 from metaviz.training.memory import budget_bytes, keep_freed_memory

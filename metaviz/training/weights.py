@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metaviz import __version__
 from metaviz.files.atomic import write_atomically
-from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.session import stored_config
 from metaviz.training.setting import settle

@@ -8,7 +8,7 @@ import torch
 from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.model.events import Ended, Evaluated, Noted, Stepped
-from metaviz.runs.store import open_run
+from metaviz.runs.storage.store import open_run
 from metaviz.training.session import open_sessions
 from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train

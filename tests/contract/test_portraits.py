@@ -13,7 +13,7 @@ from metaviz.meta.estimators.conditioned import residual_jacobian
 from metaviz.meta.inner import Graph, inner_step
 from metaviz.meta.portraits import Sitting, pooled
 from metaviz.runs.model.events import Ended, Pictured
-from metaviz.runs.store import open_run
+from metaviz.runs.storage.store import open_run
 from metaviz.training.session import new_session
 from metaviz.training.setting import settle
 from tests.oracle.engine import build, initial, shared, sinusoid

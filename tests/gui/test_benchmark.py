@@ -25,7 +25,7 @@ from metaviz.runs.model.evaluation import Judgement, store, stored
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
 from metaviz.runs.published import published
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small
 

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QMessageBox
 
 from metaviz import app
 from metaviz.gui import closing
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import stepping
 
 WAIT = 20_000

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QAbstractButton, QMessageBox
 
 from metaviz.config.run_config import Comparison
 from metaviz.gui.rows import Row, row_of
-from metaviz.runs.queue import Queue
-from metaviz.runs.store import list_runs, open_run
-from metaviz.runs.workers import PATIENCE_SECONDS
+from metaviz.runs.storage.queue import Queue
+from metaviz.runs.storage.store import list_runs, open_run
+from metaviz.runs.storage.worker_process import PATIENCE_SECONDS
 from metaviz.training.engine import planned_runs
 from tests.gui.conftest import leave
 from tests.unit.stored import begin, config, finish, train

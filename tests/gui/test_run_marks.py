@@ -18,7 +18,7 @@ from metaviz.gui.theme import current_theme
 from metaviz.gui.window import MainWindow
 from metaviz.runs.curves import styles
 from metaviz.runs.model.marks import MARKS, Marks, change_marks, read_marks
-from metaviz.runs.store import list_runs, lock_run
+from metaviz.runs.storage.store import list_runs, lock_run
 from tests.gui.conftest import leave
 from tests.unit.entries import store
 

@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtCore import Qt
 
 from metaviz.gui.session_file import BACKUP, SESSION, SessionFile
-from metaviz.runs.store import list_runs
+from metaviz.runs.storage.store import list_runs
 from tests.gui.conftest import leave
 
 WAIT = 30_000

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QCommandLinkButton, QInputDialog
 
 from metaviz.gui.remedy_dialog import RemedyDialog
 from metaviz.problems.sinusoid import Sinusoid
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 
 WAIT = 20_000
 

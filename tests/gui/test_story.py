@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractButton
 
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 
 WAIT = 120_000
 STEPS = 400

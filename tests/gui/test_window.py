@@ -17,7 +17,7 @@ from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import DARK, LIGHT, current_theme
 from metaviz.runs.export import write_tables
 from metaviz.runs.figures import Page, save_figure
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 from tests.gui.conftest import leave
 
 WAIT = 20_000

@@ -17,7 +17,7 @@ from metaviz.nets.normalisation import Norm
 from metaviz.nets.resnet12 import ResidualNet, ResNet12, SimpleResNet12, Widths
 from metaviz.problems.normalising import paired
 from metaviz.problems.registry import find_problem
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 from tests.oracle.engine import ClassificationLoss, assert_close, build, meta_step, shared
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small

@@ -7,7 +7,7 @@ import numpy as np
 
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.model.marks import Marks
-from metaviz.runs.store import create_run
+from metaviz.runs.storage.store import create_run
 from metaviz.runs.summary import Entry, Summary
 
 

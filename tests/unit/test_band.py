@@ -13,7 +13,7 @@ from metaviz.meta.sharding import part_of
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Event, Noted, Stepped
 from metaviz.runs.model.record import Record
 from metaviz.runs.repeat import told
-from metaviz.runs.store import open_run
+from metaviz.runs.storage.store import open_run
 from metaviz.training import band as bands
 from metaviz.training import compiled, stepping
 from metaviz.training.band import Band, Joined, bands_of

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from metaviz.runs.model.events import Event
-from metaviz.runs.store import RunWriter, list_runs, open_run
+from metaviz.runs.storage.store import RunWriter, list_runs, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from tests.unit.command_line import compare, header, metaviz, numbers, rows
 

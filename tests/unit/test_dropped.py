@@ -5,9 +5,9 @@ import zipfile
 import pytest
 
 from metaviz.config.run_config import Comparison, to_toml
-from metaviz.runs.dropped import recognised, told
-from metaviz.runs.pack import pack_run
-from metaviz.runs.views import saved_view, write_view
+from metaviz.runs.storage.archive import pack_run
+from metaviz.runs.storage.file_kind import recognised, told
+from metaviz.runs.storage.saved_views import saved_view, write_view
 from tests.unit.entries import store
 
 

@@ -28,7 +28,7 @@ from metaviz.runs.model.events import STEP_COLUMNS, Evaluated, Pictured, Stepped
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import StoreError, list_runs
+from metaviz.runs.storage.store import StoreError, list_runs
 from tests.unit.command_line import compare, metaviz, numbers
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from metaviz.runs import follow
-from metaviz.runs.follow import Follower
 from metaviz.runs.model.events import STEP_COLUMNS, Ended
-from metaviz.runs.store import StoreError, open_run, reopen_run
+from metaviz.runs.storage import tail as follow
+from metaviz.runs.storage.store import StoreError, open_run, reopen_run
+from metaviz.runs.storage.tail import Follower
 from metaviz.training.resume import resume_sessions
 from tests.unit.stored import assert_same_arrays, begin, config, finish
 

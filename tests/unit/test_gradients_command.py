@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from metaviz.algorithms.methods import METHODS
-from metaviz.runs.store import list_runs
+from metaviz.runs.storage.store import list_runs
 from metaviz.training.checkpoints import CHECKPOINT
 from tests.unit.command_line import compare, metaviz, refusal
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from metaviz.runs import index as module
 from metaviz.runs.index import INDEX, Index
-from metaviz.runs.lock import lock_run
 from metaviz.runs.model.marks import MARKS, Marks, change_marks
-from metaviz.runs.store import open_run
+from metaviz.runs.storage.lock import lock_run
+from metaviz.runs.storage.store import open_run
 from metaviz.runs.summary import summarise
 from tests.unit.entries import store
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metaviz.config.run_config import read_comparison
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training.engine import planned_runs
 from tests.unit.stored import assert_same, resume, train
 

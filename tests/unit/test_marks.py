@@ -19,9 +19,9 @@ from metaviz.runs.model.marks import (
     read_marks,
     split_tags,
 )
-from metaviz.runs.pack import pack_run, unpack_run
-from metaviz.runs.removal import delete_run
-from metaviz.runs.store import StoreError, list_runs, lock_run, open_run
+from metaviz.runs.storage.archive import pack_run, unpack_run
+from metaviz.runs.storage.deletion import delete_run
+from metaviz.runs.storage.store import StoreError, list_runs, lock_run, open_run
 from tests.unit.entries import store
 
 FULL = {

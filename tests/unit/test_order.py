@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metaviz.config.run_config import RunConfig, Shared
-from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.training import trainer
 from metaviz.training.order import OTHER_ORDER
 from tests.unit.command_line import metaviz

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metaviz.runs.pack import pack_run, unpack_run
-from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.storage.archive import pack_run, unpack_run
+from metaviz.runs.storage.store import StoreError, open_run
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.stored import assert_same, begin, config, resume, train
 

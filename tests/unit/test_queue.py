@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from metaviz.runs import queue as stored
-from metaviz.runs.queue import Queue
-from metaviz.runs.store import StoreError
-from metaviz.runs.workers import WORDLESS, WorkerLock
+from metaviz.runs.storage import queue as stored
+from metaviz.runs.storage.queue import Queue
+from metaviz.runs.storage.store import StoreError
+from metaviz.runs.storage.worker_process import WORDLESS, WorkerLock
 from tests.unit.stored import config, train
 
 ROOT = Path(__file__).parents[2]
 CLAIM_ALL = """
 import sys
 from pathlib import Path
-from metaviz.runs.queue import Queue
+from metaviz.runs.storage.queue import Queue
 queue = Queue(Path(sys.argv[1]))
 sys.stdin.readline()
 while (entry := queue.claim(sys.argv[2])) is not None:
@@ -30,8 +30,8 @@ while (entry := queue.claim(sys.argv[2])) is not None:
 HOLD = """
 import sys
 from pathlib import Path
-from metaviz.runs.queue import Queue
-from metaviz.runs.workers import WorkerLock
+from metaviz.runs.storage.queue import Queue
+from metaviz.runs.storage.worker_process import WorkerLock
 home = Path(sys.argv[1])
 lock = WorkerLock(home)
 print(Queue(home).claim(lock.name).id, flush=True)

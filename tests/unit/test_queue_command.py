@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from metaviz.config.run_config import RunConfig
-from metaviz.runs.queue import Queue
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.queue import Queue
+from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training.estimate import estimate, probe
 from tests.unit.command_line import TINY, compare, metaviz, numbers, refusal
 from tests.unit.stored import config

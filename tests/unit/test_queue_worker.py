@@ -10,9 +10,9 @@ from contextlib import closing
 
 import pytest
 
-from metaviz.runs.queue import Queue
-from metaviz.runs.store import list_runs, open_run
-from metaviz.runs.workers import worker_command, worker_environment
+from metaviz.runs.storage.queue import Queue
+from metaviz.runs.storage.store import list_runs, open_run
+from metaviz.runs.storage.worker_process import worker_command, worker_environment
 from metaviz.training.queue_worker import Orders, QueueWorker
 from tests.unit.stored import assert_same, config, train
 

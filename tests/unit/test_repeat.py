@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metaviz.runs.repeat import Difference, first_difference, told
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import environment
 from metaviz.training.environment import describe_environment
 from metaviz.training.session import repeat_session

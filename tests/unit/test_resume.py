@@ -16,7 +16,7 @@ import torch
 
 from metaviz.config.options import OptionError
 from metaviz.runs.model.events import Evaluated, Stepped
-from metaviz.runs.store import StoreError, checkpoint_hashes, list_runs, open_run
+from metaviz.runs.storage.store import StoreError, checkpoint_hashes, list_runs, open_run
 from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions
 from tests.unit.command_line import compare, metaviz, numbers, refusal
@@ -209,7 +209,7 @@ def test_a_run_that_trains_elsewhere_is_refused(tmp_path: Path) -> None:
         resume_sessions([session.folder])
     code = (
         "import sys; from pathlib import Path\n"
-        "from metaviz.runs.store import reopen_run\n"
+        "from metaviz.runs.storage.store import reopen_run\n"
         "reopen_run(Path(sys.argv[1]))"
     )
     done = subprocess.run(

@@ -23,7 +23,7 @@ from metaviz.runs.model.events import (
     Pictured,
     Stepped,
 )
-from metaviz.runs.store import StoreError, create_run, list_runs, open_run
+from metaviz.runs.storage.store import StoreError, create_run, list_runs, open_run
 from tests.unit.command_line import refusal
 
 CONFIG = {
@@ -125,7 +125,7 @@ def test_kill_loses_no_committed_row(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from tests.unit.test_store import CONFIG, stepped\n"
-        "from metaviz.runs.store import create_run\n"
+        "from metaviz.runs.storage.store import create_run\n"
         "writer = create_run(Path(sys.argv[1]), CONFIG, {})\n"
         "for step in range(1, 251): writer.append(stepped(step))\n"
         "print('ready', flush=True); sys.stdin.read()\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.runs.tensorboard import write_event_files
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.stored import config, train

@@ -23,8 +23,8 @@ import torch
 
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
-from metaviz.runs.lock import lock_store
-from metaviz.runs.store import list_runs, open_run
+from metaviz.runs.storage.lock import lock_store
+from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import checkpoints, stepping
 from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT
 from metaviz.training.session import Session
@@ -164,7 +164,7 @@ def test_clock_that_is_set_back_changes_no_order_and_no_duration(
 def test_a_store_is_claimed_by_one_process_and_free_after_its_kill(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from metaviz.runs.lock import lock_store\n"
+        "from metaviz.runs.storage.lock import lock_store\n"
         "print(lock_store(Path(sys.argv[1])) is not None, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from metaviz.config.run_config import RunConfig, Shared
-from metaviz.runs.store import open_run
+from metaviz.runs.storage.store import open_run
 from tests.unit.command_line import metaviz
 from tests.unit.stored import begin, finish
 from tests.unit.test_episodes import small

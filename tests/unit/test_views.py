@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaviz.runs.store import StoreError
-from metaviz.runs.views import (
+from metaviz.runs.storage.saved_views import (
     delete_view,
     place_of,
     read_view,
@@ -14,6 +13,7 @@ from metaviz.runs.views import (
     saved_view,
     write_view,
 )
+from metaviz.runs.storage.store import StoreError
 
 CHOICE = {"measure": "eval_query_loss", "keys": ["algorithm"], "smoothing": 0.5, "log_y": True}
 

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from metaviz.files.archives import DataError, Zip
 from metaviz.files.atomic import write_atomically
-from metaviz.runs.database import DATABASE, open_to_read
-from metaviz.runs.lock import LOCK
-from metaviz.runs.store import ABOUT, StoreError, open_run
+from metaviz.runs.storage.database import DATABASE, open_to_read
+from metaviz.runs.storage.lock import LOCK
+from metaviz.runs.storage.store import ABOUT, StoreError, open_run
 
 _EVALUATIONS = "evaluations"
 _BESIDE_DATABASE = {f"{DATABASE}-wal", f"{DATABASE}-shm"}

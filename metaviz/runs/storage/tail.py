@@ -8,11 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metaviz.runs.database import DATABASE, Seen, open_to_read, read_facts, read_since, still_holds
-from metaviz.runs.lock import is_locked, process_runs
 from metaviz.runs.model.events import Ended, Event, State
 from metaviz.runs.model.record import Record
-from metaviz.runs.store import StoreError, open_run
+from metaviz.runs.storage.database import (
+    DATABASE,
+    Seen,
+    open_to_read,
+    read_facts,
+    read_since,
+    still_holds,
+)
+from metaviz.runs.storage.lock import is_locked, process_runs
+from metaviz.runs.storage.store import StoreError, open_run
 
 MOST_STEPS = 1000
 """So many meta-steps one poll returns at most; a run that is far ahead is caught up with."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from metaviz.runs.database import DATABASE, open_to_read, read_facts
-from metaviz.runs.lock import is_locked, process_runs
-from metaviz.runs.store import StoreError
-from metaviz.runs.workers import WORDLESS, WORKERS, forget_worker
+from metaviz.runs.storage.database import DATABASE, open_to_read, read_facts
+from metaviz.runs.storage.lock import is_locked, process_runs
+from metaviz.runs.storage.store import StoreError
+from metaviz.runs.storage.worker_process import WORDLESS, WORKERS, forget_worker
 
 QUEUE = "queue.db"
 VERSION = 1

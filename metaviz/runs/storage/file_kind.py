@@ -8,8 +8,8 @@ from typing import Literal
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import read_toml
-from metaviz.runs.store import ABOUT
-from metaviz.runs.views import VERSION_KEY
+from metaviz.runs.storage.saved_views import VERSION_KEY
+from metaviz.runs.storage.store import ABOUT
 
 Kind = Literal["run", "runs", "archive", "view", "configuration", "nothing"]
 TITLES: dict[Kind, str] = {

@@ -4,10 +4,10 @@ import shutil
 import uuid
 from pathlib import Path
 
-from metaviz.runs.database import DATABASE
-from metaviz.runs.lock import lock_run
 from metaviz.runs.model.marks import MarksError, read_marks
-from metaviz.runs.store import ABOUT, StoreError
+from metaviz.runs.storage.database import DATABASE
+from metaviz.runs.storage.lock import lock_run
+from metaviz.runs.storage.store import ABOUT, StoreError
 
 
 def delete_run(root: Path, folder: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from metaviz.config.options import OptionError, Options, checked
 from metaviz.config.run_config import read_toml, to_toml
 from metaviz.files.atomic import plain_name, write_text
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.store import StoreError
 
 VERSION_KEY = "metaviz_view"
 _LETTERS = 40

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import metaviz
-from metaviz.runs.lock import LOCK, RunLock, lock_run
-from metaviz.runs.store import StoreError
+from metaviz.runs.storage.lock import LOCK, RunLock, lock_run
+from metaviz.runs.storage.store import StoreError
 
 COMMAND = "queue-worker"
 WORKER_LOG = "queue-worker.log"

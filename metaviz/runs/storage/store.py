@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.files.atomic import sweep, write_text
-from metaviz.runs.about import read_about, write_about
-from metaviz.runs.database import (
+from metaviz.runs.model.events import Divergence, Ended, Event
+from metaviz.runs.model.marks import MarksError, read_marks
+from metaviz.runs.model.record import Record
+from metaviz.runs.storage.database import (
     BY_STEP,
     CHECKPOINTS,
     DATABASE,
@@ -27,10 +29,8 @@ from metaviz.runs.database import (
     read_last,
     write_facts,
 )
-from metaviz.runs.lock import RunLock, is_locked, lock_run, process_runs
-from metaviz.runs.model.events import Divergence, Ended, Event
-from metaviz.runs.model.marks import MarksError, read_marks
-from metaviz.runs.model.record import Record
+from metaviz.runs.storage.lock import RunLock, is_locked, lock_run, process_runs
+from metaviz.runs.storage.manifest import read_about, write_about
 
 COMMIT_ROWS = 100
 COMMIT_SECONDS = 0.5
