@@ -15,15 +15,15 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.files.atomic import write_text
 from metaviz.paths import data_dir, resource, runs_dir
-from metaviz.runs.baseline import Baseline
-from metaviz.runs.columns import Column, Columns, Sight, sight
 from metaviz.runs.export import safe_text
-from metaviz.runs.groups import BASIC, Group, Interval, Result, grouped
-from metaviz.runs.index import INDEX, Index
 from metaviz.runs.model.marks import change_marks, read_marks, split_tags, with_tags
-from metaviz.runs.query import QueryError, parse
 from metaviz.runs.storage.store import ABOUT, StoreError
-from metaviz.runs.summary import Entry
+from metaviz.runs.table.baseline import Baseline
+from metaviz.runs.table.columns import Column, Columns, Sight, sight
+from metaviz.runs.table.groups import BASIC, Group, Interval, Result, grouped
+from metaviz.runs.table.index import INDEX, Index
+from metaviz.runs.table.search import QueryError, parse
+from metaviz.runs.table.summary import Entry
 from metaviz.tables import console
 
 _SHOWN = ("run", "seed", "state", "step", "loss", "accuracy", "seconds")

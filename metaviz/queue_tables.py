@@ -6,7 +6,7 @@ from rich.table import Table
 
 from metaviz.config.run_config import RunConfig
 from metaviz.runs.storage.queue import Entry
-from metaviz.runs.varied import told_apart
+from metaviz.runs.table.differences import told_apart
 from metaviz.tables import console
 
 _MOST_ROWS = 60

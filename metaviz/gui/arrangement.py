@@ -19,8 +19,8 @@ from metaviz.gui.rows import Row
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.swatches import swatch
 from metaviz.gui.theme import current_theme
-from metaviz.runs.columns import DELTA, USUAL, Column, Columns, Sight, in_order, sight
-from metaviz.runs.groups import Group, differing, grouped
+from metaviz.runs.table.columns import DELTA, USUAL, Column, Columns, Sight, in_order, sight
+from metaviz.runs.table.groups import Group, differing, grouped
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.runs.columns import USUAL, Column
+from metaviz.runs.table.columns import USUAL, Column
 
 _KEY = Qt.ItemDataRole.UserRole
 

@@ -21,11 +21,11 @@ from metaviz.gui.compare_table import GroupTable
 from metaviz.gui.compare_work import CompareWork, Ready, Wish
 from metaviz.gui.parallel_page import ParallelPage
 from metaviz.gui.theme import Theme
-from metaviz.runs.columns import Columns
 from metaviz.runs.comparison import ComparisonView, compared, usual_view
-from metaviz.runs.groups import BASIC
 from metaviz.runs.model.record import Record
-from metaviz.runs.summary import entry_of
+from metaviz.runs.table.columns import Columns
+from metaviz.runs.table.groups import BASIC
+from metaviz.runs.table.summary import entry_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

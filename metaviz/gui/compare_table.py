@@ -11,8 +11,8 @@ from metaviz.gui.benchmark_parts import _Table
 from metaviz.gui.choices import combo, offer
 from metaviz.gui.theme import Theme, curve_color, frame_rule
 from metaviz.runs.alignment import BAND_TIPS, BANDS
-from metaviz.runs.columns import duration_text
 from metaviz.runs.comparison import ComparisonView, GroupCurve, group_difference
+from metaviz.runs.table.columns import duration_text
 
 _COLUMNS = (
     ("Group", "Runs with equal values of the keys, and how many of them count"),

@@ -10,11 +10,11 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWi
 from metaviz.gui.choices import combo
 from metaviz.gui.parallel_plot import ParallelPlot
 from metaviz.gui.theme import Theme
-from metaviz.runs.columns import Columns
 from metaviz.runs.curves import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.parallel import parallel_axes
-from metaviz.runs.summary import Entry, entry_of
+from metaviz.runs.table.columns import Columns
+from metaviz.runs.table.summary import Entry, entry_of
 
 EMPTY = "Tick runs in the table below: every run becomes a line over what they differ in."
 _RESULTS = {"loss": "Query loss", "accuracy": "Accuracy", "seconds": "Training time (s)"}

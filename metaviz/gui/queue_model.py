@@ -19,7 +19,7 @@ from metaviz.gui.actions import icon
 from metaviz.gui.theme import current_theme
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.queue import Entry
-from metaviz.runs.varied import told_apart
+from metaviz.runs.table.differences import told_apart
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from metaviz.runs.model.record import Record
-from metaviz.runs.query import Query
 from metaviz.runs.storage.store import ABOUT
-from metaviz.runs.summary import Entry, Summary, summarise
+from metaviz.runs.table.search import Query
+from metaviz.runs.table.summary import Entry, Summary, summarise
 
 __all__ = ["Row", "Summary", "row_of", "row_of_entry", "summarise"]
 

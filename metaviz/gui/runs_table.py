@@ -19,10 +19,10 @@ from metaviz.gui.table_bar import TableBar
 from metaviz.gui.table_view_state import read_state, write_state
 from metaviz.gui.tabular import tab_separated
 from metaviz.gui.view_actions import view_action
-from metaviz.runs.baseline import Baseline
-from metaviz.runs.columns import Columns, Sight
-from metaviz.runs.groups import BASIC, Group
-from metaviz.runs.query import Query
+from metaviz.runs.table.baseline import Baseline
+from metaviz.runs.table.columns import Columns, Sight
+from metaviz.runs.table.groups import BASIC, Group
+from metaviz.runs.table.search import Query
 
 _NO_RUNS = "No runs yet. Tick algorithms on the left and press Run."
 _NO_MATCH = "No run matches the search. Esc in the field clears it."

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.arrangement import Arrangement, Index
 from metaviz.gui.rows import Row
-from metaviz.runs.columns import DELTA
+from metaviz.runs.table.columns import DELTA
 
 _WIDTHS = {
     "run": 190,

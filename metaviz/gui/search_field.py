@@ -17,8 +17,8 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.theme import current_theme, tint
-from metaviz.runs.query import HELP, Query, QueryError, completions, parse
-from metaviz.runs.summary import Entry
+from metaviz.runs.table.search import HELP, Query, QueryError, completions, parse
+from metaviz.runs.table.summary import Entry
 
 _PAUSE_MS = 150
 _MOST_OFFERED = 40

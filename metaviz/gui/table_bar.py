@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
 
 from metaviz.gui.editors import ChoiceBox
 from metaviz.gui.search_field import SearchField
-from metaviz.runs.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
-from metaviz.runs.summary import Entry
+from metaviz.runs.table.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
+from metaviz.runs.table.summary import Entry
 
 _SEED_ONLY = "All but the seed"
 

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from metaviz.runs.baseline import read_baseline
-from metaviz.runs.columns import Sight
-from metaviz.runs.groups import INTERVALS
+from metaviz.runs.table.baseline import read_baseline
+from metaviz.runs.table.columns import Sight
+from metaviz.runs.table.groups import INTERVALS
 
 if TYPE_CHECKING:
     from metaviz.gui.runs_table import RunsTable

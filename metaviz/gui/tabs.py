@@ -11,8 +11,8 @@ from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pace import Piece
 from metaviz.gui.pages import PAGES, Divisible, Tab
 from metaviz.gui.theme import Theme
-from metaviz.runs.columns import Columns
 from metaviz.runs.model.record import Record
+from metaviz.runs.table.columns import Columns
 
 if TYPE_CHECKING:
     from metaviz.gui.benchmark_tab import BenchmarkTab

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from metaviz.runs.groups import INTERVAL_TIPS, INTERVALS, Interval
+from metaviz.runs.table.groups import INTERVAL_TIPS, INTERVALS, Interval
 
 Band = Interval | Literal["range"]
 BANDS: dict[str, str] = {str(key): text for key, text in INTERVALS.items()}

@@ -18,12 +18,12 @@ from metaviz.runs.alignment import (
     sample,
     value_at,
 )
-from metaviz.runs.baseline import Difference, difference, finite
 from metaviz.runs.curves import AXIS_TITLES, DASHES, Style
-from metaviz.runs.groups import Group, Interval, Result, Spread, grouped, spread
 from metaviz.runs.model.record import Record
 from metaviz.runs.smoothing import smooth
-from metaviz.runs.summary import Entry, entry_of
+from metaviz.runs.table.baseline import Difference, difference, finite
+from metaviz.runs.table.groups import Group, Interval, Result, Spread, grouped, spread
+from metaviz.runs.table.summary import Entry, entry_of
 
 AXES: dict[str, str] = {
     **AXIS_TITLES,

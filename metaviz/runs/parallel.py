@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import OptionSpec, Plain
-from metaviz.runs.groups import Result, differing, text_of, value_of
-from metaviz.runs.summary import Entry
+from metaviz.runs.table.groups import Result, differing, text_of, value_of
+from metaviz.runs.table.summary import Entry
 
 Scale = Literal["linear", "log", "categorical"]
 ABSENT = -0.12

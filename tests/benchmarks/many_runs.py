@@ -22,11 +22,11 @@ from metaviz import app, paths
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import LIGHT, use_theme
 from metaviz.gui.window import MainWindow
-from metaviz.runs.index import INDEX
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.storage.database import DATABASE
 from metaviz.runs.storage.manifest import write_about
 from metaviz.runs.storage.store import ABOUT, create_run
+from metaviz.runs.table.index import INDEX
 
 RUNS, STEPS, TIMES, GROUPED = 2000, 2000, 5, 200
 METHODS = ("maml", "fomaml", "reptile", "imaml", "metasgd")

@@ -16,7 +16,7 @@ from metaviz.gui.shortcuts import every_key
 from metaviz.gui.theme import DARK, LIGHT, current_theme
 from metaviz.paths import resource
 from metaviz.runs.model.record import Record
-from metaviz.runs.summary import summarise
+from metaviz.runs.table.summary import summarise
 from tests.gui.conftest import leave
 
 WAIT = 60_000

@@ -11,10 +11,10 @@ from metaviz.gui.faces import Block, Faces, blocks
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
-from metaviz.runs.baseline import Baseline
-from metaviz.runs.columns import Columns
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.model.record import Record
+from metaviz.runs.table.baseline import Baseline
+from metaviz.runs.table.columns import Columns
 
 
 def record(seed: int) -> Record:

@@ -8,7 +8,7 @@ from metaviz.config.run_config import Comparison
 from metaviz.gui import history
 from metaviz.gui.rows import Row
 from metaviz.runs.model.record import Record
-from metaviz.runs.summary import summarise
+from metaviz.runs.table.summary import summarise
 
 CTRL = Qt.KeyboardModifier.ControlModifier
 

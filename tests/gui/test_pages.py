@@ -11,7 +11,7 @@ from metaviz.gui.session_file import SessionFile
 from metaviz.gui.tabs import NAMES
 from metaviz.gui.theme import DARK
 from metaviz.runs.model.record import Record
-from metaviz.runs.summary import summarise
+from metaviz.runs.table.summary import summarise
 from tests.gui.conftest import WAIT, leave
 
 

@@ -7,9 +7,9 @@ from PySide6.QtTest import QAbstractItemModelTester
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
-from metaviz.runs.columns import USUAL
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record
+from metaviz.runs.table.columns import USUAL
 
 STEP = USUAL.index("step")
 

@@ -8,7 +8,7 @@ import numpy as np
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.storage.store import create_run
-from metaviz.runs.summary import Entry, Summary
+from metaviz.runs.table.summary import Entry, Summary
 
 
 def config(algorithm: str = "maml", seed: int = 0, **changes: Any) -> dict[str, Any]:

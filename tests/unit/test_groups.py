@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metaviz.runs.baseline import Baseline, difference, finite, read_baseline
-from metaviz.runs.columns import BY_KEY, Columns, Sight, duration_text, in_order, sight
-from metaviz.runs.groups import differing, grouped, spread, welch
 from metaviz.runs.model.marks import Marks
+from metaviz.runs.table.baseline import Baseline, difference, finite, read_baseline
+from metaviz.runs.table.columns import BY_KEY, Columns, Sight, duration_text, in_order, sight
+from metaviz.runs.table.groups import differing, grouped, spread, welch
 from tests.unit.entries import entry
 
 VALUES = np.array([0.31, 0.28, 0.35, 0.30])

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaviz.runs import index as module
-from metaviz.runs.index import INDEX, Index
 from metaviz.runs.model.marks import MARKS, Marks, change_marks
 from metaviz.runs.storage.lock import lock_run
 from metaviz.runs.storage.store import open_run
-from metaviz.runs.summary import summarise
+from metaviz.runs.table import index as module
+from metaviz.runs.table.index import INDEX, Index
+from metaviz.runs.table.summary import summarise
 from tests.unit.entries import store
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from metaviz.paths import runs_dir
-from metaviz.runs.groups import spread
 from metaviz.runs.model.marks import Marks, read_marks
+from metaviz.runs.table.groups import spread
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.entries import store
 

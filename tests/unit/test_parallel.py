@@ -6,8 +6,8 @@ import pytest
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec
 from metaviz.paths import resource
-from metaviz.runs.columns import Columns
 from metaviz.runs.parallel import ABSENT, inside, parallel_axes, scaled
+from metaviz.runs.table.columns import Columns
 from tests.unit.entries import entry
 
 LOG = OptionSpec(name="lr", title="Rate", description="", kind="float", default=1.0, log=True)

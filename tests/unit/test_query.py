@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaviz.runs.model.marks import Marks
-from metaviz.runs.query import HELP, KEYS, QueryError, completions, parse
+from metaviz.runs.table.search import HELP, KEYS, QueryError, completions, parse
 from tests.unit.entries import entry
 
 RUNS = {

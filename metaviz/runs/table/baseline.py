@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import Plain
-from metaviz.runs.groups import Group, Result, value_of, welch
-from metaviz.runs.summary import Entry
+from metaviz.runs.table.groups import Group, Result, value_of, welch
+from metaviz.runs.table.summary import Entry
 
 Verdict = Literal["better", "worse", "same", "not told apart"]
 LOWER_IS_BETTER: dict[Result, bool] = {"loss": True, "accuracy": False, "seconds": True}

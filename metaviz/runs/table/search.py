@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from metaviz.config.options import OptionError, Plain
 from metaviz.config.run_config import Shared, parse_seeds
-from metaviz.runs.summary import OWN, Entry
+from metaviz.runs.table.summary import OWN, Entry
 
 Predicate = Callable[[Entry], bool]
 

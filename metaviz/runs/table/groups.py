@@ -15,7 +15,7 @@ import numpy as np
 
 from metaviz.config.options import Plain
 from metaviz.runs.curves import PALETTE, Style, algorithm_color
-from metaviz.runs.summary import SYMBOLS, Entry
+from metaviz.runs.table.summary import SYMBOLS, Entry
 
 Interval = Literal["std", "se", "ci95"]
 Result = Literal["loss", "accuracy", "seconds"]

@@ -20,7 +20,7 @@ from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import DATABASE
 from metaviz.runs.storage.store import ABOUT, StoreError, is_alive, open_last
-from metaviz.runs.summary import Entry, Summary, entry_of
+from metaviz.runs.table.summary import Entry, Summary, entry_of
 
 INDEX = "index.db"
 VERSION = 1

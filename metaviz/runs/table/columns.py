@@ -8,8 +8,8 @@ from typing import Any
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec
-from metaviz.runs.baseline import Baseline, Difference, difference, finite
-from metaviz.runs.groups import (
+from metaviz.runs.table.baseline import Baseline, Difference, difference, finite
+from metaviz.runs.table.groups import (
     ABSENT,
     INTERVAL_TIPS,
     INTERVALS,
@@ -18,7 +18,7 @@ from metaviz.runs.groups import (
     Result,
     text_of,
 )
-from metaviz.runs.summary import SYMBOLS, Entry
+from metaviz.runs.table.summary import SYMBOLS, Entry
 
 DELTA = "delta"
 _MINUTE, _HOUR = 60, 3600
