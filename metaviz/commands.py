@@ -28,6 +28,7 @@ from metaviz.config.run_config import (
 )
 from metaviz.files.atomic import write_text
 from metaviz.paths import runs_dir
+from metaviz.runs.analysis.reproduction import first_difference, told
 from metaviz.runs.export import write_tables
 from metaviz.runs.figure_set import comparison_figures, run_figures
 from metaviz.runs.figures import (
@@ -39,7 +40,6 @@ from metaviz.runs.figures import (
 from metaviz.runs.model.evaluation import judgement_csv
 from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record
-from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.report import write_report
 from metaviz.runs.storage.archive import pack_run, unpack_run
 from metaviz.runs.storage.store import StoreError, list_runs, open_run

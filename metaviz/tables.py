@@ -9,10 +9,10 @@ from rich.table import Table
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.runs.analysis.published import told_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
-from metaviz.runs.published import told_beside
 
 
 def console(*, stderr: bool = False) -> Console:

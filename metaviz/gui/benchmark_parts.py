@@ -16,8 +16,8 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.choices import combo, offer
 from metaviz.gui.theme import Theme, curve_color
-from metaviz.runs.benchmark import Choice, Row, Worst, backbone_text
-from metaviz.runs.published import published
+from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
+from metaviz.runs.analysis.published import published
 
 _ANY = -1
 _RESULTS = (

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from metaviz.gui.heat_map import HeatMap
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.runs.benchmark import Judged, Row, gains
+from metaviz.runs.analysis.benchmark import Judged, Row, gains
 from metaviz.runs.model.robustness import Robustness, factor_text
 
 _ROW = 17

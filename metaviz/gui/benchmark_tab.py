@@ -23,7 +23,7 @@ from metaviz.gui.benchmark_plots import DotPlot, RobustnessMap, TaskPlot
 from metaviz.gui.choices import combo, offer, scrolling
 from metaviz.gui.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.theme import Theme, tint
-from metaviz.runs.benchmark import (
+from metaviz.runs.analysis.benchmark import (
     Judged,
     Row,
     judged_runs,
@@ -34,7 +34,7 @@ from metaviz.runs.benchmark import (
     task_lists,
     worst_tasks,
 )
-from metaviz.runs.curves import labels
+from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness

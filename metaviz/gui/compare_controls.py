@@ -17,8 +17,8 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.choices import combo, switch
-from metaviz.runs.alignment import BAND_TIPS, BANDS
-from metaviz.runs.comparison import AXES, MEASURES, ComparisonView
+from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
+from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView
 
 _SMOOTHEST = 99
 _SEED_ONLY = "All but the seed"

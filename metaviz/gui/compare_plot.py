@@ -12,8 +12,14 @@ from PySide6.QtWidgets import QWidget
 from metaviz.gui.compare_work import Ready
 from metaviz.gui.plot_panel import PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.runs.alignment import at
-from metaviz.runs.comparison import AXES, MEASURES, ComparisonView, GroupCurve, difference_at
+from metaviz.runs.analysis.alignment import at
+from metaviz.runs.analysis.comparison import (
+    AXES,
+    MEASURES,
+    ComparisonView,
+    GroupCurve,
+    difference_at,
+)
 
 _MOST_READ = 6
 _KEY_STEPS = 100

@@ -21,7 +21,7 @@ from metaviz.gui.compare_table import GroupTable
 from metaviz.gui.compare_work import CompareWork, Ready, Wish
 from metaviz.gui.parallel_page import ParallelPage
 from metaviz.gui.theme import Theme
-from metaviz.runs.comparison import ComparisonView, compared, usual_view
+from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.groups import BASIC

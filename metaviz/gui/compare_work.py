@@ -8,9 +8,15 @@ import numpy as np
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
 
 from metaviz.gui.plot_panel import Band, Line
-from metaviz.runs.alignment import thin_band
-from metaviz.runs.comparison import ComparisonView, GroupCurve, compared, offered, usual_measure
-from metaviz.runs.curves import band_alpha
+from metaviz.runs.analysis.alignment import thin_band
+from metaviz.runs.analysis.comparison import (
+    ComparisonView,
+    GroupCurve,
+    compared,
+    offered,
+    usual_measure,
+)
+from metaviz.runs.analysis.curves import band_alpha
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import range_with_bands, thin
 

@@ -29,8 +29,8 @@ from metaviz.gui.legend import Legend
 from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.runs.convergence import LossSlice, convergence, loss_slice
-from metaviz.runs.curves import (
+from metaviz.runs.analysis.convergence import LossSlice, convergence, loss_slice
+from metaviz.runs.analysis.curves import (
     InnerCurve,
     InnerQuantity,
     InnerView,

@@ -29,8 +29,8 @@ from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.pages import Tab
-from metaviz.runs.curves import Fan, fan
-from metaviz.runs.geometry import has_geometry, has_map
+from metaviz.runs.analysis.curves import Fan, fan
+from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.model.record import Record
 from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidge
 from metaviz.gui.choices import combo, offer
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.runs.curves import Fan, fan, labels
+from metaviz.runs.analysis.curves import Fan, fan, labels
 from metaviz.runs.model.record import Record
 
 NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."

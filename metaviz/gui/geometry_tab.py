@@ -20,7 +20,7 @@ from metaviz.gui.heat_map import shortened
 from metaviz.gui.moment import MomentTab
 from metaviz.gui.pace import Piece
 from metaviz.gui.theme import Theme, tint
-from metaviz.runs.geometry import (
+from metaviz.runs.analysis.geometry import (
     View,
     geometry_pictures,
     has_geometry,

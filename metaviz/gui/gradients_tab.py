@@ -30,7 +30,7 @@ from metaviz.gui.choices import combo, switch
 from metaviz.gui.plot_panel import PlotPanel
 from metaviz.gui.theme import Theme, tint
 from metaviz.paths import runs_dir
-from metaviz.runs.curves import OKABE_ITO
+from metaviz.runs.analysis.curves import OKABE_ITO
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
 

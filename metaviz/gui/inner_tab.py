@@ -24,7 +24,7 @@ from metaviz.gui.legend import Legend
 from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.runs.curves import (
+from metaviz.runs.analysis.curves import (
     QUANTITY_TITLES,
     InnerCurve,
     InnerQuantity,

@@ -21,8 +21,8 @@ from metaviz.gui.moment import MomentTab
 from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import Theme, curve_color, tint
-from metaviz.runs.curves import labels, styles
-from metaviz.runs.geometry import (
+from metaviz.runs.analysis.curves import labels, styles
+from metaviz.runs.analysis.geometry import (
     DIAGNOSTIC_TITLES,
     Diagnostic,
     MapHistory,

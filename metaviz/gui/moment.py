@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlid
 
 from metaviz.gui.choices import combo, offer
 from metaviz.gui.pace import Piece
-from metaviz.runs.curves import labels
-from metaviz.runs.geometry import geometry_pictures
+from metaviz.runs.analysis.curves import labels
+from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.record import Record
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from metaviz.gui.pace import Piece
 from metaviz.gui.theme import Theme
-from metaviz.runs.geometry import has_geometry, has_map
+from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:

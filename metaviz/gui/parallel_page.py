@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWi
 from metaviz.gui.choices import combo
 from metaviz.gui.parallel_plot import ParallelPlot
 from metaviz.gui.theme import Theme
-from metaviz.runs.curves import labels
+from metaviz.runs.analysis.curves import labels
+from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.model.record import Record
-from metaviz.runs.parallel import parallel_axes
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.summary import Entry, entry_of
 

@@ -13,7 +13,7 @@ from metaviz.gui.rows import Row
 from metaviz.gui.runs_view import RunsView
 from metaviz.gui.swatches import patch
 from metaviz.gui.view_actions import view_action
-from metaviz.runs.curves import PALETTE
+from metaviz.runs.analysis.curves import PALETTE
 from metaviz.runs.model.marks import split_tags
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from PySide6.QtCore import (
 )
 
 from metaviz.gui.rows import Row
-from metaviz.runs.curves import Style, styles
+from metaviz.runs.analysis.curves import Style, styles
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
 

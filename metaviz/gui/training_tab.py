@@ -10,7 +10,7 @@ from metaviz.gui.choices import combo, switch
 from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
 from metaviz.gui.theme import Theme
-from metaviz.runs.curves import (
+from metaviz.runs.analysis.curves import (
     AXIS_TITLES,
     QUANTITY_TITLES,
     TrainingCurve,
@@ -18,9 +18,9 @@ from metaviz.runs.curves import (
     available,
     training_curves,
 )
+from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import robust_range
-from metaviz.runs.smoothing import Smoother
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from metaviz.runs.alignment import BAND_TIPS, BANDS, thin_band
-from metaviz.runs.comparison import AXES, MEASURES, ComparisonView, GroupCurve, has_several
-from metaviz.runs.curves import band_alpha
+from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS, thin_band
+from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, GroupCurve, has_several
+from metaviz.runs.analysis.curves import band_alpha
 from metaviz.runs.figures import (
     _DASH,
     _POINTS,

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from metaviz.runs.comparison import compared, has_several, usual_view
+from metaviz.runs.analysis.comparison import compared, has_several, usual_view
+from metaviz.runs.analysis.curves import TrainingView, fan
+from metaviz.runs.analysis.geometry import geometry_pictures, map_history, most_changed, offered
 from metaviz.runs.comparison_figures import comparison_figure
-from metaviz.runs.curves import TrainingView, fan
 from metaviz.runs.figures import (
     Page,
     convergence_figure,
@@ -14,7 +15,6 @@ from metaviz.runs.figures import (
     inner_figure,
     training_figure,
 )
-from metaviz.runs.geometry import geometry_pictures, map_history, most_changed, offered
 from metaviz.runs.geometry_figures import geometry_figure, mirror_figure
 from metaviz.runs.model.record import Record
 

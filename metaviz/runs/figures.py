@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from metaviz.files.atomic import write_atomically
-from metaviz.runs.convergence import LossSlice
-from metaviz.runs.curves import (
+from metaviz.runs.analysis.convergence import LossSlice
+from metaviz.runs.analysis.curves import (
     AXIS_TITLES,
     QUANTITY_TITLES,
     Fan,

@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metaviz.runs.figures import (
-    Page,
-    _literal,
-    _scales,
-    blank,
-    quiet_matplotlib,
-    whole_steps,
-)
-from metaviz.runs.geometry import (
+from metaviz.runs.analysis.geometry import (
     MapHistory,
     View,
     factor,
@@ -30,6 +22,14 @@ from metaviz.runs.geometry import (
     span,
     tensor_spans,
     without_diagonal,
+)
+from metaviz.runs.figures import (
+    Page,
+    _literal,
+    _scales,
+    blank,
+    quiet_matplotlib,
+    whole_steps,
 )
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record

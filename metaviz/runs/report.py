@@ -13,7 +13,7 @@ from metaviz import __version__
 from metaviz.config.run_config import Comparison, machine_of, to_toml
 from metaviz.files.atomic import plain_name, write_text
 from metaviz.paths import resource
-from metaviz.runs.benchmark import (
+from metaviz.runs.analysis.benchmark import (
     judged_runs,
     measure_text,
     newest,
@@ -21,14 +21,14 @@ from metaviz.runs.benchmark import (
     same_data,
     task_lists,
 )
+from metaviz.runs.analysis.curves import labels
+from metaviz.runs.analysis.published import told_beside
 from metaviz.runs.benchmark_figures import benchmark_figure
-from metaviz.runs.curves import labels
 from metaviz.runs.export import summary_csv
 from metaviz.runs.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.record import Record
-from metaviz.runs.published import told_beside
 from metaviz.runs.storage.store import StoreError
 
 if TYPE_CHECKING:

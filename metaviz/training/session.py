@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
+from metaviz.runs.analysis.reproduction import first_difference, told
 from metaviz.runs.model.events import Ended, Evaluated, Event, Level, Noted, State
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge
-from metaviz.runs.repeat import first_difference, told
 from metaviz.runs.storage.store import RunWriter, StoreError, create_run, open_run
 from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Checkpoints, Found

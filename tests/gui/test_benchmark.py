@@ -19,12 +19,12 @@ from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.pixels import qimage
 from metaviz.gui.protocol_dialog import ProtocolDialog
 from metaviz.gui.theme import DARK, LIGHT, Theme
+from metaviz.runs.analysis.published import published
 from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store, stored
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
-from metaviz.runs.published import published
 from metaviz.runs.storage.store import list_runs, open_run
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small

@@ -19,7 +19,7 @@ from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
 from metaviz.gui.theme import DARK, LIGHT
-from metaviz.runs.comparison import compared
+from metaviz.runs.analysis.comparison import compared
 from metaviz.runs.storage.archive import pack_run
 from metaviz.runs.storage.saved_views import read_views, saved_view, write_view
 from metaviz.runs.table.columns import Columns

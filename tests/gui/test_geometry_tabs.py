@@ -22,8 +22,7 @@ from metaviz.gui.mirror_tab import TOO_LARGE, MirrorTab
 from metaviz.gui.plot_panel import PlotPanel
 from metaviz.gui.tabs import NAMES, Tabs
 from metaviz.gui.theme import DARK, LIGHT, Theme, curve_color
-from metaviz.runs.figures import Page, save_figure
-from metaviz.runs.geometry import (
+from metaviz.runs.analysis.geometry import (
     GEOMETRY_HEADER,
     geometry_csv,
     has_geometry,
@@ -33,6 +32,7 @@ from metaviz.runs.geometry import (
     offered,
     rate_histograms,
 )
+from metaviz.runs.figures import Page, save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 

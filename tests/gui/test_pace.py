@@ -14,7 +14,7 @@ from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.theme import LIGHT
 from metaviz.gui.training_tab import TrainingTab
-from metaviz.runs.comparison import ComparisonView
+from metaviz.runs.analysis.comparison import ComparisonView
 from metaviz.runs.model.events import STEP_COLUMNS, Evaluated
 from metaviz.runs.model.record import Record
 

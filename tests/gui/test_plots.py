@@ -20,7 +20,7 @@ from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.theme import DARK, LIGHT
 from metaviz.gui.traces import dashes
 from metaviz.gui.training_tab import TrainingTab
-from metaviz.runs.curves import labels
+from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record

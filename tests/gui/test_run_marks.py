@@ -16,7 +16,7 @@ from metaviz.gui.column_chooser import ColumnChooser
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import current_theme
 from metaviz.gui.window import MainWindow
-from metaviz.runs.curves import styles
+from metaviz.runs.analysis.curves import styles
 from metaviz.runs.model.marks import MARKS, Marks, change_marks, read_marks
 from metaviz.runs.storage.store import list_runs, lock_run
 from tests.gui.conftest import leave

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from metaviz.runs.alignment import Sample, moments, reached, sample, thin_band, value_at
+from metaviz.runs.analysis.alignment import Sample, moments, reached, sample, thin_band, value_at
 from metaviz.runs.model.statistics import thin
 
 STEPS = np.arange(1.0, 6.0)

@@ -10,9 +10,9 @@ import torch
 
 from metaviz.config.run_config import Amendment, RunConfig
 from metaviz.meta.sharding import part_of
+from metaviz.runs.analysis.reproduction import told
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Event, Noted, Stepped
 from metaviz.runs.model.record import Record
-from metaviz.runs.repeat import told
 from metaviz.runs.storage.store import open_run
 from metaviz.training import band as bands
 from metaviz.training import compiled, stepping

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metaviz.runs.comparison import (
+from metaviz.runs.analysis.comparison import (
     AXES,
     ComparisonView,
     compared,
@@ -16,12 +16,12 @@ from metaviz.runs.comparison import (
     offered,
     usual_view,
 )
+from metaviz.runs.analysis.smoothing import smooth
 from metaviz.runs.comparison_figures import comparison_figure
 from metaviz.runs.export import comparison_csv, write_tables
 from metaviz.runs.figure_set import comparison_figures
 from metaviz.runs.figures import Page
 from metaviz.runs.model.events import Evaluated
-from metaviz.runs.smoothing import smooth
 from tests.unit.compared import record
 
 STEP = ComparisonView(measure="post_query_loss")

@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from metaviz.runs.convergence import LossSlice, convergence, fitted_rate, loss_slice, steps_to
+from metaviz.runs.analysis.convergence import (
+    LossSlice,
+    convergence,
+    fitted_rate,
+    loss_slice,
+    steps_to,
+)
 from metaviz.runs.model.events import Evaluated, Pictured
 from metaviz.runs.model.record import Record
 

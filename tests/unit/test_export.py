@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from metaviz.runs.curves import InnerView, TrainingView, fan, inner_curves, training_curves
+from metaviz.runs.analysis.curves import InnerView, TrainingView, fan, inner_curves, training_curves
 from metaviz.runs.export import inner_csv, metrics_csv, safe_text, summary_csv
 from metaviz.runs.figures import (
     Page,

@@ -12,9 +12,9 @@ from scipy.stats import binom
 
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.meta.tasks import Batch
+from metaviz.runs.analysis.published import Published, beside, differences, distance, published
 from metaviz.runs.model.evaluation import Judgement, paired, store, stored
 from metaviz.runs.model.robustness import stored_robustness
-from metaviz.runs.published import Published, beside, differences, distance, published
 from metaviz.runs.storage.store import StoreError, list_runs
 from metaviz.training.evaluation import one_by_one
 from metaviz.training.protocol import episode, judge, robustness

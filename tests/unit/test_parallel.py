@@ -6,7 +6,7 @@ import pytest
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec
 from metaviz.paths import resource
-from metaviz.runs.parallel import ABSENT, inside, parallel_axes, scaled
+from metaviz.runs.analysis.parallel import ABSENT, inside, parallel_axes, scaled
 from metaviz.runs.table.columns import Columns
 from tests.unit.entries import entry
 

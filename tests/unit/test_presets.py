@@ -7,7 +7,7 @@ import pytest
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import find_preset, presets, read_comparison
-from metaviz.runs.published import published
+from metaviz.runs.analysis.published import published
 from metaviz.training.engine import planned_runs
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaviz.runs.repeat import Difference, first_difference, told
+from metaviz.runs.analysis.reproduction import Difference, first_difference, told
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import environment
 from metaviz.training.environment import describe_environment

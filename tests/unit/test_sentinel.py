@@ -12,8 +12,8 @@ from metaviz.config.run_config import EvaluationProtocol, RunConfig, comparison_
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.sinusoid import Sinusoid
+from metaviz.runs.analysis.reproduction import first_difference
 from metaviz.runs.model.events import Stepped
-from metaviz.runs.repeat import first_difference
 from metaviz.runs.storage.database import open_to_write, write_facts
 from metaviz.runs.storage.store import StoreError, open_run, read_divergence
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint

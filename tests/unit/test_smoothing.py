@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from metaviz.runs.curves import TrainingView, between, training_curves
+from metaviz.runs.analysis.curves import TrainingView, between, training_curves
+from metaviz.runs.analysis.smoothing import GrowingMean, Smoother, faded, smooth
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record
-from metaviz.runs.smoothing import GrowingMean, Smoother, faded, smooth
 
 RNG = np.random.default_rng(0)
 

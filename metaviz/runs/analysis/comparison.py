@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metaviz.runs.alignment import (
+from metaviz.runs.analysis.alignment import (
     BANDS,
     Band,
     Moments,
@@ -18,9 +18,9 @@ from metaviz.runs.alignment import (
     sample,
     value_at,
 )
-from metaviz.runs.curves import AXIS_TITLES, DASHES, Style
+from metaviz.runs.analysis.curves import AXIS_TITLES, DASHES, Style
+from metaviz.runs.analysis.smoothing import smooth
 from metaviz.runs.model.record import Record
-from metaviz.runs.smoothing import smooth
 from metaviz.runs.table.baseline import Difference, difference, finite
 from metaviz.runs.table.groups import Group, Interval, Result, Spread, grouped, spread
 from metaviz.runs.table.summary import Entry, entry_of

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.record import Record
-from metaviz.runs.smoothing import Smoother
 
 Axis = Literal["step", "seconds", "gradient_evaluations"]
 Quantity = Literal["query_loss", "support_loss", "query_accuracy", "support_accuracy"]

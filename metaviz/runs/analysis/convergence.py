@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metaviz.runs.curves import InnerView, inner_curves
+from metaviz.runs.analysis.curves import InnerView, inner_curves
 from metaviz.runs.model.record import Record
 
 _LEAST = 3
