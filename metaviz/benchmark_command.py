@@ -15,9 +15,9 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
 from metaviz.files.atomic import write_text
-from metaviz.runs.figures import save_figure
+from metaviz.runs.figures.base import save_figure
+from metaviz.runs.figures.speed import speed_figure
 from metaviz.runs.model.speed import Speed, speed_csv
-from metaviz.runs.speed_figures import speed_figure
 from metaviz.runs.storage.store import StoreError
 from metaviz.speed_tables import print_speeds
 from metaviz.tables import console

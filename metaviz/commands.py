@@ -30,13 +30,13 @@ from metaviz.files.atomic import write_text
 from metaviz.paths import runs_dir
 from metaviz.runs.analysis.reproduction import first_difference, told
 from metaviz.runs.export import write_tables
-from metaviz.runs.figure_set import comparison_figures, run_figures
-from metaviz.runs.figures import (
+from metaviz.runs.figures.base import (
     FORMATS,
     Page,
     gradients_figure,
     save_figure,
 )
+from metaviz.runs.figures.figure_set import comparison_figures, run_figures
 from metaviz.runs.model.evaluation import judgement_csv
 from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record

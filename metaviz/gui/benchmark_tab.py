@@ -42,7 +42,7 @@ from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, s
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Tick trained runs below and press Evaluate: each one's weights adapt to the same tasks of "
@@ -120,7 +120,7 @@ class BenchmarkTab(QWidget):
         """Draw the results for a paper; None where no run was evaluated."""
         if not self._shown:
             return None
-        from metaviz.runs.benchmark_figures import benchmark_figure
+        from metaviz.runs.figures.benchmark import benchmark_figure
 
         return benchmark_figure(self._drawn(), measure_text(self._rows), page)
 

@@ -30,7 +30,7 @@ from metaviz.runs.table.summary import entry_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Tick runs in the table below: those that differ in their seed only become one curve.\n"
@@ -142,7 +142,7 @@ class CompareTab(QWidget):
 
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper."""
-        from metaviz.runs.comparison_figures import comparison_figure
+        from metaviz.runs.figures.comparison import comparison_figure
 
         view = self.exported_view()
         return comparison_figure(compared(self._records, view), view, page)

@@ -45,7 +45,7 @@ from metaviz.runs.model.statistics import has_logarithms
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "
@@ -120,7 +120,7 @@ class ConvergenceTab(EvaluatedPage):
 
     def figure(self, page: "Page") -> "Figure | None":
         """Draw the same for a paper; None where no run was evaluated."""
-        from metaviz.runs.figures import convergence_figure
+        from metaviz.runs.figures.base import convergence_figure
 
         if not any(record.evaluations for record in self._records):
             return None

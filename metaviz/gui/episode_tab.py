@@ -30,7 +30,7 @@ from metaviz.runs.model.record import Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Tick a trained run below and press Show: what it makes of one task's images, step by step. "
@@ -98,7 +98,7 @@ class EpisodeTab(QWidget):
         """Draw the same for a paper; None before a task was shown."""
         if self.result is None:
             return None
-        from metaviz.runs.benchmark_figures import episode_figure
+        from metaviz.runs.figures.benchmark import episode_figure
 
         return episode_figure(self.result, self.step.value(), page)
 

@@ -37,7 +37,7 @@ from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 FORMATS = {"png": "PNG", "pdf": "PDF", "svg": "SVG"}
 _PLOTS = {
@@ -106,7 +106,7 @@ class ExportDialog(QDialog):
 
     def page(self) -> "Page":
         """Return the chosen size and resolution."""
-        from metaviz.runs.figures import Page
+        from metaviz.runs.figures.base import Page
 
         return Page(
             self.width_cm.value(), self.height_cm.value(), self.dpi.value(), self.font_size.value()
@@ -299,7 +299,7 @@ class _Work(QRunnable):
 
     def run(self) -> None:
         """Write everything; report what was written and what went wrong."""
-        from metaviz.runs.figures import Page, save_figure
+        from metaviz.runs.figures.base import Page, save_figure
 
         written: list[Path] = []
         trouble = ""
@@ -333,7 +333,7 @@ def _fans(records: list[Record]) -> dict[str, Draw]:
 
 
 def _fan(shown: Fan) -> Draw:
-    from metaviz.runs.figures import fan_figure
+    from metaviz.runs.figures.base import fan_figure
 
     return lambda page: fan_figure(shown, shown.landmarks(), page)
 

@@ -107,7 +107,7 @@ class FileCommands(QObject):
         page = tabs.current_page()
         if page is None:
             return
-        from metaviz.runs.figures import Page
+        from metaviz.runs.figures.base import Page
 
         stream = BytesIO()
         QGuiApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)

@@ -33,7 +33,7 @@ from metaviz.runs.model.events import Pictured
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 Index = QModelIndex | QPersistentModelIndex
 EMPTY = (
@@ -104,7 +104,7 @@ class GeometryTab(MomentTab):
         """Draw the same for a paper; None where no run has a geometry."""
         if self.moment.record is None or self._chosen is None:
             return None
-        from metaviz.runs.geometry_figures import geometry_figure
+        from metaviz.runs.figures.geometry import geometry_figure
 
         view, part = self._chosen
         return geometry_figure(

@@ -37,7 +37,7 @@ from metaviz.runs.model.record import Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 Index = QModelIndex | QPersistentModelIndex
 EMPTY = (
@@ -123,7 +123,7 @@ class GradientsTab(QWidget):
         """Draw the same for a paper; None before anything was compared."""
         if self.result is None:
             return None
-        from metaviz.runs.figures import gradients_figure
+        from metaviz.runs.figures.base import gradients_figure
 
         return gradients_figure(self.result, page)
 

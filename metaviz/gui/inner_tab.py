@@ -39,7 +39,7 @@ from metaviz.runs.model.statistics import has_logarithms
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
@@ -121,7 +121,7 @@ class InnerTab(EvaluatedPage):
 
     def figure(self, page: "Page") -> "Figure":
         """Draw the same for a paper."""
-        from metaviz.runs.figures import inner_figure
+        from metaviz.runs.figures.base import inner_figure
 
         quantities: tuple[InnerQuantity, ...] = (self.quantity.currentData(), "gradient_norm")
         return inner_figure(self._records, [self._view(name) for name in quantities], page)

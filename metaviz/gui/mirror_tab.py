@@ -36,7 +36,7 @@ from metaviz.runs.analysis.geometry import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Tick Mirror descent on the left and press Run (Ctrl+Return),\n"
@@ -116,7 +116,7 @@ class MirrorTab(MomentTab):
         """Draw the same for a paper; None where no run has a map."""
         if self.moment.record is None or self._history is None:
             return None
-        from metaviz.runs.geometry_figures import mirror_figure
+        from metaviz.runs.figures.geometry import mirror_figure
 
         return mirror_figure(self.moment.record, self.moment.place, self._row, page)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from metaviz.gui.tabs import Tabs
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 
 class Tab(Protocol):

@@ -25,7 +25,7 @@ from metaviz.runs.model.statistics import robust_range
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures import Page
+    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Tick algorithms on the left and press Run (Ctrl+Return).\n"
@@ -148,7 +148,7 @@ class TrainingTab(QWidget):
 
     def figure(self, page: "Page") -> "Figure":
         """Draw the same for a paper."""
-        from metaviz.runs.figures import training_figure
+        from metaviz.runs.figures.base import training_figure
 
         return training_figure(self._records, self._view, page)
 

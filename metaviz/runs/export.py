@@ -12,7 +12,7 @@ from metaviz.config.run_config import amendments_told
 from metaviz.files.atomic import write_text
 from metaviz.runs.analysis.comparison import ComparisonView, compared, has_several, usual_view
 from metaviz.runs.analysis.geometry import geometry_csv, has_geometry, has_map
-from metaviz.runs.comparison_figures import HEADER, comparison_rows
+from metaviz.runs.figures.comparison import HEADER, comparison_rows
 from metaviz.runs.model.evaluation import judgement_csv, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record

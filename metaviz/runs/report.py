@@ -23,10 +23,10 @@ from metaviz.runs.analysis.benchmark import (
 )
 from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.published import told_beside
-from metaviz.runs.benchmark_figures import benchmark_figure
 from metaviz.runs.export import summary_csv
-from metaviz.runs.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
-from metaviz.runs.figures import Page, save_figure
+from metaviz.runs.figures.base import Page, save_figure
+from metaviz.runs.figures.benchmark import benchmark_figure
+from metaviz.runs.figures.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError

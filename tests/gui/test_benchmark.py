@@ -20,7 +20,7 @@ from metaviz.gui.pixels import qimage
 from metaviz.gui.protocol_dialog import ProtocolDialog
 from metaviz.gui.theme import DARK, LIGHT, Theme
 from metaviz.runs.analysis.published import published
-from metaviz.runs.figures import Page, save_figure
+from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store, stored
 from metaviz.runs.model.record import Record

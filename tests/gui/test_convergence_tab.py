@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz.gui.convergence_tab import ConvergenceTab
 from metaviz.gui.theme import DARK, LIGHT, Theme
-from metaviz.runs.figures import Page, save_figure
+from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from tests.unit.test_convergence import evaluated

@@ -32,7 +32,7 @@ from metaviz.runs.analysis.geometry import (
     offered,
     rate_histograms,
 )
-from metaviz.runs.figures import Page, save_figure
+from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 

@@ -17,10 +17,10 @@ from metaviz.runs.analysis.comparison import (
     usual_view,
 )
 from metaviz.runs.analysis.smoothing import smooth
-from metaviz.runs.comparison_figures import comparison_figure
 from metaviz.runs.export import comparison_csv, write_tables
-from metaviz.runs.figure_set import comparison_figures
-from metaviz.runs.figures import Page
+from metaviz.runs.figures.base import Page
+from metaviz.runs.figures.comparison import comparison_figure
+from metaviz.runs.figures.figure_set import comparison_figures
 from metaviz.runs.model.events import Evaluated
 from tests.unit.compared import record
 

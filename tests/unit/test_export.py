@@ -16,7 +16,7 @@ from PIL import Image
 
 from metaviz.runs.analysis.curves import InnerView, TrainingView, fan, inner_curves, training_curves
 from metaviz.runs.export import inner_csv, metrics_csv, safe_text, summary_csv
-from metaviz.runs.figures import (
+from metaviz.runs.figures.base import (
     Page,
     fan_figure,
     gradients_figure,

@@ -23,7 +23,7 @@ from metaviz.runs.analysis.geometry import (
     tensor_spans,
     without_diagonal,
 )
-from metaviz.runs.figures import (
+from metaviz.runs.figures.base import (
     Page,
     _literal,
     _scales,

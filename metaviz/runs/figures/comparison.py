@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS, thin_band
 from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, GroupCurve, has_several
 from metaviz.runs.analysis.curves import band_alpha
-from metaviz.runs.figures import (
+from metaviz.runs.figures.base import (
     _DASH,
     _POINTS,
     Page,

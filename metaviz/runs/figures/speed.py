@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metaviz.runs.figures import Page, blank
+from metaviz.runs.figures.base import Page, blank
 from metaviz.runs.model.speed import Speed, place_text
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from metaviz.runs.analysis.comparison import compared, has_several, usual_view
 from metaviz.runs.analysis.curves import TrainingView, fan
 from metaviz.runs.analysis.geometry import geometry_pictures, map_history, most_changed, offered
-from metaviz.runs.comparison_figures import comparison_figure
-from metaviz.runs.figures import (
+from metaviz.runs.figures.base import (
     Page,
     convergence_figure,
     default_inner_views,
@@ -15,7 +14,8 @@ from metaviz.runs.figures import (
     inner_figure,
     training_figure,
 )
-from metaviz.runs.geometry_figures import geometry_figure, mirror_figure
+from metaviz.runs.figures.comparison import comparison_figure
+from metaviz.runs.figures.geometry import geometry_figure, mirror_figure
 from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metaviz.runs.analysis.benchmark import Row
-from metaviz.runs.figures import Page, blank
+from metaviz.runs.figures.base import Page, blank
 from metaviz.runs.model.episode import Episode
 
 if TYPE_CHECKING:
