@@ -29,7 +29,9 @@ from metaviz.config.run_config import (
 from metaviz.files.atomic import write_text
 from metaviz.paths import runs_dir
 from metaviz.runs.analysis.reproduction import first_difference, told
-from metaviz.runs.export import write_tables
+from metaviz.runs.export.html_report import write_report
+from metaviz.runs.export.tables import write_tables
+from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.figures.base import (
     FORMATS,
     Page,
@@ -40,10 +42,8 @@ from metaviz.runs.figures.figure_set import comparison_figures, run_figures
 from metaviz.runs.model.evaluation import judgement_csv
 from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record
-from metaviz.runs.report import write_report
 from metaviz.runs.storage.archive import pack_run, unpack_run
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
-from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.tables import (
     console,
     print_catalogue,

@@ -15,7 +15,7 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.files.atomic import write_text
 from metaviz.paths import data_dir, resource, runs_dir
-from metaviz.runs.export import safe_text
+from metaviz.runs.export.tables import safe_text
 from metaviz.runs.model.marks import change_marks, read_marks, split_tags, with_tags
 from metaviz.runs.storage.store import ABOUT, StoreError
 from metaviz.runs.table.baseline import Baseline

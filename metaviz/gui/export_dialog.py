@@ -31,8 +31,8 @@ from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.pages import Tab
 from metaviz.runs.analysis.curves import Fan, fan
 from metaviz.runs.analysis.geometry import has_geometry, has_map
+from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.model.record import Record
-from metaviz.runs.tensorboard import MISSING, has_tensorboard, write_event_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,7 +156,7 @@ class ExportDialog(QDialog):
         ]
 
     def _report(self, folder: Path) -> list[Path]:
-        from metaviz.runs.report import write_report
+        from metaviz.runs.export.html_report import write_report
 
         return write_report(self._records, self._folders, folder / "report" / "report.html")
 
@@ -164,7 +164,7 @@ class ExportDialog(QDialog):
         return write_event_files(self._records, folder / "tensorboard")
 
     def _tables(self, folder: Path) -> list[Path]:
-        from metaviz.runs.export import write_tables
+        from metaviz.runs.export.tables import write_tables
 
         return write_tables(self._records, folder, self._folders.values(), self._comparison)
 

@@ -6,7 +6,7 @@ from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtGui import QGuiApplication
 
 from metaviz.gui.arrangement import Arrangement
-from metaviz.runs.export import safe_text
+from metaviz.runs.export.tables import safe_text
 
 
 def tab_separated(arrangement: Arrangement, rows: Sequence[QModelIndex]) -> None:

@@ -15,7 +15,7 @@ from metaviz.gui.failures import Failures
 from metaviz.gui.log_panel import LogHandler
 from metaviz.gui.preferences import Preferences
 from metaviz.gui.theme import DARK, LIGHT, current_theme
-from metaviz.runs.export import write_tables
+from metaviz.runs.export.tables import write_tables
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.storage.store import list_runs, open_run
 from tests.gui.conftest import leave

@@ -17,7 +17,7 @@ from metaviz.runs.analysis.comparison import (
     usual_view,
 )
 from metaviz.runs.analysis.smoothing import smooth
-from metaviz.runs.export import comparison_csv, write_tables
+from metaviz.runs.export.tables import comparison_csv, write_tables
 from metaviz.runs.figures.base import Page
 from metaviz.runs.figures.comparison import comparison_figure
 from metaviz.runs.figures.figure_set import comparison_figures

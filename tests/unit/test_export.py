@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from metaviz.runs.analysis.curves import InnerView, TrainingView, fan, inner_curves, training_curves
-from metaviz.runs.export import inner_csv, metrics_csv, safe_text, summary_csv
+from metaviz.runs.export.tables import inner_csv, metrics_csv, safe_text, summary_csv
 from metaviz.runs.figures.base import (
     Page,
     fan_figure,

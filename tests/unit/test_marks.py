@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaviz.runs.export import summary_csv
+from metaviz.runs.export.tables import summary_csv
 from metaviz.runs.model.marks import (
     DAMAGED,
     MARKS,

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from metaviz.config.run_config import EvaluationProtocol, read_comparison
-from metaviz.runs.report import write_report
+from metaviz.runs.export.html_report import write_report
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training.protocol import judge
 from tests.unit.command_line import TINY, metaviz

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaviz.runs.export import inner_csv, metrics_csv, summary_csv
+from metaviz.runs.export.tables import inner_csv, metrics_csv, summary_csv
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Ended,

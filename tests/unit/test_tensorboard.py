@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metaviz.runs.export.tensorboard import write_event_files
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError, open_run
-from metaviz.runs.tensorboard import write_event_files
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.stored import config, train
 
@@ -78,7 +78,7 @@ def test_without_the_package_one_sentence_says_what_to_install(
     record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    monkeypatch.setattr("metaviz.runs.tensorboard.find_spec", lambda _name: None)
+    monkeypatch.setattr("metaviz.runs.export.tensorboard.find_spec", lambda _name: None)
     with pytest.raises(StoreError, match=r"pip install 'metaviz\[tensorboard\]'"):
         write_event_files([record], tmp_path)
     assert "pip install" in refusal("export", tmp_path, "--tensorboard")

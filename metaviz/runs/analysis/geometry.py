@@ -432,7 +432,7 @@ def summary(picture: Pictured) -> list[tuple[str, str, float]]:
 
 def geometry_csv(records: Iterable[Record], stream: TextIO) -> None:
     """Write `geometry.csv`: one row per run, evaluation, layer and quantity."""
-    from metaviz.runs.export import safe_text
+    from metaviz.runs.export.tables import safe_text
 
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(GEOMETRY_HEADER)

@@ -178,7 +178,7 @@ def _written(path: Path) -> tuple[float, str]:
 
 def judgement_csv(judgements: Iterable[Judgement], stream: TextIO) -> None:
     """Write one row per run and task."""
-    from metaviz.runs.export import safe_text
+    from metaviz.runs.export.tables import safe_text
 
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(JUDGEMENT_HEADER)

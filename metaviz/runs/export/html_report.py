@@ -23,7 +23,7 @@ from metaviz.runs.analysis.benchmark import (
 )
 from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.published import told_beside
-from metaviz.runs.export import summary_csv
+from metaviz.runs.export.tables import summary_csv
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.figures.benchmark import benchmark_figure
 from metaviz.runs.figures.figure_set import USUAL_CM, Paper, comparison_figures, run_figures

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.files.atomic import plain_name
-from metaviz.runs.export import hyperparameters
+from metaviz.runs.export.tables import hyperparameters
 from metaviz.runs.model.events import INNER_COLUMNS, STEP_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
