@@ -20,8 +20,8 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.gui.engine import Engine
 from metaviz.gui.failures import Failures
 from metaviz.gui.garbage import Garbage
-from metaviz.gui.log_panel import LogHandler
-from metaviz.gui.preferences import Preferences
+from metaviz.gui.widgets.log_dock import LogHandler
+from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.window import MainWindow
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.lock import RunLock, lock_store

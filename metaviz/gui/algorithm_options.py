@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import Plain
-from metaviz.gui.editors import ChoiceBox, write_value
-from metaviz.gui.form import Fold, OptionForm
+from metaviz.gui.widgets.editors import ChoiceBox, write_value
+from metaviz.gui.widgets.option_form import Fold, OptionForm
 
 _DEFAULTS, _CUSTOM = "defaults", "changed by hand"
 

@@ -14,8 +14,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, offer
-from metaviz.gui.theme import Theme, curve_color
+from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
 from metaviz.runs.analysis.published import published
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.heat_map import HeatMap
 from metaviz.gui.plot_panel import Line, PlotPanel
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.benchmark import Judged, Row, gains
 from metaviz.runs.model.robustness import Robustness, factor_text
 

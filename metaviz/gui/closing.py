@@ -6,8 +6,8 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.following import Following
 from metaviz.gui.library import Library
-from metaviz.gui.questions import question
 from metaviz.gui.queueing import Queueing
+from metaviz.gui.widgets.message_boxes import question
 
 PATIENCE_MS = 10_000
 _Role = QMessageBox.ButtonRole

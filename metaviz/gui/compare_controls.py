@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, switch
+from metaviz.gui.widgets.controls import combo, switch
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView
 

@@ -20,7 +20,7 @@ from metaviz.gui.compare_plot import ComparePlot
 from metaviz.gui.compare_table import GroupTable
 from metaviz.gui.compare_work import CompareWork, Ready, Wish
 from metaviz.gui.parallel_page import ParallelPage
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns

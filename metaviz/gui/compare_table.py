@@ -8,8 +8,8 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from metaviz.gui.benchmark_parts import _Table
-from metaviz.gui.choices import combo, offer
-from metaviz.gui.theme import Theme, curve_color, frame_rule
+from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import ComparisonView, GroupCurve, group_difference
 from metaviz.runs.table.columns import duration_text

@@ -22,13 +22,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, offer, scrolling, switch
 from metaviz.gui.evaluated_page import EvaluatedPage
 from metaviz.gui.inner_tab import inner_band, inner_limits
 from metaviz.gui.legend import Legend
-from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Line, PlotPanel
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
+from metaviz.gui.widgets.redraw_timer import Piece
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.convergence import LossSlice, convergence, loss_slice
 from metaviz.runs.analysis.curves import (
     InnerCurve,

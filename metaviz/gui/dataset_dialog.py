@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.dataset_episode import EpisodePart, labelled
 from metaviz.gui.dataset_facts import DatasetFacts
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 
 _SIZE = (980, 600)

@@ -3,9 +3,9 @@
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from metaviz.gui.choices import combo, offer, switch
-from metaviz.gui.sample_grid import SampleGrid, described
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.controls import combo, offer, switch
+from metaviz.gui.widgets.sample_grid import SampleGrid, described
+from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}

@@ -12,9 +12,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import scrolling
 from metaviz.gui.dataset_episode import labelled
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView, SplitCount
 
 _COLUMNS = ("Split", "Classes", "Images", "Per class")

@@ -7,7 +7,7 @@ from PySide6.QtCore import QEvent, QMimeData, QObject, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
-from metaviz.gui.theme import current_theme
+from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.storage.file_kind import Dropped, recognised, told
 
 _MARGIN = 12

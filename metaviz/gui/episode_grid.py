@@ -14,8 +14,8 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from metaviz.gui.pixels import qimage
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.images import qimage
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.episode import Episode
 
 _SMALLEST, _LARGEST = 40, 84

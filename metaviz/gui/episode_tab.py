@@ -19,10 +19,10 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.choices import combo, offer, scrolling, switch
 from metaviz.gui.episode_grid import EpisodeGrid
 from metaviz.gui.plot_panel import Line, PlotPanel
-from metaviz.gui.theme import Theme, tint
+from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
+from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.curves import OKABE_ITO, labels
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.record import Record

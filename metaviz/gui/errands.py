@@ -11,8 +11,8 @@ from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
 from metaviz.gui.experiment import ExperimentPanel
-from metaviz.gui.questions import question
 from metaviz.gui.tabs import Tabs, as_start
+from metaviz.gui.widgets.message_boxes import question
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison
 

@@ -3,7 +3,7 @@
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.pace import Piece
+from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.model.record import Record
 
 

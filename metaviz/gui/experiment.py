@@ -12,15 +12,15 @@ from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import MACHINE, Comparison, parse_seeds
 from metaviz.gui.algorithm_list import AlgorithmList
 from metaviz.gui.algorithm_options import AlgorithmOptions
-from metaviz.gui.choices import order_tabs, scrolling
 from metaviz.gui.comparisons import check_names, seeds_text
-from metaviz.gui.editors import ChoiceBox
-from metaviz.gui.fields import Field
 from metaviz.gui.foot import Foot
-from metaviz.gui.form import Fold, OptionForm
 from metaviz.gui.form_state import FormState
 from metaviz.gui.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.controls import order_tabs, scrolling
+from metaviz.gui.widgets.editors import ChoiceBox
+from metaviz.gui.widgets.option_field import Field
+from metaviz.gui.widgets.option_form import Fold, OptionForm
+from metaviz.gui.widgets.theme import current_theme, tint
 
 _WIDTH = 340
 

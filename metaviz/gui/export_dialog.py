@@ -24,11 +24,11 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.benchmark_tab import BenchmarkTab
-from metaviz.gui.choices import switch
 from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.pages import Tab
+from metaviz.gui.widgets.controls import switch
 from metaviz.runs.analysis.curves import Fan, fan
 from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files

@@ -5,9 +5,9 @@ import pyqtgraph as pg
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
-from metaviz.gui.choices import combo, offer
 from metaviz.gui.plot_panel import Line, PlotPanel
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curves import Fan, fan, labels
 from metaviz.runs.model.record import Record
 

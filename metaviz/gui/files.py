@@ -13,8 +13,8 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of, read_comparison, to_toml
 from metaviz.files.atomic import write_text
 from metaviz.gui.experiment import ExperimentPanel
-from metaviz.gui.preferences import Preferences
 from metaviz.gui.tabs import Tabs
+from metaviz.gui.widgets.settings import Preferences
 from metaviz.runs.model.record import Record
 
 _TOML = "Configurations (*.toml);;All files (*)"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.widgets.log_dock import LogPanel
 from metaviz.runs.model.events import Noted
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError, open_run

@@ -7,8 +7,8 @@ from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
 from metaviz.gui.algorithm_list import describe
-from metaviz.gui.fields import help_text
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.option_field import help_text
+from metaviz.gui.widgets.theme import current_theme, tint
 
 _HELP_LINES = 6
 

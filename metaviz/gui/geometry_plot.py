@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from metaviz.gui.heat_map import HeatMap, shortened
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
-from metaviz.gui.theme import Theme, curve_color
+from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.geometry import (
     VIEW_TITLES,
     RateHistograms,

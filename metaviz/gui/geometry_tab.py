@@ -14,12 +14,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, offer, switch
 from metaviz.gui.geometry_plot import GeometryPlot
 from metaviz.gui.heat_map import shortened
 from metaviz.gui.moment import MomentTab
-from metaviz.gui.pace import Piece
-from metaviz.gui.theme import Theme, tint
+from metaviz.gui.widgets.controls import combo, offer, switch
+from metaviz.gui.widgets.redraw_timer import Piece
+from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.geometry import (
     View,
     geometry_pictures,

@@ -26,9 +26,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, switch
 from metaviz.gui.plot_panel import PlotPanel
-from metaviz.gui.theme import Theme, tint
+from metaviz.gui.widgets.controls import combo, switch
+from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.paths import runs_dir
 from metaviz.runs.analysis.curves import OKABE_ITO
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow

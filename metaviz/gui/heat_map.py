@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.axes import plain_numbers
 from metaviz.gui.plot_panel import PlotPanel
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.theme import Theme
 
 Span = tuple[str, int, int]
 _APART = 4

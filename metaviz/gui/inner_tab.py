@@ -17,13 +17,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, scrolling, switch
 from metaviz.gui.evaluated_page import EvaluatedPage
 from metaviz.gui.fan_plot import FanPlot
 from metaviz.gui.legend import Legend
-from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Band, Line, PlotPanel
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.controls import combo, scrolling, switch
+from metaviz.gui.widgets.redraw_timer import Piece
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curves import (
     QUANTITY_TITLES,
     InnerCurve,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMainWindow, QMenu
 
-from metaviz.gui.actions import Actions
+from metaviz.gui.widgets.commands import Actions
 
 _SEPARATOR = "-"
 _FILE = (

@@ -15,12 +15,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import combo, scrolling
 from metaviz.gui.heat_map import HeatMap, shortened
 from metaviz.gui.moment import MomentTab
-from metaviz.gui.pace import Piece
 from metaviz.gui.plot_panel import Line, PlotPanel
-from metaviz.gui.theme import Theme, curve_color, tint
+from metaviz.gui.widgets.controls import combo, scrolling
+from metaviz.gui.widgets.redraw_timer import Piece
+from metaviz.gui.widgets.theme import Theme, curve_color, tint
 from metaviz.runs.analysis.curves import labels, styles
 from metaviz.runs.analysis.geometry import (
     DIAGNOSTIC_TITLES,

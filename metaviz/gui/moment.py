@@ -6,8 +6,8 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QWidget
 
-from metaviz.gui.choices import combo, offer
-from metaviz.gui.pace import Piece
+from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.record import Record

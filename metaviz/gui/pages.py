@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from metaviz.gui.pace import Piece
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.redraw_timer import Piece
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.model.record import Record
 

@@ -8,8 +8,8 @@ from PySide6.QtCore import QObject, Qt, Slot
 from PySide6.QtGui import QAction
 
 from metaviz.config.run_config import presets
-from metaviz.gui.actions import shortcut_text
-from metaviz.gui.palette import Offer, Palette
+from metaviz.gui.widgets.command_palette import Offer, Palette
+from metaviz.gui.widgets.commands import shortcut_text
 
 if TYPE_CHECKING:
     from metaviz.gui.window import MainWindow

@@ -7,9 +7,9 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from metaviz.gui.choices import combo
 from metaviz.gui.parallel_plot import ParallelPlot
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.controls import combo
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.model.record import Record

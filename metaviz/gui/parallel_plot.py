@@ -17,7 +17,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.parallel import ABSENT, ParallelAxis, inside
 
 _TOP, _BOTTOM, _SIDE = 34, 34, 62

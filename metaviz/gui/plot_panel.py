@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QGraphicsPolygonItem, QLabel, QWidget
 
 from metaviz.gui.axes import Axis, plain_numbers
 from metaviz.gui.legend import Key, Legend
-from metaviz.gui.theme import PEN_STYLES, Theme, curve_color, tint
 from metaviz.gui.traces import Sheet, Trace, dots_of
+from metaviz.gui.widgets.theme import PEN_STYLES, Theme, curve_color, tint
 from metaviz.runs.model.statistics import thin
 
 _FEWEST_POINTS = 400

@@ -15,10 +15,10 @@ from PySide6.QtWidgets import (
 
 from metaviz import paths
 from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
-from metaviz.gui.choices import scrolling
-from metaviz.gui.form import OptionForm
-from metaviz.gui.preferences import Preferences
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.option_form import OptionForm
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.theme import current_theme, tint
 
 if TYPE_CHECKING:
     from metaviz.gui.window import MainWindow

@@ -5,7 +5,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QW
 
 from metaviz.config.options import OptionError, checked, specs
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.form import OptionForm
+from metaviz.gui.widgets.option_form import OptionForm
 
 
 class ProtocolDialog(QDialog):

@@ -15,8 +15,8 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor
 
-from metaviz.gui.actions import icon
-from metaviz.gui.theme import current_theme
+from metaviz.gui.widgets.commands import icon
+from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.queue import Entry
 from metaviz.runs.table.differences import told_apart

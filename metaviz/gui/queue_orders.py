@@ -6,12 +6,12 @@ from PySide6.QtWidgets import QWidget
 from metaviz.config.options import OptionError, Plain
 from metaviz.config.run_config import RunConfig
 from metaviz.config.sweep import Estimate, plan_sweep
-from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.queueing import Queueing
 from metaviz.gui.sweep_dialog import SweepDialog
+from metaviz.gui.widgets.commands import Actions
 
 _KIND = "estimate"
 

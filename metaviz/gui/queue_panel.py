@@ -17,9 +17,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.actions import Actions
 from metaviz.gui.queue_model import QueueModel
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.storage.queue import Entry
 
 _WIDTHS = (30, 84, 74, 40, 150, 96, 130)

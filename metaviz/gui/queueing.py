@@ -9,14 +9,14 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.config.run_config import RunConfig
-from metaviz.gui.actions import Actions
 from metaviz.gui.crew import Crew
 from metaviz.gui.following import Following
-from metaviz.gui.log_panel import LogPanel
-from metaviz.gui.preferences import Preferences
 from metaviz.gui.queue_model import QueueModel
 from metaviz.gui.queue_pace import QueuePace
 from metaviz.gui.queue_panel import QueuePanel
+from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.log_dock import LogPanel
+from metaviz.gui.widgets.settings import Preferences
 from metaviz.runs.storage.queue import OVER, RESUMABLE, Entry, Queue
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import wordless

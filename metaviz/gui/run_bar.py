@@ -6,8 +6,8 @@ from collections import deque
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
 
-from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import BUSY, Phase
+from metaviz.gui.widgets.commands import Actions
 
 _PARTS = 1000
 _PATIENCE = 2.0

@@ -8,11 +8,11 @@ from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from metaviz import paths
-from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.engine import Errand
-from metaviz.gui.questions import question
 from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.message_boxes import question
 from metaviz.runs.storage.archive import pack_run, unpack_run
 from metaviz.runs.storage.store import StoreError
 

@@ -18,7 +18,7 @@ from metaviz.gui.runs_view import RunsView
 from metaviz.gui.table_bar import TableBar
 from metaviz.gui.table_view_state import read_state, write_state
 from metaviz.gui.tabular import tab_separated
-from metaviz.gui.view_actions import view_action
+from metaviz.gui.widgets.view_commands import view_action
 from metaviz.runs.table.baseline import Baseline
 from metaviz.runs.table.columns import Columns, Sight
 from metaviz.runs.table.groups import BASIC, Group

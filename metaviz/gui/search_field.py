@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.table.search import HELP, Query, QueryError, completions, parse
 from metaviz.runs.table.summary import Entry
 

@@ -13,10 +13,10 @@ from metaviz.config.options import OptionError, checked
 from metaviz.config.run_config import Comparison
 from metaviz.gui.form_state import read_form_state
 from metaviz.gui.pages import Tab
-from metaviz.gui.preferences import LAYOUT_VERSION
 from metaviz.gui.session_file import SessionFile, to_bytes, to_text
 from metaviz.gui.tabs import NAMES
 from metaviz.gui.view_state import Value, read_views, show_views
+from metaviz.gui.widgets.settings import LAYOUT_VERSION
 from metaviz.runs.storage.lock import RunLock, lock_session
 
 if TYPE_CHECKING:

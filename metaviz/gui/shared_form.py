@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.config.run_config import MACHINE, parse_seeds
-from metaviz.gui.fields import Field
-from metaviz.gui.form import Fold, OptionForm
+from metaviz.gui.widgets.option_field import Field
+from metaviz.gui.widgets.option_form import Fold, OptionForm
 
 SEEDS = OptionSpec(
     name="seeds",

@@ -18,8 +18,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.editors import NumberEdit
-from metaviz.gui.palette import score
+from metaviz.gui.widgets.command_palette import score
+from metaviz.gui.widgets.editors import NumberEdit
 
 _ELSEWHERE = "Elsewhere"
 

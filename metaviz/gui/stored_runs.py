@@ -7,11 +7,11 @@ from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
-from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.remedy_dialog import RemedyDialog
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.widgets.commands import Actions
 from metaviz.runs.storage.store import StoreError, read_divergence
 
 _BROKEN_OFF = {"interrupted", "stopped", "aborted", "failed", "diverged"}

@@ -24,11 +24,11 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
-from metaviz.gui.choices import scrolling
 from metaviz.gui.comparisons import seeds_text
-from metaviz.gui.editors import write_value
 from metaviz.gui.sweep_row import SweepRow
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.editors import write_value
+from metaviz.gui.widgets.theme import current_theme, tint
 
 MOST_LISTED = 200
 _ROWS_HEIGHT = 150

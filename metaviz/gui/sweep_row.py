@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QToolButton, QWidg
 
 from metaviz.config.options import OptionError, OptionSpec, Plain
 from metaviz.config.sweep import Axis, parse_range
-from metaviz.gui.editors import ChoiceBox, write_value
-from metaviz.gui.theme import current_theme, frame_rule, tint
+from metaviz.gui.widgets.editors import ChoiceBox, write_value
+from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
 KINDS = {
     "list": "list",

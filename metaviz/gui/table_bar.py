@@ -6,8 +6,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
 
-from metaviz.gui.editors import ChoiceBox
 from metaviz.gui.search_field import SearchField
+from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.runs.table.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
 from metaviz.runs.table.summary import Entry
 

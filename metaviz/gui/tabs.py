@@ -8,9 +8,9 @@ from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QMenu, QTabWidget, QVBoxLayout, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pace import Piece
 from metaviz.gui.pages import PAGES, Divisible, Tab
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.redraw_timer import Piece
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 

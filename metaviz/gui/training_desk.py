@@ -5,10 +5,10 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionError
-from metaviz.gui.actions import Actions
 from metaviz.gui.conductor import Conductor
 from metaviz.gui.experiment import ExperimentPanel
-from metaviz.gui.questions import abort_question
+from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.message_boxes import abort_question
 
 _WHILE_TRAINING = ("pause", "step", "stop", "abort")
 

@@ -14,9 +14,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.choices import scrolling
 from metaviz.gui.rows import Row
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.theme import current_theme, tint
 
 LAST = 5
 _TITLE_SIZE = 1.5

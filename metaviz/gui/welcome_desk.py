@@ -10,8 +10,8 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison, RunConfig, read_comparison
 from metaviz.config.sweep import Estimate, plan_sweep
 from metaviz.gui.engine import Errand
-from metaviz.gui.questions import question
 from metaviz.gui.welcome import LAST, WelcomePage
+from metaviz.gui.widgets.message_boxes import question
 
 if TYPE_CHECKING:
     from metaviz.gui.window import MainWindow

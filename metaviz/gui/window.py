@@ -17,7 +17,6 @@ from metaviz import __version__, paths
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.run_config import Comparison
 from metaviz.gui.about import HelpCommands
-from metaviz.gui.actions import Actions
 from metaviz.gui.closing import Closing
 from metaviz.gui.comfort import Comfort
 from metaviz.gui.conductor import BUSY, Conductor, Phase
@@ -30,14 +29,10 @@ from metaviz.gui.incoming import Incoming
 from metaviz.gui.layout import Layout
 from metaviz.gui.library import Library
 from metaviz.gui.live import LiveRuns
-from metaviz.gui.log_panel import LogPanel
 from metaviz.gui.looking import Looking
 from metaviz.gui.marks_desk import MarksDesk
 from metaviz.gui.menus import build_menus
-from metaviz.gui.messages import MessageBar
-from metaviz.gui.pace import Pace
 from metaviz.gui.pace_line import PaceLine
-from metaviz.gui.preferences import Preferences
 from metaviz.gui.queue_orders import QueueOrders
 from metaviz.gui.queueing import Queueing
 from metaviz.gui.rows import Row, row_of
@@ -49,9 +44,14 @@ from metaviz.gui.saved_views import SavedViews
 from metaviz.gui.spare_time import SpareTime
 from metaviz.gui.stored_runs import StoredRuns
 from metaviz.gui.tabs import Tabs
-from metaviz.gui.theme import Theme, current_theme
-from metaviz.gui.theme_menu import ThemeMenu
 from metaviz.gui.training_desk import TrainingDesk
+from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.log_dock import LogPanel
+from metaviz.gui.widgets.message_bar import MessageBar
+from metaviz.gui.widgets.redraw_timer import Pace
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.theme import Theme, current_theme
+from metaviz.gui.widgets.theme_menu import ThemeMenu
 from metaviz.gui.worker import Loaded
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.worker_process import usable_cores

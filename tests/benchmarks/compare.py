@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz import app, paths
 from metaviz.gui.compare_tab import CompareTab
-from metaviz.gui.theme import LIGHT, use_theme
+from metaviz.gui.widgets.theme import LIGHT, use_theme
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record
 from tests.benchmarks.many_runs import close, make_runs, make_window, spin, wait_until

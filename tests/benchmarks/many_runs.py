@@ -19,8 +19,8 @@ from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app, paths
-from metaviz.gui.preferences import Preferences
-from metaviz.gui.theme import LIGHT, use_theme
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.theme import LIGHT, use_theme
 from metaviz.gui.window import MainWindow
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.storage.database import DATABASE

@@ -27,8 +27,8 @@ from PySide6.QtCore import QEventLoop, Qt, QTimer
 
 from metaviz import app
 from metaviz.gui.garbage import Garbage
-from metaviz.gui.preferences import Preferences
 from metaviz.gui.tabs import NAMES
+from metaviz.gui.widgets.settings import Preferences
 
 USUAL = ("maml", "fomaml", "reptile", "joint")
 ALGORITHMS = {

@@ -8,8 +8,8 @@ import pytest
 
 from metaviz import app
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.preferences import Preferences
-from metaviz.gui.theme import current_theme
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window import MainWindow
 from metaviz.paths import resource
 

@@ -16,9 +16,9 @@ from metaviz.gui.benchmark_tab import BenchmarkTab
 from metaviz.gui.episode_grid import EpisodeGrid
 from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.export_dialog import ExportDialog
-from metaviz.gui.pixels import qimage
 from metaviz.gui.protocol_dialog import ProtocolDialog
-from metaviz.gui.theme import DARK, LIGHT, Theme
+from metaviz.gui.widgets.images import qimage
+from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
 from metaviz.runs.analysis.published import published
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.episode import Episode, Examples

@@ -13,7 +13,7 @@ from metaviz.gui.notices import Notices, summed_up
 from metaviz.gui.preferences_desk import Wishes, read_wishes
 from metaviz.gui.rows import Row
 from metaviz.gui.shortcuts import every_key
-from metaviz.gui.theme import DARK, LIGHT, current_theme
+from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 from metaviz.paths import resource
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise

@@ -18,7 +18,7 @@ from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.rows import row_of
 from metaviz.gui.runs_model import RunsModel
 from metaviz.gui.runs_table import RunsTable
-from metaviz.gui.theme import DARK, LIGHT
+from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.runs.analysis.comparison import compared
 from metaviz.runs.storage.archive import pack_run
 from metaviz.runs.storage.saved_views import read_views, saved_view, write_view

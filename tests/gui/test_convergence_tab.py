@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtWidgets import QApplication
 
 from metaviz.gui.convergence_tab import ConvergenceTab
-from metaviz.gui.theme import DARK, LIGHT, Theme
+from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record

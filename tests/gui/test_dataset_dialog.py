@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 from metaviz.gui.conductor import BUSY
 from metaviz.gui.dataset_dialog import DatasetDialog
 from metaviz.gui.dataset_facts import headed, per_class, spaced
-from metaviz.gui.sample_grid import SampleGrid, scaled
-from metaviz.gui.theme import DARK, use_theme
+from metaviz.gui.widgets.sample_grid import SampleGrid, scaled
+from metaviz.gui.widgets.theme import DARK, use_theme
 from metaviz.problems.images import cache_dir
 from metaviz.runs.model.dataset import SampleEpisode, SplitCount
 from tests.gui.conftest import WAIT

@@ -9,8 +9,8 @@ from PySide6.QtWidgets import QApplication, QToolButton
 
 from metaviz.config.options import OptionError, OptionSpec
 from metaviz.config.run_config import Comparison
-from metaviz.gui.editors import read_number, stepped, write_value
 from metaviz.gui.experiment import ExperimentPanel
+from metaviz.gui.widgets.editors import read_number, stepped, write_value
 
 RATE = OptionSpec(
     name="rate", title="Rate", description="", kind="float", default=0.01,

@@ -21,7 +21,7 @@ from metaviz.gui.geometry_tab import GeometryTab
 from metaviz.gui.mirror_tab import TOO_LARGE, MirrorTab
 from metaviz.gui.plot_panel import PlotPanel
 from metaviz.gui.tabs import NAMES, Tabs
-from metaviz.gui.theme import DARK, LIGHT, Theme, curve_color
+from metaviz.gui.widgets.theme import DARK, LIGHT, Theme, curve_color
 from metaviz.runs.analysis.geometry import (
     GEOMETRY_HEADER,
     geometry_csv,

@@ -9,11 +9,11 @@ from PySide6.QtWidgets import QApplication, QWidget
 from metaviz.gui.compare_work import Wish, made_ready
 from metaviz.gui.convergence_tab import ConvergenceTab
 from metaviz.gui.inner_tab import InnerTab
-from metaviz.gui.pace import Pace
 from metaviz.gui.plot_panel import Line, PlotPanel
 from metaviz.gui.tabs import Tabs
-from metaviz.gui.theme import LIGHT
 from metaviz.gui.training_tab import TrainingTab
+from metaviz.gui.widgets.redraw_timer import Pace
+from metaviz.gui.widgets.theme import LIGHT
 from metaviz.runs.analysis.comparison import ComparisonView
 from metaviz.runs.model.events import STEP_COLUMNS, Evaluated
 from metaviz.runs.model.record import Record

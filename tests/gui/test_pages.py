@@ -9,7 +9,7 @@ from metaviz.gui.plot_panel import PlotPanel
 from metaviz.gui.rows import Row
 from metaviz.gui.session_file import SessionFile
 from metaviz.gui.tabs import NAMES
-from metaviz.gui.theme import DARK
+from metaviz.gui.widgets.theme import DARK
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
 from tests.gui.conftest import WAIT, leave

@@ -4,9 +4,9 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 
-from metaviz.gui.actions import COMMANDS
-from metaviz.gui.palette import Offer, Palette, ranked, score
-from metaviz.gui.theme import DARK, LIGHT, current_theme
+from metaviz.gui.widgets.command_palette import Offer, Palette, ranked, score
+from metaviz.gui.widgets.commands import COMMANDS
+from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 
 
 def offers(*titles):

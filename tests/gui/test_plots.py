@@ -17,9 +17,9 @@ from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.inner_tab import InnerTab
 from metaviz.gui.legend import Key, Legend
 from metaviz.gui.plot_panel import Line, PlotPanel
-from metaviz.gui.theme import DARK, LIGHT
 from metaviz.gui.traces import dashes
 from metaviz.gui.training_tab import TrainingTab
+from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow

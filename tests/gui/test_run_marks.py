@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QInputDialog, QMessageBox
 from metaviz import app, paths
 from metaviz.config.catalogue import Catalogue
 from metaviz.gui.column_chooser import ColumnChooser
-from metaviz.gui.preferences import Preferences
-from metaviz.gui.theme import current_theme
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window import MainWindow
 from metaviz.runs.analysis.curves import styles
 from metaviz.runs.model.marks import MARKS, Marks, change_marks, read_marks

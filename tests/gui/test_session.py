@@ -22,7 +22,7 @@ import os, tomllib
 from pathlib import Path
 from PySide6.QtCore import QTimer
 from metaviz import app
-from metaviz.gui.preferences import Preferences
+from metaviz.gui.widgets.settings import Preferences
 
 home = Path(os.environ["METAVIZ_HOME"])
 application = app.create_application(["metaviz"])
@@ -136,7 +136,7 @@ def test_only_one_window_of_a_folder_saves_the_session(qtbot, plain_window, home
 
 
 def test_what_was_kept_among_the_preferences_moves_over_once(qtbot, plain_window, home):
-    from metaviz.gui.preferences import Preferences
+    from metaviz.gui.widgets.settings import Preferences
 
     window = plain_window()
     old = Preferences(home / "metaviz.ini")

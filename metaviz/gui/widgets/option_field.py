@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config.options import OptionSpec, Plain
-from metaviz.gui.editors import (
+from metaviz.gui.widgets.editors import (
     ChoiceBox,
     NumberEdit,
     PathEdit,
@@ -23,7 +23,7 @@ from metaviz.gui.editors import (
     read_number,
     write_value,
 )
-from metaviz.gui.theme import current_theme, frame_rule, tint
+from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
 PATHS = frozenset({"path", "file"})
 _BOXES = ("false", "true")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PySide6.QtGui import QAction, QIcon, QKeySequence
 from PySide6.QtWidgets import QStyle, QWidget
 
-from metaviz.gui.theme import Theme
+from metaviz.gui.widgets.theme import Theme
 
 _Pixmap = QStyle.StandardPixmap
 _Role = QAction.MenuRole

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from metaviz.config.options import OptionSpec, Plain
-from metaviz.gui.fields import Check, Field
+from metaviz.gui.widgets.option_field import Check, Field
 
 
 class OptionForm(QWidget):

@@ -28,8 +28,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.editors import ChoiceBox
-from metaviz.gui.theme import current_theme
+from metaviz.gui.widgets.editors import ChoiceBox
+from metaviz.gui.widgets.theme import current_theme
 
 LEVELS = ("info", "warning", "error")
 _CAPACITY = 5000

@@ -4,7 +4,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
-from metaviz.gui.theme import current_theme, tint
+from metaviz.gui.widgets.theme import current_theme, tint
 
 
 class MessageBar(QFrame):

@@ -4,8 +4,15 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 
-from metaviz.gui.preferences import Preferences
-from metaviz.gui.theme import THEME_CHOICES, Theme, ThemeChoice, current_theme, themed, use_theme
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.theme import (
+    THEME_CHOICES,
+    Theme,
+    ThemeChoice,
+    current_theme,
+    themed,
+    use_theme,
+)
 
 
 class ThemeMenu(QObject):

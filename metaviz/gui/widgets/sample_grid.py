@@ -7,8 +7,8 @@ from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
-from metaviz.gui.pixels import qimage
-from metaviz.gui.theme import current_theme
+from metaviz.gui.widgets.images import qimage
+from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.model.dataset import SampleEpisode, exchanged
 
 _SMALLEST, _LARGEST = 40, 160
