@@ -8,8 +8,8 @@ import pyqtgraph as pg
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.heat_map import HeatMap
-from metaviz.gui.plot_panel import Line, PlotPanel
+from metaviz.gui.plotting.heat_map import HeatMap
+from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.benchmark import Judged, Row, gains
 from metaviz.runs.model.robustness import Robustness, factor_text

@@ -10,7 +10,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.compare_work import Ready
-from metaviz.gui.plot_panel import PlotPanel
+from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.alignment import at
 from metaviz.runs.analysis.comparison import (

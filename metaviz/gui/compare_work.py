@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
 
-from metaviz.gui.plot_panel import Band, Line
+from metaviz.gui.plotting.plot_widget import Band, Line
 from metaviz.runs.analysis.alignment import thin_band
 from metaviz.runs.analysis.comparison import (
     ComparisonView,

@@ -24,8 +24,8 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.evaluated_page import EvaluatedPage
 from metaviz.gui.inner_tab import inner_band, inner_limits
-from metaviz.gui.legend import Legend
-from metaviz.gui.plot_panel import Line, PlotPanel
+from metaviz.gui.plotting.legend import Legend
+from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme

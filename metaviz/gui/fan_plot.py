@@ -5,7 +5,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
-from metaviz.gui.plot_panel import Line, PlotPanel
+from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curves import Fan, fan, labels

@@ -7,8 +7,8 @@ import pyqtgraph as pg
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
-from metaviz.gui.heat_map import HeatMap, shortened
-from metaviz.gui.plot_panel import Band, Line, PlotPanel
+from metaviz.gui.plotting.heat_map import HeatMap, shortened
+from metaviz.gui.plotting.plot_widget import Band, Line, PlotPanel
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.geometry import (
     VIEW_TITLES,

@@ -15,8 +15,8 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.geometry_plot import GeometryPlot
-from metaviz.gui.heat_map import shortened
 from metaviz.gui.moment import MomentTab
+from metaviz.gui.plotting.heat_map import shortened
 from metaviz.gui.widgets.controls import combo, offer, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint

@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.plot_panel import PlotPanel
+from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.paths import runs_dir

@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.evaluated_page import EvaluatedPage
 from metaviz.gui.fan_plot import FanPlot
-from metaviz.gui.legend import Legend
-from metaviz.gui.plot_panel import Band, Line, PlotPanel
+from metaviz.gui.plotting.legend import Legend
+from metaviz.gui.plotting.plot_widget import Band, Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, scrolling, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme

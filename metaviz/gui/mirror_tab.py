@@ -15,9 +15,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.heat_map import HeatMap, shortened
 from metaviz.gui.moment import MomentTab
-from metaviz.gui.plot_panel import Line, PlotPanel
+from metaviz.gui.plotting.heat_map import HeatMap, shortened
+from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, scrolling
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, curve_color, tint

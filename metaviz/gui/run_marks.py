@@ -8,9 +8,9 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QInputDialog, QMenu, QMessageBox, QWidget
 
 from metaviz.gui.marks_desk import TRAINING
+from metaviz.gui.plotting.swatches import patch
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_view import RunsView
-from metaviz.gui.swatches import patch
 from metaviz.gui.widgets.message_boxes import question
 from metaviz.gui.widgets.view_commands import view_action
 from metaviz.runs.analysis.curves import PALETTE

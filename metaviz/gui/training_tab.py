@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
-from metaviz.gui.plot_panel import Band, Line, PlotPanel
+from metaviz.gui.plotting.plot_widget import Band, Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from metaviz.gui.geometry_plot import NOT_NOW
 from metaviz.gui.geometry_tab import GeometryTab
 from metaviz.gui.mirror_tab import TOO_LARGE, MirrorTab
-from metaviz.gui.plot_panel import PlotPanel
+from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.tabs import NAMES, Tabs
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme, curve_color
 from metaviz.runs.analysis.geometry import (

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from metaviz.gui.compare_work import Wish, made_ready
 from metaviz.gui.convergence_tab import ConvergenceTab
 from metaviz.gui.inner_tab import InnerTab
-from metaviz.gui.plot_panel import Line, PlotPanel
+from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.gui.widgets.redraw_timer import Pace

@@ -5,7 +5,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox
 
 from metaviz.gui import spare_time
 from metaviz.gui.inner_tab import InnerTab
-from metaviz.gui.plot_panel import PlotPanel
+from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.rows import Row
 from metaviz.gui.session_file import SessionFile
 from metaviz.gui.tabs import NAMES

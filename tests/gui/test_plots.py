@@ -11,13 +11,13 @@ from PIL import Image
 from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
-from metaviz.gui.axes import round_logarithms
 from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.gradients_tab import GradientsTab
 from metaviz.gui.inner_tab import InnerTab
-from metaviz.gui.legend import Key, Legend
-from metaviz.gui.plot_panel import Line, PlotPanel
-from metaviz.gui.traces import dashes
+from metaviz.gui.plotting.axes import round_logarithms
+from metaviz.gui.plotting.curve_item import dashes
+from metaviz.gui.plotting.legend import Key, Legend
+from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.training_tab import TrainingTab
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.runs.analysis.curves import labels

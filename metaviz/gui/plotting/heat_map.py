@@ -9,8 +9,8 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.axes import plain_numbers
-from metaviz.gui.plot_panel import PlotPanel
+from metaviz.gui.plotting.axes import plain_numbers
+from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.widgets.theme import Theme
 
 Span = tuple[str, int, int]

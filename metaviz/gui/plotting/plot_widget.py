@@ -8,9 +8,9 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QGraphicsPolygonItem, QLabel, QWidget
 
-from metaviz.gui.axes import Axis, plain_numbers
-from metaviz.gui.legend import Key, Legend
-from metaviz.gui.traces import Sheet, Trace, dots_of
+from metaviz.gui.plotting.axes import Axis, plain_numbers
+from metaviz.gui.plotting.curve_item import Sheet, Trace, dots_of
+from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.widgets.theme import PEN_STYLES, Theme, curve_color, tint
 from metaviz.runs.model.statistics import thin
 
