@@ -17,9 +17,9 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.engine import Engine
-from metaviz.gui.failures import Failures
-from metaviz.gui.garbage import Garbage
+from metaviz.gui.background.engine_protocol import Engine
+from metaviz.gui.background.excepthook import Failures
+from metaviz.gui.background.garbage_collector import Garbage
 from metaviz.gui.widgets.log_dock import LogHandler
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.window import MainWindow

@@ -3,7 +3,7 @@
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from metaviz.gui.conductor import Conductor
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.following import Following
 from metaviz.gui.library import Library
 from metaviz.gui.queueing import Queueing

@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.conductor import Conductor
-from metaviz.gui.engine import Errand
+from metaviz.gui.background.engine_protocol import Errand
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.tabs import Tabs, as_start
 from metaviz.gui.widgets.message_boxes import question

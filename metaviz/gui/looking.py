@@ -8,9 +8,9 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.config.run_config import Comparison, parse_seeds
 from metaviz.files.progress import Report
-from metaviz.gui.conductor import Conductor
+from metaviz.gui.background.engine_protocol import Engine, Errand
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.dataset_dialog import DatasetDialog, Subject, Wish
-from metaviz.gui.engine import Engine, Errand
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.widgets.editors import automatic_text
 from metaviz.runs.model.dataset import DatasetView

@@ -6,8 +6,8 @@ from PySide6.QtWidgets import QWidget
 from metaviz.config.options import OptionError, Plain
 from metaviz.config.run_config import RunConfig
 from metaviz.config.sweep import Estimate, plan_sweep
-from metaviz.gui.conductor import Conductor
-from metaviz.gui.engine import Errand
+from metaviz.gui.background.engine_protocol import Errand
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.queueing import Queueing
 from metaviz.gui.sweep_dialog import SweepDialog

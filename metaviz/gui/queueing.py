@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.config.run_config import RunConfig
-from metaviz.gui.crew import Crew
+from metaviz.gui.background.worker_processes import Crew
 from metaviz.gui.following import Following
 from metaviz.gui.queue_model import QueueModel
 from metaviz.gui.queue_pace import QueuePace

@@ -6,7 +6,7 @@ from collections import deque
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
 
-from metaviz.gui.conductor import BUSY, Phase
+from metaviz.gui.background.training_controller import BUSY, Phase
 from metaviz.gui.widgets.commands import Actions
 
 _PARTS = 1000

@@ -8,8 +8,8 @@ from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from metaviz import paths
-from metaviz.gui.conductor import Conductor
-from metaviz.gui.engine import Errand
+from metaviz.gui.background.engine_protocol import Errand
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.runs_table import RunsTable
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.message_boxes import question

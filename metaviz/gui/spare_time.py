@@ -2,7 +2,7 @@
 
 from PySide6.QtCore import QObject, QTimer, Slot
 
-from metaviz.gui.conductor import Conductor
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.following import Following
 from metaviz.gui.tabs import Tabs
 

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
-from metaviz.gui.conductor import Conductor
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.remedy_dialog import RemedyDialog
 from metaviz.gui.rows import Row
 from metaviz.gui.runs_table import RunsTable

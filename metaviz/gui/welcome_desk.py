@@ -9,7 +9,7 @@ from metaviz import paths
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison, RunConfig, read_comparison
 from metaviz.config.sweep import Estimate, plan_sweep
-from metaviz.gui.engine import Errand
+from metaviz.gui.background.engine_protocol import Errand
 from metaviz.gui.welcome import LAST, WelcomePage
 from metaviz.gui.widgets.message_boxes import question
 

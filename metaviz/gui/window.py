@@ -17,10 +17,11 @@ from metaviz import __version__, paths
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.run_config import Comparison
 from metaviz.gui.about import HelpCommands
+from metaviz.gui.background.engine_protocol import EngineLoader
+from metaviz.gui.background.training_controller import BUSY, Conductor, Phase
+from metaviz.gui.background.training_worker import Loaded
 from metaviz.gui.closing import Closing
 from metaviz.gui.comfort import Comfort
-from metaviz.gui.conductor import BUSY, Conductor, Phase
-from metaviz.gui.engine import EngineLoader
 from metaviz.gui.errands import Errands
 from metaviz.gui.experiment import ExperimentPanel
 from metaviz.gui.files import FileCommands
@@ -52,7 +53,6 @@ from metaviz.gui.widgets.redraw_timer import Pace
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import Theme, current_theme
 from metaviz.gui.widgets.theme_menu import ThemeMenu
-from metaviz.gui.worker import Loaded
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.worker_process import usable_cores
 

@@ -20,7 +20,7 @@ from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app
-from metaviz.gui.garbage import Garbage
+from metaviz.gui.background.garbage_collector import Garbage
 from metaviz.gui.widgets.settings import Preferences
 from tests.benchmarks.as_installed import environment
 from tests.benchmarks.wanted import FIRST_POINT_SECONDS

@@ -26,7 +26,7 @@ import numpy as np
 from PySide6.QtCore import QEventLoop, Qt, QTimer
 
 from metaviz import app
-from metaviz.gui.garbage import Garbage
+from metaviz.gui.background.garbage_collector import Garbage
 from metaviz.gui.tabs import NAMES
 from metaviz.gui.widgets.settings import Preferences
 

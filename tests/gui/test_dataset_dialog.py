@@ -10,7 +10,7 @@ from PySide6.QtCore import QMimeData, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
-from metaviz.gui.conductor import BUSY
+from metaviz.gui.background.training_controller import BUSY
 from metaviz.gui.dataset_dialog import DatasetDialog
 from metaviz.gui.dataset_facts import headed, per_class, spaced
 from metaviz.gui.widgets.sample_grid import SampleGrid, scaled

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from PySide6.QtCore import QObject
 
-from metaviz.gui.garbage import Garbage
+from metaviz.gui.background.garbage_collector import Garbage
 
 
 class Cycle:
@@ -63,7 +63,8 @@ def test_what_modules_bring_is_searched_once_at_most(qtbot, monkeypatch):
         frozen = gc.get_freeze_count()
         brought = [[] for _ in range(5000)]
         monkeypatch.setattr(
-            "metaviz.gui.garbage.sys", SimpleNamespace(modules=range(len(sys.modules) + 500))
+            "metaviz.gui.background.garbage_collector.sys",
+            SimpleNamespace(modules=range(len(sys.modules) + 500)),
         )
         garbage.look()
         assert gc.get_freeze_count() - frozen >= len(brought)

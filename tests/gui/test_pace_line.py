@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QLabel
 
-from metaviz.gui import pace_line, worker
+from metaviz.gui import pace_line
+from metaviz.gui.background import training_worker as worker
 from metaviz.gui.pace_line import Tally
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record

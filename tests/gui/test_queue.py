@@ -248,7 +248,8 @@ def test_a_worker_that_crashes_takes_neither_the_window_nor_the_queue_down(qtbot
 def test_a_worker_that_cannot_begin_is_not_begun_again_and_again(qtbot, window, monkeypatch):
     small_form(window)
     monkeypatch.setattr(
-        "metaviz.gui.crew.worker_command", lambda: [sys.executable, "-c", "raise SystemExit(3)"]
+        "metaviz.gui.background.worker_processes.worker_command",
+        lambda: [sys.executable, "-c", "raise SystemExit(3)"],
     )
     seen = []
     window.queueing.crew.changed.connect(lambda: seen.append(len(window.queueing.crew.hands)))

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
 
 from metaviz import app
 from metaviz.gui.about import diagnostics
-from metaviz.gui.failures import Failures
+from metaviz.gui.background.excepthook import Failures
 from metaviz.gui.widgets.log_dock import LogHandler
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme

@@ -8,8 +8,8 @@ from PySide6.QtCore import QThread
 
 from metaviz import app
 from metaviz.config.run_config import Comparison
-from metaviz.gui.conductor import Conductor
-from metaviz.gui.engine import Errand
+from metaviz.gui.background.engine_protocol import Errand
+from metaviz.gui.background.training_controller import Conductor
 from metaviz.runs.model.events import Stepped, Waiting
 from metaviz.training import band as bands
 from metaviz.training import compiled, stepping

@@ -7,8 +7,8 @@ from typing import Literal
 from PySide6.QtCore import QObject, QThread, Signal, Slot
 
 from metaviz.config.run_config import Comparison
-from metaviz.gui.engine import EngineLoader, Errand
-from metaviz.gui.worker import Worker
+from metaviz.gui.background.engine_protocol import EngineLoader, Errand
+from metaviz.gui.background.training_worker import Worker
 
 Phase = Literal["loading", "broken", "idle", "starting", "training", "paused", "stopping", "closed"]
 BUSY: frozenset[Phase] = frozenset({"starting", "training", "paused", "stopping"})

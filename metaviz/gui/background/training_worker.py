@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison
-from metaviz.gui.engine import Engine, EngineLoader, Errand, Session
+from metaviz.gui.background.engine_protocol import Engine, EngineLoader, Errand, Session
 from metaviz.runs.model.events import Ended, Event, State, Stepped, Waiting
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run
