@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from metaviz.gui.form_state import FormState, changed_keys
+from metaviz.gui.experiment.form_values import FormState, changed_keys
 
 if TYPE_CHECKING:
-    from metaviz.gui.experiment import ExperimentPanel
+    from metaviz.gui.experiment.experiment_dock import ExperimentPanel
     from metaviz.gui.runs_model import RunsModel
 
 CLOSE_SECONDS = 1.5

@@ -8,9 +8,9 @@ from metaviz.config.run_config import RunConfig
 from metaviz.config.sweep import Estimate, plan_sweep
 from metaviz.gui.background.engine_protocol import Errand
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.experiment import ExperimentPanel
+from metaviz.gui.experiment.experiment_dock import ExperimentPanel
+from metaviz.gui.experiment.sweep_dialog import SweepDialog
 from metaviz.gui.queueing import Queueing
-from metaviz.gui.sweep_dialog import SweepDialog
 from metaviz.gui.widgets.commands import Actions
 
 _KIND = "estimate"

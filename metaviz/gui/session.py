@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.config.options import OptionError, checked
 from metaviz.config.run_config import Comparison
-from metaviz.gui.form_state import read_form_state
+from metaviz.gui.experiment.form_values import read_form_state
 from metaviz.gui.pages import Tab
 from metaviz.gui.session_file import SessionFile, to_bytes, to_text
 from metaviz.gui.tabs import NAMES

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QWidget
 from metaviz import paths
 from metaviz.config.options import OptionError
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.experiment import ExperimentPanel
+from metaviz.gui.experiment.experiment_dock import ExperimentPanel
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.message_boxes import abort_question
 

@@ -23,7 +23,7 @@ from metaviz.gui.background.training_worker import Loaded
 from metaviz.gui.closing import Closing
 from metaviz.gui.comfort import Comfort
 from metaviz.gui.errands import Errands
-from metaviz.gui.experiment import ExperimentPanel
+from metaviz.gui.experiment.experiment_dock import ExperimentPanel
 from metaviz.gui.files import FileCommands
 from metaviz.gui.following import Following
 from metaviz.gui.incoming import Incoming

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QToolButton
 
 from metaviz.config.options import OptionError, OptionSpec
 from metaviz.config.run_config import Comparison
-from metaviz.gui.experiment import ExperimentPanel
+from metaviz.gui.experiment.experiment_dock import ExperimentPanel
 from metaviz.gui.widgets.editors import read_number, stepped, write_value
 
 RATE = OptionSpec(

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
-from metaviz.gui.algorithm_list import describe
+from metaviz.gui.experiment.algorithm_list import describe
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 

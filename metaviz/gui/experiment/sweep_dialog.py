@@ -24,8 +24,8 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
-from metaviz.gui.comparisons import seeds_text
-from metaviz.gui.sweep_row import SweepRow
+from metaviz.gui.experiment.comparisons import seeds_text
+from metaviz.gui.experiment.sweep_axis import SweepRow
 from metaviz.gui.widgets.controls import scrolling
 from metaviz.gui.widgets.editors import write_value
 from metaviz.gui.widgets.theme import current_theme, tint

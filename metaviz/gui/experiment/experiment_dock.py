@@ -10,12 +10,12 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWi
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import MACHINE, Comparison, parse_seeds
-from metaviz.gui.algorithm_list import AlgorithmList
-from metaviz.gui.algorithm_options import AlgorithmOptions
-from metaviz.gui.comparisons import check_names, seeds_text
-from metaviz.gui.foot import Foot
-from metaviz.gui.form_state import FormState
-from metaviz.gui.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
+from metaviz.gui.experiment.algorithm_form import AlgorithmOptions
+from metaviz.gui.experiment.algorithm_list import AlgorithmList
+from metaviz.gui.experiment.comparisons import check_names, seeds_text
+from metaviz.gui.experiment.form_values import FormState
+from metaviz.gui.experiment.help_strip import Foot
+from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
 from metaviz.gui.widgets.controls import order_tabs, scrolling
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.option_field import Field
