@@ -4,9 +4,9 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.following import Following
-from metaviz.gui.library import Library
 from metaviz.gui.queueing import Queueing
+from metaviz.gui.runs.run_follower import Following
+from metaviz.gui.runs.run_reader import Library
 from metaviz.gui.widgets.message_boxes import question
 
 PATIENCE_MS = 10_000

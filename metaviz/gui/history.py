@@ -11,7 +11,7 @@ from metaviz.gui.experiment.form_values import FormState, changed_keys
 
 if TYPE_CHECKING:
     from metaviz.gui.experiment.experiment_dock import ExperimentPanel
-    from metaviz.gui.runs_model import RunsModel
+    from metaviz.gui.runs.run_list_model import RunsModel
 
 CLOSE_SECONDS = 1.5
 """Edits of one field that follow each other within this time are one."""

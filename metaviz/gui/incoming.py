@@ -7,10 +7,10 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.dropping import Dropping
 from metaviz.gui.files import FileCommands
-from metaviz.gui.library import Library
-from metaviz.gui.rows import Row
-from metaviz.gui.run_files import RunFiles
-from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.runs.archive_commands import RunFiles
+from metaviz.gui.runs.row import Row
+from metaviz.gui.runs.run_reader import Library
+from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.saved_views import SavedViews
 
 

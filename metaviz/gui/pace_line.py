@@ -7,7 +7,7 @@ from PySide6.QtCore import QTimer, Slot
 from PySide6.QtWidgets import QLabel, QStatusBar
 
 from metaviz.gui.background.training_controller import BUSY, Conductor, Phase
-from metaviz.gui.live import LiveRuns
+from metaviz.gui.runs.live_runs import LiveRuns
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge, place_text
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Slot
 
-from metaviz.gui.rows import Row
+from metaviz.gui.runs.row import Row
 
 if TYPE_CHECKING:
     from metaviz.gui.window import MainWindow

@@ -3,7 +3,7 @@
 from PySide6.QtCore import QObject, QTimer, Slot
 
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.following import Following
+from metaviz.gui.runs.run_follower import Following
 from metaviz.gui.tabs import Tabs
 
 PAUSE_MS = 300

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.rows import Row
+from metaviz.gui.runs.row import Row
 from metaviz.gui.widgets.controls import scrolling
 from metaviz.gui.widgets.theme import current_theme, tint
 

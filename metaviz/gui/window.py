@@ -25,25 +25,25 @@ from metaviz.gui.comfort import Comfort
 from metaviz.gui.errands import Errands
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
 from metaviz.gui.files import FileCommands
-from metaviz.gui.following import Following
 from metaviz.gui.incoming import Incoming
 from metaviz.gui.layout import Layout
-from metaviz.gui.library import Library
-from metaviz.gui.live import LiveRuns
 from metaviz.gui.looking import Looking
-from metaviz.gui.marks_desk import MarksDesk
 from metaviz.gui.menus import build_menus
 from metaviz.gui.pace_line import PaceLine
 from metaviz.gui.queue_orders import QueueOrders
 from metaviz.gui.queueing import Queueing
-from metaviz.gui.rows import Row, row_of
 from metaviz.gui.run_bar import RunBar
-from metaviz.gui.run_files import RunFiles
-from metaviz.gui.runs_model import RunsModel
-from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.runs.archive_commands import RunFiles
+from metaviz.gui.runs.live_runs import LiveRuns
+from metaviz.gui.runs.mark_editor import MarksDesk
+from metaviz.gui.runs.resume_commands import StoredRuns
+from metaviz.gui.runs.row import Row, row_of
+from metaviz.gui.runs.run_follower import Following
+from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.run_reader import Library
+from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.saved_views import SavedViews
 from metaviz.gui.spare_time import SpareTime
-from metaviz.gui.stored_runs import StoredRuns
 from metaviz.gui.tabs import Tabs
 from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.widgets.commands import Actions

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDialog, QMessageBox, QPushButton, QWidget
 from metaviz.config.run_config import read_comparison
 from metaviz.gui.notices import Notices, summed_up
 from metaviz.gui.preferences_desk import Wishes, read_wishes
-from metaviz.gui.rows import Row
+from metaviz.gui.runs.row import Row
 from metaviz.gui.shortcuts import every_key
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 from metaviz.paths import resource

@@ -15,9 +15,9 @@ from scipy import stats
 from metaviz.config.run_config import Comparison, to_toml
 from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.export_dialog import ExportDialog
-from metaviz.gui.rows import row_of
-from metaviz.gui.runs_model import RunsModel
-from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.runs.row import row_of
+from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.runs.analysis.comparison import compared
 from metaviz.runs.storage.archive import pack_run

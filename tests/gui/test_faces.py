@@ -6,11 +6,11 @@ from PySide6.QtCore import QEvent, QObject, QRect
 from PySide6.QtGui import QPaintEvent, QRegion
 from PySide6.QtWidgets import QApplication
 
-from metaviz.gui.arrangement import Arrangement
-from metaviz.gui.faces import Block, Faces, blocks
-from metaviz.gui.rows import row_of
-from metaviz.gui.runs_model import RunsModel
-from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.runs.cell_cache import Block, Faces, blocks
+from metaviz.gui.runs.row import row_of
+from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.run_tree_model import Arrangement
+from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.baseline import Baseline

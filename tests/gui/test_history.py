@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox
 
 from metaviz.config.run_config import Comparison
 from metaviz.gui import history
-from metaviz.gui.rows import Row
+from metaviz.gui.runs.row import Row
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
 

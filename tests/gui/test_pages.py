@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox
 from metaviz.gui import spare_time
 from metaviz.gui.inner_tab import InnerTab
 from metaviz.gui.plotting.plot_widget import PlotPanel
-from metaviz.gui.rows import Row
+from metaviz.gui.runs.row import Row
 from metaviz.gui.session_file import SessionFile
 from metaviz.gui.tabs import NAMES
 from metaviz.gui.widgets.theme import DARK

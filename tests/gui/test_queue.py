@@ -10,7 +10,7 @@ from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtWidgets import QAbstractButton, QMessageBox
 
 from metaviz.config.run_config import Comparison
-from metaviz.gui.rows import Row, row_of
+from metaviz.gui.runs.row import Row, row_of
 from metaviz.runs.storage.queue import Queue
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.runs.storage.worker_process import PATIENCE_SECONDS

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QInputDialog, QMessageBox
 
 from metaviz import app, paths
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.column_chooser import ColumnChooser
+from metaviz.gui.runs.column_dialog import ColumnChooser
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window import MainWindow

@@ -4,9 +4,9 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
 
-from metaviz.gui.rows import row_of
-from metaviz.gui.runs_model import RunsModel
-from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.runs.row import row_of
+from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import USUAL

@@ -4,7 +4,7 @@ import math
 
 from PySide6.QtWidgets import QCommandLinkButton, QInputDialog
 
-from metaviz.gui.remedy_dialog import RemedyDialog
+from metaviz.gui.runs.divergence_dialog import RemedyDialog
 from metaviz.problems.sinusoid import Sinusoid
 from metaviz.runs.storage.store import list_runs, open_run
 

@@ -9,15 +9,15 @@ from PySide6.QtGui import QAction, QDesktopServices
 from PySide6.QtWidgets import QLabel, QMenu, QStackedLayout, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.arrangement import Arrangement
-from metaviz.gui.column_chooser import ColumnChooser
-from metaviz.gui.rows import Row
-from metaviz.gui.run_marks import RunMarks
-from metaviz.gui.runs_model import RunsModel
-from metaviz.gui.runs_view import RunsView
-from metaviz.gui.table_bar import TableBar
-from metaviz.gui.table_view_state import read_state, write_state
-from metaviz.gui.tabular import tab_separated
+from metaviz.gui.runs.column_dialog import ColumnChooser
+from metaviz.gui.runs.mark_commands import RunMarks
+from metaviz.gui.runs.row import Row
+from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.run_tree_model import Arrangement
+from metaviz.gui.runs.run_tree_view import RunsView
+from metaviz.gui.runs.runs_dock_state import read_state, write_state
+from metaviz.gui.runs.runs_toolbar import TableBar
+from metaviz.gui.runs.tabular import tab_separated
 from metaviz.gui.widgets.view_commands import view_action
 from metaviz.runs.table.baseline import Baseline
 from metaviz.runs.table.columns import Columns, Sight

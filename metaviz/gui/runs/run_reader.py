@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from metaviz import paths
-from metaviz.gui.rows import row_of, row_of_entry
+from metaviz.gui.runs.row import row_of, row_of_entry
 from metaviz.runs.model.marks import MarksError, change_marks
 from metaviz.runs.storage.deletion import delete_run
 from metaviz.runs.storage.store import ABOUT, StoreError, open_run

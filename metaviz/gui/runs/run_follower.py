@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
-from metaviz.gui.rows import row_of
-from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.runs.row import row_of
+from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.widgets.log_dock import LogPanel
 from metaviz.runs.model.events import Noted
 from metaviz.runs.model.record import Record

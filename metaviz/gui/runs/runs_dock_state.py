@@ -7,7 +7,7 @@ from metaviz.runs.table.columns import Sight
 from metaviz.runs.table.groups import INTERVALS
 
 if TYPE_CHECKING:
-    from metaviz.gui.runs_table import RunsTable
+    from metaviz.gui.runs.runs_dock import RunsTable
 
 _RESULTS = ("loss", "accuracy")
 

@@ -13,7 +13,7 @@ from PySide6.QtCore import (
     Signal,
 )
 
-from metaviz.gui.rows import Row
+from metaviz.gui.runs.row import Row
 from metaviz.runs.analysis.curves import Style, styles
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record

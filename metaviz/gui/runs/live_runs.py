@@ -3,8 +3,8 @@
 from PySide6.QtCore import QObject, Signal, Slot
 
 from metaviz.gui.background.training_worker import Begun, Worker
-from metaviz.gui.rows import row_of
-from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.runs.row import row_of
+from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.widgets.log_dock import LogPanel
 from metaviz.runs.model.events import Event, Noted, State
 from metaviz.runs.model.record import Record

@@ -7,9 +7,9 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from metaviz.gui.library import Library
-from metaviz.gui.rows import Row
-from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.runs.row import Row
+from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.run_reader import Library
 from metaviz.runs.model.marks import cleaned, with_tags
 
 Changes = Mapping[str, Mapping[str, Any]]

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
 
-from metaviz.gui.search_field import SearchField
+from metaviz.gui.runs.search_field import SearchField
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.runs.table.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
 from metaviz.runs.table.summary import Entry

@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.arrangement import Arrangement, Index
-from metaviz.gui.rows import Row
+from metaviz.gui.runs.row import Row
+from metaviz.gui.runs.run_tree_model import Arrangement, Index
 from metaviz.runs.table.columns import DELTA
 
 _WIDTHS = {

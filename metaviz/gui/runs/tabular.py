@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtGui import QGuiApplication
 
-from metaviz.gui.arrangement import Arrangement
+from metaviz.gui.runs.run_tree_model import Arrangement
 from metaviz.runs.export.tables import safe_text
 
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from metaviz import paths
 from metaviz.gui.background.engine_protocol import Errand
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.message_boxes import question
 from metaviz.runs.storage.archive import pack_run, unpack_run

@@ -14,10 +14,10 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor
 
-from metaviz.gui.faces import Faces, blocks
 from metaviz.gui.plotting.swatches import swatch
-from metaviz.gui.rows import Row
-from metaviz.gui.runs_model import RunsModel
+from metaviz.gui.runs.cell_cache import Faces, blocks
+from metaviz.gui.runs.row import Row
+from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.table.columns import DELTA, USUAL, Column, Columns, Sight, in_order, sight
 from metaviz.runs.table.groups import Group, differing, grouped

@@ -8,9 +8,9 @@ from PySide6.QtWidgets import QInputDialog, QWidget
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.remedy_dialog import RemedyDialog
-from metaviz.gui.rows import Row
-from metaviz.gui.runs_table import RunsTable
+from metaviz.gui.runs.divergence_dialog import RemedyDialog
+from metaviz.gui.runs.row import Row
+from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.widgets.commands import Actions
 from metaviz.runs.storage.store import StoreError, read_divergence
 
