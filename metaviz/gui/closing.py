@@ -4,7 +4,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.queueing import Queueing
+from metaviz.gui.queue.queue_controller import Queueing
 from metaviz.gui.runs.run_follower import Following
 from metaviz.gui.runs.run_reader import Library
 from metaviz.gui.widgets.message_boxes import question

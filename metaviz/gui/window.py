@@ -30,8 +30,8 @@ from metaviz.gui.layout import Layout
 from metaviz.gui.looking import Looking
 from metaviz.gui.menus import build_menus
 from metaviz.gui.pace_line import PaceLine
-from metaviz.gui.queue_orders import QueueOrders
-from metaviz.gui.queueing import Queueing
+from metaviz.gui.queue.enqueue_commands import QueueOrders
+from metaviz.gui.queue.queue_controller import Queueing
 from metaviz.gui.run_bar import RunBar
 from metaviz.gui.runs.archive_commands import RunFiles
 from metaviz.gui.runs.live_runs import LiveRuns

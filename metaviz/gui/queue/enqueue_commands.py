@@ -10,7 +10,7 @@ from metaviz.gui.background.engine_protocol import Errand
 from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
 from metaviz.gui.experiment.sweep_dialog import SweepDialog
-from metaviz.gui.queueing import Queueing
+from metaviz.gui.queue.queue_controller import Queueing
 from metaviz.gui.widgets.commands import Actions
 
 _KIND = "estimate"

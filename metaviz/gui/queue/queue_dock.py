@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.queue_model import QueueModel
+from metaviz.gui.queue.queue_model import QueueModel
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.storage.queue import Entry

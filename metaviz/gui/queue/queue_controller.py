@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.config.run_config import RunConfig
 from metaviz.gui.background.worker_processes import Crew
-from metaviz.gui.queue_model import QueueModel
-from metaviz.gui.queue_pace import QueuePace
-from metaviz.gui.queue_panel import QueuePanel
+from metaviz.gui.queue.queue_dock import QueuePanel
+from metaviz.gui.queue.queue_model import QueueModel
+from metaviz.gui.queue.queue_progress import QueuePace
 from metaviz.gui.runs.run_follower import Following
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.log_dock import LogPanel
