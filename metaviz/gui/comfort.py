@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 from metaviz import paths
 from metaviz.gui.history import FormHistory, ShownHistory
 from metaviz.gui.notices import Notices
-from metaviz.gui.pages import Tab
+from metaviz.gui.pages.page_registry import Tab
 from metaviz.gui.palette_offers import PaletteDesk
 from metaviz.gui.preferences_desk import PreferencesDesk
 from metaviz.gui.recovery import Recovery

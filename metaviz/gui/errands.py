@@ -11,7 +11,7 @@ from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.background.engine_protocol import Errand
 from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
-from metaviz.gui.tabs import Tabs, as_start
+from metaviz.gui.pages.page_tabs import Tabs, as_start
 from metaviz.gui.widgets.message_boxes import question
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison

@@ -23,11 +23,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.benchmark_tab import BenchmarkTab
-from metaviz.gui.compare_tab import CompareTab
-from metaviz.gui.episode_tab import EpisodeTab
-from metaviz.gui.gradients_tab import GradientsTab
-from metaviz.gui.pages import Tab
+from metaviz.gui.pages.benchmark_page import BenchmarkTab
+from metaviz.gui.pages.compare_page import CompareTab
+from metaviz.gui.pages.episode_page import EpisodeTab
+from metaviz.gui.pages.gradients_page import GradientsTab
+from metaviz.gui.pages.page_registry import Tab
 from metaviz.gui.widgets.controls import switch
 from metaviz.runs.analysis.curves import Fan, fan
 from metaviz.runs.analysis.geometry import has_geometry, has_map

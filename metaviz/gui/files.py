@@ -13,7 +13,7 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of, read_comparison, to_toml
 from metaviz.files.atomic import write_text
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
-from metaviz.gui.tabs import Tabs
+from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.runs.model.record import Record
 

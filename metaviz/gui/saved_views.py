@@ -6,9 +6,9 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMenu, QWidget
 
+from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.runs.runs_dock_state import read_state, write_state
-from metaviz.gui.tabs import Tabs
 from metaviz.runs.storage.saved_views import (
     SavedView,
     delete_view,

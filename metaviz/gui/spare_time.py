@@ -3,8 +3,8 @@
 from PySide6.QtCore import QObject, QTimer, Slot
 
 from metaviz.gui.background.training_controller import Conductor
+from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.runs.run_follower import Following
-from metaviz.gui.tabs import Tabs
 
 PAUSE_MS = 300
 

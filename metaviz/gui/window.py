@@ -30,6 +30,7 @@ from metaviz.gui.layout import Layout
 from metaviz.gui.looking import Looking
 from metaviz.gui.menus import build_menus
 from metaviz.gui.pace_line import PaceLine
+from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.enqueue_commands import QueueOrders
 from metaviz.gui.queue.queue_controller import Queueing
 from metaviz.gui.run_bar import RunBar
@@ -44,7 +45,6 @@ from metaviz.gui.runs.run_reader import Library
 from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.saved_views import SavedViews
 from metaviz.gui.spare_time import SpareTime
-from metaviz.gui.tabs import Tabs
 from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.log_dock import LogPanel

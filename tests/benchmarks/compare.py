@@ -18,7 +18,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app, paths
-from metaviz.gui.compare_tab import CompareTab
+from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.widgets.theme import LIGHT, use_theme
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record

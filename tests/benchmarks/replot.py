@@ -13,7 +13,7 @@ import scipy.signal  # noqa: F401 - the first smoothing would pay for it
 from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtWidgets import QApplication
 
-from metaviz.gui.training_tab import TrainingTab
+from metaviz.gui.pages.training_page import TrainingTab
 from metaviz.gui.widgets.theme import LIGHT, use_theme
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record

@@ -27,7 +27,7 @@ from PySide6.QtCore import QEventLoop, Qt, QTimer
 
 from metaviz import app
 from metaviz.gui.background.garbage_collector import Garbage
-from metaviz.gui.tabs import NAMES
+from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.widgets.settings import Preferences
 
 USUAL = ("maml", "fomaml", "reptile", "joint")

@@ -12,11 +12,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.benchmark_tab import BenchmarkTab
-from metaviz.gui.episode_grid import EpisodeGrid
-from metaviz.gui.episode_tab import EpisodeTab
 from metaviz.gui.export_dialog import ExportDialog
-from metaviz.gui.protocol_dialog import ProtocolDialog
+from metaviz.gui.pages.benchmark_page import BenchmarkTab
+from metaviz.gui.pages.episode_grid import EpisodeGrid
+from metaviz.gui.pages.episode_page import EpisodeTab
+from metaviz.gui.pages.protocol_dialog import ProtocolDialog
 from metaviz.gui.widgets.images import qimage
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
 from metaviz.runs.analysis.published import published

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from scipy import stats
 
 from metaviz.config.run_config import Comparison, to_toml
-from metaviz.gui.compare_tab import CompareTab
 from metaviz.gui.export_dialog import ExportDialog
+from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.runs.row import row_of
 from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.runs.runs_dock import RunsTable

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from metaviz.gui.convergence_tab import ConvergenceTab
+from metaviz.gui.pages.convergence_page import ConvergenceTab
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.events import Pictured

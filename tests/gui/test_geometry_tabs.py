@@ -16,11 +16,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.geometry_plot import NOT_NOW
-from metaviz.gui.geometry_tab import GeometryTab
-from metaviz.gui.mirror_tab import TOO_LARGE, MirrorTab
+from metaviz.gui.pages.geometry_page import GeometryTab
+from metaviz.gui.pages.geometry_plot import NOT_NOW
+from metaviz.gui.pages.mirror_map_page import TOO_LARGE, MirrorTab
+from metaviz.gui.pages.page_tabs import NAMES, Tabs
 from metaviz.gui.plotting.plot_widget import PlotPanel
-from metaviz.gui.tabs import NAMES, Tabs
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme, curve_color
 from metaviz.runs.analysis.geometry import (
     GEOMETRY_HEADER,

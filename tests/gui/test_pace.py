@@ -6,12 +6,12 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
-from metaviz.gui.compare_work import Wish, made_ready
-from metaviz.gui.convergence_tab import ConvergenceTab
-from metaviz.gui.inner_tab import InnerTab
+from metaviz.gui.pages.compare_worker import Wish, made_ready
+from metaviz.gui.pages.convergence_page import ConvergenceTab
+from metaviz.gui.pages.inner_loop_page import InnerTab
+from metaviz.gui.pages.page_tabs import Tabs
+from metaviz.gui.pages.training_page import TrainingTab
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
-from metaviz.gui.tabs import Tabs
-from metaviz.gui.training_tab import TrainingTab
 from metaviz.gui.widgets.redraw_timer import Pace
 from metaviz.gui.widgets.theme import LIGHT
 from metaviz.runs.analysis.comparison import ComparisonView

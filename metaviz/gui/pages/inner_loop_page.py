@@ -17,8 +17,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.evaluated_page import EvaluatedPage
-from metaviz.gui.fan_plot import FanPlot
+from metaviz.gui.pages.page import EvaluatedPage
+from metaviz.gui.pages.sinusoid_plot import FanPlot
 from metaviz.gui.plotting.legend import Legend
 from metaviz.gui.plotting.plot_widget import Band, Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, scrolling, switch

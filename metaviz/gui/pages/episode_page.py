@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.episode_grid import EpisodeGrid
+from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
 from metaviz.gui.widgets.theme import Theme, tint

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from metaviz.gui.benchmark_parts import _Table
+from metaviz.gui.pages.benchmark_table import _Table
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS

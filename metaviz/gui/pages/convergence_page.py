@@ -22,8 +22,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.evaluated_page import EvaluatedPage
-from metaviz.gui.inner_tab import inner_band, inner_limits
+from metaviz.gui.pages.inner_loop_page import inner_band, inner_limits
+from metaviz.gui.pages.page import EvaluatedPage
 from metaviz.gui.plotting.legend import Legend
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch

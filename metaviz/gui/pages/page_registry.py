@@ -12,7 +12,7 @@ from metaviz.runs.model.record import Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.gui.tabs import Tabs
+    from metaviz.gui.pages.page_tabs import Tabs
     from metaviz.runs.figures.base import Page
 
 
@@ -43,13 +43,13 @@ class Divisible(Protocol):
 
 
 def _training(_: "Tabs") -> Tab:
-    from metaviz.gui.training_tab import TrainingTab
+    from metaviz.gui.pages.training_page import TrainingTab
 
     return TrainingTab()
 
 
 def _comparison(tabs: "Tabs") -> Tab:
-    from metaviz.gui.compare_tab import CompareTab
+    from metaviz.gui.pages.compare_page import CompareTab
 
     page = CompareTab(tabs.columns)
     page.brushed.connect(tabs.brushed)
@@ -59,19 +59,19 @@ def _comparison(tabs: "Tabs") -> Tab:
 
 
 def _inner(_: "Tabs") -> Tab:
-    from metaviz.gui.inner_tab import InnerTab
+    from metaviz.gui.pages.inner_loop_page import InnerTab
 
     return InnerTab()
 
 
 def _convergence(_: "Tabs") -> Tab:
-    from metaviz.gui.convergence_tab import ConvergenceTab
+    from metaviz.gui.pages.convergence_page import ConvergenceTab
 
     return ConvergenceTab()
 
 
 def _gradients(tabs: "Tabs") -> Tab:
-    from metaviz.gui.gradients_tab import GradientsTab
+    from metaviz.gui.pages.gradients_page import GradientsTab
 
     page = GradientsTab()
     page.requested.connect(tabs.gradients_wanted)
@@ -79,19 +79,19 @@ def _gradients(tabs: "Tabs") -> Tab:
 
 
 def _geometry(_: "Tabs") -> Tab:
-    from metaviz.gui.geometry_tab import GeometryTab
+    from metaviz.gui.pages.geometry_page import GeometryTab
 
     return GeometryTab()
 
 
 def _mirror(_: "Tabs") -> Tab:
-    from metaviz.gui.mirror_tab import MirrorTab
+    from metaviz.gui.pages.mirror_map_page import MirrorTab
 
     return MirrorTab()
 
 
 def _benchmark(tabs: "Tabs") -> Tab:
-    from metaviz.gui.benchmark_tab import BenchmarkTab
+    from metaviz.gui.pages.benchmark_page import BenchmarkTab
 
     page = BenchmarkTab()
     page.evaluation_wanted.connect(tabs.evaluation_wanted)
@@ -102,7 +102,7 @@ def _benchmark(tabs: "Tabs") -> Tab:
 
 
 def _episode(tabs: "Tabs") -> Tab:
-    from metaviz.gui.episode_tab import EpisodeTab
+    from metaviz.gui.pages.episode_page import EpisodeTab
 
     page = EpisodeTab()
     page.requested.connect(tabs.episode_wanted)

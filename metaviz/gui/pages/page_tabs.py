@@ -8,18 +8,18 @@ from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QMenu, QTabWidget, QVBoxLayout, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pages import PAGES, Divisible, Tab
+from metaviz.gui.pages.page_registry import PAGES, Divisible, Tab
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 
 if TYPE_CHECKING:
-    from metaviz.gui.benchmark_tab import BenchmarkTab
-    from metaviz.gui.compare_tab import CompareTab
-    from metaviz.gui.episode_tab import EpisodeTab
-    from metaviz.gui.gradients_tab import GradientsTab
-    from metaviz.gui.training_tab import TrainingTab
+    from metaviz.gui.pages.benchmark_page import BenchmarkTab
+    from metaviz.gui.pages.compare_page import CompareTab
+    from metaviz.gui.pages.episode_page import EpisodeTab
+    from metaviz.gui.pages.gradients_page import GradientsTab
+    from metaviz.gui.pages.training_page import TrainingTab
 
 NAMES = tuple(kind.name for kind in PAGES)
 _MANY = 4

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.moment import MomentTab
+from metaviz.gui.pages.evaluation_picker import MomentTab
 from metaviz.gui.plotting.heat_map import HeatMap, shortened
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, scrolling

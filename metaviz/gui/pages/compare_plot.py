@@ -9,7 +9,7 @@ from PySide6.QtCore import QPointF, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.compare_work import Ready
+from metaviz.gui.pages.compare_worker import Ready
 from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.alignment import at

@@ -15,11 +15,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.compare_controls import CompareControls
-from metaviz.gui.compare_plot import ComparePlot
-from metaviz.gui.compare_table import GroupTable
-from metaviz.gui.compare_work import CompareWork, Ready, Wish
-from metaviz.gui.parallel_page import ParallelPage
+from metaviz.gui.pages.compare_controls import CompareControls
+from metaviz.gui.pages.compare_plot import ComparePlot
+from metaviz.gui.pages.compare_table import GroupTable
+from metaviz.gui.pages.compare_worker import CompareWork, Ready, Wish
+from metaviz.gui.pages.parallel_page import ParallelPage
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.model.record import Record

@@ -18,9 +18,9 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.benchmark_parts import PublishedFilter, ResultTable, WorstTable
-from metaviz.gui.benchmark_plots import DotPlot, RobustnessMap, TaskPlot
-from metaviz.gui.protocol_dialog import ProtocolDialog, protocol_text
+from metaviz.gui.pages.benchmark_plots import DotPlot, RobustnessMap, TaskPlot
+from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, WorstTable
+from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.widgets.controls import combo, offer, scrolling
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.benchmark import (

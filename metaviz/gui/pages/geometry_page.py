@@ -14,8 +14,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.geometry_plot import GeometryPlot
-from metaviz.gui.moment import MomentTab
+from metaviz.gui.pages.evaluation_picker import MomentTab
+from metaviz.gui.pages.geometry_plot import GeometryPlot
 from metaviz.gui.plotting.heat_map import shortened
 from metaviz.gui.widgets.controls import combo, offer, switch
 from metaviz.gui.widgets.redraw_timer import Piece

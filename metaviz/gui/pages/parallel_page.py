@@ -7,7 +7,7 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from metaviz.gui.parallel_plot import ParallelPlot
+from metaviz.gui.pages.parallel_plot import ParallelPlot
 from metaviz.gui.widgets.controls import combo
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curves import labels
