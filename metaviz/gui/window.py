@@ -22,12 +22,12 @@ from metaviz.gui.background.training_controller import BUSY, Conductor, Phase
 from metaviz.gui.background.training_worker import Loaded
 from metaviz.gui.closing import Closing
 from metaviz.gui.comfort import Comfort
+from metaviz.gui.dataset.dataset_controller import Looking
 from metaviz.gui.errands import Errands
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
 from metaviz.gui.files import FileCommands
 from metaviz.gui.incoming import Incoming
 from metaviz.gui.layout import Layout
-from metaviz.gui.looking import Looking
 from metaviz.gui.menus import build_menus
 from metaviz.gui.pace_line import PaceLine
 from metaviz.gui.pages.page_tabs import Tabs

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.dataset_episode import labelled
+from metaviz.gui.dataset.episode_view import labelled
 from metaviz.gui.widgets.controls import scrolling
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView, SplitCount

@@ -21,8 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.dataset_episode import EpisodePart, labelled
-from metaviz.gui.dataset_facts import DatasetFacts
+from metaviz.gui.dataset.episode_view import EpisodePart, labelled
+from metaviz.gui.dataset.summary_view import DatasetFacts
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 

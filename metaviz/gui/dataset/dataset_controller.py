@@ -10,7 +10,7 @@ from metaviz.config.run_config import Comparison, parse_seeds
 from metaviz.files.progress import Report
 from metaviz.gui.background.engine_protocol import Engine, Errand
 from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.dataset_dialog import DatasetDialog, Subject, Wish
+from metaviz.gui.dataset.dataset_dialog import DatasetDialog, Subject, Wish
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
 from metaviz.gui.widgets.editors import automatic_text
 from metaviz.runs.model.dataset import DatasetView
