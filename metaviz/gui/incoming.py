@@ -11,7 +11,7 @@ from metaviz.gui.runs.archive_commands import RunFiles
 from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_reader import Library
 from metaviz.gui.runs.runs_dock import RunsTable
-from metaviz.gui.saved_views import SavedViews
+from metaviz.gui.session.saved_views import SavedViews
 
 
 class Incoming(QObject):

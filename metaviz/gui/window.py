@@ -43,7 +43,7 @@ from metaviz.gui.runs.run_follower import Following
 from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.runs.run_reader import Library
 from metaviz.gui.runs.runs_dock import RunsTable
-from metaviz.gui.saved_views import SavedViews
+from metaviz.gui.session.saved_views import SavedViews
 from metaviz.gui.spare_time import SpareTime
 from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.widgets.commands import Actions

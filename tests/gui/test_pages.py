@@ -8,7 +8,7 @@ from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.runs.row import Row
-from metaviz.gui.session_file import SessionFile
+from metaviz.gui.session.session_file import SessionFile
 from metaviz.gui.widgets.theme import DARK
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise

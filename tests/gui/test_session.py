@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 
-from metaviz.gui.session_file import BACKUP, SESSION, SessionFile
+from metaviz.gui.session.session_file import BACKUP, SESSION, SessionFile
 from metaviz.runs.storage.store import list_runs
 from tests.gui.conftest import leave
 

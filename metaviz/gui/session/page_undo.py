@@ -4,8 +4,8 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QCheckBox, QComboBox, QWidget
 
-from metaviz.gui.history import Edit
-from metaviz.gui.view_state import Control, Value, controls, read_control, show_control
+from metaviz.gui.session.form_undo import Edit
+from metaviz.gui.session.page_state import Control, Value, controls, read_control, show_control
 
 
 class ViewHistory(QObject):

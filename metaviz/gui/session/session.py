@@ -14,8 +14,8 @@ from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.form_values import read_form_state
 from metaviz.gui.pages.page_registry import Tab
 from metaviz.gui.pages.page_tabs import NAMES
-from metaviz.gui.session_file import SessionFile, to_bytes, to_text
-from metaviz.gui.view_state import Value, read_views, show_views
+from metaviz.gui.session.page_state import Value, read_views, show_views
+from metaviz.gui.session.session_file import SessionFile, to_bytes, to_text
 from metaviz.gui.widgets.settings import LAYOUT_VERSION
 from metaviz.runs.storage.lock import RunLock, lock_session
 
