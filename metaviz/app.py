@@ -22,7 +22,7 @@ from metaviz.gui.background.excepthook import Failures
 from metaviz.gui.background.garbage_collector import Garbage
 from metaviz.gui.widgets.log_dock import LogHandler
 from metaviz.gui.widgets.settings import Preferences
-from metaviz.gui.window import MainWindow
+from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.lock import RunLock, lock_store
 

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QApplication
 from metaviz import app, paths
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import LIGHT, use_theme
-from metaviz.gui.window import MainWindow
+from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.storage.database import DATABASE
 from metaviz.runs.storage.manifest import write_about

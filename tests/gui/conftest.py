@@ -10,7 +10,7 @@ from metaviz import app
 from metaviz.config.catalogue import Catalogue
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import current_theme
-from metaviz.gui.window import MainWindow
+from metaviz.gui.window.main_window import MainWindow
 from metaviz.paths import resource
 
 WAIT = 20_000

@@ -12,13 +12,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.pages.benchmark_page import BenchmarkTab
 from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog
 from metaviz.gui.widgets.images import qimage
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
+from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.published import published
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.episode import Episode, Examples

@@ -9,11 +9,11 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QMessageBox, QPushButton, QWidget
 
 from metaviz.config.run_config import read_comparison
-from metaviz.gui.notices import Notices, summed_up
-from metaviz.gui.preferences_desk import Wishes, read_wishes
 from metaviz.gui.runs.row import Row
-from metaviz.gui.shortcuts import every_key
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
+from metaviz.gui.window.notifications import Notices, summed_up
+from metaviz.gui.window.preferences_dialog import Wishes, read_wishes
+from metaviz.gui.window.shortcut_dialog import every_key
 from metaviz.paths import resource
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise

@@ -13,12 +13,12 @@ from safetensors import safe_open
 from scipy import stats
 
 from metaviz.config.run_config import Comparison, to_toml
-from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.runs.row import row_of
 from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.widgets.theme import DARK, LIGHT
+from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.comparison import compared
 from metaviz.runs.storage.archive import pack_run
 from metaviz.runs.storage.saved_views import read_views, saved_view, write_view

@@ -3,13 +3,13 @@
 import pytest
 from PySide6.QtWidgets import QCheckBox, QComboBox
 
-from metaviz.gui import spare_time
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.runs.row import Row
 from metaviz.gui.session.session_file import SessionFile
 from metaviz.gui.widgets.theme import DARK
+from metaviz.gui.window.main_window import page_preloader as spare_time
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
 from tests.gui.conftest import WAIT, leave

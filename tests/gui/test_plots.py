@@ -11,7 +11,6 @@ from PIL import Image
 from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
-from metaviz.gui.export_dialog import ExportDialog
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.training_page import TrainingTab
@@ -20,6 +19,7 @@ from metaviz.gui.plotting.curve_item import dashes
 from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.theme import DARK, LIGHT
+from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow

@@ -13,7 +13,7 @@ import gc
 import sys
 from PySide6.QtCore import QTimer
 from metaviz.__main__ import main
-from metaviz.gui.window import MainWindow
+from metaviz.gui.window.main_window import MainWindow
 
 class Watcher:
     @staticmethod

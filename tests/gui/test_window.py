@@ -10,11 +10,11 @@ from PySide6.QtGui import QAction, QGuiApplication, QImage
 from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
 
 from metaviz import app
-from metaviz.gui.about import diagnostics
 from metaviz.gui.background.excepthook import Failures
 from metaviz.gui.widgets.log_dock import LogHandler
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
+from metaviz.gui.window.about_dialog import diagnostics
 from metaviz.runs.export.tables import write_tables
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.storage.store import list_runs, open_run

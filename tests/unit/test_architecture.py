@@ -74,7 +74,7 @@ def test_only_the_composition_root_joins_window_and_engine():
 
 def test_window_comes_without_torch_matplotlib_and_scipy():
     code = (
-        "import sys; import metaviz.gui.window, metaviz.app; "
+        "import sys; import metaviz.gui.window.main_window, metaviz.app; "
         "print(sorted({'torch', 'matplotlib', 'scipy', 'pyqtgraph'} & set(sys.modules)))"
     )
     done = subprocess.run(

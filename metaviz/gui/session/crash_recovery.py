@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Slot
 from metaviz.gui.runs.row import Row
 
 if TYPE_CHECKING:
-    from metaviz.gui.window import MainWindow
+    from metaviz.gui.window.main_window import MainWindow
 
 _ENDED = "MetaViz ended unexpectedly."
 _BACK = "What was on screen is back, and everything that was stored is kept."

@@ -20,7 +20,7 @@ from metaviz.gui.widgets.settings import LAYOUT_VERSION
 from metaviz.runs.storage.lock import RunLock, lock_session
 
 if TYPE_CHECKING:
-    from metaviz.gui.window import MainWindow
+    from metaviz.gui.window.main_window import MainWindow
 
 SOON_MS, EVERY_MS = 1000, 30_000
 _OLD = (

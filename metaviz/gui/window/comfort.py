@@ -6,18 +6,18 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz import paths
-from metaviz.gui.notices import Notices
 from metaviz.gui.pages.page_registry import Tab
-from metaviz.gui.palette_offers import PaletteDesk
-from metaviz.gui.preferences_desk import PreferencesDesk
 from metaviz.gui.session.crash_recovery import Recovery
 from metaviz.gui.session.form_undo import FormHistory, ShownHistory
 from metaviz.gui.session.page_undo import ViewHistory
 from metaviz.gui.session.session import Session
-from metaviz.gui.welcome_desk import WelcomeDesk
+from metaviz.gui.window.notifications import Notices
+from metaviz.gui.window.palette_actions import PaletteDesk
+from metaviz.gui.window.preferences_dialog import PreferencesDesk
+from metaviz.gui.window.welcome_controller import WelcomeDesk
 
 if TYPE_CHECKING:
-    from metaviz.gui.window import MainWindow
+    from metaviz.gui.window.main_window import MainWindow
 
 
 class Comfort(QObject):

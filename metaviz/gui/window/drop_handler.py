@@ -5,13 +5,13 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.dropping import Dropping
-from metaviz.gui.files import FileCommands
 from metaviz.gui.runs.archive_commands import RunFiles
 from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_reader import Library
 from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.session.saved_views import SavedViews
+from metaviz.gui.window.drop_overlay import Dropping
+from metaviz.gui.window.file_commands import FileCommands
 
 
 class Incoming(QObject):

@@ -16,24 +16,14 @@ from PySide6.QtWidgets import (
 from metaviz import __version__, paths
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.run_config import Comparison
-from metaviz.gui.about import HelpCommands
 from metaviz.gui.background.engine_protocol import EngineLoader
 from metaviz.gui.background.training_controller import BUSY, Conductor, Phase
 from metaviz.gui.background.training_worker import Loaded
-from metaviz.gui.closing import Closing
-from metaviz.gui.comfort import Comfort
 from metaviz.gui.dataset.dataset_controller import Looking
-from metaviz.gui.errands import Errands
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
-from metaviz.gui.files import FileCommands
-from metaviz.gui.incoming import Incoming
-from metaviz.gui.layout import Layout
-from metaviz.gui.menus import build_menus
-from metaviz.gui.pace_line import PaceLine
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.enqueue_commands import QueueOrders
 from metaviz.gui.queue.queue_controller import Queueing
-from metaviz.gui.run_bar import RunBar
 from metaviz.gui.runs.archive_commands import RunFiles
 from metaviz.gui.runs.live_runs import LiveRuns
 from metaviz.gui.runs.mark_editor import MarksDesk
@@ -44,8 +34,6 @@ from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.runs.run_reader import Library
 from metaviz.gui.runs.runs_dock import RunsTable
 from metaviz.gui.session.saved_views import SavedViews
-from metaviz.gui.spare_time import SpareTime
-from metaviz.gui.training_desk import TrainingDesk
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.log_dock import LogPanel
 from metaviz.gui.widgets.message_bar import MessageBar
@@ -53,6 +41,18 @@ from metaviz.gui.widgets.redraw_timer import Pace
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import Theme, current_theme
 from metaviz.gui.widgets.theme_menu import ThemeMenu
+from metaviz.gui.window.about_dialog import HelpCommands
+from metaviz.gui.window.comfort import Comfort
+from metaviz.gui.window.dock_layout import Layout
+from metaviz.gui.window.drop_handler import Incoming
+from metaviz.gui.window.engine_requests import Errands
+from metaviz.gui.window.file_commands import FileCommands
+from metaviz.gui.window.menus import build_menus
+from metaviz.gui.window.page_preloader import SpareTime
+from metaviz.gui.window.shutdown import Closing
+from metaviz.gui.window.status_line import PaceLine
+from metaviz.gui.window.toolbar import RunBar
+from metaviz.gui.window.training_commands import TrainingDesk
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.worker_process import usable_cores
 

@@ -16,8 +16,8 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz import paths
-from metaviz.gui.shortcuts import ShortcutsDialog, every_key
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.window.shortcut_dialog import ShortcutsDialog, every_key
 
 PACKAGES = (
     "metaviz",

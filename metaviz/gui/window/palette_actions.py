@@ -12,7 +12,7 @@ from metaviz.gui.widgets.command_palette import Offer, Palette
 from metaviz.gui.widgets.commands import shortcut_text
 
 if TYPE_CHECKING:
-    from metaviz.gui.window import MainWindow
+    from metaviz.gui.window.main_window import MainWindow
 
 _RUNS, _KEPT = 20, 30
 _RECENT = "palette/recent"

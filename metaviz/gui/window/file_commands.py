@@ -94,7 +94,7 @@ class FileCommands(QObject):
 
     def export(self, tabs: Tabs, records: list[Record], folders: dict[str, Path]) -> None:
         """Open the export dialog."""
-        from metaviz.gui.export_dialog import ExportDialog
+        from metaviz.gui.window.export_dialog import ExportDialog
 
         pages = tabs.pages
         tabs.catch_up()

@@ -10,11 +10,11 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison, RunConfig, read_comparison
 from metaviz.config.sweep import Estimate, plan_sweep
 from metaviz.gui.background.engine_protocol import Errand
-from metaviz.gui.welcome import LAST, WelcomePage
 from metaviz.gui.widgets.message_boxes import question
+from metaviz.gui.window.welcome_page import LAST, WelcomePage
 
 if TYPE_CHECKING:
-    from metaviz.gui.window import MainWindow
+    from metaviz.gui.window.main_window import MainWindow
 
 _KIND = "reproduction"
 _PUBLISHED = "sinusoid-5shot-published.toml"

@@ -21,7 +21,7 @@ from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import current_theme, tint
 
 if TYPE_CHECKING:
-    from metaviz.gui.window import MainWindow
+    from metaviz.gui.window.main_window import MainWindow
 
 
 class Wishes(Options):
