@@ -5,8 +5,8 @@ import os
 import sys
 from typing import NoReturn
 
+from metaviz.cli.terminal import escape_unknown_letters
 from metaviz.preflight import preflight
-from metaviz.terminal import escape_unknown_letters
 
 _WINDOW_ONLY = {"--demo-without-display"}
 
@@ -16,7 +16,7 @@ def main() -> None:
     if _WINDOW_ONLY.issuperset(sys.argv[1:]) and preflight(os.environ) is None:
         escape_unknown_letters()
         open_window()
-    from metaviz.cli import main as run_command
+    from metaviz.cli.main import main as run_command
 
     run_command()
 
@@ -30,7 +30,7 @@ def open_window() -> NoReturn:
     try:
         code = run_window(sys.argv)
     except (ValueError, OSError) as error:
-        from metaviz.cli import refuse
+        from metaviz.cli.main import refuse
 
         refuse(error)
     sys.exit(code)

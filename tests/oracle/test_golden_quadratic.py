@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from metaviz.cli import app
+from metaviz.cli.main import app
 
 MATRICES = """
 support_hessian = [[2.0, 0.5], [0.5, 1.0]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
-from metaviz.cli import main
+from metaviz.cli.main import main
 
 TINY = [
     *("--set", "eval_tasks=5", "--set", "eval_steps=2", "--set", "inner_steps=2"),

@@ -252,7 +252,7 @@ def long_run(out: Path) -> Iterator[subprocess.Popen[str]]:
     ]
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from metaviz.cli import main; main()"
+        "from metaviz.cli.main import main; main()"
     )
     command = [sys.executable, "-c", code, *arguments]
     folder = Path(__file__).parents[2]

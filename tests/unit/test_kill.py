@@ -26,7 +26,7 @@ COMPARE = [
 # Imports once, before torch has computed anything, and runs every command in a fork of itself.
 NURSERY = """
 import os, signal, sys
-import metaviz.commands, metaviz.cli
+import metaviz.cli.commands, metaviz.cli.main
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 print("ready", flush=True)
 for line in sys.stdin:

@@ -36,7 +36,7 @@ def working_off():
     """
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from metaviz.cli import main; main()"
+        "from metaviz.cli.main import main; main()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, "queue", "run"],

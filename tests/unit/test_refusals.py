@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from metaviz.cli import main
+from metaviz.cli.main import main
 from tests.unit.command_line import compare, metaviz, refusal
 
 MATRICES = {

@@ -14,6 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from metaviz.cli.tables import (
+    console,
+    print_catalogue,
+    print_gradients,
+    print_judgements,
+    print_options,
+    print_presets,
+    print_results,
+    print_runs,
+)
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, checked
 from metaviz.config.overrides import parse_value, place_settings
@@ -44,16 +54,6 @@ from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.archive import pack_run, unpack_run
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
-from metaviz.tables import (
-    console,
-    print_catalogue,
-    print_gradients,
-    print_judgements,
-    print_options,
-    print_presets,
-    print_results,
-    print_runs,
-)
 from metaviz.training.engine import LocalEngine, build_catalogue
 from metaviz.training.protocol import judge
 from metaviz.training.session import Session

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.algorithms.registry import find_algorithm
-from metaviz.commands import build_comparison, hearing
+from metaviz.cli.commands import build_comparison, hearing
+from metaviz.cli.queue_tables import print_entries, print_sweep
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, read_comparison
 from metaviz.config.sweep import parse_axis, plan_sweep
 from metaviz.paths import data_dir, runs_dir
 from metaviz.problems.registry import find_problem
-from metaviz.queue_tables import print_entries, print_sweep
 from metaviz.runs.storage.queue import Entry, Queue
 from metaviz.training.engine import LocalEngine, planned_runs
 from metaviz.training.queue_worker import run_worker
@@ -145,7 +145,7 @@ def clear_command() -> None:
 
 def run_command(workers: int) -> int:
     """Work the queue off; return 1 where a run failed, 130 where Ctrl+C broke it off."""
-    from metaviz.queue_run import work_off
+    from metaviz.cli.queue_runner import work_off
 
     with _queue() as queue:
         if queue.paused:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from rich.table import Table
 
+from metaviz.cli.tables import console
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.files.atomic import write_text
@@ -24,7 +25,6 @@ from metaviz.runs.table.groups import BASIC, Group, Interval, Result, grouped
 from metaviz.runs.table.index import INDEX, Index
 from metaviz.runs.table.search import QueryError, parse
 from metaviz.runs.table.summary import Entry
-from metaviz.tables import console
 
 _SHOWN = ("run", "seed", "state", "step", "loss", "accuracy", "seconds")
 _BESIDES = ("step", "seconds")

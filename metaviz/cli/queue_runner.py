@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from metaviz.cli.tables import console
 from metaviz.runs.storage.database import DATABASE, open_to_read
 from metaviz.runs.storage.queue import Entry, Queue
 from metaviz.runs.storage.worker_process import (
@@ -23,7 +24,6 @@ from metaviz.runs.storage.worker_process import (
     worker_environment,
     worker_log,
 )
-from metaviz.tables import console
 
 _LOOK_SECONDS = 0.5
 _GOOD = {"done"}

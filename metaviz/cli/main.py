@@ -8,8 +8,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from metaviz import __version__
-from metaviz.cli_benchmark import benchmark, benchmark_memory
-from metaviz.cli_options import (
+from metaviz.cli.benchmark import benchmark, benchmark_memory
+from metaviz.cli.options import (
     Device,
     Dtype,
     Engine,
@@ -19,8 +19,8 @@ from metaviz.cli_options import (
     machine_asked,
     number_within,
 )
-from metaviz.cli_queue import queue_app, sweep
-from metaviz.terminal import escape_unknown_letters
+from metaviz.cli.queue import queue_app, sweep
+from metaviz.cli.terminal import escape_unknown_letters
 
 app = typer.Typer(
     name="metaviz",
@@ -135,7 +135,7 @@ def compare(
     ),
 ) -> None:
     """Train several algorithms on the same tasks; write runs, tables and figures."""
-    from metaviz.commands import compare_command
+    from metaviz.cli.commands import compare_command
     from metaviz.config.overrides import parse_value
     from metaviz.config.run_config import find_preset
 
@@ -178,7 +178,7 @@ def resume(
     ] = "",
 ) -> None:
     """Train runs further that were interrupted or stopped, each from its newest checkpoint."""
-    from metaviz.commands import resume_command
+    from metaviz.cli.commands import resume_command
 
     raise typer.Exit(resume_command(runs, steps, remedy))
 
@@ -191,7 +191,7 @@ def repeat(
     ] = None,
 ) -> None:
     """Train a run's settings again, and say where the numbers differ; exit code 1 where they do."""
-    from metaviz.commands import repeat_command
+    from metaviz.cli.commands import repeat_command
 
     raise typer.Exit(repeat_command(run, out))
 
@@ -202,7 +202,7 @@ def weights(
     out: Annotated[Path, typer.Option(help="The file, ending in .safetensors.")],
 ) -> None:
     """Write a run's weights by name as safetensors, which other programs read."""
-    from metaviz.commands import weights_command
+    from metaviz.cli.commands import weights_command
 
     weights_command(run, out)
 
@@ -213,7 +213,7 @@ def pack(
     out: Annotated[Path, typer.Option(help="The file, ending in .zip.")],
 ) -> None:
     """Write a run with everything of it into one zip archive."""
-    from metaviz.commands import pack_command
+    from metaviz.cli.commands import pack_command
 
     pack_command(run, out)
 
@@ -226,7 +226,7 @@ def unpack(
     ] = None,
 ) -> None:
     """Check a packed run and put it among the runs; nothing is overwritten."""
-    from metaviz.commands import unpack_command
+    from metaviz.cli.commands import unpack_command
 
     unpack_command(archive, out)
 
@@ -259,7 +259,7 @@ def gradients(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Compare the meta-gradients of algorithms on one batch at one point."""
-    from metaviz.commands import gradients_command
+    from metaviz.cli.commands import gradients_command
 
     asked: dict[str, Any] = {
         "problem": problem,
@@ -279,7 +279,7 @@ def list_(
     ] = False,
 ) -> None:
     """List algorithms and problems, or runs, or presets."""
-    from metaviz.commands import list_command, list_presets_command
+    from metaviz.cli.commands import list_command, list_presets_command
 
     list_presets_command() if presets else list_command(runs)
 
@@ -309,7 +309,7 @@ def runs(
     out: Annotated[Path | None, typer.Option("--csv", help="Write raw numbers here.")] = None,
 ) -> None:
     """List stored runs as the window does: searched, grouped, compared with a baseline."""
-    from metaviz.listing import runs_command
+    from metaviz.cli.runs import runs_command
 
     runs_command(query, folder, group_by, interval, baseline, result, columns, out)
 
@@ -333,7 +333,7 @@ def mark(
     ] = None,
 ) -> None:
     """Star, tag, note, name or trash stored runs; their files stay as they are."""
-    from metaviz.listing import mark_command
+    from metaviz.cli.runs import mark_command
 
     mark_command(
         runs,
@@ -353,7 +353,7 @@ def options(
     name: Annotated[str, typer.Argument(help="An algorithm, a problem, or shared.")] = "shared",
 ) -> None:
     """Explain the options of an algorithm, a problem, or those that all share."""
-    from metaviz.commands import options_command
+    from metaviz.cli.commands import options_command
 
     options_command(name)
 
@@ -382,7 +382,7 @@ def export(
     ] = False,
 ) -> None:
     """Write tables and figures of stored runs."""
-    from metaviz.commands import export_command
+    from metaviz.cli.commands import export_command
 
     code = export_command(runs, out, formats, width_cm, height_cm, dpi, tensorboard=tensorboard)
     raise typer.Exit(code)
@@ -402,7 +402,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the values of every task here.")] = None,
 ) -> None:
     """Judge stored weights on held-out tasks, and compare the runs task by task."""
-    from metaviz.commands import evaluate_command
+    from metaviz.cli.commands import evaluate_command
 
     raise typer.Exit(evaluate_command(runs, settings or [], out))
 
@@ -414,7 +414,7 @@ def report(
     title: Annotated[str, typer.Option(help="Its heading.")] = "",
 ) -> None:
     """Write a report of stored runs: one HTML file, its figures, tables and configurations."""
-    from metaviz.commands import report_command
+    from metaviz.cli.commands import report_command
 
     raise typer.Exit(report_command(runs, out, title))
 
@@ -424,7 +424,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("metaviz-demo"),
 ) -> None:
     """Run a short sinusoid comparison and draw the window, without a display."""
-    from metaviz.commands import demo_command
+    from metaviz.cli.commands import demo_command
 
     raise typer.Exit(demo_command(out))
 
@@ -434,7 +434,7 @@ def download(
     dataset: Annotated[str, typer.Argument(help="The data set: omniglot or cifar100.")],
 ) -> None:
     """Download a data set; an earlier try that was broken off is gone on with."""
-    from metaviz.commands import download_command
+    from metaviz.cli.commands import download_command
 
     download_command(dataset)
 
@@ -442,7 +442,7 @@ def download(
 @app.command("queue-worker", hidden=True)
 def queue_worker() -> None:
     """Train the queue's entries; orders come on standard input. Started by MetaViz itself."""
-    from metaviz.queue_commands import worker_command
+    from metaviz.cli.queue_commands import worker_command
 
     worker_command()
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metaviz.cli_options import (
+from metaviz.cli.options import (
     Device,
     Dtype,
     Engine,
@@ -48,7 +48,7 @@ def benchmark(
     ),
 ) -> None:
     """Measure this machine: meta-steps per second, memory, and how near the limit they are."""
-    from metaviz.benchmark_command import benchmark_command
+    from metaviz.cli.benchmark_command import benchmark_command
 
     asked = {"algorithms": algorithms, **machine_asked(device, dtype, engine, memory, tf32)}
     code = benchmark_command(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metaviz.cli_options import (
+from metaviz.cli.options import (
     Device,
     Dtype,
     Engine,
@@ -62,9 +62,9 @@ def sweep(
     ] = False,
 ) -> None:
     """Queue runs over ranges of hyperparameters, and say how long they will take."""
+    from metaviz.cli.queue_commands import sweep_command
     from metaviz.config.overrides import parse_value
     from metaviz.config.run_config import find_preset
-    from metaviz.queue_commands import sweep_command
 
     if preset is not None:
         if config is not None:
@@ -85,7 +85,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Print the queue in order."""
-    from metaviz.queue_commands import list_command
+    from metaviz.cli.queue_commands import list_command
 
     list_command(as_json=as_json)
 
@@ -95,7 +95,7 @@ def add(
     configs: Annotated[list[Path], typer.Argument(help="Comparisons as TOML.")],
 ) -> None:
     """Queue every run of comparisons."""
-    from metaviz.queue_commands import add_command
+    from metaviz.cli.queue_commands import add_command
 
     add_command(configs)
 
@@ -106,7 +106,7 @@ def move(
     to: Annotated[int, typer.Option(metavar="PLACE", help="Before what is at this place.")],
 ) -> None:
     """Move entries to another place."""
-    from metaviz.queue_commands import move_command
+    from metaviz.cli.queue_commands import move_command
 
     move_command(places, to)
 
@@ -114,7 +114,7 @@ def move(
 @queue_app.command("next")
 def next_(places: Places) -> None:
     """Let entries run before all others that wait."""
-    from metaviz.queue_commands import next_command
+    from metaviz.cli.queue_commands import next_command
 
     next_command(places)
 
@@ -122,7 +122,7 @@ def next_(places: Places) -> None:
 @queue_app.command()
 def remove(places: Places) -> None:
     """Take entries out of the queue; runs on disk stay."""
-    from metaviz.queue_commands import remove_command
+    from metaviz.cli.queue_commands import remove_command
 
     remove_command(places)
 
@@ -130,7 +130,7 @@ def remove(places: Places) -> None:
 @queue_app.command()
 def retry(places: Places) -> None:
     """Train ended entries again, as new runs."""
-    from metaviz.queue_commands import retry_command
+    from metaviz.cli.queue_commands import retry_command
 
     retry_command(places)
 
@@ -142,7 +142,7 @@ def resume(
     ] = None,
 ) -> None:
     """Let interrupted entries go on from their checkpoints."""
-    from metaviz.queue_commands import resume_command
+    from metaviz.cli.queue_commands import resume_command
 
     resume_command(places or [])
 
@@ -150,7 +150,7 @@ def resume(
 @queue_app.command()
 def pause() -> None:
     """Begin no further run."""
-    from metaviz.queue_commands import pause_command
+    from metaviz.cli.queue_commands import pause_command
 
     pause_command(paused=True)
 
@@ -158,7 +158,7 @@ def pause() -> None:
 @queue_app.command()
 def go() -> None:
     """Let a paused queue go on."""
-    from metaviz.queue_commands import pause_command
+    from metaviz.cli.queue_commands import pause_command
 
     pause_command(paused=False)
 
@@ -166,7 +166,7 @@ def go() -> None:
 @queue_app.command()
 def clear() -> None:
     """Take entries that are over out of the queue; their runs stay."""
-    from metaviz.queue_commands import clear_command
+    from metaviz.cli.queue_commands import clear_command
 
     clear_command()
 
@@ -174,6 +174,6 @@ def clear() -> None:
 @queue_app.command()
 def run(workers: Workers = 1) -> None:
     """Work the queue off without a window; exit code 1 if a run failed."""
-    from metaviz.queue_commands import run_command
+    from metaviz.cli.queue_commands import run_command
 
     raise typer.Exit(run_command(workers))

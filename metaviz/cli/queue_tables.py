@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from metaviz.cli.tables import console
 from metaviz.config.run_config import RunConfig
 from metaviz.runs.storage.queue import Entry
 from metaviz.runs.table.differences import told_apart
-from metaviz.tables import console
 
 _MOST_ROWS = 60
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from metaviz.cli.tables import console
 from metaviz.runs.model.speed import Speed, place_text
-from metaviz.tables import console
 
 _COLUMNS = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MB")
 

@@ -10,7 +10,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metaviz.benchmarking.measuring import Measurement
 from metaviz.benchmarking.peers import PEERS
-from metaviz.commands import build_comparison, hearing
+from metaviz.cli.commands import build_comparison, hearing
+from metaviz.cli.speed_tables import print_speeds
+from metaviz.cli.tables import console
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
@@ -19,8 +21,6 @@ from metaviz.runs.figures.base import save_figure
 from metaviz.runs.figures.speed import speed_figure
 from metaviz.runs.model.speed import Speed, speed_csv
 from metaviz.runs.storage.store import StoreError
-from metaviz.speed_tables import print_speeds
-from metaviz.tables import console
 from metaviz.training.engine import LocalEngine, planned_runs
 
 _INTERRUPTED = 130
