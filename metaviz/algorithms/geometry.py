@@ -10,9 +10,10 @@ from metaviz.algorithms.registry import AlgorithmOptions
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Composed, compose
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Implicit, Reptile, Unrolled
 from metaviz.meta.estimators.base import Estimator
-from metaviz.meta.rules import Enters, GradientDescent, InnerRule, Meta, State
+from metaviz.meta.rules import Enters, GradientDescent, InnerRule, State
 from metaviz.meta.solvers import conjugate_gradient
 from metaviz.nets.base import Net
 

@@ -11,9 +11,9 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.portraits import Arrays, Sitting, of_mode_factors
-from metaviz.meta.rules import Meta
+from metaviz.meta.portraits import Arrays, of_mode_factors
 from metaviz.nets.base import Net
 
 _MODES: dict[str, dict[int, tuple[int, ...]]] = {
@@ -62,9 +62,9 @@ class ModeCurvature(Preconditioned, rowwise=True):
         """Multiply every mode by its factor."""
         return self.factors(meta[self.group], gradient)
 
-    def portrait(self, sitting: Sitting) -> Arrays:
+    def portrait(self, context: Context, meta: Meta) -> Arrays:
         """Return the factors of every tensor."""
-        return of_mode_factors(sitting, self, self.factors, sitting.meta["curvature"])
+        return of_mode_factors(self, context, meta, self.factors, meta["curvature"])
 
 
 class MetaCurvatureOptions(GeometryOptions):

@@ -10,9 +10,11 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.inner import inner_states
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.portraits import SMALL, Arrays, Sitting, of_mode_factors
-from metaviz.meta.rules import Enters, GradientDescent, Meta, State
+from metaviz.meta.portraits import SMALL, Arrays, of_mode_factors
+from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 
@@ -90,13 +92,13 @@ class KroneckerTransform(GradientDescent, rowwise=True):
             (slope,) = torch.autograd.grad(inner, leaf, create_graph=graph)
         return slope
 
-    def portrait(self, sitting: Sitting) -> Arrays:
+    def portrait(self, context: Context, meta: Meta) -> Arrays:
         """Return the factors of every tensor; those of a task's later steps shape its condition."""
-        factors, later = sitting.meta["transform"], list[Tensor]()
+        factors, later = meta["transform"], list[Tensor]()
         if self.adapt and self.factors.layout.size <= SMALL:
             # Step k moves the factors before it uses them.
-            later = [state.factors[0] for state in sitting.states(self, more=1)][2:]
-        return of_mode_factors(sitting, self, self.factors, factors, gram=True, later=later)
+            later = [state.factors[0] for state in inner_states(self, context, meta, more=1)][2:]
+        return of_mode_factors(self, context, meta, self.factors, factors, gram=True, later=later)
 
 
 class MetaKFOOptions(GeometryOptions):

@@ -14,8 +14,10 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.portraits import Arrays, Sitting, Summary, labelled
-from metaviz.meta.rules import Enters, GradientDescent, Meta, State
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.inner import inner_states
+from metaviz.meta.portraits import Arrays, Summary, labelled
+from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Params
@@ -142,11 +144,11 @@ class GatedDescent(GradientDescent):
         shared = torch.cat([seen, point.unsqueeze(-1)], dim=-1) @ weight[:, :-1].mT
         return hidden, cell, shared + last * weight[:, -1] + bias
 
-    def portrait(self, sitting: Sitting) -> Arrays:
+    def portrait(self, context: Context, meta: Meta) -> Arrays:
         """Return how the gates are distributed over weights and tasks at each inner step."""
         levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
         rows: dict[str, list[Tensor]] = {"forget": [], "input": []}
-        for state in list(sitting.states(self))[1:]:
+        for state in list(inner_states(self, context, meta))[1:]:
             gates = torch.sigmoid(state.gates).flatten(0, 1)
             some = gates[:: max(1, len(gates) // _MANY_WEIGHTS)].cpu().float()
             for name, column in zip(rows, some.unbind(1), strict=True):

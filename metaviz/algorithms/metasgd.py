@@ -12,15 +12,14 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.portraits import (
     Arrays,
-    Sitting,
     Summary,
     labelled,
     of_constant,
     sampled_rows,
 )
-from metaviz.meta.rules import Meta
 from metaviz.nets.base import Net
 
 _LOWEST, _HIGHEST = 0.005, 0.1
@@ -95,10 +94,10 @@ class LearnedRates(Preconditioned, rowwise=True):
         """Return a * gradient / alpha."""
         return self.rates(meta) / self.first * gradient
 
-    def portrait(self, sitting: Sitting) -> Arrays:
+    def portrait(self, context: Context, meta: Meta) -> Arrays:
         """Return the rates of each tensor."""
-        rates = self.rates(sitting.meta)
-        layout = sitting.learner.net.layout
+        rates = self.rates(meta)
+        layout = context.learner.net.layout
         parts = layout.split(rates)
         negative = [float((part < 0).double().mean()) for part in parts.values()]
         summary: Summary = []
@@ -109,7 +108,9 @@ class LearnedRates(Preconditioned, rowwise=True):
                 (name, "largest step size", float(part.max())),
                 (name, "share of negative step sizes", share),
             ]
-        whole = of_constant(sitting, self, lambda x: rates / self.first * x, rates / self.first)
+        whole = of_constant(
+            self, context, meta, lambda x: rates / self.first * x, rates / self.first
+        )
         arrays = {
             "tensors": np.array(list(parts)),
             "rates": sampled_rows([part.flatten() for part in parts.values()]),

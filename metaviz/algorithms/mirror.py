@@ -14,18 +14,19 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.flows import BlockFlow, partition
+from metaviz.meta.inner import inner_points, inner_states
 from metaviz.meta.portraits import (
     SMALL,
     Arrays,
     Linear,
-    Sitting,
     Summary,
     half,
     labelled,
     of_preconditioner,
 )
-from metaviz.meta.rules import Enters, GradientDescent, Meta, State
+from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.nets.base import Net
 
 _SHOWN = 256
@@ -73,18 +74,18 @@ class MirrorDescent(GradientDescent):
         return self.flow(meta["flow"], state)
 
     @torch.no_grad()
-    def portrait(self, sitting: Sitting) -> Arrays:
+    def portrait(self, context: Context, meta: Meta) -> Arrays:
         """Return the map along sampled coordinates, and how far it is from a gradient map."""
-        flow, layout = sitting.meta["flow"], sitting.learner.net.layout
-        start = sitting.meta["init"].unsqueeze(0)
+        flow, layout = meta["flow"], context.learner.net.layout
+        start = meta["init"].unsqueeze(0)
         image, log_slope = self.flow.transform(flow, start)
         slope = log_slope.exp()
         shift = image - slope * start
         chosen = torch.linspace(0, layout.size - 1, min(_SHOWN, layout.size)).round().long()
         owner = np.repeat([name for name, _ in layout.shapes], layout.sizes)
-        visited = torch.stack(list(sitting.states(self)), dim=1)
-        moved = float((flow != sitting.first["flow"]).double().mean())
-        whole, asymmetry, lowest = self._jacobian(sitting, slope[0])
+        visited = torch.stack(list(inner_states(self, context, meta)), dim=1)
+        moved = float((flow != context.drawn["flow"]).double().mean())
+        whole, asymmetry, lowest = self._jacobian(context, meta, slope[0])
         diagnostics = {
             "smallest_slope": float(slope.min()),
             "moved_share": moved,
@@ -110,7 +111,7 @@ class MirrorDescent(GradientDescent):
         }
         return labelled("map", summary, arrays)
 
-    def _jacobian(self, sitting: Sitting, slope: Tensor) -> tuple[Arrays, float, float]:
+    def _jacobian(self, context: Context, meta: Meta, slope: Tensor) -> tuple[Arrays, float, float]:
         """Return the portrait of J, ||J - J'|| / ||J|| and the least eigenvalue of (J + J') / 2.
 
         J at the start is what preconditions the first step. It is block triangular with diagonal
@@ -118,14 +119,14 @@ class MirrorDescent(GradientDescent):
         """
         if len(slope) > SMALL:
             return {}, math.nan, math.nan
-        flow = sitting.meta["flow"]
-        states = [state[:1] for state in sitting.states(self)]
+        flow = meta["flow"]
+        states = [state[:1] for state in inner_states(self, context, meta)]
         with torch.enable_grad():
             jacobian = _pulled(self.flow, flow, states[0], torch.eye(len(slope)).to(slope))
             maps: list[Linear] = [lambda rows: rows @ jacobian.mT]
             maps += [partial(_pushed, self.flow, flow, state) for state in states[1:]]
-            path = sitting.points(self)[:, 0]
-            whole = of_preconditioner(sitting, path, jacobian, maps, slope)
+            path = inner_points(self, context, meta)[:, 0]
+            whole = of_preconditioner(context, path, jacobian, maps, slope)
         asymmetry = float((jacobian - jacobian.mT).norm() / jacobian.norm())
         lowest = torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2)[0]
         return whole, asymmetry, float(lowest)

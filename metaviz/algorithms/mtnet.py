@@ -14,16 +14,16 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.portraits import (
     SMALL,
     Arrays,
-    Sitting,
     labelled,
     of_factors,
     of_merged,
     sampled_rows,
 )
-from metaviz.meta.rules import Enters, GradientDescent, Meta, State
+from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Params
@@ -129,9 +129,8 @@ class LayerTransform(GradientDescent):
             masks[name] = unit.reshape(*unit.shape, *[1] * (len(shape) - 1)).expand(-1, *shape)
         return self.layout.join(masks)
 
-    def portrait(self, sitting: Sitting) -> Arrays:
+    def portrait(self, context: Context, meta: Meta) -> Arrays:
         """Return the transform of every layer, how likely its units adapt, and P = T diag(m) T'."""
-        meta = sitting.meta
         images, summary = of_factors(self.transforms.split(meta["transform"]))
         likely = torch.ones(sum(self.units.values())).to(meta["init"])
         if self.masks != "none":
@@ -152,7 +151,7 @@ class LayerTransform(GradientDescent):
                 return self.layout.join(self.decode(meta, points))
 
             spread = self._spread(likely.unsqueeze(0))
-            whole = of_merged(sitting, self, merge, self._spectrum(meta, likely), spread)
+            whole = of_merged(self, context, meta, merge, self._spectrum(meta, likely), spread)
         return labelled("layers", summary, {**images, **whole})
 
     def _spectrum(self, meta: Meta, mask: Tensor) -> Tensor:

@@ -10,16 +10,16 @@ from metaviz.algorithms.registry import register
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
 from metaviz.meta.portraits import (
     SMALL,
     Arrays,
-    Sitting,
     labelled,
     of_factors,
     of_merged,
 )
-from metaviz.meta.rules import Enters, GradientDescent, Meta
+from metaviz.meta.rules import Enters, GradientDescent
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Params
 from metaviz.nets.mlp import MLP
@@ -73,21 +73,20 @@ class WarpedDescent(GradientDescent):
         shared = {name: value.expand(len(point), *value.shape) for name, value in warps.items()}
         return {**self.layout.split(point), **shared}
 
-    def portrait(self, sitting: Sitting) -> Arrays:
+    def portrait(self, context: Context, meta: Meta) -> Arrays:
         """Return the warps, and P of the plain network into which linear warps can be merged."""
-        meta = sitting.meta
         warps = self.warps.split(meta["warp"])
         square = {name: warp for name, warp in warps.items() if warp.dim() > 1}
         images, summary = of_factors({name: warp.flatten(1) for name, warp in square.items()})
         whole: Arrays = {}
-        net = sitting.learner.net
+        net = context.learner.net
         if isinstance(net, MLP) and not self.residual and net.layout.size <= SMALL:
 
             def merge(points: Tensor) -> Tensor:
                 decoded = self.decode(meta, points)
                 return net.layout.join(net.merged(decoded))
 
-            whole = of_merged(sitting, self, merge, self._spectrum(warps))
+            whole = of_merged(self, context, meta, merge, self._spectrum(warps))
         return labelled("warps", summary, {**images, **whole})
 
     def _spectrum(self, warps: Params) -> Tensor:

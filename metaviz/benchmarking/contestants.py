@@ -22,7 +22,8 @@ SAME = "maml"
 def exercise_of(setting: Setting) -> Exercise | None:
     """Return a run's first meta-step as an exercise; None where peers have no such network."""
     make_module = counterpart(setting.learner.net)
-    if make_module is None:
+    rate = setting.algorithm.rate
+    if make_module is None or rate is None:
         return None
     accurate = setting.problem.has_accuracy
     return Exercise(
@@ -31,7 +32,7 @@ def exercise_of(setting: Setting) -> Exercise | None:
         setting.init()["init"],
         setting.batch(0),
         F.cross_entropy if accurate else F.mse_loss,
-        setting.algorithm.rate,
+        rate,
         setting.algorithm.steps,
         setting.config.shared.outer_lr,
     )

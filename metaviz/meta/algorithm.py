@@ -2,45 +2,44 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from metaviz.config.traits import Need, Traits
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import Case, Draws, Estimator, MetaStep, groups_entering
-from metaviz.meta.inner import Descent, Step, descend, walk
+from metaviz.meta.inner import Descent, adaptation, descend
 from metaviz.meta.learner import Learner
-from metaviz.meta.portraits import Sitting, slices
-from metaviz.meta.rules import Enters, InnerRule, Meta
+from metaviz.meta.portraits import slices
+from metaviz.meta.predictor import Adapted
+from metaviz.meta.rules import Enters, InnerRule
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.layout import Weights
 
 
 class Algorithm(Protocol):
-    """Everything that can be compared."""
+    """A method: how it adapts to a support set, and how it learns to."""
 
     @property
     def steps(self) -> int:
-        """Inner steps K while meta-training."""
+        """Inner steps K while meta-training; 0 without an inner loop."""
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> float | None:
         """Inner step size, or the one that learned step sizes start from."""
 
     @property
-    def shares_rate(self) -> bool:
-        """Whether all weights step by `rate` times something, and not by learned sizes."""
+    def traits(self) -> Traits:
+        """What is true of it."""
+
+    @property
+    def network(self) -> str | None:
+        """The group that holds the network's weights before adaptation, where there is one."""
 
     def scaled(self, factor: float) -> "Algorithm":
         """Return the same with inner steps of `factor` times the size."""
-
-    @property
-    def sequential(self) -> bool:
-        """Whether tasks of one batch depend on each other, so that they cannot be split up."""
-
-    @property
-    def rowwise(self) -> bool:
-        """Whether `meta_gradient` takes meta-parameters of each task's own, shape (tasks, P)."""
 
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw meta-parameters, flat float64 vectors by group."""
@@ -55,13 +54,8 @@ class Algorithm(Protocol):
     def trained(self) -> frozenset[str]:
         """Return the groups that meta-training changes by gradients."""
 
-    def adapt(self, learner: Learner, meta: Meta, support: Batch, steps: int) -> Descent:
-        """Adapt to every task, without a graph; `meta` is left as it is."""
-
-    def walk(
-        self, learner: Learner, meta: Meta, support: Batch, steps: int
-    ) -> Iterator[tuple[Weights, Step]]:
-        """Adapt to every task; yield the network's weights and losses at k = 0..steps."""
+    def adapt(self, context: Context, meta: Meta) -> Iterator[Adapted]:
+        """Yield predictors at k = 0..K, or one without an inner loop; `meta` is left as it is."""
 
     def meta_gradient(
         self,
@@ -74,7 +68,7 @@ class Algorithm(Protocol):
     ) -> MetaStep:
         """Return mean meta-gradients of a batch of tasks; with all readings, or those at hand."""
 
-    def portraits(self, sitting: Sitting) -> Iterator[dict[str, np.ndarray]]:
+    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""
 
 
@@ -89,30 +83,28 @@ class Composed:
     rule: InnerRule
     estimator: Estimator
     steps: int
+    needs: tuple[Need, ...] = ()
+
+    network = "init"
 
     @property
     def rate(self) -> float:
         """Inner step size, or the one that learned step sizes start from."""
         return self.rule.rate
 
-    @property
-    def shares_rate(self) -> bool:
-        """Whether all weights step by `rate` times something, and not by learned sizes."""
-        return self.rule.shares_rate
+    @cached_property
+    def traits(self) -> Traits:
+        """What is true of rule and estimator together."""
+        return Traits(
+            shares_rate=self.rule.shares_rate,
+            sequential=self.estimator.sequential,
+            rowwise=self.rule.rowwise and self.estimator.rowwise,
+            needs=self.needs,
+        )
 
     def scaled(self, factor: float) -> "Composed":
         """Return the same with inner steps of `factor` times the size."""
         return replace(self, rule=self.rule.scaled(factor))
-
-    @property
-    def sequential(self) -> bool:
-        """Whether tasks of one batch depend on each other, so that they cannot be split up."""
-        return self.estimator.sequential
-
-    @property
-    def rowwise(self) -> bool:
-        """Whether `meta_gradient` takes meta-parameters of each task's own, shape (tasks, P)."""
-        return self.rule.rowwise and self.estimator.rowwise
 
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw meta-parameters, flat float64 vectors by group."""
@@ -140,17 +132,15 @@ class Composed:
         """Return the groups that meta-training changes by gradients."""
         return self.estimator.trains(self.rule)
 
-    def adapt(self, learner: Learner, meta: Meta, support: Batch, steps: int) -> Descent:
-        """Adapt to every task, without a graph; `meta` is left as it is."""
+    def adapt(self, context: Context, meta: Meta) -> Iterator[Adapted]:
+        """Yield the network at k = 0..K; `meta` is left as it is."""
+        self.rule.fit(context.learner.net)
+        return adaptation(self.rule, context, meta)
+
+    def descend(self, learner: Learner, meta: Meta, support: Batch, steps: int) -> Descent:
+        """Adapt to every task, without a graph, and return where adaptation ends."""
         self.rule.fit(learner.net)
         return descend(self.rule, learner, meta, support, steps)
-
-    def walk(
-        self, learner: Learner, meta: Meta, support: Batch, steps: int
-    ) -> Iterator[tuple[Weights, Step]]:
-        """Adapt to every task; yield the network's weights and losses at k = 0..steps."""
-        self.rule.fit(learner.net)
-        return walk(self.rule, learner, meta, support, steps)
 
     def meta_gradient(
         self,
@@ -166,15 +156,18 @@ class Composed:
         case = Case(self.rule, learner, meta, tasks, self.steps, draws, reading)
         return self.estimator(case)
 
-    def portraits(self, sitting: Sitting) -> Iterator[dict[str, np.ndarray]]:
+    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""
-        self.rule.fit(sitting.learner.net)
-        for arrays in (self.rule.portrait(sitting), slices(sitting, self.rule)):
+        self.rule.fit(context.learner.net)
+        for look in (self.rule.portrait, lambda *at: slices(self.rule, *at)):
+            arrays = look(context, meta)
             if arrays:
                 yield arrays
 
 
-def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
+def compose(
+    rule: InnerRule, estimator: Estimator, steps: int, needs: tuple[Need, ...] = ()
+) -> Composed:
     """Put a rule under an estimator.
 
     Raises: CannotTrainError where some group of meta-parameters would never be trained.
@@ -189,4 +182,4 @@ def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
             f"through {places}: use an estimator that differentiates through that, like "
             "unrolled or first_order."
         )
-    return Composed(rule, estimator, steps)
+    return Composed(rule, estimator, steps, needs)

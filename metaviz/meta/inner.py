@@ -7,10 +7,11 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import InnerRule, Meta, State
+from metaviz.meta.predictor import Adapted, AdaptedNetwork, Prediction, Seen
+from metaviz.meta.rules import InnerRule, State
 from metaviz.meta.tasks import Batch
-from metaviz.nets.layout import Weights
 
 
 class Graph(IntEnum):
@@ -110,14 +111,31 @@ def descend(
         return Descent(state, rule.point(meta, state), tuple(seen))
 
 
-def walk(
-    rule: InnerRule, learner: Learner, meta: Meta, support: Batch, steps: int
-) -> Iterator[tuple[Weights, Step]]:
-    """Yield the network's weights and what was seen there, at k = 0..steps."""
+def adaptation(rule: InnerRule, context: Context, meta: Meta) -> Iterator[Adapted]:
+    """Yield the network at k = 0..K, with what was seen there, without a graph."""
+    learner, support = context.learner, context.tasks.support
     with torch.no_grad():
         state = rule.start(meta, support)
-    for k in range(steps + 1):
+    for k in range(context.steps + 1):
         with torch.no_grad():
             weights = rule.decode(meta, rule.point(meta, state))
         state, step = inner_step(rule, learner, meta, support, state, k, Graph.NONE)
-        yield weights, step
+        seen = Seen(step.loss, Prediction(step.outputs), step.gradient_norm)
+        yield AdaptedNetwork(learner, support, weights, seen)
+
+
+def inner_states(rule: InnerRule, context: Context, meta: Meta, more: int = 0) -> Iterator[State]:
+    """Yield the states of the inner loop at k = 0..K, and of `more` steps."""
+    support = context.tasks.support
+    with torch.no_grad():
+        state = rule.start(meta, support)
+    yield state
+    for k in range(context.steps + more):
+        state, _ = inner_step(rule, context.learner, meta, support, state, k, Graph.NONE)
+        yield state
+
+
+@torch.no_grad()
+def inner_points(rule: InnerRule, context: Context, meta: Meta) -> Tensor:
+    """Return the points of all tasks at k = 0..K, shape (K+1, tasks, P)."""
+    return torch.stack([rule.point(meta, state) for state in inner_states(rule, context, meta)])

@@ -1,20 +1,19 @@
 """What a learned geometry looks like: small arrays that are stored with a run and drawn."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.conditioned import residual_jacobian
-from metaviz.meta.inner import Graph, inner_step
-from metaviz.meta.learner import Learner
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.inner import inner_points
+from metaviz.meta.jacobian import residual_jacobian
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.rules import InnerRule, Meta, State
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.rules import InnerRule
+from metaviz.meta.tasks import Batch
 
 Arrays = dict[str, np.ndarray]
 Linear = Callable[[Tensor], Tensor]
@@ -30,32 +29,6 @@ _SLICE_SMALL = 20_000
 _MANY = 1_000_000
 _FLOOR = 1e-12
 _LARGEST_SVD = 1024
-
-
-@dataclass(frozen=True)
-class Sitting:
-    """What a portrait is made of: the learner, meta-parameters now and at first, and tasks."""
-
-    learner: Learner
-    meta: Meta
-    first: Meta
-    tasks: TaskBatch
-    steps: int
-
-    def states(self, rule: InnerRule, more: int = 0) -> Iterator[State]:
-        """Yield the states of the inner loop at k = 0..K, and of `more` steps."""
-        support = self.tasks.support
-        with torch.no_grad():
-            state = rule.start(self.meta, support)
-        yield state
-        for k in range(self.steps + more):
-            state, _ = inner_step(rule, self.learner, self.meta, support, state, k, Graph.NONE)
-            yield state
-
-    def points(self, rule: InnerRule) -> Tensor:
-        """Return the points of all tasks, shape (K+1, tasks, P)."""
-        with torch.no_grad():
-            return torch.stack([rule.point(self.meta, state) for state in self.states(rule)])
 
 
 def labelled(kind: str, summary: Summary, arrays: Arrays) -> Arrays:
@@ -136,7 +109,7 @@ def of_factors(factors: dict[str, Tensor]) -> tuple[Arrays, Summary]:
 
 
 def of_preconditioner(
-    sitting: Sitting, weights: Tensor, dense: Tensor, maps: Sequence[Linear], spectrum: Tensor
+    context: Context, weights: Tensor, dense: Tensor, maps: Sequence[Linear], spectrum: Tensor
 ) -> Arrays:
     """Return P itself and what it does to the condition of the inner problem, for small nets.
 
@@ -147,32 +120,39 @@ def of_preconditioner(
     magnitude of an eigenvalue of J P J', where J is the derivative of the residuals.
     """
     plain, shaped = [], []
-    support = sitting.tasks.support[:1]
+    support = context.tasks.support[:1]
     for point, apply in zip(weights, maps, strict=True):
         leaf = point.detach().unsqueeze(0).requires_grad_()
-        jacobian = residual_jacobian(sitting.learner.outputs(leaf, support), support.y, leaf)
-        rows = sitting.learner.adapted(jacobian.detach()[0])
+        jacobian = residual_jacobian(context.learner.outputs(leaf, support), support.y, leaf)
+        rows = context.learner.adapted(jacobian.detach()[0])
         plain.append(_condition(rows @ rows.mT))
         shaped.append(_condition(rows @ apply(rows).detach().mT))
     return {
         "dense": half(pooled(dense.detach().float(), IMAGE)),
         "dense_size": np.array(len(dense)),
-        "dense_names": np.array([name for name, _ in sitting.learner.net.layout.shapes]),
-        "dense_sizes": np.array(sitting.learner.net.layout.sizes),
+        "dense_names": np.array([name for name, _ in context.learner.net.layout.shapes]),
+        "dense_sizes": np.array(context.learner.net.layout.sizes),
         "spectrum": spectrum.detach().abs().sort(descending=True).values.float().cpu().numpy(),
         "condition_plain": np.array(plain, dtype=np.float32),
         "condition_shaped": np.array(shaped, dtype=np.float32),
     }
 
 
-def of_constant(sitting: Sitting, rule: InnerRule, apply: Linear, spectrum: Tensor) -> Arrays:
+def of_constant(
+    rule: InnerRule, context: Context, meta: Meta, apply: Linear, spectrum: Tensor
+) -> Arrays:
     """Return the portrait of the same P at every point, for small nets."""
-    path = sitting.points(rule)[:, 0]
-    return _of_one(sitting, path, apply, spectrum)
+    path = inner_points(rule, context, meta)[:, 0]
+    return _of_one(context, path, apply, spectrum)
 
 
 def of_merged(
-    sitting: Sitting, rule: InnerRule, merge: Linear, spectrum: Tensor, mask: Tensor | float = 1.0
+    rule: InnerRule,
+    context: Context,
+    meta: Meta,
+    merge: Linear,
+    spectrum: Tensor,
+    mask: Tensor | float = 1.0,
 ) -> Arrays:
     """Return the portrait of a rule that adapts factors of the network's weights.
 
@@ -185,20 +165,21 @@ def of_merged(
         (back,) = torch.autograd.grad(merge(leaf), leaf, vectors)
         return merge(mask * back) - merge(torch.zeros_like(vectors[:1]))
 
-    return _of_one(sitting, merge(sitting.points(rule)[:, 0]), apply, spectrum)
+    return _of_one(context, merge(inner_points(rule, context, meta)[:, 0]), apply, spectrum)
 
 
-def _of_one(sitting: Sitting, weights: Tensor, apply: Linear, spectrum: Tensor) -> Arrays:
+def _of_one(context: Context, weights: Tensor, apply: Linear, spectrum: Tensor) -> Arrays:
     size = weights.shape[1]
     if size > SMALL:
         return {}
     dense = apply(torch.eye(size, dtype=weights.dtype, device=weights.device)).mT
-    return of_preconditioner(sitting, weights, dense, [apply] * len(weights), spectrum)
+    return of_preconditioner(context, weights, dense, [apply] * len(weights), spectrum)
 
 
 def of_mode_factors(
-    sitting: Sitting,
     rule: InnerRule,
+    context: Context,
+    meta: Meta,
     plan: ModeFactors,
     factors: Tensor,
     *,
@@ -212,12 +193,12 @@ def of_mode_factors(
     images, summary = of_factors(plan.named(factors))
     whole: Arrays = {}
     if plan.layout.size <= SMALL:
-        path = sitting.points(rule)[:, 0]
+        path = inner_points(rule, context, meta)[:, 0]
         used = [factors, *(later or [factors] * (len(path) - 1))]
         maps = [partial(plan, one, gram=gram) for one in used]
         dense = maps[0](torch.eye(plan.layout.size).to(factors)).mT
         spectrum = plan.spectrum(factors, gram=gram)
-        whole = of_preconditioner(sitting, path, dense, maps, spectrum)
+        whole = of_preconditioner(context, path, dense, maps, spectrum)
     return labelled("factors", summary, {**images, **whole})
 
 
@@ -229,33 +210,33 @@ def _condition(matrix: Tensor) -> float:
     return float(values.max() / values.min().clamp_min(_FLOOR * values.max()))
 
 
-def slices(sitting: Sitting, rule: InnerRule) -> Arrays:
+def slices(rule: InnerRule, context: Context, meta: Meta) -> Arrays:
     """Return the loss of the first task along its adaptation, on a line and on a plane.
 
     The line runs from phi^0 (t = 0) to phi^K (t = 1); the plane is spanned by the two principal
     directions of phi^0, ..., phi^K around phi^0, and only small networks with K >= 2 have one.
     """
-    points = sitting.points(rule)[:, 0]
+    points = inner_points(rule, context, meta)[:, 0]
     origin, away = points[0], points[-1] - points[0]
     if not away.any() or not torch.isfinite(points).all():
         return {}
     small = len(origin) <= _SLICE_SMALL
     t = torch.linspace(-0.5, 1.5, 41 if small else 13, dtype=origin.dtype, device=origin.device)
     line = origin + t[:, None] * away
-    first = sitting.tasks[:1]
+    first = context.tasks[:1]
     steps = (points - origin) @ away / away.square().sum()
     arrays = {
         "slice": np.array("loss"),
         "line_t": t.cpu().numpy(),
         "line_path": steps.cpu().numpy(),
-        "path_support": _losses(sitting, rule, points, first.support),
-        "line_support": _losses(sitting, rule, line, first.support),
-        "line_query": _losses(sitting, rule, line, first.query),
+        "path_support": _losses(rule, context, meta, points, first.support),
+        "line_support": _losses(rule, context, meta, line, first.support),
+        "line_query": _losses(rule, context, meta, line, first.query),
     }
-    return {**arrays, **(_plane(sitting, rule, points) if small and len(points) > 2 else {})}  # noqa: PLR2004
+    return {**arrays, **(_plane(rule, context, meta, points) if small and len(points) > 2 else {})}  # noqa: PLR2004
 
 
-def _plane(sitting: Sitting, rule: InnerRule, points: Tensor) -> Arrays:
+def _plane(rule: InnerRule, context: Context, meta: Meta, points: Tensor) -> Arrays:
     moved = points - points[0]
     _, sizes, directions = torch.linalg.svd(moved, full_matrices=False)
     axes = directions[:2]
@@ -268,7 +249,7 @@ def _plane(sitting: Sitting, rule: InnerRule, points: Tensor) -> Arrays:
     ]
     u, v = torch.meshgrid(*grid, indexing="ij")
     every = points[0] + torch.stack([u, v], -1).reshape(-1, 2) @ axes
-    losses = _losses(sitting, rule, every, sitting.tasks[:1].support)
+    losses = _losses(rule, context, meta, every, context.tasks[:1].support)
     shares = sizes.square() / sizes.square().sum()
     return {
         "plane_u": grid[0].cpu().numpy(),
@@ -280,10 +261,12 @@ def _plane(sitting: Sitting, rule: InnerRule, points: Tensor) -> Arrays:
 
 
 @torch.no_grad()
-def _losses(sitting: Sitting, rule: InnerRule, points: Tensor, batch: Batch) -> np.ndarray:
+def _losses(
+    rule: InnerRule, context: Context, meta: Meta, points: Tensor, batch: Batch
+) -> np.ndarray:
     """Return the loss of one task at many points, as if each were a task."""
     found: list[Tensor] = []
     for some in points.split(64 if points.shape[1] < _MANY else 1):
         alike = batch.repeated(len(some))
-        found.append(sitting.learner.losses(rule.decode(sitting.meta, some), alike))
+        found.append(context.learner.losses(rule.decode(meta, some), alike))
     return torch.cat(found).cpu().numpy()

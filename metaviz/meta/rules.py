@@ -3,25 +3,16 @@
 from collections.abc import Mapping
 from copy import copy
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Weights
-
-if TYPE_CHECKING:
-    from metaviz.meta.portraits import Sitting
-
-Meta = dict[str, Tensor]
-"""Meta-parameters by group; each group is one flat vector, shape (P,).
-
-Where every task has meta-parameters of its own it is one row per task, shape (tasks, P); methods
-that are `rowwise` take these, too.
-"""
 
 State = Any
 """What the inner loop iterates on; every tensor in it has a leading tasks axis."""
@@ -77,7 +68,7 @@ class InnerRule(Protocol):
     def memory(self, meta: Meta, state: State) -> Meta:
         """Return the new values of MEMORY groups after adaptation; empty where there are none."""
 
-    def portrait(self, sitting: "Sitting") -> dict[str, np.ndarray]:
+    def portrait(self, context: Context, meta: Meta) -> dict[str, np.ndarray]:
         """Return arrays that show what was learned about steps; empty where nothing was."""
 
 
@@ -138,9 +129,9 @@ class GradientDescent:
         del meta, state
         return {}
 
-    def portrait(self, sitting: "Sitting") -> dict[str, np.ndarray]:
+    def portrait(self, context: Context, meta: Meta) -> dict[str, np.ndarray]:
         """Return nothing."""
-        del sitting
+        del context, meta
         return {}
 
 

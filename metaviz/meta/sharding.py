@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
 
 Item = TypeVar("Item")
@@ -75,7 +75,7 @@ def sharded_meta_gradient(
     `seed` is asked where the estimator draws numbers of its own (minibatches), a stream per part.
     `reading` asks for the losses before and after adaptation too.
     """
-    edges = [0, len(tasks)] if algorithm.sequential else shards.edges(len(tasks))
+    edges = [0, len(tasks)] if algorithm.traits.sequential else shards.edges(len(tasks))
     spans = list(itertools.pairwise(edges))
 
     def one(part: int) -> MetaStep:

@@ -12,8 +12,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import has_rows
 
 _COPIES = 3

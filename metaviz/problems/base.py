@@ -1,6 +1,7 @@
 """What the engine asks of a task family."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,10 +9,12 @@ import torch
 from torch import Tensor
 
 from metaviz.config.run_config import Shared
-from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
-from metaviz.nets.layout import Weights
+
+PredictSteps = Callable[[TaskBatch], Tensor]
+"""Predicts the query examples of tasks after k = 0, 1, ... inner steps, (steps, tasks, n, d), on
+the CPU."""
 
 
 class Problem(Protocol):
@@ -56,20 +59,8 @@ class Problem(Protocol):
     def shown(self, x: Tensor) -> np.ndarray:
         """Return examples as they are looked at: images as 8-bit levels, numbers as they are."""
 
-    def picture(self, view: "PictureView") -> dict[str, np.ndarray]:
+    def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return arrays that draw adaptation on a few fixed tasks; empty where nothing is drawn."""
-
-
-class PictureView(Protocol):
-    """Adapts to tasks for a picture and keeps every step."""
-
-    learner: Learner
-
-    def adapt(self, support: Batch) -> list[Weights]:
-        """Return the network's weights at k = 0..K_eval."""
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Move a batch to the device and type of the run."""
 
 
 class ProblemFactory(Protocol):
@@ -141,9 +132,9 @@ class Classification(ABC):
         """Do nothing: drawings are few."""
         del device
 
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+    def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return nothing: the inner-loop curves say what there is to say."""
-        del view
+        del predict
         return {}
 
 

@@ -11,7 +11,7 @@ from metaviz.config.options import OptionError, Options, checked, option
 from metaviz.config.run_config import Shared, read_toml
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.layout import Layout, Weights
-from metaviz.problems.base import PictureView
+from metaviz.problems.base import PredictSteps
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms
 
@@ -204,9 +204,9 @@ class Quadratic:
         """Do nothing: tasks are a few numbers."""
         del device
 
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+    def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return nothing: there is no function to draw."""
-        del view
+        del predict
         return {}
 
 

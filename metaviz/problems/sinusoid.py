@@ -11,7 +11,7 @@ from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.mlp import MLP
-from metaviz.problems.base import PictureView, concatenated, mean_squared_error
+from metaviz.problems.base import PredictSteps, concatenated, mean_squared_error
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms
 
@@ -159,7 +159,7 @@ class Sinusoid:
         """Do nothing: tasks are drawn, not kept."""
         del device
 
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+    def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return truth, support points and predictions after 0..K_eval steps of a few tasks.
 
         Shapes: x (200,), truth (tasks, 200), support_x and support_y (tasks, shots), predictions
@@ -168,16 +168,13 @@ class Sinusoid:
         tasks = self.evaluation_tasks(0, PICTURED_TASKS)
         draw = uniforms(self.seed, "sinusoid evaluation", 0, PICTURED_TASKS, 2 + self.shots)
         grid = self._grid(PICTURED_POINTS, PICTURED_TASKS)
-        weights = view.adapt(view.prepare(tasks.support))
-        batch = view.prepare(_batch(grid, grid))
-        with torch.no_grad():
-            steps = [view.learner.outputs(here, batch).squeeze(2).cpu() for here in weights]
+        steps = predict(TaskBatch(tasks.support, _batch(grid, grid))).squeeze(3)
         return {
             "x": grid[0].astype(np.float32),
             "truth": self._targets(draw, grid).astype(np.float32),
             "support_x": tasks.support.x.squeeze(2).numpy().astype(np.float32),
             "support_y": tasks.support.y.squeeze(2).numpy().astype(np.float32),
-            "predictions": torch.stack(steps, 1).numpy().astype(np.float32),
+            "predictions": steps.transpose(0, 1).numpy().astype(np.float32),
         }
 
     def _inputs(self, uniform: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import Self
 
 import torch
 
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch, joined
 from metaviz.meta.together import parted, rows_bytes, rows_of
 from metaviz.training.engines import stepper
@@ -31,7 +31,7 @@ def bands_of(settings: Sequence[Setting]) -> "list[Band | None]":
     alike: dict[str, list[int]] = {}
     for place, setting in enumerate(settings):
         config = setting.config
-        if pays(setting.device) and setting.algorithm.rowwise and not config.amendments:
+        if pays(setting.device) and setting.algorithm.traits.rowwise and not config.amendments:
             key = config.model_copy(update={"seed": 0}).model_dump_json()
             alike.setdefault(key, []).append(place)
     found: list[Band | None] = [None] * len(settings)

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.learner import Learner
-from metaviz.meta.portraits import Sitting
-from metaviz.meta.rules import Meta
-from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.layout import Weights
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.tasks import TaskBatch
+from metaviz.problems.base import PredictSteps
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.training.memory import is_memory_error
@@ -39,7 +37,7 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     for name, values in per_task.items():
         curves[name], curves[f"{name}_ci95"] = mean_and_ci95(values)
     after = {name: values[trained] for name, values in per_task.items()}
-    before = {f"pre_{name}": values[0] for name, values in per_task.items()}
+    before = {f"pre_{name}": values[0] for name, values in per_task.items() if trained}
     return Evaluated(step, count, trained, curves, {**after, **before})
 
 
@@ -54,6 +52,8 @@ def task_curves(
     algorithm: Algorithm | None = None,
 ) -> dict[str, np.ndarray]:
     """Return what happens to each of the evaluation tasks 0..count-1, arrays (steps+1, tasks).
+
+    Methods without an inner loop have one state, and no norm of a gradient.
 
     With `together` the query examples of a task are predicted as one batch, whose statistics
     BatchNorm uses unless it is told otherwise; without, one by one beside the support set (not
@@ -86,31 +86,6 @@ def task_curves(
     }
 
 
-def query_outputs(
-    learner: Learner, weights: Weights, tasks: TaskBatch, *, together: bool
-) -> Tensor:
-    """Predict all query examples as one batch, or one by one, shape (tasks, n, d)."""
-    return (
-        learner.outputs(weights, tasks.query) if together else one_by_one(learner, weights, tasks)
-    )
-
-
-def one_by_one(learner: Learner, weights: Weights, tasks: TaskBatch) -> Tensor:
-    """Predict every query example beside its task's support set, shape (tasks, n, d).
-
-    Where statistics are those of the support set alone, query examples do not see each other.
-    """
-    support, query = tasks.support, tasks.query
-    if query.beside is not None:
-        return learner.outputs(weights, query)
-    predicted = []
-    for number in range(query.x.shape[1]):
-        x = torch.cat([support.x, query.x[:, number : number + 1]], 1)
-        y = torch.cat([support.y, query.y[:, number : number + 1]], 1)
-        predicted.append(learner.outputs(weights, Batch(x, y))[:, -1])
-    return torch.stack(predicted, 1)
-
-
 def _chunk(
     setting: Setting,
     algorithm: Algorithm,
@@ -126,22 +101,21 @@ def _chunk(
     if setting.hurry.is_set():
         raise CutShort
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
-    seen: dict[str, list[Tensor]] = {}
-    for weights, step in algorithm.walk(learner, meta, tasks.support, steps):
-        with torch.no_grad():
-            outputs = query_outputs(learner, weights, tasks, together=together)
-            loss = learner.judge.loss(outputs, tasks.query)
-        row = {
-            "support_loss": step.loss,
-            "query_loss": loss,
-            "gradient_norm": step.gradient_norm,
-        }
+    found: dict[str, list[Tensor]] = {}
+    for state in algorithm.adapt(Context(learner, tasks, steps), meta):
+        outputs = state.predict(tasks.query, alone=not together).outputs
+        seen, row = state.seen, dict[str, Tensor]()
+        if seen is not None:
+            row["support_loss"] = seen.loss
+        row["query_loss"] = learner.judge.loss(outputs, tasks.query)
+        if seen is not None and seen.gradient_norm is not None:
+            row["gradient_norm"] = seen.gradient_norm
         accuracy = learner.accuracy(outputs, tasks.query)
         if accuracy is not None:
             row["query_accuracy"] = accuracy
         for name, value in row.items():
-            seen.setdefault(name, []).append(value)
-    return {name: torch.stack(values) for name, values in seen.items()}
+            found.setdefault(name, []).append(value)
+    return {name: torch.stack(values) for name, values in found.items()}
 
 
 def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
@@ -150,26 +124,19 @@ def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
     What is no longer finite is not drawn: the next meta-step says so.
     """
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PORTRAYED))
-    sitting = Sitting(setting.learner, meta, setting.init(), tasks, setting.algorithm.steps)
+    context = Context(setting.learner, tasks, setting.algorithm.steps, setting.init())
     with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
-        yield from setting.algorithm.portraits(sitting)
+        yield from setting.algorithm.portraits(context, meta)
 
 
-class Adapter:
-    """Adapts to tasks for a problem's pictures."""
+def predictions(setting: Setting, meta: Meta) -> PredictSteps:
+    """Return what predicts query examples at k = 0..K_eval, for a problem's picture."""
+    steps = max(setting.config.shared.eval_steps, setting.algorithm.steps)
 
-    def __init__(self, setting: Setting, meta: Meta) -> None:
-        """Take the run's setting and the meta-parameters to start from."""
-        self.learner = setting.learner
-        self._setting = setting
-        self._meta = meta
+    def predict(tasks: TaskBatch) -> Tensor:
+        tasks = setting.prepare(tasks)
+        context = Context(setting.learner, tasks, steps)
+        states = setting.algorithm.adapt(context, meta)
+        return torch.stack([state.predict(tasks.query).outputs.cpu() for state in states])
 
-    def adapt(self, support: Batch) -> list[Weights]:
-        """Return the network's weights at k = 0..K_eval."""
-        algorithm = self._setting.algorithm
-        steps = max(self._setting.config.shared.eval_steps, algorithm.steps)
-        return [weights for weights, _ in algorithm.walk(self.learner, self._meta, support, steps)]
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Move a batch to the device and type of the run."""
-        return self._setting.prepare_batch(batch)
+    return predict

@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator, Iterator
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
 from metaviz.training.memory import is_memory_error
 from metaviz.training.recipe import CannotRecordError, Program, Recipe

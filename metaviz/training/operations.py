@@ -116,7 +116,7 @@ def products_of(setting: Setting, sizes: Iterable[int], *, reading: bool = True)
 def shares(setting: Setting) -> list[int]:
     """Return how many tasks each part of a meta-batch has that is one tensor batch."""
     tasks = setting.config.shared.meta_batch
-    if setting.algorithm.sequential:
+    if setting.algorithm.traits.sequential:
         return [tasks]
     return [end - start for start, end in pairwise(setting.shards.edges(tasks))]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EvaluationProtocol, RunConfig
 from metaviz.files.progress import Report
-from metaviz.meta.rules import Meta
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.tasks import Batch
 from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store
@@ -23,7 +23,7 @@ from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
 from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
-from metaviz.training.evaluation import query_outputs, task_curves
+from metaviz.training.evaluation import task_curves
 from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
@@ -99,7 +99,13 @@ def robustness(
     """
     with _seated(folder, protocol) as seat:
         setting = seat.setting
-        trained = setting.algorithm.steps
+        trained, rate = setting.algorithm.steps, setting.algorithm.rate
+        if rate is None:
+            raise OptionError(
+                "algorithm",
+                f"{seat.record.label} was left out: {setting.config.algorithm} has no inner loop, "
+                "so that there is no step size to vary.",
+            )
         steps = protocol.steps or 2 * trained
         counted = _counted(report, seat.record.label, len(FACTORS) * protocol.tasks)
         rows = []
@@ -117,8 +123,8 @@ def robustness(
             rows.append(mean_and_ci95(curves[measure]))
         found = Robustness(
             k=trained,
-            rate=setting.algorithm.rate,
-            shares_rate=setting.algorithm.shares_rate,
+            rate=rate,
+            shares_rate=setting.algorithm.traits.shares_rate,
             factors=FACTORS,
             measure=measure,
             mean=np.stack([mean for mean, _ in rows]),
@@ -140,19 +146,21 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         tasks = setting.prepare(drawn)
         trained = setting.algorithm.steps
         steps = protocol.steps or max(trained, setting.config.shared.eval_steps)
-        seen: dict[str, list[Tensor]] = {}
-        for weights, step in setting.algorithm.walk(learner, seat.meta, tasks.support, steps):
-            with torch.no_grad():
-                outputs = query_outputs(learner, weights, tasks, together=protocol.together)
-                row = {
-                    "query": outputs[0],
-                    "query_loss": learner.judge.loss(outputs, tasks.query)[0],
-                    "support": step.outputs[0],
-                    "support_loss": step.loss[0],
+        found: dict[str, list[Tensor]] = {}
+        for state in setting.algorithm.adapt(Context(learner, tasks, steps), seat.meta):
+            outputs = state.predict(tasks.query, alone=not protocol.together).outputs
+            row = {
+                "query": outputs[0],
+                "query_loss": learner.judge.loss(outputs, tasks.query)[0],
+            }
+            if state.seen is not None:
+                row |= {
+                    "support": state.seen.support.outputs[0],
+                    "support_loss": state.seen.loss[0],
                 }
             for name, value in row.items():
-                seen.setdefault(name, []).append(value)
-        curves = {name: torch.stack(values).float().cpu().numpy() for name, values in seen.items()}
+                found.setdefault(name, []).append(value)
+        curves = {name: torch.stack(values).float().cpu().numpy() for name, values in found.items()}
 
         def examples(part: Batch, outputs: np.ndarray) -> Examples:
             return Examples(setting.problem.shown(part.x)[0], part.y[0].cpu().numpy(), outputs)

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards, merge, part_of
 from metaviz.meta.tasks import Batch, TaskBatch
 
@@ -90,7 +90,7 @@ class Recipe:
     def _step(self, meta: Meta, tasks: TaskBatch) -> MetaStep:
         # Whoever draws random numbers fails here: they would be the same at every step.
         nothing: Any = object()
-        whole = self._algorithm.sequential
+        whole = self._algorithm.traits.sequential
         edges = [0, len(tasks)] if whole else self._shards.edges(len(tasks))
         spans = list(pairwise(edges))
         whole_batch = len(spans) == 1

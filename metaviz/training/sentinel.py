@@ -83,7 +83,7 @@ class Sentinel:
     def remedies(self, setting: Setting, error: DivergenceError) -> tuple[Remedy, ...]:
         """Return changes with which the run may go on, the most promising one first."""
         found = [_smaller(setting, "outer"), self._clip(setting)]
-        if setting.algorithm.shares_rate:
+        if setting.algorithm.traits.shares_rate:
             found.append(_smaller(setting, "inner"))
         found.sort(key=lambda remedy: remedy.id != error.remedy)
         if error.task is not None and setting.config.shared.meta_batch > 1:

@@ -11,8 +11,8 @@ from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EngineName, RunConfig
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
+from metaviz.meta.context import Meta
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.problems.base import Problem

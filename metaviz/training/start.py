@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaviz.config.options import OptionError
 from metaviz.files.atomic import write_atomically
-from metaviz.meta.rules import Meta
+from metaviz.meta.context import Meta
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now

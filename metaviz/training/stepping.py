@@ -7,9 +7,9 @@ from typing import Protocol
 
 import torch
 
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.footprint import kept_bytes
-from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards, part_of, sharded_meta_gradient
 from metaviz.meta.tasks import TaskBatch
 from metaviz.meta.together import rows_bytes
@@ -123,7 +123,7 @@ class Eager:
         """
         yield from ()
         setting = self._setting
-        if setting.algorithm.sequential:
+        if setting.algorithm.traits.sequential:
             return
         task, own = part_of(self.batch(step), meta, (0, 1))
         try:
@@ -162,7 +162,7 @@ class Eager:
     def _shrink(self, tasks: int) -> bool:
         """Make the parts smaller after memory ran out; return whether that was possible."""
         setting, shards = self._setting, self._setting.shards
-        if setting.algorithm.sequential:
+        if setting.algorithm.traits.sequential:
             return False
         edges = shards.edges(tasks)
         largest = max(end - start for start, end in itertools.pairwise(edges))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from metaviz.config.run_config import RunConfig
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.meta.rules import Meta
 from metaviz.runs.model.events import (
     Divergence,
     Ended,
@@ -23,7 +23,7 @@ from metaviz.runs.model.events import (
     Waiting,
 )
 from metaviz.training.engines import stepper
-from metaviz.training.evaluation import Adapter, CutShort, evaluate, portraits
+from metaviz.training.evaluation import CutShort, evaluate, portraits, predictions
 from metaviz.training.memory import release_memory
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import OuterOptimizer
@@ -219,7 +219,7 @@ def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured
     except CutShort:
         yield Noted(progress.step, "info", "The evaluation was cut short.")
         return
-    arrays = setting.problem.picture(Adapter(setting, meta))
+    arrays = setting.problem.picture(predictions(setting, meta))
     for shown in portraits(setting, meta):
         arrays |= shown
     if arrays:

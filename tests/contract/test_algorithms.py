@@ -9,6 +9,7 @@ import torch
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
+from metaviz.meta.context import Context
 from metaviz.meta.estimators import Implicit, Unrolled
 from metaviz.meta.inner import descend
 from metaviz.meta.rules import Enters, GradientDescent, ProximalDescent
@@ -75,7 +76,7 @@ def test_same_seed_same_bits_and_meta_untouched(name: str, options: dict[str, An
     meta = initial(algorithm, learner)
     before = {group: value.clone() for group, value in meta.items()}
     first, second = (meta_step(algorithm, learner, meta, tasks, seed=4) for _ in range(2))
-    ends = [algorithm.adapt(learner, meta, tasks.support, 3).point for _ in range(2)]
+    ends = [algorithm.descend(learner, meta, tasks.support, 3).point for _ in range(2)]
     for group, value in before.items():
         assert torch.equal(meta[group], value)
         assert meta[group].grad is None
@@ -89,7 +90,7 @@ def test_same_seed_same_bits_and_meta_untouched(name: str, options: dict[str, An
 def test_order_and_repetition_of_tasks_do_not_matter(name: str, options: dict[str, Any]) -> None:
     learner, tasks = sinusoid()
     algorithm = quick(name, options)
-    if algorithm.sequential:
+    if algorithm.traits.sequential:
         pytest.skip("tasks of this schedule follow one another on purpose")
     meta = initial(algorithm, learner)
     order = torch.tensor([2, 0, 3, 1])
@@ -169,7 +170,7 @@ def test_neumann_without_terms_is_the_query_gradient() -> None:
     learner, tasks = sinusoid()
     algorithm = build("neumann", variant="implicit", terms=0, inner_steps=5, prox=0.7)
     meta = initial(algorithm, learner)
-    end = algorithm.adapt(learner, meta, tasks.support, 5).point.requires_grad_()
+    end = algorithm.descend(learner, meta, tasks.support, 5).point.requires_grad_()
     (expected,) = torch.autograd.grad(learner.losses(end, tasks.query).sum(), end)
     found = meta_step(algorithm, learner, meta, tasks).gradients["init"]
     assert_close(found, expected.mean(0), 1e-12)
@@ -193,7 +194,7 @@ def test_readings_match_adaptation_redone(name: str, options: dict[str, Any]) ->
 
     def adapted(steps: int) -> Weights:
         return algorithm.rule.decode(
-            meta, algorithm.adapt(learner, meta, tasks.support, steps).point
+            meta, algorithm.descend(learner, meta, tasks.support, steps).point
         )
 
     start = adapted(0)
@@ -308,6 +309,6 @@ def test_walk_ends_where_adapt_ends() -> None:
     learner, tasks = sinusoid()
     algorithm = quick("imaml", {"preset": "official code"})
     meta = initial(algorithm, learner)
-    *_, (weights, _) = algorithm.walk(learner, meta, tasks.support, 5)
+    *_, last = algorithm.adapt(Context(learner, tasks, 5), meta)
     end = descend(algorithm.rule, learner, meta, tasks.support, 5).point
-    assert_close(weights, end, 1e-14)
+    assert_close(last.weights, end, 1e-14)

@@ -9,9 +9,10 @@ import torch
 from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import Composed
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.conditioned import residual_jacobian
-from metaviz.meta.inner import Graph, inner_step
-from metaviz.meta.portraits import Sitting, pooled
+from metaviz.meta.inner import Graph, inner_points, inner_step
+from metaviz.meta.portraits import pooled
 from metaviz.runs.model.events import Ended, Pictured
 from metaviz.runs.storage.store import open_run
 from metaviz.training.session import new_session
@@ -32,13 +33,13 @@ KINDS = {
 MOST_BYTES = 400_000
 
 
-def sitting(name: str, **options: object) -> tuple[Composed, Sitting]:
+def perturbed(name: str, **options: object) -> tuple[Composed, Context, Meta]:
     """A perturbed method on four small tasks."""
     learner, tasks = sinusoid()
     algorithm = build(name, shared(inner_steps=4), **options)
     assert isinstance(algorithm, Composed)
     first = initial(algorithm, learner)
-    return algorithm, Sitting(learner, noisy(first, 0.1), first, tasks, 4)
+    return algorithm, Context(learner, tasks, 4, first), noisy(first, 0.1)
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
@@ -74,13 +75,13 @@ def test_a_run_stores_bounded_portraits(name: str, tmp_path: Path) -> None:
 
 
 def test_map_portrait_is_the_map() -> None:
-    algorithm, seat = sitting("mirror", partition="2")
-    arrays = algorithm.rule.portrait(seat)
+    algorithm, context, meta = perturbed("mirror", partition="2")
+    arrays = algorithm.rule.portrait(context, meta)
     flow = algorithm.rule.flow  # type: ignore[attr-defined]
-    z = seat.meta["init"]
+    z = meta["init"]
 
     def image(point: torch.Tensor) -> torch.Tensor:
-        return flow(seat.meta["flow"], point.unsqueeze(0))[0]
+        return flow(meta["flow"], point.unsqueeze(0))[0]
 
     jacobian = torch.autograd.functional.jacobian(image, z)
     chosen = arrays["coordinates"]
@@ -102,20 +103,20 @@ def test_map_portrait_is_the_map() -> None:
 
 @pytest.mark.parametrize("name", ["metasgd", "metacurvature", "metakfo"])
 def test_preconditioner_portrait_is_dense_linear_algebra(name: str) -> None:
-    algorithm, seat = sitting(name, **({"form": "direct"} if name == "metasgd" else {}))
-    arrays = algorithm.rule.portrait(seat)
-    size = seat.learner.net.layout.size
+    algorithm, context, meta = perturbed(name, **({"form": "direct"} if name == "metasgd" else {}))
+    arrays = algorithm.rule.portrait(context, meta)
+    size = context.learner.net.layout.size
     rule = algorithm.rule
-    argument = seat.meta["transform"] if name == "metakfo" else seat.meta
+    argument = meta["transform"] if name == "metakfo" else meta
     dense = rule.precondition(argument, torch.eye(size, dtype=torch.float64)).mT  # type: ignore[attr-defined]
     assert arrays["dense"] == pytest.approx(dense.numpy(), rel=2e-3, abs=1e-4)
     spectrum = torch.linalg.eigvals(dense).abs().sort(descending=True).values
     assert arrays["spectrum"] == pytest.approx(spectrum.numpy(), rel=1e-4, abs=1e-5)
-    point = seat.meta["init"].clone().requires_grad_()
-    x, y = seat.tasks.support.x[:1], seat.tasks.support.y[0]
+    point = meta["init"].clone().requires_grad_()
+    x, y = context.tasks.support.x[:1], context.tasks.support.y[0]
 
     def residuals(weights: torch.Tensor) -> torch.Tensor:
-        outputs = seat.learner.net(seat.learner.net.layout.split(weights.unsqueeze(0)), x)
+        outputs = context.learner.net(context.learner.net.layout.split(weights.unsqueeze(0)), x)
         return (outputs[0] - y).flatten()
 
     jacobian = torch.autograd.functional.jacobian(residuals, point)
@@ -132,12 +133,12 @@ def test_portrayed_matrix_is_what_a_step_does(name: str) -> None:
     """One step moves the plain network's weights by -alpha P times the plain gradient."""
     options = {"masks": "threshold", "zeta": 1.0} if name == "mtnet" else {}
     options |= {"partition": "1"} if name == "mirror" else {}
-    algorithm, seat = sitting(name, **options, inner_lr=1e-6)
-    learner, meta, support = seat.learner, seat.meta, seat.tasks.support[:1]
+    algorithm, context, meta = perturbed(name, **options, inner_lr=1e-6)
+    learner, support = context.learner, context.tasks.support[:1]
     layout, rule = learner.net.layout, algorithm.rule
     if name == "mtnet":
         meta["masks"] = torch.where(torch.arange(len(meta["masks"])) % 3 > 0, 0.7, -0.4).double()
-    arrays = rule.portrait(seat)
+    arrays = rule.portrait(context, meta)
 
     def plain(state: object) -> torch.Tensor:
         decoded = rule.decode(meta, rule.point(meta, state))
@@ -174,15 +175,15 @@ def test_portrayed_matrix_is_what_a_step_does(name: str) -> None:
     ):
         values = torch.linalg.eigvals(matrix).abs()
         assert arrays[key][0] == pytest.approx(float(values.max() / values.min()), rel=0.05)
-    assert len(arrays["condition_plain"]) == seat.steps + 1
+    assert len(arrays["condition_plain"]) == context.steps + 1
 
 
 def test_slices_pass_through_the_path() -> None:
-    algorithm, seat = sitting("maml")
-    (line,) = [a for a in algorithm.portraits(seat) if "slice" in a]
-    points = seat.points(algorithm.rule)[:, 0]
+    algorithm, context, meta = perturbed("maml")
+    (line,) = [a for a in algorithm.portraits(context, meta) if "slice" in a]
+    points = inner_points(algorithm.rule, context, meta)[:, 0]
     ends = [
-        float(seat.learner.losses(point.unsqueeze(0), seat.tasks.support[:1]))
+        float(context.learner.losses(point.unsqueeze(0), context.tasks.support[:1]))
         for point in (points[0], points[-1])
     ]
     for t, loss in zip((0.0, 1.0), ends, strict=True):
@@ -191,7 +192,8 @@ def test_slices_pass_through_the_path() -> None:
         assert line["line_support"][place] == pytest.approx(loss, rel=1e-9)
     assert line["line_path"][[0, -1]] == pytest.approx([0, 1])
     truth = [
-        float(seat.learner.losses(point.unsqueeze(0), seat.tasks.support[:1])) for point in points
+        float(context.learner.losses(point.unsqueeze(0), context.tasks.support[:1]))
+        for point in points
     ]
     assert line["path_support"] == pytest.approx(truth, rel=1e-12)
     assert line["plane_support"].shape == (15, 15)

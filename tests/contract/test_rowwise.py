@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from metaviz.meta.algorithm import Composed, compose
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Unrolled
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import GradientDescent, Meta
+from metaviz.meta.rules import GradientDescent
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.meta.tasks import TaskBatch, joined
 from metaviz.meta.together import parted, rows_of
@@ -18,7 +19,7 @@ from metaviz.training.recipe import Recipe
 from tests.contract.test_algorithms import VARIANTS, quick
 from tests.oracle.engine import assert_close, initial, shared, sinusoid
 
-DECLARED = [(name, options) for name, options in VARIANTS if quick(name, options).rowwise]
+DECLARED = [(name, options) for name, options in VARIANTS if quick(name, options).traits.rowwise]
 SIZES = (3, 1, 2)
 TOLERANCE = 1e-12
 NORMS: list[dict[str, Any]] = [
@@ -121,7 +122,7 @@ def test_methods_that_are_rowwise_are_these() -> None:
     found = {name for name, options in DECLARED if not options}
     geometries = {"metasgd", "metacurvature", "metakfo", "ecml"}
     assert found == {"maml", "fomaml", "penalty", "joint", "scratch"} | geometries
-    assert not quick("penalty", {"variant": "joint"}).rowwise
+    assert not quick("penalty", {"variant": "joint"}).traits.rowwise
 
 
 def test_nobody_inherits_that_rows_are_fine() -> None:
@@ -131,6 +132,6 @@ def test_nobody_inherits_that_rows_are_fine() -> None:
     class Weighted(Unrolled):
         """An estimator that does not, either."""
 
-    assert compose(GradientDescent(0.1), Unrolled(), 1).rowwise
-    assert not compose(Bent(0.1), Unrolled(), 1).rowwise
-    assert not compose(GradientDescent(0.1), Weighted(), 1).rowwise
+    assert compose(GradientDescent(0.1), Unrolled(), 1).traits.rowwise
+    assert not compose(Bent(0.1), Unrolled(), 1).traits.rowwise
+    assert not compose(GradientDescent(0.1), Weighted(), 1).traits.rowwise

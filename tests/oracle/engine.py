@@ -10,9 +10,9 @@ from torch import Tensor
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.problems.base import Classification
 from metaviz.problems.quadratic import PointNet, Quadratic, QuadraticOptions

@@ -12,13 +12,13 @@ from metaviz.algorithms.metalstm import processed
 from metaviz.algorithms.mtnet import _logistic_noise
 from metaviz.config.options import OptionError
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Reptile, Unrolled
 from metaviz.meta.estimators.conditioned import residual_jacobian, spread_of_curvature
 from metaviz.meta.estimators.trajectory import Trajectory
 from metaviz.meta.learner import Learner
 from metaviz.meta.modes import ModeFactors, mode_product
 from metaviz.meta.prior import implicit_prior
-from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
 from metaviz.nets.layout import Layout
 from tests.oracle.engine import (
@@ -67,7 +67,7 @@ def test_golden_meta_sgd(tmp_path: Path) -> None:
     learner, tasks, start = golden()
     algorithm = build("metasgd", shared(inner_steps=2), form="direct")
     meta = {"init": start, "rates": torch.tensor([0.1, 0.2], dtype=DOUBLE)}
-    assert_close(algorithm.adapt(learner, meta, tasks.support, 2).point[0], (0.675, 0.76), 1e-8)
+    assert_close(algorithm.descend(learner, meta, tasks.support, 2).point[0], (0.675, 0.76), 1e-8)
 
 
 def test_golden_preconditioned_descent() -> None:
@@ -75,7 +75,7 @@ def test_golden_preconditioned_descent() -> None:
     algorithm = build("metacurvature")
     matrix = torch.tensor([[1.2, 0.3], [0.3, 0.8]], dtype=DOUBLE)
     meta = {"init": start, "curvature": matrix.flatten()}
-    end = algorithm.adapt(learner, meta, tasks.support, 3).point[0]
+    end = algorithm.descend(learner, meta, tasks.support, 3).point[0]
     assert_close(end, (0.28447638, 1.1621965), 1e-7)
     found = meta_step(algorithm, learner, meta, tasks).gradients["init"]
     assert_close(found, (-0.51136744, 1.17542213), 1e-8)
@@ -89,7 +89,7 @@ def test_golden_implicit_prior() -> None:
     linear = torch.tensor([1.0, -1.0], dtype=DOUBLE)
     solved = torch.linalg.solve(hessian + precision, linear + precision @ start)
     meta = {"init": start}
-    assert_close(solved, build("maml").adapt(learner, meta, tasks.support, 3).point[0], 1e-12)
+    assert_close(solved, build("maml").descend(learner, meta, tasks.support, 3).point[0], 1e-12)
     flat = implicit_prior(torch.zeros(2, 2, dtype=DOUBLE), 0.1, 4)
     assert_close(flat, torch.eye(2, dtype=DOUBLE) / 0.4, 1e-12)
 
@@ -158,7 +158,7 @@ def test_transform_adapts_by_the_slope_of_the_loss() -> None:
     leaf = point.clone().requires_grad_()
     (second,) = torch.autograd.grad(learner.losses(leaf, tasks.support).sum(), leaf)
     end = point - rate * rule.precondition(factors - rate * slope, second)  # type: ignore[attr-defined]
-    assert_close(algorithm.adapt(learner, meta, tasks.support, 2).point, end.detach(), 1e-10)
+    assert_close(algorithm.descend(learner, meta, tasks.support, 2).point, end.detach(), 1e-10)
 
 
 def test_kronecker_transform_never_points_uphill() -> None:
@@ -205,10 +205,10 @@ def test_diagonal_factors_are_rates_of_rank_one() -> None:
     rates = 0.1 * curvature.rule.precondition(meta, ones)[0]  # type: ignore[attr-defined]
     weight = learner.net.layout.split(rates)["layer2.weight"]
     assert torch.linalg.matrix_rank(weight) == 1
-    end = curvature.adapt(learner, meta, tasks.support, 3).point
+    end = curvature.descend(learner, meta, tasks.support, 3).point
     other = {"init": meta["init"], "rates": rates}
     initial(sgd, learner)
-    assert_close(sgd.adapt(learner, other, tasks.support, 3).point, end, 1e-12)
+    assert_close(sgd.descend(learner, other, tasks.support, 3).point, end, 1e-12)
 
 
 def test_masked_layers_step_along_their_own_preconditioner() -> None:
@@ -232,7 +232,7 @@ def test_masked_layers_step_along_their_own_preconditioner() -> None:
     transform = rule.transforms.split(meta["transform"])["layer2"]  # type: ignore[attr-defined]
     diagonal = torch.diag_embed(mask[:, :, 0])
     expected = effective["layer2.weight"] - 0.1 * transform @ diagonal @ transform.mT @ gradient
-    end = rule.decode(meta, algorithm.adapt(learner, meta, tasks.support, 1).point)
+    end = rule.decode(meta, algorithm.descend(learner, meta, tasks.support, 1).point)
     assert isinstance(end, dict)
     assert_close(end["layer2.weight"], expected, 1e-12)
 
@@ -246,7 +246,7 @@ def test_masks_belong_to_tasks_not_to_places() -> None:
     later = algorithm.rule.start(meta, tasks.support[2:]).mask
     assert torch.equal(masks[2:], later)
     none = {**meta, "masks": torch.full_like(meta["masks"], -torch.inf)}
-    still = algorithm.adapt(learner, none, tasks.support, 3).point
+    still = algorithm.descend(learner, none, tasks.support, 3).point
     assert torch.equal(still, meta["init"].expand(4, -1))
     gradients = meta_step(algorithm, learner, none, tasks).gradients
     assert torch.isfinite(gradients["masks"]).all()
@@ -317,7 +317,7 @@ def test_linear_warp_preconditions_by_its_square() -> None:
     rule, layout = algorithm.rule, learner.net.layout
     warp = rule.warps.split(meta["warp"])["warp2.weight"]  # type: ignore[attr-defined]
     before = meta["init"].expand(4, -1)
-    after = algorithm.adapt(learner, meta, tasks.support, 1).point
+    after = algorithm.descend(learner, meta, tasks.support, 1).point
     weights = rule.decode(meta, before)
     assert isinstance(weights, dict)
     head = "layer3.weight"
@@ -351,7 +351,7 @@ def test_exact_warp_gradient_by_finite_differences() -> None:
     algorithm = build("warpgrad", warp="residual", warp_start="random")
     assert isinstance(algorithm, Composed)
     meta = initial(algorithm, learner)
-    points = [step.point for step in algorithm.adapt(learner, meta, tasks.support, 3).steps]
+    points = [step.point for step in algorithm.descend(learner, meta, tasks.support, 3).steps]
 
     def objective(warp: Tensor) -> float:
         total = 0.0
@@ -420,7 +420,7 @@ def test_every_group_by_finite_differences(name: str, options: dict[str, Any]) -
     gradients = meta_step(algorithm, learner, meta, tasks).gradients
 
     def objective(at: Meta) -> float:
-        end = algorithm.adapt(learner, at, tasks.support, algorithm.steps).point
+        end = algorithm.descend(learner, at, tasks.support, algorithm.steps).point
         return float(learner.losses(algorithm.rule.decode(at, end), tasks.query).mean())
 
     for group in sorted(algorithm.trained() - {"masks"}):
@@ -470,7 +470,7 @@ def test_golden_mirror_map() -> None:
         }
     )
     meta["init"] = start
-    end = algorithm.adapt(learner, meta, tasks.support, 3)
+    end = algorithm.descend(learner, meta, tasks.support, 3)
     assert_close(end.state[0], (0.4473375, 1.3095375), 1e-7)
     assert_close(end.point[0], (0.77100625, 0.45476875), 1e-7)
     found = meta_step(algorithm, learner, meta, tasks).gradients["init"]
@@ -501,8 +501,8 @@ def test_affine_map_is_meta_sgd() -> None:
     scale = flow.log_scale(meta["flow"], meta["init"].unsqueeze(0))[0].exp()
     start = flow(meta["flow"], meta["init"].unsqueeze(0))[0]
     other = {"init": start, "rates": 0.1 * scale}
-    expected = sgd.adapt(learner, other, tasks.support, 4).point
-    assert_close(algorithm.adapt(learner, meta, tasks.support, 4).point, expected, 1e-10)
+    expected = sgd.descend(learner, other, tasks.support, 4).point
+    assert_close(algorithm.descend(learner, meta, tasks.support, 4).point, expected, 1e-10)
 
 
 def test_partition_that_does_not_fit_is_refused() -> None:
@@ -526,7 +526,7 @@ def test_condition_loss_by_finite_differences(subset: str) -> None:
         return spread_of_curvature(jacobian if subset == "all" else jacobian[:, :, -last:])
 
     def objective(start: Tensor) -> float:
-        end = algorithm.adapt(learner, {"init": start}, support, 3)
+        end = algorithm.descend(learner, {"init": start}, support, 3)
         points = [*(step.point for step in end.steps), end.point]
         mean = torch.stack([spread(point) for point in points]).mean()
         return float(learner.losses(end.point, tasks.query).mean() + weight * mean)
@@ -557,7 +557,7 @@ def test_mask_gradient_is_that_of_the_soft_mask(monkeypatch: pytest.MonkeyPatch)
     def objective(move: float) -> float:
         units = (soft > 0.5).to(DOUBLE) + move * soft * (1 - soft) * along
         monkeypatch.setattr(rule, "_mask", lambda *_: rule._spread(units))
-        end = algorithm.adapt(learner, meta, tasks.support, 3).point
+        end = algorithm.descend(learner, meta, tasks.support, 3).point
         return float(learner.losses(rule.decode(meta, end), tasks.query).mean())
 
     measured = (objective(1e-5) - objective(-1e-5)) / 2e-5

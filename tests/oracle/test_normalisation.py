@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -12,16 +13,17 @@ from torch import Tensor
 
 from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
 from metaviz.meta.algorithm import Algorithm, CannotTrainError, Composed
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Implicit, PenalisedEnd, StartPenalty
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Meta, ProximalDescent
+from metaviz.meta.predictor import one_by_one
+from metaviz.meta.rules import ProximalDescent
 from metaviz.meta.solvers import conjugate_gradient
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.conv4 import Conv4, Pooling
 from metaviz.nets.mlp import MLP
 from metaviz.nets.normalisation import Norm
 from metaviz.problems.normalising import paired
-from metaviz.training.evaluation import one_by_one
 from tests.oracle.engine import ClassificationLoss, assert_close, build, meta_step, shared, sinusoid
 
 load_algorithms()
@@ -152,7 +154,8 @@ def test_one_by_one_is_what_support_statistics_give_together() -> None:
         judge.outputs(flat, drawn.query.examples(slice(number, number + 1)))
         for number in range(drawn.query.x.shape[1])
     ]
-    assert_close(one_by_one(judge, flat, drawn), torch.cat(alone, 1), 1e-12)
+    found = one_by_one(partial(judge.outputs, flat), drawn.support, drawn.query)
+    assert_close(found, torch.cat(alone, 1), 1e-12)
 
 
 def slope(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> float:
@@ -190,7 +193,7 @@ def test_meta_gradient_equals_finite_difference(
     found = meta_step(method, judge, {"init": init}, drawn).gradients["init"]
 
     def objective(theta: Tensor) -> Tensor:
-        end = method.adapt(judge, {"init": theta}, drawn.support, 2).point
+        end = method.descend(judge, {"init": theta}, drawn.support, 2).point
         loss = judge.losses(end, drawn.query)
         if name == "penalty":
             leaf = end.requires_grad_()
@@ -233,7 +236,7 @@ def test_implicit_gradient_reaches_held_weights(curvature: Any) -> None:
     assert found.readings["inner_residual"].max() < 1e-7
 
     def objective(theta: Tensor) -> Tensor:
-        end = method.adapt(judge, {"init": theta}, drawn.support, 800).point
+        end = method.descend(judge, {"init": theta}, drawn.support, 800).point
         return judge.losses(end, drawn.query).mean().detach()
 
     for along in directions(judge):
@@ -275,7 +278,7 @@ def test_held_weights_stay_in_the_inner_loop_and_move_in_the_outer_one(name: str
     method = build(name, shared(inner_lr=0.1, inner_steps=3), inner_steps=3)
     method.fit(judge)
     meta = drawn_meta(method, judge)
-    end = method.adapt(judge, meta, drawn.support, 3).point
+    end = method.descend(judge, meta, drawn.support, 3).point
     before = judge.net.layout.split(meta["init"])
     for tensor, value in judge.net.layout.split(end).items():
         moved = not torch.equal(value, before[tensor].expand_as(value))

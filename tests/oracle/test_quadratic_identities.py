@@ -252,7 +252,7 @@ def test_guarded_steps_solve_what_a_fixed_step_cannot() -> None:
     for control in ("guarded", "fixed"):
         algorithm = build("imaml", shared(inner_steps=300), prox=1.0, step_control=control)
         step = meta_step(algorithm, learner, {"init": theta}, tasks)
-        ends[control] = algorithm.adapt(learner, {"init": theta}, tasks.support, 300).point[0]
+        ends[control] = algorithm.descend(learner, {"init": theta}, tasks.support, 300).point[0]
         assert bool(step.warnings[UNSOLVED].all()) == (control == "fixed")
     assert_close(ends["guarded"], solved, 1e-5)
     assert float(ends["fixed"].abs().max()) > 1e10

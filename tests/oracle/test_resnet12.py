@@ -173,7 +173,7 @@ def test_resnet_meta_gradient_equals_finite_difference(kind: type[ResidualNet], 
     assert (found - rough).norm() > 1e-2 * found.norm()
 
     def objective(theta: Tensor) -> Tensor:
-        end = method.adapt(judge, {"init": theta}, tasks.support, 2).point
+        end = method.descend(judge, {"init": theta}, tasks.support, 2).point
         return judge.losses(end, tasks.query).mean()
 
     generator = torch.Generator().manual_seed(11)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch._dynamo import utils as dynamo
 
 from metaviz.config.options import OptionError
+from metaviz.meta.context import Context
 from metaviz.meta.estimators.base import Draws
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
@@ -410,8 +411,8 @@ def test_the_loss_before_adaptation_is_that_of_the_start_on_each_query_set(algor
     each = []
     for number in range(len(tasks)):
         task = tasks[number : number + 1]
-        weights, _ = next(chosen.algorithm.walk(chosen.learner, meta, task.support, 1))
-        each.append(chosen.learner.losses(weights, task.query))
+        first = next(chosen.algorithm.adapt(Context(chosen.learner, task, 1), meta))
+        each.append(chosen.problem.loss(first.predict(task.query).outputs, task.query))
     torch.testing.assert_close(found, torch.cat(each), rtol=1e-12, atol=1e-14)
 
 

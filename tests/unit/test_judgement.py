@@ -11,12 +11,12 @@ import torch
 from scipy.stats import binom
 
 from metaviz.config.run_config import EvaluationProtocol
+from metaviz.meta.predictor import one_by_one
 from metaviz.meta.tasks import Batch
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
 from metaviz.runs.model.evaluation import Judgement, paired, store, stored
 from metaviz.runs.model.robustness import stored_robustness
 from metaviz.runs.storage.store import StoreError, list_runs
-from metaviz.training.evaluation import one_by_one
 from metaviz.training.protocol import episode, judge, robustness
 from tests.oracle.engine import build, initial, sinusoid
 from tests.unit.command_line import metaviz
@@ -208,17 +208,20 @@ def test_other_classes_queries_sizes_and_augmentation_are_told() -> None:
 def test_one_by_one_is_each_query_example_beside_the_support_set() -> None:
     learner, tasks = sinusoid()
     weights = torch.randn(4, learner.net.layout.size, dtype=torch.float64)
-    found = one_by_one(learner, weights, tasks)
+
+    def outputs(batch: Batch) -> torch.Tensor:
+        return learner.outputs(weights, batch)
+
+    found = one_by_one(outputs, tasks.support, tasks.query)
     # The network has no BatchNorm: company changes nothing.
     assert torch.allclose(found, learner.outputs(weights, tasks.query))
     seen: list[int] = []
 
-    class Spy:
-        def outputs(self, weights: object, batch: Batch) -> torch.Tensor:
-            seen.append(batch.x.shape[1])
-            return learner.outputs(weights, batch)  # type: ignore[arg-type]
+    def spied(batch: Batch) -> torch.Tensor:
+        seen.append(batch.x.shape[1])
+        return outputs(batch)
 
-    one_by_one(Spy(), weights, tasks)  # type: ignore[arg-type]
+    one_by_one(spied, tasks.support, tasks.query)
     assert seen == [6] * 6
 
 
@@ -292,7 +295,7 @@ def test_scaled_rules_step_that_much_further(name: str) -> None:
     algorithm = build(name)
     meta = initial(algorithm, learner)
     ends = [
-        [step.point for _, step in scaled.walk(learner, meta, tasks.support, 1)][1]
+        scaled.descend(learner, meta, tasks.support, 1).point
         for scaled in (algorithm.scaled(1.0), algorithm.scaled(2.0), algorithm.scaled(4.0))
     ]
     # What does not come from the gradient, like the shrinking by gates, is not scaled.

@@ -8,9 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Meta
 from metaviz.meta.inner import Descent, Graph, descend
 from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Enters, InnerRule, Meta
+from metaviz.meta.rules import Enters, InnerRule
 from metaviz.meta.tasks import Batch, TaskBatch
 
 

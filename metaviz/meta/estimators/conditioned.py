@@ -9,6 +9,7 @@ from torch import Tensor
 from metaviz.meta.estimators.base import Case, MetaStep
 from metaviz.meta.estimators.unrolled import Unrolled
 from metaviz.meta.inner import Descent, Graph, Step, inner_step
+from metaviz.meta.jacobian import residual_jacobian
 
 FLOOR = 1e-12
 Subset = Literal["head", "all"]
@@ -78,29 +79,3 @@ class Conditioned(Unrolled, rowwise=True):
             sizes = case.learner.net.layout.sizes
             jacobian = jacobian[:, :, -sum(sizes[-2:]) :]
         return jacobian.shape[1], spread_of_curvature(jacobian)
-
-
-def residual_jacobian(outputs: Tensor, targets: Tensor, point: Tensor) -> Tensor:
-    """Return d residuals / d point, shape (tasks, residuals, P), differentiable."""
-    residuals = _residuals(outputs, targets)
-    rows = [
-        torch.autograd.grad(residuals[:, row].sum(), point, create_graph=True)[0]
-        for row in range(residuals.shape[1])
-    ]
-    return torch.stack(rows, dim=1)
-
-
-def _residuals(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the residuals (tasks, r) of outputs (tasks, n, d)."""
-    if targets.is_floating_point():
-        return (outputs - targets).flatten(1)
-    ways = outputs.shape[2]
-    off = torch.softmax(outputs, 2) - torch.nn.functional.one_hot(targets, ways).to(outputs)
-    return (off @ _contrasts(ways).to(outputs)).flatten(1)
-
-
-def _contrasts(ways: int) -> Tensor:
-    """Return an orthonormal basis (ways, ways - 1) of the vectors that sum to zero."""
-    centred = torch.eye(ways, dtype=torch.float64) - 1 / ways
-    vectors: Tensor = torch.linalg.eigh(centred)[1]
-    return vectors[:, 1:]

@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
 from metaviz.meta.inner import Descent, descend
-from metaviz.meta.rules import Enters, InnerRule, Meta
+from metaviz.meta.rules import Enters, InnerRule
 from metaviz.meta.tasks import Batch
 
 

@@ -5,9 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
 from metaviz.meta.inner import Graph, inner_step
-from metaviz.meta.rules import Enters, InnerRule, Meta
+from metaviz.meta.rules import Enters, InnerRule
 
 InitObjective = Literal["leap", "path", "none"]
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
 from metaviz.meta.inner import Descent, Graph, Step, inner_step
-from metaviz.meta.rules import Enters, InnerRule, Meta
+from metaviz.meta.rules import Enters, InnerRule
 
 _ANYWHERE = (Enters.START, Enters.POINT, Enters.STEP, Enters.DECODE, Enters.OBJECTIVE)
 _FIRST_ORDER = (Enters.START, Enters.POINT, Enters.STEP, Enters.DECODE)

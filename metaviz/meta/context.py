@@ -1,0 +1,29 @@
+"""What a method is called with: a learner, tasks, and how far training has come."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from metaviz.meta.learner import Learner
+from metaviz.meta.tasks import TaskBatch
+
+Meta = dict[str, Tensor]
+"""Meta-parameters by group; each group is one flat vector, shape (P,).
+
+Where every task has meta-parameters of its own it is one row per task, shape (tasks, P); methods
+that are `rowwise` take these, too.
+"""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One call of a method: to adapt to `tasks` with `steps` inner steps, or to learn from them.
+
+    Adaptation sees the support sets alone, unless the method is transductive. `drawn` are the
+    meta-parameters that the seed drew, where a chart compares with them.
+    """
+
+    learner: Learner
+    tasks: TaskBatch
+    steps: int
+    drawn: Meta = field(default_factory=dict)
