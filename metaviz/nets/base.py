@@ -27,6 +27,12 @@ class Net(Protocol):
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights as a flat float64 vector of shape (P,)."""
 
+    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Return what the head, the last layer, sees: shape (tasks, n, features).
+
+        Otherwise as a call. Raises: ValueError where there are no layers.
+        """
+
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map weights, flat or by name, and x (tasks, n, *features) to outputs (tasks, n, d).
 

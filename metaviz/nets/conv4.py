@@ -108,16 +108,23 @@ class Conv4:
         with GroupNorm alone: the mean that BatchNorm subtracts contains them, so their gradient is
         exactly zero.
         """
+        params = self.layout.for_tasks(weights, x.shape[0])
+        features = self._features(params, x, beside)
+        return torch.baddbmm(params["head.bias"].unsqueeze(1), features, params["head.weight"].mT)
+
+    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, features)."""
+        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside)
+
+    def _features(self, params: Params, x: Tensor, beside: Tensor | None) -> Tensor:
         tasks = x.shape[0]
-        params = self.layout.for_tasks(weights, tasks)
         x, counted = self.norm.company(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
             x = warped(params, block, self._block(params, block, x, counted))
         if self.pooling == "stride":
             x = x.mean((2, 3), keepdim=True)
-        head, bias = params["head.weight"], params["head.bias"]
-        return torch.baddbmm(bias.unsqueeze(1), unfold(x, tasks)[:, counted:], head.mT)
+        return unfold(x, tasks)[:, counted:]
 
     def _block(self, params: Params, block: int, x: Tensor, counted: int | None) -> Tensor:
         """Convolve, normalise, apply ReLU and halve; the first `counted` examples count."""

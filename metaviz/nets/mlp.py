@@ -72,8 +72,16 @@ class MLP:
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, inputs) to (tasks, n, outputs)."""
         del beside
+        return self._applied(weights, x, len(self.widths) - 1)
+
+    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Map x (tasks, n, inputs) to what the last layer sees (tasks, n, features)."""
+        del beside
+        return self._applied(weights, x, len(self.widths) - 2)
+
+    def _applied(self, weights: Weights, x: Tensor, count: int) -> Tensor:
         layers = self._named(weights) if isinstance(weights, dict) else self._pieces(weights)
-        for layer, (weight, bias) in enumerate(layers, 1):
+        for layer, (weight, bias) in enumerate(layers[:count], 1):
             x = _dense(x, weight, bias)
             if layer < len(layers):
                 x = self.activation(x)

@@ -100,21 +100,27 @@ class ResidualNet:
         Weights with a tasks axis of size 1 serve all tasks. Biases of convolutions that BatchNorm
         follows are not read: their gradient is exactly zero.
         """
+        params = self.layout.for_tasks(weights, x.shape[0])
+        return _linear(params, "head", self._features(params, x, beside))
+
+    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, features)."""
+        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside)
+
+    def _features(self, params: Params, x: Tensor, beside: Tensor | None) -> Tensor:
         tasks = x.shape[0]
-        params = self.layout.for_tasks(weights, tasks)
         x, counted = self.norm.company(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
             x = F.max_pool2d(self._block(params, block, x, counted), 2, ceil_mode=self.rounds_up)
             x = warped(params, block, x)
-        mean = unfold(x.mean((2, 3), keepdim=True), tasks)[:, counted:]
-        return self._logits(params, mean)
+        return self._embedded(params, unfold(x.mean((2, 3), keepdim=True), tasks)[:, counted:])
 
     def _block(self, params: Params, block: int, x: Tensor, counted: int | None) -> Tensor:
         raise NotImplementedError
 
-    def _logits(self, params: Params, x: Tensor) -> Tensor:
-        """Map mean features (tasks, n, C) to logits."""
+    def _embedded(self, params: Params, x: Tensor) -> Tensor:
+        """Map mean features (tasks, n, C) to what the head sees."""
         raise NotImplementedError
 
     def _layer(
@@ -161,8 +167,9 @@ class ResNet12(ResidualNet):
         u = self._layer(params, (block, 3), u, counted)
         return F.leaky_relu(u + self._layer(params, (block, SHORTCUT), x, counted), SLOPE)
 
-    def _logits(self, params: Params, x: Tensor) -> Tensor:
-        return _linear(params, "head", x)
+    def _embedded(self, params: Params, x: Tensor) -> Tensor:
+        del params
+        return x
 
 
 class SimpleResNet12(ResidualNet):
@@ -195,9 +202,8 @@ class SimpleResNet12(ResidualNet):
             u = F.leaky_relu(self._layer(params, (block, layer), u, counted), SLOPE)
         return u + self._layer(params, (block, SHORTCUT), x, counted)
 
-    def _logits(self, params: Params, x: Tensor) -> Tensor:
-        mixed = torch.relu(_linear(params, "mix", x))
-        return _linear(params, "head", _linear(params, "embed", mixed))
+    def _embedded(self, params: Params, x: Tensor) -> Tensor:
+        return _linear(params, "embed", torch.relu(_linear(params, "mix", x)))
 
 
 def _linear(params: Params, name: str, x: Tensor) -> Tensor:

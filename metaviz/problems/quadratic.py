@@ -112,6 +112,10 @@ class PointNet:
         del generator
         return self.start.clone()
 
+    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Refuse: there are no layers. Raises: ValueError."""
+        raise ValueError("The quadratic problem has no network, and so no features.")
+
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the parameters of each task."""
         del x, beside
