@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, specs
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig, Shared
@@ -160,8 +160,6 @@ def _of_each(folders: Sequence[Path], call: Callable[[Path], Found]) -> list[Fou
 
 def build_catalogue() -> Catalogue:
     """Describe every method and problem as plain data."""
-    load_algorithms()
-    find_problem("sinusoid")
     return Catalogue(
         shared=specs(Shared),
         comparison=specs(Comparison),
