@@ -1,30 +1,10 @@
 """Options of image problems that say how their networks normalise."""
 
-from typing import Any, Protocol
+from typing import Any
 
-from metaviz.config.options import option
+from metaviz.config.options import Options, option
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.normalisation import Affine, Norm, Statistics
-
-
-class Normalising(Protocol):
-    """The options declared by the functions of this module."""
-
-    @property
-    def norm(self) -> Statistics:
-        """Which statistics normalise."""
-
-    @property
-    def norm_affine(self) -> Affine:
-        """Which parameters normalisation has."""
-
-    @property
-    def norm_adapted(self) -> bool:
-        """Whether inner steps move them."""
-
-    @property
-    def norm_eps(self) -> float:
-        """What is added to a variance."""
+from metaviz.nets.normalisation import Statistics
 
 
 def statistics_option() -> Any:
@@ -74,9 +54,9 @@ def eps_option() -> Any:
     )
 
 
-def norm_of(options: Normalising) -> Norm:
-    """Return the normalisation that the options ask for."""
-    return Norm(options.norm, options.norm_affine, options.norm_adapted, options.norm_eps)
+def norm_options(options: Options) -> dict[str, Any]:
+    """Return the options declared by the functions of this module, as networks take them."""
+    return options.model_dump(include={"norm", "norm_affine", "norm_adapted", "norm_eps"})
 
 
 def paired(support: Batch, query: Batch, norm: Statistics) -> TaskBatch:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor
 
-from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.meta.algorithm import Algorithm, CannotTrainError, Composed
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Implicit, PenalisedEnd, StartPenalty
@@ -25,8 +25,6 @@ from metaviz.nets.mlp import MLP
 from metaviz.nets.normalisation import Norm
 from metaviz.problems.normalising import paired
 from tests.oracle.engine import ClassificationLoss, assert_close, build, meta_step, shared, sinusoid
-
-load_algorithms()
 
 TASKS, WAYS, SIDE = 3, 3, 16
 POOLINGS: tuple[Pooling, ...] = ("max", "stride")
