@@ -169,14 +169,8 @@ class Conv4Options(NormalisedOptions):
 @register_net(Conv4Options, id="conv4")
 def conv4(options: Conv4Options) -> Conv4:
     """Build a four-block network. Raises: ValueError for too small images."""
-    return Conv4(
-        options.channels,
-        options.ways,
-        options.in_channels,
-        options.image,
-        options.pooling,
-        options.normalisation(),
-    )
+    ways, in_channels, image, norm = options.parts()
+    return Conv4(options.channels, ways, in_channels, image, options.pooling, norm)
 
 
 def _pad_same(x: Tensor) -> Tensor:

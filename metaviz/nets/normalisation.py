@@ -99,6 +99,7 @@ class NormalisedOptions(Options):
     norm_adapted: bool
     norm_eps: float = Field(gt=0)
 
-    def normalisation(self) -> Norm:
-        """Return how the network normalises."""
-        return Norm(self.norm, self.norm_affine, self.norm_adapted, self.norm_eps)
+    def parts(self) -> tuple[int, int, int, Norm]:
+        """Return ways, channels and side of images, and how the network normalises."""
+        norm = Norm(self.norm, self.norm_affine, self.norm_adapted, self.norm_eps)
+        return self.ways, self.in_channels, self.image, norm

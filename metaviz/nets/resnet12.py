@@ -217,21 +217,17 @@ class ResNet12Options(NormalisedOptions):
 
     widths: tuple[Width, Width, Width, Width]
 
-    def parts(self) -> tuple[Widths, int, int, int, Norm]:
-        """Return what a residual network is built from."""
-        return self.widths, self.ways, self.in_channels, self.image, self.normalisation()
-
 
 @register_net(ResNet12Options, id="resnet12")
 def resnet12(options: ResNet12Options) -> ResNet12:
     """Build a residual network. Raises: ValueError for too small images."""
-    return ResNet12(*options.parts())
+    return ResNet12(options.widths, *options.parts())
 
 
 @register_net(ResNet12Options, id="resnet12_simple")
 def resnet12_simple(options: ResNet12Options) -> SimpleResNet12:
     """Build a simple residual network. Raises: ValueError for too small images."""
-    return SimpleResNet12(*options.parts())
+    return SimpleResNet12(options.widths, *options.parts())
 
 
 def _linear(params: Params, name: str, x: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Few-shot classification of photographs: miniImageNet and whatever folders a person has."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +12,13 @@ from metaviz.files.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.images.progress import Telling
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.spec import NetSpec, net_spec
+from metaviz.nets.spec import NetSpec
 from metaviz.paths import data_dir
 from metaviz.problems.augmentation import DRAWS, Augmentation
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways
 from metaviz.problems.image_options import ImageOptions
-from metaviz.problems.normalising import norm_options, paired
+from metaviz.problems.normalising import conv4_spec, paired, spec_of
 from metaviz.problems.registry import register_problem
 from metaviz.problems.resident import FreeBytes, SplitPixels, free_bytes
 from metaviz.problems.stream import uniforms
@@ -28,7 +27,7 @@ from metaviz.problems.stream import uniforms
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _CHUNK_PIXELS = 5 * 28 * 28
-_SIMPLE_WIDTHS = (64, 96, 128, 256)
+_SIMPLE_WIDTHS: tuple[int, ...] = (64, 96, 128, 256)
 
 
 @register_problem(
@@ -109,22 +108,13 @@ class FewShotImages(Classification):
     def net_spec(self) -> NetSpec:
         """Describe the backbone; Conv4 has 121 093 weights for 64 channels, 84 pixels, 5 ways."""
         options = self.options
-        own: dict[str, Any]
-        match options.backbone:
-            case "conv4":
-                own = {"channels": options.channels, "pooling": options.pooling}
-            case "resnet12":
-                own = {"widths": tuple(map(int, options.widths.split("-")))}
-            case "resnet12_simple":
-                own = {"widths": _SIMPLE_WIDTHS}
-        return net_spec(
-            options.backbone,
-            **own,
-            ways=self.shared.ways,
-            in_channels=3,
-            image=self.side,
-            **norm_options(options),
-        )
+        if options.backbone == "conv4":
+            return conv4_spec(options, self.shared, 3, self.side)
+        widths = _SIMPLE_WIDTHS
+        if options.backbone == "resnet12":
+            widths = tuple(map(int, options.widths.split("-")))
+        own = {"widths": widths, "in_channels": 3, "image": self.side}
+        return spec_of(options.backbone, options, self.shared, **own)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes.

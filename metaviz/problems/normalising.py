@@ -3,8 +3,10 @@
 from typing import Any
 
 from metaviz.config.options import Options, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Statistics
+from metaviz.nets.spec import NetSpec, net_spec
 
 
 def statistics_option() -> Any:
@@ -54,9 +56,16 @@ def eps_option() -> Any:
     )
 
 
-def norm_options(options: Options) -> dict[str, Any]:
-    """Return the options declared by the functions of this module, as networks take them."""
-    return options.model_dump(include={"norm", "norm_affine", "norm_adapted", "norm_eps"})
+def spec_of(backbone: str, options: Options, shared: Shared, **own: Any) -> NetSpec:
+    """Describe a network of images; `own` are its own options and the images' channels and side."""
+    norm = options.model_dump(include={"norm", "norm_affine", "norm_adapted", "norm_eps"})
+    return net_spec(backbone, ways=shared.ways, **own, **norm)
+
+
+def conv4_spec(options: Options, shared: Shared, in_channels: int, image: int) -> NetSpec:
+    """Describe Conv4 with the channels and the pooling of the options."""
+    own = options.model_dump(include={"channels", "pooling"})
+    return spec_of("conv4", options, shared, **own, in_channels=in_channels, image=image)
 
 
 def paired(support: Batch, query: Batch, norm: Statistics) -> TaskBatch:

@@ -13,7 +13,7 @@ from metaviz.files.archives import DataError
 from metaviz.images.progress import tell
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
-from metaviz.nets.spec import NetSpec, net_spec
+from metaviz.nets.spec import NetSpec
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import (
@@ -26,8 +26,8 @@ from metaviz.problems.episodes import (
 from metaviz.problems.normalising import (
     adapted_option,
     affine_option,
+    conv4_spec,
     eps_option,
-    norm_options,
     paired,
     statistics_option,
 )
@@ -162,15 +162,7 @@ class Omniglot(Classification):
 
     def net_spec(self) -> NetSpec:
         """Describe Conv4; 112 261 weights for 64 channels and 5 ways."""
-        return net_spec(
-            "conv4",
-            channels=self.options.channels,
-            pooling=self.options.pooling,
-            ways=self.shared.ways,
-            in_channels=1,
-            image=IMAGE,
-            **norm_options(self.options),
-        )
+        return conv4_spec(self.options, self.shared, 1, IMAGE)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28) float32, y (tasks, ways * n)."""

@@ -10,14 +10,14 @@ from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
-from metaviz.nets.spec import NetSpec, net_spec
+from metaviz.nets.spec import NetSpec
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways
 from metaviz.problems.normalising import (
     adapted_option,
     affine_option,
+    conv4_spec,
     eps_option,
-    norm_options,
     paired,
     statistics_option,
 )
@@ -118,15 +118,7 @@ class Strokes(Classification):
 
     def net_spec(self) -> NetSpec:
         """Describe Conv4."""
-        return net_spec(
-            "conv4",
-            channels=self.options.channels,
-            pooling=self.options.pooling,
-            ways=self.shared.ways,
-            in_channels=1,
-            image=IMAGE,
-            **norm_options(self.options),
-        )
+        return conv4_spec(self.options, self.shared, 1, IMAGE)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28), 8-bit levels; y (tasks, n)."""
