@@ -203,6 +203,7 @@ class MTNetOptions(GeometryOptions):
     id="mtnet",
     title="MT-net",
     group="Learned geometry",
+    needs={"layers": "MT-net transforms layers"},
     summary="Learns a transform after each layer, and which units adapt.",
     formula="h = T (W x + b);  W ← W − α (m 1ᵀ) ⊙ ∇_W L_S, so P = T diag(m) Tᵀ per layer",
     cost="as MAML, and one product of n × n per layer",

@@ -125,7 +125,7 @@ def _algorithm_ids(text: str, catalogue: Catalogue, problem: str) -> tuple[str, 
     """Read a list of ids; `all` is every method that can run on the problem."""
     if text.strip() == "all":
         entry = catalogue.problem(problem)
-        unsuited = entry.unsuited if entry is not None else {}
+        unsuited = catalogue.unsuited(entry) if entry is not None else {}
         return tuple(known.id for known in catalogue.algorithms if known.id not in unsuited)
     return tuple(part.strip() for part in text.split(",") if part.strip())
 

@@ -308,11 +308,12 @@ def _check_algorithms(comparison: Comparison, catalogue: Catalogue) -> None:
         known = ", ".join(entry.id for entry in catalogue.problems)
         raise OptionError("problem", f"There is no problem {comparison.problem!r}; known: {known}.")
     for name in comparison.algorithms:
-        if catalogue.algorithm(name) is None:
+        entry = catalogue.algorithm(name)
+        if entry is None:
             known = ", ".join(entry.id for entry in catalogue.algorithms)
             raise OptionError("algorithms", f"There is no algorithm {name!r}; known: {known}.")
-        if name in problem.unsuited:
-            raise OptionError("algorithms", problem.unsuited[name])
+        if reason := entry.unsuited(problem):
+            raise OptionError("algorithms", reason)
 
 
 def _unknown(

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-Need = Literal["classes", "layers", "residuals", "features"]
-"""What a method asks of a problem: classes to tell apart, a network made of layers, residuals of a
-network's outputs, features before the network's head."""
+Need = Literal["classes", "layers", "residuals"]
+"""What a method may ask of a problem: classes to tell apart, a network made of layers, residuals of
+a network's outputs."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Traits:
     """Whether meta-gradients take meta-parameters of each task's own, shape (tasks, P)."""
     own_episodes: bool = False
     """Whether training episodes may have other sizes than those of evaluation."""
-    needs: tuple[Need, ...] = ()
     quantities: tuple[str, ...] = ()
     """Ids of quantities of its own that it measures."""
     charts: tuple[str, ...] = ()

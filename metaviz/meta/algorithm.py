@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from metaviz.config.traits import Need, Traits
+from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import Case, Draws, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, adaptation, descend
@@ -83,7 +83,6 @@ class Composed:
     rule: InnerRule
     estimator: Estimator
     steps: int
-    needs: tuple[Need, ...] = ()
 
     network = "init"
 
@@ -99,7 +98,6 @@ class Composed:
             shares_rate=self.rule.shares_rate,
             sequential=self.estimator.sequential,
             rowwise=self.rule.rowwise and self.estimator.rowwise,
-            needs=self.needs,
         )
 
     def scaled(self, factor: float) -> "Composed":
@@ -165,9 +163,7 @@ class Composed:
                 yield arrays
 
 
-def compose(
-    rule: InnerRule, estimator: Estimator, steps: int, needs: tuple[Need, ...] = ()
-) -> Composed:
+def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
     """Put a rule under an estimator.
 
     Raises: CannotTrainError where some group of meta-parameters would never be trained.
@@ -182,4 +178,4 @@ def compose(
             f"through {places}: use an estimator that differentiates through that, like "
             "unrolled or first_order."
         )
-    return Composed(rule, estimator, steps, needs)
+    return Composed(rule, estimator, steps)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.config.episodes import EpisodeShape
+from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
@@ -38,12 +40,19 @@ class Problem(Protocol):
     def net(self) -> Net:
         """Return the network that is adapted."""
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Return tasks first..first+count-1 of a split, always the same, on the CPU in float64.
+
+        Problems with classes draw them in another shape, where one is given.
 
         Images come as float32, which holds their 256 levels exactly, or as the levels themselves,
         and on the device that the problem was placed on where it keeps them there.
         """
+
+    def check_training(self, shape: EpisodeShape, method: str) -> None:
+        """Refuse training episodes that there are no data for. Raises: OptionError."""
 
     def place(self, device: torch.device) -> None:
         """Learn on which device tasks will be used, so that data can be kept there."""
@@ -111,6 +120,11 @@ class Family(ABC):
         """Return numbers as they are."""
         return x.cpu().numpy()
 
+    def check_training(self, shape: EpisodeShape, method: str) -> None:
+        """Refuse: there are no classes. Raises: OptionError."""
+        del shape
+        raise OptionError(method, f"{method} tells classes apart, and this problem has none.")
+
     def place(self, device: torch.device) -> None:
         """Do nothing: tasks are drawn, not kept."""
         del device
@@ -131,14 +145,35 @@ class Classification(Family):
     dataset: str
     layout: str
     size: tuple[int, int]
+    shape: EpisodeShape
+    """Of evaluation, and of training unless a method asks for another."""
 
     @abstractmethod
     def counts(self) -> dict[str, np.ndarray]:
         """Return the number of images of every class, by split."""
 
     @abstractmethod
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Return tasks, as every problem does."""
+
+    def check_training(self, shape: EpisodeShape, method: str) -> None:
+        """Refuse training episodes that the training classes do not fill. Raises: OptionError."""
+        counts = self.counts()["train"]
+        enough = int((counts >= shape.examples).sum())
+        if not enough:
+            raise OptionError(
+                f"{method}.train_query",
+                f"{method}.train_shots + {method}.train_query = {shape.examples} is more than the "
+                f"{counts.max()} images of a training class: use at most {counts.max()} together.",
+            )
+        if shape.ways > enough:
+            raise OptionError(
+                f"{method}.train_ways",
+                f"{method}.train_ways = {shape.ways} is more than the {enough} training classes "
+                f"with {shape.examples} images: use at most {enough}.",
+            )
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return mean cross-entropies in nats, shape (tasks,)."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.problems.stream import uniforms
@@ -48,6 +49,11 @@ def draw_episodes(
 def labels(tasks: int, ways: int, examples: int) -> torch.Tensor:
     """Return the labels of examples that come class by class, shape (tasks, ways * examples)."""
     return torch.arange(ways).repeat_interleave(examples).expand(tasks, -1).contiguous()
+
+
+def usual_shape(shared: Shared) -> EpisodeShape:
+    """Return the shape of episodes that all methods share."""
+    return EpisodeShape(shared.ways, shared.shots, shared.query_shots)
 
 
 def refuse_shots(shared: Shared, images: int, name: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
@@ -16,7 +17,7 @@ from metaviz.nets.spec import NetSpec
 from metaviz.paths import data_dir
 from metaviz.problems.augmentation import DRAWS, Augmentation
 from metaviz.problems.base import Classification
-from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways
+from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways, usual_shape
 from metaviz.problems.image_options import ImageOptions
 from metaviz.problems.normalising import conv4_spec, paired, spec_of
 from metaviz.problems.registry import register_problem
@@ -40,6 +41,7 @@ _SIMPLE_WIDTHS: tuple[int, ...] = (64, 96, 128, 256)
     needs_data=True,
     can_download=True,
     has_images=True,
+    offers=("classes", "layers", "residuals"),
     citation="Vinyals et al. 2016; split of Ravi & Larochelle 2017",
     steps=500,
     shared={
@@ -71,6 +73,7 @@ class FewShotImages(Classification):
         """Open the images. Raises: DataError or OptionError with one sentence."""
         self.options = options
         self.shared = shared
+        self.shape = usual_shape(shared)
         self.seed = seed
         self.data = _load(options)
         self.dataset, self.side = self.data.dataset, self.data.side
@@ -116,30 +119,37 @@ class FewShotImages(Classification):
         own = {"widths": widths, "in_channels": 3, "image": self.side}
         return spec_of(options.backbone, options, self.shared, **own)
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Return episodes.
 
         Shapes: x (tasks, ways * n, 3, side, side), 8-bit levels; y (tasks, ways * n).
         """
         classed, classes = self._splits[split], self._classes[split]
-        shots = self.shared.shots
+        shape = shape or self.shape
+        if shape != self.shape:
+            classes = np.flatnonzero(classed.counts >= shape.examples)
         drawn = draw_episodes(
             self.seed,
-            f"images {split}",
+            shape.purpose(f"images {split}", self.shape),
             first,
             count,
             classed.counts[classes],
-            self.shared.ways,
-            shots + self.shared.query_shots,
+            shape.ways,
+            shape.examples,
         )
         rows = classed.starts[classes[drawn.classes]][:, :, None] + drawn.images
         turns = drawn.turns if split == "train" else None
         per_task = rows[0].size
-        flips = uniforms(self.seed, f"images flips {split}", first, count, per_task)
+        flips = uniforms(
+            self.seed, shape.purpose(f"images flips {split}", self.shape), first, count, per_task
+        )
         flips = flips.reshape(rows.shape)
         draws = None
         if split == "train" and self._augment.is_on:
-            purpose, size = f"images augmentation {split}", per_task * DRAWS
+            purpose = shape.purpose(f"images augmentation {split}", self.shape)
+            size = per_task * DRAWS
             draws = uniforms(self.seed, purpose, first, count, size).reshape(*rows.shape, DRAWS)
         support, query = (
             self._batch(
@@ -149,7 +159,7 @@ class FewShotImages(Classification):
                 flips[:, :, part],
                 None if draws is None else draws[:, :, part],
             )
-            for part in (slice(shots), slice(shots, None))
+            for part in (slice(shape.shots), slice(shape.shots, None))
         )
         return paired(support, query, self.options.norm)
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
@@ -22,6 +23,7 @@ from metaviz.problems.episodes import (
     labels,
     refuse_shots,
     refuse_ways,
+    usual_shape,
 )
 from metaviz.problems.normalising import (
     adapted_option,
@@ -112,6 +114,7 @@ class OmniglotOptions(Options):
     has_accuracy=True,
     needs_data=True,
     has_images=True,
+    offers=("classes", "layers", "residuals"),
     can_download=True,
     citation="Lake, Salakhutdinov & Tenenbaum 2015; few-shot protocol of Vinyals et al. 2016",
     steps=500,
@@ -147,6 +150,7 @@ class Omniglot(Classification):
         """Read the drawings. Raises: DataError or OptionError with one sentence."""
         self.options = options
         self.shared = shared
+        self.shape = usual_shape(shared)
         self.seed = seed
         characters = _load(options.path)
         self.layout = LAYOUTS[characters.layout]
@@ -164,23 +168,28 @@ class Omniglot(Classification):
         """Describe Conv4; 112 261 weights for 64 channels and 5 ways."""
         return conv4_spec(self.options, self.shared, 1, IMAGE)
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28) float32, y (tasks, ways * n)."""
         images = self._images["train" if split == "train" else "test"]
         turns, characters, drawers = images.shape[:3]
-        shots = self.shared.shots
+        shape = shape or self.shape
         draw = draw_episodes(
             self.seed,
-            f"omniglot {split}",
+            shape.purpose(f"omniglot {split}", self.shape),
             first,
             count,
             np.full(characters, drawers),
-            self.shared.ways,
-            shots + self.shared.query_shots,
+            shape.ways,
+            shape.examples,
         )
         turn = (draw.turns * turns).astype(np.int64)
         drawn = images[turn[:, :, None], draw.classes[:, :, None], draw.images]
-        support, query = self._batch(drawn[:, :, :shots]), self._batch(drawn[:, :, shots:])
+        support, query = (
+            self._batch(drawn[:, :, part])
+            for part in (slice(shape.shots), slice(shape.shots, None))
+        )
         return paired(support, query, self.options.norm)
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:

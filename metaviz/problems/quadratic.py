@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, checked, option
 from metaviz.config.run_config import Shared, read_toml
 from metaviz.meta.tasks import Batch, TaskBatch
@@ -108,11 +109,7 @@ def read_matrices(path: str) -> QuadraticMatrices:
         "eval_every": 20,
     },
     hidden=("ways", "shots", "query_shots"),
-    unsuited={
-        "mtnet": "MT-net transforms layers, and the quadratic problem has none.",
-        "warpgrad": "WarpGrad puts layers between layers, and the quadratic problem has none.",
-        "ecml": "ECML looks at residuals of a network, and the quadratic problem has none.",
-    },
+    offers=(),
 )
 class Quadratic(Family):
     """Support loss p'Ap/2 - b'p, query loss p'Cp/2 - d'p.
@@ -137,8 +134,11 @@ class Quadratic(Family):
         """Describe the identity as a network, at the given start."""
         return net_spec("point", start=self.matrices.start)
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Return tasks; with a spread their linear terms differ."""
+        del shape
         size = len(self.matrices.start)
         shift = np.zeros((2, count, size))
         if self.spread:

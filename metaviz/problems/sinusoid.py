@@ -7,6 +7,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
@@ -119,8 +120,11 @@ class Sinusoid(Family):
         width = self.options.hidden
         return net_spec("mlp", widths=(1, width, width, 1), activation=self.options.activation)
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Return tasks with fresh query points. Shapes: x and y (tasks, n, 1), float64."""
+        del shape
         examples = self.shots + self.query_shots
         draw = uniforms(self.seed, f"sinusoid {split}", first, count, 2 + examples)
         x = self._inputs(draw[:, 2:])

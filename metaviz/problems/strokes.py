@@ -6,13 +6,14 @@ from typing import Literal
 import numpy as np
 import torch
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.spec import NetSpec
 from metaviz.problems.base import Classification
-from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways
+from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways, usual_shape
 from metaviz.problems.normalising import (
     adapted_option,
     affine_option,
@@ -76,6 +77,7 @@ class StrokesOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     has_images=True,
+    offers=("classes", "layers", "residuals"),
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
     shared={
@@ -112,6 +114,7 @@ class Strokes(Classification):
         """Take the script. Raises: OptionError where it has too few hands or characters."""
         self.options = options
         self.shared = shared
+        self.shape = usual_shape(shared)
         self.seed = seed
         refuse_shots(shared, DRAWERS, "drawings of a character")
         refuse_ways(shared, min(CLASSES.values()), "characters of a split")
@@ -120,17 +123,19 @@ class Strokes(Classification):
         """Describe Conv4."""
         return conv4_spec(self.options, self.shared, 1, IMAGE)
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28), 8-bit levels; y (tasks, n)."""
-        shots = self.shared.shots
+        shape = shape or self.shape
         drawn = draw_episodes(
             self.seed,
-            f"strokes {split}",
+            shape.purpose(f"strokes {split}", self.shape),
             first,
             count,
             np.full(CLASSES[split], DRAWERS),
-            self.shared.ways,
-            shots + self.shared.query_shots,
+            shape.ways,
+            shape.examples,
         )
         names = list(CLASSES)
         start = sum(CLASSES[name] for name in names[: names.index(split)])
@@ -143,7 +148,7 @@ class Strokes(Classification):
         x = torch.from_numpy(images).unsqueeze(3)
         support, query = (
             Batch(part.flatten(1, 2), labels(*part.shape[:3]))
-            for part in (x[:, :, :shots], x[:, :, shots:])
+            for part in (x[:, :, : shape.shots], x[:, :, shape.shots :])
         )
         return paired(support, query, self.options.norm)
 

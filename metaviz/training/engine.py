@@ -177,9 +177,8 @@ def planned_runs(comparison: Comparison) -> list[RunConfig]:
     for name, values in comparison.options.items():
         find_algorithm(name).checked(values)
     for name in comparison.algorithms:
-        find_algorithm(name)
-        if name in problem.entry.unsuited:
-            raise OptionError("algorithms", problem.entry.unsuited[name])
+        if reason := find_algorithm(name).entry.unsuited(problem.entry):
+            raise OptionError("algorithms", reason)
     return comparison.runs(problem.entry.shared)
 
 

@@ -291,7 +291,7 @@ class ExperimentPanel(QWidget):
         self._data.setVisible(problem.can_download or problem.has_images)
         self.shared.set_baseline({"steps": problem.steps, **problem.shared})
         self.shared.hide_fields(problem.hidden)
-        self.algorithms.show_unsuited(problem.unsuited)
+        self.algorithms.show_unsuited(self.catalogue.unsuited(problem))
         if problem.id != self._shown_problem:
             self._show_problem_form(problem)
         for name, fold in self._folds.items():

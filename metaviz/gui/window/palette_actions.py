@@ -102,7 +102,7 @@ class PaletteDesk(QObject):
             yield Offer(
                 f"{verb} {entry.title}",
                 partial(self._tick, entry.id),
-                reason=form.problem.unsuited.get(entry.id, ""),
+                reason=entry.unsuited(form.problem),
                 tip=entry.summary,
             )
         for name, path in presets().items():
