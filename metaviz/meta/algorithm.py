@@ -10,7 +10,8 @@ import torch
 
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
-from metaviz.meta.estimators.base import Case, Draws, Estimator, MetaStep, groups_entering
+from metaviz.meta.draws import Draws
+from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, adaptation, descend
 from metaviz.meta.learner import Learner
 from metaviz.meta.portraits import slices

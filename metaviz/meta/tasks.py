@@ -49,6 +49,11 @@ class Batch:
         """Return some of the examples of every task; what is beside them stays."""
         return Batch(self.x[:, chosen], self.y[:, chosen], self.beside)
 
+    def chosen(self, places: Tensor) -> "Batch":
+        """Return examples (tasks, m) of each task; what is beside them stays."""
+        tasks = torch.arange(len(self), device=places.device).unsqueeze(1)
+        return Batch(self.x[tasks, places], self.y[tasks, places], self.beside)
+
     def repeated(self, count: int) -> "Batch":
         """Return a batch of one task as that of `count` tasks, all alike."""
         beside = None if self.beside is None else self.beside.expand(count, *self.beside.shape[1:])
