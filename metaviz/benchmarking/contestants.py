@@ -70,9 +70,5 @@ def distance(peer: str, config: RunConfig, problem: Problem) -> float:
 
 
 def _our_gradient(setting: Setting) -> Tensor:
-    result = sharded_meta_gradient(
-        *(setting.algorithm, setting.learner, setting.init(), setting.batch(0)),
-        setting.draws(0),
-        Shards(1),
-    )
+    result = sharded_meta_gradient(setting.algorithm, setting.context(0), setting.init(), Shards(1))
     return result.gradients["init"]

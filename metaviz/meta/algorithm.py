@@ -10,14 +10,13 @@ import torch
 
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
-from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, adaptation, descend
 from metaviz.meta.learner import Learner
 from metaviz.meta.portraits import slices
 from metaviz.meta.predictor import Adapted
 from metaviz.meta.rules import Enters, InnerRule
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.tasks import Batch
 
 
 class Algorithm(Protocol):
@@ -58,16 +57,8 @@ class Algorithm(Protocol):
     def adapt(self, context: Context, meta: Meta) -> Iterator[Adapted]:
         """Yield predictors at k = 0..K, or one without an inner loop; `meta` is left as it is."""
 
-    def meta_gradient(
-        self,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        draws: Draws,
-        *,
-        reading: bool = True,
-    ) -> MetaStep:
-        """Return mean meta-gradients of a batch of tasks; with all readings, or those at hand."""
+    def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
+        """Return mean meta-gradients of the tasks; with all readings, or those at hand."""
 
     def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""
@@ -141,19 +132,21 @@ class Composed:
         self.rule.fit(learner.net)
         return descend(self.rule, learner, meta, support, steps)
 
-    def meta_gradient(
-        self,
-        learner: Learner,
-        meta: Meta,
-        tasks: TaskBatch,
-        draws: Draws,
-        *,
-        reading: bool = True,
-    ) -> MetaStep:
-        """Return mean meta-gradients of a batch of tasks; with all readings, or those at hand."""
+    def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
+        """Return mean meta-gradients of the tasks; with all readings, or those at hand."""
+        learner = context.learner
         self.rule.fit(learner.net)
-        case = Case(self.rule, learner, meta, tasks, self.steps, draws, reading)
-        return self.estimator(case)
+        return self.estimator(
+            Case(
+                self.rule,
+                learner,
+                meta,
+                context.tasks,
+                context.steps,
+                context.draws,
+                context.reading,
+            )
+        )
 
     def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""

@@ -1,9 +1,10 @@
 """What a method is called with: a learner, tasks, and how far training has come."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from metaviz.meta.draws import Draws
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import TaskBatch
 
@@ -19,11 +20,21 @@ that are `rowwise` take these, too.
 class Context:
     """One call of a method: to adapt to `tasks` with `steps` inner steps, or to learn from them.
 
-    Adaptation sees the support sets alone, unless the method is transductive. `drawn` are the
-    meta-parameters that the seed drew, where a chart compares with them.
+    Adaptation sees the support sets alone, unless the method is transductive. `draws` are the
+    tasks' own random numbers. `reading` asks for the losses before and after adaptation, also
+    where the gradient does not need them. `ways` is the number of classes of a task, 0 in
+    regression. `drawn` are the meta-parameters that the seed drew, where a chart compares with
+    them.
     """
 
     learner: Learner
     tasks: TaskBatch
     steps: int
+    draws: Draws = Draws(())
+    reading: bool = True
+    ways: int = 0
     drawn: Meta = field(default_factory=dict)
+
+    def __getitem__(self, tasks: slice) -> "Context":
+        """Return the call for some of the tasks."""
+        return replace(self, tasks=self.tasks[tasks], draws=self.draws[tasks])

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.context import Meta
-from metaviz.meta.draws import Draws
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.meta.learner import Learner
-from metaviz.meta.tasks import TaskBatch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,37 +59,22 @@ class Shards:
 
 
 def sharded_meta_gradient(
-    algorithm: Algorithm,
-    learner: Learner,
-    meta: Meta,
-    tasks: TaskBatch,
-    draws: Draws,
-    shards: Shards,
-    *,
-    reading: bool = True,
+    algorithm: Algorithm, context: Context, meta: Meta, shards: Shards
 ) -> MetaStep:
-    """Compute the meta-step of a batch in equal parts, some on each thread.
-
-    `draws` are the tasks' own random numbers, for minibatches for instance.
-    `reading` asks for the losses before and after adaptation too.
-    """
-    edges = [0, len(tasks)] if algorithm.traits.sequential else shards.edges(len(tasks))
+    """Compute the meta-step of a batch in equal parts, some on each thread."""
+    tasks = len(context.tasks)
+    edges = [0, tasks] if algorithm.traits.sequential else shards.edges(tasks)
+    if len(edges) == 2:  # noqa: PLR2004  (one part)
+        return algorithm.meta_gradient(context, meta)
     spans = list(itertools.pairwise(edges))
-
-    def one(part: int) -> MetaStep:
-        if len(spans) == 1:
-            return algorithm.meta_gradient(learner, meta, tasks, draws, reading=reading)
-        share, own = part_of(tasks, meta, spans[part])
-        drawn = draws[slice(*spans[part])]
-        return algorithm.meta_gradient(learner, own, share, drawn, reading=reading)
-
-    return merge(shards.map(one, range(len(spans))), [end - start for start, end in spans])
+    steps = shards.map(lambda span: algorithm.meta_gradient(*part_of(context, meta, span)), spans)
+    return merge(steps, [end - start for start, end in spans])
 
 
-def part_of(tasks: TaskBatch, meta: Meta, span: tuple[int, int]) -> tuple[TaskBatch, Meta]:
-    """Return some tasks of a batch, and their rows where each has meta-parameters of its own."""
+def part_of(context: Context, meta: Meta, span: tuple[int, int]) -> tuple[Context, Meta]:
+    """Return a call for some tasks, with their rows where each has meta-parameters of its own."""
     chosen = slice(*span)
-    return tasks[chosen], {
+    return context[chosen], {
         name: value[chosen] if has_rows(value) else value for name, value in meta.items()
     }
 

@@ -203,13 +203,9 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
     meta = setting.init()
     if start is not None:
         meta["init"] = _point(setting, start)
-    tasks = setting.batch(step)
+    context = setting.context(step)
     began = time.perf_counter()
-    result = sharded_meta_gradient(
-        *(setting.algorithm, setting.learner, meta, tasks),
-        setting.draws(step),
-        Shards(1),
-    )
+    result = sharded_meta_gradient(setting.algorithm, context, meta, Shards(1))
     # A start that is not trained stays: that is a meta-gradient of zero.
     start_gradient = result.gradients.get("init", torch.zeros_like(meta["init"]))
     gradient = start_gradient.double().cpu().numpy()
@@ -219,7 +215,7 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
         for name in ("inner_residual", "solver_residual")
     )
     notes = tuple(
-        f"{text} ({int(mask.sum())} of {len(tasks)} tasks)."
+        f"{text} ({int(mask.sum())} of {len(context.tasks)} tasks)."
         for text, mask in result.warnings.items()
         if bool(mask.any())
     )
@@ -231,8 +227,8 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
         inner_residual=inner,
         solver_residual=solver,
         seconds=seconds,
-        gradient_evaluations=result.gradient_evaluations * len(tasks),
-        hessian_vector_products=result.hessian_vector_products * len(tasks),
+        gradient_evaluations=result.gradient_evaluations * len(context.tasks),
+        hessian_vector_products=result.hessian_vector_products * len(context.tasks),
         notes=notes,
         others={
             name: value.double().cpu().numpy()

@@ -124,7 +124,7 @@ def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
     What is no longer finite is not drawn: the next meta-step says so.
     """
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PORTRAYED))
-    context = Context(setting.learner, tasks, setting.algorithm.steps, setting.init())
+    context = Context(setting.learner, tasks, setting.algorithm.steps, drawn=setting.init())
     with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
         yield from setting.algorithm.portraits(context, meta)
 

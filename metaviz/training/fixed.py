@@ -48,7 +48,11 @@ class FixedSteps(Eager):
         self._tasks = len(tasks)
         try:
             for reading in self._kinds:
-                recipe = Recipe(setting.algorithm, setting.learner, setting.shards, reading=reading)
+                recipe = Recipe(
+                    setting.algorithm,
+                    setting.context(step, tasks, reading=reading),
+                    setting.shards,
+                )
                 program = yield from self._build(recipe, recipe.inputs(meta, tasks))
                 self._recorded[reading] = recipe, program
                 self._check(meta, step, reading=reading)

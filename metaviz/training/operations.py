@@ -101,13 +101,11 @@ def products_of(setting: Setting, sizes: Iterable[int], *, reading: bool = True)
     Each part has so many tasks, beginning with the first. The products of a part are those that a
     thread calls that gets it; with all readings, or those that are at hand.
     """
-    meta, tasks, draws = setting.init(), setting.batch(0), setting.draws(0)
+    meta, context = setting.init(), setting.context(0, reading=reading)
     found = []
     for size in sizes:
         with ProductRecorder() as recorder:
-            setting.algorithm.meta_gradient(
-                setting.learner, meta, tasks[:size], draws[:size], reading=reading
-            )
+            setting.algorithm.meta_gradient(context[:size], meta)
         found.append(recorder.products)
     return found
 

@@ -1,7 +1,7 @@
 """A meta-step as a function from tensors to tensors, which can be recorded once for all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,10 +9,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.context import Meta
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards, merge, part_of
 from metaviz.meta.tasks import Batch, TaskBatch
 
@@ -53,13 +52,15 @@ class _Names:
 class Recipe:
     """A meta-step as a function from a flat list of tensors to another."""
 
-    def __init__(
-        self, algorithm: Algorithm, learner: Learner, shards: Shards, *, reading: bool
-    ) -> None:
-        """Take what is computed, and the parts in which it is, one after another."""
-        self.reading = reading
+    def __init__(self, algorithm: Algorithm, context: Context, shards: Shards) -> None:
+        """Take what is computed, and the parts in which it is, one after another.
+
+        The context's tasks are replaced by those of each call.
+        """
+        self.reading = context.reading
         """Whether the losses before and after adaptation are among the outputs."""
-        self._algorithm, self._learner = algorithm, learner
+        self._algorithm = algorithm
+        self._context = replace(context, draws=_Refused(()))
         self._shards = shards
         self._groups: tuple[str, ...] = ()
         self._beside = (False, False)
@@ -106,15 +107,12 @@ class Recipe:
         whole = self._algorithm.traits.sequential
         edges = [0, len(tasks)] if whole else self._shards.edges(len(tasks))
         spans = list(pairwise(edges))
-        whole_batch = len(spans) == 1
-        parts = [(tasks, meta)] if whole_batch else [part_of(tasks, meta, s) for s in spans]
-        steps = [
-            self._algorithm.meta_gradient(
-                self._learner, own, part, _Refused(()), reading=self.reading
-            )
-            for part, own in parts
-        ]
-        return merge(steps, [len(part) for part, _ in parts])
+        context = replace(self._context, tasks=tasks)
+        parts = [(context, meta)]
+        if len(spans) > 1:
+            parts = [part_of(context, meta, span) for span in spans]
+        steps = [self._algorithm.meta_gradient(*part) for part in parts]
+        return merge(steps, [end - start for start, end in spans])
 
     def read(self, found: Sequence[Tensor]) -> MetaStep:
         """Return outputs as a meta-step."""

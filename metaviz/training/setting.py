@@ -13,7 +13,7 @@ from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EngineName, RunConfig
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
-from metaviz.meta.context import Meta
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
@@ -158,6 +158,24 @@ class Setting:
         if self.config.amendments:
             numbers = [numbers[place] for place in self.places(step)]
         return Draws(((self._uniforms, numbers),))
+
+    def context(
+        self, step: int, tasks: TaskBatch | None = None, *, reading: bool = True
+    ) -> Context:
+        """Return what the method is called with at a step: its batch, or these tasks of it."""
+        return Context(
+            self.learner,
+            self.batch(step) if tasks is None else tasks,
+            self.algorithm.steps,
+            self.draws(step),
+            reading,
+            self.ways,
+        )
+
+    @cached_property
+    def ways(self) -> int:
+        """The number of classes of a training task, 0 in regression."""
+        return self.config.shared.ways if self.problem.has_accuracy else 0
 
     @cached_property
     def _uniforms(self) -> Uniforms:

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 
-from metaviz.meta.context import Meta
-from metaviz.meta.draws import Draws
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, part_of, sharded_meta_gradient
@@ -85,14 +85,11 @@ class Eager:
         With all readings, or with those that are at hand.
         """
         setting = self._setting
-        draws = setting.draws(step)
+        context = setting.context(step, tasks, reading=reading)
         allow_tf32(setting.device, allowed=setting.config.tf32)
         while True:
             try:
-                return sharded_meta_gradient(
-                    *(setting.algorithm, setting.learner, meta, tasks, draws, setting.shards),
-                    reading=reading,
-                )
+                return sharded_meta_gradient(setting.algorithm, context, meta, setting.shards)
             except (RuntimeError, MemoryError) as error:
                 if not is_memory_error(error) or not self._shrink(len(tasks)):
                     raise
@@ -125,16 +122,13 @@ class Eager:
         setting = self._setting
         if setting.algorithm.traits.sequential:
             return
-        task, own = part_of(self.batch(step), meta, (0, 1))
-        draws = setting.draws(step)[:1]
+        first, own = part_of(setting.context(step, self.batch(step)), meta, (0, 1))
         try:
-            one = kept_bytes(
-                lambda: setting.algorithm.meta_gradient(setting.learner, own, task, draws)
-            )
+            one = kept_bytes(lambda: setting.algorithm.meta_gradient(first, own))
         except (RuntimeError, MemoryError):  # the step itself will say what is wrong
             return
         if setting.device.type == "cuda" and setting.config.tf32:
-            self._tell_tf32(own, task, draws)
+            self._tell_tf32(first, own)
         budget = budget_bytes(setting.device, setting.config.memory_gib) - rows_bytes(meta)
         plan(setting.shards, one, budget, setting.device)
         if ON_TOP * one > budget:
@@ -143,14 +137,12 @@ class Eager:
                 f"{budget / 2**30:.2g} GiB: fewer query examples or inner steps need less."
             )
 
-    def _tell_tf32(self, meta: Meta, task: TaskBatch, draws: Draws) -> None:
+    def _tell_tf32(self, first: Context, meta: Meta) -> None:
         """Note how much of the meta-gradient of one task rounding to TF32 costs."""
         found: list[torch.Tensor] = []
         for allowed in (False, True):
             allow_tf32(self._setting.device, allowed=allowed)
-            step = self._setting.algorithm.meta_gradient(
-                self._setting.learner, meta, task, draws, reading=False
-            )
+            step = self._setting.algorithm.meta_gradient(replace(first, reading=False), meta)
             found.append(torch.cat([value.flatten() for value in step.gradients.values()]))
         exact, rounded = found
         apart = float((rounded - exact).norm() / exact.norm().clamp_min(1e-30))

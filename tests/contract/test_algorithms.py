@@ -20,7 +20,16 @@ from metaviz.runs.model.events import Ended, Evaluated, Noted, Stepped
 from metaviz.training.checkpoints import load_checkpoint
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train
-from tests.oracle.engine import assert_close, build, draws, initial, meta_step, shared, sinusoid
+from tests.oracle.engine import (
+    assert_close,
+    build,
+    called,
+    draws,
+    initial,
+    meta_step,
+    shared,
+    sinusoid,
+)
 
 NAMES = tuple(ALGORITHMS)
 LEARNS = tuple(name for name in NAMES if name != "scratch")
@@ -102,7 +111,8 @@ def test_order_and_repetition_of_tasks_do_not_matter(name: str, options: dict[st
             Batch(tasks.query.x[chosen], tasks.query.y[chosen]),
         )
         drawn = draws(4, numbers=chosen.tolist())
-        gradients = algorithm.meta_gradient(learner, meta, picked, drawn).gradients
+        context = Context(learner, picked, algorithm.steps, drawn)
+        gradients = algorithm.meta_gradient(context, meta).gradients
         return torch.cat([gradients[group] for group in sorted(gradients)])
 
     if name == "scratch":
@@ -121,7 +131,7 @@ def test_shards_give_the_same_meta_step(
     algorithm = quick(name, options)
     meta = initial(algorithm, learner)
     whole, parted = (
-        sharded_meta_gradient(algorithm, learner, meta, tasks, draws(len(tasks)), how)
+        sharded_meta_gradient(algorithm, called(algorithm, learner, tasks), meta, how)
         for how in (Shards(1), Shards(*parts))
     )
     torch.testing.assert_close(parted.gradients, whole.gradients, rtol=1e-9, atol=1e-12)
@@ -137,7 +147,7 @@ def test_what_is_read_changes_no_gradient(name: str) -> None:
     meta = initial(algorithm, learner)
     read, unread = (
         sharded_meta_gradient(
-            algorithm, learner, meta, tasks, draws(len(tasks)), Shards(1), reading=reading
+            algorithm, called(algorithm, learner, tasks, reading=reading), meta, Shards(1)
         )
         for reading in (True, False)
     )

@@ -82,9 +82,7 @@ def test_every_reading_arrives_in_record_tables_and_lists(
 ) -> None:
     asked = config(name, options).model_copy(update={"steps": 2})
     chosen = settle(asked)
-    step = chosen.algorithm.meta_gradient(
-        chosen.learner, chosen.init(), chosen.batch(0), chosen.draws(0)
-    )
+    step = chosen.algorithm.meta_gradient(chosen.context(0), chosen.init())
     (session,) = open_sessions([asked], tmp_path)
     follower = Follower(session.folder, open_run(session.folder))
     followed = Record(session.id, session.config)

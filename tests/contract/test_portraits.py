@@ -38,7 +38,7 @@ def perturbed(name: str, **options: object) -> tuple[Composed, Context, Meta]:
     algorithm = build(name, shared(inner_steps=4), **options)
     assert isinstance(algorithm, Composed)
     first = initial(algorithm, learner)
-    return algorithm, Context(learner, tasks, 4, first), noisy(first, 0.1)
+    return algorithm, Context(learner, tasks, 4, drawn=first), noisy(first, 0.1)
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))

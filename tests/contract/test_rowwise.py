@@ -17,7 +17,7 @@ from metaviz.meta.together import parted, rows_of
 from metaviz.problems.strokes import Strokes, StrokesOptions
 from metaviz.training.recipe import Recipe
 from tests.contract.test_algorithms import VARIANTS, quick
-from tests.oracle.engine import assert_close, draws, initial, shared, sinusoid
+from tests.oracle.engine import assert_close, called, initial, shared, sinusoid
 
 DECLARED = [(name, options) for name, options in VARIANTS if quick(name, options).traits.rowwise]
 SIZES = (3, 1, 2)
@@ -56,13 +56,11 @@ def assert_each_gets_its_own(
     metas = several(algorithm, learner)
     batches = [tasks[slice(*span)] for span in pairwise(accumulate(SIZES, initial=0))]
     rows = rows_of(metas, SIZES)
-    whole = sharded_meta_gradient(
-        algorithm, learner, rows, joined(batches), draws(sum(SIZES)), shards, reading=reading
-    )
+    context = called(algorithm, learner, joined(batches), reading=reading)
+    whole = sharded_meta_gradient(algorithm, context, rows, shards)
     for meta, batch, found in zip(metas, batches, parted(whole, SIZES), strict=True):
-        expected = sharded_meta_gradient(
-            algorithm, learner, meta, batch, draws(len(batch)), Shards(1), reading=reading
-        )
+        context = called(algorithm, learner, batch, reading=reading)
+        expected = sharded_meta_gradient(algorithm, context, meta, Shards(1))
         assert found.gradients.keys() == expected.gradients.keys()
         pairs = [(found.gradients[name], value) for name, value in expected.gradients.items()]
         assert found.readings.keys() == expected.readings.keys()
@@ -111,9 +109,10 @@ def test_a_recorded_step_takes_parts_of_its_rows() -> None:
     learner, tasks = sinusoid(sum(SIZES))
     algorithm = quick("metasgd", {})
     rows = rows_of(several(algorithm, learner), SIZES)
-    recipe = Recipe(algorithm, learner, Shards(1, together=2), reading=True)
+    context = called(algorithm, learner, tasks)
+    recipe = Recipe(algorithm, context, Shards(1, together=2))
     found = recipe.read(recipe(*recipe.inputs(rows, tasks)))
-    expected = sharded_meta_gradient(algorithm, learner, rows, tasks, draws(len(tasks)), Shards(1))
+    expected = sharded_meta_gradient(algorithm, context, rows, Shards(1))
     for name, value in expected.gradients.items():
         assert_close(found.gradients[name], value, TOLERANCE)
 

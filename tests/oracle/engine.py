@@ -11,7 +11,7 @@ from torch import Tensor
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.context import Meta
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
@@ -64,11 +64,25 @@ def draws(tasks: int, seed: int = 7, numbers: Sequence[int] | None = None) -> Dr
     return Draws(((partial(uniforms, seed), numbers or range(tasks)),))
 
 
+def called(
+    algorithm: Algorithm,
+    learner: Learner,
+    tasks: TaskBatch,
+    seed: int = 7,
+    *,
+    reading: bool = True,
+    ways: int = 0,
+) -> Context:
+    """Return what a method is called with to learn from tasks."""
+    drawn = draws(len(tasks), seed)
+    return Context(learner, tasks, algorithm.steps, drawn, reading, ways)
+
+
 def meta_step(
     algorithm: Algorithm, learner: Learner, meta: Meta, tasks: TaskBatch, seed: int = 0
 ) -> MetaStep:
     """Compute one meta-step."""
-    return algorithm.meta_gradient(learner, meta, tasks, draws(len(tasks), seed))
+    return algorithm.meta_gradient(called(algorithm, learner, tasks, seed), meta)
 
 
 def assert_close(found: Tensor, expected: Tensor | Sequence[float], tolerance: float) -> None:

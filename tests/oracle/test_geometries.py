@@ -552,7 +552,7 @@ def test_condition_loss_counts_only_eigenvalues_that_weights_can_make(shots: int
     tasks = tasks.to("cpu", DOUBLE)
     algorithm = build("ecml", shared(inner_lr=0.05, inner_steps=2))
     meta = initial(algorithm, learner)
-    end = algorithm.adapt(learner, meta, tasks.support, 2)
+    end = algorithm.descend(learner, meta, tasks.support, 2)
     basis = torch.linalg.qr(torch.eye(5, 4, dtype=DOUBLE) - 1 / 5)[0]
     spreads = []
     for point in [*(step.point for step in end.steps), end.point]:

@@ -346,8 +346,7 @@ def test_what_tf32_costs_is_told_of_a_batch_with_rows(forced):
     settings = [settle(one) for one in several(options={"per": "tensor"})]
     compute = Eager(Joined.of(settings))
     rows = bands.rows_of([begin(setting).meta for setting in settings], [TASKS] * 3)
-    task, own = part_of(compute.batch(0), rows, (0, 1))
-    compute._tell_tf32(own, task, settings[0].draws(0)[:1])
+    compute._tell_tf32(*part_of(settings[0].context(0, compute.batch(0)), rows, (0, 1)))
     assert compute.notes == [
         "TF32 changes the meta-gradient of the first task by 0.0e+00 of its length."
     ]

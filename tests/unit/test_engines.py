@@ -324,7 +324,7 @@ def test_every_reading_of_a_recorded_step_is_compared_but_those_that_rounding_de
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), KeyError("moment")])
 def test_what_a_method_does_wrong_is_raised_as_it_is(monkeypatch, build, error):
     chosen = setting()
-    recipe = Recipe(chosen.algorithm, chosen.learner, chosen.shards, reading=True)
+    recipe = Recipe(chosen.algorithm, chosen.context(0), chosen.shards)
     given = recipe.inputs(chosen.init(), chosen.batch(0))
     monkeypatch.setattr(torch.cuda, "Stream", Mock)
     monkeypatch.setattr(torch.cuda, "current_stream", Mock)
@@ -410,7 +410,7 @@ class Tape:
 
 def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
     chosen = setting()
-    recipe = Recipe(chosen.algorithm, chosen.learner, chosen.shards, reading=True)
+    recipe = Recipe(chosen.algorithm, chosen.context(0), chosen.shards)
     meta = chosen.init()
     tape = Tape(recipe)
 
@@ -436,7 +436,7 @@ def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
         tasks = chosen.batch(number)
         meta = {name: value * 1.1 for name, value in meta.items()}
         found = recipe.read(program(recipe.inputs(meta, tasks)))
-        expected = chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, chosen.draws(0))
+        expected = chosen.algorithm.meta_gradient(chosen.context(number, tasks), meta)
         assert torch.equal(found.gradients["init"], expected.gradients["init"])
         assert torch.equal(found.support_loss, expected.support_loss)
         assert {id(t) for t in tape.given}.isdisjoint(map(id, recipe.inputs(meta, tasks)))
@@ -496,9 +496,7 @@ def test_minibatches_of_a_task_are_its_own_and_visit_every_example_before_one_ag
 
     monkeypatch.setattr(Batch, "chosen", noted)
     chosen = setting("reptile", options={"batch_size": 5, "inner_steps": 8})
-    chosen.algorithm.meta_gradient(
-        chosen.learner, chosen.init(), chosen.batch(0), chosen.draws(0), reading=False
-    )
+    chosen.algorithm.meta_gradient(chosen.context(0, reading=False), chosen.init())
     orders = torch.cat(seen, 1)
     assert orders.shape == (4, 40)
     for times in orders.split(20, 1):
@@ -508,9 +506,8 @@ def test_minibatches_of_a_task_are_its_own_and_visit_every_example_before_one_ag
 
 def test_counts_are_those_of_the_gradients_that_were_computed():
     chosen = setting("scratch")
-    meta, tasks, draws = chosen.init(), chosen.batch(0), chosen.draws(0)
     counts = [
-        chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, draws, reading=reading)
+        chosen.algorithm.meta_gradient(chosen.context(0, reading=reading), chosen.init())
         for reading in (True, False)
     ]
     assert [step.gradient_evaluations for step in counts] == [3, 0]

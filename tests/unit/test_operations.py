@@ -58,9 +58,9 @@ def test_the_count_of_a_meta_step_is_the_one_made_by_hand():
 
 def test_the_count_agrees_with_the_one_of_pytorch_where_no_convolution_has_groups():
     chosen = setting(problem="sinusoid")
-    meta, tasks = chosen.init(), chosen.batch(0)
+    meta, context = chosen.init(), chosen.context(0)
     with FlopCounterMode(display=False) as theirs:
-        chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, chosen.draws(0))
+        chosen.algorithm.meta_gradient(context, meta)
     assert operations(products_of(chosen, [TASKS])[0]) == theirs.get_total_flops() > 0
 
 
