@@ -43,8 +43,10 @@ class Draws:
             if numbers:
                 first = min(numbers)
                 drawn = stream(f"{purpose} {k}", first, max(numbers) - first + 1, count)
-                found.append(drawn[[number - first for number in numbers]])
-        return np.concatenate(found)
+                if not isinstance(numbers, range):
+                    drawn = drawn[np.array(numbers) - first]
+                found.append(drawn)
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def joined_draws(batches: Sequence[Draws]) -> Draws:
