@@ -5,9 +5,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.algorithms.registry import AlgorithmOptions
 from metaviz.config.options import OptionError, option
+from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Composed, compose
 from metaviz.meta.context import Meta
@@ -42,6 +44,16 @@ class TrainedApartOptions(AlgorithmOptions):
         le=1e9,
         log=True,
     )
+
+    @override
+    def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:
+        if of_network or self.geometry_lr is None:
+            return super().outer_rule(shared, of_network=of_network)
+        return OuterRule(self.geometry_lr, "geometry_lr", own=True)
+
+    @override
+    def own_clip(self) -> float | None:
+        return self.clip_norm
 
 
 class GeometryOptions(TrainedApartOptions):

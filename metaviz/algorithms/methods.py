@@ -15,6 +15,7 @@ METHODS = (
     "mirror",
     "metalstm",
     "ecml",
+    "protonet",
     "joint",
     "scratch",
 )

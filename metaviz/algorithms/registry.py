@@ -7,14 +7,33 @@ from typing import Any, Protocol, cast
 from metaviz.algorithms.methods import METHODS
 from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionError, Options, OptionSpec, Plain, option, specs
+from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
 from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.registry import Registered, Registry
 
 
-class AlgorithmOptions(Options):
-    """Options that every method has: its own values of the shared inner loop."""
+class MethodOptions(Options):
+    """Options of any method."""
+
+    def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
+        """Say in what numbers differ from those of a version; empty where bits are the same."""
+        del version, shared
+        return ""
+
+    def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:
+        """Return how a group is trained: that of the network's weights, or another."""
+        del of_network
+        return OuterRule(shared.outer_lr)
+
+    def own_clip(self) -> float | None:
+        """Return the method's own largest norm of the meta-gradient, None for the shared one."""
+        return None
+
+
+class AlgorithmOptions(MethodOptions):
+    """Options of methods with an inner loop: their own values of what all share of it."""
 
     inner_lr: float | None = option(
         None,
@@ -40,11 +59,6 @@ class AlgorithmOptions(Options):
         """Return the number of inner steps in force."""
         return shared.inner_steps if self.inner_steps is None else self.inner_steps
 
-    def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
-        """Say in what numbers differ from those of a version; empty where bits are the same."""
-        del version, shared
-        return ""
-
 
 class Recipe(Protocol):
     """Builds an algorithm from its checked options and the shared hyperparameters."""
@@ -61,7 +75,7 @@ class RegisteredAlgorithm(Registered[AlgorithmEntry, Recipe]):
         """Check the options and build the algorithm. Raises: OptionError."""
         return self.make(self.checked(values), shared)
 
-    def make(self, options: AlgorithmOptions, shared: Shared) -> Algorithm:
+    def make(self, options: MethodOptions, shared: Shared) -> Algorithm:
         """Build the algorithm of checked options.
 
         Raises: OptionError where the chosen estimator cannot train the method.
@@ -71,13 +85,13 @@ class RegisteredAlgorithm(Registered[AlgorithmEntry, Recipe]):
         except CannotTrainError as error:
             raise OptionError(f"{self.entry.id}.estimator", str(error)) from error
 
-    def checked(self, values: Mapping[str, Plain]) -> AlgorithmOptions:
+    def checked(self, values: Mapping[str, Plain]) -> MethodOptions:
         """Check the options; a `preset` among them is filled in first. Raises: OptionError."""
         values = dict(values)
         preset = values.pop("preset", None)
         if preset is not None:
             values = {**self._preset(preset), **values}
-        return cast(AlgorithmOptions, super().checked(values))
+        return cast(MethodOptions, super().checked(values))
 
     def _preset(self, name: Plain) -> dict[str, Plain]:
         presets = self.entry.presets
@@ -93,7 +107,7 @@ ALGORITHMS: Registry[RegisteredAlgorithm] = Registry(
 )
 
 
-def register(options: type[Options], **description: Any) -> Callable[[Recipe], Recipe]:
+def register(options: type[MethodOptions], **description: Any) -> Callable[[Recipe], Recipe]:
     """Register a method; `description` has the fields of AlgorithmEntry."""
 
     def keep(recipe: Recipe) -> Recipe:
@@ -116,7 +130,7 @@ def register(options: type[Options], **description: Any) -> Callable[[Recipe], R
 
 
 def _traits(
-    recipe: Recipe, options: type[Options], spec: OptionSpec, choice: str
+    recipe: Recipe, options: type[MethodOptions], spec: OptionSpec, choice: str
 ) -> Traits | CannotTrainError:
     """Return what is true of a method with one choice, or why it cannot be trained with it."""
     try:

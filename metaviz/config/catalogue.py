@@ -23,6 +23,10 @@ class AlgorithmEntry(BaseModel):
     note: str = ""
     options: tuple[OptionSpec, ...] = ()
     presets: dict[str, dict[str, Plain]] = {}
+    quantities: tuple[str, ...] = ()
+    """Ids of quantities of its own that it measures."""
+    charts: tuple[str, ...] = ()
+    """Ids of charts that it draws of what it has learned."""
     needs: dict[Need, str] = {}
     """What it asks of a problem, each with the clause that says what for."""
     traits: Traits = Traits()

@@ -22,3 +22,20 @@ class EpisodeShape:
         Streams take the same number of draws for every task of a purpose.
         """
         return text if self == usual else f"{text} {self.ways}-way {self.shots}+{self.query}"
+
+
+@dataclass(frozen=True)
+class TrainingEpisodes:
+    """What a method asks of its training episodes; None as in evaluation."""
+
+    ways: int | None = None
+    shots: int | None = None
+    query: int | None = None
+
+    def shape(self, usual: EpisodeShape) -> EpisodeShape:
+        """Return the shape of training episodes where that of evaluation is the usual one."""
+        return EpisodeShape(
+            usual.ways if self.ways is None else self.ways,
+            usual.shots if self.shots is None else self.shots,
+            usual.query if self.query is None else self.query,
+        )

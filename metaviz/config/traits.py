@@ -47,3 +47,7 @@ def traits_of(stored: dict[str, Any]) -> Traits:
             value = tuple(map(str, value))
         known[field.name] = value if isinstance(value, type(field.default)) else field.default
     return Traits(**known)
+
+
+USUAL = Traits()
+"""Those of a method with gradient steps, as all methods of 0.1 were."""

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
@@ -37,6 +38,10 @@ class Algorithm(Protocol):
     @property
     def network(self) -> str | None:
         """The group that holds the network's weights before adaptation, where there is one."""
+
+    @property
+    def episodes(self) -> TrainingEpisodes:
+        """What it asks of its training episodes."""
 
     def scaled(self, factor: float) -> "Algorithm":
         """Return the same with inner steps of `factor` times the size."""
@@ -77,6 +82,7 @@ class Composed:
     steps: int
 
     network = "init"
+    episodes = TrainingEpisodes()
 
     @property
     def rate(self) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from metaviz.meta.draws import Draws
+from metaviz.meta.draws import NO_DRAWS, Draws
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import TaskBatch
 
@@ -30,7 +30,7 @@ class Context:
     learner: Learner
     tasks: TaskBatch
     steps: int
-    draws: Draws = Draws(())
+    draws: Draws = NO_DRAWS
     reading: bool = True
     ways: int = 0
     drawn: Meta = field(default_factory=dict)

@@ -49,6 +49,10 @@ class Draws:
         return found[0] if len(found) == 1 else np.concatenate(found)
 
 
+NO_DRAWS = Draws(())
+"""For those who draw nothing, like adaptation at an evaluation."""
+
+
 def joined_draws(batches: Sequence[Draws]) -> Draws:
     """Return the draws of the tasks of several batches, one after another."""
     return Draws(tuple(part for batch in batches for part in batch.parts))

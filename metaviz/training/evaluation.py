@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.context import Context, Meta
+from metaviz.meta.context import Meta
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import PredictSteps
 from metaviz.runs.model.events import Evaluated
@@ -102,7 +102,7 @@ def _chunk(
         raise CutShort
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
     found: dict[str, list[Tensor]] = {}
-    for state in algorithm.adapt(Context(learner, tasks, steps), meta):
+    for state in algorithm.adapt(setting.adapting(tasks, steps), meta):
         outputs = state.predict(tasks.query, alone=not together).outputs
         seen, row = state.seen, dict[str, Tensor]()
         if seen is not None:
@@ -124,7 +124,7 @@ def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
     What is no longer finite is not drawn: the next meta-step says so.
     """
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PORTRAYED))
-    context = Context(setting.learner, tasks, setting.algorithm.steps, drawn=setting.init())
+    context = setting.adapting(tasks, setting.algorithm.steps, drawn=setting.init())
     with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
         yield from setting.algorithm.portraits(context, meta)
 
@@ -135,8 +135,7 @@ def predictions(setting: Setting, meta: Meta) -> PredictSteps:
 
     def predict(tasks: TaskBatch) -> Tensor:
         tasks = setting.prepare(tasks)
-        context = Context(setting.learner, tasks, steps)
-        states = setting.algorithm.adapt(context, meta)
+        states = setting.algorithm.adapt(setting.adapting(tasks, steps), meta)
         return torch.stack([state.predict(tasks.query).outputs.cpu() for state in states])
 
     return predict

@@ -14,7 +14,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EvaluationProtocol, RunConfig
 from metaviz.files.progress import Report
-from metaviz.meta.context import Context, Meta
+from metaviz.meta.context import Meta
 from metaviz.meta.tasks import Batch
 from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store
@@ -147,7 +147,7 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         trained = setting.algorithm.steps
         steps = protocol.steps or max(trained, setting.config.shared.eval_steps)
         found: dict[str, list[Tensor]] = {}
-        for state in setting.algorithm.adapt(Context(learner, tasks, steps), seat.meta):
+        for state in setting.algorithm.adapt(setting.adapting(tasks, steps), seat.meta):
             outputs = state.predict(tasks.query, alone=not protocol.together).outputs
             row = {
                 "query": outputs[0],

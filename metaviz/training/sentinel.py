@@ -144,10 +144,9 @@ class Sentinel:
 
     def _clip(self, setting: Setting) -> Remedy:
         """Offer to clip at the usual meta-gradient, or below what it is clipped at now."""
-        own = setting.config.options.get("clip_norm")
-        now = own or setting.config.shared.clip_norm
+        own, now = setting.options.own_clip(), setting.clip_norm
         usual = _figures(float(np.median(self._norms))) if self._norms else _CLIP
-        norm = usual if now is None else min(usual, _figures(float(now) / 2))
+        norm = usual if now is None else min(usual, _figures(now / 2))
         change: dict[str, Plain] = {"clip_norm": norm or _CLIP}
         label = f"Clip the meta-gradient at {change['clip_norm']:g}"
         amendment = Amendment(shared=change) if own is None else Amendment(options=change)
@@ -169,9 +168,8 @@ def _smaller(setting: Setting, which: str) -> Remedy:
     label = f"Halve the {which} step size to {symbol} = {rate:g}"
     options: dict[str, Plain] = {} if own is None else {key: rate}
     shared: dict[str, Plain] = {key: rate} if own is None else {}
-    learned = config.options.get("geometry_lr")
-    if which == "outer" and learned is not None:
-        options["geometry_lr"] = float(learned) / 2
+    if which == "outer":
+        options |= {rule.key: rule.rate / 2 for rule in setting.outer.values() if rule.own}
     return _remedy(f"half-{which}", label, Amendment(shared=shared, options=options))
 
 

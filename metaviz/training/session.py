@@ -200,8 +200,15 @@ def new_session(
     Raises: StoreError where that is not possible.
     """
     config = setting.config.model_dump(mode="json")
-    network = setting.problem.net_spec().values()
-    writer = create_run(root, config, _environment(setting, band), parent, network)
+    writer = create_run(
+        root,
+        config,
+        _environment(setting, band),
+        parent=parent or {},
+        network=setting.problem.net_spec().values(),
+        traits=setting.traits,
+        resolved=setting.resolved,
+    )
     keep_start(writer.folder, setting)
     return Session(setting, writer, band=band)
 

@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from threading import Event
 from typing import Any
 
 import torch
 
-from metaviz.algorithms.registry import find_algorithm
+from metaviz.algorithms.registry import MethodOptions, find_algorithm
+from metaviz.config.episodes import EpisodeShape, TrainingEpisodes
 from metaviz.config.options import OptionError
+from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import EngineName, RunConfig
+from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws, Uniforms
@@ -73,6 +76,7 @@ class Setting:
 
     config: RunConfig
     problem: Problem
+    options: MethodOptions
     algorithm: Algorithm
     device: torch.device
     dtype: torch.dtype
@@ -87,6 +91,51 @@ class Setting:
     def learner(self) -> Learner:
         """The network and the loss that judges it."""
         return Learner(self.problem.net(), self.problem)
+
+    @cached_property
+    def outer(self) -> dict[str, OuterRule]:
+        """How the outer optimiser moves each group that is trained."""
+        algorithm, shared = self.algorithm, self.config.shared
+        return {
+            name: self.options.outer_rule(shared, of_network=name == algorithm.network)
+            for name in algorithm.trained()
+        }
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest norm of the meta-gradient, None where it is not clipped."""
+        return self.options.own_clip() or self.config.shared.clip_norm
+
+    @cached_property
+    def shape(self) -> EpisodeShape | None:
+        """The shape of training episodes where the method has one of its own."""
+        shared, asked = self.config.shared, self.algorithm.episodes
+        usual = EpisodeShape(shared.ways, shared.shots, shared.query_shots)
+        return None if asked == TrainingEpisodes() else asked.shape(usual)
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What is true of the method on this problem."""
+        company = self.config.problem_options.get("norm") == "batch"
+        traits = self.algorithm.traits
+        entry = find_algorithm(self.config.algorithm).entry
+        return replace(
+            traits,
+            transductive=traits.transductive or company,
+            quantities=entry.quantities,
+            charts=entry.charts,
+        )
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What the options come to: the step sizes and sizes in force."""
+        found: dict[str, Any] = {"inner_lr": self.algorithm.rate, "inner_steps": None}
+        if self.traits.has_inner_loop:
+            found["inner_steps"] = self.algorithm.steps
+        if self.shape is not None:
+            found["training_episodes"] = asdict(self.shape)
+        found["outer_lr"] = {name: rule.rate for name, rule in sorted(self.outer.items())}
+        return found | {"clip_norm": self.clip_norm}
 
     @cached_property
     def shards(self) -> Shards:
@@ -128,7 +177,7 @@ class Setting:
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batch of a step, counted from 0, on the device."""
         size = self.config.shared.meta_batch
-        tasks = self.prepare(self.problem.tasks("train", step * size, size))
+        tasks = self.prepare(self.problem.tasks("train", step * size, size, self.shape))
         places = self.places(step)
         return tasks if len(places) == size else tasks[torch.tensor(places, device=self.device)]
 
@@ -172,9 +221,16 @@ class Setting:
             self.ways,
         )
 
+    def adapting(self, tasks: TaskBatch, steps: int, *, drawn: Meta | None = None) -> Context:
+        """Return what the method is called with to adapt to evaluation tasks."""
+        ways = self.config.shared.ways if self.problem.has_accuracy else 0
+        return Context(self.learner, tasks, steps, ways=ways, drawn=drawn or {})
+
     @cached_property
     def ways(self) -> int:
         """The number of classes of a training task, 0 in regression."""
+        if self.shape is not None:
+            return self.shape.ways
         return self.config.shared.ways if self.problem.has_accuracy else 0
 
     @cached_property
@@ -195,8 +251,7 @@ def changed_since(setting: Setting, environment: Mapping[str, Any]) -> str:
     Empty where this version's bits are those of the version that the run was begun with.
     """
     version = tuple(map(int, re.findall(r"\d+", str(environment.get("metaviz", "")))))
-    options = find_algorithm(setting.config.algorithm).checked(setting.config.options)
-    return options.changed_since(version, setting.config.shared)
+    return setting.options.changed_since(version, setting.config.shared)
 
 
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
@@ -224,10 +279,13 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     setting = Setting(
         config.model_copy(update=resolved),
         problem,
+        options,
         method.make(options, config.shared),
         device,
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
+    if setting.shape is not None:
+        problem.check_training(setting.shape, config.algorithm)
     try:
         setting.algorithm.fit(setting.learner)
     except CannotTrainError as error:

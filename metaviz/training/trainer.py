@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from metaviz.config.quantities import own_quantities
-from metaviz.config.run_config import RunConfig
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.runs.model.events import (
@@ -98,14 +97,7 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
 
 
 def _rates(setting: Setting) -> dict[str, float]:
-    """Return the outer step size of each of the meta-parameters that are trained.
-
-    The start has the shared one; what shapes the steps may have one of its own.
-    """
-    shared = setting.config.shared
-    own = setting.config.options.get("geometry_lr") or shared.outer_lr
-    names = setting.algorithm.trained()
-    return {name: shared.outer_lr if name == "init" else float(own) for name in names}
+    return {name: rule.rate for name, rule in setting.outer.items()}
 
 
 def _fitting(saved: Any, name: str, wanted: Tensor) -> Tensor:
@@ -184,7 +176,7 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
         sentence = f"A matrix is no longer finite at step {step}."
         raise DivergenceError(sentence, "matrix", step) from error
     seen = progress.sentinel.read(result, progress.step + 1, places)
-    _update(config, progress, result, seen.values["meta_gradient_norm"])
+    _update(setting, progress, result, seen.values["meta_gradient_norm"])
     progress.step += 1
     progress.seconds += compute.cost(time.perf_counter() - began)
     progress.gradient_evaluations += result.gradient_evaluations * len(places)
@@ -201,14 +193,12 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
     return Stepped(progress.step, values, seen.support_loss, seen.gradient_norm, own)
 
 
-def _update(config: RunConfig, progress: Progress, result: MetaStep, norm: float) -> None:
+def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float) -> None:
     """Move the meta-parameters along the meta-gradient, whose length is `norm`."""
-    shared = config.shared
-    gradients = result.gradients
-    clip = config.options.get("clip_norm") or shared.clip_norm
-    if clip is not None and norm > float(clip):
-        gradients = {name: value * (float(clip) / norm) for name, value in gradients.items()}
-    linear = shared.outer_schedule == "linear"
+    config, clip, gradients = setting.config, setting.clip_norm, result.gradients
+    if clip is not None and norm > clip:
+        gradients = {name: value * (clip / norm) for name, value in gradients.items()}
+    linear = config.shared.outer_schedule == "linear"
     progress.optimizer.step(gradients, 1 - progress.step / config.steps if linear else 1.0)
     for name, value in result.replaced.items():
         progress.meta[name] = value

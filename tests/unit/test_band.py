@@ -45,9 +45,9 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collect how many tasks each eager meta-step has."""
     real, seen = stepping.sharded_meta_gradient, list[int]()
 
-    def noted(algorithm, learner, meta, tasks, *rest, **others):
-        seen.append(len(tasks))
-        return real(algorithm, learner, meta, tasks, *rest, **others)
+    def noted(algorithm, context, meta, shards):
+        seen.append(len(context.tasks))
+        return real(algorithm, context, meta, shards)
 
     monkeypatch.setattr(stepping, "sharded_meta_gradient", noted)
     return seen

@@ -130,11 +130,11 @@ def test_memory_that_runs_out_in_mid_run_makes_the_parts_smaller(monkeypatch):
     real = sharded_meta_gradient
     calls = []
 
-    def cramped(algorithm, learner, meta, tasks, seed, shards, **others):
+    def cramped(algorithm, context, meta, shards):
         calls.append(shards.together)
         if len(calls) > 1 and (shards.together is None or shards.together > 1):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
-        return real(algorithm, learner, meta, tasks, seed, shards, **others)
+        return real(algorithm, context, meta, shards)
 
     monkeypatch.setattr(stepping, "sharded_meta_gradient", cramped)
     events = steps(setting())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.quantities import Quantity
+from metaviz.config.traits import USUAL, Traits
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
@@ -44,6 +45,10 @@ class Record:
     parent: dict[str, Any] = field(default_factory=dict)
     """Which run this one came from: `run`, its id, and `kind`, why; empty for most."""
     network: dict[str, Any] = field(default_factory=dict)
+    traits: Traits = USUAL
+    """What is true of its method; usual in runs of 0.1, which all have an inner loop."""
+    resolved: dict[str, Any] = field(default_factory=dict)
+    """The step sizes in force, never read back as options; empty in runs of 0.1."""
     """What its weights belong to: `id`, `version` and `options`; empty for runs of 0.1."""
     evaluations: list[Evaluated] = field(default_factory=list)
     pictures: list[Pictured] = field(default_factory=list)

@@ -166,10 +166,11 @@ def create_run(
     root: Path,
     config: dict[str, Any],
     environment: dict[str, Any],
-    parent: dict[str, Any] | None = None,
-    network: dict[str, Any] | None = None,
+    **about: Any,
 ) -> RunWriter:
     """Make the folder of a new run.
+
+    `about` are what else a record has that `run.toml` tells: parent, network, traits, resolved.
 
     The folder's name is made from the ids of algorithm and seed and a random part; names that a
     person gives are data only, so that none can lead elsewhere. `run.toml` comes last: a folder
@@ -186,7 +187,7 @@ def create_run(
         database.executescript(SCHEMA)
         writer = RunWriter(folder, database, lock or RunLock(None))
         write_facts(database, state="running", schema=str(SCHEMA_VERSION), **_this_process())
-        record = Record(name, config, environment, parent=parent or {}, network=network or {})
+        record = Record(name, config, environment, **about)
         write_text(folder / ABOUT, write_about(record))
     except (OSError, ForeignError, sqlite3.Error) as error:
         if lock is not None:

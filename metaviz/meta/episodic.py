@@ -1,0 +1,137 @@
+"""Methods without an inner loop: one pass over the support set gives the predictor."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaviz.config.episodes import TrainingEpisodes
+from metaviz.config.traits import Traits
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.learner import Learner
+from metaviz.meta.predictor import Adapted, Prediction, Seen
+from metaviz.meta.tasks import Batch
+from metaviz.nets.layout import Weights
+
+
+class Model(Protocol):
+    """What a method without an inner loop learns, and how it predicts with that."""
+
+    groups: frozenset[str]
+    """The groups of meta-parameters; all are trained."""
+    transductive: bool
+    """Whether predictions of query examples depend on the other ones, whatever the network."""
+
+    def init(self, learner: Learner, generator: torch.Generator) -> Meta:
+        """Draw meta-parameters, flat float64 vectors by group."""
+
+    def predict(
+        self, context: Context, meta: Meta, batch: Batch, *, maps: bool = False
+    ) -> Prediction:
+        """Predict the examples of a batch from the context's support sets, with a graph."""
+
+
+@dataclass(frozen=True)
+class Episodic:
+    """A method that learns by predicting the query sets of episodes.
+
+    A meta-step is the gradient of the mean query loss; there are no inner steps.
+    """
+
+    model: Model
+    episodes: TrainingEpisodes = field(default_factory=TrainingEpisodes)
+
+    steps = 0
+    rate = None
+    network = "init"
+
+    @property
+    def traits(self) -> Traits:
+        """What is true of the method."""
+        return Traits(
+            inner_loop="none",
+            shares_rate=False,
+            transductive=self.model.transductive,
+            own_episodes=True,
+        )
+
+    def scaled(self, factor: float) -> "Episodic":
+        """Return itself: there are no inner steps."""
+        del factor
+        return self
+
+    def init(self, learner: Learner, generator: torch.Generator) -> Meta:
+        """Draw meta-parameters, flat float64 vectors by group."""
+        return self.model.init(learner, generator)
+
+    def fit(self, learner: Learner) -> None:
+        """Do nothing: it learns whatever the network holds."""
+
+    def trained(self) -> frozenset[str]:
+        """Return the groups that meta-training changes by gradients: all."""
+        return self.model.groups
+
+    def adapt(self, context: Context, meta: Meta) -> Iterator[Adapted]:
+        """Yield one predictor, with its loss on its own support sets."""
+        support = context.tasks.support
+        with torch.no_grad():
+            shown = self.model.predict(context, meta, support)
+        loss = context.learner.judge.loss(shown.outputs, support)
+        yield FromSupport(self.model, context, meta, Seen(loss, shown))
+
+    def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
+        """Return the gradient of the mean query loss; everything is read at every step."""
+        learner, tasks = context.learner, context.tasks
+        leaves = {name: value.detach().requires_grad_() for name, value in meta.items()}
+        readings: dict[str, Tensor] = {}
+
+        def read(name: str, batch: Batch) -> Tensor:
+            outputs = self.model.predict(context, leaves, batch).outputs
+            loss = learner.judge.loss(outputs, batch)
+            readings[f"post_{name}_loss"] = loss.detach()
+            accuracy = learner.accuracy(outputs, batch)
+            if accuracy is not None:
+                readings[f"post_{name}_accuracy"] = accuracy
+            return loss
+
+        loss = read("query", tasks.query)
+        gradients = torch.autograd.grad(
+            loss.mean(), list(leaves.values()), allow_unused=True, materialize_grads=True
+        )
+        empty = loss.new_empty(0, len(tasks))
+        curve = empty
+        if context.reading:
+            with torch.no_grad():
+                curve = read("support", tasks.support).unsqueeze(0)
+        return MetaStep(dict(zip(leaves, gradients, strict=True)), readings, curve, empty, 1)
+
+    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+        """Yield nothing: there is no inner loop."""
+        del context, meta
+        yield from ()
+
+
+@dataclass(frozen=True)
+class FromSupport:
+    """A predictor that looks at the support sets for every prediction."""
+
+    model: Model
+    context: Context
+    meta: Meta
+    seen: Seen
+    weights: Weights | None = None
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, *, alone: bool = False, maps: bool = False) -> Prediction:
+        """Predict together, or each example by itself beside the support set."""
+        if not alone:
+            return self.model.predict(self.context, self.meta, batch, maps=maps)
+        parts = [
+            self.model.predict(self.context, self.meta, batch.examples(slice(n, n + 1)))
+            for n in range(batch.x.shape[1])
+        ]
+        return Prediction(torch.cat([part.outputs for part in parts], 1))
