@@ -71,19 +71,7 @@ class RegisteredAlgorithm:
 
     def checked(self, values: dict[str, Plain]) -> AlgorithmOptions:
         """Check the options; a `preset` among them is filled in first. Raises: OptionError."""
-        values = dict(values)
-        preset = values.pop("preset", None)
-        if preset is not None:
-            values = {**self._preset(preset), **values}
-        return checked(self.options, values, prefix=f"{self.entry.id}.")
-
-    def _preset(self, name: Plain) -> dict[str, Plain]:
-        presets = self.entry.presets
-        if name not in presets:
-            known = ", ".join(presets) or "none"
-            key = f"{self.entry.id}.preset"
-            raise OptionError(key, f"{key} = {name!r} is not valid: known presets are {known}.")
-        return presets[str(name)]
+        return checked(self.options, self.entry.without_preset(values), f"{self.entry.id}.")
 
 
 ALGORITHMS: dict[str, RegisteredAlgorithm] = {}

@@ -10,9 +10,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
-from metaviz.cli.tables import console
+from metaviz.cli.tables import progress_bars
 from metaviz.runs.storage.database import DATABASE, open_to_read
 from metaviz.runs.storage.queue import Entry, Queue
 from metaviz.runs.storage.worker_process import (
@@ -117,15 +117,9 @@ def work_off(queue: Queue, home: Path, workers: int) -> int:
         return 0
     box: mailbox.SimpleQueue[Any] = mailbox.SimpleQueue()
     hands = [_Hand(home, box) for _ in range(min(workers, waiting))]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total}"),
-        TimeRemainingColumn(),
-    )
     taken: set[int] = set()
     try:
-        with Progress(*columns, console=console(stderr=True)) as progress:
+        with progress_bars("{task.completed:.0f}/{task.total}") as progress:
             _oversee(queue, home, hands, box, _Board(queue, progress), taken)
     except KeyboardInterrupt:
         _dismiss(hands)

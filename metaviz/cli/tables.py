@@ -1,18 +1,28 @@
 """Tables on the terminal; 80 columns are enough for each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.run_config import RunConfig, presets
 from metaviz.runs.analysis.published import told_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.speed import Speed, place_text
+from metaviz.runs.storage.queue import Entry
+from metaviz.runs.table.differences import told_apart
+
+_COSINES_SIDE_BY_SIDE = 7
+_MOST_ROWS = 60
+_AFTER_FIRST = range(1, 100)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -20,24 +30,44 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False)
 
 
+def progress_bars(*texts: str) -> Progress:
+    """Return bars for standard error, each with its name before it and these texts behind it."""
+    behind = (TextColumn(text) for text in texts)
+    columns = (TextColumn("{task.description}"), BarColumn(), *behind, TimeRemainingColumn())
+    return Progress(*columns, console=console(stderr=True))
+
+
+def table(
+    *columns: str, right: Container[int] = (), fold: Container[int] = (), title: str = ""
+) -> Table:
+    """Return an empty table; `right` and `fold` number columns to align right, and to wrap."""
+    found = Table(title=title or None)
+    for place, name in enumerate(columns):
+        found.add_column(
+            name,
+            justify="right" if place in right else "left",
+            overflow="fold" if place in fold else "ellipsis",
+        )
+    return found
+
+
 def print_results(records: Sequence[Record]) -> None:
     """Print what each run came to at its last evaluation."""
-    table = Table(title="After adaptation to the evaluation tasks (mean ± 95 % interval)")
-    for column in ("run", "seed", "state", "K", "query loss", "accuracy", "seconds"):
-        table.add_column(column, justify="left" if column in {"run", "state"} else "right")
+    columns = ("run", "seed", "state", "K", "query loss", "accuracy", "seconds")
+    title = "After adaptation to the evaluation tasks (mean ± 95 % interval)"
+    found = table(*columns, right={1, 3, 4, 5, 6}, title=title)
     for record in records:
         row = [record.algorithm, str(record.seed), record.state]
         if record.evaluations:
             last = record.evaluations[-1]
             k = last.trained_steps
-            row.append(str(k))
-            for name in ("query_loss", "query_accuracy"):
-                row.append(_interval(last.curves, name, k))
+            names = ("query_loss", "query_accuracy")
+            row += [str(k), *(_interval(last.curves, name, k) for name in names)]
         else:
             row += ["", "", ""]
         row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
-        table.add_row(*row)
-    console().print(table)
+        found.add_row(*row)
+    console().print(found)
 
 
 def _interval(curves: dict[str, Any], name: str, k: int) -> str:
@@ -46,30 +76,23 @@ def _interval(curves: dict[str, Any], name: str, k: int) -> str:
     return f"{curves[name][k]:.4g} ± {curves[f'{name}_ci95'][k]:.2g}"
 
 
-_COSINES_SIDE_BY_SIDE = 7
-
-
 def _cosines(result: GradientComparison, shown: slice) -> Table:
     """Return some columns of the matrix of cosines."""
     title = "Cosines between them" if shown.start == 0 else ""
-    table = Table(title=title, box=None, padding=(0, 1, 0, 0))
-    table.add_column("")
+    found = Table("", title=title, box=None, padding=(0, 1, 0, 0))
     for row in result.rows[shown]:
-        table.add_column(row.algorithm[:9], justify="right", no_wrap=True)
+        found.add_column(row.algorithm[:9], justify="right", no_wrap=True)
     for row, line in zip(result.rows, result.cosine(), strict=True):
         cells = ("–" if np.isnan(c) else f"{c:.4f}" for c in line[shown])
-        table.add_row(row.algorithm, *cells)
-    return table
+        found.add_row(row.algorithm, *cells)
+    return found
 
 
 def print_gradients(result: GradientComparison) -> None:
     """Print lengths, residuals and costs, then the cosines between all pairs, then notes."""
-    numbers = Table(
-        *("algorithm", "length", "inner res.", "solver res.", "gradients", "HVPs"),
-        title="Meta-gradients on one batch at one point",
-    )
-    for column in numbers.columns[1:]:
-        column.justify = "right"
+    columns = ("algorithm", "length", "inner res.", "solver res.", "gradients", "HVPs")
+    title = "Meta-gradients on one batch at one point"
+    numbers = table(*columns, right=_AFTER_FIRST, title=title)
     for row in result.rows:
         residuals = [
             "" if value is None else f"{value:.2e}"
@@ -92,22 +115,20 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     first = judgements[0]
     name = first.measure.replace("_", " ") + (" (%)" if first.unit > 1 else "")
     title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{first.protocol_text()}"
-    table = Table(title=title)
-    for title in ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p"):
-        table.add_column(title, justify="left" if title == "run" else "right")
+    columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
+    measured = table(*columns, right=_AFTER_FIRST, title=title)
     for found in judgements:
         row = [found.run, str(found.step), found.before_text(), found.after_text()]
         apart = found is not first and found.task_list == first.task_list
-        table.add_row(*row, *(found.minus(first) if apart else ()))
+        measured.add_row(*row, *(found.minus(first) if apart else ()))
     paper = console()
-    paper.print(table)
+    paper.print(measured)
     paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
     rows = [(found.run, *told) for found in judgements for told in told_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
-        published = Table("our run", "method", "accuracy (%)", "known differences", title=title)
-        for column in published.columns:
-            column.overflow = "fold"
+        names = ("our run", "method", "accuracy (%)", "known differences")
+        published = table(*names, fold=range(4), title=title)
         for cells in rows:
             published.add_row(*cells)
         paper.print(published)
@@ -115,45 +136,124 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
 
 def print_catalogue(catalogue: Catalogue) -> None:
     """Print the algorithms and problems that can be chosen."""
-    table = Table("id", "algorithm", "group", "what it does", title="Algorithms")
+    methods = table("id", "algorithm", "group", "what it does", title="Algorithms")
     for entry in catalogue.algorithms:
-        table.add_row(entry.id, entry.title, entry.group, entry.summary)
-    console().print(table)
-    table = Table("id", "problem", "what it is", title="Problems")
+        methods.add_row(entry.id, entry.title, entry.group, entry.summary)
+    families = table("id", "problem", "what it is", title="Problems")
     for family in catalogue.problems:
-        table.add_row(family.id, family.title, family.summary)
-    console().print(table)
+        families.add_row(family.id, family.title, family.summary)
+    paper = console()
+    paper.print(methods)
+    paper.print(families)
 
 
 def print_runs(records: Sequence[Record]) -> None:
     """Print one line for each run."""
-    table = Table("run", "algorithm", "problem", "seed", "state", "step")
+    found = table("run", "algorithm", "problem", "seed", "state", "step")
     for r in records:
-        table.add_row(r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step))
-    console().print(table)
+        found.add_row(r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step))
+    console().print(found)
 
 
-def print_presets(presets: Mapping[str, Sequence[str]]) -> None:
+def print_presets() -> None:
     """Print each preset's name, what it is and the published number."""
-    table = Table("--preset", "experiment", title="Published experiments")
-    table.columns[0].overflow = "fold"
-    for name, (title, published) in presets.items():
-        table.add_row(name, f"{title}. {published}")
-    console().print(table)
+    found = table("--preset", "experiment", fold={0}, title="Published experiments")
+    for name, path in presets().items():
+        title, published = path.read_text("utf-8").splitlines()[:2]
+        found.add_row(name, f"{title.removeprefix('# ')}. {published.removeprefix('# ')}")
+    console().print(found)
 
 
 def print_options(
     options: Iterable[OptionSpec], presets: Mapping[str, Mapping[str, Plain]], prefix: str
 ) -> None:
     """Print the keys that `--set` takes, with what each means and which values are right."""
-    table = Table("--set", "default", "what it is")
-    for column in table.columns:
-        column.overflow = "fold"
+    found = table("--set", "default", "what it is", fold=range(3))
     for spec in options:
         default = "" if spec.default is None else str(spec.default)
         what = f"{spec.description} Use {spec.range_text}."
-        table.add_row(f"{prefix}{spec.name}", default, what)
+        found.add_row(f"{prefix}{spec.name}", default, what)
     for preset, values in presets.items():
         what = ", ".join(f"{key}={value}" for key, value in values.items())
-        table.add_row(f"{prefix}preset", "", f"{preset}: fills in {what}.")
-    console().print(table)
+        found.add_row(f"{prefix}preset", "", f"{preset}: fills in {what}.")
+    console().print(found)
+
+
+def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
+    """Print the runs with what is varied, the first ones only where there are many."""
+    title = f"{len(configs)} runs"
+    found = table("", "algorithm", "seed", "what is varied", title=title)
+    texts = told_apart([config.model_dump(mode="json") for config in configs])
+    rows = list(zip(configs, texts, strict=True))
+    for place, (config, text) in enumerate(rows[:_MOST_ROWS], 1):
+        found.add_row(str(place), config.algorithm, str(config.seed), text or ", ".join(keys))
+    if len(configs) > _MOST_ROWS:
+        found.add_row("", f"… and {len(configs) - _MOST_ROWS} more", "", "")
+    console().print(found)
+
+
+def print_entries(entries: Sequence[Entry]) -> None:
+    """Print the queue in order."""
+    columns = ("", "algorithm", "problem", "seed", "what differs", "state", "run or reason")
+    found = table(*columns, fold={4, 5, 6})
+    texts = told_apart([entry.config for entry in entries])
+    for place, (entry, text) in enumerate(zip(entries, texts, strict=True), 1):
+        names = (str(entry.config.get(key, "?")) for key in ("algorithm", "problem", "seed"))
+        found.add_row(str(place), *names, text, entry.state, entry.message or entry.run)
+    console().print(found)
+
+
+def print_speeds(speeds: Sequence[Speed]) -> None:
+    """Print one table per problem, then what the columns mean and what there is to note."""
+    paper = console()
+    for problem in dict.fromkeys(found.problem for found in speeds):
+        group = [found for found in speeds if found.problem == problem]
+        paper.print(_speeds(problem, group))
+    paper.print(
+        "steps/s: meta-steps per second, median. GFLOP: counted operations of one meta-step. "
+        "limit: operations per second as a share of those of large matrix products with as many "
+        "threads, the fastest between two rounds. products: the time that the step's own matrix "
+        "products and convolutions take alone, as a share of the step's. MB: peak memory over "
+        "that before the first step."
+    )
+    for found in speeds:
+        if found.slower is not None:
+            ratio = f"MetaViz is {found.slower:.2f} times as fast as {found.library}"
+            apart = f"(float64 meta-gradients differ by {found.apart:.0e})"
+            paper.print(f"{found.problem}, {found.algorithm}: {ratio} {apart}.")
+        if found.note:
+            paper.print(f"{found.problem}, {found.name}: {found.note}")
+
+
+def _speeds(problem: str, group: Sequence[Speed]) -> Table:
+    ours = next((found for found in group if found.ours), group[0])
+    limits = [found.limit for found in group if found.ours and found.limit]
+    limit = f", limit {limits[0] / 1e9:.0f} GFLOP/s" if limits else ""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    title = f"{problem}: {place_text(ours.environment)}, {ours.dtype}{limit}{load}"
+    columns = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MB")
+    speeds = table(*columns, right=_AFTER_FIRST, title=title)
+    for found in group:
+        speeds.add_row(*_cells(found))
+    return speeds
+
+
+def _cells(found: Speed) -> list[str]:
+    quartiles, count = found.quartiles(), found.operations
+    return [
+        found.name,
+        _figure(found.rate),
+        "" if quartiles is None else f"{quartiles[0]:.3g}–{quartiles[1]:.3g}",
+        "" if count is None else f"{count / 1e9:.3g}",
+        _percent(found.share_of_limit),
+        _percent(found.share_of_products),
+        _figure(found.peak_mb),
+    ]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2g} %"

@@ -88,7 +88,7 @@ def test_a_first_run_loads_neither_pytorchs_compiler_nor_scipy(tmp_path):
         "import sys\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
-        "from metaviz.config import Comparison\n"
+        "from metaviz.config.run_config import Comparison\n"
         "from metaviz.runs.analysis.smoothing import smooth\n"
         "from metaviz.training.engine import LocalEngine\n"
         "(session,) = LocalEngine().start(Comparison(steps=3), Path(sys.argv[1]))\n"
