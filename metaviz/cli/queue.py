@@ -50,15 +50,15 @@ def sweep(
     ] = False,
 ) -> None:
     """Queue runs over ranges of hyperparameters, and say how long they will take."""
-    from metaviz.cli.tables import print_sweep
-    from metaviz.config.sweep import parse_axis, plan_sweep
-
     asked = {"problem": problem, "algorithms": algorithms, "steps": steps, "seeds": seeds}
     machine = {"device": device, "dtype": dtype, "engine": engine, "memory_gib": memory}
     file = opt.toml_file(config, preset)
     comparison = opt.read_asked({**asked, **machine, "tf32": tf32}, settings, file)
+    from metaviz.config.sweep import parse_axis, plan_sweep
+
     axes = [parse_axis(text, random_seed) for text in over or []]
     configs = plan_sweep(comparison, axes, opt.known_catalogue()).runs()
+    from metaviz.cli.tables import print_sweep
     from metaviz.cli.training import logged_data
     from metaviz.training.engine import LocalEngine
 
