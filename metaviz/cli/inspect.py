@@ -35,7 +35,7 @@ def options(
 ) -> None:
     """Explain the options of an algorithm, a problem, or those that all share."""
     from metaviz.cli.tables import print_options
-    from metaviz.config.options import OptionError
+    from metaviz.config.options import OptionError, known_text
 
     catalogue = opt.known_catalogue()
     if method := catalogue.algorithm(name):
@@ -45,8 +45,8 @@ def options(
     elif name == "shared":
         print_options(catalogue.shared, {}, "")
     else:
-        known = ", ".join(catalogue.ids)
-        raise OptionError("id", f"There is no {name!r}; known: shared, {known}.")
+        known = known_text(name, ["shared", *catalogue.ids])
+        raise OptionError("id", f"There is no {name!r}; {known}.")
 
 
 def gradients(

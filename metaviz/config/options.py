@@ -203,8 +203,9 @@ def _refusal(model: type[BaseModel], error: dict[str, Any], prefix: str) -> str:
     *_, last = parts = [str(part) for part in error["loc"]] or [""]
     if error["type"] == "extra_forbidden":
         known = [prefix + other for other in model.model_fields if other != "version"]
-        near = did_you_mean(f"{prefix}{last}", known)
-        return f"There is no option {prefix}{last}{near}; known: {', '.join(known)}."
+        return f"There is no option {prefix}{last}; {known_text(prefix + last, known)}."
+    if error["type"] == "missing":
+        return f"{prefix}{'.'.join(parts)} is missing."
     if error["type"] == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     described = {spec.name: spec for spec in specs(model)}
@@ -219,12 +220,21 @@ def _refusal(model: type[BaseModel], error: dict[str, Any], prefix: str) -> str:
     return f"{prefix}{'.'.join(parts)} = {value} is not valid: {advice}."
 
 
+def known_text(name: str, known: Iterable[str]) -> str:
+    """Return `known: inner_lr, ways (did you mean ways?)`; the question only where one is near."""
+    names = list(known)
+    return f"known: {', '.join(names)}{did_you_mean(name, names)}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean inner_lr?)` for a name that is nearly a known one, else nothing."""
+    """Return ` (did you mean inner_lr?)` for a name that is nearly a known one, else nothing.
+
+    Dotted names are compared with those of the same owner.
+    """
     owner, dot, own = name.rpartition(".")
     prefix = owner + dot
     others = [other.removeprefix(prefix) for other in known if other.startswith(prefix)]
-    near = get_close_matches(own, others, 1, 0.7)
+    near = get_close_matches(own, others, 1)
     return f" (did you mean {prefix}{near[0]}?)" if near else ""
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from metaviz.config.catalogue import Catalogue
-from metaviz.config.options import OptionError, Plain, checked, did_you_mean, model_of
+from metaviz.config.options import OptionError, Plain, checked, did_you_mean, known_text, model_of
 from metaviz.config.run_config import Comparison, Shared
 
 
@@ -42,10 +42,7 @@ def place_settings(
         if not dot:
             known = [spec.name for spec in catalogue.shared]
             if key not in known:
-                near = did_you_mean(key, known)
-                raise OptionError(
-                    key, f"There is no setting {key!r}{near}; known: {', '.join(known)}."
-                )
+                raise OptionError(key, f"There is no setting {key!r}; {known_text(key, known)}.")
             shared[key] = value
         elif catalogue.algorithm(owner) is not None:
             options.setdefault(owner, {})[name] = value
@@ -89,12 +86,12 @@ def check_ids(comparison: Comparison, catalogue: Catalogue) -> None:
     """
     problem = catalogue.problem(comparison.problem)
     if problem is None:
-        known = ", ".join(entry.id for entry in catalogue.problems)
-        raise OptionError("problem", f"There is no problem {comparison.problem!r}; known: {known}.")
+        known = known_text(comparison.problem, (entry.id for entry in catalogue.problems))
+        raise OptionError("problem", f"There is no problem {comparison.problem!r}; {known}.")
     for name in (*comparison.options, *comparison.algorithms):
         if catalogue.algorithm(name) is None:
-            known = ", ".join(entry.id for entry in catalogue.algorithms)
-            raise OptionError("algorithms", f"There is no algorithm {name!r}; known: {known}.")
+            known = known_text(name, (entry.id for entry in catalogue.algorithms))
+            raise OptionError("algorithms", f"There is no algorithm {name!r}; {known}.")
     for name in comparison.algorithms:
         if name in problem.unsuited:
             raise OptionError("algorithms", problem.unsuited[name])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaviz.config.catalogue import Catalogue
-from metaviz.config.options import OptionError, OptionSpec, Plain, checked, did_you_mean
+from metaviz.config.options import OptionError, OptionSpec, Plain, checked, known_text
 from metaviz.config.overrides import check_ids, parse_value, place_settings
 from metaviz.config.run_config import Comparison, RunConfig
 
@@ -310,8 +310,7 @@ def _unknown(
         return f"{key} cannot be varied, because {owner} is not among the algorithms."
     near = [name for name in known if name.startswith(f"{owner}.")] if dot else []
     listed = near or [name for name in known if "." not in name]
-    guess = did_you_mean(key, known)
-    return f"There is no option {key!r} to vary{guess}; known: {', '.join(listed)}."
+    return f"There is no option {key!r} to vary; {known_text(key, listed)}."
 
 
 def _check_size(comparison: Comparison, axes: tuple[Axis, ...]) -> None:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = ["files", "images", "config", "paths", "runs"]
+PLAIN = ["files", "images", "config", "paths", "registry", "runs"]
 FOR_THE_WINDOW = {"files", "gui", "runs", "config", "paths"}
 
 

@@ -78,11 +78,8 @@ def test_compare_refuses_argument(tmp_path: Path, arguments: str, sentence: str)
         ("nosuch=1", "There is no setting 'nosuch'; known: inner_lr, inner_steps, "),
         ("nosuch.a=1", "There is no algorithm or problem 'nosuch', so nosuch.a cannot be set."),
         ("imaml.nosuch=1", "There is no option imaml.nosuch; known: imaml.inner_lr, "),
-        (
-            "imaml.prxo=1",
-            "There is no option imaml.prxo (did you mean imaml.prox?); known: imaml.inner_lr, ",
-        ),
-        ("iner_lr=1", "There is no setting 'iner_lr' (did you mean inner_lr?); known: inner_lr, "),
+        ("imaml.prxo=1", "imaml.learn_prox (did you mean imaml.prox?)."),
+        ("iner_lr=1", "reading_every (did you mean inner_lr?)."),
         (
             "imalm.prox=1",
             "There is no algorithm or problem 'imalm' (did you mean imaml?), so imalm.prox cannot "

@@ -162,6 +162,7 @@ def create_run(
     config: dict[str, Any],
     environment: dict[str, Any],
     parent: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
 ) -> RunWriter:
     """Make the folder of a new run.
 
@@ -180,7 +181,8 @@ def create_run(
         database.executescript(SCHEMA)
         writer = RunWriter(folder, database, lock or RunLock(None))
         write_facts(database, state="running", pid=str(os.getpid()), schema=str(SCHEMA_VERSION))
-        write_text(folder / ABOUT, write_about(name, config, environment, parent or {}))
+        record = Record(name, config, environment, parent=parent or {}, network=network or {})
+        write_text(folder / ABOUT, write_about(record))
     except (OSError, sqlite3.Error) as error:
         if lock is not None:
             lock.release()
@@ -223,10 +225,9 @@ def rewrite_about(folder: Path, record: Record) -> None:
 
     Raises: StoreError where the disk refuses.
     """
-    text = write_about(record.id, record.config, record.environment, record.parent)
     try:
         made = (folder / ABOUT).stat()
-        write_text(folder / ABOUT, text)
+        write_text(folder / ABOUT, write_about(record))
         os.utime(folder / ABOUT, ns=(made.st_atime_ns, made.st_mtime_ns))
     except OSError as error:
         raise StoreError(f"Cannot write to {folder}: {error.strerror or error}.") from error
