@@ -31,8 +31,7 @@ def benchmark(
     memory: opt.Memory = None,
     tf32: opt.Tf32 = None,
     peers: Annotated[
-        bool,
-        typer.Option("--peers", help="MAML by higher, learn2learn and torchopt beside it."),
+        bool, typer.Option("--peers", help="MAML by higher, learn2learn and torchopt beside it.")
     ] = False,
     weigh: Annotated[
         bool, typer.Option("--weigh/--no-weigh", help="Measure peak memory, too.")

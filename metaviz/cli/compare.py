@@ -67,8 +67,7 @@ def resume(
     remedy: Annotated[
         str,
         typer.Option(
-            metavar="ID",
-            help="For runs that diverged: half-inner, half-outer, clip or skip-task.",
+            metavar="ID", help="For runs that diverged: half-inner, half-outer, clip or skip-task."
         ),
     ] = "",
 ) -> int:

@@ -101,8 +101,7 @@ def report(
 
 
 def weights(
-    run: opt.Run,
-    out: Annotated[Path, typer.Option(help="The file, ending in .safetensors.")],
+    run: opt.Run, out: Annotated[Path, typer.Option(help="The file, ending in .safetensors.")]
 ) -> None:
     """Write a run's weights by name as safetensors, which other programs read."""
     need_ending(out, ".safetensors")
@@ -116,8 +115,7 @@ def weights(
 
 
 def pack(
-    run: opt.Run,
-    out: Annotated[Path, typer.Option(help="The file, ending in .zip.")],
+    run: opt.Run, out: Annotated[Path, typer.Option(help="The file, ending in .zip.")]
 ) -> None:
     """Write a run with everything of it into one zip archive."""
     need_ending(out, ".zip")

@@ -117,10 +117,8 @@ def print_items(
     """Print runs or groups as a table."""
     titles = [seen.title(column, grouped=grouped) for column in shown]
     right = [place for place, column in enumerate(shown) if column.right]
-    found = table(*titles, right=right, fold=range(len(titles)))
-    for item in items:
-        found.add_row(*(_text(item, column, seen) for column in shown))
-    console().print(found)
+    rows = ([_text(item, column, seen) for column in shown] for item in items)
+    console().print(table(titles, rows, right=right, fold=range(len(titles))))
 
 
 def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: Sight) -> str:

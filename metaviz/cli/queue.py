@@ -96,9 +96,7 @@ def list_(as_json: opt.AsJson = False) -> None:
 
 
 @queue_app.command()
-def add(
-    configs: Annotated[list[Path], typer.Argument(help="Comparisons as TOML.")],
-) -> None:
+def add(configs: Annotated[list[Path], typer.Argument(help="Comparisons as TOML.")]) -> None:
     """Queue every run of comparisons."""
     from metaviz.config.run_config import read_comparison
 

@@ -38,9 +38,14 @@ def progress_bars(*texts: str) -> Progress:
 
 
 def table(
-    *columns: str, right: Container[int] = (), fold: Container[int] = (), title: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Iterable[str]],
+    title: str = "",
+    *,
+    right: Container[int] = (),
+    fold: Container[int] = (),
 ) -> Table:
-    """Return an empty table; `right` and `fold` number columns to align right, and to wrap."""
+    """Return a table; `right` and `fold` number columns to align right, and to wrap."""
     found = Table(title=title or None)
     for place, name in enumerate(columns):
         found.add_column(
@@ -48,14 +53,14 @@ def table(
             justify="right" if place in right else "left",
             overflow="fold" if place in fold else "ellipsis",
         )
+    for row in rows:
+        found.add_row(*row)
     return found
 
 
 def print_results(records: Sequence[Record]) -> None:
     """Print what each run came to at its last evaluation."""
-    columns = ("run", "seed", "state", "K", "query loss", "accuracy", "seconds")
-    title = "After adaptation to the evaluation tasks (mean ± 95 % interval)"
-    found = table(*columns, right={1, 3, 4, 5, 6}, title=title)
+    rows = []
     for record in records:
         row = [record.algorithm, str(record.seed), record.state]
         if record.evaluations:
@@ -66,8 +71,10 @@ def print_results(records: Sequence[Record]) -> None:
         else:
             row += ["", "", ""]
         row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
-        found.add_row(*row)
-    console().print(found)
+        rows.append(row)
+    columns = ("run", "seed", "state", "K", "query loss", "accuracy", "seconds")
+    title = "After adaptation to the evaluation tasks (mean ± 95 % interval)"
+    console().print(table(columns, rows, title, right={1, 3, 4, 5, 6}))
 
 
 def _interval(curves: dict[str, Any], name: str, k: int) -> str:
@@ -90,18 +97,16 @@ def _cosines(result: GradientComparison, shown: slice) -> Table:
 
 def print_gradients(result: GradientComparison) -> None:
     """Print lengths, residuals and costs, then the cosines between all pairs, then notes."""
+    rows = []
+    for row in result.rows:
+        both = (row.inner_residual, row.solver_residual)
+        residuals = [_figure(value, ".2e") for value in both]
+        counts = str(row.gradient_evaluations), str(row.hessian_vector_products)
+        rows.append((row.algorithm, f"{row.norm:.6g}", *residuals, *counts))
     columns = ("algorithm", "length", "inner res.", "solver res.", "gradients", "HVPs")
     title = "Meta-gradients on one batch at one point"
-    numbers = table(*columns, right=_AFTER_FIRST, title=title)
-    for row in result.rows:
-        residuals = [
-            "" if value is None else f"{value:.2e}"
-            for value in (row.inner_residual, row.solver_residual)
-        ]
-        counts = str(row.gradient_evaluations), str(row.hessian_vector_products)
-        numbers.add_row(row.algorithm, f"{row.norm:.6g}", *residuals, *counts)
     paper = console()
-    paper.print(numbers)
+    paper.print(table(columns, rows, title, right=_AFTER_FIRST))
     paper.print("res. = residual, HVPs = Hessian-vector products; counts are over all tasks.\n")
     for first in range(0, len(result.rows), _COSINES_SIDE_BY_SIDE):
         paper.print(_cosines(result, slice(first, first + _COSINES_SIDE_BY_SIDE)))
@@ -115,92 +120,84 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     first = judgements[0]
     name = first.measure.replace("_", " ") + (" (%)" if first.unit > 1 else "")
     title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{first.protocol_text()}"
-    columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
-    measured = table(*columns, right=_AFTER_FIRST, title=title)
+    measured = []
     for found in judgements:
         row = [found.run, str(found.step), found.before_text(), found.after_text()]
         apart = found is not first and found.task_list == first.task_list
-        measured.add_row(*row, *(found.minus(first) if apart else ()))
+        measured.append((*row, *(found.minus(first) if apart else ())))
+    columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
     paper = console()
-    paper.print(measured)
+    paper.print(table(columns, measured, title, right=_AFTER_FIRST))
     paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
     rows = [(found.run, *told) for found in judgements for told in told_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
         names = ("our run", "method", "accuracy (%)", "known differences")
-        published = table(*names, fold=range(4), title=title)
-        for cells in rows:
-            published.add_row(*cells)
-        paper.print(published)
+        paper.print(table(names, rows, title, fold=range(4)))
 
 
 def print_catalogue(catalogue: Catalogue) -> None:
     """Print the algorithms and problems that can be chosen."""
-    methods = table("id", "algorithm", "group", "what it does", title="Algorithms")
-    for entry in catalogue.algorithms:
-        methods.add_row(entry.id, entry.title, entry.group, entry.summary)
-    families = table("id", "problem", "what it is", title="Problems")
-    for family in catalogue.problems:
-        families.add_row(family.id, family.title, family.summary)
+    methods = [(e.id, e.title, e.group, e.summary) for e in catalogue.algorithms]
+    problems = [(e.id, e.title, e.summary) for e in catalogue.problems]
     paper = console()
-    paper.print(methods)
-    paper.print(families)
+    paper.print(table(("id", "algorithm", "group", "what it does"), methods, "Algorithms"))
+    paper.print(table(("id", "problem", "what it is"), problems, "Problems"))
 
 
 def print_runs(records: Sequence[Record]) -> None:
     """Print one line for each run."""
-    found = table("run", "algorithm", "problem", "seed", "state", "step")
-    for r in records:
-        found.add_row(r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step))
-    console().print(found)
+    columns = ("run", "algorithm", "problem", "seed", "state", "step")
+    rows = ((r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step)) for r in records)
+    console().print(table(columns, rows))
 
 
 def print_presets() -> None:
     """Print each preset's name, what it is and the published number."""
-    found = table("--preset", "experiment", fold={0}, title="Published experiments")
+    rows = []
     for name, path in presets().items():
         title, published = path.read_text("utf-8").splitlines()[:2]
-        found.add_row(name, f"{title.removeprefix('# ')}. {published.removeprefix('# ')}")
-    console().print(found)
+        rows.append((name, f"{title.removeprefix('# ')}. {published.removeprefix('# ')}"))
+    console().print(table(("--preset", "experiment"), rows, "Published experiments", fold={0}))
 
 
 def print_options(
     options: Iterable[OptionSpec], presets: Mapping[str, Mapping[str, Plain]], prefix: str
 ) -> None:
     """Print the keys that `--set` takes, with what each means and which values are right."""
-    found = table("--set", "default", "what it is", fold=range(3))
+    rows = []
     for spec in options:
         default = "" if spec.default is None else str(spec.default)
         what = f"{spec.description} Use {spec.range_text}."
-        found.add_row(f"{prefix}{spec.name}", default, what)
+        rows.append((f"{prefix}{spec.name}", default, what))
     for preset, values in presets.items():
         what = ", ".join(f"{key}={value}" for key, value in values.items())
-        found.add_row(f"{prefix}preset", "", f"{preset}: fills in {what}.")
-    console().print(found)
+        rows.append((f"{prefix}preset", "", f"{preset}: fills in {what}."))
+    console().print(table(("--set", "default", "what it is"), rows, fold=range(3)))
 
 
 def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
     """Print the runs with what is varied, the first ones only where there are many."""
-    title = f"{len(configs)} runs"
-    found = table("", "algorithm", "seed", "what is varied", title=title)
     texts = told_apart([config.model_dump(mode="json") for config in configs])
-    rows = list(zip(configs, texts, strict=True))
-    for place, (config, text) in enumerate(rows[:_MOST_ROWS], 1):
-        found.add_row(str(place), config.algorithm, str(config.seed), text or ", ".join(keys))
-    if len(configs) > _MOST_ROWS:
-        found.add_row("", f"… and {len(configs) - _MOST_ROWS} more", "", "")
-    console().print(found)
+    rows = [
+        (str(place), config.algorithm, str(config.seed), text or ", ".join(keys))
+        for place, (config, text) in enumerate(zip(configs, texts, strict=True), 1)
+    ]
+    if len(rows) > _MOST_ROWS:
+        rows[_MOST_ROWS:] = [("", f"… and {len(rows) - _MOST_ROWS} more", "", "")]
+    columns = ("", "algorithm", "seed", "what is varied")
+    console().print(table(columns, rows, f"{len(configs)} runs"))
 
 
 def print_entries(entries: Sequence[Entry]) -> None:
     """Print the queue in order."""
-    columns = ("", "algorithm", "problem", "seed", "what differs", "state", "run or reason")
-    found = table(*columns, fold={4, 5, 6})
+    rows = []
     texts = told_apart([entry.config for entry in entries])
     for place, (entry, text) in enumerate(zip(entries, texts, strict=True), 1):
         names = (str(entry.config.get(key, "?")) for key in ("algorithm", "problem", "seed"))
-        found.add_row(str(place), *names, text, entry.state, entry.message or entry.run)
-    console().print(found)
+        rows.append((str(place), *names, text, entry.state, entry.message or entry.run))
+    columns = ("", "algorithm", "problem", "seed", "what differs", "state", "run or reason")
+    console().print(table(columns, rows, fold={4, 5, 6}))
 
 
 def print_speeds(speeds: Sequence[Speed]) -> None:
@@ -232,28 +229,25 @@ def _speeds(problem: str, group: Sequence[Speed]) -> Table:
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     title = f"{problem}: {place_text(ours.environment)}, {ours.dtype}{limit}{load}"
     columns = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MB")
-    speeds = table(*columns, right=_AFTER_FIRST, title=title)
-    for found in group:
-        speeds.add_row(*_cells(found))
-    return speeds
+    return table(columns, map(_cells, group), title, right=_AFTER_FIRST)
 
 
 def _cells(found: Speed) -> list[str]:
-    quartiles, count = found.quartiles(), found.operations
+    count = found.operations
     return [
         found.name,
         _figure(found.rate),
-        "" if quartiles is None else f"{quartiles[0]:.3g}–{quartiles[1]:.3g}",
-        "" if count is None else f"{count / 1e9:.3g}",
+        "–".join(_figure(quartile) for quartile in found.quartiles() or ()),
+        _figure(None if count is None else count / 1e9),
         _percent(found.share_of_limit),
         _percent(found.share_of_products),
         _figure(found.peak_mb),
     ]
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.2g} %"
+
+
+def _figure(value: float | None, form: str = ".3g") -> str:
+    return "" if value is None else format(value, form)

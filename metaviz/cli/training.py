@@ -1,6 +1,7 @@
 """Trains runs and shows how far each is; progress goes to standard error."""
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def train(sessions: list[Session]) -> Trained:
 @contextmanager
 def logged_data() -> Iterator[None]:
     """Write meanwhile what the engine says about its data."""
-    log, handler = logging.getLogger("metaviz.images"), _OnStandardError()
+    log, handler = logging.getLogger("metaviz.images"), logging.StreamHandler(sys.stderr)
     level = log.level
     log.setLevel(logging.INFO)
     log.addHandler(handler)
@@ -96,12 +97,6 @@ def logged_data() -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
-
-
-class _OnStandardError(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        say(record.getMessage())
 
 
 def _end(sessions: Sequence[Session], state: State) -> None:
