@@ -1,11 +1,11 @@
 """What `run.toml` says of a run: its configuration, its network, what it ran on, where from."""
 
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
 import tomli_w
 
+from metaviz.files.foreign import parsed_toml
 from metaviz.runs.model.record import Record
 
 
@@ -26,10 +26,7 @@ def read_about(text: str) -> Record:
 
     Raises: KeyError, ValueError, TypeError or AttributeError where the text describes no run.
     """
-    try:
-        about = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("its run.toml is nested too deeply") from None
+    about = parsed_toml(text)
     config = dict(about["run"])
     record = Record(
         str(config.pop("id")),
