@@ -23,7 +23,7 @@ MODELS: dict[str, tuple[type[Options], tuple[OptionSpec, ...]]] = {
     **{e.id: (find_problem(e.id).options, e.options) for e in CATALOGUE.problems},
 }
 OPTIONS = [(owner, spec) for owner, (_, described) in MODELS.items() for spec in described]
-HEAVY = ("torch", "numpy", "matplotlib", "PySide6", "sqlite3")
+HEAVY = ("torch", "numpy", "matplotlib", "PySide6")
 
 
 def around(spec: OptionSpec) -> list[Any]:
