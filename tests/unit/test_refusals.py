@@ -143,7 +143,9 @@ def test_compare_refuses_config(tmp_path: Path, toml: bytes, sentence: str) -> N
 def test_compare_refuses_config_that_is_not_there(tmp_path: Path) -> None:
     said = refusal("compare", "--config", tmp_path / "nosuch.toml", "--out", tmp_path / "out")
     assert said == f"Cannot read {tmp_path / 'nosuch.toml'}: No such file or directory."
-    assert "Is a directory" in refusal("compare", "--config", tmp_path, "--out", tmp_path / "out")
+    assert "is no regular file" in refusal(
+        "compare", "--config", tmp_path, "--out", tmp_path / "out"
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
