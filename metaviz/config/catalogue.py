@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.options import OptionError, OptionSpec, Plain
 from metaviz.config.traits import Need, Traits
+from metaviz.paths import resource
 
 
 class AlgorithmEntry(BaseModel):
@@ -49,6 +50,21 @@ class AlgorithmEntry(BaseModel):
                 return found
         return self.traits
 
+    def without_preset(self, values: Mapping[str, Plain]) -> dict[str, Plain]:
+        """Return option values with what a `preset` among them stands for in its place.
+
+        Raises: OptionError naming the presets there are.
+        """
+        own = dict(values)
+        name = own.pop("preset", None)
+        if name is None:
+            return own
+        if name not in self.presets:
+            known = ", ".join(self.presets) or "none"
+            key = f"{self.id}.preset"
+            raise OptionError(key, f"{key} = {name!r} is not valid: known presets are {known}.")
+        return {**self.presets[str(name)], **own}
+
 
 class ProblemEntry(BaseModel):
     """One task family, as the problem list and the form show it.
@@ -88,6 +104,12 @@ class Catalogue(BaseModel):
     algorithms: tuple[AlgorithmEntry, ...]
     problems: tuple[ProblemEntry, ...]
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all methods, then those of all problems."""
+        methods, families = self.algorithms, self.problems
+        return [*(entry.id for entry in methods), *(entry.id for entry in families)]
+
     def algorithm(self, name: str) -> AlgorithmEntry | None:
         """Return the method with this id, or None."""
         return next((entry for entry in self.algorithms if entry.id == name), None)
@@ -100,3 +122,9 @@ class Catalogue(BaseModel):
         """Return why methods cannot run on a problem, by their ids; without those that can."""
         reasons = {entry.id: entry.unsuited(problem) for entry in self.algorithms}
         return {name: reason for name, reason in reasons.items() if reason}
+
+
+def shipped_catalogue() -> Catalogue:
+    """Read the catalogue that comes with the program; no method or problem is imported for it."""
+    text = resource("catalogue.json").read_text(encoding="utf-8")
+    return Catalogue.model_validate_json(text)
