@@ -137,8 +137,7 @@ class PrototypeModel:
         embeddings are long and close to each other.
         """
         if self.distance == "cosine":
-            cosine: Tensor = _unit(z) @ _unit(prototypes).mT
-            return cosine
+            return _unit(z) @ _unit(prototypes).mT
         middle = prototypes.mean(1, keepdim=True).detach()
         z, prototypes = z - middle, prototypes - middle
         squared = (z * z).sum(2, keepdim=True) - 2 * z @ prototypes.mT
@@ -151,7 +150,8 @@ class PrototypeModel:
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x / torch.linalg.vector_norm(x, dim=2, keepdim=True).clamp_min(_SMALLEST)
+    length: Tensor = torch.linalg.vector_norm(x, dim=2, keepdim=True)
+    return x / length.clamp_min(_SMALLEST)
 
 
 @register(
