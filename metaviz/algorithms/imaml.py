@@ -63,6 +63,11 @@ class IMAMLOptions(ProximalOptions):
     title="iMAML",
     group="Implicit",
     summary="Solves a proximal inner problem and differentiates its solution, not the path to it.",
+    defaults={
+        "strokes": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},
+        "omniglot": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},
+        "images": {"prox": 0.5, "inner_steps": 10, "cg_steps": 5},
+    },
     formula="g = (I + H/λ)⁻¹ ∇L_Q(φ*),  φ* = argmin L_S(φ) + λ/2 ‖φ − θ‖²",
     cost="n + 2 gradients and one Hessian-vector product per CG step; memory does not grow with n",
     citation="Rajeswaran, Finn, Kakade & Levine 2019, arXiv:1909.04630",

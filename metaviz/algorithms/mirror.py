@@ -176,6 +176,9 @@ class MirrorOptions(GeometryOptions):
     title="Mirror descent",
     group="Learned geometry",
     summary="Learns the mirror map in which adaptation steps.",
+    defaults={
+        "sinusoid": {"partition": "2"},
+    },
     formula="z ← z − α ∇L_S(φ) at φ = g(z)",
     cost="as MAML, and K + 1 applications of the map with their derivatives",
     citation="Zhang, Li & Giannakis 2024 (MetaMirrorDescent)",

@@ -205,6 +205,9 @@ class MTNetOptions(GeometryOptions):
     group="Learned geometry",
     needs={"layers": "MT-net transforms layers"},
     summary="Learns a transform after each layer, and which units adapt.",
+    defaults={
+        "sinusoid": {"geometry_lr": 0.0003},
+    },
     formula="h = T (W x + b);  W ← W − α (m 1ᵀ) ⊙ ∇_W L_S, so P = T diag(m) Tᵀ per layer",
     cost="as MAML, and one product of n × n per layer",
     citation="Lee & Choi 2018, arXiv:1801.05558",

@@ -55,6 +55,11 @@ class NeumannOptions(ProximalOptions):
     title="Neumann series",
     group="Implicit",
     summary="iMAML's implicit gradient by a truncated series of Hessian products.",
+    defaults={
+        "strokes": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
+        "omniglot": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
+        "images": {"prox": 0.5, "inner_steps": 10, "terms": 5},
+    },
     formula="g = Σ_{j≤n} (−H/λ)ʲ ∇L_Q(φ*)  →  (I + H/λ)⁻¹ ∇L_Q(φ*)",
     cost="n gradients and one Hessian-vector product per term; memory does not grow with n",
     citation="Lorraine, Vicol & Duvenaud 2020, arXiv:1911.02590",

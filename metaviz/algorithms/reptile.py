@@ -79,6 +79,9 @@ class ReptileOptions(AlgorithmOptions):
     title="Reptile",
     group="First order",
     summary="Moves the start towards where plain training on each task ends.",
+    defaults={
+        "sinusoid": {"inner_lr": 0.02, "batch_size": 10},
+    },
     formula="g = (θ − mean_t φ_t^K) / α",
     cost="K gradients per task; no graph",
     citation="Nichol, Achiam & Schulman 2018, arXiv:1803.02999",

@@ -14,21 +14,18 @@ from metaviz.problems.base import Problem
 from metaviz.training.operations import ProductRecorder, operations
 from metaviz.training.setting import Setting, settle
 
-SAME = "maml"
-"""The algorithm that peers are asked for."""
-
 
 def exercise_of(setting: Setting) -> Exercise | None:
     """Return a run's first meta-step as an exercise; None where peers have no such network."""
     make_module = counterpart(setting.learner.net)
-    rate = setting.algorithm.rate
-    if make_module is None or rate is None:
+    rate, network = setting.algorithm.rate, setting.algorithm.network
+    if make_module is None or rate is None or network is None:
         return None
     accurate = setting.problem.has_accuracy
     return Exercise(
         make_module,
         setting.learner.net.layout,
-        setting.init()["init"],
+        setting.init()[network],
         setting.batch(0),
         F.cross_entropy if accurate else F.mse_loss,
         rate,
@@ -71,4 +68,4 @@ def distance(peer: str, config: RunConfig, problem: Problem) -> float:
 
 def _our_gradient(setting: Setting) -> Tensor:
     result = sharded_meta_gradient(setting.algorithm, setting.context(0), setting.init(), Shards(1))
-    return result.gradients["init"]
+    return result.gradients[str(setting.algorithm.network)]

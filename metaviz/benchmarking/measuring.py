@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from metaviz.benchmarking.contestants import SAME, counted_operations, distance, peer_step
+from metaviz.algorithms.registry import find_algorithm
+from metaviz.benchmarking.contestants import counted_operations, distance, peer_step
 from metaviz.benchmarking.laps import CORES, TROUBLES, Contestant, first_line
 from metaviz.benchmarking.limits import alone_seconds
 from metaviz.benchmarking.memory import Order, peaks
@@ -68,6 +69,10 @@ class _Row:
             self.note = self.note or contestant.trouble
 
 
+def _in_peers(config: RunConfig) -> bool:
+    return find_algorithm(config.algorithm).entry.in_peers
+
+
 class Measurement:
     """Measures the runs of one problem; what is known can be asked for at any time."""
 
@@ -76,7 +81,7 @@ class Measurement:
         self._rows = [
             _Row(config, library)
             for config in configs
-            for library in (OURS, *(peers if config.algorithm == SAME else ()))
+            for library in (OURS, *(peers if _in_peers(config) else ()))
         ]
         self._steps: dict[str, MetaSteps] = {}
         self._limits: dict[int, float] = {}
@@ -122,7 +127,7 @@ class Measurement:
 
     def speeds(self) -> list[Speed]:
         """Return what was measured until now, one for each row that was begun."""
-        mine = next((self._rate(row) for row in self._rows if row.config.algorithm == SAME), None)
+        mine = next((self._rate(row) for row in self._rows if _in_peers(row.config)), None)
         return [self._speed(row, mine) for row in self._rows if row.environment]
 
     def _prepare(self, row: _Row) -> None:
@@ -138,7 +143,7 @@ class Measurement:
         row.products_seconds = alone_seconds(parts, abreast(setting))
 
     def _prepare_peer(self, row: _Row) -> None:
-        setting = self._steps[SAME].setting
+        setting = self._steps[row.config.algorithm].setting
         row.environment = {**environment_of(setting), "shards": 1}
         if not is_there(row.library):
             row.note = f"{row.library} is not installed."

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from metaviz.config.run_config import Comparison
     from metaviz.runs.model.speed import Speed
 
-_SAME = "maml"
-
 
 def benchmark(
     problems: Annotated[
@@ -53,8 +51,10 @@ def benchmark(
         others = tuple(f"{other}." for other in names if other != name)
         own = [text for text in settings or [] if not text.strip().startswith(others)]
         comparisons.append(opt.read_asked({**asked, "problem": name}, own))
-    if peers and not any(_SAME in comparison.algorithms for comparison in comparisons):
-        raise OptionError("peers", "--peers has MAML beside it: add maml to --algorithms.")
+    shared = {entry.id: entry.title for entry in opt.known_catalogue().algorithms if entry.in_peers}
+    if peers and not any(shared.keys() & comparison.algorithms for comparison in comparisons):
+        name, title = next(iter(shared.items()))
+        raise OptionError("peers", f"--peers has {title} beside it: add {name} to --algorithms.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

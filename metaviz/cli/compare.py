@@ -127,17 +127,12 @@ def demo(
     """Run a short sinusoid comparison and draw the window, without a display."""
     from metaviz.cli.tables import print_results
     from metaviz.cli.training import run_comparison
-    from metaviz.config.run_config import Comparison
+    from metaviz.config.run_config import read_demo
     from metaviz.runs.figures.base import gradients_figure, save_figure
     from metaviz.training.engine import LocalEngine
 
     engine = LocalEngine()
-    comparison = Comparison(
-        problem="sinusoid",
-        algorithms=("maml", "fomaml", "reptile", "joint"),
-        steps=300,
-        shared={"eval_tasks": 200, "eval_every": 50},
-    )
+    comparison = read_demo("command")
     records, code = run_comparison(engine, comparison, out)
     save_figure(gradients_figure(engine.gradients(comparison, None, 0)), out / "gradients.png")
     from metaviz.app import render_window

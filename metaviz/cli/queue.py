@@ -214,10 +214,9 @@ def _check_runs(configs: "list[RunConfig]") -> None:
     from metaviz.problems.registry import find_problem
 
     for config in configs:
-        problem = find_problem(config.problem)
-        suited = problem.entry.algorithm_defaults.get(config.algorithm, {})
-        find_algorithm(config.algorithm).checked({**suited, **config.options})
-        problem.checked(dict(config.problem_options))
+        method = find_algorithm(config.algorithm)
+        method.checked({**method.entry.defaults.get(config.problem, {}), **config.options})
+        find_problem(config.problem).checked(dict(config.problem_options))
 
 
 @contextmanager

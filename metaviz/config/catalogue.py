@@ -28,6 +28,10 @@ class AlgorithmEntry(BaseModel):
     """Ids of quantities of its own that it measures."""
     charts: tuple[str, ...] = ()
     """Ids of charts that it draws of what it has learned."""
+    defaults: dict[str, dict[str, Plain]] = {}
+    """Options that suit a problem better than the general default, by the problem's id."""
+    in_peers: bool = False
+    """Whether the libraries that are measured beside this one have it."""
     needs: dict[Need, str] = {}
     """What it asks of a problem, each with the clause that says what for."""
     traits: Traits = Traits()
@@ -70,8 +74,7 @@ class ProblemEntry(BaseModel):
     """One task family, as the problem list and the form show it.
 
     `shared` holds the defaults of the shared hyperparameters for this problem, `hidden` the
-    shared hyperparameters that have no meaning here, `options` its own options and
-    `algorithm_defaults` options of algorithms that suit it better than the general default.
+    shared hyperparameters that have no meaning here, and `options` its own options.
     `offers` is what methods may need.
     """
 
@@ -90,7 +93,6 @@ class ProblemEntry(BaseModel):
     shared: dict[str, Plain] = {}
     hidden: tuple[str, ...] = ()
     options: tuple[OptionSpec, ...] = ()
-    algorithm_defaults: dict[str, dict[str, Plain]] = {}
     offers: tuple[Need, ...] = ("layers", "residuals")
 
 

@@ -350,6 +350,11 @@ def find_preset(name: str) -> Path:
     return known[name]
 
 
+def read_demo(name: str) -> Comparison:
+    """Read one of the shipped comparisons that take half a minute."""
+    return read_comparison(resource("demos") / f"{name}.toml")
+
+
 def read_comparison(path: Path) -> Comparison:
     """Read a comparison from TOML.
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 
 from metaviz.config.episodes import TrainingEpisodes
+from metaviz.config.options import OptionError
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
@@ -18,6 +19,7 @@ from metaviz.meta.portraits import slices
 from metaviz.meta.predictor import Adapted
 from metaviz.meta.rules import Enters, InnerRule
 from metaviz.meta.tasks import Batch
+from metaviz.nets.base import Net
 
 
 class Algorithm(Protocol):
@@ -38,6 +40,12 @@ class Algorithm(Protocol):
     @property
     def network(self) -> str | None:
         """The group that holds the network's weights before adaptation, where there is one."""
+
+    def rests(self, net: Net) -> frozenset[str]:
+        """Return the tensors that inner steps leave alone by the method's choice.
+
+        Raises: OptionError where the network has none of what should adapt.
+        """
 
     @property
     def episodes(self) -> TrainingEpisodes:
@@ -69,6 +77,10 @@ class Algorithm(Protocol):
         """Yield arrays that show what was learned, and the loss along adaptation."""
 
 
+Adapts = Literal["head", "body"]
+"""What inner steps move: the last layer alone, or all layers but that."""
+
+
 class CannotTrainError(ValueError):
     """A rule and an estimator do not fit; the message says why in one sentence."""
 
@@ -80,6 +92,7 @@ class Composed:
     rule: InnerRule
     estimator: Estimator
     steps: int
+    adapts: Adapts | None = None
 
     network = "init"
     episodes = TrainingEpisodes()
@@ -98,6 +111,20 @@ class Composed:
             rowwise=self.rule.rowwise and self.estimator.rowwise,
         )
 
+    def rests(self, net: Net) -> frozenset[str]:
+        """Return the tensors that inner steps leave alone. Raises: OptionError."""
+        if self.adapts is None:
+            return frozenset()
+        head = net.layout.head
+        if not head:
+            raise OptionError(
+                "adapts",
+                f"adapts = {self.adapts} asks for a network of several layers, and this one has "
+                "none: leave it empty.",
+            )
+        names = frozenset(name for name, _ in net.layout.shapes)
+        return names - head if self.adapts == "head" else head
+
     def scaled(self, factor: float) -> "Composed":
         """Return the same with inner steps of `factor` times the size."""
         return replace(self, rule=self.rule.scaled(factor))
@@ -110,9 +137,9 @@ class Composed:
     def fit(self, learner: Learner) -> None:
         """Plan for a network. Raises: OptionError or CannotTrainError, see Algorithm."""
         self.rule.fit(learner.net)
-        if not learner.net.held:
+        if not learner.held:
             return
-        name = min(learner.net.held)
+        name = min(learner.held)
         if not self.rule.rests:
             raise CannotTrainError(
                 f"{type(self.rule).__name__} moves weights that have no gradient, {name} among "
@@ -163,7 +190,9 @@ class Composed:
                 yield arrays
 
 
-def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
+def compose(
+    rule: InnerRule, estimator: Estimator, steps: int, adapts: Adapts | None = None
+) -> Composed:
     """Put a rule under an estimator.
 
     Raises: CannotTrainError where some group of meta-parameters would never be trained.
@@ -178,4 +207,4 @@ def compose(rule: InnerRule, estimator: Estimator, steps: int) -> Composed:
             f"through {places}: use an estimator that differentiates through that, like "
             "unrolled or first_order."
         )
-    return Composed(rule, estimator, steps)
+    return Composed(rule, estimator, steps, adapts)

@@ -15,6 +15,7 @@ from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Adapted, Prediction, Seen
 from metaviz.meta.tasks import Batch
+from metaviz.nets.base import Net
 from metaviz.nets.layout import Weights
 
 
@@ -58,6 +59,11 @@ class Episodic:
             transductive=self.model.transductive,
             own_episodes=True,
         )
+
+    def rests(self, net: Net) -> frozenset[str]:
+        """Return nothing: there are no inner steps."""
+        del net
+        return frozenset()
 
     def scaled(self, factor: float) -> "Episodic":
         """Return itself: there are no inner steps."""

@@ -1,7 +1,7 @@
 """What is adapted: a network and a loss, seen as a function of flat weights."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import torch
@@ -33,6 +33,13 @@ class Learner:
 
     net: Net
     judge: Judge
+    resting: frozenset[str] = frozenset()
+    """Tensors that a method's inner steps leave alone, besides those that the network holds."""
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """Tensors that inner steps leave where they are, though they are meta-learned."""
+        return self.net.held | self.resting
 
     def outputs(self, weights: Weights, batch: Batch) -> Tensor:
         """Return the network's outputs, shape (tasks, n, d)."""
@@ -40,9 +47,9 @@ class Learner:
 
     def adapted(self, gradient: Tensor) -> Tensor:
         """Return gradients (..., P) with zeros for the weights that inner steps leave alone."""
-        if not self.net.held:
+        if not self.held:
             return gradient
-        mask = _adapted(self.net.layout, self.net.held, gradient.device, gradient.dtype)
+        mask = _adapted(self.net.layout, self.held, gradient.device, gradient.dtype)
         return gradient * mask
 
     def losses(self, weights: Weights, batch: Batch) -> Tensor:

@@ -38,6 +38,15 @@ class Layout:
         return sum(self.sizes)
 
     @cached_property
+    def head(self) -> frozenset[str]:
+        """Names of the last layer, which networks lay out last: its weight and its bias.
+
+        Empty where there is no layer before it.
+        """
+        names = [name for name, _ in self.shapes]
+        return frozenset(names[-2:]) if len(names) > 2 else frozenset()  # noqa: PLR2004
+
+    @cached_property
     def only_vectors(self) -> bool:
         """Whether no tensor has several axes, which could lie in several orders."""
         return all(len(shape) == 1 for _, shape in self.shapes)

@@ -55,10 +55,6 @@ _SIMPLE_WIDTHS: tuple[int, ...] = (64, 96, 128, 256)
         "eval_steps": 10,
         "reading_every": 10,
     },
-    algorithm_defaults={
-        "imaml": {"prox": 0.5, "inner_steps": 10, "cg_steps": 5},
-        "neumann": {"prox": 0.5, "inner_steps": 10, "terms": 5},
-    },
 )
 class FewShotImages(Classification):
     """N-way episodes of colour images, by default with Conv4 and BatchNorm on batch statistics.

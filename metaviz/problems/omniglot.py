@@ -129,10 +129,6 @@ class OmniglotOptions(Options):
         "eval_steps": 5,
         "reading_every": 10,
     },
-    algorithm_defaults={
-        "imaml": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},
-        "neumann": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
-    },
 )
 class Omniglot(Classification):
     """N-way episodes of 28x28 drawings with Conv4, by default BatchNorm on batch statistics.

@@ -27,7 +27,7 @@ LAYOUTS = {
     "merged": "alphabets side by side",
     "torchvision": "torchvision's folder",
     "torchmeta": "torchmeta's HDF5 file",
-    "protonet": "the folder of prototypical networks",
+    "prototypes": "the folder of prototypical networks",
 }
 HDF5_SUFFIXES = (".hdf5", ".h5")
 FEWEST_DRAWINGS = 2
@@ -170,7 +170,7 @@ def _place(name: str) -> tuple[str, Name] | None:
         return None
     if re.fullmatch(r"images_(background|evaluation)(_small[12])?", above[-1]):
         return ("torchvision" if "omniglot-py" in above else "raw"), (alphabet, character)
-    return ("protonet" if above[-1] == "data" else "merged"), (alphabet, character)
+    return ("prototypes" if above[-1] == "data" else "merged"), (alphabet, character)
 
 
 def _complete(found: _Drawings, problems: list[str]) -> _Drawings:

@@ -90,11 +90,6 @@ class SinusoidOptions(Options):
     },
     hidden=("ways",),
     # With alpha = 0.01 Reptile's path is too short to learn from in 2000 steps.
-    algorithm_defaults={
-        "reptile": {"inner_lr": 0.02, "batch_size": 10},
-        "mirror": {"partition": "2"},
-        "mtnet": {"geometry_lr": 0.0003},
-    },
 )
 class Sinusoid(Family):
     """y = A sin(x - p), A ~ U[0.1, 5], p ~ U[0, pi], x ~ U[-5, 5], noise-free by default.

@@ -92,10 +92,6 @@ class StrokesOptions(Options):
         "eval_every": 50,
         "reading_every": 10,
     },
-    algorithm_defaults={
-        "imaml": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},
-        "neumann": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},
-    },
 )
 class Strokes(Classification):
     """N-way episodes of 28x28 drawings of random Bezier strokes, 20 hands for each character.

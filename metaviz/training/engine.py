@@ -200,14 +200,21 @@ def compare_gradients(
 
 
 def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
-    meta = setting.init()
+    meta, network = setting.init(), setting.algorithm.network
+    if network is None:
+        name = setting.config.algorithm
+        raise OptionError(
+            "algorithms",
+            f"{name} learns no weights of the problem's network, so that its meta-gradient cannot "
+            "be compared with others: leave it out.",
+        )
     if start is not None:
-        meta["init"] = _point(setting, start)
+        meta[network] = _point(setting, network, start)
     context = setting.context(step)
     began = time.perf_counter()
     result = sharded_meta_gradient(setting.algorithm, context, meta, Shards(1))
     # A start that is not trained stays: that is a meta-gradient of zero.
-    start_gradient = result.gradients.get("init", torch.zeros_like(meta["init"]))
+    start_gradient = result.gradients.get(network, torch.zeros_like(meta[network]))
     gradient = start_gradient.double().cpu().numpy()
     seconds = time.perf_counter() - began
     inner, solver = (
@@ -233,14 +240,14 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
         others={
             name: value.double().cpu().numpy()
             for name, value in result.gradients.items()
-            if name != "init"
+            if name != network
         },
     )
 
 
-def _point(setting: Setting, folder: Path) -> torch.Tensor:
+def _point(setting: Setting, network: str, folder: Path) -> torch.Tensor:
     layout = setting.learner.net.layout
-    saved = stored_meta(load_checkpoint(folder / CHECKPOINT), layout, folder)["init"]
+    saved = stored_meta(load_checkpoint(folder / CHECKPOINT), layout, folder)[network]
     expected = layout.size
     if saved.shape != (expected,):
         raise OptionError(

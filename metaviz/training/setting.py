@@ -90,7 +90,8 @@ class Setting:
     @cached_property
     def learner(self) -> Learner:
         """The network and the loss that judges it."""
-        return Learner(self.problem.net(), self.problem)
+        net = self.problem.net()
+        return Learner(net, self.problem, self.algorithm.rests(net))
 
     @cached_property
     def outer(self) -> dict[str, OuterRule]:
@@ -263,8 +264,8 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     """
     settle_process()
     registered = find_problem(config.problem)
-    suited = registered.entry.algorithm_defaults.get(config.algorithm, {})
     method = find_algorithm(config.algorithm)
+    suited = method.entry.defaults.get(config.problem, {})
     options = method.checked({**suited, **config.options})
     problem_options = registered.checked(dict(config.problem_options))
     if problem is None:

@@ -92,7 +92,7 @@ TREES = [
     ("merged", ""),
     ("merged", "data/omniglot_resized/"),
     ("torchvision", "omniglot-py/images_background/"),
-    ("protonet", "data/omniglot/data/"),
+    ("prototypes", "data/omniglot/data/"),
 ]
 
 

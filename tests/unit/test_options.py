@@ -169,7 +169,7 @@ def test_every_default_is_itself_valid() -> None:
         known = {spec.name for spec in catalogue.shared}
         assert set(problem.shared) <= known
         assert set(problem.hidden) <= known
-        for name, values in problem.algorithm_defaults.items():
-            entry = catalogue.algorithm(name)
-            assert entry is not None
+    for entry in catalogue.algorithms:
+        for name, values in entry.defaults.items():
+            assert catalogue.problem(name) is not None
             assert set(values) <= {spec.name for spec in entry.options}

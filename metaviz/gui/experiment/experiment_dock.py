@@ -294,8 +294,9 @@ class ExperimentPanel(QWidget):
         self.algorithms.show_unsuited(self.catalogue.unsuited(problem))
         if problem.id != self._shown_problem:
             self._show_problem_form(problem)
-        for name, fold in self._folds.items():
-            fold.set_baseline(problem.algorithm_defaults.get(name, {}))
+        for entry in self.catalogue.algorithms:
+            if entry.id in self._folds:
+                self._folds[entry.id].set_baseline(entry.defaults.get(problem.id, {}))
 
     def _show_problem_form(self, problem: ProblemEntry) -> None:
         """Put a problem's own settings in the place of the last one's."""
@@ -328,7 +329,7 @@ class ExperimentPanel(QWidget):
 
     def _add_fold(self, entry: AlgorithmEntry) -> None:
         fold = AlgorithmOptions(entry)
-        fold.set_baseline(self.problem.algorithm_defaults.get(entry.id, {}))
+        fold.set_baseline(entry.defaults.get(self.problem.id, {}))
         fold.changed.connect(self._on_changed)
         fold.focused.connect(self.foot.explain)
         fold.sweep_wanted.connect(self.sweep_wanted)

@@ -169,6 +169,8 @@ class Field(QObject):
             return box
         if spec.kind == "choice":
             combo = ChoiceBox(parent)
+            if spec.optional:
+                combo.addItem(automatic_text(spec), "")
             for choice in spec.choices:
                 combo.addItem(spec.labels.get(choice, choice), choice)
                 if choice in spec.refused:
@@ -229,7 +231,7 @@ class Field(QObject):
         elif isinstance(self._editor, QCheckBox):
             self._editor.setChecked(bool(value))
         elif isinstance(self._editor, ChoiceBox):
-            self._editor.setCurrentIndex(self._editor.findData(value))
+            self._editor.setCurrentIndex(self._editor.findData("" if value is None else value))
 
     def _on_sweep_wanted(self) -> None:
         self.sweep_wanted.emit(self.key)
@@ -249,7 +251,7 @@ class Field(QObject):
                 chosen = self._editor.currentData()
                 if chosen is None:
                     raise ValueError(f"{self.spec.title}: use {self.spec.range_text}.")
-                return str(chosen)
+                return str(chosen) or None
             return isinstance(self._editor, QCheckBox) and self._editor.isChecked()
         if self.spec.kind == "text":
             text = line.text().strip()

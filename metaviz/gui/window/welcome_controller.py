@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QMessageBox, QStackedLayout
 
 from metaviz import paths
 from metaviz.config.options import OptionError
-from metaviz.config.run_config import Comparison, RunConfig, read_comparison
+from metaviz.config.run_config import RunConfig, read_comparison, read_demo
 from metaviz.config.sweep import Estimate, plan_sweep
 from metaviz.gui.background.engine_protocol import Errand
 from metaviz.gui.widgets.message_boxes import question
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 _KIND = "reproduction"
 _PUBLISHED = "sinusoid-5shot-published.toml"
 _INVENTED = "strokes"
-DEMO = Comparison(
-    problem="sinusoid",
-    algorithms=("maml", "fomaml", "reptile"),
-    steps=500,
-    shared={"eval_tasks": 200, "eval_every": 100},
-)
-"""Measured with two cores and float32: about 30 s in all."""
 
 
 class WelcomeDesk(QObject):
@@ -101,7 +94,7 @@ class WelcomeDesk(QObject):
     @Slot()
     def start_demo(self) -> None:
         """Fill the form with a small comparison and run it."""
-        self._window.form.show_comparison(DEMO, "30-second demo")
+        self._window.form.show_comparison(read_demo("window"), "30-second demo")
         self._window.commands["run"].trigger()
 
     @Slot()

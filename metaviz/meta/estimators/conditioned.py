@@ -11,7 +11,7 @@ from metaviz.meta.estimators.base import Case, MetaStep
 from metaviz.meta.estimators.unrolled import Unrolled
 from metaviz.meta.inner import Descent, Graph, Step, inner_step
 from metaviz.meta.jacobian import residual_jacobian
-from metaviz.nets.base import Net
+from metaviz.meta.learner import Learner
 
 FLOOR = 1e-12
 Subset = Literal["head", "all"]
@@ -89,16 +89,16 @@ class Conditioned(Unrolled, rowwise=True):
         if self.subset == "head":
             jacobian = jacobian[:, :, -sum(net.layout.sizes[_HEAD]) :]
         classes = None if batch.y.is_floating_point() else outputs.shape[2]
-        return jacobian.shape[1], spread_of_curvature(jacobian, self._rank(net, classes))
+        return jacobian.shape[1], spread_of_curvature(jacobian, self._rank(case.learner, classes))
 
-    def _rank(self, net: Net, classes: int | None) -> int:
+    def _rank(self, learner: Learner, classes: int | None) -> int:
         """Return what the rank of J cannot exceed, however many residuals there are.
 
         The same change of all classes' scores moves no softmax, so that the directions of the
         head's weights for one class do not count.
         """
-        layout = net.layout
+        layout = learner.net.layout
         chosen = _HEAD if self.subset == "head" else slice(None)
         sizes = zip(layout.shapes[chosen], layout.sizes[chosen], strict=True)
-        weights = sum(size for (name, _), size in sizes if name not in net.held)
+        weights = sum(size for (name, _), size in sizes if name not in learner.held)
         return weights - (sum(layout.sizes[_HEAD]) // classes if classes else 0)

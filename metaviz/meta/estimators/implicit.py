@@ -71,7 +71,7 @@ class Implicit:
             lambda vector: learner.adapted(product(vector)), learner.adapted(incoming), prox
         )
         x = solution.x
-        if learner.net.held:
+        if learner.held:
             direct = incoming - product(x) / prox
             x = x + direct - learner.adapted(direct)
         readings, curve = read(case, descent, post_query=after)
@@ -90,7 +90,7 @@ class Implicit:
             curve,
             torch.cat([descent.gradient_norm, gradient.norm(dim=1).unsqueeze(0)]),
             case.steps + 2,
-            solution.products + bool(learner.net.held),
+            solution.products + bool(learner.held),
             {**solution.warnings, UNSOLVED: unsolved},
         )
 
