@@ -1,6 +1,5 @@
 """What the commands do. Progress goes to standard error, results to standard output."""
 
-import io
 import itertools
 import logging
 import re
@@ -40,7 +39,7 @@ from metaviz.files.atomic import write_text
 from metaviz.paths import runs_dir
 from metaviz.runs.analysis.reproduction import first_difference, told
 from metaviz.runs.export.html_report import write_report
-from metaviz.runs.export.tables import write_tables
+from metaviz.runs.export.tables import evaluations_csv, write_tables
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.figures.base import (
     FORMATS,
@@ -49,7 +48,6 @@ from metaviz.runs.figures.base import (
     save_figure,
 )
 from metaviz.runs.figures.figure_set import comparison_figures, run_figures
-from metaviz.runs.model.evaluation import judgement_csv
 from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.archive import pack_run, unpack_run
@@ -504,10 +502,8 @@ def evaluate_command(runs: list[Path], settings: list[str], out: Path | None) ->
         print_judgements(judgements)
     sys.stderr.writelines(troubles)
     if out is not None:
-        stream = io.StringIO()
-        judgement_csv(judgements, stream)
         try:
-            write_text(out, stream.getvalue())
+            write_text(out, evaluations_csv(judgements))
         except OSError as error:
             raise StoreError(f"Cannot write {out}: {error.strerror}.") from error
         sys.stdout.write(f"{out}\n")

@@ -16,8 +16,8 @@ from metaviz.gui.runs.column_dialog import ColumnChooser
 from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window.main_window import MainWindow
-from metaviz.runs.analysis.curves import styles
 from metaviz.runs.model.marks import MARKS, Marks, change_marks, read_marks
+from metaviz.runs.model.styles import styles
 from metaviz.runs.storage.store import list_runs, lock_run
 from tests.gui.conftest import leave
 from tests.unit.entries import store

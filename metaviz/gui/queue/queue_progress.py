@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from metaviz.config.sweep import duration
-from metaviz.gui.window.toolbar import clock
+from metaviz.gui.widgets.durations import clock
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.queue import Entry, EntryState
 

@@ -13,8 +13,8 @@ from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_tree_view import RunsView
 from metaviz.gui.widgets.message_boxes import question
 from metaviz.gui.widgets.view_commands import view_action
-from metaviz.runs.analysis.curves import PALETTE
 from metaviz.runs.model.marks import split_tags
+from metaviz.runs.model.styles import PALETTE
 
 if TYPE_CHECKING:
     from metaviz.gui.runs.mark_editor import MarksDesk

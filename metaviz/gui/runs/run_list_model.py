@@ -14,9 +14,9 @@ from PySide6.QtCore import (
 )
 
 from metaviz.gui.runs.row import Row
-from metaviz.runs.analysis.curves import Style, styles
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import Style, styles
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QTool
 
 from metaviz.gui.background.training_controller import BUSY, Phase
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.durations import clock
 
 _PARTS = 1000
 _PATIENCE = 2.0
@@ -126,14 +127,6 @@ class RunBar(QToolBar):
         self.addWidget(_steady(self.time_left))
         self.addWidget(gap)
         self.addWidget(self.device)
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as 1:05 or 2:03:04."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _steady(widget: QWidget) -> QWidget:
