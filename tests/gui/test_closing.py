@@ -15,7 +15,7 @@ from PySide6.QtCore import QLocale, QTimer
 from PySide6.QtWidgets import QMessageBox
 
 from metaviz import app
-from metaviz.gui.window.main_window import shutdown as closing
+from metaviz.gui.window import shutdown as closing
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import stepping
 

@@ -5,7 +5,7 @@ import pytest
 from PySide6.QtWidgets import QLabel
 
 from metaviz.gui.background import training_worker as worker
-from metaviz.gui.window.main_window import status_line as pace_line
+from metaviz.gui.window import status_line as pace_line
 from metaviz.gui.window.status_line import Tally
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record

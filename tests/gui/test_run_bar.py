@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaviz.gui.window.main_window import toolbar as run_bar
+from metaviz.gui.window import toolbar as run_bar
 
 
 @pytest.fixture

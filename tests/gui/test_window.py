@@ -379,7 +379,7 @@ def test_meta_gradients_of_the_ticked_algorithms_are_shown(qtbot, window):
     window.form.algorithms.tick(("maml", "fomaml"))
     answers = []
     window.conductor.worker.answered.connect(lambda _kind, answer: answers.append(answer))
-    window.tabs.gradients_wanted.emit(None, 0)
+    window.tabs.requests.gradients_requested.emit(None, 0)
     qtbot.waitUntil(lambda: len(answers) == 1, timeout=WAIT)
     assert [row.algorithm for row in answers[0].rows] == ["maml", "fomaml"]
 

@@ -1,7 +1,6 @@
 """The runs dock: search and buttons above a table of all runs, and what can be done to them."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QUrl, Signal, Slot
@@ -15,15 +14,15 @@ from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_list_model import RunsModel
 from metaviz.gui.runs.run_tree_model import Arrangement
 from metaviz.gui.runs.run_tree_view import RunsView
-from metaviz.gui.runs.runs_dock_state import read_state, write_state
 from metaviz.gui.runs.runs_toolbar import TableBar
 from metaviz.gui.runs.tabular import tab_separated
 from metaviz.gui.widgets.view_commands import view_action
-from metaviz.runs.table.baseline import Baseline
+from metaviz.runs.table.baseline import Baseline, read_baseline
 from metaviz.runs.table.columns import Columns, Sight
-from metaviz.runs.table.groups import BASIC, Group
+from metaviz.runs.table.groups import BASIC, INTERVALS, Group
 from metaviz.runs.table.search import Query
 
+_RESULTS = ("loss", "accuracy")
 _NO_RUNS = "No runs yet. Tick algorithms on the left and press Run."
 _NO_MATCH = "No run matches the search. Esc in the field clears it."
 _NO_BRUSHED = "The brushes of the Compare page leave no run. Its “Clear brushes” shows all again."
@@ -85,16 +84,46 @@ class RunsTable(QWidget):
         """Take the current theme's colours."""
         self.bar.search.restyle()
 
-    def state_text(self) -> str:
-        """Return how the table is looked at, as text to be remembered."""
-        return json.dumps(write_state(self))
+    def state(self) -> dict[str, Any]:
+        """Return columns, widths, search, grouping, interval and baseline as plain values."""
+        seen = self.arrangement.sight
+        return {
+            "columns": self.arrangement.chosen,
+            "differing": self.arrangement.only_differing,
+            "widths": self.view.widths,
+            "search": self.bar.search.line.text(),
+            "group": self.arrangement.group_keys,
+            "interval": seen.interval,
+            "result": seen.result,
+            "baseline": seen.baseline.to_text(),
+        }
 
-    def restore(self, text: str) -> None:
-        """Look at the table as remembered; what makes no sense is passed over."""
+    def restore(self, state: Mapping[str, Any]) -> bool:
+        """Show what `state` returned; return whether it makes sense."""
         try:
-            read_state(self, json.loads(text))
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-            return
+            self._restore(state)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return False
+        return True
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        columns, group, widths = state["columns"], state["group"], state["widths"]
+        for keys in (columns, group or []):
+            if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                raise TypeError("keys are a list of texts")
+        interval, result = state["interval"], state["result"]
+        if interval not in INTERVALS or result not in _RESULTS:
+            raise ValueError("there is no such interval or result")
+        self.view.widths = {str(key): int(width) for key, width in widths.items()}
+        baseline = read_baseline(str(state["baseline"]))
+        self.bar.show_interval(interval)
+        self.bar.show_result(result)
+        self.arrangement.sight = Sight(interval, baseline, result)
+        differing = bool(state["differing"])
+        self.arrangement.choose(columns, only_differing=differing)
+        self.bar.differing.setChecked(differing)
+        self.group_by(None if group is None else tuple(group))
+        self.bar.search.set_text(str(state["search"]))
 
     # What is shown
 

@@ -6,9 +6,9 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMenu, QWidget
 
+from metaviz.gui.pages.page import Tab
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.runs.runs_dock import RunsTable
-from metaviz.gui.runs.runs_dock_state import read_state, write_state
 from metaviz.runs.storage.saved_views import (
     SavedView,
     delete_view,
@@ -39,7 +39,7 @@ class SavedViews(QObject):
         self.menu.setObjectName("views_menu")
         self.menu.setToolTipsVisible(True)
         self.menu.aboutToShow.connect(self.fill)
-        tabs.views_menu = self.menu
+        tabs.made.connect(self._on_page_made)
 
     @Slot()
     def fill(self) -> None:
@@ -159,9 +159,15 @@ class SavedViews(QObject):
         if chosen:
             self.export(Path(chosen))
 
+    @Slot(object)
+    def _on_page_made(self, page: Tab) -> None:
+        """Offer the views on the Compare page, too."""
+        if page.export_name == "comparison":
+            self._tabs.compare.offer_views(self.menu)
+
     def _now(self, name: str) -> SavedView:
         shown = [row.id for row in self._table.model.rows if row.visible]
-        return saved_view(name, self._tabs.compare.state(), write_state(self._table), shown)
+        return saved_view(name, self._tabs.compare.state(), self._table.state(), shown)
 
     def _show(self, view: SavedView) -> None:
         """Look as the view says; what makes no sense any more is passed over."""
@@ -169,9 +175,7 @@ class SavedViews(QObject):
         table = dict(view.table)
         if table.get("group") == "":  # TOML holds no None: all keys but the seed
             table["group"] = None
-        try:
-            read_state(self._table, table)
-        except (ValueError, TypeError, AttributeError, KeyError):
+        if not self._table.restore(table):
             self.said.emit(f"The view “{view.name}” says nothing of the table")
         known = [name for name in view.shown if self._table.model.find(name) is not None]
         self._table.model.show_only(known)

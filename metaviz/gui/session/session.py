@@ -1,5 +1,6 @@
 """The session: what is on screen comes back after a restart, and after a crash too."""
 
+import json
 import time
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from PySide6.QtWidgets import QWidget
 from metaviz.config.options import OptionError, checked
 from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.form_values import read_form_state
-from metaviz.gui.pages.page_registry import Tab
+from metaviz.gui.pages.page import Tab
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.session.page_state import Value, read_views, show_views
 from metaviz.gui.session.session_file import SessionFile, to_bytes, to_text
@@ -79,7 +80,7 @@ class Session(QObject):
             window.restoreGeometry(geometry)
             state = QByteArray(to_bytes(last.get("state", "")))
             window.restoreState(state, LAYOUT_VERSION)
-        window.table.restore(str(self._part("runs").get("table", "")))
+        window.table.restore(_table_state(self._part("runs").get("table", "")))
         if form := self._part("form"):
             try:
                 window.form.show_state(read_form_state(form))
@@ -158,7 +159,7 @@ class Session(QObject):
             "runs": {
                 "shown": sorted(window.runs.shown() | self._awaited),
                 "training": sorted(record.id for record in live if not record.ended),
-                "table": window.table.state_text(),
+                "table": json.dumps(window.table.state()),
             },
             "tabs": {"current": NAMES[window.tabs.currentIndex()]},
             "views": views,
@@ -210,6 +211,14 @@ class Session(QObject):
             if not self._complained:
                 self._complained = True
                 self.noted.emit(f"The session cannot be saved, so a restart begins anew: {error}.")
+
+
+def _table_state(text: object) -> dict[str, Any]:
+    try:
+        state = json.loads(str(text))
+    except (ValueError, RecursionError):
+        return {}
+    return state if isinstance(state, dict) else {}
 
 
 def _locked(home: Path | None) -> RunLock | None:

@@ -6,7 +6,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz import paths
-from metaviz.gui.pages.page_registry import Tab
+from metaviz.gui.pages.page import Tab
 from metaviz.gui.session.crash_recovery import Recovery
 from metaviz.gui.session.form_undo import FormHistory, ShownHistory
 from metaviz.gui.session.page_undo import ViewHistory

@@ -11,7 +11,7 @@ from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.background.engine_protocol import Errand
 from metaviz.gui.background.training_controller import Conductor
 from metaviz.gui.experiment.experiment_dock import ExperimentPanel
-from metaviz.gui.pages.page_tabs import Tabs, as_start
+from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.widgets.message_boxes import question
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison
@@ -59,23 +59,23 @@ class Errands(QObject):
         worker.reported.connect(self._on_reported)
         form.download_wanted.connect(self._on_download_wanted)
         form.download_unwanted.connect(self._on_download_unwanted)
-        tabs.gradients_wanted.connect(self._on_gradients_wanted)
-        tabs.evaluation_wanted.connect(self._on_evaluation_wanted)
-        tabs.robustness_wanted.connect(self._on_robustness_wanted)
-        tabs.episode_wanted.connect(self._on_episode_wanted)
-        tabs.recalled.connect(conductor.recall)
+        asked = tabs.requests
+        asked.gradients_requested.connect(self._on_gradients_wanted)
+        asked.evaluation_requested.connect(self._on_evaluation_wanted)
+        asked.robustness_requested.connect(self._on_robustness_wanted)
+        asked.episode_requested.connect(self._on_episode_wanted)
+        asked.cancel_requested.connect(conductor.recall)
 
     @Slot(object, int)
-    def _on_gradients_wanted(self, start: object, step: int) -> None:
+    def _on_gradients_wanted(self, start: Path | None, step: int) -> None:
         try:
             comparison = self._form.comparison()
         except OptionError as error:
             self._tabs.gradients.show_error(str(error))
             return
         self._tabs.gradients.show_busy()
-        place = as_start(start)
         self._conductor.ask(
-            Errand("gradients", lambda engine, _: engine.gradients(comparison, place, step))
+            Errand("gradients", lambda engine, _: engine.gradients(comparison, start, step))
         )
 
     @Slot(object, object)

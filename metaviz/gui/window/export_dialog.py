@@ -27,7 +27,7 @@ from metaviz.gui.pages.benchmark_page import BenchmarkTab
 from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.gradients_page import GradientsTab
-from metaviz.gui.pages.page_registry import Tab
+from metaviz.gui.pages.page import Tab
 from metaviz.gui.widgets.controls import switch
 from metaviz.runs.analysis.curves import Fan, fan
 from metaviz.runs.analysis.geometry import has_geometry, has_map

@@ -86,9 +86,8 @@ class MainWindow(QMainWindow):
         self.marks = MarksDesk(self.runs, self.library, self.undo_stack, self)
         self.table.marks.use(self.marks)
         self.log = LogPanel(self)
-        self.tabs = Tabs(self)
-        self.tabs.columns = self.table.columns
-        self.tabs.brushed.connect(self.table.keep_only)
+        self.tabs = Tabs(self, self.table.columns)
+        self.tabs.requests.brushed.connect(self.table.keep_only)
         self.table.bar.brushes_unwanted.connect(self.tabs.clear_brushes)
         self.messages = MessageBar(self)
         self.run_bar = RunBar(self.commands, self)
