@@ -34,7 +34,7 @@ window.form.field("inner_lr").editor.setText("fast")
 window.form.field("inner_lr").editor.setText("0.02")
 window.form.field("steps").set_value(100000)
 window.form.field("eval_tasks").set_value(20)
-window.conductor.worker.loaded.connect(window.training.run)
+window.controller.worker.loaded.connect(window.training_commands.run)
 told = []
 
 def look():
@@ -62,7 +62,7 @@ def test_form_views_tab_and_table_come_back(qtbot, plain_window):
     first.tabs.training.axis.setCurrentIndex(1)
     first.tabs.setCurrentIndex(3)
     first.table.bar.search.set_text("loss<3")
-    first.arrangement.log.hide()
+    first.dock_layout.log.hide()
     state = first.form.state()
     leave(qtbot, first)
     second = plain_window(plots=True)
@@ -72,7 +72,7 @@ def test_form_views_tab_and_table_come_back(qtbot, plain_window):
     assert (view.smoothing, view.axis) == (0.3, "seconds")
     assert second.tabs.currentIndex() == 3
     assert second.table.bar.search.line.text() == "loss<3"
-    assert second.arrangement.log.isHidden()
+    assert second.dock_layout.log.isHidden()
     assert second.undo_stack.count() == 0
 
 
@@ -136,10 +136,10 @@ def test_only_one_window_of_a_folder_saves_the_session(qtbot, plain_window, home
 
 
 def test_what_was_kept_among_the_preferences_moves_over_once(qtbot, plain_window, home):
-    from metaviz.gui.widgets.settings import Preferences
+    from metaviz.gui.widgets.settings import Settings
 
     window = plain_window()
-    old = Preferences(home / "metaviz.ini")
+    old = Settings(home / "metaviz.ini")
     old.write("window/geometry", window.saveGeometry())
     old.write("window/state", window.saveState(1))
     old.write("form/comparison", 'algorithms = ["reptile"]\nsteps = 12\n')
@@ -150,7 +150,7 @@ def test_what_was_kept_among_the_preferences_moves_over_once(qtbot, plain_window
     again = plain_window()
     assert again.form.comparison().algorithms == ("reptile",)
     assert again.form.field("steps").value == 12
-    assert again.preferences.read("form/comparison", "") == ""
+    assert again.settings.read("form/comparison", "") == ""
     leave(qtbot, again)
     assert plain_window().form.field("steps").value == 12
 
@@ -159,7 +159,7 @@ def test_a_session_that_cannot_be_saved_is_said_once(qtbot, plain_window, home):
     window = plain_window()
     (home / SESSION).mkdir()
     for _ in range(2):
-        window.comfort.session.save()
+        window.session.save()
     lines = window.log.model.lines
     qtbot.waitUntil(lambda: any("cannot be saved" in line.message for line in lines), timeout=WAIT)
     leave(qtbot, window)
@@ -191,7 +191,7 @@ def test_after_kill_9_everything_is_back_and_runs_can_be_resumed(qtbot, open_win
     qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 1, timeout=WAIT)
     before = window.runs.visible_records()[0].step
     qtbot.mouseClick(window.messages.resume, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.conductor.phase == "training", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "training", timeout=WAIT)
     qtbot.waitUntil(lambda: bool(window.live.records), timeout=WAIT)
     (record,) = window.live.records.values()
     qtbot.waitUntil(lambda: record.step > before, timeout=WAIT)
@@ -200,12 +200,12 @@ def test_after_kill_9_everything_is_back_and_runs_can_be_resumed(qtbot, open_win
 
 def test_a_queue_left_after_a_crash_is_told_in_the_same_message(qtbot, plain_window, home):
     window = plain_window()
-    window.comfort.session.save()
+    window.session.save()
     leave(qtbot, window)
     text = (home / SESSION).read_text(encoding="utf-8")
     (home / SESSION).write_text(text.replace("ended = true", "ended = false"))
     again = plain_window()
-    again.queueing.warned.emit("The queue was left unfinished: 2 runs wait.")
+    again.queue_controller.left_unfinished.emit("The queue was left unfinished: 2 runs wait.")
     told = "MetaViz ended unexpectedly. The queue was left unfinished: 2 runs wait."
     assert again.messages.text.text() == told
     assert not again.messages.resume.isVisible()

@@ -21,8 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.dataset.episode_view import EpisodePart, labelled
-from metaviz.gui.dataset.summary_view import DatasetFacts
+from metaviz.gui.dataset.episode_view import EpisodeView, labelled
+from metaviz.gui.dataset.summary_view import DatasetSummary
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 
@@ -30,7 +30,7 @@ _SIZE = (980, 600)
 
 
 @dataclass(frozen=True)
-class Subject:
+class DatasetSource:
     """What the dialog looks at: a problem, and what the form says of its data.
 
     `help_text` explains which data are right; None for a problem that needs no files. `swapped`
@@ -45,7 +45,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DatasetRequest:
     """Data to be read and an episode to be drawn from them."""
 
     path: str
@@ -56,14 +56,14 @@ class Wish:
 class DatasetDialog(QDialog):
     """Asks for views of a data set and shows them; it reads nothing itself.
 
-    `wanted` carries a Wish; `chosen` the path, and whether red and blue are to be swapped.
+    `requested` carries a DatasetRequest, `chosen` the path and whether to swap red and blue.
     """
 
-    wanted = Signal(object)
+    requested = Signal(object)
     cancelled = Signal()
     chosen = Signal(str, object)
 
-    def __init__(self, subject: Subject, parent: QWidget | None = None) -> None:
+    def __init__(self, subject: DatasetSource, parent: QWidget | None = None) -> None:
         """Make the dialog; `begin` has the form's data read."""
         super().__init__(parent)
         self.setObjectName("dataset_dialog")
@@ -72,12 +72,12 @@ class DatasetDialog(QDialog):
         self.resize(*_SIZE)
         self.setAcceptDrops(True)
         self.subject = subject
-        self._shown: Wish | None = None
-        self._asked: Wish | None = None
+        self._shown: DatasetRequest | None = None
+        self._asked: DatasetRequest | None = None
         self.path = QLineEdit(subject.path, self)
         self.read = QPushButton("&Read", self)
-        self.facts = DatasetFacts(self)
-        self.episode = EpisodePart(subject.swapped, self)
+        self.facts = DatasetSummary(self)
+        self.episode = EpisodeView(subject.swapped, self)
         self.pages = QStackedWidget(self)
         self.message = labelled("dataset_message", "Message")
         self.line = labelled("dataset_progress_text", "Progress")
@@ -87,11 +87,11 @@ class DatasetDialog(QDialog):
         self.use = self.buttons.addButton("&Use these data", QDialogButtonBox.ButtonRole.AcceptRole)
         self._assemble()
         self._connect()
-        self._say_what_is_right()
+        self._show_hint()
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a wish has not been answered yet."""
+        """Whether a request has not been answered yet."""
         return self._asked is not None
 
     def begin(self) -> None:
@@ -107,13 +107,13 @@ class DatasetDialog(QDialog):
         self._shown = self._asked = None
         if not self._may_read():
             self.cancelled.emit()
-            self._say_what_is_right()
+            self._show_hint()
             return
         self.bar.setRange(0, 0)
         self.line.setText("Finding out what is there")
         self.pages.setCurrentWidget(self._reading)
         self._update()
-        self._ask(Wish(self.path.text().strip(), "train", 0))
+        self._ask(DatasetRequest(self.path.text().strip(), "train", 0))
 
     @Slot(str)
     def show_progress(self, line: str) -> None:
@@ -132,13 +132,15 @@ class DatasetDialog(QDialog):
         self.pages.setCurrentWidget(self._full)
         self._update()
 
-    def show_trouble(self, sentence: str) -> None:
+    def show_error(self, sentence: str) -> None:
         """Show why the data cannot be read."""
-        self._say(sentence, current_theme().error)
+        self._show_message(sentence, current_theme().error)
 
     def show_cancelled(self) -> None:
         """Show that reading was broken off."""
-        self._say("Reading was cancelled, and nothing of it was kept.", current_theme().muted)
+        self._show_message(
+            "Reading was cancelled, and nothing of it was kept.", current_theme().muted
+        )
 
     def take_path(self, path: str) -> None:
         """Read the data at a path that was chosen rather than typed."""
@@ -148,9 +150,9 @@ class DatasetDialog(QDialog):
     @Slot(int)
     def turn(self, by: int) -> None:
         """Ask for an episode before or after the one that is shown."""
-        wish = self._asked or self._shown
-        if wish is not None and wish.number + by >= 0:
-            self._ask(Wish(wish.path, wish.split, wish.number + by))
+        request = self._asked or self._shown
+        if request is not None and request.number + by >= 0:
+            self._ask(DatasetRequest(request.path, request.split, request.number + by))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take a single folder or file, and show where it goes."""
@@ -172,24 +174,24 @@ class DatasetDialog(QDialog):
         needs_path = self.subject.help_text is not None and not self.subject.may_be_empty
         return bool(self.path.text().strip()) or not needs_path
 
-    def _ask(self, wish: Wish) -> None:
-        self._asked = wish
-        self.wanted.emit(wish)
+    def _ask(self, request: DatasetRequest) -> None:
+        self._asked = request
+        self.requested.emit(request)
 
-    def _say(self, sentence: str, colour: str) -> None:
+    def _show_message(self, sentence: str, colour: str) -> None:
         self._shown = self._asked = None
         self.message.setText(sentence)
         tint(self.message, colour)
         self.pages.setCurrentWidget(self._empty)
         self._update()
 
-    def _say_what_is_right(self) -> None:
+    def _show_hint(self) -> None:
         text = (
             f"{self.subject.help_text} Drop it here, or choose it above."
             if self.subject.help_text
             else ""
         )
-        self._say(text, current_theme().muted)
+        self._show_message(text, current_theme().muted)
 
     @Slot()
     def _accept(self) -> None:
@@ -218,9 +220,9 @@ class DatasetDialog(QDialog):
 
     @Slot(str)
     def _on_split(self, split: str) -> None:
-        wish = self._asked or self._shown
-        if wish is not None:
-            self._ask(Wish(wish.path, split, 0))
+        request = self._asked or self._shown
+        if request is not None:
+            self._ask(DatasetRequest(request.path, split, 0))
 
     @Slot()
     def _update(self) -> None:

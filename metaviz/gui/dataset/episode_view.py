@@ -11,7 +11,7 @@ from metaviz.runs.model.dataset import DatasetView
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
-class EpisodePart(QWidget):
+class EpisodeView(QWidget):
     """The right side of the dialog. `turned` carries -1 or 1, `split_chosen` a split's name."""
 
     turned = Signal(int)

@@ -21,7 +21,7 @@ _COLUMNS = ("Split", "Classes", "Images", "Per class")
 _WIDTH, _ROW_SPACE = 296, 8
 
 
-class DatasetFacts(QWidget):
+class DatasetSummary(QWidget):
     """The left column of the dialog."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -83,6 +83,12 @@ class AlgorithmList(QTreeWidget):
         if self.ticked() != before:
             self.ticked_changed.emit()
 
+    def toggle(self, name: str) -> None:
+        """Tick an algorithm, or untick it."""
+        is_on = self._items[name].checkState(0) == Qt.CheckState.Checked
+        state = Qt.CheckState.Unchecked if is_on else Qt.CheckState.Checked
+        self._items[name].setCheckState(0, state)
+
     def show_unsuited(self, reasons: Mapping[str, str]) -> None:
         """Grey out the algorithms that cannot run, each with its reason; untick them."""
         for name, item in self._items.items():

@@ -10,28 +10,27 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWi
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import MACHINE, Comparison, parse_seeds
-from metaviz.gui.experiment.algorithm_form import AlgorithmOptions
+from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
-from metaviz.gui.experiment.comparisons import check_names, seeds_text
-from metaviz.gui.experiment.form_values import FormState
-from metaviz.gui.experiment.help_strip import Foot
+from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
+from metaviz.gui.experiment.help_strip import HelpStrip
 from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
 from metaviz.gui.widgets.controls import order_tabs, scrolling
 from metaviz.gui.widgets.editors import ChoiceBox
-from metaviz.gui.widgets.option_field import Field
-from metaviz.gui.widgets.option_form import Fold, OptionForm
+from metaviz.gui.widgets.option_field import OptionField
+from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.theme import current_theme, tint
 
 _WIDTH = 340
 
 
-class ExperimentPanel(QWidget):
+class ExperimentDock(QWidget):
     """Everything that a person chooses before training."""
 
     changed = Signal()
-    download_wanted = Signal(str)
-    download_unwanted = Signal()
-    sweep_wanted = Signal(str)
+    download_requested = Signal(str)
+    download_cancelled = Signal()
+    sweep_requested = Signal(str)
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -42,8 +41,8 @@ class ExperimentPanel(QWidget):
         self.summary = QLabel(self)
         self.look = QPushButton("&Look at the data…", self)
         self.download = QPushButton(self)
-        self.foot = Foot(self)
-        self._folds: dict[str, AlgorithmOptions] = {}
+        self.help_strip = HelpStrip(self)
+        self._folds: dict[str, AlgorithmForm] = {}
         self._quiet = False
         self.why: str | None = None
         """While `changed` is emitted for many settings at once: what they are; "" for a restart."""
@@ -173,17 +172,17 @@ class ExperimentPanel(QWidget):
         field.editor.setFocus(Qt.FocusReason.OtherFocusReason)
         return True
 
-    def field(self, key: str) -> Field | None:
+    def field(self, key: str) -> OptionField | None:
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
         return next((field for field in self.every_field() if field.key == key), None)
 
-    def every_field(self) -> list[Field]:
+    def every_field(self) -> list[OptionField]:
         """Return all fields, also those of algorithms that were unticked again."""
         own = [fold.form for fold in self._folds.values()]
         forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
         return [field for form in forms for field in form.fields.values()]
 
-    def fold(self, algorithm: str) -> AlgorithmOptions:
+    def fold(self, algorithm: str) -> AlgorithmForm:
         """Return the fold of an algorithm that was ticked."""
         return self._folds[algorithm]
 
@@ -201,7 +200,7 @@ class ExperimentPanel(QWidget):
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         tint(self.summary, current_theme().muted)
-        for part in (self.foot, self.shared, self.problem_form):
+        for part in (self.help_strip, self.shared, self.problem_form):
             part.restyle()
         for fold in self._folds.values():
             fold.form.restyle()
@@ -218,7 +217,7 @@ class ExperimentPanel(QWidget):
         self._left: dict[str, dict[str, Plain]] = {}
         self._shown_problem = ""
         self.problem_form: OptionForm
-        self._problem_fold: Fold
+        self._problem_fold: CollapsibleSection
         self._forms.setSpacing(6)
         for part in (
             _heading("&Problem", self.problem_box),
@@ -235,10 +234,10 @@ class ExperimentPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(scrolling("experiment_scroll", "Settings of the experiment", content), 1)
-        layout.addWidget(self.foot)
+        layout.addWidget(self.help_strip)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)
-        self.algorithms.entered_algorithm.connect(self.foot.explain)
+        self.algorithms.entered_algorithm.connect(self.help_strip.explain)
         self.download.clicked.connect(self._on_download)
 
     def _data_row(self) -> QWidget:
@@ -276,8 +275,8 @@ class ExperimentPanel(QWidget):
         self._shown_problem = ""
         self.shared = SharedForm(self.catalogue, self)
         self.shared.changed.connect(self._on_changed)
-        self.shared.focused.connect(self.foot.explain)
-        self.shared.sweep_wanted.connect(self.sweep_wanted)
+        self.shared.focused.connect(self.help_strip.explain)
+        self.shared.sweep_requested.connect(self.sweep_requested)
         self._forms.addWidget(_heading("Settings that all share", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
@@ -309,9 +308,9 @@ class ExperimentPanel(QWidget):
         self.problem_form = OptionForm(problem.options, f"{problem.id}.", parent=self)
         self.problem_form.set_changes(self._left.get(problem.id, {}))
         self.problem_form.changed.connect(self._on_changed)
-        self.problem_form.focused.connect(self.foot.explain)
-        self.problem_form.sweep_wanted.connect(self.sweep_wanted)
-        self._problem_fold = Fold(
+        self.problem_form.focused.connect(self.help_strip.explain)
+        self.problem_form.sweep_requested.connect(self.sweep_requested)
+        self._problem_fold = CollapsibleSection(
             f"{problem.title} settings", f"problem_{problem.id}", self.problem_form, self
         )
         self._problem_fold.setVisible(bool(problem.options))
@@ -327,17 +326,17 @@ class ExperimentPanel(QWidget):
             fold.setVisible(name in self.algorithms.ticked())
 
     def _add_fold(self, entry: AlgorithmEntry) -> None:
-        fold = AlgorithmOptions(entry)
+        fold = AlgorithmForm(entry)
         fold.set_baseline(self.problem.algorithm_defaults.get(entry.id, {}))
         fold.changed.connect(self._on_changed)
-        fold.focused.connect(self.foot.explain)
-        fold.sweep_wanted.connect(self.sweep_wanted)
+        fold.focused.connect(self.help_strip.explain)
+        fold.sweep_requested.connect(self.sweep_requested)
         order = [item.id for item in self.catalogue.algorithms]
         before = sum(order.index(name) < order.index(entry.id) for name in self._folds)
         self._forms.insertWidget(self._forms.indexOf(self._problem_fold) + 1 + before, fold)
         self._folds[entry.id] = fold
 
-    def _shown(self) -> dict[str, AlgorithmOptions]:
+    def _shown(self) -> dict[str, AlgorithmForm]:
         ticked = self.algorithms.ticked()
         return {name: fold for name, fold in self._folds.items() if name in ticked}
 
@@ -360,16 +359,16 @@ class ExperimentPanel(QWidget):
         for fold in self._folds.values():
             fold.show_shared(shared)
         self._problem_fold.note_changes(self.problem_form)
-        self.foot.show_reason(self.reason)
+        self.help_strip.show_reason(self.reason)
         if not self.reason:
-            self.foot.show_count(self.comparison())
+            self.help_strip.show_count(self.comparison())
         self.changed.emit()
 
     def _on_download(self) -> None:
         if self.downloading:
-            self.download_unwanted.emit()
+            self.download_cancelled.emit()
         else:
-            self.download_wanted.emit(self.problem.id)
+            self.download_requested.emit(self.problem.id)
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:

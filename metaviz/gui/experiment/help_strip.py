@@ -13,7 +13,7 @@ from metaviz.gui.widgets.theme import current_theme, tint
 _HELP_LINES = 6
 
 
-class Foot(QFrame):
+class HelpStrip(QFrame):
     """Always in sight below the form."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

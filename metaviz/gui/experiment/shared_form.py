@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.config.run_config import MACHINE, parse_seeds
-from metaviz.gui.widgets.option_field import Field
-from metaviz.gui.widgets.option_form import Fold, OptionForm
+from metaviz.gui.widgets.option_field import OptionField
+from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 
 SEEDS = OptionSpec(
     name="seeds",
@@ -29,7 +29,7 @@ class SharedForm(QWidget):
 
     changed = Signal()
     focused = Signal(object)
-    sweep_wanted = Signal(str)
+    sweep_requested = Signal(str)
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the forms of a catalogue."""
@@ -41,7 +41,7 @@ class SharedForm(QWidget):
         rest.sort(key=lambda spec: spec.name in OF_THE_COMPARISON)
         self._usual = OptionForm(usual, checks={"seeds": parse_seeds})
         self._rest = OptionForm(rest)
-        self.fold = Fold("More shared settings", "more", self._rest)
+        self.fold = CollapsibleSection("More shared settings", "more", self._rest)
         self._hidden: frozenset[str] = frozenset()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -50,10 +50,10 @@ class SharedForm(QWidget):
         for form in self._forms:
             form.changed.connect(self._on_changed)
             form.focused.connect(self.focused)
-            form.sweep_wanted.connect(self.sweep_wanted)
+            form.sweep_requested.connect(self.sweep_requested)
 
     @property
-    def fields(self) -> dict[str, Field]:
+    def fields(self) -> dict[str, OptionField]:
         """Every field by name."""
         return {**self._usual.fields, **self._rest.fields}
 

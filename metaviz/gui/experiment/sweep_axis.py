@@ -23,11 +23,11 @@ _MOST_PLACES = 4
 _COMMAS = 2
 
 
-class SweepRow(QObject):
+class SweepAxisRow(QObject):
     """Widgets in one row of a grid. `changed` follows every edit, `unwanted` the cross."""
 
     changed = Signal()
-    unwanted = Signal(object)
+    removed = Signal(object)
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class SweepRow(QObject):
 
     @Slot()
     def _on_cross(self) -> None:
-        self.unwanted.emit(self)
+        self.removed.emit(self)
 
     def _fill(self) -> None:
         """Propose values around the form's; a range of three numbers stays what it is."""

@@ -24,8 +24,8 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
-from metaviz.gui.experiment.comparisons import seeds_text
-from metaviz.gui.experiment.sweep_axis import SweepRow
+from metaviz.gui.experiment.form_values import seeds_text
+from metaviz.gui.experiment.sweep_axis import SweepAxisRow
 from metaviz.gui.widgets.controls import scrolling
 from metaviz.gui.widgets.editors import write_value
 from metaviz.gui.widgets.theme import current_theme, tint
@@ -39,8 +39,8 @@ class SweepDialog(QDialog):
     """Asks what to vary. `queued` carries runs and a name, `estimate_wanted` the runs."""
 
     queued = Signal(object, str)
-    estimate_wanted = Signal(object)
-    left = Signal()
+    estimate_requested = Signal(object)
+    closed = Signal()
 
     def __init__(
         self,
@@ -57,21 +57,21 @@ class SweepDialog(QDialog):
         self._comparison, self._catalogue = comparison, catalogue
         self._known = sweepable(catalogue, comparison)
         self._values, self._workers = values, workers
-        self.rows: list[SweepRow] = []
+        self.rows: list[SweepAxisRow] = []
         self._made = 0
         self.sweep: Sweep | None = None
         self._build()
         self.resize(*_SIZE)
 
-    def add_row(self, key: str = "") -> SweepRow:
+    def add_row(self, key: str = "") -> SweepAxisRow:
         """Vary one more hyperparameter: a given one, or the first that is not varied yet."""
         taken = {row.key.currentData() for row in self.rows}
         free = [name for name in ("inner_lr", *self._known) if name not in taken]
-        row = SweepRow(self._made, self._known, self._values, self)
+        row = SweepAxisRow(self._made, self._known, self._values, self)
         self._made += 1
         row.place(self._grid, 2 * self._made)
         row.changed.connect(self._check)
-        row.unwanted.connect(self._remove)
+        row.removed.connect(self._remove)
         self.rows.append(row)
         row.choose(key or free[0])
         return row
@@ -107,8 +107,8 @@ class SweepDialog(QDialog):
             super().accept()
 
     def done(self, result: int) -> None:
-        """Tell that nobody waits for an estimate any more."""
-        self.left.emit()
+        """Emit `closed`: an estimate is not needed any more."""
+        self.closed.emit()
         super().done(result)
 
     def _build(self) -> None:
@@ -199,10 +199,10 @@ class SweepDialog(QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self.estimate.clicked.connect(self._on_estimate)
-        foot = QVBoxLayout()
+        help_strip = QVBoxLayout()
         for widget in (self.reason, self.time, self.buttons):
-            foot.addWidget(widget)
-        return foot
+            help_strip.addWidget(widget)
+        return help_strip
 
     @Slot()
     def _on_more(self) -> None:
@@ -219,10 +219,10 @@ class SweepDialog(QDialog):
             return
         self.estimate.setEnabled(False)
         self.time.setText("Taking a few steps…")
-        self.estimate_wanted.emit(runs)
+        self.estimate_requested.emit(runs)
 
     @Slot(object)
-    def _remove(self, row: SweepRow) -> None:
+    def _remove(self, row: SweepAxisRow) -> None:
         self.rows.remove(row)
         for widget in row.widgets:
             self._grid.removeWidget(widget)

@@ -37,7 +37,7 @@ _EMPTY = (
 )
 
 
-class QueuePanel(QWidget):
+class QueueDock(QWidget):
     """Shows the queue's model; commands act on the selected rows."""
 
     workers_changed = Signal(int)

@@ -12,7 +12,7 @@ _OTHER_ENDS: tuple[EntryState, ...] = ("stopped", "aborted", "interrupted", "fai
 _FEW_STEPS = 3
 
 
-class QueuePace:
+class QueueProgress:
     """Learns seconds per meta-step by algorithm and problem."""
 
     def __init__(self, find: Callable[[str], Record | None]) -> None:

@@ -17,7 +17,7 @@ class Block:
     right: int
 
 
-class Faces:
+class CellCache:
     """Remembers the texts of rows by name, and the look of each: colours, ticks and marks."""
 
     def __init__(self) -> None:

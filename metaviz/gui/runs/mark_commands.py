@@ -10,14 +10,14 @@ from PySide6.QtWidgets import QInputDialog, QMenu, QMessageBox, QWidget
 from metaviz.gui.plotting.swatches import patch
 from metaviz.gui.runs.mark_editor import TRAINING
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_tree_view import RunsView
+from metaviz.gui.runs.run_tree_view import RunTreeView
+from metaviz.gui.widgets.commands import view_action
 from metaviz.gui.widgets.message_boxes import question
-from metaviz.gui.widgets.view_commands import view_action
 from metaviz.runs.model.marks import split_tags
 from metaviz.runs.model.styles import PALETTE
 
 if TYPE_CHECKING:
-    from metaviz.gui.runs.mark_editor import MarksDesk
+    from metaviz.gui.runs.mark_editor import MarkEditor
 
 COLOR_NAMES = (
     *("Blue", "Vermilion", "Green", "Pink", "Orange", "Sky blue", "Grey", "Brown"),
@@ -26,16 +26,16 @@ COLOR_NAMES = (
 _AUTOMATIC = "Automatic"
 
 
-class RunMarks(QObject):
-    """Asks what to mark with, and has it done by the desk that `use` was given."""
+class MarkCommands(QObject):
+    """Asks what to mark with, and has it done by the editor that `use` was given."""
 
-    deletion_wanted = Signal(object)
+    deletion_requested = Signal(object)
 
-    def __init__(self, parent: QWidget, view: RunsView) -> None:
+    def __init__(self, parent: QWidget, view: RunTreeView) -> None:
         """Make the commands of a view."""
         super().__init__(parent)
         self._window, self._view = parent, view
-        self._desk: MarksDesk | None = None
+        self._editor: MarkEditor | None = None
         self._rows: list[Row] = []
         self._common: tuple[str, ...] = ()
         self._doomed: dict[str, Row] = {}
@@ -48,11 +48,11 @@ class RunMarks(QObject):
             *(self.star, self.rename, self.tag, self.note, self.colors.menuAction()),
             *(self.trash, self.restore, self.delete),
         ]
-        view.star_wanted.connect(self._star_rows)
+        view.star_requested.connect(self._star_rows)
 
-    def use(self, desk: "MarksDesk") -> None:
-        """Have marks changed by a desk."""
-        self._desk = desk
+    def use(self, editor: "MarkEditor") -> None:
+        """Have marks changed by an editor."""
+        self._editor = editor
 
     def update_actions(self, *, trash: bool) -> None:
         """Enable what the selection allows."""
@@ -118,8 +118,8 @@ class RunMarks(QObject):
 
     @Slot(object)
     def _star_rows(self, rows: Sequence[Row]) -> None:
-        if self._desk is not None and rows:
-            self._desk.star(rows)
+        if self._editor is not None and rows:
+            self._editor.star(rows)
 
     @Slot()
     def _rename(self) -> None:
@@ -132,8 +132,8 @@ class RunMarks(QObject):
 
     @Slot(str)
     def _renamed(self, name: str) -> None:
-        if self._desk is not None:
-            self._desk.rename(self._rows[0], name)
+        if self._editor is not None:
+            self._editor.rename(self._rows[0], name)
 
     @Slot()
     def _tag(self) -> None:
@@ -152,8 +152,8 @@ class RunMarks(QObject):
     def _tagged(self, text: str) -> None:
         tags = split_tags(text)
         removed = [tag for tag in self._common if tag not in tags]
-        if self._desk is not None:
-            self._desk.tag(self._rows, [t for t in tags if t not in self._common], removed)
+        if self._editor is not None:
+            self._editor.tag(self._rows, [t for t in tags if t not in self._common], removed)
 
     @Slot()
     def _note(self) -> None:
@@ -171,26 +171,26 @@ class RunMarks(QObject):
 
     @Slot(str)
     def _noted(self, text: str) -> None:
-        if self._desk is not None:
-            self._desk.note(self._rows, text)
+        if self._editor is not None:
+            self._editor.note(self._rows, text)
 
     @Slot()
     def _paint(self) -> None:
         chosen, rows = self.sender(), self._view.selected()
-        if isinstance(chosen, QAction) and self._desk is not None and rows:
-            self._desk.paint(rows, str(chosen.data() or ""))
+        if isinstance(chosen, QAction) and self._editor is not None and rows:
+            self._editor.paint(rows, str(chosen.data() or ""))
 
     @Slot()
     def _trash(self) -> None:
         rows = self._view.selected()
-        if self._desk is not None and rows:
-            self._desk.trash(rows, trashed=True)
+        if self._editor is not None and rows:
+            self._editor.trash(rows, trashed=True)
 
     @Slot()
     def _restore(self) -> None:
         rows = self._view.selected()
-        if self._desk is not None and rows:
-            self._desk.trash(rows, trashed=False)
+        if self._editor is not None and rows:
+            self._editor.trash(rows, trashed=False)
 
     @Slot()
     def _ask_deletion(self) -> None:
@@ -217,7 +217,7 @@ class RunMarks(QObject):
     @Slot()
     def _delete(self) -> None:
         folders = {name: row.folder for name, row in self._doomed.items() if row.folder}
-        self.deletion_wanted.emit(folders)
+        self.deletion_requested.emit(folders)
 
     def _ask(self, name: str, title: str, label: str) -> QInputDialog:
         box = QInputDialog(self._window)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
+from metaviz.gui.background.task import WorkerThread
 from metaviz.gui.runs.row import row_of
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.widgets.log_dock import LogPanel
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.runs.model.events import Noted
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError, open_run
@@ -17,12 +18,12 @@ MOST_SHOWN = 12
 """A run that begins is ticked by itself while fewer than so many are."""
 
 
-class FollowReader(QObject):
+class RunFollowerWorker(QObject):
     """Lives in its own thread and polls the followed runs, four times a second while there are."""
 
-    began = Signal(object, object)
+    started = Signal(object, object)
     found = Signal(object)
-    lost = Signal(str, str)
+    failed = Signal(str, str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +32,6 @@ class FollowReader(QObject):
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._poll)
 
-    @Slot(object)
     def follow(self, folder: Path) -> None:
         """Read a run whole, and go on reading what is added to it."""
         try:
@@ -39,20 +39,18 @@ class FollowReader(QObject):
             record.environment["folder"] = str(folder)
             follower = None if record.ended else Follower(folder, record)
         except StoreError as error:
-            self.lost.emit(folder.name, str(error))
+            self.failed.emit(folder.name, str(error))
             return
         self._drop(record.id)
         if follower is not None:
             self._followers[record.id] = follower
             self._timer.start()
-        self.began.emit(record, folder)
+        self.started.emit(record, folder)
 
-    @Slot()
-    def leave(self) -> None:
-        """Let go of every run and end the thread."""
+    def close(self) -> None:
+        """Let go of every run."""
         for name in list(self._followers):
             self._drop(name)
-        QThread.currentThread().quit()
 
     @Slot()
     def _poll(self) -> None:
@@ -62,7 +60,7 @@ class FollowReader(QObject):
                 found = follower.poll()
             except StoreError as error:
                 self._drop(name)
-                self.lost.emit(name, str(error))
+                self.failed.emit(name, str(error))
                 continue
             if found.fresh is not None:
                 found.fresh.environment["folder"] = str(follower.folder)
@@ -80,19 +78,15 @@ class FollowReader(QObject):
             self._timer.stop()
 
 
-class Following(QObject):
+class RunFollower(QObject):
     """Feeds what is read to records on the window's thread.
 
-    `changed` tells that a run began or ended to be followed, `grown` that there were numbers.
+    `changed` tells that a run began or ended to be followed.
     """
 
     changed = Signal()
-    grown = Signal()
-    closed = Signal()
-    _follow = Signal(object)
-    _leave = Signal()
 
-    def __init__(self, model: RunsModel, log: LogPanel, parent: QObject) -> None:
+    def __init__(self, model: RunListModel, log: LogDock, parent: QObject) -> None:
         """Start the thread, which has nothing to do yet."""
         super().__init__(parent)
         self._model, self._log = model, log
@@ -101,24 +95,19 @@ class Following(QObject):
         self.ended: dict[str, Record] = {}
         """Those that were."""
         self._asked: set[Path] = set()
-        self._reader = FollowReader()
-        self.thread_ = QThread(self)
-        self.thread_.setObjectName("following")
-        self._reader.moveToThread(self.thread_)
-        self._follow.connect(self._reader.follow)
-        self._leave.connect(self._reader.leave)
-        self._reader.began.connect(self._on_began)
-        self._reader.found.connect(self._on_found)
-        self._reader.lost.connect(self._on_lost)
-        self.thread_.finished.connect(self.closed)
-        self.thread_.start(QThread.Priority.LowPriority)
+        self._worker = RunFollowerWorker()
+        self._worker.started.connect(self._on_started)
+        self._worker.found.connect(self._on_found)
+        self._worker.failed.connect(self._on_failed)
+        self.thread_ = WorkerThread(self._worker, "following", self, QThread.Priority.LowPriority)
+        self.closed = self.thread_.finished
 
     def follow(self, folder: Path, *, again: bool = True) -> None:
         """Show a run that another process trains; unless `again`, only one not known yet."""
         known = folder.name in self.records or (not again and folder.name in self.ended)
         if folder not in self._asked and not known:
             self._asked.add(folder)
-            self._follow.emit(folder)
+            self.thread_.post(self._worker.follow, folder)
 
     def record(self, name: str) -> Record | None:
         """Return the record of a run that is or was followed."""
@@ -126,10 +115,10 @@ class Following(QObject):
 
     def close(self) -> None:
         """Have the thread end; emits `closed`."""
-        self._leave.emit()
+        self.thread_.close(self._worker.close)
 
     @Slot(object, object)
-    def _on_began(self, record: Record, folder: Path) -> None:
+    def _on_started(self, record: Record, folder: Path) -> None:
         self._asked.discard(folder)
         known = self._model.find(record.id)
         # A look at the folder may have listed the run before the queue told of it.
@@ -156,7 +145,6 @@ class Following(QObject):
             else:
                 self._apply(record, found)
             over = over or found.over
-        self.grown.emit()
         if over:
             self.changed.emit()
 
@@ -186,7 +174,7 @@ class Following(QObject):
                 self._model.visibility_changed.emit()
 
     @Slot(str, str)
-    def _on_lost(self, name: str, sentence: str) -> None:
+    def _on_failed(self, name: str, sentence: str) -> None:
         self._asked = {folder for folder in self._asked if folder.name != name}
         if name in self.records:
             self.ended[name] = self.records.pop(name)

@@ -24,13 +24,13 @@ _BATCH_MS = 500
 _CHECKED, _UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
-class RunsModel(QAbstractListModel):
+class RunListModel(QAbstractListModel):
     """Holds every run that the window knows. Ticking a row shows its curves."""
 
     visibility_changed = Signal()
     ticked = Signal(object, object)
     """A person showed or hid runs: the ids of those shown before and after."""
-    record_wanted = Signal(object)
+    record_requested = Signal(object)
     rows_changed = Signal(object)
     """Ids of rows whose numbers or marks changed; those of all where it is None."""
     reading = Signal(int, int)
@@ -110,7 +110,7 @@ class RunsModel(QAbstractListModel):
             if stale and old.record is not None:
                 old.stale = True
                 if old.visible:
-                    self.record_wanted.emit(old.folder)
+                    self.record_requested.emit(old.folder)
                 else:
                     old.record, old.stale = None, False
         if changed:
@@ -255,7 +255,7 @@ class RunsModel(QAbstractListModel):
                 row.visible = visible
                 if visible and (row.record is None or row.stale):
                     self._awaited.add(row.id)
-                    self.record_wanted.emit(row.folder)
+                    self.record_requested.emit(row.folder)
                 else:
                     self._awaited.discard(row.id)
         self._asked = max(self._asked, len(self._awaited))

@@ -15,10 +15,11 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QColor
 
 from metaviz.gui.plotting.swatches import swatch
-from metaviz.gui.runs.cell_cache import Faces, blocks
+from metaviz.gui.runs.cell_cache import CellCache, blocks
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.theme import current_theme
+from metaviz.runs.export.tables import safe_text
 from metaviz.runs.table.columns import DELTA, USUAL, Column, Columns, Sight, in_order, sight
 from metaviz.runs.table.groups import Group, differing, grouped
 
@@ -38,7 +39,7 @@ def _anything(_row: Row) -> bool:
     return True
 
 
-class Arrangement(QAbstractItemModel):
+class RunTreeModel(QAbstractItemModel):
     """A tree of one level without groups, of two with them. It follows the runs by itself.
 
     Indexes carry the place of their group plus one, 0 on top.
@@ -47,7 +48,7 @@ class Arrangement(QAbstractItemModel):
     arranged = Signal()
     """The rows or columns are others now."""
 
-    def __init__(self, model: RunsModel, columns: Columns, parent: Any = None) -> None:
+    def __init__(self, model: RunListModel, columns: Columns, parent: Any = None) -> None:
         """Arrange the runs of a model."""
         super().__init__(parent)
         self.model, self.columns = model, columns
@@ -63,7 +64,7 @@ class Arrangement(QAbstractItemModel):
         self._tops: list[Row | Group] = []
         self._members: list[list[Row]] = []
         self._places: dict[str, tuple[int, int]] = {}
-        self._faces = Faces()
+        self._faces = CellCache()
         self._dirty = self._anew = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -235,6 +236,14 @@ class Arrangement(QAbstractItemModel):
         self._sorting = (column, order)
         self._sort_key = self.shown[column].key if 0 <= column < len(self.shown) else ""
         self.rearrange()
+
+    def tab_separated(self, rows: Sequence[QModelIndex]) -> str:
+        """Return rows with their headings as spreadsheets read them, formulas disarmed."""
+        places = range(self.columnCount())
+        lines = [[str(self.headerData(place, Qt.Orientation.Horizontal)) for place in places]]
+        lines += [[str(row.siblingAtColumn(p).data() or "") for p in places] for row in rows]
+        plain = [[cell.replace("\t", " ").replace("\n", " ") for cell in line] for line in lines]
+        return "\n".join("\t".join(map(safe_text, line)) for line in plain)
 
     # Following the runs
 

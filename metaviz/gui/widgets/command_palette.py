@@ -29,7 +29,7 @@ _MOVES = {
 
 
 @dataclass(frozen=True)
-class Offer:
+class PaletteEntry:
     """One thing that can be done; `reason` says why it cannot be done now."""
 
     title: str
@@ -54,7 +54,7 @@ def score(query: str, text: str) -> int | None:
     return total
 
 
-def ranked(offers: Sequence[Offer], query: str, recent: Sequence[str]) -> list[Offer]:
+def ranked(offers: Sequence[PaletteEntry], query: str, recent: Sequence[str]) -> list[PaletteEntry]:
     """Return the offers that answer a query, best first; recently used ones come before equals."""
     places = {title: place for place, title in enumerate(recent)}
     found = []
@@ -68,19 +68,21 @@ def ranked(offers: Sequence[Offer], query: str, recent: Sequence[str]) -> list[O
     return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]
 
 
-class Palette(QDialog):
+class CommandPalette(QDialog):
     """A list of offers that is searched by typing. `chosen` carries the title of what is run."""
 
     chosen = Signal(str)
 
-    def __init__(self, offers: Sequence[Offer], recent: Sequence[str], parent: QWidget) -> None:
+    def __init__(
+        self, offers: Sequence[PaletteEntry], recent: Sequence[str], parent: QWidget
+    ) -> None:
         """Show all offers, those used last first."""
         super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self.setObjectName("palette")
         self.setAccessibleName("Command palette")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._offers, self._recent = list(offers), list(recent)
-        self._listed: list[Offer] = []
+        self._listed: list[PaletteEntry] = []
         self.line = QLineEdit(self)
         self.view = QTreeView(self)
         self.reason = QLabel(self)
@@ -173,7 +175,7 @@ class Palette(QDialog):
         else:
             self.reason.setText(f"Not now: {offer.reason}" if offer.reason else offer.tip)
 
-    def _current(self) -> Offer | None:
+    def _current(self) -> PaletteEntry | None:
         index: QModelIndex = self.view.currentIndex()
         return self._listed[index.row()] if index.isValid() else None
 

@@ -49,7 +49,7 @@ class ChoiceBox(QComboBox):
 class NumberEdit(QLineEdit):
     """A number as text; up and down step it, by factors where the option is logarithmic."""
 
-    sweep_wanted = Signal()
+    sweep_requested = Signal()
     KEYS = (("Next number up", "Up"), ("Next number down", "Down"))
 
     def __init__(self, spec: OptionSpec, parent: QWidget | None = None) -> None:
@@ -68,7 +68,7 @@ class NumberEdit(QLineEdit):
             menu.addSeparator()
             sweep = menu.addAction("&Sweep this…")
             sweep.setObjectName("sweep_this")
-            sweep.triggered.connect(self.sweep_wanted)
+            sweep.triggered.connect(self.sweep_requested)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         return menu
 

@@ -39,7 +39,7 @@ Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True)
-class Line:
+class LogEntry:
     """One line of the log."""
 
     time: str
@@ -58,7 +58,7 @@ class LogModel(QAbstractTableModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.lines: deque[Line] = deque()
+        self.lines: deque[LogEntry] = deque()
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
         """Return the number of lines."""
@@ -89,7 +89,7 @@ class LogModel(QAbstractTableModel):
             return QColor(theme.error if line.level == "error" else theme.warning)
         return None
 
-    def append(self, line: Line) -> None:
+    def append(self, line: LogEntry) -> None:
         """Add a line; the oldest goes when there are too many."""
         if len(self.lines) >= _CAPACITY:
             self.beginRemoveRows(QModelIndex(), 0, 0)
@@ -125,20 +125,20 @@ class _Filter(QSortFilterProxyModel):
         self.endFilterChange()
 
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:  # noqa: N802 - a name of Qt's
-        line: Line = self.sourceModel().index(row, 0, parent).data(Qt.ItemDataRole.UserRole)
+        line: LogEntry = self.sourceModel().index(row, 0, parent).data(Qt.ItemDataRole.UserRole)
         if LEVELS.index(line.level) < self._least or (self._run and line.run != self._run):
             return False
         told = line.text().casefold()
         return all(word in told for word in self._words)
 
 
-class LogPanel(QWidget):
+class LogDock(QWidget):
     """Shows the log from a chosen level upwards, of all runs or of one, and searched.
 
     `run_wanted` carries id and label of the run that a line is about; the id may be empty.
     """
 
-    run_wanted = Signal(str, str)
+    run_requested = Signal(str, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -161,7 +161,7 @@ class LogPanel(QWidget):
         if LEVELS.index(level) < self._kept:
             return
         follow = self._is_at_end()
-        self.model.append(Line(time.strftime("%H:%M:%S"), run, level, message, run_id))
+        self.model.append(LogEntry(time.strftime("%H:%M:%S"), run, level, message, run_id))
         if run and self.run.findData(run) < 0:
             self.run.addItem(run, run)
         if follow:
@@ -258,9 +258,9 @@ class LogPanel(QWidget):
     def _jump(self) -> None:
         index = self.view.currentIndex()
         if index.isValid():
-            line: Line = index.siblingAtColumn(0).data(Qt.ItemDataRole.UserRole)
+            line: LogEntry = index.siblingAtColumn(0).data(Qt.ItemDataRole.UserRole)
             if line.run:
-                self.run_wanted.emit(line.run_id, line.run)
+                self.run_requested.emit(line.run_id, line.run)
 
     def _dress(self) -> None:
         view = self.view

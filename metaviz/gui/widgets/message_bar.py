@@ -14,8 +14,8 @@ class MessageBar(QFrame):
     beside runs that a crash interrupted one that lets them go on (`resume_wanted`).
     """
 
-    remedy_wanted = Signal(str)
-    resume_wanted = Signal()
+    remedy_requested = Signal(str)
+    resume_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +42,7 @@ class MessageBar(QFrame):
         self.resume.setObjectName("message_resume")
         self.resume.setAccessibleName("Resume the interrupted runs")
         self.resume.setToolTip("Train the interrupted runs further, from their last checkpoints.")
-        self.resume.clicked.connect(self.resume_wanted)
+        self.resume.clicked.connect(self.resume_requested)
         close = QToolButton(self)
         close.setText("✕")
         close.setAutoRaise(True)
@@ -98,7 +98,7 @@ class MessageBar(QFrame):
 
     @Slot()
     def _want_remedy(self) -> None:
-        self.remedy_wanted.emit(self._run)
+        self.remedy_requested.emit(self._run)
 
     def _show(self, level: str, sentence: str, details: str, run: str = "") -> None:
         self._level, self._details, self._run = level, details, run

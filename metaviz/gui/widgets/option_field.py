@@ -30,7 +30,7 @@ _BOXES = ("false", "true")
 Check = Callable[[str], object]
 
 
-class Field(QObject):
+class OptionField(QObject):
     """Places one option into a row of a grid and keeps its value.
 
     `changed` is emitted when the value or its validity changed; `focused` when a person came to
@@ -39,7 +39,7 @@ class Field(QObject):
 
     changed = Signal()
     focused = Signal(object)
-    sweep_wanted = Signal(str)
+    sweep_requested = Signal(str)
 
     def __init__(
         self, spec: OptionSpec, key: str, parent: QWidget, check: Check | None = None
@@ -182,7 +182,7 @@ class Field(QObject):
         line = QLineEdit(parent) if spec.kind == "text" else NumberEdit(spec, parent)
         line.textChanged.connect(self._read)
         if isinstance(line, NumberEdit):
-            line.sweep_wanted.connect(self._on_sweep_wanted)
+            line.sweep_requested.connect(self._on_sweep_wanted)
         return line
 
     def _dress(self) -> None:
@@ -232,7 +232,7 @@ class Field(QObject):
             self._editor.setCurrentIndex(self._editor.findData(value))
 
     def _on_sweep_wanted(self) -> None:
-        self.sweep_wanted.emit(self.key)
+        self.sweep_requested.emit(self.key)
 
     def _read(self) -> None:
         try:

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from metaviz.config.options import OptionSpec, Plain
-from metaviz.gui.widgets.option_field import Check, Field
+from metaviz.gui.widgets.option_field import Check, OptionField
 
 
 class OptionForm(QWidget):
@@ -14,7 +14,7 @@ class OptionForm(QWidget):
 
     changed = Signal()
     focused = Signal(object)
-    sweep_wanted = Signal(str)
+    sweep_requested = Signal(str)
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class OptionForm(QWidget):
         """Make one row per option; `prefix` goes before names in dotted keys."""
         super().__init__(parent)
         self._baseline: dict[str, Plain] = {spec.name: spec.default for spec in specs}
-        self.fields: dict[str, Field] = {}
+        self.fields: dict[str, OptionField] = {}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)
@@ -34,11 +34,11 @@ class OptionForm(QWidget):
         grid.setColumnStretch(0, 9)
         grid.setColumnStretch(1, 10)
         for number, spec in enumerate(specs):
-            field = Field(spec, f"{prefix}{spec.name}", self, (checks or {}).get(spec.name))
+            field = OptionField(spec, f"{prefix}{spec.name}", self, (checks or {}).get(spec.name))
             field.place(grid, 2 * number)
             field.changed.connect(self.changed)
             field.focused.connect(self.focused)
-            field.sweep_wanted.connect(self.sweep_wanted)
+            field.sweep_requested.connect(self.sweep_requested)
             self.fields[spec.name] = field
         self._hidden: frozenset[str] = frozenset()
 
@@ -74,11 +74,11 @@ class OptionForm(QWidget):
         for field in self.fields.values():
             field.restyle()
 
-    def _shown(self) -> list[tuple[str, Field]]:
+    def _shown(self) -> list[tuple[str, OptionField]]:
         return [item for item in self.fields.items() if item[0] not in self._hidden]
 
 
-class Fold(QWidget):
+class CollapsibleSection(QWidget):
     """A heading that shows or hides what is below it."""
 
     def __init__(self, title: str, name: str, body: QWidget, parent: QWidget | None = None) -> None:

@@ -14,7 +14,7 @@ _PAINTING_MS = 10
 _REST = 2.0
 
 
-class Pace(QObject):
+class RedrawTimer(QObject):
     """Ticks while it runs.
 
     Who hears a tick may `spread` what is to be drawn: a piece is done at once, the others each in a

@@ -6,11 +6,10 @@ from typing import TypeVar
 
 from PySide6.QtCore import QByteArray, QSettings
 
-LAYOUT_VERSION = 1
 Value = TypeVar("Value", str, int, bool, QByteArray)
 
 
-class Preferences:
+class Settings:
     """Small values by key; where the file cannot be written, they last until the window closes.
 
     `note` is then a sentence for the person, otherwise empty.

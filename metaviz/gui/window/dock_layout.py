@@ -1,15 +1,21 @@
 """Docks and toolbar: where they belong, and where a person left them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
+from metaviz.gui.session.session_file import to_bytes, to_text
+
 _Area = Qt.DockWidgetArea
+LAYOUT_VERSION = 1
 _FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 230, 0.26
 
 
-class Layout(QObject):
-    """Arranges the window's docks. `moved` tells that a dock is elsewhere, or shown or hidden."""
+class DockLayout(QObject):
+    """Arranges the window's docks. `moved` follows each change of a dock, also if it is hidden."""
 
     moved = Signal()
 
@@ -52,6 +58,24 @@ class Layout(QObject):
             action.setToolTip(action.statusTip())
             actions.append(action)
         return actions
+
+    def state(self) -> dict[str, str]:
+        """Return where everything is, as text."""
+        window = self._window
+        geometry, state = window.saveGeometry(), window.saveState(LAYOUT_VERSION)
+        return {"geometry": to_text(bytes(geometry.data())), "state": to_text(bytes(state.data()))}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put everything where it was when `state` was called."""
+        geometry = to_bytes(state.get("geometry", ""))
+        if geometry:
+            self._window.restoreGeometry(geometry)
+            self._window.restoreState(to_bytes(state.get("state", "")), LAYOUT_VERSION)
+
+    def show_table(self) -> None:
+        """Bring the runs to the front."""
+        self.table.show()
+        self.table.raise_()
 
     @Slot()
     def reset(self) -> None:

@@ -7,25 +7,25 @@ from PySide6.QtCore import QEvent, QMimeData, QObject, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
+from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.storage.file_kind import Dropped, recognised, told
 
 _MARGIN = 12
 
 
-class Dropping(QObject):
-    """Watches a window for drops, says what they would do, and tells what was dropped."""
+class DropOverlay(QObject):
+    """Watches a window for drops, says what they would do, and emits what was dropped."""
 
     runs_dropped = Signal(object)
     archive_dropped = Signal(object)
     view_dropped = Signal(object)
     configuration_dropped = Signal(object)
-    failed = Signal(str, str)
 
-    def __init__(self, window: QWidget) -> None:
+    def __init__(self, notifier: Notifier, window: QWidget) -> None:
         """Let a window take drops."""
         super().__init__(window)
-        self._window = window
+        self._notifier, self._window = notifier, window
         self._found: list[Dropped] = []
         self.shade = QLabel(window)
         self.shade.setObjectName("dropShade")
@@ -48,11 +48,11 @@ class Dropping(QObject):
             elif event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
                 event.acceptProposedAction()
                 self.shade.hide()
-                self.take(_paths(event.mimeData()))
+                self.open(_paths(event.mimeData()))
                 return True
         return super().eventFilter(watched, event)
 
-    def take(self, paths: Sequence[Path]) -> None:
+    def open(self, paths: Sequence[Path]) -> None:
         """Open what was dropped; what is of no use is said."""
         found = [recognised(path) for path in paths]
         for one in found:
@@ -66,7 +66,7 @@ class Dropping(QObject):
                 self.configuration_dropped.emit(one.path)
         reasons = [one.reason for one in found if one.kind == "nothing"]
         if reasons:
-            self.failed.emit(reasons[0], "\n".join(reasons[1:]))
+            self._notifier.fail(reasons[0], "\n".join(reasons[1:]))
 
     def _enter(self, event: QDragEnterEvent) -> bool:
         paths = _paths(event.mimeData())

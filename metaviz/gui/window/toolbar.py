@@ -11,9 +11,9 @@ from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.durations import clock
 
 _PARTS = 1000
-_PATIENCE = 2.0
-_LOOKS = 40
-"""As many looks, two in a second, as tell the pace: some evaluations are among them."""
+_LEAST_SECONDS = 2.0
+_SAMPLES = 40
+"""So many samples, two in a second, give the speed: some evaluations are among them."""
 
 
 class Stopwatch:
@@ -40,7 +40,7 @@ class Stopwatch:
         return self._sum + (time.monotonic() - self._since if self._since is not None else 0.0)
 
 
-class RunBar(QToolBar):
+class TrainingToolbar(QToolBar):
     """Shows the phase, progress over all runs and the time left."""
 
     def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
@@ -56,7 +56,7 @@ class RunBar(QToolBar):
         self.time_left = QLabel(self)
         self.device = QLabel("Loading PyTorch…", self)
         self._watch = Stopwatch()
-        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._dress()
 
     def show_phase(self, phase: Phase) -> None:
@@ -64,7 +64,7 @@ class RunBar(QToolBar):
         self._watch.run(running=phase == "training")
         if phase == "starting":
             self._watch.reset()
-            self._looks.clear()
+            self._samples.clear()
             self.progress.setRange(0, 0)
         elif phase in BUSY:
             self.progress.setRange(0, _PARTS)
@@ -76,7 +76,7 @@ class RunBar(QToolBar):
     def show_progress(self, done: int, total: int, *, paused: bool, waiting: bool = False) -> None:
         """Show how many of all meta-steps were taken, and how long the others will take.
 
-        The time is told by the pace of the last looks, so that what went before (compiling, the
+        The speed of the last samples gives the time, so that what went before (compiling, the
         first evaluation) does not count; not at all while runs are `waiting`.
         """
         self.progress.setRange(0, _PARTS)
@@ -87,13 +87,13 @@ class RunBar(QToolBar):
             self.time_left.setText("Paused")
             return
         if waiting:
-            self._looks.clear()
+            self._samples.clear()
             self.time_left.setText("")
             return
         now = self._watch.seconds
-        self._looks.append((now, done))
-        since, first = self._looks[0]
-        if done > first and now - since > _PATIENCE:
+        self._samples.append((now, done))
+        since, first = self._samples[0]
+        if done > first and now - since > _LEAST_SECONDS:
             left = (total - done) * (now - since) / (done - first)
             self.time_left.setText(f"{clock(left)} left")
 
