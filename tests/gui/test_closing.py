@@ -125,7 +125,7 @@ def test_worker_that_does_not_stop_can_be_waited_for_or_left(qtbot, window, monk
         return real(*arguments, **others)
 
     monkeypatch.setattr(stepping, "sharded_meta_gradient", slow)
-    window.shutdown._patience.setInterval(50)
+    window.shutdown._wait_timer.setInterval(50)
     assert shutdown.PATIENCE_MS == 1000 * MOST_SECONDS
     window.commands["run"].trigger()
     qtbot.waitUntil(lambda: len(window.runs.rows) == 1, timeout=WAIT)

@@ -325,11 +325,11 @@ def drop(window, path):
     none = Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(middle, Qt.DropAction.CopyAction, data, button, none)
     QApplication.sendEvent(window, enter)
-    assert window.drop_handler.dropping.shade.isVisible()
-    told = window.drop_handler.dropping.shade.text()
+    assert window.drop_handler.overlay.label.isVisible()
+    told = window.drop_handler.overlay.label.text()
     fall = QDropEvent(QPointF(middle), Qt.DropAction.CopyAction, data, button, none)
     QApplication.sendEvent(window, fall)
-    assert not window.drop_handler.dropping.shade.isVisible()
+    assert not window.drop_handler.overlay.label.isVisible()
     return told
 
 

@@ -131,7 +131,7 @@ def test_typed_path_is_read_with_enter_and_used_with_enter(qtbot, images, folder
 
 def test_chosen_data_and_swapped_colours_go_to_the_form(qtbot, images, folder):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(folder))
+    dialog.set_path(str(folder))
     settled(qtbot, dialog)
     click(qtbot, dialog, "dataset_swap")
     click(qtbot, dialog, "dataset_use")
@@ -144,7 +144,7 @@ def test_chosen_data_and_swapped_colours_go_to_the_form(qtbot, images, folder):
 
 def test_closing_leaves_the_form_as_it_was(qtbot, images, folder):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(folder))
+    dialog.set_path(str(folder))
     settled(qtbot, dialog)
     click(qtbot, dialog, "dataset_swap")
     dialog.reject()
@@ -233,7 +233,7 @@ def test_broken_zip_is_one_sentence_in_the_dialog_only(qtbot, images, tmp_path):
     archive = pack(tmp_path / "mine.zip", {"train/n01/0.png": encoded("n01", 0)})
     archive.write_bytes(archive.read_bytes()[:-30])
     dialog = opened(qtbot, images)
-    dialog.take_path(str(archive))
+    dialog.set_path(str(archive))
     settled(qtbot, dialog)
     assert "mine.zip is not a readable zip archive" in dialog.message.text()
     assert dialog.message.isVisible()
@@ -254,7 +254,7 @@ def many_images(root: Path) -> Path:
 
 def test_cancel_while_decoding_leaves_nothing_and_the_window_usable(qtbot, images, tmp_path):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(many_images(tmp_path)))
+    dialog.set_path(str(many_images(tmp_path)))
     qtbot.waitUntil(lambda: "of 2400 images" in dialog.line.text(), timeout=WAIT)
     assert dialog.bar.maximum() == 2400
     assert images.controller.blocked == "A data set is being read."
@@ -263,14 +263,14 @@ def test_cancel_while_decoding_leaves_nothing_and_the_window_usable(qtbot, image
     assert dialog.message.text() == "Reading was cancelled, and nothing of it was kept."
     assert list(cache_dir().iterdir()) == []
     assert not images.controller.blocked
-    dialog.take_path(str(split_folders_below(tmp_path / "small")))
+    dialog.set_path(str(split_folders_below(tmp_path / "small")))
     settled(qtbot, dialog)
     assert dialog.facts.totals.text().startswith("21 images")
 
 
 def test_closing_while_decoding_breaks_it_off(qtbot, images, tmp_path):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(many_images(tmp_path)))
+    dialog.set_path(str(many_images(tmp_path)))
     qtbot.waitUntil(lambda: "of 2400 images" in dialog.line.text(), timeout=WAIT)
     dialog.reject()
     qtbot.waitUntil(lambda: not images.controller.errands, timeout=WAIT)
@@ -280,9 +280,9 @@ def test_closing_while_decoding_breaks_it_off(qtbot, images, tmp_path):
 
 def test_other_data_take_the_place_of_those_being_read(qtbot, images, tmp_path, folder):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(many_images(tmp_path)))
+    dialog.set_path(str(many_images(tmp_path)))
     qtbot.waitUntil(lambda: "of 2400 images" in dialog.line.text(), timeout=WAIT)
-    dialog.take_path(str(folder))
+    dialog.set_path(str(folder))
     settled(qtbot, dialog)
     assert dialog.facts.totals.text().startswith("21 images")
 

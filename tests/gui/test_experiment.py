@@ -100,12 +100,12 @@ def test_no_algorithm_is_a_reason(form):
 
 def test_preset_fills_the_fold_and_names_itself(form):
     form.algorithms.tick(("imaml",))
-    fold = form.fold("imaml")
-    fold.presets.setCurrentIndex(fold.presets.findData("paper"))
-    fold.presets.activated.emit(fold.presets.currentIndex())
+    section = form.section("imaml")
+    section.presets.setCurrentIndex(section.presets.findData("paper"))
+    section.presets.activated.emit(section.presets.currentIndex())
     assert form.comparison().options["imaml"]["operator"] == "hessian"
     form.field("imaml.prox").set_value(7.0)
-    assert fold.presets.currentText() == "changed by hand"
+    assert section.presets.currentText() == "changed by hand"
 
 
 def test_empty_fields_say_which_shared_value_they_take(form):

@@ -99,9 +99,9 @@ def _layers(place: int) -> dict[str, np.ndarray]:
 
 
 def _gates(place: int) -> dict[str, np.ndarray]:
-    spread = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
+    schedule = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
     return {
-        "forget": np.full((K, 5), 0.9) + spread * place,
+        "forget": np.full((K, 5), 0.9) + schedule * place,
         "input": np.full((K, 5), 0.01),
         "plain_input": np.array(0.02),
     }

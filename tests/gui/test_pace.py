@@ -56,11 +56,11 @@ def test_pieces_are_done_in_order_and_in_turns_of_their_own(qtbot) -> None:
     counter.start(0)
     wanted = list(range(5))
 
-    def spread() -> None:
-        pace.spread([lambda n=n: done.append((n, turns[0])) for n in wanted])
+    def schedule() -> None:
+        pace.schedule([lambda n=n: done.append((n, turns[0])) for n in wanted])
         wanted.clear()
 
-    pace.tick.connect(spread)
+    pace.tick.connect(schedule)
     pace.start()
     qtbot.waitUntil(lambda: len(done) == 5)
     pace.stop()
@@ -72,7 +72,7 @@ def test_no_tick_comes_before_all_pieces_are_done(qtbot) -> None:
     parent = QObject()
     pace, told = RedrawTimer(parent), []
     pace.tick.connect(lambda: told.append("tick"))
-    pace.tick.connect(lambda: pace.spread([lambda: told.append("a"), lambda: told.append("b")]))
+    pace.tick.connect(lambda: pace.schedule([lambda: told.append("a"), lambda: told.append("b")]))
     pace.start()
     qtbot.waitUntil(lambda: len(told) >= 9)
     pace.stop()
@@ -87,7 +87,7 @@ def test_a_piece_that_fails_does_not_stop_the_ticks(qtbot) -> None:
         raise ValueError("broken")
 
     pace.tick.connect(lambda: ticks.append(1))
-    pace.spread([fail])
+    pace.schedule([fail])
     with qtbot.captureExceptions() as caught:
         pace.start()
         qtbot.waitUntil(lambda: len(ticks) >= 2)
@@ -98,7 +98,7 @@ def test_a_piece_that_fails_does_not_stop_the_ticks(qtbot) -> None:
 def test_stopping_leaves_no_piece_for_later(qtbot) -> None:
     parent = QObject()
     pace, done = RedrawTimer(parent), []
-    pace.tick.connect(lambda: pace.spread([lambda: done.append(1)] * 3))
+    pace.tick.connect(lambda: pace.schedule([lambda: done.append(1)] * 3))
     pace.start()
     qtbot.waitUntil(lambda: bool(done))
     pace.stop()

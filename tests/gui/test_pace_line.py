@@ -25,11 +25,11 @@ def record(name: str, step: int, seconds: float) -> Record:
 def test_rates_are_those_of_the_last_looks():
     tally = RateMeter()
     assert tally.rate() is None
-    tally.take([record("a", 10, 1.0)])
+    tally.add([record("a", 10, 1.0)])
     assert tally.rate() is None
-    tally.take([record("a", 30, 2.0), record("b", 5, 7.0)])
+    tally.add([record("a", 30, 2.0), record("b", 5, 7.0)])
     assert tally.rate() == pytest.approx(20)
-    tally.take([record("a", 30, 2.0), record("b", 15, 8.0)])
+    tally.add([record("a", 30, 2.0), record("b", 15, 8.0)])
     assert tally.rate() == pytest.approx(15)
     assert tally.rate({"b": 100.0}) == pytest.approx(1000)
     assert tally.rate({}) is None
@@ -104,8 +104,8 @@ def test_the_line_is_never_cut(qtbot, window, width):
     long.environment = {"device": "cpu", "shards": 16, "threads": 1}
     window.live.records = {"metacurvature": long}
     line._gauges = {"metacurvature": Gauge(10**9, 2e11)}
-    line._tally.take([long])
-    line._tally.take([record("metacurvature", 20, 1.5)])
+    line._rates.add([long])
+    line._rates.add([record("metacurvature", 20, 1.5)])
     window.queue_status.setText("Queue: 10 of 20 done, 1 failed, about 3 h 20 min")
     line._time_left = lambda: "10:23:45 left"
     line.show()

@@ -109,7 +109,7 @@ def test_a_run_that_begins_is_ticked_whoever_lists_it_first(qtbot, window, home,
     if listed == "before":
         window.reader.found.emit([row])
     elif listed != "nowhere":
-        window.reader.news.emit([row], [])
+        window.reader.changed.emit([row], [])
     if listed == "and hid":
         window.runs.show([row.id], visible=True)
         window.runs.show([row.id], visible=False)
@@ -129,10 +129,10 @@ def test_a_run_that_the_library_listed_first_grows_where_it_is_followed(qtbot, w
         row.stored, row.stamp = True, str(events)
         return row
 
-    window.reader.news.emit([seen(3)], [])
+    window.reader.changed.emit([seen(3)], [])
     with qtbot.waitSignal(window.follower.changed, timeout=WAIT):
         window.follower.follow(folder)
-    window.reader.news.emit([seen(4)], [])
+    window.reader.changed.emit([seen(4)], [])
     row = window.runs.find(folder.name)
     assert not row.stale
     assert row.record is window.follower.record(row.id)
@@ -348,7 +348,7 @@ def test_sweep_rows_are_checked_in_place(qtbot, window):
     dialog.seeds.setText("4-1")
     assert dialog.reason.text() == "seeds = '4-1' is not valid: write 0,1,2 or 0-4."
     dialog.seeds.setText("0")
-    qtbot.mouseClick(row.cross, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(row.remove_button, Qt.MouseButton.LeftButton)
     assert dialog.accepting.text() == "&Queue 2"
     row = dialog.add_row("inner_lr")
     row.text.setText("0.001, 0.1, 9000")

@@ -397,7 +397,7 @@ def test_view_is_remembered_between_starts(qtbot, open_window) -> None:
 def test_tab_key_follows_the_form_from_top_to_bottom(window):
     window.form.algorithms.tick(("imaml", "maml"))
     window.form._on_ticks()
-    window.form.fold("maml").fold.set_open(True)
+    window.form.section("maml").section.set_open(True)
     names, widget = [], window.form.problem_box
     for _ in range(400):
         names.append(widget.objectName())

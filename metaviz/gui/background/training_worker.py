@@ -147,7 +147,7 @@ class TrainingWorker(QObject):
         begun = self._open(make, stored=stored)
         self._active = True
         if not begun:
-            self._settle()
+            self._finish_if_none_trains()
             return
         self._interrupted.clear()
         self._turn = 0
@@ -164,7 +164,7 @@ class TrainingWorker(QObject):
             return []
         try:
             sessions = list(make(self._engine))
-            held = {s.id: open_run(s.folder) for s in sessions if stored}
+            records = {s.id: open_run(s.folder) for s in sessions if stored}
         except OptionError as error:
             self.refused.emit(error.field, str(error))
         except (OSError, ValueError) as error:
@@ -174,7 +174,7 @@ class TrainingWorker(QObject):
         else:
             self._live += sessions
             return [
-                StartedRun(s.id, s.config, s.environment, s.folder, held.get(s.id))
+                StartedRun(s.id, s.config, s.environment, s.folder, records.get(s.id))
                 for s in sessions
             ]
         return []
@@ -204,7 +204,7 @@ class TrainingWorker(QObject):
                 if isinstance(event, Waiting):
                     self._flush()
         self._flush()
-        self._settle()
+        self._finish_if_none_trains()
 
     def end(self, state: State) -> None:
         """End every run as `stopped` or `aborted`, keeping what it has."""
@@ -214,7 +214,7 @@ class TrainingWorker(QObject):
             except Exception as error:  # noqa: BLE001 - one of the two doors
                 self._drop(session, error)
         self._interrupted.clear()
-        self._settle()
+        self._finish_if_none_trains()
 
     def answer(self, request: Task) -> None:
         """Run a request with the engine; it fails when it is cancelled or training must end."""
@@ -252,7 +252,7 @@ class TrainingWorker(QObject):
                 self._gauge(session)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
-        self._settle()
+        self._finish_if_none_trains()
 
     def _behind(self, session: Session) -> Session:
         """Return who goes in a session's turn: of its band, whoever has taken fewest steps."""
@@ -300,7 +300,7 @@ class TrainingWorker(QObject):
             _log.exception("The end of %s cannot be stored", session.id)
         self._take(session, ended)
 
-    def _settle(self) -> None:
+    def _finish_if_none_trains(self) -> None:
         if self._live or not self._active:
             return
         self._timer.stop()

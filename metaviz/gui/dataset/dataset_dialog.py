@@ -142,7 +142,7 @@ class DatasetDialog(QDialog):
             "Reading was cancelled, and nothing of it was kept.", current_theme().muted
         )
 
-    def take_path(self, path: str) -> None:
+    def set_path(self, path: str) -> None:
         """Read the data at a path that was chosen rather than typed."""
         self.path.setText(path)
         self.start_reading()
@@ -168,7 +168,7 @@ class DatasetDialog(QDialog):
         """Read what was dropped; the reader says what is wrong with anything but images."""
         self._empty.setStyleSheet(_drop_rule(current_theme().muted))
         event.acceptProposedAction()
-        self.take_path(_dropped(event.mimeData()))
+        self.set_path(_dropped(event.mimeData()))
 
     def _may_read(self) -> bool:
         needs_path = self.subject.help_text is not None and not self.subject.may_be_empty
@@ -204,7 +204,7 @@ class DatasetDialog(QDialog):
     def _browse_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Choose a folder of images", self._here())
         if chosen:
-            self.take_path(chosen)
+            self.set_path(chosen)
 
     @Slot()
     def _browse_archive(self) -> None:
@@ -212,7 +212,7 @@ class DatasetDialog(QDialog):
             self, "Choose an archive of images", self._here(), "Archives (*.zip);;All files (*)"
         )
         if chosen:
-            self.take_path(chosen)
+            self.set_path(chosen)
 
     def _here(self) -> str:
         typed = Path(self.path.text().strip() or Path.home())

@@ -32,10 +32,10 @@ class AlgorithmForm(QWidget):
         self.presets = ChoiceBox(body)
         self._add_presets(inside)
         inside.addWidget(self.form)
-        self.fold = CollapsibleSection(f"{entry.title} settings", entry.id, body, self)
+        self.section = CollapsibleSection(f"{entry.title} settings", entry.id, body, self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.fold)
+        layout.addWidget(self.section)
         self.form.changed.connect(self._on_changed)
         self.form.focused.connect(self.focused)
         self.form.sweep_requested.connect(self.sweep_requested)
@@ -77,7 +77,7 @@ class AlgorithmForm(QWidget):
             self._on_changed()
 
     def _on_changed(self) -> None:
-        self.fold.note_changes(self.form)
+        self.section.note_changes(self.form)
         self._show_preset()
         self.changed.emit()
 

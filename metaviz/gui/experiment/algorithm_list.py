@@ -39,7 +39,7 @@ class AlgorithmList(QTreeWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTabKeyNavigation(False)
-        self.setItemDelegateForColumn(0, _Roomy(self))
+        self.setItemDelegateForColumn(0, _PaddedDelegate(self))
         self.setItemDelegateForColumn(1, _Muted(self))
         self._entries: dict[str, AlgorithmEntry] = {}
         self._items: dict[str, QTreeWidgetItem] = {}
@@ -119,7 +119,7 @@ class AlgorithmList(QTreeWidget):
             self.entered_algorithm.emit(self._entries[item.data(0, _ID)])
 
 
-class _Roomy(QStyledItemDelegate):
+class _PaddedDelegate(QStyledItemDelegate):
     """Gives rows some air."""
 
     def sizeHint(
@@ -129,7 +129,7 @@ class _Roomy(QStyledItemDelegate):
         return QSize(hint.width() + _PADDING, option.fontMetrics.height() + _PADDING)
 
 
-class _Muted(_Roomy):
+class _Muted(_PaddedDelegate):
     """Draws summaries in the palette's quiet colour, whatever the theme."""
 
     def initStyleOption(  # noqa: N802 - a name of Qt's

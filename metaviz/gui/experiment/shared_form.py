@@ -41,12 +41,12 @@ class SharedForm(QWidget):
         rest.sort(key=lambda spec: spec.name in OF_THE_COMPARISON)
         self._usual = OptionForm(usual, checks={"seeds": parse_seeds})
         self._rest = OptionForm(rest)
-        self.fold = CollapsibleSection("More shared settings", "more", self._rest)
+        self.section = CollapsibleSection("More shared settings", "more", self._rest)
         self._hidden: frozenset[str] = frozenset()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._usual)
-        layout.addWidget(self.fold)
+        layout.addWidget(self.section)
         for form in self._forms:
             form.changed.connect(self._on_changed)
             form.focused.connect(self.focused)
@@ -94,5 +94,5 @@ class SharedForm(QWidget):
         return self._usual, self._rest
 
     def _on_changed(self) -> None:
-        self.fold.note_changes(self._rest)
+        self.section.note_changes(self._rest)
         self.changed.emit()

@@ -24,7 +24,7 @@ _COMMAS = 2
 
 
 class SweepAxisRow(QObject):
-    """Widgets in one row of a grid. `changed` follows every edit, `unwanted` the cross."""
+    """Widgets in one row of a grid. `changed` follows each edit, `removed` a click on ✕."""
 
     changed = Signal()
     removed = Signal(object)
@@ -42,9 +42,9 @@ class SweepAxisRow(QObject):
         self.key = ChoiceBox(parent)
         self.kind = ChoiceBox(parent)
         self.text = QLineEdit(parent)
-        self.cross = QToolButton(parent)
+        self.remove_button = QToolButton(parent)
         self.sentence = QLabel(parent)
-        self._dress(number)
+        self._set_up_widgets(number)
         for key, spec in known.items():
             self.key.addItem(f"{spec.title} ({key})", key)
         for kind, title in KINDS.items():
@@ -52,12 +52,12 @@ class SweepAxisRow(QObject):
         self.key.currentIndexChanged.connect(self._on_key)
         self.kind.currentIndexChanged.connect(self._on_kind)
         self.text.textChanged.connect(self.changed)
-        self.cross.clicked.connect(self._on_cross)
+        self.remove_button.clicked.connect(self._on_remove_clicked)
 
     @property
     def widgets(self) -> tuple[QWidget, ...]:
         """All widgets of the row."""
-        return self.key, self.kind, self.text, self.cross, self.sentence
+        return self.key, self.kind, self.text, self.remove_button, self.sentence
 
     def place(self, grid: QGridLayout, row: int) -> None:
         """Add the widgets to rows `row` and `row + 1` of a grid of four columns."""
@@ -89,21 +89,21 @@ class SweepAxisRow(QObject):
         tint(self.sentence, theme.error)
         self.text.setStyleSheet(frame_rule(theme, wrong=bool(sentence)))
 
-    def _dress(self, number: int) -> None:
+    def _set_up_widgets(self, number: int) -> None:
         for widget, name, title, tip in (
             (self.key, "key", "Hyperparameter", "What is varied."),
             (self.kind, "kind", "Kind of range", "How its values are chosen."),
             (self.text, "values", "Values", ""),
-            (self.cross, "remove", "Remove this row", "Vary this no more."),
+            (self.remove_button, "remove", "Remove this row", "Vary this no more."),
         ):
             widget.setObjectName(f"sweep_{name}_{number}")
             widget.setAccessibleName(title)
             widget.setToolTip(tip)
         self.key.setMinimumContentsLength(18)
         self.kind.setMinimumContentsLength(10)
-        self.cross.setText("✕")
-        self.cross.setAutoRaise(True)
-        self.cross.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.remove_button.setText("✕")
+        self.remove_button.setAutoRaise(True)
+        self.remove_button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.sentence.setObjectName(f"sweep_error_{number}")
         self.sentence.setWordWrap(True)
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)
@@ -126,7 +126,7 @@ class SweepAxisRow(QObject):
         self._fill()
 
     @Slot()
-    def _on_cross(self) -> None:
+    def _on_remove_clicked(self) -> None:
         self.removed.emit(self)
 
     def _fill(self) -> None:

@@ -137,7 +137,7 @@ class SweepDialog(QDialog):
         layout.addLayout(line)
         layout.addLayout(self._seeds_form())
         layout.addWidget(self._make_table(), 2)
-        layout.addLayout(self._foot())
+        layout.addLayout(self._make_footer())
 
     def _seeds_form(self) -> QFormLayout:
         self.seeds = QLineEdit(seeds_text(self._comparison.seeds), self)
@@ -173,7 +173,7 @@ class SweepDialog(QDialog):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         return self.table
 
-    def _foot(self) -> QVBoxLayout:
+    def _make_footer(self) -> QVBoxLayout:
         self.reason = QLabel(self)
         self.reason.setObjectName("sweep_reason")
         self.reason.setAccessibleName("Number of runs")
@@ -269,8 +269,10 @@ class SweepDialog(QDialog):
         shown = list(islice(sweep.listed(), MOST_LISTED))
         self.table.setRowCount(len(shown) + (count > MOST_LISTED))
         for place, (name, seed, point) in enumerate(shown):
-            told = ", ".join(f"{key} = {write_value(v) or 'none'}" for key, v in point.items())
-            for column, text in enumerate((name, str(seed), told)):
+            varied_text = ", ".join(
+                f"{key} = {write_value(v) or 'none'}" for key, v in point.items()
+            )
+            for column, text in enumerate((name, str(seed), varied_text)):
                 self.table.setItem(place, column, QTableWidgetItem(text))
         if count > MOST_LISTED:
             for column, text in enumerate(("…", "", f"and {count - MOST_LISTED} more")):

@@ -337,14 +337,14 @@ class QueueController(QObject):
         return f"{found.config.get('algorithm', '?')} · seed {found.config.get('seed', '?')}"
 
     @Slot(str, bool)
-    def _on_crashed(self, how: str, had_begun: bool) -> None:
+    def _on_crashed(self, how: str, had_started: bool) -> None:
         """Mark what a worker left behind; the others go on, but not after one that cannot begin."""
         if self.queue is None:
             return
         try:
             for name in self.queue.recover(wordless(how)):
                 self._log.add("error", wordless(how), self._name(name))
-            if not had_begun:
+            if not had_started:
                 self.is_started = False
                 self.queue.set_paused(paused=True)
                 self._notifier.fail(

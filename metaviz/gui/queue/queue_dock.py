@@ -54,7 +54,7 @@ class QueueDock(QWidget):
         self._empty = QLabel(_EMPTY, self)
         self._selected: set[int] = set()
         self._build()
-        self._dress_view()
+        self._set_up_view()
         model.modelAboutToBeReset.connect(self._remember)
         model.modelReset.connect(self._on_reset)
         self._on_reset()
@@ -135,7 +135,7 @@ class QueueDock(QWidget):
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         return button
 
-    def _dress_view(self) -> None:
+    def _set_up_view(self) -> None:
         view = self.view
         view.setObjectName("queue")
         view.setAccessibleName("Queue")

@@ -71,7 +71,7 @@ class QueueModel(QAbstractTableModel):
         super().__init__(parent)
         self.entries: list[Entry] = []
         self._find, self._progress = find, progress
-        self._told: list[str] = []
+        self._differences: list[str] = []
         self._pictures: dict[tuple[str, str], Any] = {}
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
@@ -90,17 +90,17 @@ class QueueModel(QAbstractTableModel):
             self.entries = list(entries)
             self.renew()
             return
-        told = told_apart([entry.config for entry in entries])
+        differences = told_apart([entry.config for entry in entries])
         if sorted(before) != sorted(after):
             self.beginResetModel()
-            self.entries, self._told = list(entries), told
+            self.entries, self._differences = list(entries), differences
             self.endResetModel()
             return
         self.layoutAboutToBeChanged.emit()
         places = {name: place for place, name in enumerate(after)}
         old = self.persistentIndexList()
         new = [self.index(places[before[index.row()]], index.column()) for index in old]
-        self.entries, self._told = list(entries), told
+        self.entries, self._differences = list(entries), differences
         self.changePersistentIndexList(old, new)
         self.layoutChanged.emit()
 
@@ -142,7 +142,7 @@ class QueueModel(QAbstractTableModel):
             return entry.message or entry.sweep or self._text(index.row(), index.column())
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(index.column())
-        return self._look(entry, index.column(), role)
+        return self._appearance(entry, index.column(), role)
 
     def flags(self, index: Index) -> Qt.ItemFlag:
         """Let rows be dragged, and dropped between others."""
@@ -189,14 +189,14 @@ class QueueModel(QAbstractTableModel):
             str(config.get("algorithm", "?")),
             str(config.get("problem", "?")),
             str(config.get("seed", "?")),
-            self._told[row],
+            self._differences[row],
             self.state(entry),
             "",
             entry.message,
         )
         return texts[column]
 
-    def _look(self, entry: Entry, column: int, role: int) -> Any:
+    def _appearance(self, entry: Entry, column: int, role: int) -> Any:
         """Return a cell's picture or colour."""
         if role == Qt.ItemDataRole.DecorationRole and column == STATE:
             return self._picture(self.state(entry))

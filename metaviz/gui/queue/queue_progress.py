@@ -42,9 +42,9 @@ class QueueProgress:
         if not entries:
             return ""
         states = Counter(entry.state for entry in entries)
-        told = [f"Queue: {states['done']} of {len(entries)} done"]
-        told += [f"{states[state]} {state}" for state in _OTHER_ENDS if states[state]]
-        text = ", ".join(told)
+        parts = [f"Queue: {states['done']} of {len(entries)} done"]
+        parts += [f"{states[state]} {state}" for state in _OTHER_ENDS if states[state]]
+        text = ", ".join(parts)
         if not (states["running"] or states["waiting"]):
             return text
         if paused:
@@ -54,15 +54,15 @@ class QueueProgress:
 
     def _together(self, entries: Sequence[Entry], workers: int) -> float | None:
         """Return the seconds until all is done; None before anything was seen to train."""
-        lefts = []
+        seconds_left = []
         for entry in entries:
             if entry.state in {"running", "waiting"}:
                 record = self._find(entry.run) if entry.run else None
                 left = self._left(entry, record.step if record is not None else 0)
                 if left is None:
                     return None
-                lefts.append(left)
-        return max(sum(lefts) / max(workers, 1), max(lefts, default=0.0))
+                seconds_left.append(left)
+        return max(sum(seconds_left) / max(workers, 1), max(seconds_left, default=0.0))
 
     def _left(self, entry: Entry, step: int) -> float | None:
         if not self._seconds:

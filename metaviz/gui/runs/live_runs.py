@@ -50,31 +50,31 @@ class LiveRuns(QObject):
         return any(record.doing for record in self.records.values() if not record.ended)
 
     @Slot(object)
-    def _on_started(self, begun: list[StartedRun]) -> None:
+    def _on_started(self, started: list[StartedRun]) -> None:
         self.records = {}
-        self._take(begun)
-        if any(b.record is not None for b in begun):  # resumed: the others stay in sight
+        self._add(started)
+        if any(b.record is not None for b in started):  # resumed: the others stay in sight
             self._model.show(list(self.records), visible=True)
         else:
             self._model.show_only(list(self.records))
-        root = begun[0].folder.parent
-        self._log.add("info", f"Training {len(begun)} runs; they are stored in {root}.")
+        root = started[0].folder.parent
+        self._log.add("info", f"Training {len(started)} runs; they are stored in {root}.")
 
     @Slot(object)
-    def _on_joined(self, begun: list[StartedRun]) -> None:
-        self._take(begun)
-        self._model.show([b.id for b in begun], visible=True)
+    def _on_joined(self, started: list[StartedRun]) -> None:
+        self._add(started)
+        self._model.show([b.id for b in started], visible=True)
 
-    def _take(self, begun: list[StartedRun]) -> None:
+    def _add(self, started: list[StartedRun]) -> None:
         """Put runs on top of the table, instead of what it knew of them."""
-        for b in begun:
+        for b in started:
             record = b.record
             if record is None:
                 record = Record(b.id, b.config, dict(b.environment))
             record.environment["folder"] = str(b.folder)
             self.records[b.id] = record
-        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]
-        self._model.forget([b.id for b in begun])
+        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in started]
+        self._model.forget([b.id for b in started])
         self._model.add(rows[::-1], first=True)
 
     @Slot(object)

@@ -38,7 +38,7 @@ class MarkCommands(QObject):
         self._editor: MarkEditor | None = None
         self._rows: list[Row] = []
         self._common: tuple[str, ...] = ()
-        self._doomed: dict[str, Row] = {}
+        self._to_delete: dict[str, Row] = {}
         self.colors = QMenu("&Colour", parent)
         self.colors.setObjectName("runs_colours")
         self.colors.aboutToShow.connect(self._fill_colors)
@@ -198,7 +198,7 @@ class MarkCommands(QObject):
         rows = [row for row in rows if row.summary.state not in TRAINING]
         if not rows:
             return
-        self._doomed = {row.id: row for row in rows}
+        self._to_delete = {row.id: row for row in rows}
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
         box = question(
             "delete_question",
@@ -216,7 +216,7 @@ class MarkCommands(QObject):
 
     @Slot()
     def _delete(self) -> None:
-        folders = {name: row.folder for name, row in self._doomed.items() if row.folder}
+        folders = {name: row.folder for name, row in self._to_delete.items() if row.folder}
         self.deletion_requested.emit(folders)
 
     def _ask(self, name: str, title: str, label: str) -> QInputDialog:

@@ -96,21 +96,21 @@ class MarkEditor(QObject):
 
     def _hide_trash(self, changes: Changes) -> None:
         """Take trashed runs out of the plots; restored ones that were shown come back."""
-        gone, back = [], []
+        hidden, restored = [], []
         for name, fields in changes.items():
             row = self._model.find(name)
             if row is None or "trashed" not in fields:
                 continue
             if fields["trashed"] and row.visible:
-                gone.append(name)
+                hidden.append(name)
             elif not fields["trashed"] and name in self._hidden:
-                back.append(name)
-        self._hidden |= set(gone)
-        self._hidden -= set(back)
-        if gone:
-            self._model.show(gone, visible=False)
-        if back:
-            self._model.show(back, visible=True)
+                restored.append(name)
+        self._hidden |= set(hidden)
+        self._hidden -= set(restored)
+        if hidden:
+            self._model.show(hidden, visible=False)
+        if restored:
+            self._model.show(restored, visible=True)
 
     @Slot(str, str)
     def _on_marked(self, name: str, sentence: str) -> None:
@@ -120,13 +120,13 @@ class MarkEditor(QObject):
             self._notifier.fail(f"{sentence} They last until you quit.", name)
 
     @Slot(object, object)
-    def _on_deleted(self, gone: list[str], sentences: list[str]) -> None:
-        self._model.remove(gone)
+    def _on_deleted(self, hidden: list[str], sentences: list[str]) -> None:
+        self._model.remove(hidden)
         if sentences:
             self._notifier.fail(sentences[0], "\n".join(sentences))
-        elif gone:
+        elif hidden:
             self._notifier.inform(
-                f"Deleted {len(gone)} run{'s' if len(gone) > 1 else ''} for good."
+                f"Deleted {len(hidden)} run{'s' if len(hidden) > 1 else ''} for good."
             )
 
 

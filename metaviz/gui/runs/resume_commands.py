@@ -15,7 +15,7 @@ from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.store import StoreError, read_divergence
 
-_BROKEN_OFF = {"interrupted", "stopped", "aborted", "failed", "diverged"}
+_INCOMPLETE = {"interrupted", "stopped", "aborted", "failed", "diverged"}
 _MOST_STEPS = 10_000_000
 
 
@@ -78,7 +78,7 @@ class ResumeCommands(QObject):
     def _why_not_resume(self) -> str:
         rows = self._table.selected()
         states = {row.summary.state for row in rows}
-        if states <= _BROKEN_OFF or states == {"done"}:
+        if states <= _INCOMPLETE or states == {"done"}:
             return ""
         return "Select runs that are all done, or all interrupted, stopped, failed or diverged."
 

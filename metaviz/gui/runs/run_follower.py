@@ -54,7 +54,7 @@ class RunFollowerWorker(QObject):
 
     @Slot()
     def _poll(self) -> None:
-        news: list[tuple[str, News]] = []
+        is_new: list[tuple[str, News]] = []
         for name, follower in list(self._followers.items()):
             try:
                 found = follower.poll()
@@ -66,9 +66,9 @@ class RunFollowerWorker(QObject):
                 found.fresh.environment["folder"] = str(follower.folder)
             if found.over:
                 self._drop(name)
-            news.append((name, found))
-        if news:
-            self.found.emit(news)
+            is_new.append((name, found))
+        if is_new:
+            self.found.emit(is_new)
 
     def _drop(self, name: str) -> None:
         follower = self._followers.pop(name, None)
@@ -122,11 +122,11 @@ class RunFollower(QObject):
         self._asked.discard(folder)
         known = self._model.find(record.id)
         # A look at the folder may have listed the run before the queue told of it.
-        begins = known is None or known.news
+        begins = known is None or known.is_new
         if known is None:
             self._model.add([row_of(record, folder, keep=True)], first=True)
         else:
-            known.news = False
+            known.is_new = False
         shown = len(self._model.visible_records())
         self._place(record)
         if begins and shown < MOST_SHOWN:
@@ -134,9 +134,9 @@ class RunFollower(QObject):
         self.changed.emit()
 
     @Slot(object)
-    def _on_found(self, news: list[tuple[str, News]]) -> None:
+    def _on_found(self, is_new: list[tuple[str, News]]) -> None:
         over = False
-        for name, found in news:
+        for name, found in is_new:
             record = self.records.get(name)
             if record is None:
                 continue

@@ -47,7 +47,7 @@ class RunListModel(QAbstractListModel):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_BATCH_MS)
-        self._soon.timeout.connect(self._show_taken)
+        self._soon.timeout.connect(self._show_read)
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
         """Return the number of runs."""
@@ -78,14 +78,14 @@ class RunListModel(QAbstractListModel):
 
     def add(self, rows: Sequence[Row], *, first: bool) -> None:
         """Add runs that are not known yet: on top, or below."""
-        fresh = [row for row in rows if row.id not in self._by_id]
-        fresh = list({row.id: row for row in fresh}.values())
-        if not fresh:
+        new_rows = [row for row in rows if row.id not in self._by_id]
+        new_rows = list({row.id: row for row in new_rows}.values())
+        if not new_rows:
             return
         place = 0 if first else len(self.rows)
-        self.beginInsertRows(QModelIndex(), place, place + len(fresh) - 1)
-        self.rows[place:place] = fresh
-        self._by_id |= {row.id: row for row in fresh}
+        self.beginInsertRows(QModelIndex(), place, place + len(new_rows) - 1)
+        self.rows[place:place] = new_rows
+        self._by_id |= {row.id: row for row in new_rows}
         self.endInsertRows()
 
     def update(self, rows: Sequence[Row]) -> None:
@@ -97,7 +97,7 @@ class RunListModel(QAbstractListModel):
                 continue
             changed.append(old.id)
             if new.id not in self._unsaved and new.marks != old.marks:
-                self._take_marks(old, new.marks)
+                self._set_row_marks(old, new.marks)
                 marked = marked or old.visible
             growing = old.record is not None and not old.record.ended and not old.stored
             same = (old.stamp, old.summary.state) == (new.stamp, new.summary.state)
@@ -114,7 +114,7 @@ class RunListModel(QAbstractListModel):
                 else:
                     old.record, old.stale = None, False
         if changed:
-            self._tell(changed)
+            self._emit_changed(changed)
         if marked:
             self.restyle()
             self.visibility_changed.emit()
@@ -125,26 +125,26 @@ class RunListModel(QAbstractListModel):
         self.restyle()
         self.visibility_changed.emit()
 
-    def vanish(self, ids: Collection[str]) -> None:
+    def remove_missing(self, ids: Collection[str]) -> None:
         """Forget runs whose folders are gone, but for those that are training here."""
         rows = [self._by_id[name] for name in ids if name in self._by_id]
-        gone = [r.id for r in rows if r.record is None or r.record.ended or r.stored]
-        if gone:
-            self.remove(gone)
+        removed = [r.id for r in rows if r.record is None or r.record.ended or r.stored]
+        if removed:
+            self.remove(removed)
 
     def forget(self, ids: Collection[str]) -> None:
         """Take rows away; the plots hear of it with the next change of what is shown."""
-        gone = set(ids) & self._by_id.keys()
+        removed = set(ids) & self._by_id.keys()
         place = len(self.rows) - 1
-        while gone and place >= 0:
+        while removed and place >= 0:
             last = place
-            while place >= 0 and self.rows[place].id in gone:
+            while place >= 0 and self.rows[place].id in removed:
                 place -= 1
             if place < last:
                 self.beginRemoveRows(QModelIndex(), place + 1, last)
                 for row in self.rows[place + 1 : last + 1]:
                     del self._by_id[row.id]
-                    gone.discard(row.id)
+                    removed.discard(row.id)
                 del self.rows[place + 1 : last + 1]
                 self.endRemoveRows()
             place -= 1
@@ -182,7 +182,7 @@ class RunListModel(QAbstractListModel):
         self.show_only(ids)
         self.ticked.emit(before, self.shown())
 
-    def take_record(self, record: Record) -> None:
+    def add_record(self, record: Record) -> None:
         """Keep the record of a run that was asked for."""
         row = self.find(record.id)
         if row is None or not (row.record is None or row.stale):
@@ -193,7 +193,7 @@ class RunListModel(QAbstractListModel):
         self._awaited.discard(record.id)
         # Every record anew would draw all plots as often as there are runs.
         if not self._awaited:
-            self._show_taken()
+            self._show_read()
         elif not self._soon.isActive():
             self._soon.start()
 
@@ -217,7 +217,7 @@ class RunListModel(QAbstractListModel):
                 row.renew()
                 grown.append(row.id)
         if grown:
-            self._tell(grown)
+            self._emit_changed(grown)
         return bool(grown)
 
     def set_marks(self, marks: Mapping[str, Marks]) -> None:
@@ -225,10 +225,13 @@ class RunListModel(QAbstractListModel):
         rows = {name: row for name in marks if (row := self.find(name)) is not None}
         seen = False
         for name, row in rows.items():
-            told = (row.marks.name, row.marks.color) != (marks[name].name, marks[name].color)
-            seen = seen or (told and row.visible)
-            self._take_marks(row, marks[name])
-        self._tell(list(rows))
+            is_seen_changed = (row.marks.name, row.marks.color) != (
+                marks[name].name,
+                marks[name].color,
+            )
+            seen = seen or (is_seen_changed and row.visible)
+            self._set_row_marks(row, marks[name])
+        self._emit_changed(list(rows))
         if seen:
             self.restyle()
             self.visibility_changed.emit()
@@ -246,11 +249,11 @@ class RunListModel(QAbstractListModel):
     def restyle(self) -> None:
         """Give the shown runs their colours in the current theme."""
         self.styles = styles(self.visible_records())
-        self._tell(None)
+        self._emit_changed(None)
 
     def _switch(self, ids: set[str], *, visible: bool) -> None:
         for row in [self._by_id[name] for name in ids if name in self._by_id]:
-            row.news = False
+            row.is_new = False
             if row.visible != visible:
                 row.visible = visible
                 if visible and (row.record is None or row.stale):
@@ -260,7 +263,7 @@ class RunListModel(QAbstractListModel):
                     self._awaited.discard(row.id)
         self._asked = max(self._asked, len(self._awaited))
 
-    def _show_taken(self) -> None:
+    def _show_read(self) -> None:
         """Show the records that have come."""
         self._soon.stop()
         if self._asked > 1:
@@ -270,12 +273,12 @@ class RunListModel(QAbstractListModel):
         self.restyle()
         self.visibility_changed.emit()
 
-    def _take_marks(self, row: Row, marks: Marks) -> None:
+    def _set_row_marks(self, row: Row, marks: Marks) -> None:
         row.marks = marks
         if row.record is not None:
             row.record.marks = marks
 
-    def _tell(self, ids: list[str] | None) -> None:
+    def _emit_changed(self, ids: list[str] | None) -> None:
         if not self.rows:
             return
         places = [0, len(self.rows) - 1]

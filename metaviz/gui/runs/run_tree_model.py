@@ -64,13 +64,13 @@ class RunTreeModel(QAbstractItemModel):
         self._tops: list[Row | Group] = []
         self._members: list[list[Row]] = []
         self._places: dict[str, tuple[int, int]] = {}
-        self._faces = CellCache()
-        self._dirty = self._anew = False
+        self._cells = CellCache()
+        self._dirty = self._must_redraw = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.flush)
-        model.rowsInserted.connect(self._soon)
-        model.rowsRemoved.connect(self._soon)
+        model.rowsInserted.connect(self._rearrange_soon)
+        model.rowsRemoved.connect(self._rearrange_soon)
         model.rows_changed.connect(self._on_rows_changed)
         self._choose_columns([])
 
@@ -104,7 +104,7 @@ class RunTreeModel(QAbstractItemModel):
         shown = [key for key in keys if key in self.chosen]
         rest = [key for key in self.chosen if key not in shown]
         self.chosen = [*shown, *rest]
-        self._soon()
+        self._rearrange_soon()
 
     @property
     def sorted_by(self) -> str:
@@ -249,14 +249,14 @@ class RunTreeModel(QAbstractItemModel):
 
     def rearrange(self) -> None:
         """Arrange everything anew, now."""
-        self._dirty = self._anew = True
+        self._dirty = self._must_redraw = True
         self.flush()
 
     def flush(self) -> None:
         """Arrange what has changed."""
         if not self._dirty:
             return
-        anew, self._dirty, self._anew = self._anew, False, False
+        must_redraw, self._dirty, self._must_redraw = self._must_redraw, False, False
         self._timer.stop()
         rows = [row for row in self.model.rows if self._accepts(row)]
         seen = self.sight
@@ -265,10 +265,10 @@ class RunTreeModel(QAbstractItemModel):
         tops, members = self._arranged(rows)
         if self._same(columns, tops, members):
             self._tops, self._members = tops, members
-            if anew or not _same_base(self.sight, seen):
-                self._changed_all()
+            if must_redraw or not _same_base(self.sight, seen):
+                self._emit_all_changed()
             elif self.is_grouped:
-                self._tell_rows([(0, place) for place in range(len(tops))])
+                self._emit_changed_rows([(0, place) for place in range(len(tops))])
             return
         self.beginResetModel()
         self.shown = columns
@@ -276,7 +276,7 @@ class RunTreeModel(QAbstractItemModel):
         self._places = {row.id: (0, p) for p, row in enumerate(tops) if isinstance(row, Row)}
         for group, inner in enumerate(members):
             self._places |= {row.id: (group + 1, place) for place, row in enumerate(inner)}
-        self._faces.forget()
+        self._cells.forget()
         self.endResetModel()
         self.arranged.emit()
 
@@ -330,27 +330,27 @@ class RunTreeModel(QAbstractItemModel):
     def _choose_columns(self, rows: Sequence[Row]) -> None:
         self.shown = self._wanted_columns(rows)
 
-    def _soon(self) -> None:
+    def _rearrange_soon(self) -> None:
         self._dirty = True
         if not self._timer.isActive() or self._timer.interval() != _SOON_MS:
             self._timer.start(_SOON_MS)
 
     def _on_rows_changed(self, ids: list[str] | None) -> None:
         if ids is None or len(ids) > _MOST_COMPARED:
-            self._changed_all()
+            self._emit_all_changed()
         else:
-            self._tell_rows([self._places[name] for name in ids if name in self._places])
+            self._emit_changed_rows([self._places[name] for name in ids if name in self._places])
         self._dirty = True
         if not self._timer.isActive():
             self._timer.start(_LATER_MS)
 
-    def _tell_rows(self, places: Sequence[tuple[int, int]]) -> None:
+    def _emit_changed_rows(self, places: Sequence[tuple[int, int]]) -> None:
         """Have those cells of some rows drawn anew that show something else now."""
         changed = []
         for parent, row in places:
             item = self._members[parent - 1][row] if parent else self._tops[row]
             texts = [self._text(item, column) for column in self.shown]
-            columns = self._faces.renew(_name(item), self._look(item), texts)
+            columns = self._cells.renew(_name(item), self._appearance(item), texts)
             if columns is not None:
                 changed.append((parent, row, columns))
         for block in blocks(changed):
@@ -360,7 +360,7 @@ class RunTreeModel(QAbstractItemModel):
             ]
             self.dataChanged.emit(*corners)
 
-    def _look(self, item: Row | Group) -> object:
+    def _appearance(self, item: Row | Group) -> object:
         """Return what the cells of a row show besides their texts."""
         if isinstance(item, Group):
             shown = {entry.visible for entry in item.members if isinstance(entry, Row)}
@@ -370,8 +370,8 @@ class RunTreeModel(QAbstractItemModel):
     def _cell(self, parent: int, row: int, column: int) -> QModelIndex:
         return self.index(row, column, self.index(parent - 1, 0) if parent else _NOWHERE)
 
-    def _changed_all(self) -> None:
-        self._faces.forget()
+    def _emit_all_changed(self) -> None:
+        self._cells.forget()
         if self._tops and self.shown:
             last = len(self.shown) - 1
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._tops) - 1, last))

@@ -49,16 +49,16 @@ _WIDTHS = {
 _GROUPED = {"run": 230, "state": 150, "loss": 160, "accuracy": 160}
 """Wider where groups say more."""
 _USUAL_WIDTH, _NARROWEST, _WIDEST = 96, 24, 1000
-_AIR = 8
+_PADDING = 8
 _Flag = QItemSelectionModel.SelectionFlag
 
 
-class _Roomy(QStyledItemDelegate):
+class _PaddedDelegate(QStyledItemDelegate):
     """Gives rows some air."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         size = super().sizeHint(option, index)
-        return QSize(size.width(), max(size.height(), option.fontMetrics.height() + _AIR))
+        return QSize(size.width(), max(size.height(), option.fontMetrics.height() + _PADDING))
 
 
 class RunTreeView(QTreeView):
@@ -79,7 +79,7 @@ class RunTreeView(QTreeView):
         self.setObjectName("runs")
         self.setAccessibleName("Runs")
         self.setUniformRowHeights(True)
-        self.setItemDelegate(_Roomy(self))
+        self.setItemDelegate(_PaddedDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -88,7 +88,7 @@ class RunTreeView(QTreeView):
         self.setRootIsDecorated(False)
         self.setExpandsOnDoubleClick(True)
         self.setModel(tree_model)
-        self._dress_header()
+        self._set_up_header()
         self.clicked.connect(self._on_clicked)
         tree_model.modelAboutToBeReset.connect(self._keep)
         tree_model.modelReset.connect(self._give_back)
@@ -128,7 +128,7 @@ class RunTreeView(QTreeView):
             found |= {row.id: row for row in self.tree_model.rows_of(index)}
         return list(found.values())
 
-    def _dress_header(self) -> None:
+    def _set_up_header(self) -> None:
         header = self.header()
         header.setObjectName("runs_header")
         header.setStretchLastSection(True)

@@ -21,7 +21,7 @@ from metaviz.runs.table.search import HELP, Query, QueryError, completions, pars
 from metaviz.runs.table.summary import Entry
 
 _PAUSE_MS = 150
-_MOST_OFFERED = 40
+_MOST_WORDS = 40
 
 
 class SearchField(QWidget):
@@ -74,7 +74,7 @@ class SearchField(QWidget):
         self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(self.apply)
         self.line.textChanged.connect(self._on_text)
-        self.line.textEdited.connect(self._offer)
+        self.line.textEdited.connect(self._offer_words)
         self.line.returnPressed.connect(self.apply)
         self._lay_out()
 
@@ -91,9 +91,9 @@ class SearchField(QWidget):
         try:
             query = parse(self.line.text(), [*keys, *self._keys])
         except QueryError as error:
-            self._say(str(error))
+            self._show_mistake(str(error))
             return
-        self._say("")
+        self._show_mistake("")
         self.query = query
         self.searched.emit(query)
 
@@ -121,7 +121,7 @@ class SearchField(QWidget):
         column.addLayout(row)
         column.addWidget(self.mistake)
 
-    def _say(self, sentence: str) -> None:
+    def _show_mistake(self, sentence: str) -> None:
         self.mistake.setText(sentence)
         self.mistake.setVisible(bool(sentence))
         self.restyle()
@@ -131,9 +131,9 @@ class SearchField(QWidget):
         self._pause.start()
 
     @Slot(str)
-    def _offer(self, text: str) -> None:
+    def _offer_words(self, text: str) -> None:
         before = text[: self.line.cursorPosition()]
-        words = completions(before, self._entries())[:_MOST_OFFERED]
+        words = completions(before, self._entries())[:_MOST_WORDS]
         self._words.setStringList(words)
         if words and not (len(words) == 1 and before.endswith(words[0])):
             self._completer.complete()

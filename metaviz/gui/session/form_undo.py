@@ -27,7 +27,7 @@ class FormUndo(QObject):
     def _on_changed(self) -> None:
         before, after = self._known, self._form.state()
         self._known = after
-        if before == after or self._form.why == "":
+        if before == after or self._form.change_text == "":
             return
         key, text = self._described(before, after)
         self._stack.push(UndoCommand(text, (before, after), self._show, key))
@@ -39,8 +39,8 @@ class FormUndo(QObject):
         """Return the key by which edits merge, and what the command is called."""
         keys = changed_keys(before, after)
         same = before.problem == after.problem and before.ticked == after.ticked
-        if self._form.why:
-            return "", self._form.why
+        if self._form.change_text:
+            return "", self._form.change_text
         if same and len(keys) == 1:
             field = self._form.field(keys[0])
             if field is not None:

@@ -54,17 +54,19 @@ def score(query: str, text: str) -> int | None:
     return total
 
 
-def ranked(offers: Sequence[PaletteEntry], query: str, recent: Sequence[str]) -> list[PaletteEntry]:
+def ranked(
+    entries: Sequence[PaletteEntry], query: str, recent: Sequence[str]
+) -> list[PaletteEntry]:
     """Return the offers that answer a query, best first; recently used ones come before equals."""
     places = {title: place for place, title in enumerate(recent)}
     found = []
-    for number, offer in enumerate(offers):
-        points = score(query, offer.title)
+    for number, entry in enumerate(entries):
+        points = score(query, entry.title)
         if points is not None:
-            place = places.get(offer.title)
+            place = places.get(entry.title)
             bonus = _RECENT if place is not None else 0
             last = len(places) if place is None else place
-            found.append((-points - bonus, last, len(offer.title) if query else 0, number, offer))
+            found.append((-points - bonus, last, len(entry.title) if query else 0, number, entry))
     return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]
 
 
@@ -74,14 +76,14 @@ class CommandPalette(QDialog):
     chosen = Signal(str)
 
     def __init__(
-        self, offers: Sequence[PaletteEntry], recent: Sequence[str], parent: QWidget
+        self, entries: Sequence[PaletteEntry], recent: Sequence[str], parent: QWidget
     ) -> None:
         """Show all offers, those used last first."""
         super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self.setObjectName("palette")
         self.setAccessibleName("Command palette")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._offers, self._recent = list(offers), list(recent)
+        self._entries, self._recent = list(entries), list(recent)
         self._listed: list[PaletteEntry] = []
         self.line = QLineEdit(self)
         self.view = QTreeView(self)
@@ -99,7 +101,7 @@ class CommandPalette(QDialog):
 
     def titles(self) -> list[str]:
         """Return what is listed, from top to bottom."""
-        return [offer.title for offer in self._listed]
+        return [entry.title for entry in self._listed]
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let arrows and Return move and run while the cursor stays in the search field."""
@@ -153,27 +155,27 @@ class CommandPalette(QDialog):
 
     @Slot(str)
     def _search(self, query: str) -> None:
-        self._listed = ranked(self._offers, query, self._recent)[:_MOST]
+        self._listed = ranked(self._entries, query, self._recent)[:_MOST]
         self._model.removeRows(0, self._model.rowCount())
         off = self.palette().brush(QPalette.ColorGroup.Disabled, QPalette.ColorRole.Text)
-        for offer in self._listed:
-            items = [QStandardItem(offer.title), QStandardItem(offer.keys)]
+        for entry in self._listed:
+            items = [QStandardItem(entry.title), QStandardItem(entry.keys)]
             for item in items:
-                item.setToolTip(offer.reason or offer.tip)
-                if offer.reason:
+                item.setToolTip(entry.reason or entry.tip)
+                if entry.reason:
                     item.setForeground(off)
-                    item.setAccessibleDescription(f"Not now: {offer.reason}")
+                    item.setAccessibleDescription(f"Not now: {entry.reason}")
             self._model.appendRow(items)
         self._explain()
         self.view.setCurrentIndex(self._model.index(0, 0))
 
     @Slot()
     def _explain(self) -> None:
-        offer = self._current()
-        if offer is None:
+        entry = self._current()
+        if entry is None:
             self.reason.setText("" if self._listed else "Nothing answers to that.")
         else:
-            self.reason.setText(f"Not now: {offer.reason}" if offer.reason else offer.tip)
+            self.reason.setText(f"Not now: {entry.reason}" if entry.reason else entry.tip)
 
     def _current(self) -> PaletteEntry | None:
         index: QModelIndex = self.view.currentIndex()
@@ -188,12 +190,12 @@ class CommandPalette(QDialog):
 
     @Slot()
     def _run(self) -> None:
-        offer = self._current()
-        if offer is None or offer.reason:
+        entry = self._current()
+        if entry is None or entry.reason:
             return
-        self.chosen.emit(offer.title)
+        self.chosen.emit(entry.title)
         self.accept()
-        offer.run()
+        entry.run()
 
 
 def _score_word(word: str, text: str) -> int | None:

@@ -154,7 +154,7 @@ class LogDock(QWidget):
         layout.setContentsMargins(6, 4, 6, 4)
         layout.addLayout(self._head())
         layout.addWidget(self.view)
-        self._dress()
+        self._set_up_widgets()
 
     def add(self, level: str, message: str, run: str = "", run_id: str = "") -> None:
         """Append a line with the present time, and stay at the end if the view is there."""
@@ -262,7 +262,7 @@ class LogDock(QWidget):
             if line.run:
                 self.run_requested.emit(line.run_id, line.run)
 
-    def _dress(self) -> None:
+    def _set_up_widgets(self) -> None:
         view = self.view
         view.setObjectName("log")
         view.setAccessibleName("Log")

@@ -56,7 +56,7 @@ class OptionField(QObject):
         self._reset = QToolButton(parent)
         self._sentence = QLabel(parent)
         self._editor = self._make_editor(parent)
-        self._dress()
+        self._set_up_widgets()
         self._show(spec.default)
         self._mark()
 
@@ -185,7 +185,7 @@ class OptionField(QObject):
             line.sweep_requested.connect(self._on_sweep_wanted)
         return line
 
-    def _dress(self) -> None:
+    def _set_up_widgets(self) -> None:
         spec, editor = self.spec, self.editor
         name = self.key.replace(".", "_")
         editor.setObjectName(f"field_{name}")

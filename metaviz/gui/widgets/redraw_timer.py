@@ -55,7 +55,7 @@ class RedrawTimer(QObject):
         self._next.stop()
         self._painted.stop()
 
-    def spread(self, pieces: Sequence[Piece]) -> None:
+    def schedule(self, pieces: Sequence[Piece]) -> None:
         """Do these in turns of their own, the first one now where this is called in a tick."""
         self._pieces.extend(pieces)
 

@@ -27,14 +27,14 @@ class DropOverlay(QObject):
         super().__init__(window)
         self._notifier, self._window = notifier, window
         self._found: list[Dropped] = []
-        self.shade = QLabel(window)
-        self.shade.setObjectName("dropShade")
-        self.shade.setAccessibleName("What would be opened")
-        self.shade.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.shade.setTextFormat(Qt.TextFormat.PlainText)
-        self.shade.setWordWrap(True)
-        self.shade.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.shade.hide()
+        self.label = QLabel(window)
+        self.label.setObjectName("dropShade")
+        self.label.setAccessibleName("What would be opened")
+        self.label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label.setWordWrap(True)
+        self.label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.label.hide()
         window.setAcceptDrops(True)
         window.installEventFilter(self)
 
@@ -44,10 +44,10 @@ class DropOverlay(QObject):
             if isinstance(event, QDragEnterEvent):
                 return self._enter(event)
             if event.type() == QEvent.Type.DragLeave:
-                self.shade.hide()
+                self.label.hide()
             elif event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
                 event.acceptProposedAction()
-                self.shade.hide()
+                self.label.hide()
                 self.open(_paths(event.mimeData()))
                 return True
         return super().eventFilter(watched, event)
@@ -76,15 +76,15 @@ class DropOverlay(QObject):
         found = [recognised(path) for path in paths]
         theme = current_theme()
         color = theme.error if all(one.kind == "nothing" for one in found) else theme.accent
-        self.shade.setStyleSheet(
+        self.label.setStyleSheet(
             f"background: {theme.raised}; color: {theme.foreground}; font-size: 15px;"
             f" border: 3px dashed {color}; border-radius: 10px; padding: 20px"
         )
-        self.shade.setText(told(found))
+        self.label.setText(told(found))
         frame = self._window.rect().adjusted(_MARGIN, _MARGIN, -_MARGIN, -_MARGIN)
-        self.shade.setGeometry(frame)
-        self.shade.raise_()
-        self.shade.show()
+        self.label.setGeometry(frame)
+        self.label.raise_()
+        self.label.show()
         return True
 
 

@@ -110,7 +110,7 @@ class MainWindow(QMainWindow):
         self.toolbar = TrainingToolbar(self.commands, self)
         self._make_run_parts()
         self._make_commands()
-        self._make_comfort()
+        self._make_session_parts()
         self._redraw_timer = RedrawTimer(self)
         self._listed = 0.0
         self._assemble()
@@ -161,7 +161,7 @@ class MainWindow(QMainWindow):
             *(notifier, self),
         )
 
-    def _make_comfort(self) -> None:
+    def _make_session_parts(self) -> None:
         """Make welcome page, palette, undo of views, notifications and recovery."""
         self.welcome = WelcomeController(
             *(self.tabs, self.runs, self.form, self.controller, self.training_commands),
@@ -270,7 +270,7 @@ class MainWindow(QMainWindow):
         self.controller.phase_changed.connect(self._on_phase)
         reader.found.connect(self._on_found)
         reader.changed.connect(self._on_folder_changed)
-        reader.opened.connect(self.runs.take_record)
+        reader.opened.connect(self.runs.add_record)
         reader.opened.connect(self._follow)
         reader.unreadable.connect(self.notifier.warn)
         self.follower.changed.connect(self._set_redrawing)
@@ -299,8 +299,6 @@ class MainWindow(QMainWindow):
         self.training_commands.started.connect(messages.hide)
         self.files.runs_requested.connect(reader.scan)
         self.theme_menu.switched.connect(self._on_theme)
-        self.shutdown.started.connect(self._on_shutdown)
-        self.shutdown.finished.connect(self.close)
         self._redraw_timer.tick.connect(self._tick)
         self.log.run_requested.connect(self._show_logged_run)
         self._connect_commands()
@@ -341,8 +339,12 @@ class MainWindow(QMainWindow):
         }
         home = paths.data_dir() if self.settings.outlive_window else None
         self.session = Session(parts, home, self.settings, self.notifier)
-        self.shutdown.started.connect(self.session.save)
-        self.shutdown.finished.connect(self.session.end)
+        for signal, slots in (
+            (self.shutdown.started, (self.session.save, self._on_shutdown)),
+            (self.shutdown.finished, (self.session.end, self.close)),
+        ):
+            for slot in slots:
+                signal.connect(slot)
         self.session.restore()
         self.form_undo = FormUndo(self.form, self.undo_stack)
         self.shown_runs_undo = ShownRunsUndo(self.runs, self.undo_stack)
@@ -485,13 +487,13 @@ class MainWindow(QMainWindow):
             self.runs.show(again, visible=True)
 
     @Slot(object, object)
-    def _on_folder_changed(self, rows: list[Row], gone: list[str]) -> None:
+    def _on_folder_changed(self, rows: list[Row], missing: list[str]) -> None:
         """Follow what other programs, or this one, changed in the folder of runs."""
         self.runs.update(rows)
         for row in rows:
-            row.news = True
+            row.is_new = True
         self.runs.add(rows, first=True)
-        self.runs.vanish(gone)
+        self.runs.remove_missing(missing)
 
     @Slot()
     def _find(self) -> None:
@@ -556,10 +558,10 @@ class MainWindow(QMainWindow):
         """Show what is new: in the plots or, now and then, beside them, never in one paint."""
         now = time.monotonic()
         if now - self._listed < TABLE_SECONDS:
-            self._redraw_timer.spread(self.tabs.pieces())
+            self._redraw_timer.schedule(self.tabs.pieces())
             return
         self._listed = now
-        self._redraw_timer.spread([self._list])
+        self._redraw_timer.schedule([self._list])
 
     def _list(self) -> None:
         self.runs.refresh()

@@ -37,7 +37,7 @@ class Shutdown(QObject):
         self._follower, self._queue = follower, queue
         self._open = 4  # threads and worker processes
         self._when_done = False
-        self.has_begun = False
+        self.has_started = False
         self.asks = True
         """Whether a person is asked while runs are training."""
         self.question: QMessageBox | None = None
@@ -67,7 +67,7 @@ class Shutdown(QObject):
 
     def ask(self) -> None:
         """Begin to close, after asking where runs are training."""
-        if self.has_begun:
+        if self.has_started:
             return
         if not (self.busy and self.asks):
             self.begin()
@@ -76,8 +76,8 @@ class Shutdown(QObject):
 
     def begin(self) -> None:
         """Have the worker stop, save and end."""
-        if not self.has_begun:
-            self.has_begun = True
+        if not self.has_started:
+            self.has_started = True
             self.started.emit()
             self._controller.close()
             self._reader.close()
@@ -142,7 +142,7 @@ class Shutdown(QObject):
 
     @Slot()
     def _on_finished(self) -> None:
-        if self.busy or self.has_begun:
+        if self.busy or self.has_started:
             return
         if self.question is not None:
             self.question.reject()

@@ -33,7 +33,7 @@ class RateMeter:
         """Begin anew."""
         self._samples.clear()
 
-    def take(self, records: Iterable[Record]) -> None:
+    def add(self, records: Iterable[Record]) -> None:
         """Note the meta-steps of runs, and the seconds that these took."""
         self._samples.append(
             {r.id: (r.step, float(r.column("seconds")[-1])) for r in records if len(r)}
@@ -87,7 +87,7 @@ class StatusLine(QLabel):
         if not records:
             return
         if self._controller.phase == "training":
-            self._rates.take(records)
+            self._rates.add(records)
         counts = {name: float(gauge.operations) for name, gauge in self._gauges.items()}
         rate, operations = self._rates.rate(), self._rates.rate(counts)
         limit = max((gauge.limit for gauge in self._gauges.values()), default=0.0)

@@ -57,7 +57,7 @@ class TrainingToolbar(QToolBar):
         self.device = QLabel("Loading PyTorch…", self)
         self._watch = Stopwatch()
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
-        self._dress()
+        self._set_up_widgets()
 
     def show_phase(self, phase: Phase) -> None:
         """Follow what training is doing."""
@@ -104,7 +104,7 @@ class TrainingToolbar(QToolBar):
             button.setAccessibleName(actions[name].text().replace("&", ""))
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
-    def _dress(self) -> None:
+    def _set_up_widgets(self) -> None:
         self.progress.setObjectName("progress")
         self.progress.setAccessibleName("Progress of all runs")
         self.progress.setRange(0, _PARTS)
