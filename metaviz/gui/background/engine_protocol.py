@@ -1,4 +1,4 @@
-"""What the window asks of the engine. The window never imports the engine; app.py hands it over."""
+"""What the window asks of the engine. The window never imports the engine; app.py passes it in."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -28,7 +28,7 @@ class Task(QObject):
         failed: Callable[[str], object],
         parent: QObject,
     ) -> None:
-        """Take a call and the slots that are told how it ended."""
+        """Take a call, and the slots for its result and its failure."""
         super().__init__(parent)
         self._call = call
         self.finished.connect(finished)
@@ -41,7 +41,7 @@ class Task(QObject):
         QThreadPool.globalInstance().start(self.run)
 
     def run(self, *arguments: object) -> None:
-        """Run on the calling thread; an exception that nobody foresaw is logged, too."""
+        """Run on the calling thread; an unexpected exception is logged, too."""
         try:
             answer = self._call(*arguments)
         except Exception as error:  # noqa: BLE001 - the one door of what runs beside the window

@@ -98,7 +98,7 @@ class TrainingController(QObject):
         *,
         blocks: str = "",
     ) -> None:
-        """Have the engine asked besides training; bound slots are told what comes of it.
+        """Call the engine besides training; bound slots get the result, a failure and progress.
 
         `blocks` says why nothing can be trained meanwhile; it is empty for what is over soon.
         """

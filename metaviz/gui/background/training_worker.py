@@ -231,7 +231,7 @@ class TrainingWorker(QObject):
             request.run(self._engine, report)
 
     def close(self) -> None:
-        """End what is left, and let go of the engine."""
+        """End the runs that are left, and release the engine."""
         self.end("stopped")
         self._engine = None
 
@@ -255,7 +255,7 @@ class TrainingWorker(QObject):
         self._finish_if_none_trains()
 
     def _behind(self, session: Session) -> Session:
-        """Return who goes in a session's turn: of its band, whoever has taken fewest steps."""
+        """Return which session advances: of its band, the one that has taken fewest steps."""
         if session.band is None:
             return session
         return min((s for s in self._live if s.band is session.band), key=lambda s: s.step)

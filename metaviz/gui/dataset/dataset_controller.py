@@ -1,4 +1,4 @@
-"""Has data sets looked at: opens the dialog, asks the engine, and fills the form."""
+"""Shows data sets: opens the dialog, asks the engine, and fills the form."""
 
 from threading import Event as Flag
 

@@ -21,8 +21,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.dataset.episode_view import EpisodeView, labelled
+from metaviz.gui.dataset.episode_view import EpisodeView
 from metaviz.gui.dataset.summary_view import DatasetSummary
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 
@@ -31,7 +32,7 @@ _SIZE = (980, 600)
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """What the dialog looks at: a problem, and what the form says of its data.
+    """What the dialog shows: a problem, and the form's settings of its data.
 
     `help_text` explains which data are right; None for a problem that needs no files. `swapped`
     is None for images without colours.
@@ -79,8 +80,8 @@ class DatasetDialog(QDialog):
         self.facts = DatasetSummary(self)
         self.episode = EpisodeView(subject.swapped, self)
         self.pages = QStackedWidget(self)
-        self.message = labelled("dataset_message", "Message")
-        self.line = labelled("dataset_progress_text", "Progress")
+        self.message = text_label("dataset_message", "Message")
+        self.line = text_label("dataset_progress_text", "Progress")
         self.bar = QProgressBar(self)
         self.cancel = QPushButton("&Cancel", self)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)

@@ -1,4 +1,4 @@
-"""The fold of one ticked algorithm: its presets and its own options."""
+"""The section of one ticked algorithm: its presets and its own options."""
 
 from collections.abc import Mapping
 
@@ -77,12 +77,12 @@ class AlgorithmForm(QWidget):
             self._on_changed()
 
     def _on_changed(self) -> None:
-        self.section.note_changes(self.form)
+        self.section.note_changes(len(self.form.changes()))
         self._show_preset()
         self.changed.emit()
 
     def _show_preset(self) -> None:
-        values = {name: field.value for name, field in self.form.fields.items()}
+        values = self.form.values()
         plain = {spec.name: spec.default for spec in self.entry.options} | dict(self._defaults)
         known = {_DEFAULTS: plain} | {
             name: plain | preset for name, preset in self.entry.presets.items()

@@ -21,7 +21,7 @@ _PADDING, _TALLEST = 6, 420
 
 
 class AlgorithmList(QTreeWidget):
-    """A checkable list; `ticked_changed` tells that ticks changed."""
+    """A checkable list; `ticked_changed` follows each change of ticks."""
 
     ticked_changed = Signal()
     entered_algorithm = Signal(object)
@@ -73,7 +73,7 @@ class AlgorithmList(QTreeWidget):
         return tuple(name for name, item in self._items.items() if item.checkState(0) == on)
 
     def tick(self, names: tuple[str, ...]) -> None:
-        """Tick exactly these algorithms; tells once that ticks changed."""
+        """Tick exactly these algorithms; emits `ticked_changed` once."""
         before = self.ticked()
         self.blockSignals(True)
         for name, item in self._items.items():
@@ -120,7 +120,7 @@ class AlgorithmList(QTreeWidget):
 
 
 class _PaddedDelegate(QStyledItemDelegate):
-    """Gives rows some air."""
+    """Pads rows."""
 
     def sizeHint(
         self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex

@@ -14,8 +14,8 @@ from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
 from metaviz.gui.experiment.help_strip import HelpStrip
-from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
-from metaviz.gui.widgets.controls import order_tabs, scrolling
+from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
+from metaviz.gui.widgets.controls import order_tabs, scrolling, text_label
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.option_field import OptionField
 from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
@@ -38,7 +38,7 @@ class ExperimentDock(QWidget):
         self.catalogue = catalogue
         self.problem_box = ChoiceBox(self)
         self.algorithms = AlgorithmList(self)
-        self.summary = QLabel(self)
+        self.summary = text_label("problem_summary")
         self.look = QPushButton("&Look at the data…", self)
         self.download = QPushButton(self)
         self.help_strip = HelpStrip(self)
@@ -62,8 +62,8 @@ class ExperimentDock(QWidget):
         if not self.algorithms.ticked():
             return "No algorithm is ticked: tick at least one."
         own = [section.form for section in self._shown().values()]
-        forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
-        return next((form.first_error() for form in forms if form.first_error()), "")
+        errors = (form.first_error() for form in (self.shared, self.problem_form, *own))
+        return next((error for error in errors if error), "")
 
     def comparison(self) -> Comparison:
         """Return what is chosen, holding only differences from the defaults.
@@ -89,7 +89,7 @@ class ExperimentDock(QWidget):
         return checked(Comparison, values)
 
     def show_comparison(self, comparison: Comparison, text: str = "settings") -> None:
-        """Fill the form; `text` says in a few words what is shown, for the undo command.
+        """Fill the form; `text` names what is shown, for the undo command.
 
         Raises: OptionError where the comparison names something that is not in the catalogue.
         """
@@ -179,7 +179,7 @@ class ExperimentDock(QWidget):
     def every_field(self) -> list[OptionField]:
         """Return all fields, also those of algorithms that were unticked again."""
         own = [section.form for section in self._sections.values()]
-        forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
+        forms = (self.shared, self.problem_form, *own)
         return [field for form in forms for field in form.fields.values()]
 
     def section(self, algorithm: str) -> AlgorithmForm:
@@ -253,9 +253,6 @@ class ExperimentDock(QWidget):
         self.problem_box.setObjectName("problem")
         self.problem_box.setAccessibleName("Problem")
         self.problem_box.setToolTip("The family of tasks that is learned from.")
-        self.summary.setObjectName("problem_summary")
-        self.summary.setWordWrap(True)
-        self.summary.setTextFormat(Qt.TextFormat.PlainText)
         tint(self.summary, current_theme().muted)
         self.look.setObjectName("look")
         self.look.setAccessibleName("Look at the data")
@@ -263,7 +260,7 @@ class ExperimentDock(QWidget):
         self.show_downloading(under_way=False)
 
     def _fill(self) -> None:
-        """Make list and forms anew from the catalogue."""
+        """Make list and forms from the catalogue."""
         self._is_filling = True
         self.problem_box.clear()
         for problem in self.catalogue.problems:
@@ -273,7 +270,7 @@ class ExperimentDock(QWidget):
             _discard(item.widget())
         self._sections = {}
         self._shown_problem = ""
-        self.shared = SharedForm(self.catalogue, self)
+        self.shared = shared_form(self.catalogue, self)
         self.shared.changed.connect(self._on_changed)
         self.shared.focused.connect(self.help_strip.explain)
         self.shared.sweep_requested.connect(self.sweep_requested)
@@ -358,7 +355,7 @@ class ExperimentDock(QWidget):
         shared = self.shared.values()
         for section in self._sections.values():
             section.show_shared(shared)
-        self._problem_section.note_changes(self.problem_form)
+        self._problem_section.note_changes(len(self.problem_form.changes()))
         self.help_strip.show_reason(self.reason)
         if not self.reason:
             self.help_strip.show_count(self.comparison())

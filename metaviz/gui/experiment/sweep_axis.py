@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QGridLayout, QLineEdit, QToolButton, QWidget
 
 from metaviz.config.options import OptionError, OptionSpec, Plain
 from metaviz.config.sweep import Axis, parse_range
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.editors import ChoiceBox, write_value
 from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
@@ -43,7 +44,7 @@ class SweepAxisRow(QObject):
         self.kind = ChoiceBox(parent)
         self.text = QLineEdit(parent)
         self.remove_button = QToolButton(parent)
-        self.sentence = QLabel(parent)
+        self.sentence = text_label(f"sweep_error_{number}")
         self._set_up_widgets(number)
         for key, spec in known.items():
             self.key.addItem(f"{spec.title} ({key})", key)
@@ -71,7 +72,7 @@ class SweepAxisRow(QObject):
         self._on_key()
 
     def axis(self, seed: int) -> Axis:
-        """Return what the row says. Raises: OptionError with one sentence."""
+        """Return the axis of the row. Raises: OptionError with one sentence."""
         key, kind, text = self.key.currentData(), self.kind.currentData(), self.text.text()
         if kind != "list" and text.count(",") != _COMMAS:
             raise OptionError(
@@ -104,9 +105,6 @@ class SweepAxisRow(QObject):
         self.remove_button.setText("✕")
         self.remove_button.setAutoRaise(True)
         self.remove_button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.sentence.setObjectName(f"sweep_error_{number}")
-        self.sentence.setWordWrap(True)
-        self.sentence.setTextFormat(Qt.TextFormat.PlainText)
         self.sentence.hide()
 
     @property

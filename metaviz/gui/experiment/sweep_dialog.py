@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
@@ -26,7 +25,7 @@ from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
 from metaviz.gui.experiment.form_values import seeds_text
 from metaviz.gui.experiment.sweep_axis import SweepAxisRow
-from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.controls import scrolling, text_label
 from metaviz.gui.widgets.editors import write_value
 from metaviz.gui.widgets.theme import current_theme, tint
 
@@ -36,7 +35,7 @@ _SIZE = (640, 540)
 
 
 class SweepDialog(QDialog):
-    """Asks what to vary. `queued` carries runs and a name, `estimate_wanted` the runs."""
+    """Asks what to vary. `queued` carries runs and a name, `estimate_requested` the runs."""
 
     queued = Signal(object, str)
     estimate_requested = Signal(object)
@@ -174,15 +173,8 @@ class SweepDialog(QDialog):
         return self.table
 
     def _make_footer(self) -> QVBoxLayout:
-        self.reason = QLabel(self)
-        self.reason.setObjectName("sweep_reason")
-        self.reason.setAccessibleName("Number of runs")
-        self.reason.setWordWrap(True)
-        self.reason.setTextFormat(Qt.TextFormat.PlainText)
-        self.time = QLabel(self)
-        self.time.setObjectName("sweep_time")
-        self.time.setAccessibleName("Estimated time")
-        self.time.setWordWrap(True)
+        self.reason = text_label("sweep_reason", "Number of runs")
+        self.time = text_label("sweep_time", "Estimated time")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
         self.accepting = QPushButton("&Queue", self)
         self.accepting.setObjectName("sweep_queue")

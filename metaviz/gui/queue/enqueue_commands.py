@@ -15,7 +15,7 @@ from metaviz.gui.widgets.notifier import Notifier
 
 
 class EnqueueCommands(QObject):
-    """Queues what the form says, and opens the sweep dialog."""
+    """Queues the form's runs, and opens the sweep dialog."""
 
     def __init__(
         self,

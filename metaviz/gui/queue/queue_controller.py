@@ -30,7 +30,7 @@ _log = logging.getLogger("metaviz.queue")
 
 
 class QueueController(QObject):
-    """Keeps the dock and the workers as the stored queue says; other processes may change it.
+    """Keeps dock and workers in step with the stored queue, which other processes may change.
 
     `changed` follows each start and end of a worker, `emptied` the end of the last run.
     """
@@ -57,7 +57,7 @@ class QueueController(QObject):
         self._settings, self._notifier, self._home = settings, notifier, home
         self.queue: Queue | None = None
         self.is_started = False
-        """Whether a person has let this window work the queue off."""
+        """Whether a person has started the queue in this window."""
         self._version: tuple[int, int] | None = None
         self._most_workers = 1
         self.progress = QueueProgress(follower.record)
@@ -70,7 +70,7 @@ class QueueController(QObject):
         self.update_actions()
 
     def open(self) -> None:
-        """Show the queue as it was left. What waits is not begun before a person says so."""
+        """Show the queue as it was left. What waits starts when a person presses Go."""
         try:
             self.queue = Queue(self._home)
             lost = self.queue.recover()
@@ -248,7 +248,7 @@ class QueueController(QObject):
         return max(len(self.pool.workers), min(self.dock.workers.value(), self._most_workers))
 
     def _start_workers(self) -> None:
-        """Begin as many workers as there are runs for, where a person has let the queue go."""
+        """Start as many workers as there are runs for, where a person has started the queue."""
         if self.queue is None or not self.is_started or self.queue.paused:
             return
         waiting = sum(entry.state == "waiting" for entry in self.model.entries)

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.queue.queue_model import QueueModel
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.storage.queue import Entry
 
@@ -49,7 +50,7 @@ class QueueDock(QWidget):
         self.model = model
         self._commands = commands
         self.view = QTableView(self)
-        self.summary = QLabel(self)
+        self.summary = text_label("queue_summary", "State of the queue")
         self.workers = QSpinBox(self)
         self._empty = QLabel(_EMPTY, self)
         self._selected: set[int] = set()
@@ -93,10 +94,6 @@ class QueueDock(QWidget):
         self.model.renew()
 
     def _build(self) -> None:
-        self.summary.setObjectName("queue_summary")
-        self.summary.setAccessibleName("State of the queue")
-        self.summary.setTextFormat(Qt.TextFormat.PlainText)
-        self.summary.setWordWrap(True)
         self.workers.setObjectName("queue_workers")
         self.workers.setAccessibleName("Number of workers")
         tip = "So many runs of the queue train at once, each in a process of its own."

@@ -67,7 +67,7 @@ class QueueModel(QAbstractTableModel):
     moved = Signal(object, int)
 
     def __init__(self, find: Find, progress: Progress, parent: Any = None) -> None:
-        """Take what finds the record of a run, and what says how far an entry is."""
+        """Take the functions that find a run's record and write an entry's progress."""
         super().__init__(parent)
         self.entries: list[Entry] = []
         self._find, self._progress = find, progress
@@ -112,7 +112,7 @@ class QueueModel(QAbstractTableModel):
             )
 
     def state(self, entry: Entry) -> str:
-        """Return an entry's state; a run that is paused is running as the queue has it."""
+        """Return an entry's state; the queue itself calls a paused run running."""
         record = self._find(entry.run)
         paused = entry.state == "running" and record is not None and record.state == "paused"
         return "paused" if paused else entry.state

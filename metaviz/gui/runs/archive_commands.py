@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from metaviz import paths
 from metaviz.gui.background.task import Task
 from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.commands import Actions
-from metaviz.gui.widgets.message_boxes import question
+from metaviz.gui.widgets.message_boxes import ask
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.archive import pack_run, unpack_run
 
@@ -90,20 +90,15 @@ class ArchiveCommands(QObject):
 
     def offer_import(self, path: Path) -> None:
         """Ask whether an archive is to be imported."""
-        box = question(
+        ask(
+            self._window,
             "import_question",
             "Import run",
             f"Import the run in {path.name}?",
             f"It is unpacked into {paths.runs_dir()} and shown in the table.",
-            self._window,
+            ("&Import", lambda: self.import_run(path)),
+            usually_yes=True,
         )
-        yes = box.addButton("&Import", QMessageBox.ButtonRole.AcceptRole)
-        no = box.addButton("&Cancel", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(yes)
-        box.setEscapeButton(no)
-        box.setProperty("archive", str(path))
-        yes.clicked.connect(self._on_import_wanted)
-        box.open()
 
     def import_run(self, path: Path) -> None:
         """Unpack a run into the folder of runs, beside the window."""
@@ -136,15 +131,6 @@ class ArchiveCommands(QObject):
     def _folder(self) -> Path | None:
         rows = self._table.selected()
         return rows[0].folder if len(rows) == 1 else None
-
-    @Slot()
-    def _on_import_wanted(self) -> None:
-        button = self.sender()
-        box = button.parent() if button is not None else None
-        while box is not None and not box.property("archive"):
-            box = box.parent()
-        if box is not None:
-            self.import_run(Path(str(box.property("archive"))))
 
     @Slot(object)
     def _on_packed(self, path: Path) -> None:

@@ -1,23 +1,19 @@
 """Commands that mark the selected runs: star, name, tags, notes, colour, trash."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QInputDialog, QMenu, QMessageBox, QWidget
+from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 
 from metaviz.gui.plotting.swatches import patch
-from metaviz.gui.runs.mark_editor import TRAINING
+from metaviz.gui.runs.mark_editor import TRAINING, MarkEditor
 from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_tree_view import RunTreeView
 from metaviz.gui.widgets.commands import view_action
-from metaviz.gui.widgets.message_boxes import question
+from metaviz.gui.widgets.message_boxes import ask, input_dialog
 from metaviz.runs.model.marks import split_tags
 from metaviz.runs.model.styles import PALETTE
-
-if TYPE_CHECKING:
-    from metaviz.gui.runs.mark_editor import MarkEditor
 
 COLOR_NAMES = (
     *("Blue", "Vermilion", "Green", "Pink", "Orange", "Sky blue", "Grey", "Brown"),
@@ -27,7 +23,7 @@ _AUTOMATIC = "Automatic"
 
 
 class MarkCommands(QObject):
-    """Asks what to mark with, and has it done by the editor that `use` was given."""
+    """Asks what to mark with, and calls the editor that `use` was given."""
 
     deletion_requested = Signal(object)
 
@@ -50,7 +46,7 @@ class MarkCommands(QObject):
         ]
         view.star_requested.connect(self._star_rows)
 
-    def use(self, editor: "MarkEditor") -> None:
+    def use(self, editor: MarkEditor) -> None:
         """Have marks changed by an editor."""
         self._editor = editor
 
@@ -112,20 +108,28 @@ class MarkCommands(QObject):
             action.setData(color)
             action.triggered.connect(self._paint)
 
+    def _edit(self, change: Callable[[MarkEditor, Sequence[Row]], object]) -> None:
+        """Change the marks of the selected runs."""
+        self._rows = self._view.selected()
+        if self._editor is not None and self._rows:
+            change(self._editor, self._rows)
+
     @Slot()
     def _star(self) -> None:
-        self._star_rows(self._view.selected())
+        self._edit(MarkEditor.star)
 
     @Slot(object)
     def _star_rows(self, rows: Sequence[Row]) -> None:
-        if self._editor is not None and rows:
+        if self._editor is not None:
             self._editor.star(rows)
 
     @Slot()
     def _rename(self) -> None:
         self._rows = self._view.selected()
         if len(self._rows) == 1:
-            box = self._ask("rename_question", "Rename run", "Name (empty: automatic):")
+            box = input_dialog(
+                self._window, "rename_question", "Rename run", "Name (empty: automatic):"
+            )
             box.setTextValue(self._rows[0].marks.name)
             box.textValueSelected.connect(self._renamed)
             box.open()
@@ -143,7 +147,8 @@ class MarkCommands(QObject):
         shared = set.intersection(*(set(row.marks.tags) for row in self._rows))
         self._common = tuple(tag for tag in self._rows[0].marks.tags if tag in shared)
         many = f" that all {len(self._rows)} runs have" if len(self._rows) > 1 else ""
-        box = self._ask("tag_question", "Tags", f"Tags{many}, with spaces between:")
+        label = f"Tags{many}, with spaces between:"
+        box = input_dialog(self._window, "tag_question", "Tags", label)
         box.setTextValue(" ".join(self._common))
         box.textValueSelected.connect(self._tagged)
         box.open()
@@ -162,7 +167,7 @@ class MarkCommands(QObject):
             return
         notes = {row.marks.notes for row in self._rows}
         replaced = f" They replace those of {len(self._rows)} runs." if len(notes) > 1 else ""
-        box = self._ask("note_question", "Notes", f"Notes:{replaced}")
+        box = input_dialog(self._window, "note_question", "Notes", f"Notes:{replaced}")
         box.setOption(QInputDialog.InputDialogOption.UsePlainTextEditForTextInput)
         box.setTextValue(notes.pop() if len(notes) == 1 else "")
         box.resize(420, 260)
@@ -176,21 +181,18 @@ class MarkCommands(QObject):
 
     @Slot()
     def _paint(self) -> None:
-        chosen, rows = self.sender(), self._view.selected()
-        if isinstance(chosen, QAction) and self._editor is not None and rows:
-            self._editor.paint(rows, str(chosen.data() or ""))
+        chosen = self.sender()
+        if isinstance(chosen, QAction):
+            color = str(chosen.data() or "")
+            self._edit(lambda editor, rows: editor.paint(rows, color))
 
     @Slot()
     def _trash(self) -> None:
-        rows = self._view.selected()
-        if self._editor is not None and rows:
-            self._editor.trash(rows, trashed=True)
+        self._edit(lambda editor, rows: editor.trash(rows, trashed=True))
 
     @Slot()
     def _restore(self) -> None:
-        rows = self._view.selected()
-        if self._editor is not None and rows:
-            self._editor.trash(rows, trashed=False)
+        self._edit(lambda editor, rows: editor.trash(rows, trashed=False))
 
     @Slot()
     def _ask_deletion(self) -> None:
@@ -200,30 +202,18 @@ class MarkCommands(QObject):
             return
         self._to_delete = {row.id: row for row in rows}
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
-        box = question(
+        ask(
+            self._window,
             "delete_question",
             "Delete for good",
             f"Delete {count} for good?",
             "All their files are deleted: numbers, checkpoints and notes. This cannot be undone.",
-            self._window,
+            (f"&Delete {count}", self._delete),
+            "&Keep",
+            destroys=True,
         )
-        delete = box.addButton(f"&Delete {count}", QMessageBox.ButtonRole.DestructiveRole)
-        keep = box.addButton("&Keep", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(keep)
-        box.setEscapeButton(keep)
-        delete.clicked.connect(self._delete)
-        box.open()
 
     @Slot()
     def _delete(self) -> None:
         folders = {name: row.folder for name, row in self._to_delete.items() if row.folder}
         self.deletion_requested.emit(folders)
-
-    def _ask(self, name: str, title: str, label: str) -> QInputDialog:
-        box = QInputDialog(self._window)
-        box.setObjectName(name)
-        box.setWindowTitle(title)
-        box.setLabelText(label)
-        box.setInputMode(QInputDialog.InputMode.TextInput)
-        box.finished.connect(box.deleteLater)
-        return box

@@ -69,7 +69,7 @@ class MarkEditor(QObject):
                 self._notifier.inform(f"Moved {count} to the trash; Ctrl+Z brings them back.")
 
     def apply(self, changes: Changes) -> None:
-        """Change marks now, here and on disk; runs that are gone are passed over."""
+        """Change marks now, here and on disk; runs that do not exist any more are left out."""
         marks = {}
         for name, fields in changes.items():
             row = self._model.find(name)

@@ -12,6 +12,7 @@ from metaviz.gui.runs.divergence_dialog import DivergenceDialog
 from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.message_boxes import input_dialog
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.store import StoreError, read_divergence
 
@@ -129,16 +130,12 @@ class ResumeCommands(QObject):
 
     def _ask_steps(self, rows: list[Row]) -> None:
         done = max(row.summary.step for row in rows)
-        box = QInputDialog(self._window)
-        box.setObjectName("steps_question")
-        box.setWindowTitle("Train further")
-        box.setLabelText("Meta-steps in all:")
+        box = input_dialog(self._window, "steps_question", "Train further", "Meta-steps in all:")
         box.setInputMode(QInputDialog.InputMode.IntInput)
         box.setIntRange(min(done + 1, _MOST_STEPS), _MOST_STEPS)
         box.setIntStep(max(done // 10, 1))
         box.setIntValue(2 * done)
         box.intValueSelected.connect(self._extend)
-        box.finished.connect(box.deleteLater)
         box.open()
 
     @Slot(int)

@@ -15,7 +15,7 @@ __all__ = ["Row", "Summary", "row_of", "row_of_entry", "summarise"]
 
 @dataclass(eq=False)
 class Row(Entry):
-    """One run of the table. `record` is None until somebody wants to see a stored run."""
+    """One run of the table. `record` is None until a stored run is shown."""
 
     record: Record | None = None
     visible: bool = False

@@ -48,7 +48,7 @@ class RunFollowerWorker(QObject):
         self.started.emit(record, folder)
 
     def close(self) -> None:
-        """Let go of every run."""
+        """Stop following every run."""
         for name in list(self._followers):
             self._drop(name)
 
@@ -81,7 +81,7 @@ class RunFollowerWorker(QObject):
 class RunFollower(QObject):
     """Feeds what is read to records on the window's thread.
 
-    `changed` tells that a run began or ended to be followed.
+    `changed` follows each begin and end of following a run.
     """
 
     changed = Signal()
@@ -121,7 +121,7 @@ class RunFollower(QObject):
     def _on_started(self, record: Record, folder: Path) -> None:
         self._asked.discard(folder)
         known = self._model.find(record.id)
-        # A look at the folder may have listed the run before the queue told of it.
+        # A scan of the folder may have listed the run before the queue reported it.
         begins = known is None or known.is_new
         if known is None:
             self._model.add([row_of(record, folder, keep=True)], first=True)
@@ -160,7 +160,7 @@ class RunFollower(QObject):
             record.revision += 1
 
     def _place(self, record: Record) -> None:
-        """Let a record take the place of what was known of its run."""
+        """Replace what was known of a run by a record."""
         for known in (self.records, self.ended):
             known.pop(record.id, None)
         (self.ended if record.ended else self.records)[record.id] = record

@@ -89,7 +89,7 @@ class RunListModel(QAbstractListModel):
         self.endInsertRows()
 
     def update(self, rows: Sequence[Row]) -> None:
-        """Take in what a scan read anew: of runs that train here only the marks."""
+        """Update rows from a scan: of runs that train here only the marks."""
         changed, marked = [], False
         for new in rows:
             old = self._by_id.get(new.id)
@@ -126,14 +126,14 @@ class RunListModel(QAbstractListModel):
         self.visibility_changed.emit()
 
     def remove_missing(self, ids: Collection[str]) -> None:
-        """Forget runs whose folders are gone, but for those that are training here."""
+        """Remove runs whose folders do not exist any more, but for those that train here."""
         rows = [self._by_id[name] for name in ids if name in self._by_id]
         removed = [r.id for r in rows if r.record is None or r.record.ended or r.stored]
         if removed:
             self.remove(removed)
 
     def forget(self, ids: Collection[str]) -> None:
-        """Take rows away; the plots hear of it with the next change of what is shown."""
+        """Remove rows; the plots follow with the next `visibility_changed`."""
         removed = set(ids) & self._by_id.keys()
         place = len(self.rows) - 1
         while removed and place >= 0:
@@ -191,7 +191,7 @@ class RunListModel(QAbstractListModel):
         record.marks = row.marks
         row.seen = record.revision
         self._awaited.discard(record.id)
-        # Every record anew would draw all plots as often as there are runs.
+        # One redraw for each record would draw all plots as often as there are runs.
         if not self._awaited:
             self._show_read()
         elif not self._soon.isActive():
@@ -237,11 +237,11 @@ class RunListModel(QAbstractListModel):
             self.visibility_changed.emit()
 
     def hold_marks(self, name: str) -> None:
-        """Pass over what a scan says of a run's marks until those given here are saved."""
+        """Ignore a scan's marks of a run until those given here are saved."""
         self._unsaved[name] = self._unsaved.get(name, 0) + 1
 
     def release_marks(self, name: str) -> None:
-        """Believe scans again."""
+        """Take a scan's marks again."""
         count = self._unsaved.pop(name, 0) - 1
         if count > 0:
             self._unsaved[name] = count

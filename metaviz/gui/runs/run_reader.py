@@ -56,7 +56,7 @@ class RunReaderWorker(QObject):
 
     @Slot()
     def rescan(self) -> None:
-        """Tell what changed in the watched folders."""
+        """Emit what changed in the watched folders."""
         for root in self._roots:
             try:
                 if self.closing.is_set() or not self.index.changed(root):
@@ -80,7 +80,7 @@ class RunReaderWorker(QObject):
         self.opened.emit(record)
 
     def mark(self, name: str, folder: Path, changes: Mapping[str, Any]) -> None:
-        """Save marks of a run; an empty sentence says that it went well."""
+        """Save marks of a run; emits an empty sentence on success."""
         try:
             change_marks(folder, changes)
         except MarksError as error:
@@ -89,7 +89,7 @@ class RunReaderWorker(QObject):
             self.marked.emit(name, "")
 
     def delete(self, folders: Mapping[str, Path]) -> None:
-        """Delete runs of the trash; tells whose folders are gone, and why others are not."""
+        """Delete runs of the trash; emits whose folders are deleted, and why others are not."""
         gone, sentences = [], []
         for name, folder in folders.items():
             try:
@@ -148,15 +148,15 @@ class RunReader(QObject):
         self.closed = self.thread_.finished
 
     def scan(self, root: Path) -> None:
-        """Have the runs of a folder listed, and changes in it told from then on."""
+        """List the runs of a folder, and emit `changed` for changes in it from then on."""
         self.thread_.post(self._worker.scan, root)
 
     def rescan(self) -> None:
-        """Have changes looked for now."""
+        """Look for changes now."""
         self.thread_.post(self._worker.rescan)
 
     def read(self, folder: Path) -> None:
-        """Have one run read whole."""
+        """Read one run whole."""
         self.thread_.post(self._worker.read, folder)
 
     def mark(self, name: str, folder: Path, changes: Mapping[str, Any]) -> None:

@@ -117,7 +117,7 @@ class RunTreeModel(QAbstractItemModel):
         self.rearrange()
 
     def entries(self) -> list[Row]:
-        """Return the runs that the search lets through, as they are listed."""
+        """Return the runs that the search finds, as they are listed."""
         self.flush()
         if self.is_grouped:
             return [row for members in self._members for row in members]
@@ -248,7 +248,7 @@ class RunTreeModel(QAbstractItemModel):
     # Following the runs
 
     def rearrange(self) -> None:
-        """Arrange everything anew, now."""
+        """Arrange everything now."""
         self._dirty = self._must_redraw = True
         self.flush()
 
@@ -345,7 +345,7 @@ class RunTreeModel(QAbstractItemModel):
             self._timer.start(_LATER_MS)
 
     def _emit_changed_rows(self, places: Sequence[tuple[int, int]]) -> None:
-        """Have those cells of some rows drawn anew that show something else now."""
+        """Emit `dataChanged` for those cells of some rows that show something else now."""
         changed = []
         for parent, row in places:
             item = self._members[parent - 1][row] if parent else self._tops[row]

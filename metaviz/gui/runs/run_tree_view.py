@@ -54,7 +54,7 @@ _Flag = QItemSelectionModel.SelectionFlag
 
 
 class _PaddedDelegate(QStyledItemDelegate):
-    """Gives rows some air."""
+    """Pads rows."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         size = super().sizeHint(option, index)
@@ -62,7 +62,7 @@ class _PaddedDelegate(QStyledItemDelegate):
 
 
 class RunTreeView(QTreeView):
-    """Shows an tree_model. `header_menu_wanted` carries a column and where it was asked."""
+    """Shows runs and groups. `header_menu_requested` carries a column and a position."""
 
     header_menu_requested = Signal(int, QPoint)
     star_requested = Signal(object)
@@ -97,7 +97,7 @@ class RunTreeView(QTreeView):
     def dataChanged(  # noqa: N802 - Qt's name
         self, first: Index, last: Index, roles: Sequence[int] = ()
     ) -> None:
-        """Draw cells anew; Qt would also ask all cells of the top row how high they are."""
+        """Redraw cells; Qt would also compute the height of all cells of the top row."""
         if QAccessible.isActive():
             super().dataChanged(first, last, list(roles))
             return

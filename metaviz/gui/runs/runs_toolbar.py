@@ -15,7 +15,7 @@ _SEED_ONLY = "All but the seed"
 
 
 class RunsToolbar(QWidget):
-    """Buttons and the search field; they only say what a person wants."""
+    """Buttons and the search field; they only emit requests."""
 
     columns_requested = Signal()
     differing_requested = Signal(bool)
@@ -93,7 +93,7 @@ class RunsToolbar(QWidget):
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
 
     def show_grouping(self, keys: Sequence[str] | None) -> None:
-        """Let the buttons say how runs are grouped."""
+        """Show on the buttons how runs are grouped."""
         self.group_keys = None if keys is None else tuple(keys)
         self.interval.setVisible(self.group_keys != ())
         told = ", ".join(keys or ()) or ("all but the seed" if keys is None else "nothing")
@@ -101,13 +101,13 @@ class RunsToolbar(QWidget):
         self.group.setToolTip(f"Grouped by: {told}.")
 
     def show_interval(self, interval: Interval) -> None:
-        """Choose an interval without telling anybody."""
+        """Choose an interval without emitting a request."""
         blocked = self.interval.blockSignals(True)
         self.interval.setCurrentIndex(self.interval.findData(interval))
         self.interval.blockSignals(blocked)
 
     def show_result(self, result: Result) -> None:
-        """Choose the compared result without telling anybody."""
+        """Choose the compared result without emitting a request."""
         for action in self._result.actions():
             action.setChecked(action.data() == result)
 

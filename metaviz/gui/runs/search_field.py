@@ -1,4 +1,4 @@
-"""The search field of the runs table: it waits for a pause, completes words, and says mistakes."""
+"""The search field of the runs table: it waits for a pause, completes words, shows mistakes."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,6 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QCompleter,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListView,
     QMessageBox,
@@ -16,6 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.table.search import HELP, Query, QueryError, completions, parse
 from metaviz.runs.table.summary import Entry
@@ -25,7 +25,7 @@ _MOST_WORDS = 40
 
 
 class SearchField(QWidget):
-    """A line to search runs with. A wrong search is said below it, and the last good one stays."""
+    """A line to search runs with. A mistake is shown below it, and the last valid search stays."""
 
     searched = Signal(object)
 
@@ -54,10 +54,7 @@ class SearchField(QWidget):
         self.help.setToolTip("Explain the search language.")
         self.help.setStatusTip(self.help.toolTip())
         self.help.clicked.connect(self._explain)
-        self.mistake = QLabel(self)
-        self.mistake.setObjectName("runs_search_mistake")
-        self.mistake.setTextFormat(Qt.TextFormat.PlainText)
-        self.mistake.setWordWrap(True)
+        self.mistake = text_label("runs_search_mistake")
         self.mistake.hide()
         self._words = QStringListModel(self)
         self._completer = QCompleter(self._words, self)
@@ -85,7 +82,7 @@ class SearchField(QWidget):
 
     @Slot()
     def apply(self) -> None:
-        """Search for what is written, or say what is wrong with it."""
+        """Search for what is written, or show what is wrong with it."""
         self._pause.stop()
         keys = dict.fromkeys(key for entry in self._entries() for key in entry.values)
         try:

@@ -1,4 +1,4 @@
-"""After an unexpected end: says which runs were interrupted, and lets them go on."""
+"""After an unexpected end: shows which runs were interrupted, and resumes them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ class CrashRecovery(QObject):
         reader: RunReader,
         notifier: Notifier,
     ) -> None:
-        """Listen; `begin` says whether there is something to recover from."""
+        """Listen; `begin` starts the recovery where the last end was unexpected."""
         super().__init__(messages)
         self._messages, self._controller, self._queue = messages, controller, queue
         self._notifier = notifier
@@ -42,7 +42,7 @@ class CrashRecovery(QObject):
         controller.phase_changed.connect(self._resume_when_idle)
 
     def begin(self, last: Mapping[str, object]) -> None:
-        """Say that the program ended unexpectedly; `last` is the session that it left."""
+        """Show that the program ended unexpectedly; `last` is the session that it left."""
         self._was_cut_off = True
         runs, begun = last.get("runs"), last.get("begun")
         if isinstance(runs, Mapping):

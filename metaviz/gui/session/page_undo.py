@@ -26,7 +26,7 @@ class PageUndo(QObject):
 
 
 class _ControlUndo(QObject):
-    """One control. A person's touch is told from a program's by signals, keys and the mouse."""
+    """One control. Signals, keys and the mouse show whether a person or the program set it."""
 
     def __init__(self, control: Control, stack: QUndoStack, parent: QObject) -> None:
         super().__init__(parent)

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMenu, QWidget
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QMenu, QWidget
 
 from metaviz.gui.pages.page import Tab
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.runs.runs_dock import RunsDock
+from metaviz.gui.widgets.message_boxes import input_dialog
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.saved_views import (
     SavedView,
@@ -171,7 +172,7 @@ class SavedViews(QObject):
         return saved_view(name, self._tabs.compare.state(), self._table.state(), shown)
 
     def _show(self, view: SavedView) -> None:
-        """Look as the view says; what makes no sense any more is passed over."""
+        """Show a view; what does not fit any more is ignored."""
         self._tabs.compare.restore(view.compare)
         table = dict(view.table)
         if table.get("group") == "":  # TOML holds no None: all keys but the seed
@@ -195,13 +196,8 @@ class SavedViews(QObject):
         action.triggered.connect(slot)
 
     def _ask(self, title: str, text: str, value: str) -> QInputDialog:
-        box = QInputDialog(self._window)
-        box.setObjectName("view_name_question")
-        box.setWindowTitle(title)
-        box.setLabelText(text)
-        box.setTextEchoMode(QLineEdit.EchoMode.Normal)
+        box = input_dialog(self._window, "view_name_question", title, text)
         box.setTextValue(value)
-        box.finished.connect(box.deleteLater)
         QTimer.singleShot(0, box.open)
         return box
 

@@ -70,7 +70,7 @@ class Session(QObject):
         self._complained = False
 
     def restore(self) -> None:
-        """Show every part as it was left, and say which cannot be."""
+        """Show every part as it was left, and warn of those that cannot be."""
         for name, part in self._parts.items():
             state = self.last.get(name)
             if not isinstance(state, Mapping) or not state:

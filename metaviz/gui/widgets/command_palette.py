@@ -9,12 +9,13 @@ from PySide6.QtWidgets import (
     QDialog,
     QFrame,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QTreeView,
     QVBoxLayout,
     QWidget,
 )
+
+from metaviz.gui.widgets.controls import text_label
 
 _WORD_START, _CONSECUTIVE, _RECENT, _MOST = 8, 9, 4, 200
 _WIDTH, _HEIGHT = 620, 420
@@ -40,7 +41,7 @@ class PaletteEntry:
 
 
 def score(query: str, text: str) -> int | None:
-    """Return how well a text answers a query, None where it does not.
+    """Return how well a text matches a query, None where it does not.
 
     Every word of the query must be a subsequence of the text. Letters count 1, more at the start
     of a word and directly after the letter before.
@@ -57,7 +58,7 @@ def score(query: str, text: str) -> int | None:
 def ranked(
     entries: Sequence[PaletteEntry], query: str, recent: Sequence[str]
 ) -> list[PaletteEntry]:
-    """Return the offers that answer a query, best first; recently used ones come before equals."""
+    """Return the entries that match a query, best first; recently used ones come before equals."""
     places = {title: place for place, title in enumerate(recent)}
     found = []
     for number, entry in enumerate(entries):
@@ -71,14 +72,14 @@ def ranked(
 
 
 class CommandPalette(QDialog):
-    """A list of offers that is searched by typing. `chosen` carries the title of what is run."""
+    """A list of entries that is searched by typing. `chosen` carries the title of what is run."""
 
     chosen = Signal(str)
 
     def __init__(
         self, entries: Sequence[PaletteEntry], recent: Sequence[str], parent: QWidget
     ) -> None:
-        """Show all offers, those used last first."""
+        """Show all entries, those used last first."""
         super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self.setObjectName("palette")
         self.setAccessibleName("Command palette")
@@ -87,7 +88,7 @@ class CommandPalette(QDialog):
         self._listed: list[PaletteEntry] = []
         self.line = QLineEdit(self)
         self.view = QTreeView(self)
-        self.reason = QLabel(self)
+        self.reason = text_label("palette_reason", "About the command")
         self._model = QStandardItemModel(0, 2, self)
         self._build()
         self._search("")
@@ -146,10 +147,6 @@ class CommandPalette(QDialog):
         view.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         view.clicked.connect(self._run)
         view.selectionModel().currentChanged.connect(self._explain)
-        self.reason.setObjectName("palette_reason")
-        self.reason.setAccessibleName("About the command")
-        self.reason.setTextFormat(Qt.TextFormat.PlainText)
-        self.reason.setWordWrap(True)
         for part in (self.line, view, self.reason):
             layout.addWidget(part)
 

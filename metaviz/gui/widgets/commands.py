@@ -250,7 +250,7 @@ class Actions:
                 self[command.name].setIcon(icon(command.icon, theme))
 
     def show_paused(self, theme: Theme, *, paused: bool) -> None:
-        """Let the pause action say what it would do."""
+        """Show on the pause action what it would do."""
         self["pause"].setText("&Resume" if paused else "&Pause")
         self["pause"].setIcon(icon("mdi6.play-pause" if paused else "mdi6.pause", theme))
 

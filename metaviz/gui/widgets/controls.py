@@ -5,7 +5,17 @@ from itertools import pairwise
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QLabel, QLayout, QScrollArea, QWidget
+
+
+def text_label(name: str, title: str = "", text: str = "") -> QLabel:
+    """Return a label for sentences, which are plain text and wrapped."""
+    label = QLabel(text)
+    label.setObjectName(name)
+    label.setAccessibleName(title)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    return label
 
 
 def combo(name: str, title: str, choices: dict[str, str]) -> QComboBox:

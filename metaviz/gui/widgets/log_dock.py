@@ -1,4 +1,4 @@
-"""The log dock: what runs and the program had to say."""
+"""The log dock: messages of runs and of the program."""
 
 import logging
 import time
@@ -102,7 +102,7 @@ class LogModel(QAbstractTableModel):
 
 
 class _Filter(QSortFilterProxyModel):
-    """Lets lines through by level, run and text."""
+    """Filters lines by level, run and text."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
@@ -135,7 +135,7 @@ class _Filter(QSortFilterProxyModel):
 class LogDock(QWidget):
     """Shows the log from a chosen level upwards, of all runs or of one, and searched.
 
-    `run_wanted` carries id and label of the run that a line is about; the id may be empty.
+    `run_requested` carries id and label of the run that a line is about; the id may be empty.
     """
 
     run_requested = Signal(str, str)
@@ -302,7 +302,7 @@ class _Bridge(QObject):
 
 
 class LogHandler(logging.Handler):
-    """Hands Python's log records, from any thread, to the log dock."""
+    """Passes Python's log records, from any thread, to the log dock."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)

@@ -1,17 +1,18 @@
-"""The bar that says what went wrong, without getting in the way."""
+"""The bar above the plots that shows errors and warnings."""
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QPalette
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QWidget
 
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 
 
 class MessageBar(QFrame):
     """Shows the newest sentence until it is closed; details can be copied.
 
-    Beside a run that diverged is a button that asks for what can be done (`remedy_wanted`, its id),
-    beside runs that a crash interrupted one that lets them go on (`resume_wanted`).
+    A run that diverged has a button that emits `remedy_requested` with its id, runs that a crash
+    interrupted have one that emits `resume_requested`.
     """
 
     remedy_requested = Signal(str)
@@ -22,11 +23,7 @@ class MessageBar(QFrame):
         self.setObjectName("message_bar")
         self.setAutoFillBackground(True)
         self._level, self._details, self._run = "error", "", ""
-        self.text = QLabel(self)
-        self.text.setObjectName("message_text")
-        self.text.setAccessibleName("Message")
-        self.text.setWordWrap(True)
-        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text = text_label("message_text", "Message")
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.copy = QPushButton("Copy &details", self)
         self.copy.setObjectName("message_copy")

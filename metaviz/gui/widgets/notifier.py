@@ -1,10 +1,10 @@
-"""What parts of the window have to tell a person; the main window decides where it is shown."""
+"""Messages to the person; the main window decides where each kind is shown."""
 
 from PySide6.QtCore import QObject, Signal, Slot
 
 
 class Notifier(QObject):
-    """One object for all sentences: passing remarks, warnings for the log, and errors."""
+    """Takes the sentences of all parts: passing remarks, warnings for the log, and errors."""
 
     informed = Signal(str)
     warned = Signal(str)

@@ -140,7 +140,7 @@ class OptionField(QObject):
         self.set_value(self._baseline)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Tell when a person comes to the editor, by keys or by the mouse."""
+        """Emit `focused` when a person enters the editor, by keys or by the mouse."""
         if event.type() == QEvent.Type.FocusIn:
             self.focused.emit(self.spec)
         elif event.type() == QEvent.Type.ShortcutOverride and self._is_undone_by_window(event):
@@ -182,7 +182,7 @@ class OptionField(QObject):
         line = QLineEdit(parent) if spec.kind == "text" else NumberEdit(spec, parent)
         line.textChanged.connect(self._read)
         if isinstance(line, NumberEdit):
-            line.sweep_requested.connect(self._on_sweep_wanted)
+            line.sweep_requested.connect(self._on_sweep_requested)
         return line
 
     def _set_up_widgets(self) -> None:
@@ -231,7 +231,7 @@ class OptionField(QObject):
         elif isinstance(self._editor, ChoiceBox):
             self._editor.setCurrentIndex(self._editor.findData(value))
 
-    def _on_sweep_wanted(self) -> None:
+    def _on_sweep_requested(self) -> None:
         self.sweep_requested.emit(self.key)
 
     def _read(self) -> None:

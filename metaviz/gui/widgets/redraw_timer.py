@@ -17,9 +17,9 @@ _REST = 2.0
 class RedrawTimer(QObject):
     """Ticks while it runs.
 
-    Who hears a tick may `spread` what is to be drawn: a piece is done at once, the others each in a
-    turn of their own, before the next tick. A turn waits until the last one is on screen, and then
-    twice as long as that took, so that drawing never takes more than a third of the window's time.
+    A slot of `tick` may `schedule` what is to be drawn: a piece is done at once, the others each in
+    a turn of their own, before the next tick. A turn waits until the last one is on screen, and
+    then twice as long as that took, so that drawing takes at most a third of the window's time.
     """
 
     tick = Signal()

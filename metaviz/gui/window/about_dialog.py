@@ -48,7 +48,7 @@ def diagnostics(device_text: str) -> str:
 
 
 def about_dialog(device_text: str, parent: QWidget) -> QDialog:
-    """Make the dialog that says what this program is."""
+    """Make the dialog with versions and paths."""
     text = (
         f"<h3>MetaViz {_version('metaviz')}</h3>"
         "<p>Explore meta-learning: train, watch and compare few-shot adaptation.</p>"
@@ -84,7 +84,7 @@ class HelpCommands(QObject):
 
     @Slot()
     def show_about(self) -> None:
-        """Say what this program is."""
+        """Show versions and paths."""
         about_dialog(self.device_text, self._window).open()
 
     @Slot()

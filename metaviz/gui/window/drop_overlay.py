@@ -15,7 +15,7 @@ _MARGIN = 12
 
 
 class DropOverlay(QObject):
-    """Watches a window for drops, says what they would do, and emits what was dropped."""
+    """Watches a window for drops, shows what they would do, and emits what was dropped."""
 
     runs_dropped = Signal(object)
     archive_dropped = Signal(object)

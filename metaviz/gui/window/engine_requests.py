@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PySide6.QtCore import QObject, Slot
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EvaluationProtocol
@@ -13,14 +13,14 @@ from metaviz.gui.background.engine_protocol import Engine, EngineCall
 from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.pages.page_tabs import Tabs
-from metaviz.gui.widgets.message_boxes import question
+from metaviz.gui.widgets.message_boxes import ask
 from metaviz.gui.widgets.notifier import Notifier
 
 _EVALUATING = "An evaluation is under way: wait for it, or cancel it on the Benchmark page."
 
 
 class _Download(NamedTuple):
-    """What is downloaded for a problem, and whether the problem must be told where it is."""
+    """What is downloaded for a problem, and whether the problem's path is set to it."""
 
     dataset: str
     title: str
@@ -116,19 +116,14 @@ class EngineRequests(QObject):
             if known.sets_path
             else "It is used from then on wherever no other path is set."
         )
-        box = question(
+        ask(
+            self._window,
             "download_question",
             "Download",
             f"Download {known.title}?",
             f"This fetches {known.source}, and keeps it in the data folder. {used}",
-            self._window,
+            ("&Download", self._download),
         )
-        yes = box.addButton("&Download", QMessageBox.ButtonRole.AcceptRole)
-        no = box.addButton("&Cancel", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(no)
-        box.setEscapeButton(no)
-        yes.clicked.connect(self._download)
-        box.open()
 
     @Slot()
     def _download(self) -> None:

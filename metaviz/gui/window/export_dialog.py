@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Slot
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -28,7 +28,7 @@ from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.page import Tab
-from metaviz.gui.widgets.controls import switch
+from metaviz.gui.widgets.controls import switch, text_label
 from metaviz.runs.analysis.curves import Fan, fan
 from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
@@ -88,10 +88,8 @@ class ExportDialog(QDialog):
         layout.addWidget(self._what())
         layout.addWidget(self._how())
         layout.addLayout(self._where())
-        self.status = QLabel("Figures are drawn in the light theme, with legend and units.")
-        self.status.setObjectName("exportStatus")
-        self.status.setTextFormat(Qt.TextFormat.PlainText)
-        self.status.setWordWrap(True)
+        explanation = "Figures are drawn in the light theme, with legend and units."
+        self.status = text_label("exportStatus", text=explanation)
         layout.addWidget(self.status)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.export = self.buttons.addButton("&Export", QDialogButtonBox.ButtonRole.ActionRole)
@@ -175,12 +173,12 @@ class ExportDialog(QDialog):
     @Slot(object)
     def _on_written(self, result: tuple[list[Path], str]) -> None:
         self._is_writing = False
-        written, trouble = result
+        written, error = result
         self.written = written
         self.export.setEnabled(True)
         folder = written[0].parent if written else Path()
         text = f"Wrote {len(written)} files to {folder}." if written else ""
-        self.status.setText(f"{trouble} {text}".strip() or "Nothing was chosen.")
+        self.status.setText(f"{error} {text}".strip() or "Nothing was chosen.")
 
     def _what(self) -> QGroupBox:
         box = QGroupBox("What")

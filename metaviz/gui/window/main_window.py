@@ -195,7 +195,7 @@ class MainWindow(QMainWindow):
             self.recovery.begin(self.session.last)
 
     def show_records(self, records: list[Record]) -> None:
-        """Show runs that are at hand, with all plots."""
+        """Show runs that are in memory, with all plots."""
         self.tabs.begin(current_theme())
         self.commands.use_icons(current_theme())
         self.runs.add([row_of(record, None, keep=True) for record in records[::-1]], first=True)
@@ -325,7 +325,7 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         """Show the window as it was left, before it is seen."""
-        # Only what has changed is written, and so tells whether the file can be.
+        # Only a changed value is written, which shows whether the file can be.
         self.settings.write("window/opened_by", __version__)
         self.settings.save()
         if self.settings.note:
@@ -513,7 +513,7 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _show_undo(self) -> None:
-        """Let the commands say what they would undo and do again."""
+        """Show in the commands what they would undo and do again."""
         stack = self.undo_stack
         for name, can, what in (
             ("undo", stack.canUndo(), stack.undoText()),

@@ -1,4 +1,4 @@
-"""What the command palette offers: everything that the window can do now, gathered anew."""
+"""The entries of the command palette: everything that the window can do now."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -44,7 +44,7 @@ class PaletteController(QObject):
         settings: Settings,
         window: QWidget,
     ) -> None:
-        """Listen to the command; the sources are asked anew each time the palette opens."""
+        """Listen to the command; the sources are read each time the palette opens."""
         super().__init__(window)
         self._sources, self._settings, self._window = sources, settings, window
         self.palette: CommandPalette | None = None

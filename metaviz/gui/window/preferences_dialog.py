@@ -8,14 +8,13 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
-    QLabel,
     QVBoxLayout,
     QWidget,
 )
 
 from metaviz import paths
 from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
-from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.controls import scrolling, text_label
 from metaviz.gui.widgets.option_form import OptionForm
 from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import current_theme, tint
@@ -112,20 +111,14 @@ class PreferencesDialog(QDialog):
         self.form.set_changes(now.model_dump())
         self.form.changed.connect(self._on_changed)
         self.form.focused.connect(self._explain)
-        folder = QLabel(
+        folder = text_label(
+            "preferences_folder",
+            "Folder of runs",
             f"Runs are kept in {paths.runs_dir()}. "
             "Set the environment variable METAVIZ_HOME before starting to keep them elsewhere.",
-            self,
         )
-        folder.setObjectName("preferences_folder")
-        folder.setAccessibleName("Folder of runs")
-        folder.setWordWrap(True)
-        folder.setTextFormat(Qt.TextFormat.PlainText)
         folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.help = QLabel("Changes apply at once.", self)
-        self.help.setObjectName("preferences_help")
-        self.help.setWordWrap(True)
-        self.help.setTextFormat(Qt.TextFormat.PlainText)
+        self.help = text_label("preferences_help", text="Changes apply at once.")
         self.help.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
         content = QWidget(self)

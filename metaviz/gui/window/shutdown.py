@@ -1,4 +1,4 @@
-"""How the window closes: it asks while training, waits for both threads, and loses nothing."""
+"""How the window closes: it asks while training, waits for the threads, and loses nothing."""
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
@@ -7,10 +7,9 @@ from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.queue.queue_controller import QueueController
 from metaviz.gui.runs.run_follower import RunFollower
 from metaviz.gui.runs.run_reader import RunReader
-from metaviz.gui.widgets.message_boxes import question
+from metaviz.gui.widgets.message_boxes import ask
 
 PATIENCE_MS = 10_000
-_Role = QMessageBox.ButtonRole
 
 
 class Shutdown(QObject):
@@ -88,45 +87,45 @@ class Shutdown(QObject):
     @Slot()
     def _ask_again(self) -> None:
         """Ask whether to go on waiting for a meta-step or an evaluation that takes long."""
-        box = question(
+        self._window.show()
+        box = ask(
+            self._window,
             "wait_question",
             "Still stopping",
             "What is being computed has not come to its end yet.",
             "“Quit now” ends the program at once: what is stored until here is kept, and the runs "
             "can be resumed from their last checkpoints.",
-            self._window,
+            ("&Quit now", self._force),
+            "&Keep waiting",
+            destroys=True,
         )
-        wait = box.addButton("&Keep waiting", _Role.RejectRole)
-        now = box.addButton("&Quit now", _Role.DestructiveRole)
-        box.setDefaultButton(wait)
-        box.setEscapeButton(wait)
-        wait.clicked.connect(self._wait_timer.start)
-        now.clicked.connect(self.forced)
-        self.question = box
-        box.finished.connect(self._on_answered)
-        self._window.show()
-        box.open()
+        box.escapeButton().clicked.connect(self._wait_timer.start)
+        self._keep(box)
+
+    @Slot()
+    def _force(self) -> None:
+        self.forced.emit()
 
     def _ask(self) -> None:
-        box = question(
+        box = ask(
+            self._window,
             "close_question",
             "Runs are training",
             "Runs are still training.",
             "“Stop and save” ends them now and keeps everything until here; runs of the queue can "
             "then be resumed, and those that wait go on waiting. "
             "“Finish first” minimises the window and closes it when all runs are done.",
-            self._window,
+            ("&Stop and save", self.begin),
+            usually_yes=True,
         )
-        save = box.addButton("&Stop and save", _Role.AcceptRole)
-        later = box.addButton("&Finish first", _Role.ActionRole)
-        cancel = box.addButton("&Cancel", _Role.RejectRole)
-        box.setDefaultButton(save)
-        box.setEscapeButton(cancel)
-        save.clicked.connect(self.begin)
+        later = box.addButton("&Finish first", QMessageBox.ButtonRole.ActionRole)
         later.clicked.connect(self._finish_first)
-        box.finished.connect(self._on_answered)
+        self._keep(box)
+
+    def _keep(self, box: QMessageBox) -> None:
+        """Remember the open question until it is answered."""
         self.question = box
-        box.open()
+        box.finished.connect(self._on_answered)
 
     @Slot()
     def _finish_first(self) -> None:

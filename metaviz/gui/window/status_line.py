@@ -30,7 +30,7 @@ class RateMeter:
         self._samples: deque[dict[str, tuple[float, float]]] = deque(maxlen=_SAMPLES)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Remove all samples."""
         self._samples.clear()
 
     def add(self, records: Iterable[Record]) -> None:

@@ -8,7 +8,7 @@ from metaviz.config.options import OptionError
 from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.widgets.commands import Actions
-from metaviz.gui.widgets.message_boxes import abort_question
+from metaviz.gui.widgets.message_boxes import ask
 from metaviz.gui.widgets.notifier import Notifier
 
 _WHILE_TRAINING = ("pause", "step", "stop", "abort")
@@ -81,6 +81,13 @@ class TrainingCommands(QObject):
 
     @Slot()
     def _ask_abort(self) -> None:
-        box, abort = abort_question(self._window)
-        abort.clicked.connect(self._controller.abort)
-        box.open()
+        ask(
+            self._window,
+            "abort_question",
+            "Abort",
+            "Abort all runs?",
+            "They end now and are marked as aborted. What was stored until here stays on disk.",
+            ("&Abort", self._controller.abort),
+            "&Keep training",
+            destroys=True,
+        )

@@ -1,7 +1,7 @@
 """When the welcome page is shown, and what its cards do."""
 
 from PySide6.QtCore import QObject, Slot
-from PySide6.QtWidgets import QMessageBox, QStackedLayout, QWidget
+from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionError
@@ -13,7 +13,7 @@ from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.queue_controller import QueueController
 from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.commands import Actions
-from metaviz.gui.widgets.message_boxes import question
+from metaviz.gui.widgets.message_boxes import ask
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.window.training_commands import TrainingCommands
 from metaviz.gui.window.welcome_page import LAST, WelcomePage
@@ -147,20 +147,16 @@ class WelcomeController(QObject):
         self._estimating = False
         self.update_page()
         workers = self._queue.dock.workers.value()
-        box = question(
+        ask(
+            self._window,
             "reproduction_question",
             "Reproduce the sinusoid comparison",
             f"{estimate.text(workers)}.",
             "“Queue” trains MAML and joint training for 70000 meta-steps each, with the settings "
             "of the MAML paper on 5-shot sinusoids. They can be paused and go on after a restart.",
-            self._window,
+            ("&Queue", self._add_to_queue),
+            usually_yes=True,
         )
-        queue = box.addButton("&Queue", QMessageBox.ButtonRole.AcceptRole)
-        no = box.addButton("&Cancel", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(queue)
-        box.setEscapeButton(no)
-        queue.clicked.connect(self._add_to_queue)
-        box.open()
 
     @Slot(str)
     def _on_estimate_failed(self, sentence: str) -> None:

@@ -58,7 +58,7 @@ class Card(QFrame):
 
 
 class WelcomePage(QWidget):
-    """Cards, the last runs and a paragraph. `run_wanted` carries the id of a run."""
+    """Cards, the last runs and a paragraph. `run_requested` carries the id of a run."""
 
     run_requested = Signal(str)
     closed = Signal()
