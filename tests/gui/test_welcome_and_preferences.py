@@ -155,7 +155,7 @@ def notices(qtbot):
     return made
 
 
-def test_ends_of_runs_are_summary_text_in_one_message(qtbot, notices):
+def test_ends_of_runs_are_summed_up_in_one_message(qtbot, notices):
     with qtbot.waitSignal(notices.shown, timeout=WAIT):
         for state in ("done", "diverged", "done", "done"):
             notices.on_run_ended("x", state, "")
