@@ -146,7 +146,8 @@ def test_storage_imports_nothing_of_the_table():
 
 
 def test_no_imports_go_in_a_circle():
-    assert [circle for circle in import_circles() if circle not in KNOWN_CIRCLES] == []
+    circles = import_circles()
+    assert [one for one in circles if not any(one <= known for known in KNOWN_CIRCLES)] == []
 
 
 def test_no_folder_has_too_many_files():
@@ -200,7 +201,7 @@ def test_a_first_run_loads_neither_pytorchs_compiler_nor_scipy(tmp_path):
         "import sys\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
-        "from metaviz.config import Comparison\n"
+        "from metaviz.config.run_config import Comparison\n"
         "from metaviz.runs.analysis.smoothing import smooth\n"
         "from metaviz.training.engine import LocalEngine\n"
         "(session,) = LocalEngine().start(Comparison(steps=3), Path(sys.argv[1]))\n"
