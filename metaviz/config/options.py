@@ -181,6 +181,8 @@ def _refusal(model: type[BaseModel], error: dict[str, Any], prefix: str) -> str:
     if error["type"] == "extra_forbidden":
         names = ", ".join(prefix + other for other in model.model_fields if other != "version")
         return f"There is no option {prefix}{last}; known: {names}."
+    if error["type"] == "missing":
+        return f"{prefix}{'.'.join(parts)} is missing."
     if error["type"] == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     known = {spec.name: spec for spec in specs(model)}

@@ -197,7 +197,8 @@ def new_session(
     Raises: StoreError where that is not possible.
     """
     config = setting.config.model_dump(mode="json")
-    writer = create_run(root, config, _environment(setting, band), parent)
+    network = setting.problem.net_spec().values()
+    writer = create_run(root, config, _environment(setting, band), parent, network)
     keep_start(writer.folder, setting)
     return Session(setting, writer, band=band)
 

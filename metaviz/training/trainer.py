@@ -78,7 +78,7 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     """
     meta = setting.init()
     if saved is not None:
-        if not lies_as_now(saved, setting):
+        if not lies_as_now(saved, setting.learner.net.layout):
             raise ValueError(OTHER_ORDER)
         meta = {name: _fitting(saved["meta"], name, value) for name, value in meta.items()}
     kind = setting.config.shared.outer_optimizer

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
 from metaviz.meta.estimators import Implicit, Unrolled
@@ -21,7 +21,6 @@ from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train
 from tests.oracle.engine import assert_close, build, initial, meta_step, shared, sinusoid
 
-load_algorithms()
 NAMES = tuple(ALGORITHMS)
 LEARNS = tuple(name for name in NAMES if name != "scratch")
 

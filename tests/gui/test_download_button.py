@@ -35,7 +35,7 @@ def ask(qtbot, window, answer: str) -> QMessageBox:
 
 
 def done(qtbot, window) -> None:
-    # The conductor hears of an answer a moment before the form does.
+    # The form gets an answer a moment before the controller is idle again.
     qtbot.waitUntil(
         lambda: not window.controller.errands and not window.form.downloading, timeout=WAIT
     )

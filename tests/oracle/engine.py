@@ -14,8 +14,10 @@ from metaviz.meta.estimators.base import Draws, MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.point import PointNet
+from metaviz.nets.spec import NetSpec
 from metaviz.problems.base import Classification
-from metaviz.problems.quadratic import PointNet, Quadratic, QuadraticOptions
+from metaviz.problems.quadratic import Quadratic, QuadraticOptions
 from metaviz.problems.sinusoid import Sinusoid, SinusoidOptions
 
 DOUBLE = torch.float64
@@ -72,6 +74,10 @@ def assert_close(found: Tensor, expected: Tensor | Sequence[float], tolerance: f
 
 class ClassificationLoss(Classification):
     """Judges classifications, of tasks that a test makes itself."""
+
+    def net_spec(self) -> NetSpec:
+        """Have no network."""
+        raise NotImplementedError("no network")
 
     def counts(self) -> dict[str, np.ndarray]:
         """Have no data."""

@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = ["files", "images", "config", "paths", "runs"]
+PLAIN = ["files", "images", "config", "paths", "registry", "runs"]
 FOR_THE_WINDOW = {"files", "gui", "charts", "runs", "config", "paths"}
 ROOMS = (
-    *("files", "config", "charts", "runs", "images", "nets", "meta", "problems", "algorithms"),
-    *("training", "benchmarking", "gui", "cli"),
+    *("files", "registry", "config", "charts", "runs", "images", "nets", "meta", "problems"),
+    *("algorithms", "training", "benchmarking", "gui", "cli"),
 )
 """A room imports only rooms that stand before it."""
 GUI_ORDER = (
@@ -30,12 +30,6 @@ KNOWN_CIRCLES = (
         *("metaviz.meta.estimators.base", "metaviz.meta.estimators.conditioned"),
         *("metaviz.meta.estimators.unrolled", "metaviz.meta.inner", "metaviz.meta.portraits"),
         "metaviz.meta.rules",
-    },
-    # The registry imports the families that register themselves.
-    {
-        *("metaviz.problems.families", "metaviz.problems.images", "metaviz.problems.omniglot"),
-        *("metaviz.problems.quadratic", "metaviz.problems.registry", "metaviz.problems.sinusoid"),
-        "metaviz.problems.strokes",
     },
     # The command line opens the window through the program's entry point.
     {"metaviz.__main__", "metaviz.cli.main"},

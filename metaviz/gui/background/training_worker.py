@@ -268,7 +268,7 @@ class TrainingWorker(QObject):
         try:
             self.gauged.emit(session.id, session.gauge())
         except Exception:  # noqa: BLE001 - one of the two doors
-            _log.exception("The speed of %s cannot be measured", session.id)
+            _log.exception("The speed of %s cannot be measured", session.id, extra=_about(session))
 
     def _advance(self, session: Session) -> Event | None:
         try:
@@ -291,13 +291,13 @@ class TrainingWorker(QObject):
 
     def _drop(self, session: Session, error: Exception) -> None:
         """End a run whose session broke: the others go on."""
-        _log.error("Run %s failed", session.id, exc_info=error)
+        _log.error("Run %s failed", session.id, exc_info=error, extra=_about(session))
         steps = [e.step for name, e in self._batch if name == session.id]
         ended = Ended(steps[-1] if steps else 0, "failed", sentence_of(error))
         try:
             session.end("failed")
         except Exception:  # noqa: BLE001 - one of the two doors
-            _log.exception("The end of %s cannot be stored", session.id)
+            _log.exception("The end of %s cannot be stored", session.id, extra=_about(session))
         self._take(session, ended)
 
     def _finish_if_none_trains(self) -> None:
@@ -326,3 +326,8 @@ class TrainingWorker(QObject):
         self.failed.emit(
             f"{what}: {sentence_of(error)}", "".join(traceback.format_exception(error))
         )
+
+
+def _about(session: Session) -> dict[str, str]:
+    """Name the run that a line of the log is about."""
+    return {"run": session.id}

@@ -327,14 +327,22 @@ class QueueController(QObject):
             state, message = str(event.get("state")), str(event.get("message") or "")
             level = "error" if state in _BAD else "info"
             sentence = message or f"The run of the queue ended as {state}."
-            self._log.add(level, sentence, self._name(event.get("entry")))
+            self._log_end(level, sentence, event.get("entry"))
         self.poll()
 
-    def _name(self, entry: object) -> str:
-        found = next((e for e in self.model.entries if e.id == entry), None)
+    def _log_end(self, level: str, sentence: str, entry: object) -> None:
+        """Log how an entry ended, under its run, which may have started since the last poll."""
+        try:
+            entries = self.queue.entries() if self.queue is not None else []
+        except StoreError:
+            entries = self.model.entries
+        found = next((e for e in entries if e.id == entry), None)
         if found is None:
-            return ""
-        return f"{found.config.get('algorithm', '?')} · seed {found.config.get('seed', '?')}"
+            self._log.add(level, sentence)
+            return
+        label = f"{found.config.get('algorithm', '?')} · seed {found.config.get('seed', '?')}"
+        record = self._follower.record(found.run)
+        self._log.add(level, sentence, label if record is None else record.label, found.run)
 
     @Slot(str, bool)
     def _on_crashed(self, how: str, had_started: bool) -> None:
@@ -342,8 +350,8 @@ class QueueController(QObject):
         if self.queue is None:
             return
         try:
-            for name in self.queue.recover(wordless(how)):
-                self._log.add("error", wordless(how), self._name(name))
+            for entry in self.queue.recover(wordless(how)):
+                self._log_end("error", wordless(how), entry)
             if not had_started:
                 self.is_started = False
                 self.queue.set_paused(paused=True)

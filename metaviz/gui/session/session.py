@@ -14,7 +14,7 @@ from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.experiment.form_values import read_form_state
 from metaviz.gui.pages.page_tabs import NAMES, Tabs
-from metaviz.gui.session.session_file import SessionFile, to_text
+from metaviz.gui.session.session_file import SessionFile, layout_part
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.settings import Settings
 from metaviz.runs.storage.lock import RunLock, lock_session
@@ -25,6 +25,10 @@ _OLD_KEYS = (
     *("view/training", "runs/table", "runs/shown"),
 )
 """Where earlier versions kept the session: among the settings."""
+
+
+class LeftOutError(ValueError):
+    """A part cannot be restored; the text is a sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,10 @@ class Session(QObject):
         self._file = SessionFile(home) if home is not None else None
         self._lock = _locked(home)
         self.last: dict[str, Any] = {}
-        self._notes: list[str] = []
+        self.notes: list[str] = []
         if self._file is not None:
             self.last, note = self._file.read()
-            self._notes += [note] if note else []
+            self.notes += [note] if note else []
         self.is_owner = self._file is not None and self._lock is not None
         self.was_cut_off = self.is_owner and self.last.get("ended") is False
         """Whether the program ended without saving for the last time."""
@@ -78,11 +82,26 @@ class Session(QObject):
             if name == "runs" and not self.is_owner:
                 state = {**state, "shown": ()}
             try:
-                part.restore(state)
+                self._restore(name, part, state)
+            except LeftOutError as error:
+                self.notes.append(str(error))
             except (KeyError, TypeError, ValueError, RecursionError):
-                self._notes.append(f"What was kept of the {name} does not fit this version.")
-        for sentence in self._notes:
+                self.notes.append(f"What was kept of the {name} does not fit this version.")
+        for sentence in self.notes:
             self._notifier.warn(sentence)
+
+    def _restore(self, name: str, part: Part, state: Mapping[str, Any]) -> None:
+        if name != "window" or self._file is None or not self.is_owner:
+            part.restore(state)
+            return
+        # What Qt reads of a layout can end the process at once, and would at every start.
+        with self._file.restoring() as may:
+            if not may:
+                raise LeftOutError(
+                    "The last start ended while the window's layout was restored, so it was left "
+                    "out."
+                )
+            part.restore(state)
 
     def begin(self, changes: Iterable[SignalInstance]) -> None:
         """Save from now on, soon after each of these signals."""
@@ -164,10 +183,7 @@ def _old_session(settings: Settings) -> dict[str, Any]:
         return {}
     state = settings.read("window/state", QByteArray())
     found = {
-        "window": {
-            "geometry": to_text(bytes(geometry.data())),
-            "state": to_text(bytes(state.data())),
-        },
+        "window": layout_part(bytes(geometry.data()), bytes(state.data())),
         "form": {"comparison": settings.read("form/comparison", "")},
         "runs": {
             "shown": settings.read("runs/shown", "").splitlines(),

@@ -7,7 +7,8 @@ from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
-from metaviz.gui.session.session_file import to_bytes, to_text
+from metaviz.gui.session.session import LeftOutError
+from metaviz.gui.session.session_file import layout_of, layout_part
 
 _Area = Qt.DockWidgetArea
 LAYOUT_VERSION = 1
@@ -61,16 +62,18 @@ class DockLayout(QObject):
 
     def state(self) -> dict[str, str]:
         """Return where everything is, as text."""
-        window = self._window
-        geometry, state = window.saveGeometry(), window.saveState(LAYOUT_VERSION)
-        return {"geometry": to_text(bytes(geometry.data())), "state": to_text(bytes(state.data()))}
+        geometry, state = self._window.saveGeometry(), self._window.saveState(LAYOUT_VERSION)
+        return layout_part(bytes(geometry.data()), bytes(state.data()))
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Put everything where it was when `state` was called."""
-        geometry = to_bytes(state.get("geometry", ""))
-        if geometry:
-            self._window.restoreGeometry(geometry)
-            self._window.restoreState(to_bytes(state.get("state", "")), LAYOUT_VERSION)
+    def restore(self, part: Mapping[str, Any]) -> None:
+        """Put everything where it was. Raises: LeftOutError where the state was changed since."""
+        layout = layout_of(part)
+        if layout is None:
+            raise LeftOutError(
+                "The window's layout was left out: it is damaged, or of an earlier version."
+            )
+        self._window.restoreGeometry(layout[0])
+        self._window.restoreState(layout[1], LAYOUT_VERSION)
 
     def show_table(self) -> None:
         """Bring the runs to the front."""

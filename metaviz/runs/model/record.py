@@ -39,6 +39,8 @@ class Record:
     marks: Marks = field(default_factory=Marks)
     parent: dict[str, Any] = field(default_factory=dict)
     """Which run this one came from: `run`, its id, and `kind`, why; empty for most."""
+    network: dict[str, Any] = field(default_factory=dict)
+    """What its weights belong to: `id`, `version` and `options`; empty for runs of 0.1."""
     evaluations: list[Evaluated] = field(default_factory=list)
     pictures: list[Pictured] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)

@@ -1,15 +1,17 @@
 """The database of a run: its tables, and events as their rows."""
 
-import io
 import json
 import math
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from metaviz.files import foreign
+from metaviz.runs.model.arrays import pack_arrays, read_arrays
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
@@ -22,10 +24,12 @@ from metaviz.runs.model.events import (
     Stepped,
 )
 from metaviz.runs.model.record import Record
+from metaviz.runs.storage.lock import Writer, is_locked
 
 DATABASE = "metrics.db"
 SCHEMA_VERSION = 2
 _NO_STEP = 2**62
+_NO_PROCESS = 2**31
 BY_STEP = ("steps", "evaluations", "pictures", "notes")
 """Tables whose rows belong to a meta-step."""
 
@@ -49,36 +53,23 @@ COMMIT;
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
-    """Open, or make, the database of a run's folder. Raises: sqlite3.Error."""
-    database = sqlite3.connect(folder / DATABASE, check_same_thread=False)
+    """Open, or make, the database of a run's folder. Raises: ForeignError or sqlite3.Error."""
+    database = foreign.open_to_write(folder / DATABASE, check_same_thread=False)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
     database.execute("PRAGMA busy_timeout=5000")
     return database
 
 
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a database for reading.
+def open_to_read(path: Path, *, live: bool = False) -> sqlite3.Connection:
+    """Open a run's database for reading, which changes nothing.
 
-    The last connection to close folds the write-ahead log into the file, which one without write
-    access cannot; so write access is asked for first, though nothing is written.
+    `live` says that rows are to be seen that come later; the run's lock says so by itself.
+    Raises: OSError, ForeignError or sqlite3.Error.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is missing")
-    address = path.resolve().as_uri()
-    try:
-        database = sqlite3.connect(f"{address}?mode=rw", uri=True)
-    except sqlite3.OperationalError:
-        return sqlite3.connect(f"{address}?mode=ro", uri=True)
-    try:
-        database.execute("PRAGMA query_only=ON")
-        database.execute("SELECT count(*) FROM about")
-    except sqlite3.Error as error:
-        database.close()
-        if not isinstance(error, sqlite3.OperationalError):
-            raise
-        database = sqlite3.connect(f"{address}?mode=ro", uri=True)
-    return database
+    return foreign.open_to_read(path, live=live or bool(is_locked(path.parent)))
 
 
 def read(database: sqlite3.Connection, record: Record) -> None:
@@ -91,9 +82,11 @@ def read(database: sqlite3.Connection, record: Record) -> None:
         record.last_inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
     query = "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations ORDER BY step"
     for step, tasks, trained, curves, per_task in database.execute(query):
-        record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), _unpack(per_task)))
+        record.apply(
+            Evaluated(step, tasks, trained, _curves(curves, trained), read_arrays(per_task))
+        )
     for step, arrays in database.execute("SELECT step, arrays FROM pictures ORDER BY step"):
-        record.apply(Pictured(step, _unpack(arrays)))
+        record.apply(Pictured(step, read_arrays(arrays)))
     for step, level, message in database.execute("SELECT step, level, message FROM notes"):
         record.apply(Noted(step, level, message))
     about = read_facts(database)
@@ -165,14 +158,14 @@ def read_since(
     found += [Noted(*row) for row in notes]
     query = "SELECT step, arrays FROM pictures WHERE step > ? AND step <= ? ORDER BY step"
     pictured = [
-        Pictured(at, _unpack(a)) for at, a in database.execute(query, (seen.pictured, until))
+        Pictured(at, read_arrays(a)) for at, a in database.execute(query, (seen.pictured, until))
     ]
     query = (
         "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations "
         "WHERE step > ? AND step <= ? ORDER BY step"
     )
     evaluated = [
-        Evaluated(at, tasks, trained, _curves(curves, trained), _unpack(per_task))
+        Evaluated(at, tasks, trained, _curves(curves, trained), read_arrays(per_task))
         for at, tasks, trained, curves, per_task in database.execute(query, (seen.evaluated, until))
     ]
     found = sorted([*found, *pictured, *evaluated], key=lambda event: event.step)
@@ -224,10 +217,10 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
         execute(f"INSERT INTO steps VALUES ({marks})", [event.step, *numbers, *inner])
     elif isinstance(event, Evaluated):
         about = [event.step, event.tasks, event.trained_steps]
-        blobs = [_pack(event.curves), _pack(event.per_task)]
+        blobs = [pack_arrays(event.curves), pack_arrays(event.per_task)]
         execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", [*about, *blobs])
     elif isinstance(event, Pictured):
-        row = (event.step, _pack(event.arrays))
+        row = (event.step, pack_arrays(event.arrays))
         execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", row)
     elif isinstance(event, Noted):
         execute("INSERT INTO notes VALUES (?, ?, ?)", (event.step, event.level, event.message))
@@ -236,10 +229,12 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
         write_facts(database, state=event.state, message=event.message, divergence=known)
 
 
-def pid_of(database: sqlite3.Connection) -> int:
-    """Return the process that wrote to the run last; 0 where none is named."""
-    row = database.execute("SELECT value FROM about WHERE key = 'pid'").fetchone()
-    return int(row[0]) if row else 0
+def writer_of(facts: Mapping[str, Any]) -> Writer:
+    """Return the process that wrote to a run last, out of its facts. Raises: ValueError."""
+    pid = int(facts.get("pid", 0))
+    if not 0 <= pid < _NO_PROCESS:
+        raise ValueError(f"{pid} is no process")
+    return Writer(pid, str(facts.get("host", "")))
 
 
 def _finite(value: float | None) -> float | None:
@@ -250,20 +245,9 @@ def _small(array: np.ndarray) -> bytes:
     return np.asarray(array, np.float32).tobytes()
 
 
-def _pack(arrays: dict[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
-
-
-def _unpack(blob: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(blob), allow_pickle=False) as archive:
-        return dict(archive)
-
-
 def _curves(blob: bytes, trained: int) -> dict[str, np.ndarray]:
     """Read the curves of an evaluation; all go beyond the trained number of steps."""
-    curves = _unpack(blob)
+    curves = read_arrays(blob)
     if "support_loss" not in curves or any(c.shape[0] <= trained for c in curves.values()):
         raise ValueError("an evaluation lacks its curves")
     return curves
