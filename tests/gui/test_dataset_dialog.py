@@ -216,7 +216,7 @@ def test_quick_clicks_end_at_the_last_episode(qtbot, window):
         click(qtbot, dialog, "dataset_another")
     settled(qtbot, dialog)
     assert dialog.episode.number.text() == "Episode 4"
-    qtbot.waitUntil(lambda: not window.controller.errands, timeout=WAIT)
+    qtbot.waitUntil(lambda: not window.controller.has_requests, timeout=WAIT)
 
 
 def test_settings_that_allow_no_episode_say_why_beside_the_counts(qtbot, images, folder):
@@ -273,7 +273,7 @@ def test_closing_while_decoding_breaks_it_off(qtbot, images, tmp_path):
     dialog.set_path(str(many_images(tmp_path)))
     qtbot.waitUntil(lambda: "of 2400 images" in dialog.line.text(), timeout=WAIT)
     dialog.reject()
-    qtbot.waitUntil(lambda: not images.controller.errands, timeout=WAIT)
+    qtbot.waitUntil(lambda: not images.controller.has_requests, timeout=WAIT)
     assert list(cache_dir().iterdir()) == []
     assert images.commands["look"].isEnabled()
 

@@ -37,7 +37,7 @@ def ask(qtbot, window, answer: str) -> QMessageBox:
 def done(qtbot, window) -> None:
     # The form gets an answer a moment before the controller is idle again.
     qtbot.waitUntil(
-        lambda: not window.controller.errands and not window.form.downloading, timeout=WAIT
+        lambda: not window.controller.has_requests and not window.form.downloading, timeout=WAIT
     )
 
 
@@ -45,7 +45,7 @@ def test_question_names_size_and_source_and_no_means_no(qtbot, images, server):
     text = ask(qtbot, images, "&Cancel")
     assert "CIFAR-100" in text
     assert "169 MB from www.cs.toronto.edu" in text
-    assert not images.controller.errands
+    assert not images.controller.has_requests
     assert server.ranges == []
 
 

@@ -42,6 +42,11 @@ class TrainingController(QObject):
         return self.phase in BUSY
 
     @property
+    def has_requests(self) -> bool:
+        """Whether the engine has been asked something and has not answered yet."""
+        return bool(self._blocking)
+
+    @property
     def blocked(self) -> str:
         """Why a request keeps training from starting; empty where none does."""
         return next((reason for reason in self._blocking if reason), "")
@@ -113,7 +118,7 @@ class TrainingController(QObject):
 
     def cancel_request(self) -> None:
         """Cancel the request that is under way."""
-        if self._blocking:
+        if self.has_requests:
             self.worker.cancel_request()
 
     def close(self) -> None:
