@@ -144,7 +144,7 @@ def measure(page: str, wish: argparse.Namespace) -> None:
     """Train with a page in front and print its table."""
     application = app.create_application(["benchmark"])
     parts, ticks = Parts(), Ticks()
-    parts.watch(GarbageCollector, "look", "collector")
+    parts.watch(GarbageCollector, "collect", "collector")
     garbage = GarbageCollector(application)
     window = training_window(page, parts)
     parts.spent.clear()
