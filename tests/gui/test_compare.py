@@ -304,16 +304,16 @@ def test_saved_view_survives_a_restart(qtbot, open_window, stored, tmp_path):
     window.saved_views.save("Two / of: “three”")
     again = open_window(path=tmp_path / "other.ini")
     table_has(qtbot, again, 3)
-    again.views.fill()
-    names = [action.text() for action in again.views.menu.actions()]
+    again.saved_views.fill()
+    names = [action.text() for action in again.saved_views.menu.actions()]
     assert "Two / of: “three”" in names
-    again.views.open("Two / of: “three”")
+    again.saved_views.open("Two / of: “three”")
     qtbot.waitUntil(lambda: len(again.runs.visible_records()) == 2, timeout=WAIT)
     assert again.tabs.compare.view.band == "se"
     assert again.table.bar.search.query.text == "seed:0-1"
     assert again.table.tree_model.group_keys is None
-    again.views.rename("short")
-    again.views.delete()
+    again.saved_views.rename("short")
+    again.saved_views.delete()
     assert read_views(Path(stored[0]).parents[1] / "views") == ({}, [])
 
 

@@ -13,7 +13,7 @@ ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
 PLAIN = ["files", "images", "config", "paths", "registry", "runs"]
 FOR_THE_WINDOW = {"files", "gui", "charts", "runs", "config", "paths"}
 ROOMS = (
-    *("files", "registry", "config", "charts", "runs", "images", "nets", "meta", "problems"),
+    *("files", "config", "registry", "charts", "runs", "images", "nets", "meta", "problems"),
     *("algorithms", "training", "benchmarking", "gui", "cli"),
 )
 """A room imports only rooms that stand before it."""

@@ -26,14 +26,19 @@ class CrashRecovery(QObject):
         queue: QueueController,
         reader: RunReader,
         notifier: Notifier,
+        last: Mapping[str, object],
+        *,
+        was_cut_off: bool,
     ) -> None:
-        """Listen; `begin` starts the recovery where the last end was unexpected."""
+        """Take the last session, and whether the program ended unexpectedly."""
         super().__init__(messages)
         self._messages, self._controller, self._queue = messages, controller, queue
         self._notifier = notifier
-        self._was_cut_off = self._is_resuming = False
-        self._training: frozenset[str] = frozenset()
-        self._begun = float("inf")
+        self._was_cut_off, self._is_resuming = was_cut_off, False
+        runs, begun = last.get("runs"), last.get("begun")
+        training = runs.get("training", ()) if isinstance(runs, Mapping) else ()
+        self._training = frozenset(map(str, training))
+        self._begun = begun if isinstance(begun, int | float) else float("inf")
         self._folders: dict[str, Path] = {}
         self._left_in_queue = ""
         queue.left_unfinished.connect(self._on_left_unfinished)
@@ -41,16 +46,11 @@ class CrashRecovery(QObject):
         messages.resume_requested.connect(self._resume)
         controller.phase_changed.connect(self._resume_when_idle)
 
-    def begin(self, last: Mapping[str, object]) -> None:
-        """Show that the program ended unexpectedly; `last` is the session that it left."""
-        self._was_cut_off = True
-        runs, begun = last.get("runs"), last.get("begun")
-        if isinstance(runs, Mapping):
-            self._training = frozenset(map(str, runs.get("training", ())))
-        if isinstance(begun, int | float):
-            self._begun = begun
-        self._show()
-        self._notifier.warn(f"{_ENDED} {_BACK}")
+    def begin(self) -> None:
+        """Show that the program ended unexpectedly, if it did."""
+        if self._was_cut_off:
+            self._show()
+            self._notifier.warn(f"{_ENDED} {_BACK}")
 
     @Slot(str)
     def _on_left_unfinished(self, sentence: str) -> None:

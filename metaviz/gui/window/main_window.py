@@ -162,15 +162,12 @@ class MainWindow(QMainWindow):
         )
 
     def _make_session_parts(self) -> None:
-        """Make welcome page, palette, undo of views, notifications and recovery."""
+        """Make welcome page, undo of views, notifications and what comes back after a restart."""
         self.welcome = WelcomeController(
             *(self.tabs, self.runs, self.form, self.controller, self.training_commands),
             *(self.queue_controller, self.commands, self.notifier, self),
         )
         self.desktop_notifier = DesktopNotifier(self, self.isActiveWindow)
-        self.recovery = CrashRecovery(
-            self.messages, self.controller, self.queue_controller, self.reader, self.notifier
-        )
         self.page_undo = PageUndo(self.tabs, self.undo_stack)
         self.shown_runs = ShownRuns(self.runs, self.live, self.table)
         self.page_states = PageStates(self.tabs, self.shown_runs)
@@ -191,8 +188,7 @@ class MainWindow(QMainWindow):
                 self.dock_layout.moved,
             )
         )
-        if self.session.was_cut_off:
-            self.recovery.begin(self.session.last)
+        self.recovery.begin()
 
     def show_records(self, records: list[Record]) -> None:
         """Show runs that are in memory, with all plots."""
@@ -346,6 +342,11 @@ class MainWindow(QMainWindow):
             for slot in slots:
                 signal.connect(slot)
         self.session.restore()
+        self.recovery = CrashRecovery(
+            *(self.messages, self.controller, self.queue_controller, self.reader, self.notifier),
+            self.session.last,
+            was_cut_off=self.session.was_cut_off,
+        )
         self.form_undo = FormUndo(self.form, self.undo_stack)
         self.shown_runs_undo = ShownRunsUndo(self.runs, self.undo_stack)
         self.preferences = PreferencesController(
