@@ -39,6 +39,11 @@ class AlgorithmOptions(Options):
         """Return the number of inner steps in force."""
         return shared.inner_steps if self.inner_steps is None else self.inner_steps
 
+    def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
+        """Say in what numbers differ from those of a version; empty where bits are the same."""
+        del version, shared
+        return ""
+
 
 class Recipe(Protocol):
     """Builds an algorithm from its checked options and the shared hyperparameters."""

@@ -37,7 +37,6 @@ from metaviz.config.run_config import (
 )
 from metaviz.files.atomic import write_text
 from metaviz.paths import runs_dir
-from metaviz.runs.analysis.reproduction import first_difference, told
 from metaviz.runs.export.html_report import write_report
 from metaviz.runs.export.tables import evaluations_csv, write_tables
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
@@ -200,9 +199,9 @@ def repeat_command(run: Path, out: Path | None) -> int:
     code = _exit_code([record], broken, interrupted=interrupted)
     if code:
         return code
-    original = open_run(folder)
-    sys.stdout.write(f"{told(original, record)}\n{sessions[0].folder}\n")
-    return int(first_difference(original, record) is not None)
+    found = record.notes[-1]
+    sys.stdout.write(f"{found.message}\n{sessions[0].folder}\n")
+    return int(found.level == "warning")
 
 
 def weights_command(run: Path, out: Path) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -208,10 +208,12 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
     began = time.perf_counter()
     result = sharded_meta_gradient(
         *(setting.algorithm, setting.learner, meta, tasks),
-        partial(setting.step_seed, step),
+        setting.draws(step),
         Shards(1),
     )
-    gradient = result.gradients["init"].double().cpu().numpy()
+    # A start that is not trained stays: that is a meta-gradient of zero.
+    start_gradient = result.gradients.get("init", torch.zeros_like(meta["init"]))
+    gradient = start_gradient.double().cpu().numpy()
     seconds = time.perf_counter() - began
     inner, solver = (
         float(result.readings[name].mean()) if name in result.readings else None

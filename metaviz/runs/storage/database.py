@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from metaviz.config.quantities import Quantity
 from metaviz.files import foreign
 from metaviz.runs.model.arrays import pack_arrays, read_arrays
 from metaviz.runs.model.events import (
@@ -27,16 +28,21 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.storage.lock import Writer, is_locked
 
 DATABASE = "metrics.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _NO_STEP = 2**62
 _NO_PROCESS = 2**31
-BY_STEP = ("steps", "evaluations", "pictures", "notes")
+BY_STEP = ("steps", "readings", "evaluations", "pictures", "notes")
 """Tables whose rows belong to a meta-step."""
 
-CHECKPOINTS = """
-CREATE TABLE IF NOT EXISTS checkpoints (sha256 TEXT PRIMARY KEY, step INTEGER, score REAL)
+ADDED = """
+CREATE TABLE IF NOT EXISTS checkpoints (sha256 TEXT PRIMARY KEY, step INTEGER, score REAL);
+CREATE TABLE IF NOT EXISTS quantities (id TEXT PRIMARY KEY, title TEXT, unit TEXT, better TEXT,
+                                       per TEXT);
+CREATE TABLE IF NOT EXISTS readings (step INTEGER, id TEXT, value REAL, PRIMARY KEY (step, id))
+                                    WITHOUT ROWID;
 """
-"""Hashes of checkpoints; databases of version 1 lack them."""
+"""Hashes of checkpoints, which databases of version 1 lack, and numbers of meta-steps that have no
+column in `steps`, which those of version 2 lack. Tables that are absent count as empty."""
 
 SCHEMA = f"""
 BEGIN;
@@ -47,8 +53,7 @@ CREATE TABLE evaluations (step INTEGER PRIMARY KEY, tasks INTEGER, trained_steps
                           curves BLOB, per_task BLOB);
 CREATE TABLE pictures (step INTEGER PRIMARY KEY, arrays BLOB);
 CREATE TABLE notes (step INTEGER, level TEXT, message TEXT);
-{CHECKPOINTS};
-COMMIT;
+{ADDED}COMMIT;
 """
 
 
@@ -75,8 +80,9 @@ def open_to_read(path: Path, *, live: bool = False) -> sqlite3.Connection:
 def read(database: sqlite3.Connection, record: Record) -> None:
     """Read all rows into a record. Raises: whatever damaged rows raise."""
     columns = ", ".join(("step", *STEP_COLUMNS))
+    own = _own(database, record, 0)
     for step, *values in database.execute(f"SELECT {columns} FROM steps ORDER BY step"):
-        record.append_row(step, values)
+        record.append_row(step, values, own.get(step))
     last = "SELECT inner_support_loss, inner_gradient_norm FROM steps ORDER BY step DESC LIMIT 1"
     for losses, norms in database.execute(last):
         record.last_inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
@@ -92,6 +98,40 @@ def read(database: sqlite3.Connection, record: Record) -> None:
     about = read_facts(database)
     record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
     record.divergence = divergence_of(database)
+
+
+_Readings = dict[int, dict[str, float | None]]
+
+
+def _own(database: sqlite3.Connection, record: Record, first: int) -> _Readings:
+    """Make room in a record for numbers without a column; return them by step, from a first one."""
+    for quantity in _quantities(database):
+        record.describe(quantity)
+    return _readings(database, first, _NO_STEP)
+
+
+def _quantities(database: sqlite3.Connection) -> tuple[Quantity, ...]:
+    """Return what the numbers without a column in `steps` mean."""
+    if not has_table(database, "quantities"):
+        return ()
+    query = "SELECT id, title, unit, better, per FROM quantities ORDER BY rowid"
+    return tuple(Quantity(*row) for row in database.execute(query))
+
+
+def _readings(database: sqlite3.Connection, first: int, last: int) -> _Readings:
+    """Return numbers without a column in `steps`, by step and id."""
+    found: _Readings = {}
+    if has_table(database, "readings"):
+        query = "SELECT step, id, value FROM readings WHERE step BETWEEN ? AND ? ORDER BY step"
+        for step, name, value in database.execute(query, (first, last)):
+            found.setdefault(step, {})[name] = value
+    return found
+
+
+def has_table(database: sqlite3.Connection, table: str) -> bool:
+    """Return whether a database has a table; those of earlier versions lack some."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return database.execute(query, (table,)).fetchone() is not None
 
 
 def divergence_of(database: sqlite3.Connection) -> Divergence | None:
@@ -145,11 +185,14 @@ def read_since(
     columns = ", ".join(("step", "inner_support_loss", "inner_gradient_norm", *STEP_COLUMNS))
     query = f"SELECT {columns} FROM steps WHERE step > ? ORDER BY step LIMIT ?"
     step, seconds = seen.step, seen.seconds
-    for step, losses, norms, *numbers in database.execute(query, (seen.step, most)):
+    rows = database.execute(query, (seen.step, most)).fetchall()
+    own = _readings(database, rows[0][0], rows[-1][0]) if rows else {}
+    quantities = _quantities(database) if own else ()
+    for step, losses, norms, *numbers in rows:
         values = dict(zip(STEP_COLUMNS, numbers, strict=True))
         seconds = values["seconds"]
         inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
-        found.append(Stepped(step, values, *inner))
+        found.append(Stepped(step, {**values, **own.get(step, {})}, *inner, quantities))
     complete = len(found) < most
     until = _NO_STEP if complete else step
     notes = database.execute(
@@ -192,7 +235,7 @@ def read_last(database: sqlite3.Connection, record: Record) -> None:
     columns = ", ".join(("step", *STEP_COLUMNS))
     newest = "ORDER BY step DESC LIMIT 1"
     for step, *values in database.execute(f"SELECT {columns} FROM steps {newest}"):
-        record.append_row(step, values)
+        record.append_row(step, values, _own(database, record, step).get(step))
     query = f"SELECT step, tasks, trained_steps, curves FROM evaluations {newest}"
     for step, tasks, trained, curves in database.execute(query):
         record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), {}))
@@ -215,10 +258,15 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
         inner = [_small(event.inner_support_loss), _small(event.inner_gradient_norm)]
         marks = ", ".join("?" * (len(numbers) + 3))
         execute(f"INSERT INTO steps VALUES ({marks})", [event.step, *numbers, *inner])
+        for own in event.quantities:
+            about = (own.id, own.title, own.unit, own.better, own.per)
+            execute("INSERT OR IGNORE INTO quantities VALUES (?, ?, ?, ?, ?)", about)
+            value = _finite(event.values.get(own.id))
+            execute("INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", (event.step, own.id, value))
     elif isinstance(event, Evaluated):
-        about = [event.step, event.tasks, event.trained_steps]
+        counts = [event.step, event.tasks, event.trained_steps]
         blobs = [pack_arrays(event.curves), pack_arrays(event.per_task)]
-        execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", [*about, *blobs])
+        execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", [*counts, *blobs])
     elif isinstance(event, Pictured):
         row = (event.step, pack_arrays(event.arrays))
         execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", row)

@@ -16,12 +16,13 @@ from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import (
+    ADDED,
     BY_STEP,
-    CHECKPOINTS,
     DATABASE,
     SCHEMA,
     SCHEMA_VERSION,
     divergence_of,
+    has_table,
     insert,
     open_to_read,
     open_to_write,
@@ -215,7 +216,8 @@ def reopen_run(folder: Path) -> tuple[Record, RunWriter]:
     try:
         sweep(folder)
         database = open_to_write(folder)
-        database.execute(CHECKPOINTS)
+        database.executescript(ADDED)
+        write_facts(database, schema=str(SCHEMA_VERSION))
     except (OSError, ForeignError, sqlite3.Error) as error:
         lock.release()
         raise StoreError(
@@ -244,8 +246,7 @@ def checkpoint_hashes(folder: Path) -> dict[str, float | None]:
     """
     try:
         with closing(open_to_read(folder / DATABASE)) as database:
-            tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'checkpoints'")
-            if tables.fetchone() is None:
+            if not has_table(database, "checkpoints"):
                 return {}
             return dict(database.execute("SELECT sha256, score FROM checkpoints"))
     except _UNREADABLE as error:
@@ -279,6 +280,7 @@ def _open(
         with suppress(MarksError):
             record.marks = read_marks(folder)
         with closing(open_to_read(folder / DATABASE)) as database:
+            database.execute("BEGIN")  # one snapshot, so that rows of all tables belong together
             reads(database, record)
             last = writer_of(read_facts(database))
         writer = None if record.ended else last
