@@ -40,8 +40,8 @@ def table(qtbot):
 
 
 def shown(table):
-    table.proxy.flush()
-    return [table.proxy.index(row, STEP).data() for row in range(table.proxy.rowCount())]
+    table.tree_model.flush()
+    return [table.tree_model.index(row, STEP).data() for row in range(table.tree_model.rowCount())]
 
 
 def test_steps_sort_as_numbers(table):

@@ -79,11 +79,11 @@ class WorkerThread(QThread):
         self.start(priority)
 
     def post(self, method: Callable[..., object], *arguments: object) -> None:
-        """Have a method of the worker called when those before it have returned."""
+        """Call a method of the worker when those before it have returned."""
         self._called.emit(partial(method, *arguments))
 
     def close(self, last: Callable[[], object]) -> None:
-        """Have one more method called, and end the thread; `finished` follows."""
+        """Call one more method, and end the thread; `finished` follows."""
         self.post(last)
         self.post(self.quit)
 

@@ -1,4 +1,4 @@
-"""The window's end of training: it owns the worker's thread and knows what is going on there."""
+"""Controls training: it owns the worker's thread and knows what is going on there."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ BUSY: frozenset[Phase] = frozenset({"starting", "training", "paused", "stopping"
 
 
 class TrainingController(QObject):
-    """Has the worker's methods called on its thread, and keeps the phase that training is in."""
+    """Calls the worker's methods on its thread, and keeps the phase that training is in."""
 
     phase_changed = Signal(str)
     closed = Signal()
@@ -43,7 +43,7 @@ class TrainingController(QObject):
 
     @property
     def has_requests(self) -> bool:
-        """Whether the engine has been asked something and has not answered yet."""
+        """Whether the engine has requests that are not answered yet."""
         return bool(self._blocking)
 
     @property
@@ -52,30 +52,30 @@ class TrainingController(QObject):
         return next((reason for reason in self._blocking if reason), "")
 
     def load(self) -> None:
-        """Have the engine loaded."""
+        """Load the engine."""
         self.thread_.post(self.worker.load)
 
     def start(self, comparison: Comparison, root: Path, *, paused: bool = False) -> None:
-        """Have a comparison trained."""
+        """Train a comparison."""
         self._start(self.worker.start, comparison, root, paused)
 
     def resume(self, folders: Sequence[Path], steps: int | None) -> None:
-        """Have stored runs trained further, to `steps` where given."""
+        """Train stored runs further, to `steps` where given."""
         self._start(self.worker.resume, list(folders), steps)
 
     def mend(self, folder: Path, remedy: str) -> None:
-        """Have a run that diverged go on with a change, beside those that are training."""
+        """Resume a run that diverged with a change, beside those that are training."""
         if self.phase in {"starting", "training", "paused"}:
             self.thread_.post(self.worker.mend, folder, remedy)
         else:
             self._start(self.worker.mend, folder, remedy)
 
     def repeat(self, folder: Path, root: Path) -> None:
-        """Have the settings of a stored run trained again, and compared with it."""
+        """Train the settings of a stored run again, and compare with it."""
         self._start(self.worker.repeat, folder, root)
 
     def fine_tune(self, comparison: Comparison, root: Path, source: Path) -> None:
-        """Have a comparison trained from a stored run's weights."""
+        """Train a comparison from a stored run's weights."""
         self._start(self.worker.fine_tune, comparison, root, source)
 
     def pause(self, *, paused: bool) -> None:
@@ -83,7 +83,7 @@ class TrainingController(QObject):
         self.thread_.post(self.worker.set_paused, paused)
 
     def step(self) -> None:
-        """Have every run take one meta-step, then wait."""
+        """Take one meta-step of every run, then wait."""
         self.thread_.post(self.worker.step)
 
     def stop(self) -> None:
@@ -122,7 +122,7 @@ class TrainingController(QObject):
             self.worker.cancel_request()
 
     def close(self) -> None:
-        """Have the worker stop, save and end; emits `closed` once its thread has ended."""
+        """Stop the worker, which saves; emits `closed` once its thread has ended."""
         self.worker.interrupt()
         self.thread_.close(self.worker.close)
 

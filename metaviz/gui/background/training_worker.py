@@ -23,7 +23,7 @@ from metaviz.runs.storage.store import open_run
 SLICE_SECONDS = 0.03
 FLUSH_SECONDS = 0.1
 GAUGE_SECONDS = 2.0
-"""Training goes on for so long before the machine's limit is measured."""
+"""The machine's limit is measured after so long a time of training."""
 
 _log = logging.getLogger("metaviz.worker")
 
@@ -49,7 +49,7 @@ class StartedRun:
 
 
 class TrainingWorker(QObject):
-    """Lives in its own thread, where the controller has its methods called.
+    """Lives in its own thread, where the controller calls its methods.
 
     Training is a zero timer of this thread: each turn gives one session, or its band, a slice of
     time and returns to the thread's event loop, so that pausing, stepping, stopping and comparing
@@ -123,7 +123,7 @@ class TrainingWorker(QObject):
         self._begin(lambda engine: engine.start(comparison, root, source))
 
     def mend(self, folder: Path, remedy: str) -> None:
-        """Let a run that diverged go on with a change; emits `joined` where others are training."""
+        """Resume a run that diverged with a change; emits `joined` where others are training."""
 
         def make(engine: Engine) -> Sequence[Session]:
             return engine.resume([folder], None, remedy)
@@ -193,7 +193,7 @@ class TrainingWorker(QObject):
         self.paused_changed.emit(paused)
 
     def step(self) -> None:
-        """Pause, and let every run take one meta-step."""
+        """Pause, and take one meta-step of every run."""
         if not self._paused:
             self.set_paused(True)
         for session in sorted(self._live, key=lambda live: live.step):

@@ -112,7 +112,7 @@ class WorkerPool(QObject):
             worker.send(order)
 
     def close(self) -> None:
-        """Have every worker save and end; those that do not in time are ended by their id."""
+        """End every worker, which saves; those that do not end in time are killed by their id."""
         self._closing = True
         if not self.workers:
             self.closed.emit()

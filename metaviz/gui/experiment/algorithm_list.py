@@ -47,7 +47,7 @@ class AlgorithmList(QTreeWidget):
         self.currentItemChanged.connect(self._on_current)
 
     def show_entries(self, entries: tuple[AlgorithmEntry, ...]) -> None:
-        """List these algorithms under their groups; ticks stay where the id stays."""
+        """List these algorithms under their groups; ticks of known ids are kept."""
         ticked = self.ticked()
         self.blockSignals(True)
         self.clear()
@@ -130,7 +130,7 @@ class _PaddedDelegate(QStyledItemDelegate):
 
 
 class _Muted(_PaddedDelegate):
-    """Draws summaries in the palette's quiet colour, whatever the theme."""
+    """Draws summaries in the placeholder colour of the palette."""
 
     def initStyleOption(  # noqa: N802 - a name of Qt's
         self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex

@@ -106,7 +106,7 @@ class ExperimentDock(QWidget):
         )
 
     def show_state(self, state: FormState, text: str = "") -> None:
-        """Show what `state` returned; names that are not known here are passed over."""
+        """Show what `state` returned; unknown names are ignored."""
         with self._one_change(text):
             place = self.problem_box.findData(state.problem)
             if place >= 0:
@@ -187,7 +187,7 @@ class ExperimentDock(QWidget):
         return self._sections[algorithm]
 
     def show_downloading(self, *, under_way: bool) -> None:
-        """Let the button start a download, or end the one that is under way."""
+        """Make the button start a download, or cancel the one that is under way."""
         self.downloading = under_way
         self.download.setText("Cancel &download" if under_way else "&Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")

@@ -128,7 +128,7 @@ class SweepAxisRow(QObject):
         self.removed.emit(self)
 
     def _fill(self) -> None:
-        """Propose values around the form's; a range of three numbers stays what it is."""
+        """Propose values around the form's value."""
         kind = self.kind.currentData()
         hint = "values with commas between" if kind == "list" else "smallest, largest, how many"
         self.text.setPlaceholderText(_HINTS.get(kind, "0.001, 0.1, 5"))

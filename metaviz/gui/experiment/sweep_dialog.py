@@ -1,4 +1,4 @@
-"""The sweep dialog: what is varied, the runs that it comes to, and how long they will take."""
+"""The sweep dialog: what is varied, the runs, and how long they will take."""
 
 from itertools import islice
 

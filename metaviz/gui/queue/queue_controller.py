@@ -147,7 +147,7 @@ class QueueController(QObject):
         self.progressed.emit(text if running or self.pool.busy else "")
 
     def resume_interrupted(self) -> None:
-        """Let interrupted runs go on, where nothing else is selected."""
+        """Resume the interrupted runs, where the command is enabled."""
         if self._commands["queue_resume"].isEnabled():
             self._resume()
 
@@ -170,7 +170,7 @@ class QueueController(QObject):
             return True
 
     def close(self) -> None:
-        """Have the workers save and leave; the queue stays as it is."""
+        """End the workers, which save; the queue stays as it is."""
         self.is_started = False
         self._timer.stop()
         self.pool.close()
@@ -301,7 +301,7 @@ class QueueController(QObject):
         self._requeue(lambda queue: queue.resume(chosen))
 
     def _requeue(self, change: Callable[[Queue], object]) -> None:
-        """Let entries wait again; a queue that nothing else waits in goes on with them."""
+        """Put entries back into the queue, and start it where nothing else waits."""
         idle = not any(e.state == "waiting" for e in self.model.entries) and not self.pool.busy
         if idle:
             self._change(lambda queue: queue.set_paused(paused=False))
@@ -346,7 +346,7 @@ class QueueController(QObject):
 
     @Slot(str, bool)
     def _on_crashed(self, how: str, had_started: bool) -> None:
-        """Mark what a worker left behind; the others go on, but not after one that cannot begin."""
+        """Mark the entries of a worker that crashed; one that cannot begin pauses the queue."""
         if self.queue is None:
             return
         try:
@@ -384,7 +384,7 @@ def _number(count: int, noun: str) -> str:
 
 
 def _left(waiting: int, interrupted: int, others: int) -> str:
-    """Say what was left in the queue."""
+    """Return a sentence on what was left in the queue."""
     parts = []
     if waiting:
         parts.append(f"{_number(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}")

@@ -62,7 +62,7 @@ Find = Callable[[str], Record | None]
 
 
 class QueueModel(QAbstractTableModel):
-    """Shows entries; `moved` asks for ids to be put before a place."""
+    """Shows entries; `moved` carries ids to be put before a place."""
 
     moved = Signal(object, int)
 
@@ -145,7 +145,7 @@ class QueueModel(QAbstractTableModel):
         return self._appearance(entry, index.column(), role)
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Let rows be dragged, and dropped between others."""
+        """Make rows draggable, and droppable between others."""
         if not index.isValid():
             return Qt.ItemFlag.ItemIsDropEnabled
         return super().flags(index) | Qt.ItemFlag.ItemIsDragEnabled
@@ -168,7 +168,7 @@ class QueueModel(QAbstractTableModel):
     def dropMimeData(
         self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index
     ) -> bool:
-        """Ask for dropped rows to be moved to where they were dropped."""
+        """Emit `moved` for dropped rows."""
         if action != Qt.DropAction.MoveAction or not data.hasFormat(MIME):
             return False
         place = row if row >= 0 else parent.row() if parent.isValid() else len(self.entries)

@@ -1,4 +1,4 @@
-"""How far the queue is and how long it will take, from the runs that were seen to train."""
+"""How far the queue is and how long it will take, from the runs that have trained."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ class QueueProgress:
         self._seconds: dict[tuple[str, str], float] = {}
 
     def learn(self, entries: Sequence[Entry]) -> None:
-        """Take in how fast the runs are that train or have trained."""
+        """Learn how fast the runs are that train or have trained."""
         for entry in entries:
             record = self._find(entry.run) if entry.run else None
             if record is not None and len(record) >= _FEW_STEPS:
@@ -53,7 +53,7 @@ class QueueProgress:
         return text if seconds is None else f"{text}, about {duration(seconds)}"
 
     def _together(self, entries: Sequence[Entry], workers: int) -> float | None:
-        """Return the seconds until all is done; None before anything was seen to train."""
+        """Return the seconds until all is done; None before anything has trained."""
         seconds_left = []
         for entry in entries:
             if entry.state in {"running", "waiting"}:

@@ -119,7 +119,7 @@ class ArchiveCommands(QObject):
             self.save_weights(folder, Path(chosen))
 
     def save_weights(self, folder: Path, path: Path) -> None:
-        """Have the engine write the newest weights of a run as safetensors."""
+        """Write the newest weights of a run as safetensors."""
         ending = ".safetensors"
         target = path if path.suffix.lower() == ending else path.with_name(path.name + ending)
         self._controller.ask(

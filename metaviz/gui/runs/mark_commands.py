@@ -47,7 +47,7 @@ class MarkCommands(QObject):
         view.star_requested.connect(self._star_rows)
 
     def use(self, editor: MarkEditor) -> None:
-        """Have marks changed by an editor."""
+        """Change marks through an editor."""
         self._editor = editor
 
     def update_actions(self, *, trash: bool) -> None:

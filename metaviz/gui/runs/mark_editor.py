@@ -34,7 +34,7 @@ class MarkEditor(QObject):
         reader.deleted.connect(self._on_deleted)
 
     def star(self, rows: Sequence[Row]) -> None:
-        """Star runs, or take the star from them where all have one."""
+        """Star runs, or unstar them where all have a star."""
         star = not all(row.marks.star for row in rows)
         self._push("Star" if star else "Unstar", {row.id: {"star": star} for row in rows})
 
@@ -95,7 +95,7 @@ class MarkEditor(QObject):
         self._stack.push(UndoCommand(name, (before, after), self.apply))
 
     def _hide_trash(self, changes: Changes) -> None:
-        """Take trashed runs out of the plots; restored ones that were shown come back."""
+        """Hide trashed runs in the plots; show restored ones that were shown before."""
         hidden, restored = [], []
         for name, fields in changes.items():
             row = self._model.find(name)

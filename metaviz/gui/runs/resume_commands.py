@@ -1,4 +1,4 @@
-"""What can be done with the selected runs besides looking at them: training them further."""
+"""Commands that train the selected runs further, or again."""
 
 from pathlib import Path
 

@@ -114,7 +114,7 @@ class RunFollower(QObject):
         return self.records.get(name, self.ended.get(name))
 
     def close(self) -> None:
-        """Have the thread end; emits `closed`."""
+        """End the thread; emits `closed`."""
         self.thread_.close(self._worker.close)
 
     @Slot(object, object)

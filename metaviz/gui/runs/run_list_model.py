@@ -34,7 +34,7 @@ class RunListModel(QAbstractListModel):
     rows_changed = Signal(object)
     """Ids of rows whose numbers or marks changed; those of all where it is None."""
     reading = Signal(int, int)
-    """How many records of those that were asked for have come."""
+    """How many of the requested records have been read, and how many were requested."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class RunListModel(QAbstractListModel):
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Let runs be ticked."""
+        """Make runs checkable."""
         flags = super().flags(index)
         return flags | Qt.ItemFlag.ItemIsUserCheckable if index.isValid() else flags
 
@@ -264,7 +264,7 @@ class RunListModel(QAbstractListModel):
         self._asked = max(self._asked, len(self._awaited))
 
     def _show_read(self) -> None:
-        """Show the records that have come."""
+        """Show the records that have been read."""
         self._soon.stop()
         if self._asked > 1:
             self.reading.emit(self._asked - len(self._awaited), self._asked)

@@ -135,7 +135,7 @@ class RunReaderWorker(QObject):
 
 
 class RunReader(QObject):
-    """The window's end of reading: its methods have the worker do things on a thread of its own."""
+    """Reads and marks stored runs by a worker on a thread of its own."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         """Start the thread."""
@@ -160,14 +160,14 @@ class RunReader(QObject):
         self.thread_.post(self._worker.read, folder)
 
     def mark(self, name: str, folder: Path, changes: Mapping[str, Any]) -> None:
-        """Have marks saved; emits `marked` with the id and what went wrong, empty for nothing."""
+        """Save marks; emits `marked` with the id and what went wrong, empty for nothing."""
         self.thread_.post(self._worker.mark, name, folder, dict(changes))
 
     def delete(self, folders: Mapping[str, Path]) -> None:
-        """Have runs of the trash deleted; emits `deleted` with ids and sentences."""
+        """Delete runs of the trash; emits `deleted` with ids and sentences."""
         self.thread_.post(self._worker.delete, dict(folders))
 
     def close(self) -> None:
-        """Have the thread end once marks are saved; emits `closed`."""
+        """End the thread once marks are saved; emits `closed`."""
         self._worker.closing.set()
         self.thread_.close(self._worker.close)

@@ -100,7 +100,7 @@ class RunTreeModel(QAbstractItemModel):
         self.rearrange()
 
     def order(self, keys: Sequence[str]) -> None:
-        """Take over the order in which a person dragged the shown columns."""
+        """Keep the order of the shown columns that a person dragged."""
         shown = [key for key in keys if key in self.chosen]
         rest = [key for key in self.chosen if key not in shown]
         self.chosen = [*shown, *rest]
@@ -217,7 +217,7 @@ class RunTreeModel(QAbstractItemModel):
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Let the first column be ticked and runs in it be renamed."""
+        """Make the first column checkable."""
         flags = super().flags(index)
         if index.isValid() and self.shown[index.column()].key == "run":
             flags |= Qt.ItemFlag.ItemIsUserCheckable
@@ -309,7 +309,7 @@ class RunTreeModel(QAbstractItemModel):
     def _same(
         self, columns: list[Column], tops: list[Row | Group], members: list[list[Row]]
     ) -> bool:
-        """Return whether the same rows and columns stand where they stood."""
+        """Return whether rows and columns are the same, in the same order."""
         if [c.key for c in columns] != [c.key for c in self.shown]:
             return False
         return [_name(i) for i in tops] == [_name(i) for i in self._tops] and [

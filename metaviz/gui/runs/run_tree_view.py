@@ -1,4 +1,4 @@
-"""The tree view of the runs table: widths, order of columns and selection survive every change."""
+"""The tree view of the runs table: it keeps widths, order of columns and selection."""
 
 from collections.abc import Sequence
 

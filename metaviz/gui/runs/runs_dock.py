@@ -57,11 +57,6 @@ class RunsDock(QWidget):
         self._filter()
         self._on_arranged()
 
-    @property
-    def proxy(self) -> RunTreeModel:
-        """What stands between the runs and the view."""
-        return self.tree_model
-
     def selected(self) -> list[Row]:
         """Return the selected runs; a group stands for all of its runs."""
         return self.view.selected()
@@ -134,7 +129,7 @@ class RunsDock(QWidget):
 
     @Slot(str)
     def use_interval(self, interval: Any) -> None:
-        """Let groups show another interval."""
+        """Show another interval for groups."""
         seen = self.tree_model.sight
         self.bar.show_interval(interval)
         self.tree_model.look(Sight(interval, seen.baseline, seen.result))

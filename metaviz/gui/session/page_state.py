@@ -17,7 +17,7 @@ _INSIDE = "qt_"
 
 
 def controls(page: QWidget) -> Iterator[Control]:
-    """Yield the named controls of a page; those that only move through time are left out."""
+    """Yield the named controls of a page; those marked as transient are left out."""
     for kind in _KINDS:
         for widget in page.findChildren(kind):
             name = widget.objectName()

@@ -1,4 +1,4 @@
-"""Undo of what a person sets in the tabs' toolbars. What changes by itself is left alone."""
+"""Undo of what a person sets in the tabs' toolbars. Changes by the program are not undone."""
 
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QUndoStack

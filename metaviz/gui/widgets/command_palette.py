@@ -105,7 +105,7 @@ class CommandPalette(QDialog):
         return [entry.title for entry in self._listed]
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Let arrows and Return move and run while the cursor stays in the search field."""
+        """Move by arrows and run by Return while the cursor stays in the search field."""
         if watched is self.line and isinstance(event, QKeyEvent):
             key = Qt.Key(event.key())
             if event.type() == QEvent.Type.KeyPress and key in _MOVES:

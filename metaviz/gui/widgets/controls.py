@@ -65,7 +65,7 @@ def scrolling(name: str, title: str, content: QWidget) -> QScrollArea:
 
 
 def order_tabs(widget: QWidget) -> None:
-    """Let the tab key follow the layouts, also where widgets were inserted later."""
+    """Set the tab order by the layouts, also where widgets were inserted later."""
     for before, after in pairwise(_in_order(widget)):
         QWidget.setTabOrder(before, after)
 

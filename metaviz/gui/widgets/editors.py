@@ -1,4 +1,4 @@
-"""Editors of single values: numbers with keyboard steps, choices that ignore a passing wheel."""
+"""Editors of single values: numbers with keyboard steps, choices, paths."""
 
 import math
 import re
@@ -39,7 +39,7 @@ class ChoiceBox(QComboBox):
         item.setToolTip(reason)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Leave the wheel to the scroll area around."""
+        """Pass the wheel to the scroll area around."""
         if self.hasFocus():
             super().wheelEvent(event)
         else:

@@ -90,7 +90,7 @@ class LogModel(QAbstractTableModel):
         return None
 
     def append(self, line: LogEntry) -> None:
-        """Add a line; the oldest goes when there are too many."""
+        """Add a line; the oldest is removed when there are too many."""
         if len(self.lines) >= _CAPACITY:
             self.beginRemoveRows(QModelIndex(), 0, 0)
             self.lines.popleft()

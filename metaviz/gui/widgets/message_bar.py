@@ -73,7 +73,7 @@ class MessageBar(QFrame):
         self._show("warning", sentence, details)
 
     def show_interrupted(self, sentence: str, *, can_resume: bool) -> None:
-        """Show what an unexpected end left behind."""
+        """Show which runs an unexpected end interrupted."""
         self._show("warning", sentence, "")
         self.resume.setVisible(can_resume)
 

@@ -211,7 +211,7 @@ class OptionField(QObject):
         self.set_automatic(automatic_text(spec))
 
     def _keep_width(self, *, keep: bool) -> None:
-        """Let the hidden arrow keep its room, so that editors do not move when it appears."""
+        """Keep the hidden arrow's width, so that editors do not move when it appears."""
         policy = self._reset.sizePolicy()
         policy.setRetainSizeWhenHidden(keep)
         self._reset.setSizePolicy(policy)

@@ -49,7 +49,7 @@ class RedrawTimer(QObject):
             self._next.start(0)
 
     def stop(self) -> None:
-        """Tick no more; pieces that are left are not done."""
+        """Stop ticking; pieces that are left are dropped."""
         self._running = False
         self._pieces.clear()
         self._next.stop()

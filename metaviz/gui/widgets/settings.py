@@ -16,7 +16,7 @@ class Settings:
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Open the file, which need not exist yet; without a path nothing outlives the window."""
+        """Open the file, which need not exist yet; without a path values are not stored."""
         self._kept: dict[str, object] = {}
         self._path = path
         self._settings = QSettings(str(path), QSettings.Format.IniFormat) if path else None
@@ -43,7 +43,7 @@ class Settings:
                 self._settings.remove(key)
 
     @property
-    def outlive_window(self) -> bool:
+    def is_stored(self) -> bool:
         """Whether there is a file, so that something can be remembered at all."""
         return self._path is not None
 

@@ -27,7 +27,7 @@ class UndoCommand(QUndoCommand):
         self._is_done = True
 
     def id(self) -> int:
-        """Let commands with the same key be offered for merging."""
+        """Return an id by which commands with the same key are merged."""
         return hash(self.key) & 0x7FFF_FFFF if self.key else -1
 
     def mergeWith(self, other: QUndoCommand) -> bool:  # noqa: N802 - a name of Qt's

@@ -1,4 +1,4 @@
-"""What comes into the window as files: dropped, imported or brought back by name."""
+"""Opens files that are dropped on the window or imported."""
 
 from pathlib import Path
 

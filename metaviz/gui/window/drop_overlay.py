@@ -23,7 +23,7 @@ class DropOverlay(QObject):
     configuration_dropped = Signal(object)
 
     def __init__(self, notifier: Notifier, window: QWidget) -> None:
-        """Let a window take drops."""
+        """Accept drops on a window."""
         super().__init__(window)
         self._notifier, self._window = notifier, window
         self._found: list[Dropped] = []

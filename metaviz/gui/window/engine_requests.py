@@ -1,4 +1,4 @@
-"""What the window asks of the worker besides training."""
+"""Requests of form and pages to the engine, besides training."""
 
 from pathlib import Path
 from typing import NamedTuple

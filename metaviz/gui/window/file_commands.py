@@ -52,7 +52,7 @@ class FileCommands(QObject):
             self.read_configuration(Path(chosen))
 
     def read_configuration(self, path: Path) -> None:
-        """Fill the form from a TOML file; what is wrong in it is said, and the form stays."""
+        """Fill the form from a TOML file; a mistake in it is shown, and the form stays as it is."""
         try:
             self._form.show_comparison(read_comparison(path), f"configuration {path.stem}")
         except OptionError as error:

@@ -217,7 +217,7 @@ class MainWindow(QMainWindow):
             super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Close once both threads have ended; until then ask and wait."""
+        """Close once all threads have ended; until then ask and wait."""
         if self.shutdown.may_close:
             event.accept()
             self.closed.emit()
@@ -333,7 +333,7 @@ class MainWindow(QMainWindow):
             "views": Part(self.page_states.state, self.page_states.restore),
             "tabs": tabs_part(self.tabs),
         }
-        home = paths.data_dir() if self.settings.outlive_window else None
+        home = paths.data_dir() if self.settings.is_stored else None
         self.session = Session(parts, home, self.settings, self.notifier)
         for signal, slots in (
             (self.shutdown.started, (self.session.save, self._on_shutdown)),

@@ -1,4 +1,4 @@
-"""Says that runs have ended while a person is elsewhere; seldom, and summed up."""
+"""Desktop messages on ends of runs while another window is in front; seldom, and summed up."""
 
 import time
 from collections import Counter
@@ -46,18 +46,18 @@ class DesktopNotifier(QObject):
 
     @Slot(str, str, str)
     def on_run_ended(self, _name: str, state: str, _message: str) -> None:
-        """Take in that a run of this window ended."""
+        """Count a run of this window that ended."""
         self._add(state)
 
     @Slot(object)
     def on_queue_event(self, event: dict[str, Any]) -> None:
-        """Take in an event of a worker of the queue."""
+        """Count a run of the queue that ended."""
         if event.get("event") == "ended":
             self._add(str(event.get("state")))
 
     @Slot()
     def on_queue_emptied(self) -> None:
-        """Take in that nothing waits in the queue any more."""
+        """Note that nothing waits in the queue any more."""
         self._queue_over = True
         self._wait()
 

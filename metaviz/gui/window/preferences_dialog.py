@@ -185,7 +185,7 @@ class PreferencesController(QObject):
             self.apply(name)
 
     def apply(self, name: str) -> None:
-        """Have the window follow a preference."""
+        """Apply a preference to the window."""
         self._apply[name](getattr(self.now, name))
 
     @Slot()

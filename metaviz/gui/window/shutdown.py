@@ -1,4 +1,4 @@
-"""How the window closes: it asks while training, waits for the threads, and loses nothing."""
+"""The window's shutdown: ask while training, wait for the threads, lose nothing."""
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QMessageBox, QWidget
@@ -74,7 +74,7 @@ class Shutdown(QObject):
             self._ask()
 
     def begin(self) -> None:
-        """Have the worker stop, save and end."""
+        """Stop, save, and end the threads."""
         if not self.has_started:
             self.has_started = True
             self.started.emit()

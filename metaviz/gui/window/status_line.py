@@ -54,7 +54,7 @@ class RateMeter:
 
 
 class StatusLine(QLabel):
-    """Stands at the right of the status bar while runs train, and shortens itself where it must."""
+    """A label at the right of the status bar while runs train; it shortens its text to fit."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class StatusLine(QLabel):
         self._gauges[name] = gauge
 
     def _show(self, parts: list[str]) -> None:
-        """Leave out what comes first until the rest fits; the tooltip has it all."""
+        """Drop the first parts until the rest fits; the tooltip has all."""
         others = sum(
             label.sizeHint().width()
             for label in self._bar.findChildren(QLabel)

@@ -31,7 +31,7 @@ class Stopwatch:
         self._since = now if running else None
 
     def reset(self) -> None:
-        """Start from zero, standing still."""
+        """Set to zero, and do not count."""
         self._sum, self._since = 0.0, None
 
     @property

@@ -66,7 +66,7 @@ class TrainingCommands(QObject):
 
     @Slot()
     def run(self) -> None:
-        """Train what the form asks for."""
+        """Train the form's runs."""
         try:
             comparison = self._form.comparison()
         except OptionError as error:

@@ -125,7 +125,7 @@ class WelcomeController(QObject):
 
     @Slot()
     def estimate(self) -> None:
-        """Have the engine estimate how long the published settings take; then ask."""
+        """Estimate how long the published settings take; then ask."""
         try:
             comparison = read_comparison(paths.resource(_PUBLISHED))
             runs = plan_sweep(comparison, (), self._form.catalogue).runs()
