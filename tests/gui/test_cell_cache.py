@@ -168,14 +168,14 @@ def test_the_view_paints_the_cells_that_changed_and_no_others(qtbot, model):
     viewport.removeEventFilter(painted)
 
 
-def test_faces_compare_texts_and_looks():
-    faces = CellCache()
-    assert faces.renew("a", 1, ["x", "y", "z"]) == (0, 2)
-    assert faces.renew("a", 1, ["x", "y", "z"]) is None
-    assert faces.renew("a", 1, ["x", "Y", "Z"]) == (1, 2)
-    assert faces.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
-    faces.forget()
-    assert faces.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
+def test_the_cache_compares_texts_and_appearance():
+    cache = CellCache()
+    assert cache.renew("a", 1, ["x", "y", "z"]) == (0, 2)
+    assert cache.renew("a", 1, ["x", "y", "z"]) is None
+    assert cache.renew("a", 1, ["x", "Y", "Z"]) == (1, 2)
+    assert cache.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
+    cache.forget()
+    assert cache.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
 
 
 def test_blocks_join_neighbours_of_one_parent():
