@@ -349,6 +349,11 @@ class MainWindow(QMainWindow):
         )
         self.form_undo = FormUndo(self.form, self.undo_stack)
         self.shown_runs_undo = ShownRunsUndo(self.runs, self.undo_stack)
+        self._make_preferences()
+        self._make_palette()
+
+    def _make_preferences(self) -> None:
+        """Apply what a person prefers."""
         self.preferences = PreferencesController(
             {
                 "theme": self.theme_menu.choose,
@@ -366,6 +371,9 @@ class MainWindow(QMainWindow):
         )
         if not self.session.last and self.preferences.now.device != "auto":
             self.preferences.apply("device")
+
+    def _make_palette(self) -> None:
+        """List everything that the window can do."""
         self.palette_controller = PaletteController(
             (
                 partial(command_entries, self.commands),
