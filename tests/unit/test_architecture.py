@@ -31,8 +31,6 @@ KNOWN_CIRCLES = (
         *("metaviz.meta.estimators.unrolled", "metaviz.meta.inner", "metaviz.meta.portraits"),
         "metaviz.meta.rules",
     },
-    # The command line opens the window through the program's entry point.
-    {"metaviz.__main__", "metaviz.cli.main"},
 )
 """Circles that are being mended; a mended one is taken out."""
 
