@@ -35,7 +35,7 @@ def ask(qtbot, window, answer: str) -> QMessageBox:
 
 
 def done(qtbot, window) -> None:
-    # The form gets an answer a moment before the controller is idle again.
+    # The controller is idle again a moment before the form gets an answer.
     qtbot.waitUntil(
         lambda: not window.controller.has_requests and not window.form.downloading, timeout=WAIT
     )

@@ -18,6 +18,10 @@ class Listener(QObject):
         super().__init__()
         self.results, self.failures, self.threads = [], [], []
 
+    @Slot()
+    def end(self):
+        self.results.append("ended")
+
     @Slot(object)
     def take(self, result):
         self.results.append(result)
@@ -55,6 +59,12 @@ def test_a_failure_is_one_sentence_and_logged_where_unexpected(
     assert listener.failures[0].endswith(".")
     assert listener.results == []
     assert len(caplog.records) == logged
+
+
+def test_the_end_is_noted_before_the_result_is_used(qtbot, listener):
+    Task(lambda: "done", listener.take, listener.fail, listener, listener.end).start()
+    qtbot.waitUntil(lambda: len(listener.results) == 2, timeout=WAIT)
+    assert listener.results == ["ended", "done"]
 
 
 def test_a_task_may_end_after_its_window(qtbot, qapp, caplog):

@@ -27,10 +27,14 @@ class Task(QObject):
         finished: Callable[..., object],
         failed: Callable[[str], object],
         parent: QObject,
+        ended: Callable[[], object] | None = None,
     ) -> None:
-        """Take a call, and the slots for its result and its failure."""
+        """Take a call, and the slots for its result and its failure; `ended` comes before both."""
         super().__init__(parent)
         self._call = call
+        if ended is not None:
+            self.finished.connect(ended)
+            self.failed.connect(ended)
         self.finished.connect(finished)
         self.failed.connect(failed)
         for signal in (self.finished, self.failed):

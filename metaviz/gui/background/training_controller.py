@@ -107,11 +107,9 @@ class TrainingController(QObject):
 
         `blocks` says why nothing can be trained meanwhile; it is empty for what is over soon.
         """
-        request = Task(call, finished, failed, self)
+        request = Task(call, finished, failed, self, self._on_request_over)
         if progressed is not None:
             request.progressed.connect(progressed)
-        for signal in (request.finished, request.failed):
-            signal.connect(self._on_request_over)
         self._blocking.append(blocks)
         self.thread_.post(self.worker.answer, request)
         self.phase_changed.emit(self.phase)
