@@ -46,6 +46,7 @@ class ECMLOptions(AlgorithmOptions):
     title="ECML (reconstructed)",
     group="Learned geometry",
     needs={"residuals": "ECML looks at residuals of a network"},
+    color=15,
     summary="MAML whose inner problem is also trained to be well conditioned.",
     formula="min L_Q(φ^K) + γ mean_k Var_i log₁₀ λ_i(J Jᵀ),  J = ∂ residuals / ∂ φ^k",
     cost="as MAML, and one gradient with its derivative per residual and inner step",

@@ -12,6 +12,7 @@ from metaviz.meta.rules import GradientDescent
     id="fomaml",
     title="First-order MAML",
     group="First order",
+    color=1,
     summary="MAML without second derivatives: inner gradients count as constants.",
     formula="g = ∇L_Q(φ^K)",
     cost="K + 1 gradients per task; memory of one step",

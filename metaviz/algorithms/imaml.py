@@ -62,6 +62,7 @@ class IMAMLOptions(ProximalOptions):
     id="imaml",
     title="iMAML",
     group="Implicit",
+    color=3,
     summary="Solves a proximal inner problem and differentiates its solution, not the path to it.",
     defaults={
         "strokes": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "cg_steps": 5},

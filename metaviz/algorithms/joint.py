@@ -12,6 +12,7 @@ from metaviz.meta.rules import GradientDescent
     id="joint",
     title="Joint training",
     group="Baselines",
+    color=7,
     summary="Trains on all tasks at once without inner steps, then adapts: ordinary pre-training.",
     formula="g = ∇L_Q(θ)",
     cost="1 gradient per task",

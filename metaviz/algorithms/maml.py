@@ -36,6 +36,7 @@ class MAMLOptions(AlgorithmOptions):
     title="MAML",
     group="Explicit",
     in_peers=True,
+    color=0,
     summary="Second-order gradient through the unrolled inner loop.",
     formula="g = (I − αH₀) ⋯ (I − αH_{K−1}) ∇L_Q(φ^K)",
     cost="K + 1 gradients and K Hessian-vector products per task; memory grows with K",

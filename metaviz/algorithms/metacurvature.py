@@ -98,6 +98,7 @@ class MetaCurvatureOptions(GeometryOptions):
     id="metacurvature",
     title="Meta-Curvature",
     group="Learned geometry",
+    color=9,
     summary="Learns a matrix for each mode of every weight tensor.",
     formula="φ ← φ − α M_o G M_iᵀ for the gradient G of a layer; a kernel has a third factor",
     cost="as MAML, and one product per mode",

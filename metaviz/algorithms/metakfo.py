@@ -124,6 +124,7 @@ class MetaKFOOptions(GeometryOptions):
     id="metakfo",
     title="Meta-KFO",
     group="Learned geometry",
+    color=12,
     summary="Learns a Kronecker transform of gradients that adapts together with the weights.",
     formula="φ ← φ − α LᵀL G RᵀR;  ξ ← ξ − α ∇_ξ L_S with ξ = (L, R)",
     cost="as MAML, two products per mode, and one more backward pass per step for ξ",

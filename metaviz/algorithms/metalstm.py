@@ -202,6 +202,7 @@ class MetaLSTMOptions(GeometryOptions):
     id="metalstm",
     title="Meta-LSTM",
     group="Learned geometry",
+    color=14,
     summary="A recurrent network decides what of each weight is kept and how far it moves.",
     formula="φ ← f ⊙ φ − i ⊙ ∇L_S(φ), with gates f and i of an LSTM shared by all weights",
     cost="K + 1 gradients per task; memory of K × 40 numbers per weight and task",

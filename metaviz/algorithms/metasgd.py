@@ -170,6 +170,7 @@ class MetaSGDOptions(GeometryOptions):
     id="metasgd",
     title="Meta-SGD",
     group="Learned geometry",
+    color=8,
     summary="Learns the start and a step size for every weight.",
     formula="φ ← φ − a ⊙ ∇L_S(φ)",
     cost="as MAML, and one product per weight; twice the meta-parameters",

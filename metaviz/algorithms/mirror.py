@@ -175,6 +175,7 @@ class MirrorOptions(GeometryOptions):
     id="mirror",
     title="Mirror descent",
     group="Learned geometry",
+    color=10,
     summary="Learns the mirror map in which adaptation steps.",
     defaults={
         "sinusoid": {"partition": "2"},

@@ -204,6 +204,7 @@ class MTNetOptions(GeometryOptions):
     title="MT-net",
     group="Learned geometry",
     needs={"layers": "MT-net transforms layers"},
+    color=11,
     summary="Learns a transform after each layer, and which units adapt.",
     defaults={
         "sinusoid": {"geometry_lr": 0.0003},

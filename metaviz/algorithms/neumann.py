@@ -54,6 +54,7 @@ class NeumannOptions(ProximalOptions):
     id="neumann",
     title="Neumann series",
     group="Implicit",
+    color=4,
     summary="iMAML's implicit gradient by a truncated series of Hessian products.",
     defaults={
         "strokes": {"prox": 2.0, "inner_steps": 16, "inner_lr": 0.1, "terms": 5},

@@ -41,6 +41,7 @@ class PenaltyOptions(AlgorithmOptions):
     id="penalty",
     title="Penalty",
     group="Explicit",
+    color=5,
     summary="Adds the squared support gradient left over after adaptation to the query loss.",
     formula="F = L_Q(φ^K) + w ‖∇L_S(φ^K)‖²",
     cost="K + 2 gradients and K + 1 Hessian-vector products per task (at φ^K)",

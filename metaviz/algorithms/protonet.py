@@ -159,6 +159,7 @@ def _unit(x: Tensor) -> Tensor:
     id="protonet",
     title="ProtoNet",
     group="Metric",
+    color=12,
     summary="Classes are the means of their support embeddings; the nearest one is the answer.",
     needs={"classes": "ProtoNet tells classes apart"},
     formula="p(n | x) ∝ exp(−|f(x) − cₙ|²),   cₙ = mean f(support of n)",

@@ -78,6 +78,7 @@ class ReptileOptions(AlgorithmOptions):
     id="reptile",
     title="Reptile",
     group="First order",
+    color=2,
     summary="Moves the start towards where plain training on each task ends.",
     defaults={
         "sinusoid": {"inner_lr": 0.02, "batch_size": 10},

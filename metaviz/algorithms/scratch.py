@@ -27,6 +27,7 @@ class ScratchOptions(AlgorithmOptions):
     id="scratch",
     title="From scratch",
     group="Baselines",
+    color=6,
     summary="No meta-training: every task starts from the same random weights.",
     formula="g = 0",
     cost="K gradients per task, to see what adaptation alone achieves",

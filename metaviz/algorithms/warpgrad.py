@@ -141,6 +141,7 @@ class WarpGradOptions(TrainedApartOptions):
     title="WarpGrad",
     group="Learned geometry",
     needs={"layers": "WarpGrad puts layers between layers"},
+    color=13,
     summary="Learns layers between those that adapt, along the inner path.",
     formula="min_ω mean_k L_Q(φ^k − α ∇L_S(φ^k; ω); ω),  φ^k constant",
     cost="3 K gradients and K Hessian-vector products per task (approximate: 2 K); no long graph",

@@ -22,6 +22,8 @@ class AlgorithmEntry(BaseModel):
     cost: str
     citation: str
     note: str = ""
+    color: int | None = None
+    """Place of its colour in the palette of curves; None for one that its id decides."""
     options: tuple[OptionSpec, ...] = ()
     presets: dict[str, dict[str, Plain]] = {}
     quantities: tuple[str, ...] = ()

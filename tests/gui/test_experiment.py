@@ -138,3 +138,25 @@ def test_arrow_key_in_the_form_changes_the_value(qtbot, form):
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_written_numbers_read_back_the_same(value):
     assert read_number(RATE, write_value(value)) == value
+
+
+def test_settings_of_inner_loops_show_while_a_ticked_method_has_one(form):
+    form.problem_box.setCurrentIndex(form.problem_box.findData("strokes"))
+    rate, seeds = form.field("inner_lr").editor, form.field("seeds").editor
+    form.algorithms.tick(("protonet",))
+    assert rate.isHidden()
+    assert not seeds.isHidden()
+    assert form.comparison().algorithms == ("protonet",)
+    form.algorithms.tick(("protonet", "maml"))
+    assert not rate.isHidden()
+
+
+def test_a_choice_may_be_left_empty(form):
+    field = form.field("maml.adapts")
+    assert field.value is None
+    assert field.editor.currentText() == "all weights"
+    field.set_value("head")
+    assert form.comparison().options == {"maml": {"adapts": "head"}}
+    field.editor.setCurrentIndex(0)
+    assert field.value is None
+    assert form.comparison().options == {}

@@ -14,7 +14,7 @@ from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
 from metaviz.gui.experiment.help_strip import HelpStrip
-from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
+from metaviz.gui.experiment.shared_form import OF_INNER_LOOPS, OF_THE_COMPARISON, SEEDS, shared_form
 from metaviz.gui.widgets.controls import order_tabs, scrolling, text_label
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.option_field import OptionField
@@ -286,13 +286,21 @@ class ExperimentDock(QWidget):
         self.look.setVisible(problem.has_images)
         self._data.setVisible(problem.can_download or problem.has_images)
         self.shared.set_baseline({"steps": problem.steps, **problem.shared})
-        self.shared.hide_fields(problem.hidden)
+        self._hide_shared()
         self.algorithms.show_unsuited(self.catalogue.unsuited(problem))
         if problem.id != self._shown_problem:
             self._show_problem_form(problem)
         for entry in self.catalogue.algorithms:
             if entry.id in self._sections:
                 self._sections[entry.id].set_baseline(entry.defaults.get(problem.id, {}))
+
+    def _hide_shared(self) -> None:
+        """Hide what has no meaning for the problem, or for any of the ticked methods."""
+        hidden = self.problem.hidden
+        ticked = filter(None, map(self.catalogue.algorithm, self.algorithms.ticked()))
+        if not any(entry.traits.has_inner_loop for entry in ticked) and self.algorithms.ticked():
+            hidden = (*hidden, *OF_INNER_LOOPS)
+        self.shared.hide_fields(hidden)
 
     def _show_problem_form(self, problem: ProblemEntry) -> None:
         """Put a problem's own settings in the place of the last one's."""
@@ -347,6 +355,7 @@ class ExperimentDock(QWidget):
     def _on_ticks(self) -> None:
         if not self._is_filling:
             self._show_sections()
+            self._hide_shared()
             self._on_changed()
             order_tabs(self)
 

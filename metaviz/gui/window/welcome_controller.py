@@ -5,7 +5,7 @@ from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionError
-from metaviz.config.run_config import RunConfig, read_comparison
+from metaviz.config.run_config import RunConfig, read_comparison, read_demo
 from metaviz.config.sweep import Estimate, plan_sweep
 from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock

@@ -1,8 +1,12 @@
 """Colours, dashes and labels that tell runs apart, in every plot and table."""
 
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from metaviz.config.catalogue import shipped_catalogue
 from metaviz.runs.model.record import Record
 
 OKABE_ITO = (
@@ -44,12 +48,6 @@ PALETTE = OKABE_ITO + MUTED
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
-_STABLE = (
-    *("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint"),
-    *("metasgd", "metacurvature", "mirror", "mtnet", "metakfo", "warpgrad", "metalstm", "ecml"),
-)
-
-
 @dataclass(frozen=True)
 class Style:
     """Colour tells the algorithm, dash the seed."""
@@ -64,27 +62,20 @@ def styles(records: Sequence[Record]) -> dict[str, Style]:
     The colour that a person gave to a run goes first.
     """
     found: dict[str, Style] = {}
-    extra: list[str] = []
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     for record in records:
-        name = record.algorithm
-        if name in _STABLE:
-            place = _STABLE.index(name)
-        else:
-            if name not in extra:
-                extra.append(name)
-            place = extra.index(name)
-        number = seen.get(name, 0)
-        seen[name] = number + 1
-        color = PALETTE[place % len(PALETTE)]
-        found[record.id] = Style(record.marks.color or color, DASHES[number % len(DASHES)])
+        color = record.marks.color or algorithm_color(record.algorithm)
+        found[record.id] = Style(color, DASHES[seen[record.algorithm] % len(DASHES)])
+        seen[record.algorithm] += 1
     return found
 
 
+@cache
 def algorithm_color(name: str) -> str:
-    """Return the colour of an algorithm; those without a fixed one share the last."""
-    place = _STABLE.index(name) if name in _STABLE else len(PALETTE) - 1
-    return PALETTE[place % len(PALETTE)]
+    """Return the colour of an algorithm: a shipped one's own, or one that its id decides."""
+    entry = shipped_catalogue().algorithm(name)
+    place = entry.color if entry is not None else None
+    return PALETTE[(zlib.crc32(name.encode()) if place is None else place) % len(PALETTE)]
 
 
 def labels(records: Sequence[Record]) -> dict[str, str]:
