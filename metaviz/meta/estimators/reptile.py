@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from typing import Literal
 
 import torch
@@ -77,7 +76,7 @@ class Reptile:
         """Adapt all tasks side by side."""
         batches = None
         if self.batch_size:
-            batches = _minibatches(data, self.batch_size, case.draws)
+            batches = _minibatches(data, self.batch_size, case.steps, case.draws)
         descent = descend(case.rule, case.learner, case.meta, data, case.steps, batches=batches)
         if self.direction == "tail":
             before = descent.steps[-1].point if descent.steps else descent.point
@@ -98,14 +97,15 @@ class Reptile:
         return (case.meta["init"] - here.meta["init"]) / epsilon, memory
 
 
-def _minibatches(data: Batch, size: int, draws: Draws) -> Iterator[Batch]:
-    """Yield random minibatches without end, going through all examples before repeating one.
+def _minibatches(data: Batch, size: int, steps: int, draws: Draws) -> Iterator[Batch]:
+    """Yield a random minibatch for each step, going through all examples before repeating one.
 
     Every task has an order of its own.
     """
-    examples = data.x.shape[1]
-    for times in count():
-        order = torch.from_numpy(draws.of("minibatches", times, examples).argsort(1))
-        order = order.to(data.x.device)
+    tasks, examples = data.x.shape[:2]
+    times = -(-steps // -(-examples // size))
+    drawn = draws.of("minibatches", 0, times * examples).reshape(tasks, times, examples)
+    order = torch.from_numpy(drawn.argsort(2)).to(data.x.device)
+    for time in range(times):
         for first in range(0, examples, size):
-            yield data.chosen(order[:, first : first + size])
+            yield data.chosen(order[:, time, first : first + size])
