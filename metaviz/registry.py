@@ -1,6 +1,6 @@
 """What can be chosen by an id: each module of a package registers what it adds."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
@@ -42,10 +42,12 @@ class Registry(Mapping[str, Kind]):
     The modules of the package are imported when the registry is first asked.
     """
 
-    def __init__(self, noun: str, field: str, package: str, modules: tuple[str, ...]) -> None:
+    def __init__(
+        self, noun: str, field: str, package: str, modules: Callable[[], Iterable[str]]
+    ) -> None:
         """Take what the things are called, the option that names one, and where they are."""
         self._noun, self._field = noun, field
-        self._modules = tuple(f"{package}.{module}" for module in modules)
+        self._package, self._modules = package, modules
         self._kinds: dict[str, Kind] = {}
         self._loaded = False
 
@@ -74,9 +76,10 @@ class Registry(Mapping[str, Kind]):
 
     def _all(self) -> dict[str, Kind]:
         if not self._loaded:
-            for module in self._modules:
+            modules = [f"{self._package}.{module}" for module in self._modules()]
+            for module in modules:
                 import_module(module)
-            places = {module: place for place, module in enumerate(self._modules)}
+            places = {module: place for place, module in enumerate(modules)}
             self._kinds = dict(
                 sorted(
                     self._kinds.items(),

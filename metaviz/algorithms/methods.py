@@ -1,6 +1,8 @@
-"""The methods there are, in the order in which they are shown; each is a module of this package."""
+"""The methods there are, each a module of this package, in the order in which they are shown."""
 
-METHODS = (
+from pkgutil import iter_modules
+
+FIRST = (
     "maml",
     "penalty",
     "fomaml",
@@ -19,3 +21,11 @@ METHODS = (
     "joint",
     "scratch",
 )
+
+
+def method_modules() -> tuple[str, ...]:
+    """Return the modules of this package: those above first, others by their names."""
+    from metaviz import algorithms
+
+    found = {module.name for module in iter_modules(algorithms.__path__)}
+    return (*FIRST, *sorted(found - set(FIRST)))

@@ -88,6 +88,7 @@ class PrototypeModel:
     """
 
     transductive = False
+    rowwise = True
 
     def __init__(self, distance: Distance, scale: float, *, learn_scale: bool) -> None:
         """Take the distance, and the scale s or where it starts."""
@@ -111,7 +112,7 @@ class PrototypeModel:
         known, asked = self._embed(context, meta, batch)
         members = torch.nn.functional.one_hot(support.y, context.ways).to(known.dtype)
         prototypes = members.mT @ known / members.sum(1).unsqueeze(2)
-        scale = meta["scale"][0] if self.learn_scale else self.scale
+        scale = meta["scale"].view(-1, 1, 1) if self.learn_scale else self.scale
         outputs = scale * self.similarity(asked, prototypes)
         shown = {"prototypes": prototypes, "support": known, "query": asked} if maps else {}
         return Prediction(outputs, maps=shown)

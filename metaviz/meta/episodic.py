@@ -26,6 +26,8 @@ class Model(Protocol):
     """The groups of meta-parameters; all are trained."""
     transductive: bool
     """Whether predictions of query examples depend on the other ones, whatever the network."""
+    rowwise: bool
+    """Whether every task may have meta-parameters of its own, shape (tasks, P)."""
 
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw meta-parameters, flat float64 vectors by group."""
@@ -57,6 +59,7 @@ class Episodic:
             inner_loop="none",
             shares_rate=False,
             transductive=self.model.transductive,
+            rowwise=self.model.rowwise,
             own_episodes=True,
         )
 

@@ -27,7 +27,7 @@ PROBLEMS: Registry[RegisteredProblem] = Registry(
     "problem",
     "problem",
     "metaviz.problems",
-    ("sinusoid", "quadratic", "strokes", "omniglot", "images"),
+    lambda: ("sinusoid", "quadratic", "strokes", "omniglot", "images"),
 )
 
 

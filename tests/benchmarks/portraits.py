@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from metaviz.algorithms.methods import METHODS
+from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.model.events import Stepped
 from metaviz.training.evaluation import portraits
@@ -22,7 +22,9 @@ STEPS = 20
 def main() -> None:
     """Print milliseconds per picture, per meta-step, and the share at the default rate."""
     table = Table("method", "ms per picture", "kB", "ms per meta-step", "share of training")
-    for name in METHODS:
+    for name, known in ALGORITHMS.items():
+        if not known.entry.traits.has_inner_loop:
+            continue
         shared = Shared(eval_every=100, eval_tasks=2)
         config = RunConfig(problem="sinusoid", algorithm=name, seed=0, steps=STEPS, shared=shared)
         setting = settle(config)

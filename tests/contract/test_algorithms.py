@@ -1,5 +1,6 @@
 """What every registered method must keep, whatever it is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.run_config import RunConfig, Shared
-from metaviz.meta.algorithm import CannotTrainError, Composed, compose
-from metaviz.meta.context import Context
+from metaviz.meta.algorithm import Algorithm, CannotTrainError, Composed, compose
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators import Implicit, Unrolled
 from metaviz.meta.inner import descend
+from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Enters, GradientDescent, ProximalDescent
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.tasks import TaskBatch
 from metaviz.nets.layout import Weights
 from metaviz.runs.model.events import Ended, Evaluated, Noted, Stepped
 from metaviz.training.checkpoints import load_checkpoint
@@ -26,12 +28,16 @@ from tests.oracle.engine import (
     called,
     draws,
     initial,
+    loops,
     meta_step,
+    problem_of,
     shared,
     sinusoid,
+    suited,
 )
 
 NAMES = tuple(ALGORITHMS)
+LOOPS = tuple(name for name in NAMES if loops(name))
 LEARNS = tuple(name for name in NAMES if name != "scratch")
 
 
@@ -52,26 +58,40 @@ def choices(name: str) -> list[dict[str, Any]]:
 
 
 VARIANTS = [(name, options) for name in NAMES for options in choices(name)]
+LOOPED = [(name, options) for name, options in VARIANTS if name in LOOPS]
+AT_ONCE = [(name, options) for name, options in VARIANTS if name not in LOOPS]
 
 
-def quick(name: str, options: dict[str, Any]) -> Composed:
-    """Build a variant with few inner steps."""
-    steps = {} if "preset" in options else {"inner_steps": 4}
-    algorithm = build(name, shared(inner_lr=0.05, inner_steps=4), **{**steps, **options})
+def quick(name: str, options: dict[str, Any]) -> Algorithm:
+    """Build a variant with few inner steps, where it has any."""
+    steps = {} if "preset" in options or name not in LOOPS else {"inner_steps": 4}
+    return build(name, shared(inner_lr=0.05, inner_steps=4), **{**steps, **options})
+
+
+def composed(name: str, options: dict[str, Any]) -> Composed:
+    """Build a variant of a method with an inner loop."""
+    algorithm = quick(name, options)
     assert isinstance(algorithm, Composed)
     return algorithm
 
 
+def places(algorithm: Algorithm) -> dict[str, Enters]:
+    """Return where groups enter the inner loop; none where there is no inner loop."""
+    return dict(algorithm.rule.groups) if isinstance(algorithm, Composed) else {}
+
+
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_gradient_reaches_exactly_the_groups_it_says(name: str, options: dict[str, Any]) -> None:
-    learner, tasks = sinusoid()
+    learner, tasks = suited(name)
     algorithm = quick(name, options)
     meta = initial(algorithm, learner)
     step = meta_step(algorithm, learner, meta, tasks)
     assert set(step.gradients) == algorithm.trained()
-    carried = {group for group, places in algorithm.rule.groups.items() if Enters.MEMORY in places}
+    carried, fixed = (
+        {group for group, enters in places(algorithm).items() if place in enters}
+        for place in (Enters.MEMORY, Enters.FIXED)
+    )
     assert set(step.replaced) == carried
-    fixed = {group for group, places in algorithm.rule.groups.items() if Enters.FIXED in places}
     assert set(meta) == algorithm.trained() | carried | fixed
     for group, gradient in step.gradients.items():
         assert gradient.shape == meta[group].shape
@@ -80,12 +100,12 @@ def test_gradient_reaches_exactly_the_groups_it_says(name: str, options: dict[st
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_same_seed_same_bits_and_meta_untouched(name: str, options: dict[str, Any]) -> None:
-    learner, tasks = sinusoid()
+    learner, tasks = suited(name)
     algorithm = quick(name, options)
     meta = initial(algorithm, learner)
     before = {group: value.clone() for group, value in meta.items()}
     first, second = (meta_step(algorithm, learner, meta, tasks, seed=4) for _ in range(2))
-    ends = [algorithm.descend(learner, meta, tasks.support, 3).point for _ in range(2)]
+    ends = [adapted(algorithm, learner, meta, tasks, 3) for _ in range(2)]
     for group, value in before.items():
         assert torch.equal(meta[group], value)
         assert meta[group].grad is None
@@ -95,9 +115,19 @@ def test_same_seed_same_bits_and_meta_untouched(name: str, options: dict[str, An
     assert not ends[0].requires_grad
 
 
+def adapted(
+    algorithm: Algorithm, learner: Learner, meta: Meta, tasks: TaskBatch, steps: int
+) -> torch.Tensor:
+    """Return where adaptation ends, or what is predicted where there is no inner loop."""
+    if isinstance(algorithm, Composed):
+        return algorithm.descend(learner, meta, tasks.support, steps).point
+    (state,) = algorithm.adapt(called(algorithm, learner, tasks), meta)
+    return state.predict(tasks.query).outputs
+
+
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_order_and_repetition_of_tasks_do_not_matter(name: str, options: dict[str, Any]) -> None:
-    learner, tasks = sinusoid()
+    learner, tasks = suited(name)
     algorithm = quick(name, options)
     if algorithm.traits.sequential:
         pytest.skip("tasks of this schedule follow one another on purpose")
@@ -106,12 +136,8 @@ def test_order_and_repetition_of_tasks_do_not_matter(name: str, options: dict[st
     one = torch.tensor([1, 1, 1])
 
     def gradient(chosen: torch.Tensor) -> torch.Tensor:
-        picked = TaskBatch(
-            Batch(tasks.support.x[chosen], tasks.support.y[chosen]),
-            Batch(tasks.query.x[chosen], tasks.query.y[chosen]),
-        )
         drawn = draws(4, numbers=chosen.tolist())
-        context = Context(learner, picked, algorithm.steps, drawn)
+        context = replace(called(algorithm, learner, tasks[chosen]), draws=drawn)
         gradients = algorithm.meta_gradient(context, meta).gradients
         return torch.cat([gradients[group] for group in sorted(gradients)])
 
@@ -127,7 +153,7 @@ def test_order_and_repetition_of_tasks_do_not_matter(name: str, options: dict[st
 def test_shards_give_the_same_meta_step(
     name: str, options: dict[str, Any], parts: tuple[int, int | None]
 ) -> None:
-    learner, tasks = sinusoid()
+    learner, tasks = suited(name)
     algorithm = quick(name, options)
     meta = initial(algorithm, learner)
     whole, parted = (
@@ -142,7 +168,7 @@ def test_shards_give_the_same_meta_step(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_read_changes_no_gradient(name: str) -> None:
-    learner, tasks = sinusoid()
+    learner, tasks = suited(name)
     algorithm = quick(name, {})
     meta = initial(algorithm, learner)
     read, unread = (
@@ -155,8 +181,9 @@ def test_what_is_read_changes_no_gradient(name: str) -> None:
     assert unread.readings.keys() <= read.readings.keys()
     for key, values in unread.readings.items():
         assert torch.equal(values, read.readings[key])
-    assert "pre_query_loss" in read.readings
-    assert "pre_query_loss" not in unread.readings
+    only_read = "pre_query_loss" if name in LOOPS else "post_support_loss"
+    assert only_read in read.readings
+    assert only_read not in unread.readings
     assert len(unread.support_loss) < len(read.support_loss)
 
 
@@ -202,10 +229,10 @@ def test_order_changes_gradients_but_no_loss() -> None:
         assert torch.equal(value, first.readings[name])
 
 
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
+@pytest.mark.parametrize(("name", "options"), LOOPED)
 def test_readings_match_adaptation_redone(name: str, options: dict[str, Any]) -> None:
     learner, tasks = sinusoid()
-    algorithm = quick(name, options)
+    algorithm = composed(name, options)
     meta = initial(algorithm, learner)
     readings = meta_step(algorithm, learner, meta, tasks).readings
 
@@ -222,15 +249,54 @@ def test_readings_match_adaptation_redone(name: str, options: dict[str, Any]) ->
     assert_close(readings["post_query_loss"], learner.losses(end, tasks.query), 1e-10)
 
 
+@pytest.mark.parametrize(("name", "options"), AT_ONCE)
+def test_without_an_inner_loop_readings_match_the_one_state(
+    name: str, options: dict[str, Any]
+) -> None:
+    learner, tasks = suited(name)
+    algorithm = quick(name, options)
+    meta = initial(algorithm, learner)
+    step = meta_step(algorithm, learner, meta, tasks)
+    assert (
+        algorithm.steps,
+        algorithm.rate,
+        list(algorithm.portraits(called(algorithm, learner, tasks), meta)),
+    ) == (0, None, [])
+    for steps in (0, 5):
+        context = replace(called(algorithm, learner, tasks), steps=steps)
+        (state,) = algorithm.adapt(context, meta)
+        assert state.seen is not None
+        assert state.seen.gradient_norm is None
+        outputs = state.predict(tasks.query).outputs
+        assert not outputs.requires_grad
+        assert_close(
+            step.readings["post_query_loss"], learner.judge.loss(outputs, tasks.query), 1e-10
+        )
+        support = learner.judge.loss(state.seen.support.outputs, tasks.support)
+        assert torch.equal(state.seen.loss, support)
+        assert_close(step.readings["post_support_loss"], support, 1e-10)
+        assert_close(step.support_loss, support.unsqueeze(0), 1e-10)
+    assert not any(reading.startswith("pre_") for reading in step.readings)
+    assert step.gradient_norm.shape == (0, len(tasks))
+    assert (step.gradient_evaluations, step.hessian_vector_products) == (1, 0)
+
+
+PROBLEM_OPTIONS: dict[str, dict[str, Any]] = {
+    "sinusoid": {"hidden": 8, "noise": 0.1},
+    "strokes": {"channels": 2},
+}
+
+
 def setting(name: str, options: dict[str, Any], *, steps: int = 6) -> Setting:
-    """A short run on sinusoids."""
+    """A short run on a problem that suits the method."""
+    problem = problem_of(name)
     config = RunConfig(
-        problem="sinusoid",
+        problem=problem,
         algorithm=name,
         seed=3,
         steps=steps,
-        options={"inner_steps": 3, **options},
-        problem_options={"hidden": 8, "noise": 0.1},
+        options={"inner_steps": 3, **options} if name in LOOPS else options,
+        problem_options=PROBLEM_OPTIONS[problem],
         shared=Shared(meta_batch=4, eval_tasks=5, eval_every=3, outer_schedule="linear"),
     )
     return settle(config)
@@ -324,7 +390,7 @@ def test_every_entry_explains_itself() -> None:
 
 def test_walk_ends_where_adapt_ends() -> None:
     learner, tasks = sinusoid()
-    algorithm = quick("imaml", {"preset": "official code"})
+    algorithm = composed("imaml", {"preset": "official code"})
     meta = initial(algorithm, learner)
     *_, last = algorithm.adapt(Context(learner, tasks, 5), meta)
     end = descend(algorithm.rule, learner, meta, tasks.support, 5).point

@@ -20,22 +20,25 @@ from metaviz.training.engine import compare_gradients
 from metaviz.training.session import open_sessions
 from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train
-from tests.contract.test_algorithms import VARIANTS
+from tests.contract.test_algorithms import LOOPS, VARIANTS
+from tests.oracle.engine import problem_of
 from tests.unit.stored import finish
 
 EVERY = 5
 
 
-def config(name: str, options: dict[str, Any], **shared: Any) -> RunConfig:
-    """A short run of a variant on sinusoids, in float64."""
+def config(name: str, options: dict[str, Any], problem: str = "", **shared: Any) -> RunConfig:
+    """A short run of a variant, in float64, on a problem that suits it unless one is given."""
     usual: dict[str, Any] = {"meta_batch": 3, "eval_tasks": 3, "eval_every": 100, "inner_steps": 2}
+    rate = {"inner_lr": 0.05} if name in LOOPS else {}
+    problem = problem or problem_of(name)
     return RunConfig(
-        problem="sinusoid",
+        problem=problem,
         algorithm=name,
         seed=3,
         steps=2 * EVERY,
-        options=ALGORITHMS[name].checked({"inner_lr": 0.05, **options}).model_dump(),
-        problem_options={"hidden": 6},
+        options=ALGORITHMS[name].checked({**rate, **options}).model_dump(),
+        problem_options={"sinusoid": {"hidden": 6}, "strokes": {"channels": 2}}[problem],
         shared=Shared(**{**usual, **shared}),
         dtype="float64",
         device="cpu",
@@ -65,7 +68,7 @@ def test_a_run_that_breaks_where_no_losses_are_read_ends_as_diverged(
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_gradients_of_every_variant_are_compared(name: str, options: dict[str, Any]) -> None:
-    asked = [config("maml", {}), config(name, options)]
+    asked = [config("maml", {}, problem_of(name)), config(name, options)]
     found = compare_gradients(asked, None, 0)
     maml, row = found.rows
     assert row.gradient.shape == maml.gradient.shape

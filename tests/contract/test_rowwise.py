@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaviz.meta.algorithm import Composed, compose
+from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Unrolled
 from metaviz.meta.learner import Learner
@@ -17,7 +17,7 @@ from metaviz.meta.together import parted, rows_of
 from metaviz.problems.strokes import Strokes, StrokesOptions
 from metaviz.training.recipe import Recipe
 from tests.contract.test_algorithms import VARIANTS, quick
-from tests.oracle.engine import assert_close, called, initial, shared, sinusoid
+from tests.oracle.engine import assert_close, called, initial, shared, sinusoid, suited
 
 DECLARED = [(name, options) for name, options in VARIANTS if quick(name, options).traits.rowwise]
 SIZES = (3, 1, 2)
@@ -37,7 +37,7 @@ def strokes(tasks: int, **options: Any) -> tuple[Learner, TaskBatch]:
     return Learner(problem.net(), problem), drawn
 
 
-def several(algorithm: Composed, learner: Learner) -> list[Meta]:
+def several(algorithm: Algorithm, learner: Learner) -> list[Meta]:
     """Meta-parameters of several seeds, which differ in every number of every group."""
     generator = torch.Generator().manual_seed(5)
     return [
@@ -50,7 +50,12 @@ def several(algorithm: Composed, learner: Learner) -> list[Meta]:
 
 
 def assert_each_gets_its_own(
-    algorithm: Composed, learner: Learner, tasks: TaskBatch, shards: Shards, *, reading: bool = True
+    algorithm: Algorithm,
+    learner: Learner,
+    tasks: TaskBatch,
+    shards: Shards,
+    *,
+    reading: bool = True,
 ) -> None:
     """Compare the parts of one meta-step of several seeds with the meta-step of each."""
     metas = several(algorithm, learner)
@@ -79,8 +84,8 @@ def assert_each_gets_its_own(
 
 
 @pytest.mark.parametrize(("name", "options"), DECLARED)
-def test_each_seed_gets_its_own_meta_step_on_sinusoids(name: str, options: dict[str, Any]) -> None:
-    learner, tasks = sinusoid(sum(SIZES))
+def test_each_seed_gets_its_own_meta_step(name: str, options: dict[str, Any]) -> None:
+    learner, tasks = suited(name, sum(SIZES))
     assert_each_gets_its_own(quick(name, options), learner, tasks, Shards(1))
 
 
@@ -120,7 +125,7 @@ def test_a_recorded_step_takes_parts_of_its_rows() -> None:
 def test_methods_that_are_rowwise_are_these() -> None:
     found = {name for name, options in DECLARED if not options}
     geometries = {"metasgd", "metacurvature", "metakfo", "ecml"}
-    assert found == {"maml", "fomaml", "penalty", "joint", "scratch"} | geometries
+    assert found == {"maml", "fomaml", "penalty", "joint", "scratch", "protonet"} | geometries
     assert not quick("penalty", {"variant": "joint"}).traits.rowwise
 
 

@@ -16,10 +16,12 @@ from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.mlp import MLP
 from metaviz.nets.point import PointNet
 from metaviz.nets.spec import NetSpec
 from metaviz.problems.base import Classification
 from metaviz.problems.quadratic import Quadratic, QuadraticOptions
+from metaviz.problems.registry import find_problem
 from metaviz.problems.sinusoid import Sinusoid, SinusoidOptions
 from metaviz.problems.stream import uniforms
 
@@ -54,6 +56,40 @@ def sinusoid(tasks: int = 4, **options: Any) -> tuple[Learner, TaskBatch]:
     return Learner(problem.net(), problem), problem.tasks("train", 0, tasks)
 
 
+def classes(tasks: int = 4, ways: int = 3) -> tuple[Learner, TaskBatch]:
+    """A smooth little network on points around the centres of classes, labels interleaved."""
+    generator = torch.Generator().manual_seed(3)
+    centres = torch.randn(tasks, ways, 2, generator=generator, dtype=DOUBLE)
+
+    def drawn(shots: int) -> Batch:
+        labels = torch.arange(ways).repeat(shots).expand(tasks, -1)
+        noise = torch.randn(tasks, ways * shots, 2, generator=generator, dtype=DOUBLE)
+        return Batch(centres.repeat(1, shots, 1) + noise, labels.contiguous())
+
+    learner = Learner(MLP((2, 6, ways), "tanh"), ClassificationLoss())
+    return learner, TaskBatch(drawn(2), drawn(3))
+
+
+def suited(name: str, tasks: int = 4) -> tuple[Learner, TaskBatch]:
+    """Return tasks that a registered method can learn: sinusoids unless it needs classes."""
+    return sinusoid(tasks) if problem_of(name) == "sinusoid" else classes(tasks)
+
+
+def problem_of(name: str) -> str:
+    """Return a problem that suits a registered method: sinusoids unless it needs classes."""
+    entry = find_algorithm(name).entry
+    return next(
+        problem
+        for problem in ("sinusoid", "strokes")
+        if not entry.unsuited(find_problem(problem).entry)
+    )
+
+
+def loops(name: str) -> bool:
+    """Return whether a registered method has an inner loop."""
+    return find_algorithm(name).entry.traits.has_inner_loop
+
+
 def initial(algorithm: Algorithm, learner: Learner, seed: int = 1) -> Meta:
     """Draw meta-parameters."""
     return algorithm.init(learner, torch.Generator().manual_seed(seed))
@@ -71,11 +107,16 @@ def called(
     seed: int = 7,
     *,
     reading: bool = True,
-    ways: int = 0,
 ) -> Context:
     """Return what a method is called with to learn from tasks."""
     drawn = draws(len(tasks), seed)
+    ways = ways_of(learner, tasks)
     return Context(learner, tasks, algorithm.steps, drawn, reading, ways)
+
+
+def ways_of(learner: Learner, tasks: TaskBatch) -> int:
+    """Return the number of classes of a task, 0 in regression."""
+    return int(tasks.support.y.max()) + 1 if learner.judge.has_accuracy else 0
 
 
 def meta_step(

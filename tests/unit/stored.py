@@ -14,21 +14,34 @@ from metaviz.runs.storage.store import open_run
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions
+from tests.oracle.engine import loops, problem_of
 
+SMALL: dict[str, dict[str, Any]] = {
+    "sinusoid": {"hidden": 6, "noise": 0.1},
+    "strokes": {"channels": 2},
+}
+EPISODES: dict[str, dict[str, int]] = {
+    "sinusoid": {},
+    "strokes": {"shots": 1, "query_shots": 3},
+}
 TIMED = {"seconds", "peak_memory_mb"}
 
 
 def config(algorithm: str, *, steps: int = 7, **options: Any) -> RunConfig:
-    """Return a short run on sinusoids, evaluated at steps 0, 3, 6 and the last."""
+    """Return a short run, evaluated at steps 0, 3, 6 and the last.
+
+    On sinusoids, or on small drawings where the method needs classes.
+    """
+    problem = problem_of(algorithm)
     return RunConfig(
-        problem="sinusoid",
+        problem=problem,
         algorithm=algorithm,
         seed=3,
         steps=steps,
         device="cpu",
-        options={"inner_steps": 3, **options},
-        problem_options={"hidden": 6, "noise": 0.1},
-        shared=Shared(meta_batch=4, eval_tasks=4, eval_steps=4, eval_every=3),
+        options={"inner_steps": 3, **options} if loops(algorithm) else options,
+        problem_options=SMALL[problem],
+        shared=Shared(meta_batch=4, eval_tasks=4, eval_steps=4, eval_every=3, **EPISODES[problem]),
     )
 
 

@@ -275,7 +275,8 @@ def test_a_step_that_cannot_be_compiled_runs_eagerly(monkeypatch, algorithm, cha
     assert query_losses(events) == query_losses(plain)
 
 
-def test_a_compiled_step_that_is_wrong_is_not_used(monkeypatch):
+@pytest.mark.parametrize("algorithm", ["maml", "protonet"])
+def test_a_compiled_step_that_is_wrong_is_not_used(monkeypatch, algorithm):
     real = Recipe.read
 
     def wrong(self, found):
@@ -283,9 +284,9 @@ def test_a_compiled_step_that_is_wrong_is_not_used(monkeypatch):
         return replace(step, gradients={n: g * 1.001 for n, g in step.gradients.items()})
 
     monkeypatch.setattr(compiled, "compile_recipe", lambda recipe, given: lambda g: recipe(*g))
-    assert notes(steps(setting(engine="compiled"))) == []
+    assert notes(steps(setting(algorithm, engine="compiled"))) == []
     monkeypatch.setattr(Recipe, "read", wrong)
-    (said,) = notes(steps(setting(engine="compiled")))
+    (said,) = notes(steps(setting(algorithm, engine="compiled")))
     assert "it would differ from the eager one by 1.0e-03" in said
 
 
@@ -351,13 +352,14 @@ def test_a_matrix_that_is_no_longer_finite_ends_a_compiled_run_as_diverged(monke
     assert (last.state, last.divergence.quantity) == ("diverged", "matrix")
 
 
-def test_what_is_taken_for_fixed_shows_on_a_second_batch(monkeypatch):
+@pytest.mark.parametrize("algorithm", ["maml", "protonet"])
+def test_what_is_taken_for_fixed_shows_on_a_second_batch(monkeypatch, algorithm):
     def frozen(recipe, given):
         kept = recipe(*given)
         return lambda _given: kept
 
     monkeypatch.setattr(compiled, "compile_recipe", frozen)
-    (said,) = notes(steps(setting(engine="compiled")))
+    (said,) = notes(steps(setting(algorithm, engine="compiled")))
     assert "it would differ from the eager one" in said
 
 
@@ -408,8 +410,9 @@ class Tape:
             old.copy_(new)
 
 
-def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
-    chosen = setting()
+@pytest.mark.parametrize("algorithm", ["maml", "protonet"])
+def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch, algorithm):
+    chosen = setting(algorithm)
     recipe = Recipe(chosen.algorithm, chosen.context(0), chosen.shards)
     meta = chosen.init()
     tape = Tape(recipe)
@@ -436,7 +439,7 @@ def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
         tasks = chosen.batch(number)
         meta = {name: value * 1.1 for name, value in meta.items()}
         found = recipe.read(program(recipe.inputs(meta, tasks)))
-        expected = chosen.algorithm.meta_gradient(chosen.context(number, tasks), meta)
+        expected = Eager(chosen)(meta, tasks, number, reading=True)
         assert torch.equal(found.gradients["init"], expected.gradients["init"])
         assert torch.equal(found.support_loss, expected.support_loss)
         assert {id(t) for t in tape.given}.isdisjoint(map(id, recipe.inputs(meta, tasks)))

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from metaviz.algorithms.methods import METHODS
+from metaviz.config.catalogue import shipped_catalogue
 from metaviz.runs.storage.store import list_runs
 from metaviz.training.checkpoints import CHECKPOINT
 from tests.unit.command_line import compare, metaviz, refusal
 
+CATALOGUE = shipped_catalogue()
+METHODS = tuple(entry.id for entry in CATALOGUE.algorithms)
+SINUSOID = CATALOGUE.problem("sinusoid")
+assert SINUSOID is not None
+SUITED = tuple(name for name in METHODS if name not in CATALOGUE.unsuited(SINUSOID))
 SMALL = ("--set", "sinusoid.hidden=4", "--set", "meta_batch=3", "--set", "inner_steps=2")
 
 
@@ -42,7 +47,7 @@ def test_json_holds_gradients_lengths_cosines_and_costs() -> None:
     outcome = metaviz("gradients", "--json", *SMALL)
     found = json.loads(outcome.out)
     assert (outcome.code, outcome.error) == (0, "")
-    assert tuple(found["algorithms"]) == tuple(found["cosine"]) == METHODS
+    assert tuple(found["algorithms"]) == tuple(found["cosine"]) == SUITED
     maml, fomaml = (np.array(found["algorithms"][n]["gradient"]) for n in ("maml", "fomaml"))
     assert maml.shape == (4 + 4 + 16 + 4 + 4 + 1,)
     assert found["algorithms"]["maml"]["norm"] == pytest.approx(np.linalg.norm(maml), rel=1e-12)
@@ -164,13 +169,36 @@ def test_gradients_table_names_every_pair(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("COLUMNS", "80")
     lines = metaviz("gradients", *SMALL).out.splitlines()
     seen = {}
-    for first in range(0, len(METHODS), 7):
-        heads = METHODS[first : first + 7]
+    for first in range(0, len(SUITED), 7):
+        heads = SUITED[first : first + 7]
         top = next(i for i, line in enumerate(lines) if line.split() == [n[:9] for n in heads])
-        table = [line.split() for line in lines[top + 1 : top + 1 + len(METHODS)]]
-        assert [row[0] for row in table] == list(METHODS)
+        table = [line.split() for line in lines[top + 1 : top + 1 + len(SUITED)]]
+        assert [row[0] for row in table] == list(SUITED)
         seen |= {name: table[first + i][i + 1] for i, name in enumerate(heads)}
-    assert seen == dict.fromkeys(METHODS, "1.0000") | {"scratch": "–"}
+    assert seen == dict.fromkeys(SUITED, "1.0000") | {"scratch": "–"}
+
+
+@pytest.mark.parametrize("others", ["", "maml,"])
+def test_gradients_of_a_method_without_an_inner_loop_are_those_of_its_episodes(others: str) -> None:
+    outcome = metaviz(
+        *("gradients", "--problem", "strokes", "--algorithms", f"{others}protonet", "--json"),
+        *("--set", "strokes.channels=2", "--set", "meta_batch=2", "--set", "inner_steps=1"),
+    )
+    assert (outcome.code, outcome.error) == (0, "")
+    found = json.loads(outcome.out)["algorithms"]["protonet"]
+    gradient = np.array(found["gradient"])
+    head = 2 * 5 + 5
+    assert np.abs(gradient[:-head]).max() > 0
+    assert not gradient[-head:].any()
+    assert found["norm"] == pytest.approx(np.linalg.norm(gradient), rel=1e-6)
+    assert (found["gradient_evaluations"], found["hessian_vector_products"]) == (2, 0)
+    assert (found["inner_residual"], found["solver_residual"]) == (None, None)
+
+
+def test_a_method_that_needs_classes_is_refused_where_there_are_none() -> None:
+    assert refusal("gradients", "--algorithms", "protonet") == (
+        "ProtoNet tells classes apart, and the sinusoid problem has none."
+    )
 
 
 def test_list_names_what_can_be_chosen_and_runs(run: Path) -> None:

@@ -44,7 +44,7 @@ def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Things]:
         text = MODULE.format(module="things_of_a_test", name=name)
         (tmp_path / PACKAGE / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    found: Things = Registry("thing", "things", PACKAGE, ("circle", "square", "oval"))
+    found: Things = Registry("thing", "things", PACKAGE, lambda: ("circle", "square", "oval"))
 
     class Door:
         @staticmethod

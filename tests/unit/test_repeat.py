@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,8 +23,11 @@ def change(folder: Path, sql: str) -> None:
         database.commit()
 
 
-def test_a_repetition_is_a_new_run_with_the_same_bits_and_names_its_parent(tmp_path: Path) -> None:
-    first = train(config("mtnet"), tmp_path / "first")
+@pytest.mark.parametrize(("name", "options"), [("mtnet", {}), ("protonet", {"train_ways": 8})])
+def test_a_repetition_is_a_new_run_with_the_same_bits_and_names_its_parent(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    first = train(config(name, **options), tmp_path / "first")
     again = finish(repeat_session(first, tmp_path / "again"))
     assert_same(again, first)
     record = open_run(again)

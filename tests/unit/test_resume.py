@@ -31,6 +31,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("warpgrad", {}),
     ("mtnet", {}),
     ("ecml", {}),
+    ("protonet", {"train_ways": 8, "learn_scale": True, "steps": 9}),
 ]
 
 
