@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = ["files", "images", "config", "paths", "runs"]
-FOR_THE_WINDOW = {"files", "gui", "runs", "config", "paths"}
+PLAIN = ["files", "images", "config", "paths", "charts", "runs"]
+FOR_THE_WINDOW = {"files", "gui", "charts", "runs", "config", "paths"}
 
 
 def files(room: str) -> list[Path]:
@@ -48,6 +48,13 @@ def test_plain_rooms_import_neither_torch_nor_qt(room):
     for path in files(room):
         assert not tops(path) & (QT | {"torch", "torchvision"}), path
         assert not rooms(path) & (ENGINE | {"gui"}), path
+
+
+def test_charts_stand_on_numpy_alone():
+    for path in files("charts"):
+        assert tops(path) <= {"metaviz", "numpy", "matplotlib"} | set(sys.stdlib_module_names), path
+        assert rooms(path) <= {"charts"}, path
+        assert path.name == "matplotlib.py" or "matplotlib" not in tops(path), path
 
 
 def test_window_imports_no_engine():

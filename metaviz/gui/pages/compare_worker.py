@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
 
+from metaviz.charts.thinning import thin, thin_band
 from metaviz.gui.plotting.plot_widget import Band, Line
-from metaviz.runs.analysis.alignment import thin_band
 from metaviz.runs.analysis.comparison import (
     ComparisonView,
     GroupCurve,
@@ -18,7 +18,7 @@ from metaviz.runs.analysis.comparison import (
 )
 from metaviz.runs.analysis.curves import band_alpha
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.statistics import range_with_bands, thin
+from metaviz.runs.model.statistics import range_with_bands
 
 _BAND_POINTS = 100
 _FEWEST_POINTS, _ALL_POINTS = 200, 45_000

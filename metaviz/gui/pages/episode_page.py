@@ -18,12 +18,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.charts.values import OKABE_ITO
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
 from metaviz.gui.widgets.theme import Theme, tint
-from metaviz.runs.analysis.curves import OKABE_ITO, labels
+from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.record import Record
 

@@ -26,11 +26,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.charts.values import OKABE_ITO
 from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.paths import runs_dir
-from metaviz.runs.analysis.curves import OKABE_ITO
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
 

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.charts.thinning import has_logarithms
 from metaviz.gui.pages.page import EvaluatedPage
 from metaviz.gui.pages.sinusoid_plot import FanPlot
 from metaviz.gui.plotting.legend import Legend
@@ -34,7 +35,6 @@ from metaviz.runs.analysis.curves import (
     moment_text,
 )
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.statistics import has_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

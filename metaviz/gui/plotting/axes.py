@@ -20,7 +20,7 @@ def plain_numbers(axis: pg.AxisItem) -> None:
     axis.enableAutoSIPrefix(False)
 
 
-class Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
+class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     """An axis that, where it is logarithmic, numbers round values as densely as there is room."""
 
     picture: Any = None

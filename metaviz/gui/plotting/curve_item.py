@@ -102,7 +102,7 @@ class Trace:
         self._pieces.ndarray()[:] = pieces
 
 
-class Sheet(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
+class CurveItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
     """All lines of a plot as one item: an item for each line would cost more than its drawing."""
 
     def __init__(self) -> None:

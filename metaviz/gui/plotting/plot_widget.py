@@ -8,11 +8,11 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QGraphicsPolygonItem, QLabel, QWidget
 
-from metaviz.gui.plotting.axes import Axis, plain_numbers
-from metaviz.gui.plotting.curve_item import Sheet, Trace, dots_of
+from metaviz.charts.thinning import thin
+from metaviz.gui.plotting.axes import PlainAxis, plain_numbers
+from metaviz.gui.plotting.curve_item import CurveItem, Trace, dots_of
 from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.widgets.theme import PEN_STYLES, Theme, curve_color, tint
-from metaviz.runs.model.statistics import thin
 
 _FEWEST_POINTS = 400
 _BAND_POINTS = 100
@@ -57,14 +57,14 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
         A legend from outside is filled, and otherwise the plot has its own above its axes.
         """
-        axes = {side: Axis(side) for side in ("left", "bottom")}
+        axes = {side: PlainAxis(side) for side in ("left", "bottom")}
         super().__init__(parent, background=None, axisItems=axes)
         self.setObjectName(name)
         self.setAccessibleName(title)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMenuEnabled(False)
         self.hideButtons()
-        self._sheet: Sheet | None = None
+        self._sheet: CurveItem | None = None
         self._keys: list[Key] = []
         self._bands: dict[str, QGraphicsPolygonItem] = {}
         self._log = (False, False)
@@ -142,7 +142,7 @@ class PlotPanel(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         points = max(_FEWEST_POINTS, (2 if fine else 1) * self.width())
         sheet = self._sheet
         if sheet is None:
-            sheet = self._sheet = Sheet()
+            sheet = self._sheet = CurveItem()
             self.addItem(sheet)
         known, sheet.traces = sheet.traces, {}
         self._keys = []

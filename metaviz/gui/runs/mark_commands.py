@@ -7,13 +7,13 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QInputDialog, QMenu, QMessageBox, QWidget
 
+from metaviz.charts.values import PALETTE
 from metaviz.gui.plotting.swatches import patch
 from metaviz.gui.runs.mark_editor import TRAINING
 from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_tree_view import RunsView
 from metaviz.gui.widgets.message_boxes import question
 from metaviz.gui.widgets.view_commands import view_action
-from metaviz.runs.analysis.curves import PALETTE
 from metaviz.runs.model.marks import split_tags
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from metaviz.charts.values import PALETTE, role_of
 from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.record import Record
 
@@ -26,35 +27,9 @@ QUANTITY_TITLES: dict[str, str] = {
     "gradient_norm": "support gradient norm",
 }
 
-OKABE_ITO = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#7F7F7F",
-    "#A6761D",
-)
-"""Colours that people with colour-blindness can tell apart (Okabe & Ito 2008); their black and
-yellow, unreadable on one of the two themes, are replaced by a grey and a brown."""
-
-MUTED = (
-    "#332288",
-    "#117733",
-    "#882255",
-    "#AA4499",
-    "#44AA99",
-    "#999933",
-    "#661100",
-    "#6699CC",
-)
-"""Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
-
 _ID_LETTERS = 4
 _TOLD_OPTIONS = 2
 _BANDS_IN_FULL = 4
-PALETTE = OKABE_ITO + MUTED
 DASHES = ("solid", "dash", "dot", "dashdot")
 _STABLE = (
     *("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint"),
@@ -68,6 +43,11 @@ class Style:
 
     color: str
     dash: str
+
+    @property
+    def role(self) -> str:
+        """The colour's role in charts."""
+        return role_of(self.color)
 
 
 def styles(records: Sequence[Record]) -> dict[str, Style]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from metaviz.charts.thinning import has_logarithms, thin
 from metaviz.files.atomic import write_atomically
 from metaviz.runs.analysis.convergence import LossSlice
 from metaviz.runs.analysis.curves import (
@@ -29,7 +30,7 @@ from metaviz.runs.analysis.curves import (
 )
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.statistics import has_logarithms, robust_range, thin
+from metaviz.runs.model.statistics import robust_range
 from metaviz.runs.storage.store import StoreError
 
 if TYPE_CHECKING:

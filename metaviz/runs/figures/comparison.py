@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS, thin_band
+from metaviz.charts.thinning import has_logarithms, thin, thin_band
+from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, GroupCurve, has_several
 from metaviz.runs.analysis.curves import band_alpha
 from metaviz.runs.figures.base import (
@@ -17,7 +18,7 @@ from metaviz.runs.figures.base import (
     _scales,
     blank,
 )
-from metaviz.runs.model.statistics import has_logarithms, range_with_bands, thin
+from metaviz.runs.model.statistics import range_with_bands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metaviz.charts.thinning import has_logarithms
 from metaviz.runs.analysis.geometry import (
     MapHistory,
     View,
@@ -33,7 +34,6 @@ from metaviz.runs.figures.base import (
 )
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.statistics import has_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
