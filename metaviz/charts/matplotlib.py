@@ -61,7 +61,7 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
     """Return a figure of a chart; what its slider changes is drawn where it starts."""
     charts = chart.charts if isinstance(chart, Panels) else (chart,)
     wanted = chart.columns if isinstance(chart, Panels) else 1
-    page = page or (Page(_WIDEST_CM * wanted) if wanted > 1 else Page())
+    page = page or (Page(_WIDEST_CM * wanted) if isinstance(chart, Panels) else Page())
     columns = max(1, min(wanted, int(page.width_cm / _NARROWEST_CM)))
     rows = -(-len(charts) // columns)
     keys = [one for part in charts if part.caption for one in _named(part)]

@@ -140,7 +140,11 @@ def _at(chart: Chart, series: Sequence[Series], place: int | None) -> Sequence[S
     if chart.slider is None:
         return series
     place = min(chart.slider.start if place is None else place, chart.slider.count - 1)
-    return [one if one.y.ndim == 1 else replace(one, y=one.y[place]) for one in series]
+    return [one if one.y.ndim == 1 else _row(one, place) for one in series]
+
+
+def _row(one: Series, place: int) -> Series:
+    return replace(one, y=one.y[place], label=one.label.replace("{}", str(place)))
 
 
 def _errors(series: Sequence[Series], along: str) -> list[Series]:
@@ -175,8 +179,8 @@ def _bars(chart: Bars, place: int | None = None) -> Shapes:
         left = one.x - _ROW_HEIGHT / 2 + number * wide
         floor = np.full(len(one.x), chart.base)
         across, up = (left, left + wide), (floor, one.y)
-        ends = (*up, *across) if chart.lying else (*across, *up)
-        boxes.append(Boxes(one.name, *ends, one.role, one.alpha))
+        x, y = (up, across) if chart.lying else (across, up)
+        boxes.append(Boxes(one.name, x[0], x[1], y[0], y[1], one.role, one.alpha))
         middle, grey = left + wide / 2, replace(one, role="foreground")
         moved = replace(grey, y=middle) if chart.lying else replace(grey, x=middle)
         errors += _errors([moved], "x" if chart.lying else "y")
@@ -237,8 +241,8 @@ def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
     frame, words = [], []
     if chart.framed is not None:
         down, across = chart.framed
-        x, y = across + np.array([0.0, 1, 1, 0, 0]), down + np.array([0.0, 0, 1, 1, 0])
-        frame = [Series("frame", x, y, role="foreground", width=2.0)]
+        around = across + np.array([0.0, 1, 1, 0, 0]), down + np.array([0.0, 0, 1, 1, 0])
+        frame = [Series("frame", *around, role="foreground", width=2.0)]
     if chart.numbers:
         reach = max(abs(level) for level in chart.levels)
         for (row, column), value in np.ndenumerate(chart.values):
@@ -274,8 +278,8 @@ def _images(chart: ImageGrid, place: int | None = None) -> Shapes:
         pictures.append(Picture(f"image {number}", image, (column, top, 0.9, 0.9)))
         wrong = number in chart.wrong
         if wrong:
-            x, y = column + left, top + down
-            frames.append(Series(f"frame {number}", x, y, role="error", width=2.0))
+            around = column + left, top + down
+            frames.append(Series(f"frame {number}", *around, role="error", width=2.0))
         if chart.below[number : number + 1]:
             role = "error" if wrong else "foreground"
             words.append(Words(column + 0.45, top + 0.92, chart.below[number], role, down=0.0))
@@ -320,8 +324,8 @@ def _graph(chart: Graph, place: int | None = None) -> Shapes:
         for at, role in enumerate(roles)
     ]
     words = [
-        Words(*spot, name, down=1.6)
-        for spot, name in zip(chart.places.tolist(), chart.names, strict=True)
+        Words(across, up, name, down=1.6)
+        for (across, up), name in zip(chart.places.tolist(), chart.names, strict=True)
     ]
     return _shapes(chart, [edges, *nodes], words=words, bare=True)
 

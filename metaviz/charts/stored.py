@@ -98,7 +98,7 @@ def fan_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int = 
         slider=Slider("inner step k", last + 1, min(trained, last)),
         series=(
             *series,
-            Series("chosen", x, predicted, "chosen k", "accent", width=3.0),
+            Series("chosen", x, predicted, "chosen k = {}", "accent", width=3.0),
             Series("support", *points, "support points", "foreground", width=0, dots=8.0),
         ),
     )
@@ -128,9 +128,11 @@ def slice_charts(arrays: Arrays, title: str = "") -> tuple[Lines, Paths | None]:
     plane, steps, shares = (arrays[f"plane_{n}"] for n in ("support", "path", "explained"))
     positive = bool(plane.size and (plane > 0).all())
     low, high = float(np.nanmin(plane)), float(np.nanmax(plane))
+    across, up = steps.T
     along = Series(
         "path",
-        *steps.T,
+        across,
+        up,
         label=f"support loss {low:.2g} (dark) to {high:.2g}",
         role="#ffffff",
         width=1.5,
@@ -292,12 +294,11 @@ def _matrix(values: np.ndarray, chart: HeatMap) -> HeatMap:
 def _factor(arrays: Arrays, part: int) -> HeatMap:
     values = np.atleast_2d(numbers(arrays, f"factor_{part}"))
     whole = len(values) > 1
-    titles = ("column", "row") if whole else ("entry of the diagonal", "")
-    axes = {side: Axis(text) for side, text in zip("xy", titles, strict=True)}
+    x, y = ("column", "row") if whole else ("entry of the diagonal", "")
+    axes = Axis(x), Axis(y)
     meaning = f"entry of {parts(arrays, 'factors')[part]}"
-    return _matrix(
-        values, HeatMap(id="factors", values=values, levels=(0, 1), meaning=meaning, **axes)
-    )
+    chart = HeatMap(id="factors", values=values, levels=(0, 1), meaning=meaning)
+    return _matrix(values, replace(chart, x=axes[0], y=axes[1]))
 
 
 def _dense(arrays: Arrays, part: int) -> HeatMap:
@@ -476,9 +477,8 @@ class MapPoint:
 
 def map_point(arrays: Arrays, place: int) -> MapPoint:
     """Return one coordinate's map."""
-    visited = numbers(arrays, "visited")[..., place]
-    known = (float(arrays[name][place]) for name in ("slope", "shift", "z_start"))
-    return MapPoint(*known, visited=visited)
+    slope, shift, start = (float(arrays[name][place]) for name in ("slope", "shift", "z_start"))
+    return MapPoint(slope, shift, start, numbers(arrays, "visited")[..., place])
 
 
 def map_chart(point: MapPoint, name: str) -> Lines:

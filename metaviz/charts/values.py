@@ -105,7 +105,8 @@ class Series:
     """Points with a colour role. Shapes: x, low, high (n,); y (n,), or (slider's count, n).
 
     A `width` of 0 draws no line, a diameter `dots` of 0 no dots; both are pixels. NaN interrupts
-    the line. `low` and `high` are the ends of error bars. An empty label has no legend entry.
+    the line. `low` and `high` are the ends of error bars. An empty label has no legend entry; {} in
+    one is where the slider stands.
     """
 
     name: str

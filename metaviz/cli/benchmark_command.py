@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metaviz.benchmarking.measuring import Measurement
 from metaviz.benchmarking.peers import PEERS
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.cli.commands import build_comparison, hearing
 from metaviz.cli.speed_tables import print_speeds
 from metaviz.cli.tables import console
@@ -17,8 +18,8 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
 from metaviz.files.atomic import write_text
-from metaviz.runs.figures.base import save_figure
-from metaviz.runs.figures.speed import speed_figure
+from metaviz.runs.analysis.result_charts import speed_charts
+from metaviz.runs.export.figures import save_figure
 from metaviz.runs.model.speed import Speed, speed_csv
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.engine import LocalEngine, planned_runs
@@ -121,5 +122,5 @@ def _write(speeds: Sequence[Speed], out: Path) -> None:
     sys.stdout.write(f"{path}\n")
     if any(found.seconds for found in speeds):
         path = out / "benchmark.png"
-        save_figure(speed_figure(speeds), path)
+        save_figure(figure_of(speed_charts(speeds), Page()), path)
         sys.stdout.write(f"{path}\n")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.cli.tables import (
     console,
     print_catalogue,
@@ -39,16 +40,11 @@ from metaviz.config.run_config import (
 from metaviz.files.atomic import write_text
 from metaviz.paths import runs_dir
 from metaviz.runs.analysis.reproduction import first_difference, told
+from metaviz.runs.analysis.result_charts import gradients_chart
+from metaviz.runs.export.figures import FORMATS, comparison_figures, run_figures, save_figure
 from metaviz.runs.export.html_report import write_report
 from metaviz.runs.export.tables import write_tables
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
-from metaviz.runs.figures.base import (
-    FORMATS,
-    Page,
-    gradients_figure,
-    save_figure,
-)
-from metaviz.runs.figures.figure_set import comparison_figures, run_figures
 from metaviz.runs.model.evaluation import judgement_csv
 from metaviz.runs.model.events import Ended, Event, Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record
@@ -577,7 +573,8 @@ def demo_command(out: Path) -> int:
         shared={"eval_tasks": 200, "eval_every": 50},
     )
     records, code = run_comparison(engine, comparison, out)
-    save_figure(gradients_figure(engine.gradients(comparison, None, 0)), out / "gradients.png")
+    chart = gradients_chart(engine.gradients(comparison, None, 0))
+    save_figure(figure_of(chart, Page(20.0)), out / "gradients.png")
     from metaviz.app import render_window
 
     render_window(out / "window.png", records)

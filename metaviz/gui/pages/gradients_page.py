@@ -1,10 +1,9 @@
 """Meta-gradients of the ticked algorithms on one batch at one point."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyqtgraph as pg
 from PySide6.QtCore import (
     QAbstractTableModel,
     QModelIndex,
@@ -17,27 +16,21 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QPushButton,
     QSpinBox,
-    QSplitter,
     QTableView,
-    QVBoxLayout,
     QWidget,
 )
 
-from metaviz.charts.values import OKABE_ITO
-from metaviz.gui.plotting.plot_widget import PlotPanel
+from metaviz.charts.values import Lines, Panels
+from metaviz.gui.pages.layouts import page, plain_label, row, split, style_table
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.paths import runs_dir
+from metaviz.runs.analysis.result_charts import gradients_chart, lengths_chart
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.runs.figures.base import Page
 
 Index = QModelIndex | QPersistentModelIndex
 EMPTY = (
@@ -69,30 +62,15 @@ class GradientsTab(QWidget):
         self.result: GradientComparison | None = None
         self.model = GradientModel(self)
         self.table = QTableView(self)
-        self.table.setObjectName("gradientsTable")
-        self.table.setAccessibleName("Meta-gradients: lengths, residuals and cosines")
         self.table.setModel(self.model)
-        self.table.setAlternatingRowColors(True)
+        style_table(self.table, "gradientsTable", "Meta-gradients: lengths, residuals and cosines")
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.lengths = PlotPanel("gradientLengths", "Lengths of the meta-gradients", self)
-        self.lengths.set_message(EMPTY)
-        self._bars: list[pg.BarGraphItem] = []
-        body = QSplitter(Qt.Orientation.Vertical, self)
-        body.setObjectName("gradientsBody")
-        body.addWidget(self.table)
-        body.addWidget(self.lengths)
-        body.setSizes([320, 260])
-        body.setChildrenCollapsible(False)
-        self.status = QLabel()
-        self.status.setObjectName("gradientsStatus")
-        self.status.setTextFormat(Qt.TextFormat.PlainText)
-        self.status.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 2)
-        layout.addLayout(self._controls())
-        layout.addWidget(self.status)
-        layout.addWidget(body, 1)
+        self.lengths = ChartView("gradientLengths", "Lengths of the meta-gradients", self)
+        body = split("gradientsBody", self.table, self.lengths, upright=True, sizes=(320, 260))
+        self.status = plain_label("gradientsStatus")
+        page(self, self._controls(), self.status, body, stretch=body)
         self.table.hide()
+        self._draw_lengths()
 
     def show_records(self, records: list[Record]) -> None:
         """Offer these runs' weights as points."""
@@ -119,13 +97,9 @@ class GradientsTab(QWidget):
         """Whether there is a figure to draw."""
         return self.result is not None
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None before anything was compared."""
-        if self.result is None:
-            return None
-        from metaviz.runs.figures.base import gradients_figure
-
-        return gradients_figure(self.result, page)
+    def chart(self) -> Panels | None:
+        """Return cosines and lengths; None before anything was compared."""
+        return None if self.result is None else gradients_chart(self.result)
 
     @Slot(object)
     def show_result(self, result: GradientComparison) -> None:
@@ -135,19 +109,21 @@ class GradientsTab(QWidget):
         self.table.show()
         self.compare.setEnabled(True)
         notes = [f"{row.algorithm}: {note}" for row in result.rows for note in row.notes]
-        self._say("  ".join(notes) or "Cosine 1 means the same direction; 0, nothing in common.")
+        self._show_status(
+            "  ".join(notes) or "Cosine 1 means the same direction; 0, nothing in common."
+        )
         self._draw_lengths()
 
     def show_busy(self) -> None:
         """Say that meta-gradients are being computed."""
         self.compare.setEnabled(False)
-        self._say("Computing…")
+        self._show_status("Computing…")
 
     @Slot(str)
     def show_error(self, sentence: str) -> None:
         """Say why meta-gradients could not be compared."""
         self.compare.setEnabled(True)
-        self._say(sentence, wrong=True)
+        self._show_status(sentence, wrong=True)
 
     def _controls(self) -> QHBoxLayout:
         self.compare = QPushButton("&Compare")
@@ -167,15 +143,8 @@ class GradientsTab(QWidget):
         self.step.setRange(0, 1_000_000)
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         self.log.toggled.connect(self._draw_lengths)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        at, on = QLabel("&at"), QLabel("on meta-&batch")
-        at.setBuddy(self.start)
-        on.setBuddy(self.step)
-        for widget in (self.compare, at, self.start, on, self.step, self.log):
-            row.addWidget(widget)
-        row.addStretch(1)
-        return row
+        at, on = ("&at", self.start), ("on meta-&batch", self.step)
+        return row(self.compare, at, on, self.log, None)
 
     @Slot()
     def _request(self) -> None:
@@ -187,37 +156,17 @@ class GradientsTab(QWidget):
         folder = record.environment.get("folder") if record is not None else None
         return Path(folder) if folder else runs_dir() / name
 
-    def _say(self, sentence: str, *, wrong: bool = False) -> None:
+    def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
         self.status.setText(sentence)
         if hasattr(self, "_theme"):
             tint(self.status, self._theme.error if wrong else self._theme.muted)
 
     @Slot()
     def _draw_lengths(self) -> None:
-        for bar in self._bars:
-            self.lengths.removeItem(bar)
-        self._bars = []
-        self.lengths.set_message("" if self.result else EMPTY)
         if self.result is None:
-            return
-        rows = self.result.rows
-        log = self.log.isChecked()
-        values = [_bar_height(row, log=log) for row in rows]
-        floor = min(values) - 0.5 if log else 0.0
-        places = np.arange(len(rows))
-        bars = pg.BarGraphItem(
-            x=places, y0=floor, y1=values, width=0.6, brush=OKABE_ITO[0], pen=None
-        )
-        self.lengths.addItem(bars)
-        self._bars.append(bars)
-        ticks = [(place, row.algorithm) for place, row in zip(places, rows, strict=True)]
-        self.lengths.getPlotItem().getAxis("bottom").setTicks([ticks])
-        self.lengths.set_labels("", "log₁₀ of the length" if log else "length of gradient")
-        self.lengths.describe("; ".join(f"{row.algorithm}: {row.norm:.4g}" for row in rows))
-
-
-def _bar_height(row: MetaGradientRow, *, log: bool) -> float:
-    return float(np.log10(max(row.norm, 1e-12))) if log else row.norm
+            self.lengths.show_chart(Lines(id="lengths", message=EMPTY))
+        else:
+            self.lengths.show_chart(lengths_chart(self.result, log=self.log.isChecked()))
 
 
 class GradientModel(QAbstractTableModel):

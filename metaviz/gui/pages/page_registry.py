@@ -10,10 +10,8 @@ from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from metaviz.charts.values import Chart
     from metaviz.gui.pages.page_tabs import Tabs
-    from metaviz.runs.figures.base import Page
 
 
 class Tab(Protocol):
@@ -30,8 +28,8 @@ class Tab(Protocol):
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None where there is nothing to draw yet."""
+    def chart(self) -> "Chart | None":
+        """Return what is shown, to be drawn in a file; None where there is nothing to draw yet."""
 
 
 @runtime_checkable

@@ -66,6 +66,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._curves: CurveItem | None = None
         self._shapes = Shapes(Axis(), Axis())
         self._frame: tuple[object, ...] = ()
+        self._ranges: list[tuple[str, tuple[float, float] | None, bool]] = []
         self._keys: list[Key] = []
         self._log = (False, False)
         self._theme: Theme | None = None
@@ -243,8 +244,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
             def size(text: str) -> float:
                 if upright:
-                    return metrics.height() + 1
-                return metrics.horizontalAdvance(text) + _TICK_APART
+                    return float(metrics.height() + 1)
+                return float(metrics.horizontalAdvance(text) + _TICK_APART)
 
             fits = fitting(ticks, room / ((ends[1] - ends[0]) or 1.0), size)
             item.getAxis(side).setTicks([sorted(fits, key=ticks.index)])
@@ -258,7 +259,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         box = self.getPlotItem().getViewBox()
         for number, (axis, show) in enumerate(((shown.x, box.setXRange), (shown.y, box.setYRange))):
             wanted = (self.chart.id, axis.limits, axis.log)
-            known = self._ranges[number] if hasattr(self, "_ranges") else None
+            known = self._ranges[number] if self._ranges else None
             if axis.limits is not None:
                 # A person's zoom stays within matrices, whose limits are those of their cells.
                 if not (shown.pictures and known == wanted):

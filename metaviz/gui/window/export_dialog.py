@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.page_registry import Tab
 from metaviz.gui.widgets.controls import switch
-from metaviz.runs.analysis.curves import Fan, fan
+from metaviz.runs.analysis.curve_charts import fan, without_slider
 from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.model.record import Record
@@ -37,7 +38,8 @@ from metaviz.runs.model.record import Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures.base import Page
+    from metaviz.charts.matplotlib import Page
+    from metaviz.charts.values import Chart
 
 FORMATS = {"png": "PNG", "pdf": "PDF", "svg": "SVG"}
 _PLOTS = {
@@ -72,7 +74,7 @@ class ExportDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
-        self._draw: dict[str, Draw] = {tab.export_name: tab.figure for tab in tabs}
+        self._draw: dict[str, Draw] = {tab.export_name: _draw(tab) for tab in tabs}
         self._blank = {
             tab.export_name
             for tab in tabs
@@ -106,7 +108,7 @@ class ExportDialog(QDialog):
 
     def page(self) -> "Page":
         """Return the chosen size and resolution."""
-        from metaviz.runs.figures.base import Page
+        from metaviz.charts.matplotlib import Page
 
         return Page(
             self.width_cm.value(), self.height_cm.value(), self.dpi.value(), self.font_size.value()
@@ -299,7 +301,8 @@ class _Work(QRunnable):
 
     def run(self) -> None:
         """Write everything; report what was written and what went wrong."""
-        from metaviz.runs.figures.base import Page, save_figure
+        from metaviz.charts.matplotlib import Page
+        from metaviz.runs.export.figures import save_figure
 
         written: list[Path] = []
         trouble = ""
@@ -327,15 +330,23 @@ class _Work(QRunnable):
         self.signals.done.emit(written, trouble)
 
 
+def _draw(tab: Tab) -> Draw:
+    return lambda page: _figure(tab.chart(), page)
+
+
 def _fans(records: list[Record]) -> dict[str, Draw]:
     shown = {record.id: fan(record) for record in records}
-    return {f"fan-{name}": _fan(drawn) for name, drawn in shown.items() if drawn is not None}
+    return {
+        f"fan-{name}": partial(_figure, without_slider(drawn))
+        for name, drawn in shown.items()
+        if drawn is not None
+    }
 
 
-def _fan(shown: Fan) -> Draw:
-    from metaviz.runs.figures.base import fan_figure
+def _figure(chart: "Chart | None", page: "Page") -> "Figure | None":
+    from metaviz.charts.matplotlib import figure_of
 
-    return lambda page: fan_figure(shown, shown.landmarks(), page)
+    return None if chart is None else figure_of(chart, page)
 
 
 def _length(name: str, value: float) -> QDoubleSpinBox:

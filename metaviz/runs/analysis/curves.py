@@ -90,7 +90,7 @@ def band_alpha(runs: int) -> float:
     return 0.15 * min(1.0, _BANDS_IN_FULL / max(runs, 1))
 
 
-def moment_text(curves: "Sequence[InnerCurve]") -> str:
+def evaluation_text(curves: "Sequence[InnerCurve]") -> str:
     """Say at which meta-step and on how many tasks runs were evaluated; empty where none was."""
     if not curves:
         return ""
@@ -266,49 +266,3 @@ def available(records: Iterable[Record]) -> list[Quantity]:
         if name.endswith("loss")
         or any(np.isfinite(record.column(f"post_{name}")).any() for record in runs if len(record))
     ]
-
-
-@dataclass(frozen=True)
-class Fan:
-    """Predictions on one fixed sinusoid task after 0..K_eval inner steps.
-
-    Shapes: x, truth (n,); support_x, support_y (shots,); predictions (K_eval+1, n).
-    """
-
-    label: str
-    step: int
-    trained_steps: int
-    x: np.ndarray
-    truth: np.ndarray
-    support_x: np.ndarray
-    support_y: np.ndarray
-    predictions: np.ndarray
-    tasks: int = 1
-
-    def landmarks(self) -> list[int]:
-        """Return the steps worth drawing: none, one, the trained number, all."""
-        last = len(self.predictions) - 1
-        return sorted({0, min(1, last), min(self.trained_steps, last), last})
-
-
-def fan(record: Record, task: int = 0, picture: int = -1) -> Fan | None:
-    """Return the fan of one run, or None where its problem draws none or nothing is drawn yet."""
-    drawn = [item for item in record.pictures if "predictions" in item.arrays]
-    if not drawn:
-        return None
-    chosen = drawn[max(-len(drawn), min(picture, len(drawn) - 1))]
-    arrays = chosen.arrays
-    tasks = len(arrays["truth"])
-    place = min(task, tasks - 1)
-    trained = record.evaluations[-1].trained_steps if record.evaluations else 0
-    return Fan(
-        record.label,
-        chosen.step,
-        trained,
-        arrays["x"],
-        arrays["truth"][place],
-        arrays["support_x"][place],
-        arrays["support_y"][place],
-        arrays["predictions"][place],
-        tasks,
-    )

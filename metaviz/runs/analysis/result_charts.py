@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from metaviz.charts.stored import map_chart
+from metaviz.charts.stored import View, geometry_chart, map_chart, shows
 from metaviz.charts.values import (
     BLUE,
     OKABE_ITO,
     ORANGE,
     Axis,
     Bars,
+    Chart,
     HeatMap,
     ImageGrid,
     Lines,
@@ -27,6 +28,7 @@ from metaviz.runs.analysis.geometry import (
     DIAGNOSTIC_TITLES,
     Diagnostic,
     MapHistory,
+    geometry_pictures,
     has_map,
     map_history,
 )
@@ -314,6 +316,24 @@ def mirror_charts(record: Record, evaluation: int, row: int) -> Panels | None:
         charts=tuple(chart for chart in charts if chart is not None),
         columns=2,
     )
+
+
+def geometry_chart_of(
+    record: Record,
+    evaluation: int,
+    view: View,
+    part: int = 0,
+    *,
+    log: bool = False,
+    diagonal: bool = True,
+) -> Chart | None:
+    """Show a view of what a run has learned; None where it was not pictured at that evaluation."""
+    drawn = geometry_pictures(record)
+    if not drawn or not shows(drawn[evaluation].arrays, view):
+        return None
+    title = f"{record.label}, meta-step {drawn[evaluation].step}"
+    arrays = drawn[evaluation].arrays
+    return geometry_chart(arrays, view, part, title=title, log=log, diagonal=diagonal)
 
 
 def diagnostics_chart(

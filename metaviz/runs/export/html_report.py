@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metaviz import __version__
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.config.run_config import Comparison, machine_of, to_toml
 from metaviz.files.atomic import plain_name, write_text
 from metaviz.paths import resource
@@ -23,10 +24,15 @@ from metaviz.runs.analysis.benchmark import (
 )
 from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.published import told_beside
+from metaviz.runs.analysis.result_charts import benchmark_chart
+from metaviz.runs.export.figures import (
+    USUAL_CM,
+    Paper,
+    comparison_figures,
+    run_figures,
+    save_figure,
+)
 from metaviz.runs.export.tables import summary_csv
-from metaviz.runs.figures.base import Page, save_figure
-from metaviz.runs.figures.benchmark import benchmark_figure
-from metaviz.runs.figures.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
@@ -285,5 +291,5 @@ def _benchmarks(
         yield (
             f"benchmark-{number}",
             f"Held-out tasks: {text}",
-            benchmark_figure(rows, measure_text(rows), paper(USUAL_CM)),
+            figure_of(benchmark_chart(rows, measure_text(rows)), paper(USUAL_CM)),
         )

@@ -3,16 +3,21 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from metaviz.config.run_config import amendments_told
 from metaviz.files.atomic import write_text
-from metaviz.runs.analysis.comparison import ComparisonView, compared, has_several, usual_view
+from metaviz.runs.analysis.comparison import (
+    ComparisonView,
+    GroupCurve,
+    compared,
+    has_several,
+    usual_view,
+)
 from metaviz.runs.analysis.geometry import geometry_csv, has_geometry, has_map
-from metaviz.runs.figures.comparison import HEADER, comparison_rows
 from metaviz.runs.model.evaluation import judgement_csv, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
@@ -56,6 +61,7 @@ _SUMMARY_HEAD = (
     "pre_query_accuracy",
     *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
 )
+COMPARISON_HEADER = ("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval")
 _MARKS_HEAD = ("name", "tags", "notes")
 
 Cell = str | int | float | bool | None
@@ -96,7 +102,7 @@ def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None
     curves = compared(records, shown)
     if view is None and not has_several(curves):
         return ""
-    return _table(HEADER, comparison_rows(curves, shown))
+    return _table(COMPARISON_HEADER, _comparison_rows(curves, shown))
 
 
 def write_tables(
@@ -245,3 +251,13 @@ def hyperparameters(record: Record) -> dict[str, Cell]:
     if amendments := amendments_told(config):
         settings["amendments"] = "; ".join(amendments)
     return settings
+
+
+def _comparison_rows(
+    curves: Iterable[GroupCurve], view: ComparisonView
+) -> Iterator[tuple[str | int | float, ...]]:
+    """Yield the rows of `comparison.csv`; low and high are NaN where n < 2."""
+    for one in curves:
+        columns = (one.curve.x, one.curve.mean, one.curve.low, one.curve.high, one.curve.n)
+        for x, mean, low, high, n in zip(*(c.tolist() for c in columns), strict=True):
+            yield one.group.label, view.measure, view.axis, x, mean, low, high, n, view.band
