@@ -199,7 +199,8 @@ def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
     if shown.bare:
         axes.set_axis_off()
     for name, axis in (("x", shown.x), ("y", shown.y)):
-        _set_scale(axes, name, axis, log=axis.log and (name == "x" or has_logarithms(curves)))
+        log = axis.log and (name == "x" or has_logarithms(curves))
+        _set_scale(axes, name, axis, log=log, crowded=bool(shown.pictures))
     nothing = not any(one.x.size for one in shown.series) and not (
         shown.boxes or shown.pictures or shown.words
     )
@@ -209,7 +210,7 @@ def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
         axes.legend(fontsize="small", frameon=False)
 
 
-def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool) -> None:
+def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool, crowded: bool) -> None:
     getattr(axes, f"set_{name}label")(_literal(axis.text))
     if log:
         _set_logarithmic(axes, name)
@@ -226,14 +227,14 @@ def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool) -> None:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.set_xlim(0, end)
     if axis.ticks is not None:
-        _set_ticks(axes, name, axis)
+        _set_ticks(axes, name, axis, crowded=crowded)
     if axis.down and not getattr(axes, f"{name}axis_inverted")():
         getattr(axes, f"invert_{name}axis")()
 
 
-def _set_ticks(axes: "Axes", name: str, axis: Axis) -> None:
+def _set_ticks(axes: "Axes", name: str, axis: Axis, *, crowded: bool) -> None:
     ticks = list(axis.ticks or ())
-    if name == "y" and len(ticks) > _MANY:
+    if name == "y" and crowded and len(ticks) > _MANY:
         reach = np.ptp([at for at, _ in ticks]) / _MANY
         kept: list[tuple[float, str]] = []
         for tick in ticks:

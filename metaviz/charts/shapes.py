@@ -173,21 +173,23 @@ def _scatter(chart: Scatter, place: int | None = None) -> Shapes:
 @shapes_of.register
 def _bars(chart: Bars, place: int | None = None) -> Shapes:
     series = _at(chart, chart.series, place)
-    wide = _ROW_HEIGHT / max(1, len(series))
+    places = np.concatenate([np.empty(0), *(one.x for one in series)])
+    alone = len(np.unique(places)) == len(places)
+    wide = _ROW_HEIGHT / (1 if alone else len(series))
     boxes, errors, words = [], [], []
     for number, one in enumerate(series):
-        left = one.x - _ROW_HEIGHT / 2 + number * wide
-        floor = np.full(len(one.x), chart.base)
-        across, up = (left, left + wide), (floor, one.y)
+        left = one.x - _ROW_HEIGHT / 2 + (0 if alone else number * wide)
+        across, up = (left, left + wide), (np.full(len(one.x), chart.base), one.y)
         x, y = (up, across) if chart.lying else (across, up)
         boxes.append(Boxes(one.name, x[0], x[1], y[0], y[1], one.role, one.alpha))
         middle, grey = left + wide / 2, replace(one, role="foreground")
         moved = replace(grey, y=middle) if chart.lying else replace(grey, x=middle)
         errors += _errors([moved], "x" if chart.lying else "y")
         tops = one.y if one.high is None else np.fmax(one.y, one.high)
-        for at, top, note in zip(middle.tolist(), tops.tolist(), chart.notes, strict=False):
-            lying = Words(top, at, f" {note}", across=0.0)
-            words.append(lying if chart.lying else Words(at, top, note, down=1.0))
+        for at, top, bar in zip(middle.tolist(), tops.tolist(), one.x.tolist(), strict=True):
+            note = chart.notes[int(bar)] if chart.notes else ""
+            beside = Words(top, at, f" {note}", across=0.0)
+            words += [beside if chart.lying else Words(at, top, note, down=1.0)] if note else []
     keys = [_key(one.name, one.label, one.role) for one in series if one.label]
     about: dict[str, object] = {"boxes": boxes, "words": words}
     if chart.names:
@@ -246,7 +248,7 @@ def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
     if chart.numbers:
         reach = max(abs(level) for level in chart.levels)
         for (row, column), value in np.ndenumerate(chart.values):
-            text = "–" if np.isnan(value) else f"{value:.2f}"
+            text = "–" if np.isnan(value) else f"{value:z.2f}"
             role = "background" if abs(value) > _STRONG * reach else "foreground"
             words.append(Words(column + 0.5, row + 0.5, text, role))
     picture = Picture(

@@ -90,10 +90,11 @@ def fan_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int = 
         text = f"k = {step}{' (trained K)' if step == trained else ''}"
         series.append(Series(f"k{step}", x, predicted[step], text, f"ramp-{share:.4g}", width=1.2))
     points = arrays["support_x"][place], arrays["support_y"][place]
+    room = 0.02 * float(x[-1] - x[0])
     return Lines(
         id="fan",
         title=title,
-        x=Axis("x", limits=(float(x[0]), float(x[-1]))),
+        x=Axis("x", limits=(float(x[0]) - room, float(x[-1]) + room)),
         y=Axis("y"),
         slider=Slider("inner step k", last + 1, min(trained, last)),
         series=(

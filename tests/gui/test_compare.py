@@ -71,7 +71,7 @@ def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
     assert cell(tab, 0, 1) == "3"
     mean, half = np.mean(LAST["maml"]), stats.sem(LAST["maml"]) * stats.t.ppf(0.975, 2)
     assert cell(tab, 0, 2) == f"{mean:.4g} ± {half:.2g}"
-    band = next(band for band in tab.shown.bands if band.name == "0 band")
+    band = next(band for band in tab.shown.chart.bands if band.name == "0 band")
     np.testing.assert_allclose(band.high[-1] - mean, half)
 
 
@@ -82,7 +82,7 @@ def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
 def test_another_interval_changes_band_legend_and_table(qtbot, tab, name, half):
     choose(tab.controls.band, name)
     settle(qtbot, tab)
-    band = tab.shown.bands[0]
+    band = tab.shown.chart.bands[0]
     np.testing.assert_allclose(band.high[-1] - np.mean(LAST["maml"]), half)
     text = tab.controls.band.currentText()
     assert tab.plot.legend.keys[0].text.endswith(text)

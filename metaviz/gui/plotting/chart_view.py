@@ -1,6 +1,7 @@
 """The widget that draws charts with pyqtgraph: our colours, a legend, an empty state, no menu."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             axis.setStyle(maxTickLevel=0)
             plain_numbers(axis)
         item.getAxis("right").setGrid(False)
-        self.cursor_line.setPen(pg.mkPen(theme.accent, width=2))
+        look = ("muted", 1.0, "dash") if self.reads else ("accent", 2.0, "solid")
+        self.cursor_line.setPen(_pen(self._shade(look[0]), *look[1:]))
         self.legend.set_color(theme.foreground)
         tint(self._message, theme.muted)
         self._frame = ()
@@ -210,7 +212,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
     def _set_axes(self, shown: Shapes) -> None:
         """Name and number the axes, where anything of it changed."""
-        frame = (shown.x, shown.y, shown.right, shown.square, shown.bare, bool(shown.pictures))
+        # Limits of plain numbers move at every redraw and change nothing here.
+        x, y = (axis if axis.ticks else replace(axis, limits=None) for axis in (shown.x, shown.y))
+        frame = (x, y, shown.right, shown.square, shown.bare, bool(shown.pictures))
         if frame == self._frame:
             return
         self._frame = frame
@@ -220,7 +224,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         for side, axis in (("bottom", shown.x), ("left", shown.y)):
             if item.getAxis(side).labelText != axis.text:
                 self.setLabel(side, axis.text)
-            item.getAxis(side).setStyle(hideOverlappingLabels=axis.ticks is None)
+        # The last column's text may be wider than its column.
+        item.getAxis("bottom").setStyle(hideOverlappingLabels=not shown.pictures)
         grid = not (shown.bare or any(one.levels for one in shown.pictures))
         item.showGrid(x=grid, y=grid, alpha=0.25)
         item.showAxis("right", bool(shown.right))
