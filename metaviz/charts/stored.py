@@ -53,7 +53,7 @@ _KEYS: dict[View, str] = {
     "spectrum": "spectrum",
     "condition": "condition_plain",
 }
-_PARTS: dict[View, str] = {"rates": "tensors", "factors": "factor_names", "masks": "mask_names"}
+_PARTS: dict[str, str] = {"rates": "tensors", "factors": "factor_names", "masks": "mask_names"}
 _GATES = ("forget gate", "input gate")
 _BINS, _VISITED_BINS = 40, 30
 _MATRIX_QUANTILE = 0.999
@@ -151,7 +151,7 @@ def slice_charts(arrays: Arrays, title: str = "") -> tuple[Lines, Paths | None]:
     )
 
 
-def views_of(kind: str, names: set[str]) -> dict[View, str]:
+def views_of(kind: str, names: set[str]) -> dict[str, str]:
     """Return the views that arrays of these names can fill, with their titles."""
     titles = VIEW_TITLES | _KIND_TITLES.get(kind, {})
     return {view: title for view, title in titles.items() if _KEYS[view] in names}
@@ -162,7 +162,7 @@ def shows(arrays: Arrays, view: View) -> bool:
     return _KEYS[view] in arrays
 
 
-def parts(arrays: Arrays, view: View) -> tuple[str, ...]:
+def parts(arrays: Arrays, view: str) -> tuple[str, ...]:
     """Return the names of the tensors, factors or masks of a view; none where it is one whole."""
     if view == "gates":
         return _GATES

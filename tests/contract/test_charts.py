@@ -35,8 +35,14 @@ from metaviz.charts.values import (
     Table,
     VectorField,
 )
+from metaviz.gui.pages.geometry_page import GeometryTab
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
+from metaviz.runs.analysis.geometry import has_learned
+from metaviz.runs.export.figures import run_figures
+from metaviz.runs.model.events import Pictured
+from metaviz.runs.model.record import Record
+from tests.gui.test_geometry_tabs import record
 
 SIZES = {"none": 0, "one": 1, "some": 5, "many": 4000}
 
@@ -300,3 +306,62 @@ def test_a_view_tells_what_a_person_does(qtbot) -> None:
         view.marks["level"].setValue(4.0)
         view.marks["level"].sigDragged.emit(view.marks["level"])
     assert dragged.args == ["lines", "level", 4.0]
+
+
+SLICE = {
+    "slice": np.array("loss"),
+    **{name: np.linspace(0, 1, 5) for name in ("line_t", "line_support", "line_query")},
+    **{"line_path": np.array([0.0, 1.0])},
+}
+PLANE = {
+    **{"plane_u": np.arange(3.0), "plane_v": np.arange(2.0), "plane_support": np.ones((3, 2))},
+    **{"plane_path": np.zeros((2, 2)), "plane_explained": np.array([0.9, 0.1])},
+}
+FAN = {
+    **{"x": np.arange(4.0), "truth": np.ones((2, 4)), "predictions": np.ones((2, 6, 4))},
+    **{"support_x": np.ones((2, 3)), "support_y": np.ones((2, 3))},
+}
+OLD = {
+    "rates": ["rates", "dense", "spectrum", "condition"],
+    "factors": ["factors"],
+    "layers": ["factors", "masks"],
+    "gates": ["gates"],
+    "map": ["slopes"],
+}
+
+
+def test_every_old_kind_of_stored_arrays_becomes_charts() -> None:
+    found = {kind: charts_of(record("a", kind).pictures[-1].arrays, "title") for kind in OLD}
+    assert {kind: [chart.id for chart in drawn] for kind, drawn in found.items()} == OLD
+    slices = charts_of({**SLICE, **PLANE}, "title")
+    assert [chart.id for chart in slices] == ["loss-line", "loss-plane"]
+    assert [chart.id for chart in charts_of(SLICE)] == ["loss-line"]
+    (fan,) = charts_of(FAN, "title", trained=5)
+    assert fan.slider == Slider("inner step k", 6, 5)
+    assert charts_of({"x": np.zeros(3)}) == []
+    for chart in [*(chart for drawn in found.values() for chart in drawn), *slices, fan]:
+        with quiet_matplotlib():
+            FigureCanvasAgg(figure_of(chart)).draw()
+        (again,) = from_arrays(to_arrays([chart]))
+        assert same(chart, again)
+
+
+def test_a_methods_own_charts_are_shown_beside_others_and_exported(qtbot) -> None:
+    run = Record("own-s0", {"algorithm": "own", "problem": "sinusoid", "seed": 0, "steps": 9})
+    for step in (0, 9):
+        x = np.arange(4.0)
+        own = Lines(id="temperature", title="Temperature", series=(Series("t", x, x + step),))
+        run.apply(Pictured(step, to_arrays([own])))
+    assert has_learned(run)
+    tab = GeometryTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records([run])
+    tab.show()
+    assert [tab.what.itemText(at) for at in range(tab.what.count())] == ["Temperature"]
+    assert tab.plot.traces["t"].getData()[1].tolist() == [9, 10, 11, 12]
+    tab.picker.time.setValue(0)
+    assert tab.plot.traces["t"].getData()[1].tolist() == [0, 1, 2, 3]
+    exported = dict(run_figures(run, Page))
+    assert list(exported) == ["geometry-temperature"]
+    assert exported["geometry-temperature"].axes[0].get_title() == "own · seed 0, meta-step 9"

@@ -374,12 +374,12 @@ def test_whole_preconditioner_spectrum_and_condition(qtbot) -> None:
 def test_summary_follows_time(qtbot, qtmodeltester) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metasgd", "rates")])
-    cells = [tab.model.index(0, column).data() for column in range(3)]
+    cells = [tab.table.model().index(0, column).data() for column in range(3)]
     assert cells == ["layer1", "mean", "0.6667"]
     tab.picker.time.setValue(1)
-    assert tab.model.index(0, 2).data() == "0.3333"
-    assert tab.model.index(0, 2).data(Qt.ItemDataRole.ToolTipRole) == repr(1 / 3)
-    qtmodeltester.check(tab.model)
+    assert tab.table.model().index(0, 2).data() == "0.3333"
+    assert tab.table.model().index(0, 2).data(Qt.ItemDataRole.ToolTipRole) == repr(1 / 3)
+    qtmodeltester.check(tab.table.model())
 
 
 def test_geometry_page_changes_runs_and_stays_at_the_newest(qtbot) -> None:

@@ -220,7 +220,7 @@ def test_gradients_tab_shows_lengths_and_cosines(qtbot) -> None:
     assert not tab.compare.isEnabled()
     tab.show_result(comparison())
     assert tab.compare.isEnabled()
-    model = tab.model
+    model = tab.table.model()
     texts = [model.data(model.index(0, column)) for column in range(model.columnCount())]
     assert texts[0] == "5"
     assert texts[-3:] == ["1.0000", "0.0000", "–"]
@@ -233,7 +233,7 @@ def test_gradient_model_is_sound(qtbot, qtmodeltester) -> None:
     tab = GradientsTab()
     qtbot.addWidget(tab)
     tab.show_result(comparison())
-    qtmodeltester.check(tab.model)
+    qtmodeltester.check(tab.table.model())
 
 
 def test_export_writes_every_format_and_table(qtbot, tmp_path: Path, records: list[Record]) -> None:

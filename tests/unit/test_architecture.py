@@ -57,6 +57,12 @@ def test_charts_stand_on_numpy_alone():
         assert path.name == "matplotlib.py" or "matplotlib" not in tops(path), path
 
 
+def test_pages_leave_drawing_to_the_renderers():
+    for path in files("gui/pages"):
+        assert not tops(path) & {"pyqtgraph", "matplotlib"}, path
+        assert "metaviz.charts.matplotlib" not in imports(path), path
+
+
 def test_window_imports_no_engine():
     for path in files("gui"):
         assert not tops(path) & {"torch", "torchvision"}, path

@@ -1,32 +1,29 @@
 """What a method has learned of the inner loop's geometry: rates, factors, masks, gates."""
 
 from dataclasses import replace
-from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QTableView, QWidget
+from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QWidget
 
 from metaviz.charts.shapes import shortened
-from metaviz.charts.stored import View, parts, summary
+from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import page, plain_label, row, split, style_table
+from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
-from metaviz.runs.analysis.geometry import geometry_pictures, has_geometry, offered
+from metaviz.runs.analysis.geometry import geometry_pictures, has_learned, offered
 from metaviz.runs.analysis.result_charts import geometry_chart_of
 from metaviz.runs.model.events import Pictured
 
-Index = QModelIndex | QPersistentModelIndex
 EMPTY = (
     "Tick a method that learns a geometry, like Meta-SGD, and press Run (Ctrl+Return),\n"
     "or tick a stored run of one in the table below.\n"
     "What it has learned appears here at every evaluation."
 )
 NOT_NOW = "This was not computed at this evaluation; move the slider to another one."
-_HELP: dict[View, str] = {
+_HELP: dict[str, str] = {
     "rates": "Each weight has its own step size. A negative one moves its weight uphill on the "
     "support loss, where that helps the query loss.",
     "factors": "What gradients are multiplied by along one axis of a tensor: mode1 are its "
@@ -56,8 +53,9 @@ _KIND_HELP = {
     "warps": " P is that of the same network with its warps merged into its layers.",
     "map": " P is the Jacobian of the mirror map at the start.",
 }
-_OF_P: frozenset[View] = frozenset({"dense", "spectrum", "condition"})
-_HEADER = ("Layer", "Quantity", "Value")
+_OF_P: frozenset[str] = frozenset({"dense", "spectrum", "condition"})
+_VALUE = 2
+_COLUMNS = (("Layer", ""), ("Quantity", ""), ("Value", "In full as a tip of its cell"))
 
 
 class GeometryTab(EvaluationPage):
@@ -67,10 +65,9 @@ class GeometryTab(EvaluationPage):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty plot."""
-        super().__init__("geometry", has_geometry, parent)
-        self._chosen: tuple[View, int] | None = None
+        super().__init__("geometry", has_learned, parent)
+        self._chosen: tuple[str, int] | None = None
         self.plot = ChartView("geometryPlot", "Learned geometry", self)
-        self.model = SummaryModel(self)
         self._lay_out()
         self.what.currentIndexChanged.connect(self._take)
         self.part.currentIndexChanged.connect(self._take)
@@ -99,11 +96,8 @@ class GeometryTab(EvaluationPage):
         return drawn[self.picker.place] if drawn else None
 
     def _lay_out(self) -> None:
-        self.table = QTableView(self)
-        self.table.setModel(self.model)
-        style_table(self.table, "geometrySummary", "Summary of each layer")
+        self.table = ReadTable("geometrySummary", "Summary of each layer", _COLUMNS)
         self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
-        self.table.verticalHeader().hide()
         self.table.setWordWrap(False)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -142,7 +136,7 @@ class GeometryTab(EvaluationPage):
             self._chosen = None
         else:
             offer(self.what, offered(record))
-            view: View = self.what.currentData()
+            view: str = self.what.currentData()
             names = {str(place): name for place, name in enumerate(parts(picture.arrays, view))}
             offer(self.part, ({"-1": "all tensors"} if view == "rates" else {}) | names)
             part = int(self.part.currentData() or 0)
@@ -156,7 +150,12 @@ class GeometryTab(EvaluationPage):
         picture = self.current()
         for widget in (self.picker, self.controls, self.table, self.help):
             widget.setVisible(picture is not None)
-        self.model.show_rows(summary(picture.arrays) if picture else [])
+        rows = summary(picture.arrays) if picture else []
+        self.table.setRowCount(len(rows))
+        for place, (layer, quantity, value) in enumerate(rows):
+            cells = (shortened(layer), layer), (quantity, quantity), (f"{value:.4g}", repr(value))
+            for at, (text, tip) in enumerate(cells):
+                self.table.put(place, at, text, number=at == _VALUE, tip=tip)
 
     def _show_view(self) -> None:
         picture = self.current()
@@ -168,7 +167,7 @@ class GeometryTab(EvaluationPage):
             widget.setVisible(self.part.count() > 0)
         self.log.setVisible(view == "rates")
         self.diagonal.setVisible(view in {"dense", "factors"})
-        self.help.setText(_help(str(picture.arrays["geometry"]), view))
+        self.help.setText(_help(str(picture.arrays.get("geometry", "")), view))
         self.plot.show_chart(self._drawn() or Lines(id="geometry", message=NOT_NOW))
 
     def _drawn(self) -> Chart | None:
@@ -177,55 +176,8 @@ class GeometryTab(EvaluationPage):
         return None if chart is None else replace(chart, title="")
 
 
-def _help(kind: str, view: View) -> str:
+def _help(kind: str, view: str) -> str:
     """Explain a view, as it is for a kind of geometry."""
     if view == "factors":
         return _FACTOR_HELP.get(kind, _HELP[view])
-    return _HELP[view] + (_KIND_HELP.get(kind, "") if view in _OF_P else "")
-
-
-class SummaryModel(QAbstractTableModel):
-    """Layer, quantity and value."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        """Hold nothing."""
-        super().__init__(parent)
-        self._rows: list[tuple[str, str, float]] = []
-
-    def show_rows(self, rows: list[tuple[str, str, float]]) -> None:
-        """Hold these rows; a table of the same size stays where it is scrolled to."""
-        if len(rows) == len(self._rows) and rows:
-            self._rows = rows
-            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(_HEADER) - 1))
-            return
-        self.beginResetModel()
-        self._rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return one row for each number."""
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return layer, quantity, value."""
-        return 0 if parent.isValid() else len(_HEADER)
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        """Name the columns."""
-        across = orientation == Qt.Orientation.Horizontal
-        return _HEADER[section] if across and role == Qt.ItemDataRole.DisplayRole else None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return a cell's text, its full precision, or its alignment."""
-        cell = self._rows[index.row()][index.column()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            if isinstance(cell, float):
-                return f"{cell:.4g}"
-            return cell if index.column() else shortened(cell)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return repr(cell) if isinstance(cell, float) else cell
-        if role == Qt.ItemDataRole.TextAlignmentRole and isinstance(cell, float):
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
+    return _HELP.get(view, "") + (_KIND_HELP.get(kind, "") if view in _OF_P else "")

@@ -1,29 +1,14 @@
 """Meta-gradients of the ticked algorithms on one batch at one point."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PySide6.QtCore import (
-    QAbstractTableModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    Qt,
-    Signal,
-    Slot,
-)
+from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QHeaderView,
-    QPushButton,
-    QSpinBox,
-    QTableView,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QSpinBox, QWidget
 
 from metaviz.charts.values import Lines, Panels
-from metaviz.gui.pages.layouts import page, plain_label, row, split, style_table
+from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.theme import Theme, tint
@@ -32,7 +17,6 @@ from metaviz.runs.analysis.result_charts import gradients_chart, lengths_chart
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
 
-Index = QModelIndex | QPersistentModelIndex
 EMPTY = (
     "Tick algorithms on the left and press Compare:\n"
     "each one's meta-gradient on the same tasks, from the same weights."
@@ -60,10 +44,10 @@ class GradientsTab(QWidget):
         self.setObjectName("gradientsTab")
         self._records: list[Record] = []
         self.result: GradientComparison | None = None
-        self.model = GradientModel(self)
-        self.table = QTableView(self)
-        self.table.setModel(self.model)
-        style_table(self.table, "gradientsTable", "Meta-gradients: lengths, residuals and cosines")
+        title = "Meta-gradients: lengths, residuals and cosines"
+        self.table = ReadTable("gradientsTable", title, _COLUMNS)
+        self.table.verticalHeader().show()
+        self.table.horizontalHeader().setStretchLastSection(False)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.lengths = ChartView("gradientLengths", "Lengths of the meta-gradients", self)
         body = split("gradientsBody", self.table, self.lengths, upright=True, sizes=(320, 260))
@@ -89,7 +73,7 @@ class GradientsTab(QWidget):
         """Take a theme's colours."""
         self._theme = theme
         self.lengths.apply_theme(theme)
-        self.model.dark = theme.name == "dark"
+        self._fill_table()
         self._draw_lengths()
 
     @property
@@ -105,7 +89,7 @@ class GradientsTab(QWidget):
     def show_result(self, result: GradientComparison) -> None:
         """Show compared meta-gradients."""
         self.result = result
-        self.model.show_result(result)
+        self._fill_table()
         self.table.show()
         self.compare.setEnabled(True)
         notes = [f"{row.algorithm}: {note}" for row in result.rows for note in row.notes]
@@ -161,82 +145,33 @@ class GradientsTab(QWidget):
         if hasattr(self, "_theme"):
             tint(self.status, self._theme.error if wrong else self._theme.muted)
 
+    def _fill_table(self) -> None:
+        """Write every cell; cosines are coloured from blue (-1) over white to red (1)."""
+        if self.result is None:
+            return
+        table, rows, cosine = self.table, self.result.rows, self.result.cosine()
+        dark = hasattr(self, "_theme") and self._theme.name == "dark"
+        cosines = [(f"cos {row.algorithm}", "Cosine of the angle between two.") for row in rows]
+        table.set_columns([*_COLUMNS, *cosines])
+        table.setRowCount(len(rows))
+        table.setVerticalHeaderLabels([row.algorithm for row in rows])
+        for place, one in enumerate(rows):
+            for at, text in enumerate(_numbers(one)):
+                table.put(place, at, text, number=True)
+            for at, value in enumerate(cosine[place].tolist(), len(_COLUMNS)):
+                known = np.isfinite(value)
+                item = table.put(place, at, f"{value:z.4f}" if known else "–", number=True)
+                if known:
+                    item.setBackground(_diverging(value, dark=dark))
+                    strong = dark or abs(value) > _STRONG
+                    item.setForeground(QColor("white" if strong else "black"))
+
     @Slot()
     def _draw_lengths(self) -> None:
         if self.result is None:
             self.lengths.show_chart(Lines(id="lengths", message=EMPTY))
         else:
             self.lengths.show_chart(lengths_chart(self.result, log=self.log.isChecked()))
-
-
-class GradientModel(QAbstractTableModel):
-    """Rows of a comparison; cosine cells are coloured from blue (-1) over white to red (1)."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        """Hold nothing."""
-        super().__init__(parent)
-        self._rows: tuple[MetaGradientRow, ...] = ()
-        self._cosine = np.zeros((0, 0))
-        self.dark = False
-
-    def show_result(self, result: GradientComparison) -> None:
-        """Hold a comparison."""
-        self.beginResetModel()
-        self._rows, self._cosine = result.rows, result.cosine()
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return one row for each algorithm."""
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return the numbers and one cosine for each algorithm."""
-        return 0 if parent.isValid() else len(_COLUMNS) + len(self._rows)
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        """Name columns and rows."""
-        if orientation == Qt.Orientation.Vertical:
-            shown = role == Qt.ItemDataRole.DisplayRole
-            return self._rows[section].algorithm if shown else None
-        cosine = section - len(_COLUMNS)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return f"cos {self._rows[cosine].algorithm}" if cosine >= 0 else _COLUMNS[section][0]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return "Cosine of the angle between two." if cosine >= 0 else _COLUMNS[section][1]
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return a cell's text, alignment or colour."""
-        row, column = index.row(), index.column() - len(_COLUMNS)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(row, index.column())
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if column < 0 or not np.isfinite(self._cosine[row, column]):
-            return None
-        cosine = float(self._cosine[row, column])
-        if role == Qt.ItemDataRole.BackgroundRole:
-            return _diverging(cosine, dark=self.dark)
-        if role == Qt.ItemDataRole.ForegroundRole:
-            return QColor("white") if self.dark or abs(cosine) > _STRONG else QColor("black")
-        return None
-
-    def _text(self, row: int, column: int) -> str:
-        place = column - len(_COLUMNS)
-        if place >= 0:
-            cosine = self._cosine[row, place]
-            return f"{cosine:z.4f}" if np.isfinite(cosine) else "–"
-        one = self._rows[row]
-        return (
-            f"{one.norm:.6g}",
-            "" if one.inner_residual is None else f"{one.inner_residual:.2e}",
-            "" if one.solver_residual is None else f"{one.solver_residual:.2e}",
-            str(one.gradient_evaluations),
-            str(one.hessian_vector_products),
-            f"{one.seconds:.3f} s",
-        )[column]
 
 
 _STRONG = 0.75
@@ -248,3 +183,14 @@ def _diverging(value: float, *, dark: bool) -> QColor:
     ground = np.array([23, 26, 33] if dark else [255, 255, 255])
     mixed = ground + (full - ground) * abs(value) ** 1.5
     return QColor(*(int(part) for part in mixed))
+
+
+def _numbers(one: MetaGradientRow) -> tuple[str, ...]:
+    return (
+        f"{one.norm:.6g}",
+        "" if one.inner_residual is None else f"{one.inner_residual:.2e}",
+        "" if one.solver_residual is None else f"{one.solver_residual:.2e}",
+        str(one.gradient_evaluations),
+        str(one.hessian_vector_products),
+        f"{one.seconds:.3f} s",
+    )

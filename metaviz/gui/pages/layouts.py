@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QSizePolicy,
     QSlider,
     QSplitter,
-    QTableView,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -127,32 +126,32 @@ def plain_label(name: str, text: str = "", title: str = "", *, wraps: bool = Tru
     return label
 
 
-def style_table(table: QTableView, name: str, title: str) -> None:
-    """Make a table one to read."""
-    table.setObjectName(name)
-    table.setAccessibleName(title)
-    table.setAlternatingRowColors(True)
-    table.setTabKeyNavigation(False)
-    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
-
-
 class ReadTable(QTableWidget):
     """A table to read, whose columns explain themselves."""
 
     def __init__(self, name: str, title: str, columns: Sequence[tuple[str, str]]) -> None:
         """Show no rows under columns with a title and a tip."""
-        super().__init__(0, len(columns))
-        style_table(self, name, title)
+        super().__init__()
+        self.setObjectName(name)
+        self.setAccessibleName(title)
+        self.setAlternatingRowColors(True)
+        self.setTabKeyNavigation(False)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.verticalHeader().hide()
-        for place, (text, tip) in enumerate(columns):
-            header = QTableWidgetItem(text)
-            header.setToolTip(tip)
-            self.setHorizontalHeaderItem(place, header)
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.set_columns(columns)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.horizontalHeader().setStretchLastSection(True)
+
+    def set_columns(self, columns: Sequence[tuple[str, str]]) -> None:
+        """Name the columns: a title and a tip each."""
+        self.setColumnCount(len(columns))
+        for at, (text, tip) in enumerate(columns):
+            header = QTableWidgetItem(text)
+            header.setToolTip(tip)
+            self.setHorizontalHeaderItem(at, header)
 
     def put(
         self, place: int, at: int, text: str, *, number: bool, tip: str = ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
-from metaviz.runs.analysis.geometry import has_geometry, has_map
+from metaviz.runs.analysis.geometry import has_learned, has_map
 from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ PAGES = (
         "G&eometry",
         "Step sizes, preconditioners, masks and gates that methods have learned.",
         _geometry,
-        has_geometry,
+        has_learned,
         "Tick a run of a method that learns a geometry, like Meta-SGD. "
         "Its first evaluation opens this page.",
     ),

@@ -31,7 +31,7 @@ from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.page_registry import Tab
 from metaviz.gui.widgets.controls import switch
 from metaviz.runs.analysis.curve_charts import fan, without_slider
-from metaviz.runs.analysis.geometry import has_geometry, has_map
+from metaviz.runs.analysis.geometry import has_learned, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.model.record import Record
 
@@ -218,7 +218,7 @@ class ExportDialog(QDialog):
     def _possible(self, name: str) -> bool:
         """Return whether there is anything to draw."""
         needs: dict[str, Callable[[Record], bool]] = {
-            "geometry": has_geometry,
+            "geometry": has_learned,
             "mirror": has_map,
             "fan": lambda record: fan(record) is not None,
         }

@@ -9,7 +9,8 @@ from typing import Literal, TextIO
 
 import numpy as np
 
-from metaviz.charts.stored import MapPoint, View, map_point, numbers, summary, views_of
+from metaviz.charts.storage import KEY, from_arrays
+from metaviz.charts.stored import MapPoint, map_point, numbers, summary, views_of
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 
@@ -22,6 +23,8 @@ DIAGNOSTIC_TITLES: dict[Diagnostic, str] = {
     "asymmetry": "asymmetry of the Jacobian",
     "symmetric_eigenvalue": "smallest symmetric eigenvalue",
 }
+OWN = "chart "
+"""What begins the names of views that are charts of a method's own."""
 _SMALLEST_SPAN = 0.01
 _SHOWN_QUANTILE = 0.995
 _MOST_STILL = 0.5
@@ -30,13 +33,13 @@ _FIRST_EVALUATIONS = 3
 
 def geometry_pictures(record: Record) -> list[Pictured]:
     """Return the pictures of what was learned, oldest first."""
-    return [item for item in record.pictures if "geometry" in item.arrays]
+    return [item for item in record.pictures if "geometry" in item.arrays or KEY in item.arrays]
 
 
 def kind(record: Record) -> str:
     """Return the kind of geometry that a run learns, empty where it has shown none."""
-    drawn = geometry_pictures(record)
-    return str(drawn[-1].arrays["geometry"].item()) if drawn else ""
+    drawn = [item.arrays["geometry"] for item in record.pictures if "geometry" in item.arrays]
+    return str(drawn[-1].item()) if drawn else ""
 
 
 def has_map(record: Record) -> bool:
@@ -46,14 +49,27 @@ def has_map(record: Record) -> bool:
 
 def has_geometry(record: Record) -> bool:
     """Return whether the run has shown rates, factors, gates or a matrix P."""
-    return bool(offered(record))
+    return bool(_views(record))
 
 
-def offered(record: Record) -> dict[View, str]:
-    """Return the views that a run's pictures can fill, with their titles."""
+def has_learned(record: Record) -> bool:
+    """Return whether the run has shown a geometry, or charts of its method's own."""
+    return has_geometry(record) or any(KEY in item.arrays for item in record.pictures)
+
+
+def offered(record: Record) -> dict[str, str]:
+    """Return the views and the charts that a run's pictures can fill, with their titles."""
+    found = _views(record)
+    for picture in record.pictures:
+        charts = from_arrays(picture.arrays) if KEY in picture.arrays else ()
+        found |= {f"{OWN}{chart.id}": chart.title or chart.id for chart in charts}
+    return found
+
+
+def _views(record: Record) -> dict[str, str]:
     found: set[str] = set()
-    for picture in geometry_pictures(record):
-        found |= picture.arrays.keys()
+    for picture in record.pictures:
+        found |= picture.arrays.keys() if "geometry" in picture.arrays else set()
     return views_of(kind(record), found)
 
 
@@ -117,7 +133,7 @@ def map_history(record: Record) -> MapHistory | None:
     """
     if not has_map(record):
         return None
-    drawn = geometry_pictures(record)
+    drawn = [item for item in record.pictures if "geometry" in item.arrays]
     last = drawn[-1].arrays
     names = [str(name) for name in last["layers"]]
     first = {name: place for place, name in reversed(list(enumerate(names)))}

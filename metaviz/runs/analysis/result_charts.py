@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from metaviz.charts.stored import View, geometry_chart, map_chart, shows
+from metaviz.charts.storage import from_arrays
+from metaviz.charts.stored import VIEW_TITLES, geometry_chart, map_chart, shows
 from metaviz.charts.values import (
     BLUE,
     OKABE_ITO,
@@ -26,6 +27,7 @@ from metaviz.runs.analysis.benchmark import Judged, Row, gains
 from metaviz.runs.analysis.curves import labels, styles
 from metaviz.runs.analysis.geometry import (
     DIAGNOSTIC_TITLES,
+    OWN,
     Diagnostic,
     MapHistory,
     geometry_pictures,
@@ -321,7 +323,7 @@ def mirror_charts(record: Record, evaluation: int, row: int) -> Panels | None:
 def geometry_chart_of(
     record: Record,
     evaluation: int,
-    view: View,
+    view: str,
     part: int = 0,
     *,
     log: bool = False,
@@ -329,11 +331,17 @@ def geometry_chart_of(
 ) -> Chart | None:
     """Show a view of what a run has learned; None where it was not pictured at that evaluation."""
     drawn = geometry_pictures(record)
-    if not drawn or not shows(drawn[evaluation].arrays, view):
+    if not drawn:
         return None
-    title = f"{record.label}, meta-step {drawn[evaluation].step}"
     arrays = drawn[evaluation].arrays
-    return geometry_chart(arrays, view, part, title=title, log=log, diagonal=diagonal)
+    title = f"{record.label}, meta-step {drawn[evaluation].step}"
+    if view.startswith(OWN):
+        own = (one for one in from_arrays(arrays) if one.id == view.removeprefix(OWN))
+        return next((replace(one, title=title) for one in own), None)
+    known = next((one for one in VIEW_TITLES if one == view), None)
+    if known is None or not shows(arrays, known):
+        return None
+    return geometry_chart(arrays, known, part, title=title, log=log, diagonal=diagonal)
 
 
 def diagnostics_chart(

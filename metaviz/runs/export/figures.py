@@ -19,7 +19,7 @@ from metaviz.runs.analysis.curve_charts import (
     without_slider,
 )
 from metaviz.runs.analysis.curves import TrainingView
-from metaviz.runs.analysis.geometry import map_history, most_changed, offered
+from metaviz.runs.analysis.geometry import OWN, map_history, most_changed, offered
 from metaviz.runs.analysis.result_charts import geometry_chart_of, mirror_charts
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
@@ -69,7 +69,7 @@ def _run_charts(record: Record) -> Iterator[tuple[str, Chart | None]]:
         yield "mirror", mirror_charts(record, len(history.steps) - 1, most_changed(history))
     for view in offered(record):
         part = -1 if view == "rates" else 0
-        yield f"geometry-{view}", geometry_chart_of(record, -1, view, part)
+        yield f"geometry-{view.replace(OWN, '')}", geometry_chart_of(record, -1, view, part)
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
