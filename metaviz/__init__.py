@@ -1,3 +1,3 @@
 """MetaViz: explore meta-learning on your desktop."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import NoReturn
 
 from PySide6.QtCore import QCoreApplication, QEventLoop, QSocketNotifier, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
-from metaviz.config.catalogue import Catalogue
+from metaviz.config.catalogue import shipped_catalogue
 from metaviz.gui.background.engine_protocol import Engine
 from metaviz.gui.background.excepthook import Failures
 from metaviz.gui.background.garbage_collector import Garbage
@@ -56,10 +57,14 @@ def create_application(argv: Sequence[str]) -> QApplication:
     return application
 
 
+def open_window() -> NoReturn:
+    """Show the window until it is closed, and end."""
+    sys.exit(run_window(sys.argv))
+
+
 def create_window(preferences: Preferences) -> MainWindow:
     """Make the window for the shipped catalogue and the engine of this machine."""
-    text = paths.resource("catalogue.json").read_text(encoding="utf-8")
-    return MainWindow(Catalogue.model_validate_json(text), load_engine, preferences)
+    return MainWindow(shipped_catalogue(), load_engine, preferences)
 
 
 def run_window(argv: Sequence[str]) -> int:

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from typing_extensions import override
+
 from metaviz.algorithms.registry import AlgorithmOptions, register
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
@@ -27,6 +29,15 @@ class ECMLOptions(AlgorithmOptions):
         "With respect to which weights the residuals are differentiated.",
         labels={"head": "last layer", "all": "all weights"},
     )
+
+    @override
+    def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
+        if version >= (0, 2):
+            return ""
+        return (
+            "Its condition loss was that as in 0.1, which counted eigenvalues that are zero "
+            "whatever the weights of a classification are."
+        )
 
 
 @register(

@@ -1,15 +1,15 @@
 """One file adds a method everywhere: its options, description and recipe are registered here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from metaviz.algorithms.methods import METHODS
 from metaviz.config.catalogue import AlgorithmEntry
-from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
+from metaviz.config.options import OptionError, Options, OptionSpec, Plain, option, specs
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
+from metaviz.registry import Registered, Registry
 
 
 class AlgorithmOptions(Options):
@@ -39,6 +39,11 @@ class AlgorithmOptions(Options):
         """Return the number of inner steps in force."""
         return shared.inner_steps if self.inner_steps is None else self.inner_steps
 
+    def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
+        """Say in what numbers differ from those of a version; empty where bits are the same."""
+        del version, shared
+        return ""
+
 
 class Recipe(Protocol):
     """Builds an algorithm from its checked options and the shared hyperparameters."""
@@ -48,14 +53,10 @@ class Recipe(Protocol):
 
 
 @dataclass(frozen=True)
-class RegisteredAlgorithm:
+class RegisteredAlgorithm(Registered[AlgorithmEntry, Recipe]):
     """A method's description, option model and recipe."""
 
-    entry: AlgorithmEntry
-    options: type[AlgorithmOptions]
-    recipe: Recipe
-
-    def build(self, values: dict[str, Plain], shared: Shared) -> Algorithm:
+    def build(self, values: Mapping[str, Plain], shared: Shared) -> Algorithm:
         """Check the options and build the algorithm. Raises: OptionError."""
         return self.make(self.checked(values), shared)
 
@@ -65,28 +66,18 @@ class RegisteredAlgorithm:
         Raises: OptionError where the chosen estimator cannot train the method.
         """
         try:
-            return self.recipe(options, shared)
+            return self.factory(options, shared)
         except CannotTrainError as error:
             raise OptionError(f"{self.entry.id}.estimator", str(error)) from error
 
-    def checked(self, values: dict[str, Plain]) -> AlgorithmOptions:
+    def checked(self, values: Mapping[str, Plain]) -> AlgorithmOptions:
         """Check the options; a `preset` among them is filled in first. Raises: OptionError."""
-        values = dict(values)
-        preset = values.pop("preset", None)
-        if preset is not None:
-            values = {**self._preset(preset), **values}
-        return checked(self.options, values, prefix=f"{self.entry.id}.")
-
-    def _preset(self, name: Plain) -> dict[str, Plain]:
-        presets = self.entry.presets
-        if name not in presets:
-            known = ", ".join(presets) or "none"
-            key = f"{self.entry.id}.preset"
-            raise OptionError(key, f"{key} = {name!r} is not valid: known presets are {known}.")
-        return presets[str(name)]
+        return cast(AlgorithmOptions, super().checked(self.entry.without_preset(values)))
 
 
-ALGORITHMS: dict[str, RegisteredAlgorithm] = {}
+ALGORITHMS: Registry[RegisteredAlgorithm] = Registry(
+    "algorithm", "algorithms", "metaviz.algorithms", METHODS
+)
 
 
 def register(options: type[AlgorithmOptions], **description: Any) -> Callable[[Recipe], Recipe]:
@@ -95,7 +86,7 @@ def register(options: type[AlgorithmOptions], **description: Any) -> Callable[[R
     def keep(recipe: Recipe) -> Recipe:
         described = tuple(_with_refusals(spec, options, recipe) for spec in specs(options))
         entry = AlgorithmEntry(options=described, **description)
-        ALGORITHMS[entry.id] = RegisteredAlgorithm(entry, options, recipe)
+        ALGORITHMS.register(RegisteredAlgorithm(entry, options, recipe))
         return recipe
 
     return keep
@@ -115,21 +106,5 @@ def _with_refusals(spec: OptionSpec, options: type[AlgorithmOptions], recipe: Re
 
 
 def find_algorithm(name: str) -> RegisteredAlgorithm:
-    """Return a registered method.
-
-    Raises: OptionError naming those there are.
-    """
-    load_algorithms()
-    if name not in ALGORITHMS:
-        known = ", ".join(ALGORITHMS)
-        raise OptionError("algorithms", f"There is no algorithm {name!r}; known: {known}.")
-    return ALGORITHMS[name]
-
-
-def load_algorithms() -> None:
-    """Import every method, which registers it, and put them in the order they are shown in."""
-    for name in METHODS:
-        import_module(f"metaviz.algorithms.{name}")
-    if tuple(ALGORITHMS)[: len(METHODS)] != METHODS:
-        for name in METHODS:
-            ALGORITHMS[name] = ALGORITHMS.pop(name)
+    """Return a registered method. Raises: OptionError naming those there are."""
+    return ALGORITHMS.find(name)

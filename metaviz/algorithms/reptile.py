@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from typing_extensions import override
+
 from metaviz.algorithms.registry import AlgorithmOptions, register
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
@@ -60,6 +62,15 @@ class ReptileOptions(AlgorithmOptions):
         "at all. Adam hardly feels the difference, SGD does.",
         labels={"rate": "(θ − φ) / α", "path": "(θ − φ) / (α K)", "none": "θ − φ"},
     )
+
+    @override
+    def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
+        if version >= (0, 2) or not self.batch_size:
+            return ""
+        return (
+            "Its minibatches were draws as in 0.1, which depended on the parts that a meta-batch "
+            "was computed in; now every task has its own."
+        )
 
 
 @register(

@@ -1,5 +1,7 @@
 """From scratch: adaptation of untrained weights, the least that meta-learning must beat."""
 
+from typing_extensions import override
+
 from metaviz.algorithms.registry import AlgorithmOptions, register
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
@@ -7,8 +9,21 @@ from metaviz.meta.estimators import Untrained
 from metaviz.meta.rules import GradientDescent
 
 
+class ScratchOptions(AlgorithmOptions):
+    """Options of training from scratch."""
+
+    @override
+    def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
+        if version >= (0, 2) or shared.reading_every == 1:
+            return ""
+        return (
+            "Its gradient evaluations were counted as in 0.1, also at meta-steps whose losses were "
+            "not read and that computed none."
+        )
+
+
 @register(
-    AlgorithmOptions,
+    ScratchOptions,
     id="scratch",
     title="From scratch",
     group="Baselines",
@@ -18,6 +33,6 @@ from metaviz.meta.rules import GradientDescent
     citation="Baseline",
     note="Give it more inner steps of its own to see how long plain training takes.",
 )
-def scratch(options: AlgorithmOptions, shared: Shared) -> Algorithm:
+def scratch(options: ScratchOptions, shared: Shared) -> Algorithm:
     """Build training from scratch."""
     return compose(GradientDescent(options.rate(shared)), Untrained(), options.steps(shared))

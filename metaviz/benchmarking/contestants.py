@@ -1,7 +1,6 @@
 """What is measured of a run, and of the libraries that can do the same."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
@@ -72,7 +71,7 @@ def distance(peer: str, config: RunConfig, problem: Problem) -> float:
 def _our_gradient(setting: Setting) -> Tensor:
     result = sharded_meta_gradient(
         *(setting.algorithm, setting.learner, setting.init(), setting.batch(0)),
-        partial(setting.step_seed, 0),
+        setting.draws(0),
         Shards(1),
     )
     return result.gradients["init"]

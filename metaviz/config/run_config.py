@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, StrictInt, field_validator
 
 from metaviz.config.options import OptionError, Options, Plain, checked, option
+from metaviz.files.foreign import ForeignError, parsed_toml, read_text
 from metaviz.paths import resource
 
 MAX_SEEDS = 1000
@@ -363,13 +364,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises: OptionError with one sentence that names the file and the line.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parsed_toml(read_text(path))
     except OSError as error:
         raise OptionError("config", f"Cannot read {path}: {error.strerror or error}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError("config", f"{path} is not valid TOML: {error}.") from None
-    except RecursionError:
-        raise OptionError("config", f"{path} is not valid here: it is nested too deeply.") from None
+    except ForeignError as error:
+        raise OptionError("config", f"{path} is not valid here: {error}.") from None
 
 
 def to_toml(config: Options) -> str:

@@ -1,1 +1,1 @@
-"""files."""
+"""Files on disk: those of strangers, read with limits."""

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from metaviz.meta.estimators.base import Case, Draws, Estimator, MetaStep, groups_entering
+from metaviz.meta.draws import Draws
+from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, Step, descend, walk
 from metaviz.meta.learner import Learner
 from metaviz.meta.portraits import Sitting, slices

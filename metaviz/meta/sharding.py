@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.estimators.base import Draws, MetaStep
+from metaviz.meta.draws import Draws
+from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
@@ -65,24 +66,25 @@ def sharded_meta_gradient(
     learner: Learner,
     meta: Meta,
     tasks: TaskBatch,
-    seed: Callable[[], int],
+    draws: Draws,
     shards: Shards,
     *,
     reading: bool = True,
 ) -> MetaStep:
     """Compute the meta-step of a batch in equal parts, some on each thread.
 
-    `seed` is asked where the estimator draws numbers of its own (minibatches), a stream per part.
+    `draws` are the tasks' own random numbers, for minibatches for instance.
     `reading` asks for the losses before and after adaptation too.
     """
     edges = [0, len(tasks)] if algorithm.sequential else shards.edges(len(tasks))
     spans = list(itertools.pairwise(edges))
 
     def one(part: int) -> MetaStep:
-        share, own = (tasks, meta) if len(spans) == 1 else part_of(tasks, meta, spans[part])
-        return algorithm.meta_gradient(
-            learner, own, share, Draws(lambda: seed() + part), reading=reading
-        )
+        if len(spans) == 1:
+            return algorithm.meta_gradient(learner, meta, tasks, draws, reading=reading)
+        share, own = part_of(tasks, meta, spans[part])
+        drawn = draws[slice(*spans[part])]
+        return algorithm.meta_gradient(learner, own, share, drawn, reading=reading)
 
     return merge(shards.map(one, range(len(spans))), [end - start for start, end in spans])
 

@@ -49,6 +49,18 @@ class Batch:
         """Return some of the examples of every task; what is beside them stays."""
         return Batch(self.x[:, chosen], self.y[:, chosen], self.beside)
 
+    def chosen(self, places: Tensor) -> "Batch":
+        """Return examples (tasks, m) of each task; what is beside them stays."""
+        tasks, examples = self.x.shape[:2]
+        first = torch.arange(0, tasks * examples, examples, device=places.device).unsqueeze(1)
+        flat, shape = (first + places).flatten(), tuple(places.shape)
+
+        def of(values: Tensor) -> Tensor:
+            # Several times as fast as indexing by two tensors.
+            return values.flatten(0, 1).index_select(0, flat).view(*shape, *values.shape[2:])
+
+        return Batch(of(self.x), of(self.y), self.beside)
+
     def repeated(self, count: int) -> "Batch":
         """Return a batch of one task as that of `count` tasks, all alike."""
         beside = None if self.beside is None else self.beside.expand(count, *self.beside.shape[1:])

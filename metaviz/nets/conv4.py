@@ -4,11 +4,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
+from pydantic import Field
 from torch import Tensor
 
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
-from metaviz.nets.normalisation import Norm
+from metaviz.nets.normalisation import Norm, NormalisedOptions
+from metaviz.nets.spec import register_net
 from metaviz.nets.warps import warped, warps_after
 
 BLOCKS = 4
@@ -148,6 +150,20 @@ class Conv4:
             weight, gamma = weight * sign[..., None, None, None], gamma * sign
         pooled, mean, variance = convolve_and_pool(x, weight, counted)
         return torch.relu(self.norm.standardise(pooled, mean, variance, gamma, beta))
+
+
+class Conv4Options(NormalisedOptions):
+    """What a four-block network is made of."""
+
+    channels: int = Field(ge=1)
+    pooling: Pooling
+
+
+@register_net(Conv4Options, id="conv4")
+def conv4(options: Conv4Options) -> Conv4:
+    """Build a four-block network. Raises: ValueError for too small images."""
+    ways, in_channels, image, norm = options.parts()
+    return Conv4(options.channels, ways, in_channels, image, options.pooling, norm)
 
 
 def _pad_same(x: Tensor) -> Tensor:

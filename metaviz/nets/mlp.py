@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from metaviz.config.options import Options
 from metaviz.nets.layout import Layout, Params, Weights
+from metaviz.nets.spec import register_net
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
 
@@ -102,6 +106,19 @@ class MLP:
             weight, bias = params[f"layer{layer}.weight"], params[f"layer{layer}.bias"]
             found.append((weight if outputs == 1 else weight.mT, bias.unsqueeze(-2)))
         return found
+
+
+class MLPOptions(Options):
+    """What a fully connected network is made of."""
+
+    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)]
+    activation: Literal["relu", "tanh"]
+
+
+@register_net(MLPOptions, id="mlp")
+def mlp(options: MLPOptions) -> MLP:
+    """Build a fully connected network."""
+    return MLP(options.widths, options.activation)
 
 
 def _dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
+from pydantic import Field
 from torch import Tensor
 
+from metaviz.config.options import Options
 from metaviz.nets.convolution import moments
 from metaviz.nets.layout import Layout, Params
 
@@ -84,3 +86,20 @@ class Norm:
         groups = next(g for g in range(MOST_GROUPS, 0, -1) if channels % g == 0)
         scale = torch.ones_like(beta) if gamma is None else gamma
         return F.group_norm(u, tasks * groups, scale.flatten(), beta.flatten(), self.eps)
+
+
+class NormalisedOptions(Options):
+    """What every network is made of that normalises images (in_channels, image, image)."""
+
+    ways: int = Field(ge=1)
+    in_channels: int = Field(ge=1)
+    image: int = Field(ge=1)
+    norm: Statistics
+    norm_affine: Affine
+    norm_adapted: bool
+    norm_eps: float = Field(gt=0)
+
+    def parts(self) -> tuple[int, int, int, Norm]:
+        """Return ways, channels and side of images, and how the network normalises."""
+        norm = Norm(self.norm, self.norm_affine, self.norm_adapted, self.norm_eps)
+        return self.ways, self.in_channels, self.image, norm

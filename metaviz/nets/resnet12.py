@@ -1,14 +1,17 @@
 """Residual networks of twelve layers, as few-shot learning uses them, with a tasks axis."""
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
+from pydantic import Field
 from torch import Tensor
 
 from metaviz.nets.convolution import convolve, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
-from metaviz.nets.normalisation import Norm
+from metaviz.nets.normalisation import Norm, NormalisedOptions
+from metaviz.nets.spec import register_net
 from metaviz.nets.warps import warped, warps_after
 
 BLOCKS = 4
@@ -198,6 +201,27 @@ class SimpleResNet12(ResidualNet):
     def _logits(self, params: Params, x: Tensor) -> Tensor:
         mixed = torch.relu(_linear(params, "mix", x))
         return _linear(params, "head", _linear(params, "embed", mixed))
+
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class ResNet12Options(NormalisedOptions):
+    """What a residual network is made of: the channels of its blocks, and what all are."""
+
+    widths: tuple[Width, Width, Width, Width]
+
+
+@register_net(ResNet12Options, id="resnet12")
+def resnet12(options: ResNet12Options) -> ResNet12:
+    """Build a residual network. Raises: ValueError for too small images."""
+    return ResNet12(options.widths, *options.parts())
+
+
+@register_net(ResNet12Options, id="resnet12_simple")
+def resnet12_simple(options: ResNet12Options) -> SimpleResNet12:
+    """Build a simple residual network. Raises: ValueError for too small images."""
+    return SimpleResNet12(options.widths, *options.parts())
 
 
 def _linear(params: Params, name: str, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Weights
+from metaviz.nets.spec import NetSpec, build
 
 
 class Problem(Protocol):
@@ -27,6 +28,9 @@ class Problem(Protocol):
 
     remarks: tuple[str, ...]
     """What a person should know about the data, for instance what was left out; often empty."""
+
+    def net_spec(self) -> NetSpec:
+        """Describe the network that is adapted."""
 
     def net(self) -> Net:
         """Return the network that is adapted."""
@@ -99,8 +103,35 @@ def classification_accuracy(outputs: Tensor, batch: Batch) -> Tensor:
     return (outputs.argmax(dim=2) == batch.y).to(outputs.dtype).mean(dim=1)
 
 
-class Classification(ABC):
-    """What all families of classification tasks share: cross-entropy, accuracy, no picture.
+class Family(ABC):
+    """What most families share: numbers are shown as they are, nothing is kept, nothing drawn."""
+
+    remarks: tuple[str, ...] = ()
+
+    @abstractmethod
+    def net_spec(self) -> NetSpec:
+        """Describe the network that is adapted."""
+
+    def net(self) -> Net:
+        """Return the network that is adapted."""
+        return build(self.net_spec())
+
+    def shown(self, x: Tensor) -> np.ndarray:
+        """Return numbers as they are."""
+        return x.cpu().numpy()
+
+    def place(self, device: torch.device) -> None:
+        """Do nothing: tasks are drawn, not kept."""
+        del device
+
+    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
+        """Return nothing: the inner-loop curves say what there is to say."""
+        del view
+        return {}
+
+
+class Classification(Family):
+    """What all families of classification tasks share: cross-entropy and accuracy.
 
     `layout` says in words how the data are kept; `size` is an image's height and width.
     """
@@ -109,7 +140,6 @@ class Classification(ABC):
     dataset: str
     layout: str
     size: tuple[int, int]
-    remarks: tuple[str, ...]
 
     @abstractmethod
     def counts(self) -> dict[str, np.ndarray]:
@@ -135,16 +165,7 @@ class Classification(ABC):
         """Return images as 8-bit levels."""
         if x.is_floating_point():
             x = (x * 255).round().clamp(0, 255).to(torch.uint8)
-        return x.cpu().numpy()
-
-    def place(self, device: torch.device) -> None:
-        """Do nothing: drawings are few."""
-        del device
-
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
-        """Return nothing: the inner-loop curves say what there is to say."""
-        del view
-        return {}
+        return super().shown(x)
 
 
 def concatenated(tasks: TaskBatch) -> Batch:

@@ -12,18 +12,13 @@ from metaviz.files.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.images.progress import Telling
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.base import Net
-from metaviz.nets.conv4 import Conv4
-from metaviz.nets.resnet12 import ResNet12, SimpleResNet12, Widths
+from metaviz.nets.spec import NetSpec
 from metaviz.paths import data_dir
 from metaviz.problems.augmentation import DRAWS, Augmentation
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways
 from metaviz.problems.image_options import ImageOptions
-from metaviz.problems.normalising import (
-    norm_of,
-    paired,
-)
+from metaviz.problems.normalising import conv4_spec, paired, spec_of
 from metaviz.problems.registry import register_problem
 from metaviz.problems.resident import FreeBytes, SplitPixels, free_bytes
 from metaviz.problems.stream import uniforms
@@ -32,11 +27,7 @@ from metaviz.problems.stream import uniforms
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _CHUNK_PIXELS = 5 * 28 * 28
-_WIDTHS: dict[str, Widths] = {
-    "64-160-320-640": (64, 160, 320, 640),
-    "64-128-256-512": (64, 128, 256, 512),
-}
-_SIMPLE_WIDTHS: Widths = (64, 96, 128, 256)
+_SIMPLE_WIDTHS: tuple[int, ...] = (64, 96, 128, 256)
 
 
 @register_problem(
@@ -114,16 +105,16 @@ class FewShotImages(Classification):
             self._check_ways(split)
         self.remarks = tuple(f"{sentence}." for sentence in problems)
 
-    def net(self) -> Net:
-        """Return the backbone; Conv4 has 121 093 weights for 64 channels, 84 pixels and 5 ways."""
-        options, ways, norm = self.options, self.shared.ways, norm_of(self.options)
-        match options.backbone:
-            case "conv4":
-                return Conv4(options.channels, ways, 3, self.side, options.pooling, norm)
-            case "resnet12":
-                return ResNet12(_WIDTHS[options.widths], ways, 3, self.side, norm)
-            case "resnet12_simple":
-                return SimpleResNet12(_SIMPLE_WIDTHS, ways, 3, self.side, norm)
+    def net_spec(self) -> NetSpec:
+        """Describe the backbone; Conv4 has 121 093 weights for 64 channels, 84 pixels, 5 ways."""
+        options = self.options
+        if options.backbone == "conv4":
+            return conv4_spec(options, self.shared, 3, self.side)
+        widths = _SIMPLE_WIDTHS
+        if options.backbone == "resnet12":
+            widths = tuple(map(int, options.widths.split("-")))
+        own = {"widths": widths, "in_channels": 3, "image": self.side}
+        return spec_of(options.backbone, options, self.shared, **own)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes.

@@ -1,30 +1,12 @@
 """Options of image problems that say how their networks normalise."""
 
-from typing import Any, Protocol
+from typing import Any
 
-from metaviz.config.options import option
+from metaviz.config.options import Options, option
+from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.normalisation import Affine, Norm, Statistics
-
-
-class Normalising(Protocol):
-    """The options declared by the functions of this module."""
-
-    @property
-    def norm(self) -> Statistics:
-        """Which statistics normalise."""
-
-    @property
-    def norm_affine(self) -> Affine:
-        """Which parameters normalisation has."""
-
-    @property
-    def norm_adapted(self) -> bool:
-        """Whether inner steps move them."""
-
-    @property
-    def norm_eps(self) -> float:
-        """What is added to a variance."""
+from metaviz.nets.normalisation import Statistics
+from metaviz.nets.spec import NetSpec, net_spec
 
 
 def statistics_option() -> Any:
@@ -74,9 +56,16 @@ def eps_option() -> Any:
     )
 
 
-def norm_of(options: Normalising) -> Norm:
-    """Return the normalisation that the options ask for."""
-    return Norm(options.norm, options.norm_affine, options.norm_adapted, options.norm_eps)
+def spec_of(backbone: str, options: Options, shared: Shared, **own: Any) -> NetSpec:
+    """Describe a network of images; `own` are its own options and the images' channels and side."""
+    norm = options.model_dump(include={"norm", "norm_affine", "norm_adapted", "norm_eps"})
+    return net_spec(backbone, ways=shared.ways, **own, **norm)
+
+
+def conv4_spec(options: Options, shared: Shared, in_channels: int, image: int) -> NetSpec:
+    """Describe Conv4 with the channels and the pooling of the options."""
+    own = options.model_dump(include={"channels", "pooling"})
+    return spec_of("conv4", options, shared, **own, in_channels=in_channels, image=image)
 
 
 def paired(support: Batch, query: Batch, norm: Statistics) -> TaskBatch:

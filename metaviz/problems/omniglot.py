@@ -12,8 +12,8 @@ from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
 from metaviz.images.progress import tell
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.conv4 import Conv4
 from metaviz.nets.normalisation import Affine, Statistics
+from metaviz.nets.spec import NetSpec
 from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import (
@@ -26,8 +26,8 @@ from metaviz.problems.episodes import (
 from metaviz.problems.normalising import (
     adapted_option,
     affine_option,
+    conv4_spec,
     eps_option,
-    norm_of,
     paired,
     statistics_option,
 )
@@ -160,10 +160,9 @@ class Omniglot(Classification):
         for split, images in self._images.items():
             refuse_ways(shared, images.shape[1], f"{split} characters")
 
-    def net(self) -> Conv4:
-        """Return Conv4; 112 261 weights for 64 channels and 5 ways."""
-        options, ways = self.options, self.shared.ways
-        return Conv4(options.channels, ways, pooling=options.pooling, norm=norm_of(options))
+    def net_spec(self) -> NetSpec:
+        """Describe Conv4; 112 261 weights for 64 channels and 5 ways."""
+        return conv4_spec(self.options, self.shared, 1, IMAGE)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28) float32, y (tasks, ways * n)."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from metaviz.config.options import OptionError, Options, checked, option
 from metaviz.config.run_config import Shared, read_toml
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.layout import Layout, Weights
-from metaviz.problems.base import PictureView
+from metaviz.nets.spec import NetSpec, net_spec
+from metaviz.problems.base import Family
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms
 
@@ -91,33 +91,6 @@ def read_matrices(path: str) -> QuadraticMatrices:
     return checked(QuadraticMatrices, values)
 
 
-class PointNet:
-    """The identity as a network: the parameters are the output. Shapes: (tasks, 1, d)."""
-
-    held: frozenset[str] = frozenset()
-    independent = False
-
-    def __init__(self, start: list[float]) -> None:
-        """Take the start of adaptation, which is also the dimension."""
-        self.start = torch.tensor(start, dtype=torch.float64)
-        self.layout = Layout((("point", (len(start),)),))
-
-    def warps(self, *, residual: bool) -> Layout:
-        """Return nothing: there are no layers to put warps between."""
-        del residual
-        return Layout(())
-
-    def init(self, generator: torch.Generator) -> Tensor:
-        """Return the given start."""
-        del generator
-        return self.start.clone()
-
-    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Return the parameters of each task."""
-        del x, beside
-        return self.layout.named(weights)["point"].unsqueeze(1)
-
-
 @register_problem(
     QuadraticOptions,
     id="quadratic",
@@ -141,7 +114,7 @@ class PointNet:
         "ecml": "ECML looks at residuals of a network, and the quadratic problem has none.",
     },
 )
-class Quadratic:
+class Quadratic(Family):
     """Support loss p'Ap/2 - b'p, query loss p'Cp/2 - d'p.
 
     A batch holds the matrix as its example, x (tasks, 1, d, d), and the linear term as its target,
@@ -150,7 +123,6 @@ class Quadratic:
 
     dataset = "quadratic"
     has_accuracy = False
-    remarks: tuple[str, ...] = ()
     chunk = 1000
     shards = 1
 
@@ -161,9 +133,9 @@ class Quadratic:
         self.spread = options.spread
         self.seed = seed
 
-    def net(self) -> PointNet:
-        """Return the identity network at the given start."""
-        return PointNet(self.matrices.start)
+    def net_spec(self) -> NetSpec:
+        """Describe the identity as a network, at the given start."""
+        return net_spec("point", start=self.matrices.start)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return tasks; with a spread their linear terms differ."""
@@ -195,19 +167,6 @@ class Quadratic:
     def pool(self, tasks: TaskBatch) -> Batch:
         """Return the support loss alone: the query loss is another goal, not more examples."""
         return tasks.support
-
-    def shown(self, x: Tensor) -> np.ndarray:
-        """Return numbers as they are."""
-        return x.cpu().numpy()
-
-    def place(self, device: torch.device) -> None:
-        """Do nothing: tasks are a few numbers."""
-        del device
-
-    def picture(self, view: PictureView) -> dict[str, np.ndarray]:
-        """Return nothing: there is no function to draw."""
-        del view
-        return {}
 
 
 def _quadratics(hessian: list[list[float]], linear: np.ndarray) -> Batch:

@@ -1,28 +1,21 @@
-"""The task families that can be chosen."""
+"""The task families that can be chosen; each is a module of this package."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metaviz.config.catalogue import ProblemEntry
-from metaviz.config.options import OptionError, Options, checked, specs
+from metaviz.config.options import Options, specs
 from metaviz.config.run_config import Shared
 from metaviz.problems.base import Problem, ProblemFactory
+from metaviz.registry import Registered, Registry
 
 
 @dataclass(frozen=True)
-class RegisteredProblem:
+class RegisteredProblem(Registered[ProblemEntry, ProblemFactory]):
     """A task family's description, option model and factory."""
 
-    entry: ProblemEntry
-    options: type[Options]
-    factory: ProblemFactory
-
-    def checked(self, values: dict[str, Any]) -> Options:
-        """Check the options. Raises: OptionError."""
-        return checked(self.options, values, prefix=f"{self.entry.id}.")
-
-    def build(self, values: dict[str, Any], shared: Shared, seed: int) -> Problem:
+    def build(self, values: Mapping[str, Any], shared: Shared, seed: int) -> Problem:
         """Check the options and build the problem.
 
         Raises: OptionError for wrong options, ValueError for data that cannot be read.
@@ -30,7 +23,12 @@ class RegisteredProblem:
         return self.factory(self.checked(values), shared, seed)
 
 
-PROBLEMS: dict[str, RegisteredProblem] = {}
+PROBLEMS: Registry[RegisteredProblem] = Registry(
+    "problem",
+    "problem",
+    "metaviz.problems",
+    ("sinusoid", "quadratic", "strokes", "omniglot", "images"),
+)
 
 
 def register_problem(
@@ -40,20 +38,12 @@ def register_problem(
     entry = ProblemEntry(options=specs(options), **description)
 
     def keep(factory: ProblemFactory) -> ProblemFactory:
-        PROBLEMS[entry.id] = RegisteredProblem(entry, options, factory)
+        PROBLEMS.register(RegisteredProblem(entry, options, factory))
         return factory
 
     return keep
 
 
 def find_problem(name: str) -> RegisteredProblem:
-    """Return a registered task family.
-
-    Raises: OptionError naming those there are.
-    """
-    import metaviz.problems.families  # noqa: F401 - registers them
-
-    if name not in PROBLEMS:
-        known = ", ".join(PROBLEMS)
-        raise OptionError("problem", f"There is no problem {name!r}; known: {known}.")
-    return PROBLEMS[name]
+    """Return a registered task family. Raises: OptionError naming those there are."""
+    return PROBLEMS.find(name)

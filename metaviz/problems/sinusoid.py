@@ -10,8 +10,8 @@ from torch import Tensor
 from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.mlp import MLP
-from metaviz.problems.base import PictureView, concatenated, mean_squared_error
+from metaviz.nets.spec import NetSpec, net_spec
+from metaviz.problems.base import Family, PictureView, concatenated, mean_squared_error
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms
 
@@ -95,7 +95,7 @@ class SinusoidOptions(Options):
         "mtnet": {"geometry_lr": 0.0003},
     },
 )
-class Sinusoid:
+class Sinusoid(Family):
     """y = A sin(x - p), A ~ U[0.1, 5], p ~ U[0, pi], x ~ U[-5, 5], noise-free by default.
 
     Reference levels of the default family: predicting zero costs E[A^2]/2 = 4.2517; the best
@@ -105,7 +105,6 @@ class Sinusoid:
 
     dataset = "sinusoid"
     has_accuracy = False
-    remarks: tuple[str, ...] = ()
     chunk = 1000
     shards = 1
 
@@ -115,10 +114,10 @@ class Sinusoid:
         self.shots, self.query_shots = shared.shots, shared.query_shots
         self.seed = seed
 
-    def net(self) -> MLP:
-        """Return the network 1-40-40-1, 1761 weights."""
+    def net_spec(self) -> NetSpec:
+        """Describe the network 1-40-40-1, 1761 weights."""
         width = self.options.hidden
-        return MLP((1, width, width, 1), self.options.activation)
+        return net_spec("mlp", widths=(1, width, width, 1), activation=self.options.activation)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return tasks with fresh query points. Shapes: x and y (tasks, n, 1), float64."""
@@ -150,14 +149,6 @@ class Sinusoid:
     def pool(self, tasks: TaskBatch) -> Batch:
         """Return support and query points together."""
         return concatenated(tasks)
-
-    def shown(self, x: Tensor) -> np.ndarray:
-        """Return numbers as they are."""
-        return x.cpu().numpy()
-
-    def place(self, device: torch.device) -> None:
-        """Do nothing: tasks are drawn, not kept."""
-        del device
 
     def picture(self, view: PictureView) -> dict[str, np.ndarray]:
         """Return truth, support points and predictions after 0..K_eval steps of a few tasks.

@@ -9,15 +9,15 @@ import torch
 from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.conv4 import Conv4
 from metaviz.nets.normalisation import Affine, Statistics
+from metaviz.nets.spec import NetSpec
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways
 from metaviz.problems.normalising import (
     adapted_option,
     affine_option,
+    conv4_spec,
     eps_option,
-    norm_of,
     paired,
     statistics_option,
 )
@@ -107,7 +107,6 @@ class Strokes(Classification):
     size = (IMAGE, IMAGE)
     chunk = 5
     shards = 2
-    remarks: tuple[str, ...] = ()
 
     def __init__(self, options: StrokesOptions, shared: Shared, seed: int) -> None:
         """Take the script. Raises: OptionError where it has too few hands or characters."""
@@ -117,10 +116,9 @@ class Strokes(Classification):
         refuse_shots(shared, DRAWERS, "drawings of a character")
         refuse_ways(shared, min(CLASSES.values()), "characters of a split")
 
-    def net(self) -> Conv4:
-        """Return Conv4."""
-        options, ways = self.options, self.shared.ways
-        return Conv4(options.channels, ways, pooling=options.pooling, norm=norm_of(options))
+    def net_spec(self) -> NetSpec:
+        """Describe Conv4."""
+        return conv4_spec(self.options, self.shared, 1, IMAGE)
 
     def tasks(self, split: str, first: int, count: int) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28), 8-bit levels; y (tasks, n)."""

@@ -6,6 +6,7 @@ from typing import Self
 
 import torch
 
+from metaviz.meta.draws import Draws, joined_draws
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch, joined
@@ -58,6 +59,10 @@ class Joined(Setting):
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batches of a step, one run after another."""
         return joined([member.batch(step) for member in self.members])
+
+    def draws(self, step: int) -> Draws:
+        """Return the random numbers of these tasks: each run's own."""
+        return joined_draws([member.draws(step) for member in self.members])
 
 
 @dataclass

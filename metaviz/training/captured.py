@@ -22,18 +22,18 @@ def capturing(recipe: Recipe, given: list[Tensor]) -> Generator[str, None, Progr
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     graph = torch.cuda.CUDAGraph()
+    with torch.cuda.stream(aside):
+        for _ in range(WARM_UPS):  # what a method does wrong is raised here, as it is
+            recipe(*buffers)
+    torch.cuda.current_stream().wait_stream(aside)
     try:
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):
-                recipe(*buffers)
-        torch.cuda.current_stream().wait_stream(aside)
         with torch.cuda.graph(graph):
             outputs = recipe(*buffers)
     except Exception as error:
         if is_memory_error(error):
             raise
         raise CannotRecordError(
-            "the method decides on numbers that it has just computed, or draws its own"
+            "the method decides on numbers that it has just computed"
         ) from error
 
     def replay(values: list[Tensor]) -> list[Tensor]:

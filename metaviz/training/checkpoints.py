@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from metaviz.files.atomic import write_atomically
+from metaviz.files.foreign import MOST_CHECKPOINT_BYTES, ForeignError, check_pickled, read_bytes
 from metaviz.runs.storage.store import RunWriter, StoreError, checkpoint_hashes
 from metaviz.training.trainer import Progress
 
@@ -99,7 +100,7 @@ class Checkpoints:
         scores = checkpoint_hashes(self._writer.folder)
         for name in (BEFORE, BEST):
             path = self._writer.folder / name
-            sha256 = _sha256(path.read_bytes()) if path.exists() else ""
+            sha256 = _sha256(_read(path)) if path.exists() else ""
             if sha256 in scores:
                 self._hashes[name] = sha256
                 if name == BEST:
@@ -116,12 +117,12 @@ def find_checkpoint(folder: Path) -> Found | None:
     damaged = []
     candidates: list[Found] = []
     for place in places:
-        data = _read(place)
-        sha256 = _sha256(data)
-        if scores and sha256 not in scores:
-            damaged.append(f"{place.name} is not what was written")
-            continue
         try:
+            data = _read(place)
+            sha256 = _sha256(data)
+            if scores and sha256 not in scores:
+                damaged.append(f"{place.name} is not what was written")
+                continue
             state = read_checkpoint(place, data)
         except StoreError as error:
             damaged.append(str(error).rstrip("."))
@@ -150,6 +151,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
     """Understand the bytes of a checkpoint. Raises: as `load_checkpoint`."""
     try:
+        check_pickled(data, path.name)
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise StoreError(
@@ -169,13 +171,13 @@ def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, MOST_CHECKPOINT_BYTES)
     except FileNotFoundError:
         raise StoreError(
             f"{path.parent} has no checkpoint: it is no run, or one that ended early."
         ) from None
-    except OSError as error:
-        reason = error.strerror or "it is damaged"
+    except (OSError, ForeignError) as error:
+        reason = getattr(error, "strerror", None) or error or "it is damaged"
         raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
 
 

@@ -73,13 +73,15 @@ def compile_recipe(recipe: Recipe, given: list[Tensor]) -> Program:
     # Tensors without numbers: only of their graphs does the compiler know that it has seen them.
     mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True, allow_non_fake_inputs=True)
     blanks = [mode.from_tensor(value, static_shapes=True) for value in given]
+    # What the method keeps from call to call is to be made of numbers, and what it does wrong is
+    # raised here as it is: whatever fails only without numbers does so for want of them.
+    recipe(*given)
     try:
-        recipe(*given)  # what the method keeps from call to call is to be made of numbers
         with mode:
             graph = make_fx(recipe, decomposition_table=select_decomp_table())(*blanks)
     except Exception as error:
         raise CannotRecordError(
-            "the method decides on numbers that it has just computed, or draws its own"
+            "the method decides on numbers that it has just computed"
         ) from error
     graph.graph.eliminate_dead_code()
     graph.recompile()

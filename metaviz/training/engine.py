@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 
-from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, specs
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig, Shared
@@ -24,11 +24,11 @@ from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
-from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.protocol import episode, judge, robustness
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session
 from metaviz.training.setting import Setting, device_text, settle, settle_process
+from metaviz.training.start import stored_meta
 
 Found = TypeVar("Found")
 
@@ -160,8 +160,6 @@ def _of_each(folders: Sequence[Path], call: Callable[[Path], Found]) -> list[Fou
 
 def build_catalogue() -> Catalogue:
     """Describe every method and problem as plain data."""
-    load_algorithms()
-    find_problem("sinusoid")
     return Catalogue(
         shared=specs(Shared),
         comparison=specs(Comparison),
@@ -210,10 +208,12 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
     began = time.perf_counter()
     result = sharded_meta_gradient(
         *(setting.algorithm, setting.learner, meta, tasks),
-        partial(setting.step_seed, step),
+        setting.draws(step),
         Shards(1),
     )
-    gradient = result.gradients["init"].double().cpu().numpy()
+    # A start that is not trained stays: that is a meta-gradient of zero.
+    start_gradient = result.gradients.get("init", torch.zeros_like(meta["init"]))
+    gradient = start_gradient.double().cpu().numpy()
     seconds = time.perf_counter() - began
     inner, solver = (
         float(result.readings[name].mean()) if name in result.readings else None
@@ -244,14 +244,9 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
 
 
 def _point(setting: Setting, folder: Path) -> torch.Tensor:
-    state = load_checkpoint(folder / CHECKPOINT)
-    meta = state["meta"]
-    saved = meta.get("init") if isinstance(meta, dict) else None
-    if not isinstance(saved, torch.Tensor):
-        raise StoreError(f"{folder} has a checkpoint without weights: choose another run.")
-    if not lies_as_now(state, setting):
-        raise StoreError(f"{folder} cannot be used: {OTHER_ORDER}")
-    expected = setting.learner.net.layout.size
+    layout = setting.learner.net.layout
+    saved = stored_meta(load_checkpoint(folder / CHECKPOINT), layout, folder)["init"]
+    expected = layout.size
     if saved.shape != (expected,):
         raise OptionError(
             "start",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 import torch
 from torch import Tensor
 
+from metaviz.config.quantities import quantity_of
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
@@ -53,10 +54,9 @@ class FixedSteps(Eager):
                 self._check(meta, step, reading=reading)
         except (RuntimeError, MemoryError) as error:
             self._recorded.clear()
-            known = isinstance(error, CannotRecordError)
-            if not known and not is_memory_error(error):
+            self.failure = _reason(error)
+            if not self.failure:
                 raise
-            self.failure = str(error) if known else "memory does not suffice"
             sentence = f"The meta-step is not {self._engine}: {self.failure}. It runs eagerly."
             self.notes.append(sentence)
 
@@ -84,13 +84,32 @@ class FixedSteps(Eager):
         return recipe.read(program(recipe.inputs(meta, tasks)))
 
 
-def distance(found: MetaStep, expected: MetaStep) -> float:
-    """Return how far meta-gradients and losses are apart, relative to their length.
+def _reason(error: RuntimeError | MemoryError) -> str:
+    """Return why a step cannot be recorded; empty for what is wrong with the method itself."""
+    if isinstance(error, CannotRecordError):
+        return str(error)
+    if isinstance(error, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+        return "a matrix is no longer finite"  # the step itself will say at which step
+    return "memory does not suffice" if is_memory_error(error) else ""
 
-    Residuals are left out: of a problem that is solved they are rounding errors.
+
+def distance(found: MetaStep, expected: MetaStep) -> float:
+    """Return how far meta-gradients and readings are apart, relative to their length.
+
+    NaN where one of them has a number and the other none. Readings that rounding may decide are
+    left out.
     """
-    losses = [name for name in expected.readings if name.endswith("_loss")]
+    kept = [name for name in expected.readings if not quantity_of(name).rounding]
     pairs = [(found.gradients[name], value) for name, value in expected.gradients.items()]
-    pairs += [(found.readings[name], expected.readings[name]) for name in losses]
+    pairs += [(found.readings[name], expected.readings[name]) for name in kept]
+    pairs += [(found.replaced[name], value) for name, value in expected.replaced.items()]
     pairs.append((found.support_loss, expected.support_loss))
-    return max(float((a - b).norm() / b.norm().clamp_min(1e-12)) for a, b in pairs)
+    return float(torch.stack([_apart(*pair).cpu() for pair in pairs]).max())
+
+
+def _apart(found: Tensor, expected: Tensor) -> Tensor:
+    """Return the distance of two tensors over the length of the second; infinities may be equal."""
+    same = (found == expected) | (found.isnan() & expected.isnan())
+    length = torch.where(expected.isfinite(), expected, 0).norm().clamp_min(1e-12)
+    apart: Tensor = torch.where(same, 0, found - expected).norm() / length
+    return apart

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from metaviz.meta.estimators.base import Draws
 from metaviz.training.setting import Setting
 
 _aten = torch.ops.aten
@@ -102,12 +101,12 @@ def products_of(setting: Setting, sizes: Iterable[int], *, reading: bool = True)
     Each part has so many tasks, beginning with the first. The products of a part are those that a
     thread calls that gets it; with all readings, or those that are at hand.
     """
-    meta, tasks = setting.init(), setting.batch(0)
+    meta, tasks, draws = setting.init(), setting.batch(0), setting.draws(0)
     found = []
     for size in sizes:
         with ProductRecorder() as recorder:
             setting.algorithm.meta_gradient(
-                setting.learner, meta, tasks[:size], Draws(lambda: 0), reading=reading
+                setting.learner, meta, tasks[:size], draws[:size], reading=reading
             )
         found.append(recorder.products)
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from metaviz.training.setting import Setting
+from metaviz.nets.layout import Layout
 
 ORDER = "matrices by column, input channels of kernels last"
 OTHER_ORDER = (
@@ -11,9 +11,9 @@ OTHER_ORDER = (
 )
 
 
-def lies_as_now(state: Mapping[str, object], setting: Setting) -> bool:
-    """Return whether flat weights of a stored state are in the order of this version's layout.
+def lies_as_now(state: Mapping[str, object], layout: Layout) -> bool:
+    """Return whether flat weights of a stored state are in the order of this version.
 
     Earlier versions had several orders and stored none; vectors have but one.
     """
-    return state.get("order") == ORDER or setting.learner.net.layout.only_vectors
+    return state.get("order") == ORDER or layout.only_vectors

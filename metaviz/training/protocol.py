@@ -216,7 +216,7 @@ def _asked(trained: RunConfig, protocol: EvaluationProtocol) -> RunConfig:
 
 def _fitting(setting: Setting, state: Mapping[str, object], folder: Path) -> Meta:
     """Return stored meta-parameters, on the device, if they are those of this setting."""
-    if not lies_as_now(state, setting):
+    if not lies_as_now(state, setting.learner.net.layout):
         raise StoreError(f"{folder} cannot be evaluated: {OTHER_ORDER}")
     saved, wanted = state["meta"], setting.init()
     if not isinstance(saved, dict) or {

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
+import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
@@ -21,6 +23,19 @@ _INPUTS = ("x", "y", "beside")
 
 class CannotRecordError(RuntimeError):
     """A step cannot be recorded; the message says why, as the end of a sentence."""
+
+
+class _Refused(Draws):
+    """Refuses whoever draws random numbers: they would be the same at every step."""
+
+    @override
+    def __getitem__(self, tasks: slice) -> Draws:
+        del tasks
+        return self
+
+    @override
+    def of(self, purpose: str, k: int, count: int) -> np.ndarray:
+        raise CannotRecordError(f"the method draws its own random numbers, for {purpose}")
 
 
 @dataclass(frozen=True)
@@ -88,15 +103,15 @@ class Recipe:
         return [value.detach() for value in found]
 
     def _step(self, meta: Meta, tasks: TaskBatch) -> MetaStep:
-        # Whoever draws random numbers fails here: they would be the same at every step.
-        nothing: Any = object()
         whole = self._algorithm.sequential
         edges = [0, len(tasks)] if whole else self._shards.edges(len(tasks))
         spans = list(pairwise(edges))
         whole_batch = len(spans) == 1
         parts = [(tasks, meta)] if whole_batch else [part_of(tasks, meta, s) for s in spans]
         steps = [
-            self._algorithm.meta_gradient(self._learner, own, part, nothing, reading=self.reading)
+            self._algorithm.meta_gradient(
+                self._learner, own, part, _Refused(()), reading=self.reading
+            )
             for part, own in parts
         ]
         return merge(steps, [len(part) for part, _ in parts])

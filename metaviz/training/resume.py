@@ -14,7 +14,7 @@ from metaviz.runs.storage.store import RunWriter, StoreError, reopen_run, rewrit
 from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Found, find_checkpoint
 from metaviz.training.session import Resumption, Session, stored_config
-from metaviz.training.setting import Setting, environment_of, settle
+from metaviz.training.setting import Setting, changed_since, environment_of, settle
 from metaviz.training.start import restarted
 from metaviz.training.trainer import begin
 
@@ -175,8 +175,7 @@ def _note(record: Record, found: Found | None, setting: Setting, change: Remedy 
         begun = "Begun again: it was interrupted before its first evaluation was stored."
         return " ".join([begun, *changes])
     sentences = [f"Resumed from the checkpoint of step {found.state['step']}.", *changes]
-    if found.remark:
-        sentences.append(found.remark)
+    sentences += filter(None, [found.remark, changed_since(setting, record.environment)])
     now = environment_of(setting)
     changed = [
         f"{name} {record.environment[name]} is now {now.get(name, 'absent')}"

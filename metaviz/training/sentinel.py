@@ -131,9 +131,13 @@ class Sentinel:
         return DivergenceError(sentence, name, step, remedy="clip")
 
     def _cause(self, numbers: dict[str, float]) -> str:
-        """Return which remedy suits: is the start bad already, or what adaptation makes of it?"""
+        """Return which remedy suits: is the start bad already, or what adaptation makes of it?
+
+        A step that does without the loss at the start is spoilt by the start.
+        """
         first = np.inf if self.first is None else self.first
-        return "half-inner" if numbers["pre_support_loss"] <= _WORSE * first else "half-outer"
+        loss = numbers.get("pre_support_loss", np.nan)
+        return "half-inner" if loss <= _WORSE * first else "half-outer"
 
     def _is_exploded(self, loss: float) -> bool:
         return self.first is not None and loss > EXPLODED * max(self.first, 1e-12)

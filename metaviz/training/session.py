@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
 from metaviz.runs.analysis.reproduction import first_difference, told
-from metaviz.runs.model.events import Ended, Evaluated, Event, Level, Noted, State
+from metaviz.runs.model.events import Ended, Evaluated, Event, Noted, State
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge
 from metaviz.runs.storage.store import RunWriter, StoreError, create_run, open_run
@@ -21,7 +21,7 @@ from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.machine import limit
 from metaviz.training.operations import abreast, operations_per_step
-from metaviz.training.setting import Setting, environment_of, settle
+from metaviz.training.setting import Setting, changed_since, environment_of, settle
 from metaviz.training.start import keep_start, restarted, starting_from
 from metaviz.training.trainer import Progress, begin, train
 
@@ -135,8 +135,11 @@ class Session:
             original, mine = open_run(folder), open_run(self.folder)
         except StoreError as error:
             return Noted(self.step, "warning", f"Cannot be compared: {error}")
-        level: Level = "info" if first_difference(original, mine) is None else "warning"
-        return Noted(self.step, level, told(original, mine))
+        sentence = told(original, mine)
+        if first_difference(original, mine) is None:
+            return Noted(self.step, "info", sentence)
+        changed = changed_since(self._setting, original.environment)
+        return Noted(self.step, "warning", f"{sentence} {changed}".rstrip())
 
     def _store(self, event: Event) -> None:
         writer = self._writer
@@ -197,7 +200,8 @@ def new_session(
     Raises: StoreError where that is not possible.
     """
     config = setting.config.model_dump(mode="json")
-    writer = create_run(root, config, _environment(setting, band), parent)
+    network = setting.problem.net_spec().values()
+    writer = create_run(root, config, _environment(setting, band), parent, network)
     keep_start(writer.folder, setting)
     return Session(setting, writer, band=band)
 

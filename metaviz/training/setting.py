@@ -1,7 +1,9 @@
 """Where and on what a run computes."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Event
 from typing import Any
 
@@ -11,13 +13,14 @@ from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EngineName, RunConfig
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
+from metaviz.meta.draws import Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
-from metaviz.problems.stream import derived_seed
+from metaviz.problems.stream import derived_seed, uniforms
 from metaviz.runs.storage.worker_process import usable_cores
 from metaviz.training.compiled import keep_compiled
 from metaviz.training.environment import describe_environment
@@ -148,9 +151,17 @@ class Setting:
         """Move a batch to the device and type of the run."""
         return batch.to(self.device, self.dtype)
 
-    def step_seed(self, step: int) -> int:
-        """Return the seed of an estimator's own random numbers at a step."""
-        return derived_seed(self.config.seed, "minibatches", step)
+    def draws(self, step: int) -> Draws:
+        """Return the random numbers of the tasks of the meta-batch of a step."""
+        size = self.config.shared.meta_batch
+        numbers: Sequence[int] = range(step * size, (step + 1) * size)
+        if self.config.amendments:
+            numbers = [numbers[place] for place in self.places(step)]
+        return Draws(((self._uniforms, numbers),))
+
+    @cached_property
+    def _uniforms(self) -> Uniforms:
+        return partial(uniforms, self.config.seed)
 
 
 def environment_of(setting: Setting) -> dict[str, Any]:
@@ -158,6 +169,16 @@ def environment_of(setting: Setting) -> dict[str, Any]:
     budget = budget_bytes(setting.device, setting.config.memory_gib)
     described = describe_environment(setting.device, setting.shards.count, budget)
     return {**described, "engine": setting.engine}
+
+
+def changed_since(setting: Setting, environment: Mapping[str, Any]) -> str:
+    """Say in what a setting's numbers differ from those of a run that has such an environment.
+
+    Empty where this version's bits are those of the version that the run was begun with.
+    """
+    version = tuple(map(int, re.findall(r"\d+", str(environment.get("metaviz", "")))))
+    options = find_algorithm(setting.config.algorithm).checked(setting.config.options)
+    return options.changed_since(version, setting.config.shared)
 
 
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:

@@ -10,6 +10,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.files.atomic import write_atomically
 from metaviz.meta.rules import Meta
+from metaviz.nets.layout import Layout
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
@@ -48,17 +49,26 @@ def restarted(setting: Setting, folder: Path) -> Setting:
     return _started(setting, load_checkpoint(path), folder) if path.exists() else setting
 
 
+def stored_meta(state: Mapping[str, object], layout: Layout, source: Path) -> Meta:
+    """Return a stored state's meta-parameters; `layout` is that of their network.
+
+    Raises: StoreError where there are none or where they lie in another order than now.
+    """
+    saved = state["meta"]
+    if not isinstance(saved, dict) or not isinstance(saved.get("init"), Tensor):
+        raise StoreError(f"{source} has a checkpoint without weights: choose another run.")
+    if not lies_as_now(state, layout):
+        raise StoreError(f"{source} cannot be used: {OTHER_ORDER}")
+    return saved
+
+
 def fitting(setting: Setting, state: Mapping[str, object], source: Path) -> Meta:
     """Return a stored state's meta-parameters on the setting's device; those that lack are drawn.
 
     Raises: StoreError where there are none or where they lie in another order than now,
     OptionError where one has another shape.
     """
-    saved = state["meta"]
-    if not isinstance(saved, dict) or "init" not in saved:
-        raise StoreError(f"{source} has a checkpoint without weights: choose another run.")
-    if not lies_as_now(state, setting):
-        raise StoreError(f"{source} cannot be used: {OTHER_ORDER}")
+    saved = stored_meta(state, setting.learner.net.layout, source)
     meta: Meta = {}
     for name, drawn in setting.init().items():
         value = saved.get(name, drawn)

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Protocol
 
 import torch
 
-from metaviz.meta.estimators.base import Draws, MetaStep
+from metaviz.meta.draws import Draws
+from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.rules import Meta
 from metaviz.meta.sharding import Shards, part_of, sharded_meta_gradient
@@ -85,12 +85,12 @@ class Eager:
         With all readings, or with those that are at hand.
         """
         setting = self._setting
-        seed = partial(setting.step_seed, step)
+        draws = setting.draws(step)
         allow_tf32(setting.device, allowed=setting.config.tf32)
         while True:
             try:
                 return sharded_meta_gradient(
-                    *(setting.algorithm, setting.learner, meta, tasks, seed, setting.shards),
+                    *(setting.algorithm, setting.learner, meta, tasks, draws, setting.shards),
                     reading=reading,
                 )
             except (RuntimeError, MemoryError) as error:
@@ -126,16 +126,15 @@ class Eager:
         if setting.algorithm.sequential:
             return
         task, own = part_of(self.batch(step), meta, (0, 1))
+        draws = setting.draws(step)[:1]
         try:
             one = kept_bytes(
-                lambda: setting.algorithm.meta_gradient(
-                    setting.learner, own, task, Draws(lambda: 0)
-                )
+                lambda: setting.algorithm.meta_gradient(setting.learner, own, task, draws)
             )
         except (RuntimeError, MemoryError):  # the step itself will say what is wrong
             return
         if setting.device.type == "cuda" and setting.config.tf32:
-            self._tell_tf32(own, task)
+            self._tell_tf32(own, task, draws)
         budget = budget_bytes(setting.device, setting.config.memory_gib) - rows_bytes(meta)
         plan(setting.shards, one, budget, setting.device)
         if ON_TOP * one > budget:
@@ -144,13 +143,13 @@ class Eager:
                 f"{budget / 2**30:.2g} GiB: fewer query examples or inner steps need less."
             )
 
-    def _tell_tf32(self, meta: Meta, task: TaskBatch) -> None:
+    def _tell_tf32(self, meta: Meta, task: TaskBatch, draws: Draws) -> None:
         """Note how much of the meta-gradient of one task rounding to TF32 costs."""
         found: list[torch.Tensor] = []
         for allowed in (False, True):
             allow_tf32(self._setting.device, allowed=allowed)
             step = self._setting.algorithm.meta_gradient(
-                self._setting.learner, meta, task, Draws(lambda: 0), reading=False
+                self._setting.learner, meta, task, draws, reading=False
             )
             found.append(torch.cat([value.flatten() for value in step.gradients.values()]))
         exact, rounded = found

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaviz.config.quantities import own_quantities
 from metaviz.config.run_config import RunConfig
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.rules import Meta
@@ -78,7 +79,7 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     """
     meta = setting.init()
     if saved is not None:
-        if not lies_as_now(saved, setting):
+        if not lies_as_now(saved, setting.learner.net.layout):
             raise ValueError(OTHER_ORDER)
         meta = {name: _fitting(saved["meta"], name, value) for name, value in meta.items()}
     kind = setting.config.shared.outer_optimizer
@@ -196,7 +197,8 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
         "hessian_vector_products": progress.hessian_vector_products,
         "peak_memory_mb": _peak_memory_mb(setting.device),
     }
-    return Stepped(progress.step, values, seen.support_loss, seen.gradient_norm)
+    own = own_quantities(seen.values)
+    return Stepped(progress.step, values, seen.support_loss, seen.gradient_norm, own)
 
 
 def _update(config: RunConfig, progress: Progress, result: MetaStep, norm: float) -> None:

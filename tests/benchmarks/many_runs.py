@@ -23,6 +23,7 @@ from metaviz.gui.widgets.settings import Preferences
 from metaviz.gui.widgets.theme import LIGHT, use_theme
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
+from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import DATABASE
 from metaviz.runs.storage.manifest import write_about
 from metaviz.runs.storage.store import ABOUT, create_run
@@ -65,7 +66,7 @@ def make_runs(root: Path, runs: int) -> None:
         folder = root / f"{asked['algorithm']}-s{asked['seed']}-{number:08x}"
         folder.mkdir()
         (folder / DATABASE).write_bytes(database)
-        about = write_about(folder.name, asked, {"device": "cpu", "metaviz": "0.1.0"}, {})
+        about = write_about(Record(folder.name, asked, {"device": "cpu", "metaviz": "0.1.0"}))
         (folder / ABOUT).write_text(about, encoding="utf-8")
 
 

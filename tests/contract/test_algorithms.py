@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaviz.algorithms.registry import ALGORITHMS, find_algorithm, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import CannotTrainError, Composed, compose
 from metaviz.meta.estimators import Implicit, Unrolled
@@ -19,9 +19,8 @@ from metaviz.runs.model.events import Ended, Evaluated, Noted, Stepped
 from metaviz.training.checkpoints import load_checkpoint
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train
-from tests.oracle.engine import assert_close, build, initial, meta_step, shared, sinusoid
+from tests.oracle.engine import assert_close, build, draws, initial, meta_step, shared, sinusoid
 
-load_algorithms()
 NAMES = tuple(ALGORITHMS)
 LEARNS = tuple(name for name in NAMES if name != "scratch")
 
@@ -38,6 +37,7 @@ def choices(name: str) -> list[dict[str, Any]]:
             ]
     if name == "reptile":
         found += [{"batch_size": 4}, {"inner_optimizer": "adam", "schedule": "serial"}]
+        found += [{"batch_size": 4, "schedule": "serial"}]
     return found + [{"preset": preset} for preset in entry.presets]
 
 
@@ -100,7 +100,8 @@ def test_order_and_repetition_of_tasks_do_not_matter(name: str, options: dict[st
             Batch(tasks.support.x[chosen], tasks.support.y[chosen]),
             Batch(tasks.query.x[chosen], tasks.query.y[chosen]),
         )
-        gradients = meta_step(algorithm, learner, meta, picked).gradients
+        drawn = draws(4, numbers=chosen.tolist())
+        gradients = algorithm.meta_gradient(learner, meta, picked, drawn).gradients
         return torch.cat([gradients[group] for group in sorted(gradients)])
 
     if name == "scratch":
@@ -110,14 +111,20 @@ def test_order_and_repetition_of_tasks_do_not_matter(name: str, options: dict[st
     assert_close(gradient(one), gradient(one[:1]), 1e-9)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_shards_give_the_same_meta_step(name: str) -> None:
+@pytest.mark.parametrize("parts", [(3, None), (1, 1), (1, 3)])
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_shards_give_the_same_meta_step(
+    name: str, options: dict[str, Any], parts: tuple[int, int | None]
+) -> None:
     learner, tasks = sinusoid()
-    algorithm = quick(name, {})
+    algorithm = quick(name, options)
     meta = initial(algorithm, learner)
-    whole = sharded_meta_gradient(algorithm, learner, meta, tasks, lambda: 7, Shards(1))
-    parted = sharded_meta_gradient(algorithm, learner, meta, tasks, lambda: 7, Shards(3))
+    whole, parted = (
+        sharded_meta_gradient(algorithm, learner, meta, tasks, draws(len(tasks)), how)
+        for how in (Shards(1), Shards(*parts))
+    )
     torch.testing.assert_close(parted.gradients, whole.gradients, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(parted.replaced, whole.replaced, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(parted.readings, whole.readings, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(parted.support_loss, whole.support_loss, rtol=1e-9, atol=1e-12)
 
@@ -129,7 +136,7 @@ def test_what_is_read_changes_no_gradient(name: str) -> None:
     meta = initial(algorithm, learner)
     read, unread = (
         sharded_meta_gradient(
-            algorithm, learner, meta, tasks, lambda: 7, Shards(1), reading=reading
+            algorithm, learner, meta, tasks, draws(len(tasks)), Shards(1), reading=reading
         )
         for reading in (True, False)
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.model.events import Ended, Evaluated, Noted, Stepped
 from metaviz.runs.storage.store import open_run
@@ -13,7 +13,6 @@ from metaviz.training.session import open_sessions
 from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train
 
-load_algorithms()
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),

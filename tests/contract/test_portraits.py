@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import Composed
 from metaviz.meta.estimators.conditioned import residual_jacobian
@@ -19,7 +19,6 @@ from metaviz.training.setting import settle
 from tests.oracle.engine import build, initial, shared, sinusoid
 from tests.oracle.test_geometries import noisy
 
-load_algorithms()
 KINDS = {
     "metasgd": "rates",
     "metacurvature": "factors",

@@ -16,7 +16,7 @@ from metaviz.meta.together import parted, rows_of
 from metaviz.problems.strokes import Strokes, StrokesOptions
 from metaviz.training.recipe import Recipe
 from tests.contract.test_algorithms import VARIANTS, quick
-from tests.oracle.engine import assert_close, initial, shared, sinusoid
+from tests.oracle.engine import assert_close, draws, initial, shared, sinusoid
 
 DECLARED = [(name, options) for name, options in VARIANTS if quick(name, options).rowwise]
 SIZES = (3, 1, 2)
@@ -56,11 +56,11 @@ def assert_each_gets_its_own(
     batches = [tasks[slice(*span)] for span in pairwise(accumulate(SIZES, initial=0))]
     rows = rows_of(metas, SIZES)
     whole = sharded_meta_gradient(
-        algorithm, learner, rows, joined(batches), lambda: 0, shards, reading=reading
+        algorithm, learner, rows, joined(batches), draws(sum(SIZES)), shards, reading=reading
     )
     for meta, batch, found in zip(metas, batches, parted(whole, SIZES), strict=True):
         expected = sharded_meta_gradient(
-            algorithm, learner, meta, batch, lambda: 0, Shards(1), reading=reading
+            algorithm, learner, meta, batch, draws(len(batch)), Shards(1), reading=reading
         )
         assert found.gradients.keys() == expected.gradients.keys()
         pairs = [(found.gradients[name], value) for name, value in expected.gradients.items()]
@@ -112,7 +112,7 @@ def test_a_recorded_step_takes_parts_of_its_rows() -> None:
     rows = rows_of(several(algorithm, learner), SIZES)
     recipe = Recipe(algorithm, learner, Shards(1, together=2), reading=True)
     found = recipe.read(recipe(*recipe.inputs(rows, tasks)))
-    expected = sharded_meta_gradient(algorithm, learner, rows, tasks, lambda: 0, Shards(1))
+    expected = sharded_meta_gradient(algorithm, learner, rows, tasks, draws(len(tasks)), Shards(1))
     for name, value in expected.gradients.items():
         assert_close(found.gradients[name], value, TOLERANCE)
 

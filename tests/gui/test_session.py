@@ -53,6 +53,74 @@ timer.start(50)
 application.exec()
 """
 
+# A window that is restored from 60 changed files, one after another.
+CHANGED = """
+import base64, os, random, re
+from pathlib import Path
+from metaviz import app
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.session.session import Session
+
+home = Path(os.environ["METAVIZ_HOME"])
+application = app.create_application(["metaviz"])
+window = app.create_window(Preferences(home / "metaviz.ini"))
+window.show()
+window.comfort.session.save()
+text = (home / "session.toml").read_text()
+(state,) = re.findall('^state = "(.*)"', text, re.MULTILINE)
+for change in range(60):
+    generator = random.Random(change)
+    data = bytearray(base64.b64decode(state))
+    for place in generator.sample(range(len(data)), (1, 3, 20)[change % 3]):
+        data[place] ^= generator.randrange(1, 256)
+    (home / "session.toml").write_text(text.replace(state, base64.b64encode(data).decode()))
+    session = Session(window, home)
+    session.restore()
+    print(*session.notes, flush=True)
+os._exit(0)
+"""
+# One start of the program, which may die where Qt reads the layout.
+START = """
+import os, sys
+from pathlib import Path
+from metaviz import app
+from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.window.main_window import MainWindow
+
+if sys.argv[1] == "die":
+    MainWindow.restoreState = lambda *_: os._exit(139)
+application = app.create_application(["metaviz"])
+window = app.create_window(Preferences(Path(os.environ["METAVIZ_HOME"]) / "metaviz.ini"))
+window.show()
+if sys.argv[1] == "hide":
+    window.arrangement.log.hide()
+window.comfort.begin()
+print(window.arrangement.log.isHidden(), *window.comfort.session.notes, flush=True)
+os._exit(0)
+"""
+
+
+def child(code, *arguments):
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_damaged_layout_never_reaches_qt(home):
+    code, lines = child(CHANGED)
+    assert code == 0
+    assert len(lines) == 60
+    assert all(line.startswith("The window's layout was left out: ") for line in lines)
+
+
+def test_a_start_that_died_of_the_layout_is_followed_by_one_without_it(home):
+    assert child(START, "hide") == (0, ["True"])
+    assert child(START, "") == (0, ["True"])
+    assert child(START, "die") == (139, [])
+    left_out = "The last start ended while the window's layout was restored, so it was left out."
+    assert child(START, "") == (0, [f"False {left_out}"])
+    assert child(START, "") == (0, ["False"])
+
 
 def test_form_views_tab_and_table_come_back(qtbot, plain_window):
     first = plain_window(plots=True)

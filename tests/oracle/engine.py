@@ -1,6 +1,7 @@
 """Small problems for tests of the engine, in float64."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,17 @@ from torch import Tensor
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.estimators.base import Draws, MetaStep
+from metaviz.meta.draws import Draws
+from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.point import PointNet
+from metaviz.nets.spec import NetSpec
 from metaviz.problems.base import Classification
-from metaviz.problems.quadratic import PointNet, Quadratic, QuadraticOptions
+from metaviz.problems.quadratic import Quadratic, QuadraticOptions
 from metaviz.problems.sinusoid import Sinusoid, SinusoidOptions
+from metaviz.problems.stream import uniforms
 
 DOUBLE = torch.float64
 
@@ -54,11 +59,16 @@ def initial(algorithm: Algorithm, learner: Learner, seed: int = 1) -> Meta:
     return algorithm.init(learner, torch.Generator().manual_seed(seed))
 
 
+def draws(tasks: int, seed: int = 7, numbers: Sequence[int] | None = None) -> Draws:
+    """Return the random numbers of so many tasks, from the first on, or of these."""
+    return Draws(((partial(uniforms, seed), numbers or range(tasks)),))
+
+
 def meta_step(
     algorithm: Algorithm, learner: Learner, meta: Meta, tasks: TaskBatch, seed: int = 0
 ) -> MetaStep:
     """Compute one meta-step."""
-    return algorithm.meta_gradient(learner, meta, tasks, Draws(lambda: seed))
+    return algorithm.meta_gradient(learner, meta, tasks, draws(len(tasks), seed))
 
 
 def assert_close(found: Tensor, expected: Tensor | Sequence[float], tolerance: float) -> None:
@@ -72,6 +82,10 @@ def assert_close(found: Tensor, expected: Tensor | Sequence[float], tolerance: f
 
 class ClassificationLoss(Classification):
     """Judges classifications, of tasks that a test makes itself."""
+
+    def net_spec(self) -> NetSpec:
+        """Have no network."""
+        raise NotImplementedError("no network")
 
     def counts(self) -> dict[str, np.ndarray]:
         """Have no data."""

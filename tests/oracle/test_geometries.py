@@ -21,6 +21,7 @@ from metaviz.meta.prior import implicit_prior
 from metaviz.meta.rules import Meta
 from metaviz.meta.tasks import TaskBatch
 from metaviz.nets.layout import Layout
+from metaviz.problems.strokes import Strokes, StrokesOptions
 from tests.oracle.engine import (
     DOUBLE,
     assert_close,
@@ -541,6 +542,39 @@ def test_condition_loss_by_finite_differences(subset: str) -> None:
     assert (ahead - behind) / 2e-5 == pytest.approx(slope, rel=1e-5)
     # Five residuals at each of the four points, besides MAML's own four and three.
     assert (found.gradient_evaluations, found.hessian_vector_products) == (4 + 20, 3 + 20)
+
+
+@pytest.mark.parametrize("shots", [1, 2, 3])
+def test_condition_loss_counts_only_eigenvalues_that_weights_can_make(shots: int) -> None:
+    """With the scores of classes written in N - 1 directions, no direction of weights is idle."""
+    problem = Strokes(StrokesOptions(channels=8), shared(ways=5, shots=shots, query_shots=1), 3)
+    learner, tasks = Learner(problem.net(), problem), problem.tasks("train", 0, 3)
+    tasks = tasks.to("cpu", DOUBLE)
+    algorithm = build("ecml", shared(inner_lr=0.05, inner_steps=2))
+    meta = initial(algorithm, learner)
+    end = algorithm.adapt(learner, meta, tasks.support, 2)
+    basis = torch.linalg.qr(torch.eye(5, 4, dtype=DOUBLE) - 1 / 5)[0]
+    spreads = []
+    for point in [*(step.point for step in end.steps), end.point]:
+        head = learner.net.layout.split(point)["head.weight"]
+        leaf = point.detach().requires_grad_()
+        outputs = learner.outputs(leaf, tasks.support)
+        for task in range(3):
+            rows = []
+            for scores in outputs[task]:
+                (slope,) = torch.autograd.grad(scores[0], leaf, retain_graph=True)
+                features = learner.net.layout.split(slope)["head.weight"][task, 0]
+                chances = scores.detach().softmax(0)
+                spread = torch.diag(chances) - torch.outer(chances, chances)
+                seen = torch.cat([features, torch.ones(1, dtype=DOUBLE)])
+                rows.append(torch.kron(basis.T @ spread @ basis, seen.unsqueeze(0)))
+            assert head.shape[1:] == (5, 8)
+            values = torch.linalg.svdvals(torch.cat(rows))
+            assert len(values) == 4 * min(5 * shots, 9)
+            spreads.append(values.clamp_min(1e-6 * values[0]).square().log10().var(correction=0))
+    expected = torch.stack(spreads).view(3, 3).mean(0)
+    found = meta_step(algorithm, learner, meta, tasks).readings["condition_loss"]
+    assert_close(found, expected, 1e-8)
 
 
 def test_mask_gradient_is_that_of_the_soft_mask(monkeypatch: pytest.MonkeyPatch) -> None:

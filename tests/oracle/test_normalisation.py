@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor
 
-from metaviz.algorithms.registry import ALGORITHMS, load_algorithms
+from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.meta.algorithm import Algorithm, CannotTrainError, Composed
 from metaviz.meta.estimators import Implicit, PenalisedEnd, StartPenalty
 from metaviz.meta.learner import Learner
@@ -23,8 +23,6 @@ from metaviz.nets.normalisation import Norm
 from metaviz.problems.normalising import paired
 from metaviz.training.evaluation import one_by_one
 from tests.oracle.engine import ClassificationLoss, assert_close, build, meta_step, shared, sinusoid
-
-load_algorithms()
 
 TASKS, WAYS, SIDE = 3, 3, 16
 POOLINGS: tuple[Pooling, ...] = ("max", "stride")

@@ -71,9 +71,10 @@ def header(path: Path) -> str:
 
 
 def numbers(folder: Path) -> list[tuple[str, ...]]:
-    """Return every number of the two tables but times and the names of runs."""
+    """Return every number of the two tables but times, memory and the names of runs."""
+    left_out = {"run", "seconds", "peak_memory_mb"}
     found = []
     for name in ("metrics.csv", "inner.csv"):
         for row in rows(folder / name):
-            found.append(tuple(v for k, v in row.items() if k not in {"run", "seconds"}))
+            found.append(tuple(v for k, v in row.items() if k not in left_out))
     return found

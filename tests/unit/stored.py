@@ -77,7 +77,8 @@ def assert_same(found: Path, wanted: Path) -> None:
     """Compare all that two runs hold but times and remarks on how they went."""
     one, other = open_run(found), open_run(wanted)
     assert (one.state, one.message) == (other.state, other.message)
-    for name in ("step", *STEP_COLUMNS):
+    assert one.quantities == other.quantities
+    for name in ("step", *STEP_COLUMNS, *(own.id for own in other.quantities)):
         if name not in TIMED:
             np.testing.assert_array_equal(one.column(name), other.column(name), err_msg=name)
     assert (np.diff(one.column("seconds")) > 0).all()

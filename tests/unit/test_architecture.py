@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = ["files", "images", "config", "paths", "charts", "runs"]
+PLAIN = ["files", "images", "config", "paths", "registry", "charts", "runs"]
 FOR_THE_WINDOW = {"files", "gui", "charts", "runs", "config", "paths"}
 
 
@@ -101,7 +101,7 @@ def test_a_first_run_loads_neither_pytorchs_compiler_nor_scipy(tmp_path):
         "import sys\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
-        "from metaviz.config import Comparison\n"
+        "from metaviz.config.run_config import Comparison\n"
         "from metaviz.runs.analysis.smoothing import smooth\n"
         "from metaviz.training.engine import LocalEngine\n"
         "(session,) = LocalEngine().start(Comparison(steps=3), Path(sys.argv[1]))\n"

@@ -112,6 +112,19 @@ def messages(record: Record) -> list[str]:
     return [note.message for note in record.notes]
 
 
+def test_every_task_of_a_band_has_the_draws_that_it_has_alone():
+    amended = Amendment(skip_step=3, skip_task=1)
+    settings = [settle(one) for one in several("reptile", amendments=(amended,))]
+    whole = Joined.of(settings).draws(2).of("minibatches", 1, 9)
+    assert len(whole) == len(SEEDS) * (TASKS - 1)
+    alone = [setting.draws(2).of("minibatches", 1, 9) for setting in settings]
+    np.testing.assert_array_equal(whole, np.concatenate(alone))
+    assert len(np.unique(whole)) == whole.size
+    every = settle(several("reptile")[0]).draws(2)
+    for place, row in zip((0, 2, 3), alone[0], strict=True):
+        np.testing.assert_array_equal(every[place : place + 1].of("minibatches", 1, 9), row[None])
+
+
 @pytest.mark.parametrize("algorithm", ["maml", "fomaml", "metasgd", "metakfo", "penalty"])
 def test_seeds_train_together_as_each_does_alone(algorithm, forced, sizes, monkeypatch, tmp_path):
     asked = several(algorithm)
@@ -333,7 +346,8 @@ def test_what_tf32_costs_is_told_of_a_batch_with_rows(forced):
     settings = [settle(one) for one in several(options={"per": "tensor"})]
     compute = Eager(Joined.of(settings))
     rows = bands.rows_of([begin(setting).meta for setting in settings], [TASKS] * 3)
-    compute._tell_tf32(*reversed(part_of(compute.batch(0), rows, (0, 1))))
+    task, own = part_of(compute.batch(0), rows, (0, 1))
+    compute._tell_tf32(own, task, settings[0].draws(0)[:1])
     assert compute.notes == [
         "TF32 changes the meta-gradient of the first task by 0.0e+00 of its length."
     ]

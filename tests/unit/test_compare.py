@@ -23,7 +23,8 @@ from tests.unit.command_line import compare, header, metaviz, numbers, rows
 METRICS = (
     "run,algorithm,problem,seed,step,seconds,gradient_evaluations,hessian_vector_products,"
     "pre_support_loss,post_support_loss,pre_query_loss,post_query_loss,pre_query_accuracy,"
-    "post_query_accuracy,meta_gradient_norm"
+    "post_query_accuracy,meta_gradient_norm,pre_support_accuracy,post_support_accuracy,"
+    "inner_residual,solver_residual,peak_memory_mb"
 )
 INNER = "run,algorithm,problem,seed,step,k,support_loss,query_loss,gradient_norm,query_accuracy"
 FOUR = "maml,fomaml,reptile,joint"

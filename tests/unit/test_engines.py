@@ -1,10 +1,12 @@
 """How meta-steps are computed must not change what they are."""
 
 import itertools
+import math
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,14 +15,14 @@ from hypothesis import strategies as st
 from torch._dynamo import utils as dynamo
 
 from metaviz.config.options import OptionError
-from metaviz.meta.estimators.base import Draws
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
+from metaviz.meta.tasks import Batch
 from metaviz.runs.model.events import Noted, Stepped, Waiting
 from metaviz.runs.model.record import Record
 from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
-from metaviz.training.fixed import FixedSteps
+from metaviz.training.fixed import FixedSteps, distance
 from metaviz.training.memory import budget_bytes, is_memory_error
 from metaviz.training.outer import OuterOptimizer
 from metaviz.training.recipe import CannotRecordError, Recipe
@@ -113,8 +115,6 @@ def test_a_small_budget_changes_no_number_beyond_rounding(algorithm):
         found.append(compute(meta, chosen.batch(0), 7, reading=True))
         assert bool(compute.notes) is (chosen is parted)
     assert parted.shards.together == 1
-    if algorithm == "reptile" and whole.config.options["batch_size"]:
-        return  # minibatches are drawn for each part
     for name, value in found[0].gradients.items():
         torch.testing.assert_close(found[1].gradients[name], value, rtol=1e-12, atol=1e-14)
 
@@ -288,6 +288,68 @@ def test_a_compiled_step_that_is_wrong_is_not_used(monkeypatch):
     assert "it would differ from the eager one by 1.0e-03" in said
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("part", ["readings", "gradients", "support_loss"])
+def test_a_recorded_step_that_gives_no_number_is_not_used(monkeypatch, part, value):
+    real = Recipe.read
+
+    def wrong(self, found):
+        step = real(self, found)
+        if part == "support_loss":
+            return replace(step, support_loss=torch.full_like(step.support_loss, value))
+        broken = {n: torch.full_like(v, value) for n, v in getattr(step, part).items()}
+        return replace(step, **{part: broken})
+
+    monkeypatch.setattr(compiled, "compile_recipe", lambda recipe, given: lambda g: recipe(*g))
+    monkeypatch.setattr(Recipe, "read", wrong)
+    (said,) = notes(steps(setting(engine="compiled")))
+    assert f"it would differ from the eager one by {value}" in said
+
+
+def test_every_reading_of_a_recorded_step_is_compared_but_those_that_rounding_decides():
+    chosen = setting("ecml")
+    step = Eager(chosen)(chosen.init(), chosen.batch(0), 0, reading=True)
+    odd = {"condition_loss": 1.5, "own_number": 0.0, "inner_residual": 0.0}
+    step = replace(step, readings=step.readings | {n: torch.full((4,), v) for n, v in odd.items()})
+    for name, values in step.readings.items():
+        other = replace(step, readings=step.readings | {name: values + 1})
+        assert (distance(other, step) > 0) is (name != "inner_residual"), name
+    nothing = replace(step, readings=step.readings | {"own_number": torch.full((4,), math.nan)})
+    assert math.isnan(distance(step, nothing))
+    assert distance(nothing, nothing) == 0
+
+
+@pytest.mark.parametrize("build", [compiled.compiling, captured.capturing])
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), KeyError("moment")])
+def test_what_a_method_does_wrong_is_raised_as_it_is(monkeypatch, build, error):
+    chosen = setting()
+    recipe = Recipe(chosen.algorithm, chosen.learner, chosen.shards, reading=True)
+    given = recipe.inputs(chosen.init(), chosen.batch(0))
+    monkeypatch.setattr(torch.cuda, "Stream", Mock)
+    monkeypatch.setattr(torch.cuda, "current_stream", Mock)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+
+    def broken(*_arguments, **_others):
+        raise error
+
+    monkeypatch.setattr(type(chosen.algorithm), "meta_gradient", broken)
+    with pytest.raises(type(error), match=error.args[0]) as raised:
+        list(build(recipe, given))
+    assert raised.value is error
+
+
+def test_a_matrix_that_is_no_longer_finite_ends_a_compiled_run_as_diverged(monkeypatch):
+    chosen = setting(engine="compiled")
+
+    def broken(*_arguments, **_others):
+        raise torch.linalg.LinAlgError("svd did not converge")
+
+    monkeypatch.setattr(type(chosen.algorithm), "meta_gradient", broken)
+    *_, last = train(chosen, begin(chosen))
+    assert (last.state, last.divergence.quantity) == ("diverged", "matrix")
+
+
 def test_what_is_taken_for_fixed_shows_on_a_second_batch(monkeypatch):
     def frozen(recipe, given):
         kept = recipe(*given)
@@ -373,7 +435,7 @@ def test_a_captured_step_reads_and_writes_buffers_of_its_own(monkeypatch):
         tasks = chosen.batch(number)
         meta = {name: value * 1.1 for name, value in meta.items()}
         found = recipe.read(program(recipe.inputs(meta, tasks)))
-        expected = chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, Draws(lambda: 0))
+        expected = chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, chosen.draws(0))
         assert torch.equal(found.gradients["init"], expected.gradients["init"])
         assert torch.equal(found.support_loss, expected.support_loss)
         assert {id(t) for t in tape.given}.isdisjoint(map(id, recipe.inputs(meta, tasks)))
@@ -421,3 +483,33 @@ def test_a_record_tells_what_a_run_waits_for_until_it_goes_on():
     assert record.doing == "compiling, 3 s"
     record.apply(Noted(0, "info", "There."))
     assert record.doing == ""
+
+
+def test_minibatches_of_a_task_are_its_own_and_visit_every_example_before_one_again(monkeypatch):
+    seen = []
+    real = Batch.chosen
+
+    def noted(self, places):
+        seen.append(places)
+        return real(self, places)
+
+    monkeypatch.setattr(Batch, "chosen", noted)
+    chosen = setting("reptile", options={"batch_size": 5, "inner_steps": 8})
+    chosen.algorithm.meta_gradient(
+        chosen.learner, chosen.init(), chosen.batch(0), chosen.draws(0), reading=False
+    )
+    orders = torch.cat(seen, 1)
+    assert orders.shape == (4, 40)
+    for times in orders.split(20, 1):
+        assert all(torch.equal(row.sort()[0], torch.arange(20)) for row in times)
+    assert len({tuple(row.tolist()) for row in orders.view(-1, 20)}) == 8
+
+
+def test_counts_are_those_of_the_gradients_that_were_computed():
+    chosen = setting("scratch")
+    meta, tasks, draws = chosen.init(), chosen.batch(0), chosen.draws(0)
+    counts = [
+        chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, draws, reading=reading)
+        for reading in (True, False)
+    ]
+    assert [step.gradient_evaluations for step in counts] == [3, 0]

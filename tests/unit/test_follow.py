@@ -21,7 +21,8 @@ def advance(session, events):
 
 def assert_same_record(followed, folder):
     whole = open_run(folder)
-    for name in ("step", *STEP_COLUMNS):
+    assert followed.quantities == whole.quantities
+    for name in ("step", *STEP_COLUMNS, *(own.id for own in whole.quantities)):
         np.testing.assert_array_equal(followed.column(name), whole.column(name), err_msg=name)
     assert_same_arrays(followed, whole)
     assert followed.notes == whole.notes
@@ -31,9 +32,10 @@ def assert_same_record(followed, folder):
 
 
 @pytest.mark.parametrize("most", [1000, 2])
-def test_a_followed_run_holds_what_a_run_read_whole_holds(tmp_path, monkeypatch, most):
+@pytest.mark.parametrize("algorithm", ["metasgd", "ecml"])
+def test_a_followed_run_holds_what_a_run_read_whole_holds(tmp_path, monkeypatch, algorithm, most):
     monkeypatch.setattr(follow, "MOST_STEPS", most)
-    session = begin(config("metasgd", steps=17), tmp_path)
+    session = begin(config(algorithm, steps=17), tmp_path)
     advance(session, 4)
     record = open_run(session.folder)
     follower = Follower(session.folder, record)

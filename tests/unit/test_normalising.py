@@ -15,6 +15,7 @@ from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.training.evaluation import task_curves
 from metaviz.training.setting import Setting, settle
+from tests.oracle.engine import draws
 
 TINY = Shared(ways=3, shots=1, query_shots=2, meta_batch=2, eval_tasks=2, eval_steps=1)
 
@@ -37,12 +38,16 @@ def test_batch_keeps_what_is_beside_it() -> None:
         (whole.examples(torch.tensor([2, 0])), whole.beside),
         (whole[:1].repeated(5), whole.beside[:1].expand(5, -1, -1)),
         (whole.to("cpu", torch.float64), whole.beside.double()),
-        (next(_minibatches(whole, 2, torch.Generator())), whole.beside),
+        (next(_minibatches(whole, 2, draws(len(whole)))), whole.beside),
+        (whole.chosen(torch.tensor([[0], [1], [3]])), whole.beside),
     ):
         assert part.beside is not None
         assert torch.equal(part.beside, expected)
         assert part.x.dtype == part.beside.dtype
     assert torch.equal(whole.examples(slice(1, 2)).x, whole.x[:, 1:2])
+    assert torch.equal(
+        whole.chosen(torch.tensor([[0], [1], [3]])).x.flatten(), whole.x[[0, 1, 2], [0, 1, 3], 0]
+    )
     assert batch(beside=False).examples(slice(1)).beside is None
 
 

@@ -8,7 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metaviz.benchmarking.limits import alone_seconds
 from metaviz.config.run_config import Comparison
-from metaviz.meta.estimators.base import Draws
 from metaviz.training.engine import planned_runs
 from metaviz.training.machine import FILE, limit, matmul_rate
 from metaviz.training.operations import (
@@ -61,7 +60,7 @@ def test_the_count_agrees_with_the_one_of_pytorch_where_no_convolution_has_group
     chosen = setting(problem="sinusoid")
     meta, tasks = chosen.init(), chosen.batch(0)
     with FlopCounterMode(display=False) as theirs:
-        chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, Draws(lambda: 0))
+        chosen.algorithm.meta_gradient(chosen.learner, meta, tasks, chosen.draws(0))
     assert operations(products_of(chosen, [TASKS])[0]) == theirs.get_total_flops() > 0
 
 

@@ -78,6 +78,25 @@ HOSTILE: list[tuple[str, Callable[[zipfile.ZipFile, str], object], str]] = [
     ("second", lambda z, _: z.writestr("other/run.toml", "x"), "holds no run"),
     ("deep", lambda z, run: z.writestr(f"{run}/a/b", "x"), "holds no run"),
     ("twice", lambda z, run: z.writestr(f"{run}x", "x"), "holds no run"),
+    *(
+        (name, lambda z, run, name=name: z.writestr(f"{run}/{name}", "x"), f"but also {name!r}")
+        for name in (
+            *(
+                "CON",
+                "run.toml:evil",
+                "metrics.db-journal",
+                "metrics.db-wal",
+                "RUN.TOML",
+                "run.lock",
+            ),
+            *(
+                "evaluations/CON.npz",
+                "evaluations/a:b.npz",
+                "evaluations/x.exe",
+                "robustness/x.npz",
+            ),
+        )
+    ),
 ]
 
 
@@ -96,6 +115,35 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(
     assert said in refusal("unpack", packed, "--out", place), name
     assert not list(tmp_path.rglob("evil"))
     assert not place.exists() or not list(place.iterdir())
+
+
+@pytest.mark.parametrize("name", ["CON", "nul.x", "ab:c", "run.", ".run", "x" * 300])
+def test_an_archive_whose_folder_cannot_be_one_everywhere_is_refused(
+    name: str, packed: Path, tmp_path: Path
+) -> None:
+    run = next((tmp_path / "runs").iterdir()).name
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(packed) as archive, zipfile.ZipFile(other, "w") as renamed:
+        for member in archive.namelist():
+            renamed.writestr(member.replace(run, name), archive.read(member))
+    assert "holds no run" in refusal("unpack", other, "--out", tmp_path / "in")
+
+
+def test_only_what_belongs_to_a_run_is_packed(tmp_path: Path) -> None:
+    folder = train(config("maml"), tmp_path / "runs")
+    (folder / "evaluations").mkdir()
+    (folder / "robustness").mkdir()
+    for name in ("evaluations/step7.npz", "robustness/map.npz"):
+        (folder / name).write_bytes(b"x")
+    before = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in ("metrics.db-journal", "secret.txt", "evaluations/secret.txt"):
+        (folder / name).write_text("x")
+    (folder / "marks.toml").symlink_to("/etc/hostname")
+    pack_run(folder, tmp_path / "r.zip")
+    with zipfile.ZipFile(tmp_path / "r.zip") as archive:
+        packed = {name.removeprefix(f"{folder.name}/") for name in archive.namelist()}
+    assert packed == before - {"run.lock"}
+    assert open_run(unpack_run(tmp_path / "r.zip", tmp_path / "in")).id == folder.name
 
 
 def test_what_is_no_readable_run_is_refused(packed: Path, tmp_path: Path) -> None:

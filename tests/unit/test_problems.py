@@ -27,7 +27,6 @@ DRAWERS = 6
 
 
 def test_families_are_shown_in_the_same_order_whatever_was_imported_first() -> None:
-    find_problem("sinusoid")
     assert list(PROBLEMS) == ["sinusoid", "quadratic", "strokes", "omniglot", "images"]
 
 

@@ -13,7 +13,7 @@ from metaviz.training import environment
 from metaviz.training.environment import describe_environment
 from metaviz.training.session import repeat_session
 from tests.unit.command_line import compare, metaviz, refusal
-from tests.unit.stored import assert_same, config, finish, train
+from tests.unit.stored import assert_same, config, finish, killed, resume, train
 
 
 def change(folder: Path, sql: str) -> None:
@@ -58,6 +58,36 @@ def test_the_first_difference_is_shown_with_both_values(tmp_path: Path) -> None:
     other.environment = dict(again.environment)
     other.environment["memory_budget"] += 4096
     assert "Other than then" not in told(other, again)
+
+
+CHANGED = [
+    ("reptile", {"batch_size": 4}, "draws as in 0.1"),
+    ("reptile", {"batch_size": 0}, ""),
+    ("ecml", {}, "condition loss was that as in 0.1"),
+    ("scratch", {}, "counted as in 0.1"),
+    ("maml", {}, ""),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "sentence"), CHANGED)
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0", None])
+def test_older_runs_are_told_what_changed(name, options, sentence, version, tmp_path) -> None:
+    asked = config(name, **options)
+    shared = asked.shared.model_copy(update={"reading_every": 2})
+    folder, _ = killed(asked.model_copy(update={"shared": shared}), tmp_path, 8)
+    about = (folder / "run.toml").read_text(encoding="utf-8")
+    line = 'metaviz = "0.2.0"\n'
+    assert line in about
+    before = line.replace("0.2.0", version) if version else ""
+    (folder / "run.toml").write_text(about.replace(line, before), encoding="utf-8")
+    resumed = open_run(resume(folder)).notes[-1].message
+    change(folder, "UPDATE steps SET meta_gradient_norm = 2.5 WHERE step = 1")
+    repeated = open_run(finish(repeat_session(folder, tmp_path / "again"))).notes[-1].message
+    assert resumed.startswith("Resumed from")
+    assert repeated.startswith("Differs from")
+    for said in (resumed, repeated):
+        assert (bool(sentence) and sentence in said) == (bool(sentence) and version != "0.2.0")
+        assert ("as in 0.1" in said) == (bool(sentence) and version != "0.2.0")
 
 
 def test_an_evaluation_that_differs_is_found(tmp_path: Path) -> None:

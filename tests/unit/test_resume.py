@@ -30,6 +30,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("mirror", {}),
     ("warpgrad", {}),
     ("mtnet", {}),
+    ("ecml", {}),
 ]
 
 

@@ -1,5 +1,6 @@
 """Weights as safetensors: every number by name, and what they are of."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def test_weights_are_written_by_name_and_read_back_the_same(
             "seed": "3",
             "step": "7",
             "metaviz": __version__,
+            "format": "pt",
+            "format_version": "1",
+            "groups": json.dumps(sorted(meta)),
+            "network": settle(asked).problem.net_spec().to_json(),
         }
 
 

@@ -285,7 +285,7 @@ class Worker(QObject):
         try:
             self.gauged.emit(session.id, session.gauge())
         except Exception:  # noqa: BLE001 - one of the two doors
-            _log.exception("The pace of %s cannot be gauged", session.id)
+            _log.exception("The pace of %s cannot be gauged", session.id, extra=_about(session))
 
     def _advance(self, session: Session) -> Event | None:
         try:
@@ -308,13 +308,13 @@ class Worker(QObject):
 
     def _drop(self, session: Session, error: Exception) -> None:
         """End a run whose session broke: the others go on."""
-        _log.error("Run %s failed", session.id, exc_info=error)
+        _log.error("Run %s failed", session.id, exc_info=error, extra=_about(session))
         steps = [e.step for name, e in self._batch if name == session.id]
         ended = Ended(steps[-1] if steps else 0, "failed", _sentence(error))
         try:
             session.end("failed")
         except Exception:  # noqa: BLE001 - one of the two doors
-            _log.exception("The end of %s cannot be stored", session.id)
+            _log.exception("The end of %s cannot be stored", session.id, extra=_about(session))
         self._take(session, ended)
 
     def _settle(self) -> None:
@@ -347,6 +347,11 @@ def _traceback(error: BaseException) -> list[str]:
     import traceback
 
     return traceback.format_exception(error)
+
+
+def _about(session: Session) -> dict[str, str]:
+    """Name the run that a line of the log is about."""
+    return {"run": session.id}
 
 
 def _sentence(error: BaseException) -> str:

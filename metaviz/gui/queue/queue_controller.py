@@ -322,14 +322,22 @@ class Queueing(QObject):
             state, message = str(happening.get("state")), str(happening.get("message") or "")
             level = "error" if state in _BAD else "info"
             sentence = message or f"The run of the queue ended as {state}."
-            self._log.add(level, sentence, self._name(happening.get("entry")))
+            self._tell_end(level, sentence, happening.get("entry"))
         self.look()
 
-    def _name(self, entry: object) -> str:
-        found = next((e for e in self.model.entries if e.id == entry), None)
+    def _tell_end(self, level: str, sentence: str, entry: object) -> None:
+        """Log how an entry ended, under its run, which may have begun since the last look."""
+        try:
+            entries = self.queue.entries() if self.queue is not None else []
+        except StoreError:
+            entries = self.model.entries
+        found = next((e for e in entries if e.id == entry), None)
         if found is None:
-            return ""
-        return f"{found.config.get('algorithm', '?')} · seed {found.config.get('seed', '?')}"
+            self._log.add(level, sentence)
+            return
+        label = f"{found.config.get('algorithm', '?')} · seed {found.config.get('seed', '?')}"
+        record = self._following.record(found.run)
+        self._log.add(level, sentence, label if record is None else record.label, found.run)
 
     @Slot(str, bool)
     def _on_lost(self, how: str, had_begun: bool) -> None:
@@ -337,8 +345,8 @@ class Queueing(QObject):
         if self.queue is None:
             return
         try:
-            for name in self.queue.recover(wordless(how)):
-                self._log.add("error", wordless(how), self._name(name))
+            for entry in self.queue.recover(wordless(how)):
+                self._tell_end("error", wordless(how), entry)
             if not had_begun:
                 self.going = False
                 self.queue.set_paused(paused=True)

@@ -164,7 +164,8 @@ class Following(QObject):
         for event in found.events:
             record.apply(event)
             if isinstance(event, Noted):
-                self._log.add(event.level, f"Step {event.step}: {event.message}", record.label)
+                sentence = f"Step {event.step}: {event.message}"
+                self._log.add(event.level, sentence, record.label, record.id)
         if record.ended:
             self.ended[record.id] = self.records.pop(record.id)
         elif record.state != found.state:
@@ -190,5 +191,6 @@ class Following(QObject):
         self._asked = {folder for folder in self._asked if folder.name != name}
         if name in self.records:
             self.ended[name] = self.records.pop(name)
-        self._log.add("warning", sentence, name)
+        record = self.record(name)
+        self._log.add("warning", sentence, name if record is None else record.label, name)
         self.changed.emit()

@@ -3,6 +3,7 @@
 import time
 import tomllib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +16,7 @@ from metaviz.gui.experiment.form_values import read_form_state
 from metaviz.gui.pages.page_registry import Tab
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.session.page_state import Value, read_views, show_views
-from metaviz.gui.session.session_file import SessionFile, to_bytes, to_text
+from metaviz.gui.session.session_file import SessionFile, layout_of, layout_part
 from metaviz.gui.widgets.settings import LAYOUT_VERSION
 from metaviz.runs.storage.lock import RunLock, lock_session
 
@@ -73,12 +74,8 @@ class Session(QObject):
         """Show docks, table and form as they were left."""
         if not self.last:
             self._take_over()
-        window, last = self._window, self._part("window")
-        geometry = QByteArray(to_bytes(last.get("geometry", "")))
-        if not geometry.isEmpty():
-            window.restoreGeometry(geometry)
-            state = QByteArray(to_bytes(last.get("state", "")))
-            window.restoreState(state, LAYOUT_VERSION)
+        window = self._window
+        self._restore_layout(self._part("window"))
         window.table.restore(str(self._part("runs").get("table", "")))
         if form := self._part("form"):
             try:
@@ -88,6 +85,25 @@ class Session(QObject):
         current = self._part("tabs").get("current")
         if current in NAMES:
             window.tabs.open_page(current)
+
+    def _restore_layout(self, part: dict[str, Any]) -> None:
+        layout = layout_of(part)
+        if layout is None:
+            if part:
+                self.notes.append(
+                    "The window's layout was left out: it is damaged, or of an earlier version."
+                )
+            return
+        with self._file.restoring() if self._file and self.is_owner else nullcontext(True) as may:
+            if not may:
+                self.notes.append(
+                    "The last start ended while the window's layout was restored, so it was left "
+                    "out."
+                )
+                return
+            geometry, state = layout
+            self._window.restoreGeometry(QByteArray(geometry))
+            self._window.restoreState(QByteArray(state), LAYOUT_VERSION)
 
     @Slot(object)
     def restore_view(self, page: Tab) -> None:
@@ -153,7 +169,7 @@ class Session(QObject):
         return {
             "ended": ended,
             "begun": self._begun,
-            "window": {"geometry": to_text(bytes(geometry)), "state": to_text(bytes(state))},
+            "window": layout_part(bytes(geometry), bytes(state)),
             "form": window.form.state().plain(),
             "runs": {
                 "shown": sorted(window.runs.shown() | self._awaited),
@@ -176,10 +192,7 @@ class Session(QObject):
             return
         state = preferences.read("window/state", QByteArray())
         self.last = {
-            "window": {
-                "geometry": to_text(bytes(geometry.data())),
-                "state": to_text(bytes(state.data())),
-            },
+            "window": layout_part(bytes(geometry.data()), bytes(state.data())),
             "runs": {"table": preferences.read("runs/table", "")},
         }
         self._awaited = frozenset(preferences.read("runs/shown", "").splitlines())

@@ -2,16 +2,20 @@
 
 import base64
 import binascii
-import tomllib
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from metaviz.files.atomic import write_text
+from metaviz.files.foreign import parsed_toml, read_text
 
 SESSION, BACKUP, VERSION = "session.toml", "session.toml.backup", 1
+RESTORING = "session.restoring"
+_MOST_BYTES = 16_000_000
 
 
 class SessionFile:
@@ -20,6 +24,7 @@ class SessionFile:
     def __init__(self, home: Path) -> None:
         """Name the folder, which need not exist yet."""
         self.path, self.backup = home / SESSION, home / BACKUP
+        self._restoring = home / RESTORING
         self._last = ""
 
     def read(self) -> tuple[dict[str, Any], str]:
@@ -27,11 +32,11 @@ class SessionFile:
         sentence = ""
         for path in (self.path, self.backup):
             try:
-                text = path.read_text(encoding="utf-8")
-                values = tomllib.loads(text)
+                text = read_text(path, _MOST_BYTES)
+                values = parsed_toml(text)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, RecursionError) as error:
+            except (OSError, ValueError) as error:
                 sentence = sentence or f"{path.name} cannot be used ({error})"
                 continue
             if values.get("version") != VERSION:
@@ -53,6 +58,33 @@ class SessionFile:
             write_text(self.backup, self._last)
         write_text(self.path, text)
         self._last = text
+
+    @contextmanager
+    def restoring(self) -> Iterator[bool]:
+        """Tell whether a layout may be restored: not where the last start died of that.
+
+        What Qt reads can end the process at once, and would at every start.
+        """
+        died = self._restoring.exists()
+        with suppress(OSError):
+            self._restoring.touch()
+        try:
+            yield not died
+        finally:
+            with suppress(OSError):
+                self._restoring.unlink()
+
+
+def layout_part(geometry: bytes, state: bytes) -> dict[str, str]:
+    """Return the window's layout as it is saved."""
+    sum_ = f"{zlib.crc32(state, zlib.crc32(geometry)):08x}"
+    return {"geometry": to_text(geometry), "state": to_text(state), "checksum": sum_}
+
+
+def layout_of(part: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
+    """Return geometry and state as they were saved; None where they are not as they were."""
+    geometry, state = to_bytes(part.get("geometry", "")), to_bytes(part.get("state", ""))
+    return (geometry, state) if part == layout_part(geometry, state) else None
 
 
 def to_text(data: bytes) -> str:

@@ -175,10 +175,11 @@ class LogPanel(QWidget):
         """Take the colours of the current theme."""
         self.view.viewport().update()
 
-    @Slot(str, str)
-    def add_logged(self, level: str, message: str) -> None:
-        """Append what Python's logging reported."""
-        self.add(level, message)
+    @Slot(str, str, str)
+    def add_logged(self, level: str, message: str, run_id: str = "") -> None:
+        """Append what Python's logging reported, under the name that its run has here."""
+        known = (line.run for line in reversed(self.model.lines) if line.run_id == run_id)
+        self.add(level, message, next(known, run_id) if run_id else "", run_id)
 
     def copy(self) -> None:
         """Copy the selected lines, or all that are shown."""
@@ -298,11 +299,14 @@ class LogPanel(QWidget):
 
 
 class _Bridge(QObject):
-    logged = Signal(str, str)
+    logged = Signal(str, str, str)
 
 
 class LogHandler(logging.Handler):
-    """Hands Python's log records, from any thread, to the log dock."""
+    """Hands Python's log records, from any thread, to the log dock.
+
+    What is about one run carries its id as `extra={"run": id}`.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -316,4 +320,4 @@ class LogHandler(logging.Handler):
         message = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             message = f"{message}: {record.exc_info[1]}"
-        self.bridge.logged.emit(level, message)
+        self.bridge.logged.emit(level, message, getattr(record, "run", ""))

@@ -1,13 +1,13 @@
 """What an estimator is, and what one meta-step yields."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from metaviz.meta.draws import Draws
 from metaviz.meta.inner import Descent, Graph, descend
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import Enters, InnerRule, Meta
@@ -37,27 +37,11 @@ class MetaStep:
     replaced: Meta = field(default_factory=dict)
 
 
-class Draws:
-    """The source of an estimator's own random numbers, made when it first draws one.
-
-    Most never do, and making it takes as long as ten operations on a small network.
-    """
-
-    def __init__(self, seed: Callable[[], int]) -> None:
-        """Seed the numbers by what `seed` returns."""
-        self._seed = seed
-
-    @cached_property
-    def generator(self) -> torch.Generator:
-        """The same generator at every call."""
-        return torch.Generator().manual_seed(self._seed())
-
-
 @dataclass(frozen=True)
 class Case:
     """What a meta-gradient is asked for: `steps` inner steps of a rule on a batch of tasks.
 
-    `draws` are the estimator's own random numbers. `reading` asks for the losses before and
+    `draws` are the tasks' own random numbers. `reading` asks for the losses before and
     after adaptation, also where the gradient does not need them.
     """
 

@@ -6,23 +6,33 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.meta.estimators.base import Case, MetaStep
 from metaviz.meta.estimators.unrolled import Unrolled
 from metaviz.meta.inner import Descent, Graph, Step, inner_step
+from metaviz.nets.base import Net
 
 FLOOR = 1e-12
 Subset = Literal["head", "all"]
+_HEAD = slice(-2, None)
+"""Weights and biases of the last layer among the tensors of a network."""
 
 
-def spread_of_curvature(jacobian: Tensor) -> Tensor:
+CONDITION_LOSS = register_quantity(
+    Quantity("condition_loss", "Condition loss, mean over the inner steps", better="smaller")
+)
+
+
+def spread_of_curvature(jacobian: Tensor, rank: int | None = None) -> Tensor:
     """Return the variance of log10 of the eigenvalues of G = J J', shape (tasks,).
 
-    Shapes: jacobian (tasks, residuals, weights). Eigenvalues below 1e-12 of the largest are raised
-    to it; those that are zero because there are fewer weights than residuals do not count. Zero
-    where all are equal; scaling the residuals changes nothing. The eigenvalues are the squares of
-    J's singular values: G itself would lose those below the rounding error of the largest.
+    Shapes: jacobian (tasks, residuals, weights), whose rank is at most `rank`. Eigenvalues below
+    1e-12 of the largest are raised to it; those that are zero because there are fewer weights than
+    residuals do not count. Zero where all are equal; scaling the residuals changes nothing. The
+    eigenvalues are the squares of J's singular values: G itself would lose those below the
+    rounding error of the largest.
     """
-    singular = torch.linalg.svdvals(jacobian)
+    singular = torch.linalg.svdvals(jacobian)[:, :rank]
     lowest = FLOOR**0.5 * singular[:, :1].detach().clamp_min(torch.finfo(jacobian.dtype).tiny)
     return (2 * torch.maximum(singular, lowest).log10()).var(dim=1, correction=0)
 
@@ -32,7 +42,8 @@ class Conditioned(Unrolled, rowwise=True):
 
     The residuals of the inner problem are the outputs minus the targets, or for classes the
     softmax minus the one-hot label, seen in an orthonormal basis of the N - 1 directions in which
-    it can move. J is their derivative with respect to the last layer's weights, or to all.
+    it can move. J is their derivative with respect to the last layer's weights, or to all; only
+    eigenvalues count that these weights can make other than zero.
     Reconstructed from the abstract of Hiller et al. 2022: the exact form is not verified.
     """
 
@@ -64,20 +75,32 @@ class Conditioned(Unrolled, rowwise=True):
         result = self._finish(case, descent, after, gradients)
         return replace(
             result,
-            readings={**result.readings, "condition_loss": spread.detach()},
+            readings={**result.readings, CONDITION_LOSS.id: spread.detach()},
             gradient_evaluations=result.gradient_evaluations + extra,
             hessian_vector_products=result.hessian_vector_products + extra,
         )
 
     def _spread(self, case: Case, point: Tensor) -> tuple[int, Tensor]:
         """Return the number of residuals, each of which costs a gradient, and the spread."""
-        batch = case.tasks.support
-        jacobian = residual_jacobian(case.outputs(point, batch), batch.y, point)
-        jacobian = case.learner.adapted(jacobian)
+        batch, net = case.tasks.support, case.learner.net
+        outputs = case.outputs(point, batch)
+        jacobian = case.learner.adapted(residual_jacobian(outputs, batch.y, point))
         if self.subset == "head":
-            sizes = case.learner.net.layout.sizes
-            jacobian = jacobian[:, :, -sum(sizes[-2:]) :]
-        return jacobian.shape[1], spread_of_curvature(jacobian)
+            jacobian = jacobian[:, :, -sum(net.layout.sizes[_HEAD]) :]
+        classes = None if batch.y.is_floating_point() else outputs.shape[2]
+        return jacobian.shape[1], spread_of_curvature(jacobian, self._rank(net, classes))
+
+    def _rank(self, net: Net, classes: int | None) -> int:
+        """Return what the rank of J cannot exceed, however many residuals there are.
+
+        The same change of all classes' scores moves no softmax, so that the directions of the
+        head's weights for one class do not count.
+        """
+        layout = net.layout
+        chosen = _HEAD if self.subset == "head" else slice(None)
+        sizes = zip(layout.shapes[chosen], layout.sizes[chosen], strict=True)
+        weights = sum(size for (name, _), size in sizes if name not in net.held)
+        return weights - (sum(layout.sizes[_HEAD]) // classes if classes else 0)
 
 
 def residual_jacobian(outputs: Tensor, targets: Tensor, point: Tensor) -> Tensor:

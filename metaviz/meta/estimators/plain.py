@@ -47,4 +47,4 @@ class Untrained:
         descent = case.show()
         readings, curve = read(case, descent)
         gradients = {name: torch.zeros_like(case.meta[name]) for name in self.trains(case.rule)}
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, case.steps)
+        return MetaStep(gradients, readings, curve, descent.gradient_norm, len(descent.steps))

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
 from metaviz.meta.inner import Descent, descend
 from metaviz.meta.rules import Enters, InnerRule, Meta
@@ -74,7 +76,7 @@ class Reptile:
         """Adapt all tasks side by side."""
         batches = None
         if self.batch_size:
-            batches = _minibatches(data, self.batch_size, case.draws.generator)
+            batches = _minibatches(data, self.batch_size, case.draws)
         descent = descend(case.rule, case.learner, case.meta, data, case.steps, batches=batches)
         if self.direction == "tail":
             before = descent.steps[-1].point if descent.steps else descent.point
@@ -85,7 +87,9 @@ class Reptile:
         """Adapt one task after another, each from where the last one moved the start."""
         here = case
         for task in range(len(data)):
-            displacement, descent = self._displace(here, data[task : task + 1])
+            alone = slice(task, task + 1)
+            here = replace(here, draws=case.draws[alone])
+            displacement, descent = self._displace(here, data[alone])
             moved = {"init": here.meta["init"] - epsilon * displacement}
             memory = case.rule.memory(here.meta, descent.state)
             here = replace(here, meta={**here.meta, **memory, **moved})
@@ -93,11 +97,14 @@ class Reptile:
         return (case.meta["init"] - here.meta["init"]) / epsilon, memory
 
 
-def _minibatches(data: Batch, size: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Yield random minibatches without end, going through all examples before repeating one."""
-    count = data.x.shape[1]
-    while True:
-        order = torch.randperm(count, generator=generator)
-        for first in range(0, count, size):
-            chosen = order[first : first + size].to(data.x.device)
-            yield data.examples(chosen)
+def _minibatches(data: Batch, size: int, draws: Draws) -> Iterator[Batch]:
+    """Yield random minibatches without end, going through all examples before repeating one.
+
+    Every task has an order of its own.
+    """
+    examples = data.x.shape[1]
+    for times in count():
+        order = torch.from_numpy(draws.of("minibatches", times, examples).argsort(1))
+        order = order.to(data.x.device)
+        for first in range(0, examples, size):
+            yield data.chosen(order[:, first : first + size])

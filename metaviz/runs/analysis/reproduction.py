@@ -49,7 +49,8 @@ class Difference:
 def first_difference(one: Record, other: Record) -> Difference | None:
     """Return where two runs part, in the order of their steps; None where the bits are the same.
 
-    Compares every quantity of every meta-step and evaluation that both have, but times and memory.
+    Compares every quantity of every meta-step and evaluation that both have, but times and memory:
+    one that a version did not record yet, or a method not measure, is no difference.
     """
     found = [*_of_steps(one, other), *_of_evaluations(one, other)]
     return min(found, key=lambda difference: difference.step, default=None)
@@ -96,10 +97,12 @@ def _written(key: str, value: Any) -> str:
 def _of_steps(one: Record, other: Record) -> Iterator[Difference]:
     """Yield the first difference of each quantity of the meta-steps."""
     count = min(len(one), len(other))
-    for name in STEP_COLUMNS:
-        if name in _TIMED:
+    own = (quantity.id for record in (one, other) for quantity in record.quantities)
+    for name in dict.fromkeys((*STEP_COLUMNS, *own)):
+        columns = one.column(name), other.column(name)
+        if name in _TIMED or any(np.isnan(column).all() for column in columns):
             continue
-        first, second = one.column(name)[:count], other.column(name)[:count]
+        first, second = (column[:count] for column in columns)
         apart = (first != second) & ~(np.isnan(first) & np.isnan(second))
         if apart.any():
             place = int(apart.argmax())

@@ -39,6 +39,11 @@ METRICS_HEADER = (
     "pre_query_accuracy",
     "post_query_accuracy",
     "meta_gradient_norm",
+    "pre_support_accuracy",
+    "post_support_accuracy",
+    "inner_residual",
+    "solver_residual",
+    "peak_memory_mb",
 )
 INNER_HEADER = ("run", "algorithm", "problem", "seed", "step", "k", *INNER_COLUMNS)
 _WHOLE = {"step", "gradient_evaluations", "hessian_vector_products"}
@@ -68,8 +73,13 @@ Cell = str | int | float | bool | None
 
 
 def metrics_csv(records: Iterable[Record]) -> str:
-    """Return `metrics.csv`: one row per run and meta-step."""
-    return _table(METRICS_HEADER, (row for record in records for row in _metric_rows(record)))
+    """Return `metrics.csv`: one row per run and meta-step.
+
+    Quantities that methods measure of their own come last, in the order in which runs have them.
+    """
+    runs = list(records)
+    header = (*METRICS_HEADER, *_own_names(runs))
+    return _table(header, (row for record in runs for row in _metric_rows(record, header[4:])))
 
 
 def inner_csv(records: Iterable[Record]) -> str:
@@ -81,16 +91,23 @@ def summary_csv(records: Iterable[Record]) -> str:
     """Return `summary.csv`: one row per run with its last evaluation and all hyperparameters.
 
     `post_*` is the mean over evaluation tasks after `eval_k` inner steps (the number the run was
-    trained with), `*_ci95` the half-width of its 95 % interval.
+    trained with), `*_ci95` the half-width of its 95 % interval. Between the marks and the
+    hyperparameters are the last batch means of quantities that methods measure of their own.
     """
     runs = list(records)
     settings = [hyperparameters(record) for record in runs]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
+    own = _own_names(runs)
     rows = (
-        [*_summary_row(record), *_marks(record), *(setting.get(name) for name in names)]
+        [
+            *_summary_row(record),
+            *_marks(record),
+            *(_last(record, name) for name in own),
+            *(setting.get(name) for name in names),
+        ]
         for record, setting in zip(runs, settings, strict=True)
     )
-    return _table((*_SUMMARY_HEAD, *_MARKS_HEAD, *names), rows)
+    return _table((*_SUMMARY_HEAD, *_MARKS_HEAD, *own, *names), rows)
 
 
 def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None) -> str:
@@ -176,8 +193,18 @@ def _about(record: Record) -> list[Cell]:
     return [record.id, record.algorithm, record.problem, record.seed]
 
 
-def _metric_rows(record: Record) -> Iterable[list[Cell]]:
-    names = METRICS_HEADER[4:]
+def _own_names(records: Iterable[Record]) -> list[str]:
+    return list(dict.fromkeys(own.id for record in records for own in record.quantities))
+
+
+def _last(record: Record, name: str) -> float | None:
+    """Return the last number of a column that is one."""
+    column = record.column(name)
+    known = column[np.isfinite(column)]
+    return float(known[-1]) if known.size else None
+
+
+def _metric_rows(record: Record, names: Sequence[str]) -> Iterable[list[Cell]]:
     columns = [
         _whole(record.column(name)) if name in _WHOLE else record.column(name).tolist()
         for name in names

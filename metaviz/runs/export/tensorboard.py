@@ -48,7 +48,7 @@ def scalars(record: Record) -> Iterator[tuple[str, int, float, float]]:
     """Yield tag, meta-step, seconds since the start, and value."""
     seconds = record.column("seconds")
     steps = record.column("step")
-    for name in STEP_COLUMNS:
+    for name in (*STEP_COLUMNS, *(own.id for own in record.quantities)):
         for step, when, value in zip(steps, seconds, record.column(name), strict=True):
             if math.isfinite(value):
                 yield f"train/{name}", int(step), float(when), float(value)

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from metaviz.files.atomic import write_atomically
+from metaviz.files.foreign import MOST_ARRAY_BYTES, read_bytes
+from metaviz.runs.model.arrays import read_arrays
 from metaviz.runs.model.statistics import mean_and_ci95
 
 FOLDER = "evaluations"
@@ -161,11 +163,10 @@ def stored(folder: Path) -> list[Judgement]:
     found = []
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                about = json.loads(arrays["about"].tobytes())
-                per_task = {name: arrays[name] for name in arrays.files if name != "about"}
+            per_task = read_arrays(read_bytes(path, MOST_ARRAY_BYTES))
+            about = json.loads(per_task.pop("about").tobytes())
             found.append(Judgement(per_task=per_task, **about))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return sorted(found, key=lambda judgement: judgement.step)
 

@@ -5,23 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-STEP_COLUMNS = (
-    "seconds",
-    "gradient_evaluations",
-    "hessian_vector_products",
-    "pre_support_loss",
-    "post_support_loss",
-    "pre_query_loss",
-    "post_query_loss",
-    "pre_support_accuracy",
-    "post_support_accuracy",
-    "pre_query_accuracy",
-    "post_query_accuracy",
-    "meta_gradient_norm",
-    "inner_residual",
-    "solver_residual",
-    "peak_memory_mb",
-)
+from metaviz.config.quantities import STORED, Quantity
+
+STEP_COLUMNS = tuple(quantity.id for quantity in STORED)
 """Numbers of one meta-step. Losses, accuracies and residuals are means over the tasks of the batch;
 seconds and the two counts are totals since the start of the run; counts are summed over tasks."""
 
@@ -39,14 +25,16 @@ State = Literal[
 class Stepped:
     """One meta-step was taken.
 
-    `values` has the keys of STEP_COLUMNS; None where a quantity does not apply. The inner arrays
-    are means over tasks: support loss at k = 0..K, gradient norm at k = 0..K-1.
+    `values` has the keys of STEP_COLUMNS, None where a quantity does not apply, and the ids of
+    `quantities`, which describes those without a column. The inner arrays are means over tasks:
+    support loss at k = 0..K, gradient norm at k = 0..K-1.
     """
 
     step: int
     values: dict[str, float | None]
     inner_support_loss: np.ndarray
     inner_gradient_norm: np.ndarray
+    quantities: tuple[Quantity, ...] = ()
 
 
 @dataclass(frozen=True)

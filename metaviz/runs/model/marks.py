@@ -5,7 +5,6 @@ untrusted text wherever it is shown or exported.
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,6 +14,7 @@ from typing import Any
 import tomli_w
 
 from metaviz.files.atomic import write_text
+from metaviz.files.foreign import parsed_toml, read_text
 
 MARKS = "marks.toml"
 DAMAGED = "marks.damaged.toml"
@@ -50,12 +50,10 @@ def read_marks(folder: Path) -> Marks:
     """
     path = folder / MARKS
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MOST_BYTES + 1)
-        return _parsed(data)
+        return marks_of(parsed_toml(read_text(path, _MOST_BYTES)))
     except FileNotFoundError:
         return Marks()
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise MarksError(f"{path} is not readable, so the run has no marks: {reason}.") from error
 
@@ -85,12 +83,6 @@ def change_marks(folder: Path, changes: Mapping[str, Any]) -> Marks:
     with suppress(OSError):
         folder.parent.touch()
     return after
-
-
-def _parsed(data: bytes) -> Marks:
-    if len(data) > _MOST_BYTES:
-        raise ValueError("it is larger than 1 MB")
-    return marks_of(tomllib.loads(data.decode("utf-8")))
 
 
 def marks_of(values: Mapping[str, Any]) -> Marks:

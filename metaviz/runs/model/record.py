@@ -1,10 +1,12 @@
 """The record of a run: numpy columns that grow while it trains, the same live and reopened."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from metaviz.config.quantities import Quantity
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
@@ -20,6 +22,8 @@ from metaviz.runs.model.events import (
 from metaviz.runs.model.marks import Marks
 
 _FIRST_CAPACITY = 256
+_ROWS = len(STEP_COLUMNS) + 1
+_PLACES = {name: row for row, name in enumerate(("step", *STEP_COLUMNS))}
 
 
 @dataclass
@@ -39,6 +43,8 @@ class Record:
     marks: Marks = field(default_factory=Marks)
     parent: dict[str, Any] = field(default_factory=dict)
     """Which run this one came from: `run`, its id, and `kind`, why; empty for most."""
+    network: dict[str, Any] = field(default_factory=dict)
+    """What its weights belong to: `id`, `version` and `options`; empty for runs of 0.1."""
     evaluations: list[Evaluated] = field(default_factory=list)
     pictures: list[Pictured] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)
@@ -47,9 +53,9 @@ class Record:
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
     revision: int = 0
     _rows: int = 0
-    _table: np.ndarray = field(
-        default_factory=lambda: np.full((len(STEP_COLUMNS) + 1, _FIRST_CAPACITY), np.nan)
-    )
+    _table: np.ndarray = field(default_factory=lambda: np.full((_ROWS, _FIRST_CAPACITY), np.nan))
+    _own: dict[str, Quantity] = field(default_factory=dict)
+    """What the rows of the table after those of STEP_COLUMNS mean, in their order."""
 
     @property
     def algorithm(self) -> str:
@@ -90,12 +96,22 @@ class Record:
         """Return the number of recorded meta-steps."""
         return self._rows
 
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What the run recorded beyond STEP_COLUMNS, in the order in which it came."""
+        return tuple(self._own.values())
+
     def column(self, name: str) -> np.ndarray:
         """Return one column over the recorded meta-steps; NaN where a number does not apply.
 
-        `name` is `step` or one of STEP_COLUMNS. The array is a view: do not write to it.
+        `name` is `step`, one of STEP_COLUMNS, or the id of another quantity, which may be one that
+        this run has not recorded. The array is a view: do not write to it.
         """
-        row = 0 if name == "step" else STEP_COLUMNS.index(name) + 1
+        row = _PLACES.get(name)
+        if row is None:
+            if name not in self._own:
+                return np.full(self._rows, np.nan)
+            row = _ROWS + list(self._own).index(name)
         return self._table[row, : self._rows]
 
     def apply(self, event: Event) -> None:
@@ -103,7 +119,10 @@ class Record:
         self.revision += 1
         self.doing = event.message if isinstance(event, Waiting) else ""
         if isinstance(event, Stepped):
-            self.append_row(event.step, [event.values.get(name) for name in STEP_COLUMNS])
+            for quantity in event.quantities:
+                self.describe(quantity)
+            numbers = [event.values.get(name) for name in STEP_COLUMNS]
+            self.append_row(event.step, numbers, event.values)
             self.last_inner = (event.inner_support_loss, event.inner_gradient_norm)
         elif isinstance(event, Evaluated):
             self.evaluations.append(event)
@@ -115,10 +134,24 @@ class Record:
             self.state, self.message = event.state, event.message
             self.divergence = event.divergence
 
-    def append_row(self, step: int, values: list[float | None]) -> None:
-        """Append the numbers of one meta-step, in the order of STEP_COLUMNS."""
+    def describe(self, quantity: Quantity) -> None:
+        """Make room for a quantity without a column of its own in the database."""
+        if quantity.id not in self._own and quantity.id not in _PLACES:
+            self._own[quantity.id] = quantity
+            room = np.full((1, self._table.shape[1]), np.nan)
+            self._table = np.concatenate([self._table, room])
+
+    def append_row(
+        self,
+        step: int,
+        values: list[float | None],
+        own: Mapping[str, float | None] | None = None,
+    ) -> None:
+        """Append the numbers of one meta-step, in the order of STEP_COLUMNS, and others by id."""
         if self._rows == self._table.shape[1]:
             self._table = np.concatenate([self._table, np.full_like(self._table, np.nan)], axis=1)
+        if self._own:
+            values = [*values, *((own or {}).get(name) for name in self._own)]
         self._table[0, self._rows] = step
         self._table[1:, self._rows] = [np.nan if value is None else value for value in values]
         self._rows += 1

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from metaviz.files.atomic import write_atomically
+from metaviz.files.foreign import MOST_ARRAY_BYTES, read_bytes
+from metaviz.runs.model.arrays import read_arrays
 
 FOLDER = "robustness"
 MOST_TASKS = 100
@@ -56,11 +58,11 @@ def store_robustness(found: Robustness, folder: Path) -> Path:
 def stored_robustness(folder: Path) -> Robustness | None:
     """Return the map in a run's folder; None where there is none that can be read."""
     try:
-        with np.load(folder / FOLDER / "map.npz", allow_pickle=False) as arrays:
-            about = json.loads(arrays["about"].tobytes())
-            about["factors"] = tuple(about["factors"])
-            return Robustness(**about, mean=arrays["mean"], half_width=arrays["half_width"])
-    except (OSError, ValueError, KeyError, TypeError):
+        arrays = read_arrays(read_bytes(folder / FOLDER / "map.npz", MOST_ARRAY_BYTES))
+        about = json.loads(arrays["about"].tobytes())
+        about["factors"] = tuple(about["factors"])
+        return Robustness(**about, mean=arrays["mean"], half_width=arrays["half_width"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

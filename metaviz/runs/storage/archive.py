@@ -11,12 +11,18 @@ from typing import BinaryIO
 
 from metaviz.files.archives import DataError, Zip
 from metaviz.files.atomic import write_atomically
+from metaviz.files.foreign import is_plain_name
+from metaviz.runs.model import robustness
+from metaviz.runs.model.evaluation import FOLDER as EVALUATIONS
+from metaviz.runs.model.marks import DAMAGED, MARKS
 from metaviz.runs.storage.database import DATABASE, open_to_read
 from metaviz.runs.storage.lock import LOCK
 from metaviz.runs.storage.store import ABOUT, StoreError, open_run
 
-_EVALUATIONS = "evaluations"
-_BESIDE_DATABASE = {f"{DATABASE}-wal", f"{DATABASE}-shm"}
+_FILES = {
+    *(ABOUT, DATABASE, MARKS, DAMAGED, f"{robustness.FOLDER}/map.npz"),
+    *("checkpoint.pt", "checkpoint-before.pt", "checkpoint-best.pt", "start.pt"),
+}
 
 
 def pack_run(folder: Path, path: Path) -> None:
@@ -88,10 +94,17 @@ def _copy_database(source: Path, target: Path) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield what makes up a run besides its database."""
-    for file in (*sorted(folder.iterdir()), *sorted((folder / _EVALUATIONS).glob("*"))):
-        known = file.name in {DATABASE, LOCK, *_BESIDE_DATABASE} or ".tmp-" in file.name
-        if not known and file.is_file() and not file.is_symlink():
+    for file in (*sorted(folder.iterdir()), *sorted(folder.glob("*/*"))):
+        known = _is_part(file.relative_to(folder).as_posix()) and file != folder / DATABASE
+        if known and not any(path.is_symlink() for path in (file, file.parent)) and file.is_file():
             yield file
+
+
+def _is_part(name: str) -> bool:
+    """Return whether a path inside a run's folder is one that runs have, on any system."""
+    folder, _, file = name.rpartition("/")
+    judged = folder == EVALUATIONS and is_plain_name(file) and file.endswith((".npz", ".json"))
+    return name in _FILES or judged
 
 
 def _only_folder(archive: Zip, path: Path) -> str:
@@ -99,11 +112,11 @@ def _only_folder(archive: Zip, path: Path) -> str:
     names = archive.names()
     first = {name.partition("/")[0] for name in names}
     (name,) = first if len(first) == 1 else ("",)
-    parts = [file.removeprefix(f"{name}/").split("/") for file in names]
-    flat = all(len(part) == 1 or (len(part) == 2 and part[0] == _EVALUATIONS) for part in parts)  # noqa: PLR2004
-    plain = name == Path(name).name and not name.startswith(".") and "\\" not in "".join(names)
-    if not (name and flat and plain and {f"{name}/{ABOUT}", f"{name}/{DATABASE}"} <= set(names)):
-        raise StoreError(f"{path} holds no run: choose a file that `metaviz pack` wrote.")
+    parts = {file.removeprefix(f"{name}/") for file in names}
+    strange = sorted(part for part in parts if not _is_part(part))
+    if strange or not (is_plain_name(name) and {ABOUT, DATABASE} <= parts):
+        reason = f" alone, but also {strange[0]!r:.80}" if strange else ""
+        raise StoreError(f"{path} holds no run{reason}: choose a file that `metaviz pack` wrote.")
     return name
 
 

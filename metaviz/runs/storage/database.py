@@ -1,15 +1,18 @@
 """The database of a run: its tables, and events as their rows."""
 
-import io
 import json
 import math
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from metaviz.config.quantities import Quantity
+from metaviz.files import foreign
+from metaviz.runs.model.arrays import pack_arrays, read_arrays
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
@@ -22,17 +25,24 @@ from metaviz.runs.model.events import (
     Stepped,
 )
 from metaviz.runs.model.record import Record
+from metaviz.runs.storage.lock import Writer, is_locked
 
 DATABASE = "metrics.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _NO_STEP = 2**62
-BY_STEP = ("steps", "evaluations", "pictures", "notes")
+_NO_PROCESS = 2**31
+BY_STEP = ("steps", "readings", "evaluations", "pictures", "notes")
 """Tables whose rows belong to a meta-step."""
 
-CHECKPOINTS = """
-CREATE TABLE IF NOT EXISTS checkpoints (sha256 TEXT PRIMARY KEY, step INTEGER, score REAL)
+ADDED = """
+CREATE TABLE IF NOT EXISTS checkpoints (sha256 TEXT PRIMARY KEY, step INTEGER, score REAL);
+CREATE TABLE IF NOT EXISTS quantities (id TEXT PRIMARY KEY, title TEXT, unit TEXT, better TEXT,
+                                       per TEXT);
+CREATE TABLE IF NOT EXISTS readings (step INTEGER, id TEXT, value REAL, PRIMARY KEY (step, id))
+                                    WITHOUT ROWID;
 """
-"""Hashes of checkpoints; databases of version 1 lack them."""
+"""Hashes of checkpoints, which databases of version 1 lack, and numbers of meta-steps that have no
+column in `steps`, which those of version 2 lack. Tables that are absent count as empty."""
 
 SCHEMA = f"""
 BEGIN;
@@ -43,62 +53,85 @@ CREATE TABLE evaluations (step INTEGER PRIMARY KEY, tasks INTEGER, trained_steps
                           curves BLOB, per_task BLOB);
 CREATE TABLE pictures (step INTEGER PRIMARY KEY, arrays BLOB);
 CREATE TABLE notes (step INTEGER, level TEXT, message TEXT);
-{CHECKPOINTS};
-COMMIT;
+{ADDED}COMMIT;
 """
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
-    """Open, or make, the database of a run's folder. Raises: sqlite3.Error."""
-    database = sqlite3.connect(folder / DATABASE, check_same_thread=False)
+    """Open, or make, the database of a run's folder. Raises: ForeignError or sqlite3.Error."""
+    database = foreign.open_to_write(folder / DATABASE, check_same_thread=False)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
     database.execute("PRAGMA busy_timeout=5000")
     return database
 
 
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a database for reading.
+def open_to_read(path: Path, *, live: bool = False) -> sqlite3.Connection:
+    """Open a run's database for reading, which changes nothing.
 
-    The last connection to close folds the write-ahead log into the file, which one without write
-    access cannot; so write access is asked for first, though nothing is written.
+    `live` says that rows are to be seen that come later; the run's lock says so by itself.
+    Raises: OSError, ForeignError or sqlite3.Error.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is missing")
-    address = path.resolve().as_uri()
-    try:
-        database = sqlite3.connect(f"{address}?mode=rw", uri=True)
-    except sqlite3.OperationalError:
-        return sqlite3.connect(f"{address}?mode=ro", uri=True)
-    try:
-        database.execute("PRAGMA query_only=ON")
-        database.execute("SELECT count(*) FROM about")
-    except sqlite3.Error as error:
-        database.close()
-        if not isinstance(error, sqlite3.OperationalError):
-            raise
-        database = sqlite3.connect(f"{address}?mode=ro", uri=True)
-    return database
+    return foreign.open_to_read(path, live=live or bool(is_locked(path.parent)))
 
 
 def read(database: sqlite3.Connection, record: Record) -> None:
     """Read all rows into a record. Raises: whatever damaged rows raise."""
     columns = ", ".join(("step", *STEP_COLUMNS))
+    own = _own(database, record, 0)
     for step, *values in database.execute(f"SELECT {columns} FROM steps ORDER BY step"):
-        record.append_row(step, values)
+        record.append_row(step, values, own.get(step))
     last = "SELECT inner_support_loss, inner_gradient_norm FROM steps ORDER BY step DESC LIMIT 1"
     for losses, norms in database.execute(last):
         record.last_inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
     query = "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations ORDER BY step"
     for step, tasks, trained, curves, per_task in database.execute(query):
-        record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), _unpack(per_task)))
+        record.apply(
+            Evaluated(step, tasks, trained, _curves(curves, trained), read_arrays(per_task))
+        )
     for step, arrays in database.execute("SELECT step, arrays FROM pictures ORDER BY step"):
-        record.apply(Pictured(step, _unpack(arrays)))
+        record.apply(Pictured(step, read_arrays(arrays)))
     for step, level, message in database.execute("SELECT step, level, message FROM notes"):
         record.apply(Noted(step, level, message))
     about = read_facts(database)
     record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
     record.divergence = divergence_of(database)
+
+
+_Readings = dict[int, dict[str, float | None]]
+
+
+def _own(database: sqlite3.Connection, record: Record, first: int) -> _Readings:
+    """Make room in a record for numbers without a column; return them by step, from a first one."""
+    for quantity in _quantities(database):
+        record.describe(quantity)
+    return _readings(database, first, _NO_STEP)
+
+
+def _quantities(database: sqlite3.Connection) -> tuple[Quantity, ...]:
+    """Return what the numbers without a column in `steps` mean."""
+    if not has_table(database, "quantities"):
+        return ()
+    query = "SELECT id, title, unit, better, per FROM quantities ORDER BY rowid"
+    return tuple(Quantity(*row) for row in database.execute(query))
+
+
+def _readings(database: sqlite3.Connection, first: int, last: int) -> _Readings:
+    """Return numbers without a column in `steps`, by step and id."""
+    found: _Readings = {}
+    if has_table(database, "readings"):
+        query = "SELECT step, id, value FROM readings WHERE step BETWEEN ? AND ? ORDER BY step"
+        for step, name, value in database.execute(query, (first, last)):
+            found.setdefault(step, {})[name] = value
+    return found
+
+
+def has_table(database: sqlite3.Connection, table: str) -> bool:
+    """Return whether a database has a table; those of earlier versions lack some."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return database.execute(query, (table,)).fetchone() is not None
 
 
 def divergence_of(database: sqlite3.Connection) -> Divergence | None:
@@ -152,11 +185,14 @@ def read_since(
     columns = ", ".join(("step", "inner_support_loss", "inner_gradient_norm", *STEP_COLUMNS))
     query = f"SELECT {columns} FROM steps WHERE step > ? ORDER BY step LIMIT ?"
     step, seconds = seen.step, seen.seconds
-    for step, losses, norms, *numbers in database.execute(query, (seen.step, most)):
+    rows = database.execute(query, (seen.step, most)).fetchall()
+    own = _readings(database, rows[0][0], rows[-1][0]) if rows else {}
+    quantities = _quantities(database) if own else ()
+    for step, losses, norms, *numbers in rows:
         values = dict(zip(STEP_COLUMNS, numbers, strict=True))
         seconds = values["seconds"]
         inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
-        found.append(Stepped(step, values, *inner))
+        found.append(Stepped(step, {**values, **own.get(step, {})}, *inner, quantities))
     complete = len(found) < most
     until = _NO_STEP if complete else step
     notes = database.execute(
@@ -165,14 +201,14 @@ def read_since(
     found += [Noted(*row) for row in notes]
     query = "SELECT step, arrays FROM pictures WHERE step > ? AND step <= ? ORDER BY step"
     pictured = [
-        Pictured(at, _unpack(a)) for at, a in database.execute(query, (seen.pictured, until))
+        Pictured(at, read_arrays(a)) for at, a in database.execute(query, (seen.pictured, until))
     ]
     query = (
         "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations "
         "WHERE step > ? AND step <= ? ORDER BY step"
     )
     evaluated = [
-        Evaluated(at, tasks, trained, _curves(curves, trained), _unpack(per_task))
+        Evaluated(at, tasks, trained, _curves(curves, trained), read_arrays(per_task))
         for at, tasks, trained, curves, per_task in database.execute(query, (seen.evaluated, until))
     ]
     found = sorted([*found, *pictured, *evaluated], key=lambda event: event.step)
@@ -199,7 +235,7 @@ def read_last(database: sqlite3.Connection, record: Record) -> None:
     columns = ", ".join(("step", *STEP_COLUMNS))
     newest = "ORDER BY step DESC LIMIT 1"
     for step, *values in database.execute(f"SELECT {columns} FROM steps {newest}"):
-        record.append_row(step, values)
+        record.append_row(step, values, _own(database, record, step).get(step))
     query = f"SELECT step, tasks, trained_steps, curves FROM evaluations {newest}"
     for step, tasks, trained, curves in database.execute(query):
         record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), {}))
@@ -222,12 +258,17 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
         inner = [_small(event.inner_support_loss), _small(event.inner_gradient_norm)]
         marks = ", ".join("?" * (len(numbers) + 3))
         execute(f"INSERT INTO steps VALUES ({marks})", [event.step, *numbers, *inner])
+        for own in event.quantities:
+            about = (own.id, own.title, own.unit, own.better, own.per)
+            execute("INSERT OR IGNORE INTO quantities VALUES (?, ?, ?, ?, ?)", about)
+            value = _finite(event.values.get(own.id))
+            execute("INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", (event.step, own.id, value))
     elif isinstance(event, Evaluated):
-        about = [event.step, event.tasks, event.trained_steps]
-        blobs = [_pack(event.curves), _pack(event.per_task)]
-        execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", [*about, *blobs])
+        counts = [event.step, event.tasks, event.trained_steps]
+        blobs = [pack_arrays(event.curves), pack_arrays(event.per_task)]
+        execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?)", [*counts, *blobs])
     elif isinstance(event, Pictured):
-        row = (event.step, _pack(event.arrays))
+        row = (event.step, pack_arrays(event.arrays))
         execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", row)
     elif isinstance(event, Noted):
         execute("INSERT INTO notes VALUES (?, ?, ?)", (event.step, event.level, event.message))
@@ -236,10 +277,12 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
         write_facts(database, state=event.state, message=event.message, divergence=known)
 
 
-def pid_of(database: sqlite3.Connection) -> int:
-    """Return the process that wrote to the run last; 0 where none is named."""
-    row = database.execute("SELECT value FROM about WHERE key = 'pid'").fetchone()
-    return int(row[0]) if row else 0
+def writer_of(facts: Mapping[str, Any]) -> Writer:
+    """Return the process that wrote to a run last, out of its facts. Raises: ValueError."""
+    pid = int(facts.get("pid", 0))
+    if not 0 <= pid < _NO_PROCESS:
+        raise ValueError(f"{pid} is no process")
+    return Writer(pid, str(facts.get("host", "")))
 
 
 def _finite(value: float | None) -> float | None:
@@ -250,20 +293,9 @@ def _small(array: np.ndarray) -> bytes:
     return np.asarray(array, np.float32).tobytes()
 
 
-def _pack(arrays: dict[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
-
-
-def _unpack(blob: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(blob), allow_pickle=False) as archive:
-        return dict(archive)
-
-
 def _curves(blob: bytes, trained: int) -> dict[str, np.ndarray]:
     """Read the curves of an evaluation; all go beyond the trained number of steps."""
-    curves = _unpack(blob)
+    curves = read_arrays(blob)
     if "support_loss" not in curves or any(c.shape[0] <= trained for c in curves.values()):
         raise ValueError("an evaluation lacks its curves")
     return curves

@@ -1,26 +1,24 @@
-"""What `run.toml` says of a run: its configuration, what it ran on, and which run it came from."""
+"""What `run.toml` says of a run: its configuration, its network, what it ran on, where from."""
 
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
 import tomli_w
 
+from metaviz.files.foreign import parsed_toml
 from metaviz.runs.model.record import Record
 
 
-def write_about(
-    name: str, config: dict[str, Any], environment: dict[str, Any], parent: dict[str, Any]
-) -> str:
+def write_about(record: Record) -> str:
     """Return the contents of `run.toml`."""
     about = {
-        "run": {"id": name, **_plain(config)},
-        "empty": _empty(config),
-        "environment": _plain(environment),
+        "run": {"id": record.id, **_plain(record.config)},
+        "empty": _empty(record.config),
+        "environment": _plain(record.environment),
+        "network": _plain(record.network),
+        "parent": _plain(record.parent),
     }
-    if parent:
-        about["parent"] = _plain(parent)
-    return tomli_w.dumps(about)
+    return tomli_w.dumps({name: table for name, table in about.items() if table or name == "empty"})
 
 
 def read_about(text: str) -> Record:
@@ -28,16 +26,14 @@ def read_about(text: str) -> Record:
 
     Raises: KeyError, ValueError, TypeError or AttributeError where the text describes no run.
     """
-    try:
-        about = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("its run.toml is nested too deeply") from None
+    about = parsed_toml(text)
     config = dict(about["run"])
     record = Record(
         str(config.pop("id")),
         config,
         dict(about.get("environment", {})),
         parent=dict(about.get("parent", {})),
+        network=dict(about.get("network", {})),
     )
     record.algorithm, record.problem, record.seed, record.total_steps  # noqa: B018 - must exist
     for part, names in dict(about.get("empty", {})).items():

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from metaviz.files.foreign import ForeignError, open_to_write
 from metaviz.runs.storage.database import DATABASE, open_to_read, read_facts
-from metaviz.runs.storage.lock import is_locked, process_runs
+from metaviz.runs.storage.lock import Writer, is_written
 from metaviz.runs.storage.store import StoreError
-from metaviz.runs.storage.worker_process import WORDLESS, WORKERS, forget_worker
+from metaviz.runs.storage.worker_process import WORDLESS, WORKERS, forget_worker, host_of
 
 QUEUE = "queue.db"
 VERSION = 1
@@ -202,7 +203,7 @@ class Queue:
             ).fetchall()
         gone = []
         for name, worker, pid, folder in rows:
-            if self._works(worker, pid):
+            if is_written(self._home / WORKERS / worker, Writer(pid, host_of(worker))):
                 continue
             state, said = _ended(Path(folder)) if folder else ("", "")
             with self._changing() as database:
@@ -215,13 +216,6 @@ class Queue:
                 gone += [name] if changed.rowcount else []
             forget_worker(self._home / WORKERS / worker)
         return gone
-
-    def _works(self, worker: str, pid: int) -> bool:
-        try:
-            locked = is_locked(self._home / WORKERS / worker)
-        except OSError:
-            locked = None
-        return process_runs(pid) if locked is None else locked
 
     def _requeue(self, ids: Sequence[int], states: tuple[str, ...], also: str) -> int:
         with self._changing() as database:
@@ -245,7 +239,7 @@ class Queue:
     def _opened(self) -> sqlite3.Connection:
         try:
             return _connected(self.path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, ForeignError) as error:
             # What is only locked or not writable is an OperationalError, and is not damaged.
             if isinstance(error, sqlite3.OperationalError):
                 raise
@@ -273,13 +267,13 @@ class Queue:
     def _telling(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ForeignError) as error:
             reason = str(getattr(error, "strerror", None) or error).rstrip(".")
             raise StoreError(f"The queue in {self.path} cannot be used: {reason}.") from error
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None)
+    database = open_to_write(path, isolation_level=None)
     try:
         database.execute("PRAGMA busy_timeout=10000")
         database.execute("PRAGMA journal_mode=WAL")
@@ -311,7 +305,7 @@ def _put_aside(path: Path) -> Path:
         if not (place := path.with_name(f"{path.name}.damaged-{number}")).exists()
     )
     path.replace(aside)
-    for end in ("-wal", "-shm"):
+    for end in ("-wal", "-shm", "-journal"):
         log = path.with_name(path.name + end)
         if log.exists():
             log.replace(aside.with_name(aside.name + end))
@@ -349,7 +343,7 @@ def _ended(folder: Path) -> tuple[str, str]:
     try:
         with closing(open_to_read(folder / DATABASE)) as database:
             about = read_facts(database)
-    except (OSError, sqlite3.Error):
+    except (OSError, ForeignError, sqlite3.Error):
         return "", ""
     state = about.get("state", "")
     return (state, about.get("message", "")) if state in OVER else ("", "")

@@ -11,25 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.files.atomic import sweep, write_text
+from metaviz.files.foreign import ForeignError, read_text
 from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import (
+    ADDED,
     BY_STEP,
-    CHECKPOINTS,
     DATABASE,
     SCHEMA,
     SCHEMA_VERSION,
     divergence_of,
+    has_table,
     insert,
     open_to_read,
     open_to_write,
-    pid_of,
     read,
+    read_facts,
     read_last,
     write_facts,
+    writer_of,
 )
-from metaviz.runs.storage.lock import RunLock, is_locked, lock_run, process_runs
+from metaviz.runs.storage.lock import RunLock, Writer, host_name, is_written, lock_run
 from metaviz.runs.storage.manifest import read_about, write_about
 
 COMMIT_ROWS = 100
@@ -46,6 +49,8 @@ _UNREADABLE = (
     IndexError,
     sqlite3.Error,
     zipfile.BadZipFile,
+    RecursionError,
+    MemoryError,
 )
 
 
@@ -126,7 +131,7 @@ class RunWriter:
                 for table in ("evaluations", "pictures"):
                     self._database.execute(f"DELETE FROM {table} WHERE step = ?", (step,))
             afresh = {"state": "running", "message": "", "divergence": ""}
-            write_facts(self._database, **afresh, pid=str(os.getpid()))
+            write_facts(self._database, **afresh, **_this_process())
 
     def close(self) -> None:
         """Commit and let go of the database."""
@@ -162,6 +167,7 @@ def create_run(
     config: dict[str, Any],
     environment: dict[str, Any],
     parent: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
 ) -> RunWriter:
     """Make the folder of a new run.
 
@@ -179,9 +185,10 @@ def create_run(
         database = open_to_write(folder)
         database.executescript(SCHEMA)
         writer = RunWriter(folder, database, lock or RunLock(None))
-        write_facts(database, state="running", pid=str(os.getpid()), schema=str(SCHEMA_VERSION))
-        write_text(folder / ABOUT, write_about(name, config, environment, parent or {}))
-    except (OSError, sqlite3.Error) as error:
+        write_facts(database, state="running", schema=str(SCHEMA_VERSION), **_this_process())
+        record = Record(name, config, environment, parent=parent or {}, network=network or {})
+        write_text(folder / ABOUT, write_about(record))
+    except (OSError, ForeignError, sqlite3.Error) as error:
         if lock is not None:
             lock.release()
         reason = getattr(error, "strerror", None) or error
@@ -209,8 +216,9 @@ def reopen_run(folder: Path) -> tuple[Record, RunWriter]:
     try:
         sweep(folder)
         database = open_to_write(folder)
-        database.execute(CHECKPOINTS)
-    except (OSError, sqlite3.Error) as error:
+        database.executescript(ADDED)
+        write_facts(database, schema=str(SCHEMA_VERSION))
+    except (OSError, ForeignError, sqlite3.Error) as error:
         lock.release()
         raise StoreError(
             f"Cannot write to {folder}: {getattr(error, 'strerror', None) or error}."
@@ -223,10 +231,9 @@ def rewrite_about(folder: Path, record: Record) -> None:
 
     Raises: StoreError where the disk refuses.
     """
-    text = write_about(record.id, record.config, record.environment, record.parent)
     try:
         made = (folder / ABOUT).stat()
-        write_text(folder / ABOUT, text)
+        write_text(folder / ABOUT, write_about(record))
         os.utime(folder / ABOUT, ns=(made.st_atime_ns, made.st_mtime_ns))
     except OSError as error:
         raise StoreError(f"Cannot write to {folder}: {error.strerror or error}.") from error
@@ -239,8 +246,7 @@ def checkpoint_hashes(folder: Path) -> dict[str, float | None]:
     """
     try:
         with closing(open_to_read(folder / DATABASE)) as database:
-            tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'checkpoints'")
-            if tables.fetchone() is None:
+            if not has_table(database, "checkpoints"):
                 return {}
             return dict(database.execute("SELECT sha256, score FROM checkpoints"))
     except _UNREADABLE as error:
@@ -257,7 +263,7 @@ def open_run(folder: Path) -> Record:
     return record
 
 
-def open_last(folder: Path) -> tuple[Record, int | None]:
+def open_last(folder: Path) -> tuple[Record, Writer | None]:
     """Read the last step and evaluation of a run only, which a table shows; also who writes to it.
 
     Returns the record and, for a run that did not end, the process that wrote to it last.
@@ -268,16 +274,17 @@ def open_last(folder: Path) -> tuple[Record, int | None]:
 
 def _open(
     folder: Path, reads: Callable[[sqlite3.Connection, Record], None]
-) -> tuple[Record, int | None]:
+) -> tuple[Record, Writer | None]:
     try:
-        record = read_about((folder / ABOUT).read_text(encoding="utf-8"))
+        record = read_about(read_text(folder / ABOUT))
         with suppress(MarksError):
             record.marks = read_marks(folder)
         with closing(open_to_read(folder / DATABASE)) as database:
+            database.execute("BEGIN")  # one snapshot, so that rows of all tables belong together
             reads(database, record)
-            pid = pid_of(database)
-        writer = None if record.ended else pid
-        if not record.ended and not is_alive(folder, pid):
+            last = writer_of(read_facts(database))
+        writer = None if record.ended else last
+        if writer is not None and not is_written(folder, writer):
             record.state = "interrupted"
             record.message = "The program ended while this run was training."
     except KeyError as error:
@@ -317,10 +324,5 @@ def _made(folder: Path) -> tuple[float, str] | None:
         return None
 
 
-def is_alive(folder: Path, pid: int) -> bool:
-    """Return whether somebody writes to a run; `pid` is the process that did so last.
-
-    The lock tells, as process ids are used again; runs of earlier versions have none.
-    """
-    running, locked = process_runs(pid), is_locked(folder)
-    return running if locked is None else locked
+def _this_process() -> dict[str, str]:
+    return {"pid": str(os.getpid()), "host": host_name()}

@@ -17,8 +17,9 @@ from metaviz.runs.storage.database import (
     read_facts,
     read_since,
     still_holds,
+    writer_of,
 )
-from metaviz.runs.storage.lock import is_locked, process_runs
+from metaviz.runs.storage.lock import is_written
 from metaviz.runs.storage.store import StoreError, open_run
 
 MOST_STEPS = 1000
@@ -56,7 +57,7 @@ class Follower:
         self.folder, self.id = folder, record.id
         self._seen = _seen(record)
         with _telling(folder):
-            self._database = open_to_read(folder / DATABASE)
+            self._database = open_to_read(folder / DATABASE, live=True)
 
     def close(self) -> None:
         """Let go of the run."""
@@ -84,7 +85,7 @@ class Follower:
         if state not in {"running", "paused"}:
             if complete:
                 events = [*events, Ended(self._seen.step, state, facts.get("message", ""))]
-        elif not events and not self._is_written(facts):
+        elif not events and not is_written(self.folder, writer_of(facts)):
             return self._again()
         return News(events, state)
 
@@ -93,10 +94,6 @@ class Follower:
         record = open_run(self.folder)
         self._seen = _seen(record)
         return News(state=record.state, fresh=record)
-
-    def _is_written(self, facts: dict[str, str]) -> bool:
-        locked = is_locked(self.folder)
-        return process_runs(int(facts.get("pid", "0"))) if locked is None else locked
 
 
 def _seen(record: Record) -> Seen:

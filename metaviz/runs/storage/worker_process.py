@@ -8,8 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import metaviz
-from metaviz.runs.storage.lock import LOCK, RunLock, lock_run
+from metaviz.runs.storage.lock import LOCK, RunLock, host_name, lock_run
 from metaviz.runs.storage.store import StoreError
 
 COMMAND = "queue-worker"
@@ -19,6 +18,7 @@ PATIENCE_SECONDS = 10.0
 WORKERS = "queue-workers"
 WORDLESS = "The worker process ended without a word. Resume the run, or remove it from the queue."
 _MOST_LOG = 1_000_000
+_AT = "@"
 
 
 class WorkerLock:
@@ -26,7 +26,7 @@ class WorkerLock:
 
     def __init__(self, home: Path) -> None:
         """Lock a name of its own. Raises: StoreError where the folder cannot be written."""
-        self.name = uuid.uuid4().hex[:12]
+        self.name = f"{uuid.uuid4().hex[:12]}{_AT}{host_name()}"
         self._folder = home / WORKERS / self.name
         try:
             self._folder.mkdir(parents=True)
@@ -39,6 +39,11 @@ class WorkerLock:
         """Let go, at the worker's end."""
         self._lock.release()
         forget_worker(self._folder)
+
+
+def host_of(name: str) -> str:
+    """Return the computer that a worker runs on, out of its name; empty for earlier versions."""
+    return name.partition(_AT)[2]
 
 
 def forget_worker(folder: Path) -> None:
@@ -59,7 +64,7 @@ def worker_command(command: str = COMMAND) -> list[str]:
 
 def worker_environment() -> dict[str, str]:
     """Return the environment: one OpenMP thread, and the same modules as here."""
-    root = str(Path(metaviz.__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     known = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     path = os.pathsep.join([*known, *([] if root in known else [root])])
     return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}

@@ -16,14 +16,16 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from metaviz.files.foreign import ForeignError, open_to_write
 from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import DATABASE
-from metaviz.runs.storage.store import ABOUT, StoreError, is_alive, open_last
+from metaviz.runs.storage.lock import Writer, is_written
+from metaviz.runs.storage.store import ABOUT, StoreError, open_last
 from metaviz.runs.table.summary import Entry, Summary, entry_of
 
 INDEX = "index.db"
-VERSION = 1
+VERSION = 2
 _FIRST_BATCH, _BATCH, _BATCH_SECONDS, _SAVE_EVERY = 50, 250, 0.2, 200
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (root TEXT, name TEXT, stamp TEXT, body TEXT, crc INTEGER,
@@ -60,7 +62,7 @@ class _Kept:
     place: _Place
     entry: Entry | None
     """None where the folder is not readable."""
-    writer: int | None = None
+    writer: Writer | None = None
     """Process that wrote to a run which did not end."""
 
 
@@ -143,7 +145,7 @@ class _Cache:
                     for name, stamp, body, crc in rows.fetchall()
                     if (kept := _unpacked(root, name, stamp, body, crc)) is not None
                 }
-            except (sqlite3.Error, OSError, UnicodeError) as error:
+            except (sqlite3.Error, OSError, ValueError) as error:
                 self._give_up(error, rebuild=attempt == 1)
         return {}
 
@@ -170,7 +172,7 @@ class _Cache:
             database = self._open()
             with database:
                 database.executemany(statement, rows)
-        except (sqlite3.Error, OSError, UnicodeError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             self._give_up(error, rebuild=True)
 
     def _open(self) -> sqlite3.Connection:
@@ -179,7 +181,7 @@ class _Cache:
         if self._path is None:
             raise OSError("no cache")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self._path, timeout=2.0, check_same_thread=False)
+        database = open_to_write(self._path, timeout=2.0, check_same_thread=False)
         self._database = database
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=OFF")
@@ -196,8 +198,9 @@ class _Cache:
         busy = isinstance(error, sqlite3.OperationalError) and any(
             word in str(error) for word in ("locked", "busy", "readonly", "unable to open", "full")
         )
-        if rebuild and not busy and isinstance(error, sqlite3.Error) and self._path is not None:
-            for suffix in ("", "-wal", "-shm"):
+        damaged = isinstance(error, sqlite3.Error | ForeignError) and not busy
+        if rebuild and damaged and self._path is not None:
+            for suffix in ("", "-wal", "-shm", "-journal"):
                 with suppress(OSError):
                     self._path.with_name(self._path.name + suffix).unlink()
 
@@ -247,7 +250,7 @@ def _still(root: Path, kept: _Kept) -> bool:
     if kept.writer is None or kept.entry is None:
         return True
     try:
-        alive = is_alive(root / kept.place.name, kept.writer)
+        alive = is_written(root / kept.place.name, kept.writer)
     except OSError:
         return False
     return alive == (kept.entry.summary.state != _INTERRUPTED)
@@ -298,7 +301,7 @@ def _packed(root: Path, kept: _Kept, entry: Entry) -> tuple[str, str, str, str, 
             entry.config,
             list(astuple(entry.summary)),
             asdict(entry.marks),
-            kept.writer,
+            None if kept.writer is None else astuple(kept.writer),
             kept.place.made,
         ]
     )
@@ -313,17 +316,18 @@ def _unpacked(root: Path, name: Any, stamp: Any, body: Any, crc: Any) -> _Kept |
             return None
         run, config, numbers, marks, writer, made = json.loads(body)
         summary = Summary(*numbers)
-        _check(run, config, summary, writer, made)
+        last = None if writer is None else Writer(*writer)
+        _check(run, config, summary, last, made)
         data, _, marked = stamp.partition("|")
         place = _Place(name, made, data, marked)
         entry = Entry(run, root / name, config, summary, marks_of(marks), data)
         entry.values  # noqa: B018 - must be readable
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return _Kept(place, entry, writer)
+    return _Kept(place, entry, last)
 
 
-def _check(run: Any, config: Any, summary: Summary, writer: Any, made: Any) -> None:
+def _check(run: Any, config: Any, summary: Summary, writer: Writer | None, made: Any) -> None:
     """Raise TypeError where a value is of another type than `entry_of` gives."""
     wanted = (
         (str, (run, summary.algorithm, summary.problem, summary.state, summary.message)),
@@ -331,7 +335,8 @@ def _check(run: Any, config: Any, summary: Summary, writer: Any, made: Any) -> N
         (int, (summary.seed, summary.step, summary.total, summary.inner_steps)),
         (int | float, (summary.loss, summary.loss_ci95, summary.accuracy, summary.accuracy_ci95)),
         (int | float, (summary.seconds, summary.inner_lr, summary.started, made)),
-        (int | None, (writer,)),
+        (int | None, (writer and writer.pid,)),
+        (str | None, (writer and writer.host,)),
     )
     for kind, values in wanted:
         for value in values:
