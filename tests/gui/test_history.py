@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox
 
 from metaviz.config.run_config import Comparison
 from metaviz.gui.runs.row import Row
-from metaviz.gui.session.session import form_undo as history
+from metaviz.gui.session import form_undo as history
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
 

@@ -9,7 +9,7 @@ from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.runs.row import Row
 from metaviz.gui.session.session_file import SessionFile
 from metaviz.gui.widgets.theme import DARK
-from metaviz.gui.window.main_window import page_preloader as spare_time
+from metaviz.gui.window import page_preloader as spare_time
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
 from tests.gui.conftest import WAIT, leave
