@@ -412,13 +412,13 @@ def _condition(arrays: Arrays, part: int) -> Lines:
         values = numbers(arrays, key)
         k = np.arange(len(values), dtype=float)
         series.append(Series(key, k, values, text, role, dash, 2.0, dots=6.0))
-    told = (f"{s.label} {s.y[0]:.4g} at k = 0, {s.y[-1]:.4g} at the end" for s in series)
+    texts = (f"{s.label} {s.y[0]:.4g} at k = 0, {s.y[-1]:.4g} at the end" for s in series)
     return Lines(
         id="condition",
         x=Axis("inner step k", whole=True),
         y=Axis("condition number", log=has_logarithms([one.y for one in series])),
         series=tuple(series),
-        spoken="; ".join(told),
+        spoken="; ".join(texts),
     )
 
 

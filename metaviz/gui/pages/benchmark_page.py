@@ -1,4 +1,4 @@
-"""Held-out tasks: our runs beside published results, and what single tasks tell."""
+"""Held-out tasks: our runs beside published results, and single tasks."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -41,7 +41,7 @@ _WORST = (
 
 
 class PublishedFilter(QWidget):
-    """Which published results are listed. `changed` tells that other ones are."""
+    """Which published results are listed. `changed` is emitted when others are."""
 
     changed = Signal()
 

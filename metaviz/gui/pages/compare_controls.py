@@ -6,15 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QSlider,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSlider, QToolButton, QVBoxLayout, QWidget
 
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
@@ -50,7 +42,7 @@ _SWITCHES = {
 
 
 class CompareControls(QWidget):
-    """Yields a ComparisonView; `changed` tells that it is another."""
+    """Yields a ComparisonView; `changed` is emitted when it is another."""
 
     changed = Signal()
 
@@ -117,7 +109,7 @@ class CompareControls(QWidget):
         )
 
     def show_view(self, view: ComparisonView) -> None:
-        """Show another choice; tells of it once."""
+        """Show another choice; emits `changed` once."""
         self._chosen = True
         self.blockSignals(True)
         for box, value in (
@@ -223,11 +215,11 @@ class CompareControls(QWidget):
 
     def _show_group(self) -> None:
         keys = self._group_keys
-        told = ", ".join(keys) if keys else self._whole()
-        tip = f"Runs with equal values are one curve. Grouped by: {told}."
+        named = ", ".join(keys) if keys else self._whole()
+        tip = f"Runs with equal values are one curve. Grouped by: {named}."
         self.group.setToolTip(tip)
         self.group.setStatusTip(tip)
-        self.group.setAccessibleName(f"Group runs by: {told}")
+        self.group.setAccessibleName(f"Group runs by: {named}")
 
     @Slot()
     def _on_changed(self) -> None:

@@ -33,7 +33,7 @@ _CURVES, _GROUPS, _PARALLEL = range(3)
 
 
 class CompareTab(QWidget):
-    """Compares the shown runs. `drawn` tells that the plot shows what is chosen."""
+    """Compares the shown runs. `drawn` is emitted when the plot shows what is chosen."""
 
     view_changed = Signal()
     drawn = Signal()

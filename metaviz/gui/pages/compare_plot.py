@@ -16,7 +16,7 @@ _MANY_LINES = 100
 
 
 class ComparePlot(ChartView):
-    """Draws what was made ready; `read` tells the numbers at the x that is pointed at."""
+    """Draws what was made ready; `read` carries the numbers at the x that is pointed at."""
 
     read = Signal(str)
 

@@ -118,6 +118,6 @@ class _Task(QRunnable):
         ready = None
         try:
             ready = made_ready(self._request, self._known)
-        except Exception:  # noqa: BLE001 - a door: the page must know that it ended
+        except Exception:  # noqa: BLE001 - a failed comparison is logged; the page goes on
             _log.exception("The comparison failed")
         self.signals.done.emit(ready)

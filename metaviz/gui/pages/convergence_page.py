@@ -155,8 +155,8 @@ class ConvergenceTab(EvaluatedPage):
         self.plots[quantity].show_chart(chart)
         if first:
             self.legend.setVisible(bool(chart.series))
-            told = evaluation_text(inner_curves(self._records, view))
-            self.note.setText(f"{told} Shaded: beyond the trained steps." if told else "")
+            where = evaluation_text(inner_curves(self._records, view))
+            self.note.setText(f"{where} Shaded: beyond the trained steps." if where else "")
 
     @Slot()
     def _fill_table(self) -> None:
@@ -168,8 +168,8 @@ class ConvergenceTab(EvaluatedPage):
             for at, text in enumerate(texts):
                 tip = f"{_COLUMNS[at][0]}: {text}"
                 self.table.put(place, at, text, number=at > 0, tip=tip)
-        told = (f"{one.label}: rate {one.rate:.4g} per step" for one in rows)
-        self.plots["support_loss"].setAccessibleDescription("; ".join(told))
+        spoken = (f"{one.label}: rate {one.rate:.4g} per step" for one in rows)
+        self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
 
     @Slot()
     def _draw_slice(self) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
@@ -40,10 +41,17 @@ class Divisible(Protocol):
         """Return what `refresh` has to do, in order; nothing where nothing is new."""
 
 
-def _training(_: "Tabs") -> Tab:
-    from metaviz.gui.pages.training_page import TrainingTab
+def _page(place: str, **signals: str) -> "Callable[[Tabs], Tab]":
+    """Return what makes the page of a class and connects its signals to those of the tabs."""
 
-    return TrainingTab()
+    def make(tabs: "Tabs") -> Tab:
+        module, _, name = place.partition(".")
+        page: Any = getattr(import_module(f"metaviz.gui.pages.{module}"), name)()
+        for own, of_tabs in signals.items():
+            getattr(page, own).connect(getattr(tabs, of_tabs))
+        return page  # type: ignore[no-any-return]
+
+    return make
 
 
 def _comparison(tabs: "Tabs") -> Tab:
@@ -53,57 +61,6 @@ def _comparison(tabs: "Tabs") -> Tab:
     page.brushed.connect(tabs.brushed)
     if tabs.views_menu is not None:
         page.offer_views(tabs.views_menu)
-    return page
-
-
-def _inner(_: "Tabs") -> Tab:
-    from metaviz.gui.pages.inner_loop_page import InnerTab
-
-    return InnerTab()
-
-
-def _convergence(_: "Tabs") -> Tab:
-    from metaviz.gui.pages.convergence_page import ConvergenceTab
-
-    return ConvergenceTab()
-
-
-def _gradients(tabs: "Tabs") -> Tab:
-    from metaviz.gui.pages.gradients_page import GradientsTab
-
-    page = GradientsTab()
-    page.requested.connect(tabs.gradients_wanted)
-    return page
-
-
-def _geometry(_: "Tabs") -> Tab:
-    from metaviz.gui.pages.geometry_page import GeometryTab
-
-    return GeometryTab()
-
-
-def _mirror(_: "Tabs") -> Tab:
-    from metaviz.gui.pages.mirror_map_page import MirrorTab
-
-    return MirrorTab()
-
-
-def _benchmark(tabs: "Tabs") -> Tab:
-    from metaviz.gui.pages.benchmark_page import BenchmarkTab
-
-    page = BenchmarkTab()
-    page.evaluation_wanted.connect(tabs.evaluation_wanted)
-    page.robustness_wanted.connect(tabs.robustness_wanted)
-    page.recalled.connect(tabs.recalled)
-    page.episode_wanted.connect(tabs.open_episode)
-    return page
-
-
-def _episode(tabs: "Tabs") -> Tab:
-    from metaviz.gui.pages.episode_page import EpisodeTab
-
-    page = EpisodeTab()
-    page.requested.connect(tabs.episode_wanted)
     return page
 
 
@@ -122,53 +79,61 @@ class PageKind:
     """Why it cannot be opened without such a run; empty where it always can."""
 
 
+_NO_GEOMETRY = (
+    "Tick a run of a method that learns a geometry, like Meta-SGD. "
+    "Its first evaluation opens this page."
+)
 PAGES = (
     PageKind(
-        "training", "&Training", "Losses before and after adaptation, while training.", _training
+        *("training", "&Training", "Losses before and after adaptation, while training."),
+        _page("training_page.TrainingTab"),
     ),
     PageKind(
-        "comparison",
-        "Comp&are",
+        *("comparison", "Comp&are"),
         "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
         _comparison,
     ),
     PageKind(
-        "inner",
-        "&Inner loop",
+        *("inner", "&Inner loop"),
         "What adaptation does, step by step, on the evaluation tasks.",
-        _inner,
+        _page("inner_loop_page.InnerTab"),
     ),
     PageKind(
-        "convergence",
-        "&Convergence",
+        *("convergence", "&Convergence"),
         "How fast the inner loops of all runs converge, and the loss around one adaptation.",
-        _convergence,
+        _page("convergence_page.ConvergenceTab"),
     ),
     PageKind(
-        "gradients",
-        "&Gradients",
+        *("gradients", "&Gradients"),
         "How the meta-gradients of the ticked algorithms differ on one batch.",
-        _gradients,
+        _page("gradients_page.GradientsTab", requested="gradients_wanted"),
     ),
     PageKind(
-        "geometry",
-        "G&eometry",
+        *("geometry", "G&eometry"),
         "Step sizes, preconditioners, masks and gates that methods have learned.",
-        _geometry,
+        _page("geometry_page.GeometryTab"),
         has_learned,
-        "Tick a run of a method that learns a geometry, like Meta-SGD. "
-        "Its first evaluation opens this page.",
+        _NO_GEOMETRY,
     ),
     PageKind(
-        "mirror",
-        "&Mirror map",
+        *("mirror", "&Mirror map"),
         "The map in which mirror descent adapts, over training.",
-        _mirror,
+        _page("mirror_map_page.MirrorTab"),
         has_map,
         "Tick a run of Mirror descent. Its first evaluation opens this page.",
     ),
     PageKind(
-        "benchmark", "&Benchmark", "Runs on held-out tasks, beside published results.", _benchmark
+        *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
+        _page(
+            "benchmark_page.BenchmarkTab",
+            evaluation_wanted="evaluation_wanted",
+            robustness_wanted="robustness_wanted",
+            recalled="recalled",
+            episode_wanted="open_episode",
+        ),
     ),
-    PageKind("episode", "E&pisode", "What a run makes of a single task, image by image.", _episode),
+    PageKind(
+        *("episode", "E&pisode", "What a run makes of a single task, image by image."),
+        _page("episode_page.EpisodeTab", requested="episode_wanted"),
+    ),
 )

@@ -42,11 +42,7 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
             p.drawText(place, int(flags), text)
 
     def logTickValues(  # noqa: N802 - pyqtgraph's name
-        self,
-        low: float,
-        high: float,
-        size: float,
-        std_ticks: object,
+        self, low: float, high: float, size: float, std_ticks: object
     ) -> list[tuple[float | None, list[float]]]:
         """Return the decimal logarithms of the numbers to write."""
         del std_ticks

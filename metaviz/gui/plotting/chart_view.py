@@ -29,7 +29,7 @@ _SIDES = ("left", "bottom")
 class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     """Shows a chart; items are kept by name and given new data, not made anew.
 
-    Signals name the chart first. `hovered` tells the x and y that are pointed at, `picked` a series
+    Signals name the chart first. `hovered` carries x and y of the pointer, `picked` a series
     and the index of its nearest point (or of a cell, row by row), `brushed` the x that are in sight
     after a person zoomed, `dragged` a mark and its new place.
     """

@@ -59,7 +59,7 @@ def training_chart(
             gap = curve.x, curve.post, curve.pre
             bands.append(Band(f"{curve.run} gap", *gap, curve.style.role, 0.07))
     title = QUANTITY_TITLES[view.quantity]
-    told = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
+    texts = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
     shown = [curve.post for curve in curves]
     shown += [curve.pre for curve in curves if view.show_pre]
     # Every few points are enough for quantiles, and this is done at every redraw.
@@ -75,7 +75,7 @@ def training_chart(
         series=tuple(series),
         bands=tuple(bands),
         caption="bold: after adaptation" + ("; thin: before adaptation" if view.show_pre else ""),
-        spoken="; ".join(told) or "Nothing recorded yet.",
+        spoken="; ".join(texts) or "Nothing recorded yet.",
         message="" if curves else message,
     )
 

@@ -74,14 +74,14 @@ def lengths_chart(comparison: GradientComparison, *, log: bool = False) -> Bars:
     """Show the lengths of meta-gradients."""
     lengths = np.array([row.norm for row in comparison.rows])
     values = np.log10(np.maximum(lengths, 1e-12)) if log else lengths
-    told = [f"{row.algorithm}: {row.norm:.4g}" for row in comparison.rows]
+    texts = [f"{row.algorithm}: {row.norm:.4g}" for row in comparison.rows]
     return Bars(
         id="lengths",
         y=Axis("log₁₀ of the length" if log else "length of the meta-gradient"),
         names=tuple(row.algorithm for row in comparison.rows),
         series=(Series("length", np.arange(len(values), dtype=float), values),),
         base=float(values.min()) - 0.5 if log else 0.0,
-        spoken="; ".join(told),
+        spoken="; ".join(texts),
     )
 
 
@@ -360,14 +360,14 @@ def diagnostics_chart(
         points = history.steps.astype(float), history.diagnostics[name]
         series.append(Series(record.id, *points, label, style.role, style.dash, wide, dots=5.0))
     mark = Mark("time", at or 0, role="foreground", dash="dash", width=1.5)
-    told = (f"{names[s.name]}: {DIAGNOSTIC_TITLES[name]} {s.y[-1]:.4g}" for s in series)
+    texts = (f"{names[s.name]}: {DIAGNOSTIC_TITLES[name]} {s.y[-1]:.4g}" for s in series)
     return Lines(
         id=name,
         x=Axis("meta-step"),
         y=Axis(_DIAGNOSTIC_AXES[name]),
         series=tuple(series),
         marks=(mark,) if series and at is not None else (),
-        spoken="; ".join(told),
+        spoken="; ".join(texts),
         message="" if series else message,
     )
 
