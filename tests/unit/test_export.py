@@ -228,6 +228,18 @@ def test_negative_losses_are_not_hidden_by_a_logarithmic_axis() -> None:
     assert axes.get_yscale() == "log"
 
 
+@pytest.mark.parametrize("log_y", [True, False])
+def test_a_mean_that_is_infinite_leaves_the_range_to_the_others(log_y: bool) -> None:
+    broken = record()
+    broken.evaluations[-1].curves["query_loss"][-1] = np.inf
+    broken.evaluations[-1].curves["query_loss_ci95"][-2:] = np.nan, np.inf
+    (chart,) = inner_charts([broken], [InnerView(log_y=log_y)]).charts
+    assert np.isfinite(chart.y.limits or ()).all()
+    assert chart.y.limits is not None
+    low, high = chart.y.limits
+    assert low < chart.series[0].y[:-1].min() < chart.series[0].y[:-1].max() < high
+
+
 def test_gradients_figure_is_drawn_with_a_zero_gradient(tmp_path: Path) -> None:
     rows = (MetaGradientRow("maml", np.ones(3)), MetaGradientRow("scratch", np.zeros(3)))
     save_figure(figure_of(gradients_chart(GradientComparison(rows))), tmp_path / "g.svg")

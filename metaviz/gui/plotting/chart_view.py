@@ -506,15 +506,14 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     def nearest(self, spot: QPointF) -> tuple[str, int] | None:
         """Return series and number of the point nearest to a place in the scene, within reach."""
         box = self.getPlotItem().getViewBox()
+        origin, one_on = (box.mapViewToScene(QPointF(at, at)) for at in (0, 1))
         best, found = _REACH, None
         for one in self._shapes.series:
             x, y = self._scaled(one.x, one.y)
-            seen = [
-                box.mapViewToScene(QPointF(*pair))
-                for pair in zip(x.tolist(), y.tolist(), strict=True)
-            ]
-            far = np.array([np.hypot(at.x() - spot.x(), at.y() - spot.y()) for at in seen])
-            place = int(np.nanargmin(far)) if np.isfinite(far).any() else 0
+            across = origin.x() + x * (one_on.x() - origin.x()) - spot.x()
+            up = origin.y() + y * (one_on.y() - origin.y()) - spot.y()
+            far = np.where(np.isfinite(across + up), np.hypot(across, up), np.inf)
+            place = int(far.argmin()) if len(far) else 0
             if len(far) and far[place] < best:
                 best, found = float(far[place]), (one.name, place)
         return found

@@ -146,30 +146,31 @@ def _inner_series(curve: InnerCurve, *, labelled: bool, dotted: bool) -> Series:
 
 def _inner_band(curve: InnerCurve, runs: int) -> Band:
     """Return the 95 % interval, one of several, as a band that a logarithmic axis can show."""
-    low = curve.mean - curve.ci95
+    with np.errstate(invalid="ignore"):  # a run that diverged
+        low, high = curve.mean - curve.ci95, curve.mean + curve.ci95
     if np.nanmin(curve.mean) > 0:
         low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
-    high = curve.mean + curve.ci95
     return Band(curve.run, curve.k, low, high, curve.style.role, band_alpha(runs))
 
 
 def inner_limits(curves: Sequence[InnerCurve], view: InnerView) -> tuple[float, float] | None:
     """Return a range that holds every mean, and bands as far as they do not dwarf the means."""
     means = np.concatenate([np.empty(0), *(curve.mean for curve in curves)])
-    if not np.isfinite(means).any():
-        return None
     spread = np.concatenate([np.empty(0), *(curve.ci95 for curve in curves)])
-    spread = np.nan_to_num(spread) if view.show_interval else 0 * means
-    low, high = np.nanmin(means), np.nanmax(means)
+    known = np.isfinite(means)
+    means, spread = means[known], np.where(np.isfinite(spread), spread, 0)[known]
+    if not means.size:
+        return None
+    spread = spread if view.show_interval else 0 * means
+    low, high = means.min(), means.max()
     if view.log_y:
         if not low > 0:
             return None
-        bottom = max(np.nanmin(np.maximum(means - spread, 1e-300)), low / 3)
-        return float(bottom * 0.95), float(min(np.nanmax(means + spread), 2 * high) * 1.05)
+        bottom = max((means - spread).min(), low / 3)
+        return float(bottom * 0.95), float(min((means + spread).max(), 2 * high) * 1.05)
     room = (high - low) or abs(high) or 1.0
-    bottom = max(np.nanmin(means - spread), low - room)
-    limits = bottom - room / 20, min(np.nanmax(means + spread), high + room) + room / 20
-    return (float(limits[0]), float(limits[1])) if np.isfinite(limits).all() else None
+    bottom, top = max((means - spread).min(), low - room), min((means + spread).max(), high + room)
+    return float(bottom - room / 20), float(top + room / 20)
 
 
 def inner_charts(
