@@ -326,7 +326,7 @@ OLD = {
     "factors": ["factors"],
     "layers": ["factors", "masks"],
     "gates": ["gates"],
-    "map": ["slopes"],
+    "map": ["slopes", "mirror-weight"],
 }
 
 
@@ -335,6 +335,8 @@ def test_every_old_kind_of_stored_arrays_becomes_charts() -> None:
     assert {kind: [chart.id for chart in drawn] for kind, drawn in found.items()} == OLD
     slices = charts_of({**SLICE, **PLANE}, "title")
     assert [chart.id for chart in slices] == ["loss-line", "loss-plane"]
+    both = [chart.id for chart in charts_of({**SLICE, **FAN})]
+    assert both == ["loss-line", "fan"]
     assert [chart.id for chart in charts_of(SLICE)] == ["loss-line"]
     (fan,) = charts_of(FAN, "title", trained=5)
     assert fan.slider == Slider("inner step k", 6, 5)
