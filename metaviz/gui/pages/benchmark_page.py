@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QTableWidgetItem, QTabWi
 from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, WorstTable
-from metaviz.gui.pages.layouts import column, page, plain_label, row, split
+from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, scrolling
@@ -145,9 +145,7 @@ class BenchmarkTab(QWidget):
         self.list.setCurrentIndex(self._lists.index(task_list))
 
     def _lay_out(self) -> None:
-        self.views = QTabWidget()
-        self.views.setObjectName("benchmarkViews")
-        self.views.setAccessibleName("Pictures of the evaluation")
+        self.views = named(QTabWidget(), "benchmarkViews", "Pictures of the evaluation")
         self.views.setDocumentMode(True)
         self.views.addTab(
             scrolling("benchmarkScroll", "Published results and ours", self.dots),

@@ -6,8 +6,9 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSlider, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QMenu, QToolButton, QWidget
 
+from metaviz.gui.pages.layouts import column, row, slider
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView
@@ -74,11 +75,8 @@ class CompareControls(QWidget):
         self._menu.setToolTipsVisible(True)
         self._menu.aboutToShow.connect(self.fill_groups)
         self.group.setMenu(self._menu)
-        self.smoothing = QSlider(Qt.Orientation.Horizontal)
-        self.smoothing.setObjectName("compareSmoothing")
-        self.smoothing.setAccessibleName("Smoothing of every run")
-        self.smoothing.setToolTip("Smooth each run by a bias-corrected running mean, then average.")
-        self.smoothing.setStatusTip(self.smoothing.toolTip())
+        tip = "Smooth each run by a bias-corrected running mean, then average."
+        self.smoothing = slider("compareSmoothing", "Smoothing of every run", tip)
         self.smoothing.setRange(0, _SMOOTHEST)
         self.smoothing.setMinimumWidth(40)
         self.smoothing.setMaximumWidth(140)
@@ -112,12 +110,9 @@ class CompareControls(QWidget):
         """Show another choice; emits `changed` once."""
         self._chosen = True
         self.blockSignals(True)
-        for box, value in (
-            (self.measure, view.measure),
-            (self.axis, view.axis),
-            (self.band, view.band),
-        ):
-            box.setCurrentIndex(max(0, box.findData(value)))
+        boxes = {"measure": self.measure, "axis": self.axis, "band": self.band}
+        for name, box in boxes.items():
+            box.setCurrentIndex(max(0, box.findData(getattr(view, name))))
         self.smoothing.setValue(round(100 * view.smoothing))
         for name, toggle in self.switches.items():
             toggle.setChecked(bool(getattr(view, name)))
@@ -186,24 +181,10 @@ class CompareControls(QWidget):
         return "all but the seed" if self._group_keys is None else "all runs"
 
     def _lay_out(self) -> None:
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(2)
-        self._first, second = QHBoxLayout(), QHBoxLayout()
-        self._first.setSpacing(6)
-        second.setSpacing(7)
-        for widget in (self.measure, QLabel("over"), self.axis, self.band):
-            self._first.addWidget(widget)
-        self._first.addStretch(1)
-        label = QLabel("Smoothi&ng")
-        label.setBuddy(self.smoothing)
-        for part in (label, self.smoothing, self.smoothing_value, *self.switches.values()):
-            second.addWidget(part)
-        second.addWidget(self.group)
-        self._second = second
-        second.addStretch(1)
-        rows.addLayout(self._first)
-        rows.addLayout(second)
+        self._first = row(self.measure, "over", self.axis, self.band, None, spacing=6)
+        smoothing = ("Smoothi&ng", self.smoothing), self.smoothing_value
+        self._second = row(*smoothing, *self.switches.values(), self.group, None, spacing=7)
+        column(self, self._first, self._second, spacing=2)
 
     def _connect(self) -> None:
         for box in (self.measure, self.axis, self.band):

@@ -7,7 +7,7 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLineEdit, QWidget
 
-from metaviz.gui.pages.layouts import ReadTable, column, plain_label, row
+from metaviz.gui.pages.layouts import ReadTable, column, named, plain_label, row
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
@@ -42,9 +42,7 @@ class GroupTable(QWidget):
         self._lengths: list[int] = []
         self.table = ReadTable("compareTable", "Groups of runs", _COLUMNS)
         self.table.setMinimumHeight(60)
-        self.level = QLineEdit()
-        self.level.setObjectName("compareLevel")
-        self.level.setAccessibleName("Level to reach")
+        self.level = named(QLineEdit(), "compareLevel", "Level to reach")
         self.level.setPlaceholderText("none")
         self.level.setClearButtonEnabled(True)
         self.level.setMaximumWidth(110)

@@ -7,7 +7,7 @@ from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QHeaderView, QLabel, QSizePolicy, QWidget
 
 from metaviz.charts.values import Lines, Panels, Paths
-from metaviz.gui.pages.layouts import ReadTable, column, page, plain_label, row, split
+from metaviz.gui.pages.layouts import ReadTable, column, named, page, plain_label, row, split
 from metaviz.gui.pages.page import EvaluatedPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
@@ -124,10 +124,12 @@ class ConvergenceTab(EvaluatedPage):
         return row(self.log_y, self.band, self.note, stretch=self.note)
 
     def _numbers(self) -> QWidget:
-        self.loss = QDoubleSpinBox()
-        self.loss.setObjectName("convergenceTarget")
-        self.loss.setAccessibleName("Support loss to reach")
-        self.loss.setToolTip("The table counts the inner steps until this support loss.")
+        self.loss = named(
+            QDoubleSpinBox(),
+            "convergenceTarget",
+            "Support loss to reach",
+            "The table counts the inner steps until this support loss.",
+        )
         self.loss.setDecimals(4)
         self.loss.setRange(-1e6, 1e6)
         self.loss.setValue(0.5)

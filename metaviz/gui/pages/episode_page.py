@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QStack
 from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
-from metaviz.gui.pages.layouts import page, plain_label, row, slider, split
+from metaviz.gui.pages.layouts import named, page, plain_label, row, slider, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
 from metaviz.gui.widgets.theme import Theme, tint
@@ -146,9 +146,9 @@ class EpisodeTab(QWidget):
         page(self, *rows, self.caption, body, stretch=body, spacing=4)
 
     def _choices(self) -> QHBoxLayout:
-        self.show_button = QPushButton("S&how")
-        self.show_button.setObjectName("episodeShow")
-        self.show_button.setToolTip("Adapt the run's stored weights to this task.")
+        self.show_button = named(
+            QPushButton("S&how"), "episodeShow", "", "Adapt the run's stored weights to this task."
+        )
         self.show_button.clicked.connect(self.request)
         self.show_button.setEnabled(False)
         self.run = combo("episodeRun", "Run", {})

@@ -8,7 +8,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QSpinBox, QWidget
 
 from metaviz.charts.values import Lines, Panels
-from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
+from metaviz.gui.pages.layouts import ReadTable, named, page, plain_label, row, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.theme import Theme, tint
@@ -110,20 +110,22 @@ class GradientsTab(QWidget):
         self._show_status(sentence, wrong=True)
 
     def _controls(self) -> QHBoxLayout:
-        self.compare = QPushButton("&Compare")
-        self.compare.setObjectName("compareGradients")
-        self.compare.setAccessibleName("Compare meta-gradients")
-        self.compare.setToolTip(
-            "Compute each ticked algorithm's meta-gradient; nothing is trained."
+        self.compare = named(
+            QPushButton("&Compare"),
+            "compareGradients",
+            "Compare meta-gradients",
+            "Compute each ticked algorithm's meta-gradient; nothing is trained.",
         )
         self.compare.clicked.connect(self._request)
         self.start = combo("gradientStart", "Point", {})
         self.start.addItem(INITIAL, None)
         self.start.setSizeAdjustPolicy(self.start.SizeAdjustPolicy.AdjustToContents)
-        self.step = QSpinBox()
-        self.step.setObjectName("gradientStep")
-        self.step.setAccessibleName("Meta-batch")
-        self.step.setToolTip("Which of the seeded meta-batches, counted from 0.")
+        self.step = named(
+            QSpinBox(),
+            "gradientStep",
+            "Meta-batch",
+            "Which of the seeded meta-batches, counted from 0.",
+        )
         self.step.setRange(0, 1_000_000)
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         self.log.toggled.connect(self._draw_lengths)

@@ -4,7 +4,7 @@ from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
 
 from metaviz.charts.values import Panels
-from metaviz.gui.pages.layouts import follow, page, plain_label, row, slider, split
+from metaviz.gui.pages.layouts import follow, named, page, plain_label, row, slider, split
 from metaviz.gui.pages.page import EvaluatedPage
 from metaviz.gui.pages.sinusoid_plot import FanPlot
 from metaviz.gui.plotting.chart_view import ChartView
@@ -106,10 +106,12 @@ class InnerTab(EvaluatedPage):
         self.interval = switch(
             "innerBand", "95 % &band", "Interval of the mean over the evaluation tasks."
         )
-        self.limit = QSpinBox()
-        self.limit.setObjectName("innerLimit")
-        self.limit.setAccessibleName("Largest inner step shown")
-        self.limit.setToolTip("Largest inner step shown; all shows every run to its end.")
+        self.limit = named(
+            QSpinBox(),
+            "innerLimit",
+            "Largest inner step shown",
+            "Largest inner step shown; all shows every run to its end.",
+        )
         self.limit.setRange(_ALL, 100_000)
         self.limit.setSpecialValueText("all")
         self.limit.setValue(10)
@@ -128,10 +130,9 @@ class InnerTab(EvaluatedPage):
         return row(*parts, *when, stretch=self.evaluation)
 
     def _scrubber(self) -> QHBoxLayout:
-        self.play = QPushButton("&Play")
-        self.play.setObjectName("innerPlay")
-        self.play.setAccessibleName("Play the inner steps")
-        self.play.setToolTip("Step k forward by itself.")
+        self.play = named(
+            QPushButton("&Play"), "innerPlay", "Play the inner steps", "Step k forward by itself."
+        )
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         tip = "Move through the inner steps."

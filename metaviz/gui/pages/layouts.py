@@ -1,6 +1,7 @@
 """How pages are laid out: rows of labelled controls, splitters, sliders and tables to read."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
@@ -86,15 +87,23 @@ def split(
     return made
 
 
+Widget = TypeVar("Widget", bound=QWidget)
+
+
+def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
+    """Give a widget its object name, its name for screen readers and its tip."""
+    widget.setObjectName(name)
+    widget.setAccessibleName(title)
+    widget.setToolTip(tip)
+    widget.setStatusTip(tip)
+    return widget
+
+
 def slider(
     name: str, title: str, tip: str, *, transient: bool = False, ticks: bool = False
 ) -> QSlider:
     """Return a slider; a transient one is not remembered."""
-    made = QSlider(Qt.Orientation.Horizontal)
-    made.setObjectName(name)
-    made.setAccessibleName(title)
-    made.setToolTip(tip)
-    made.setStatusTip(tip)
+    made = named(QSlider(Qt.Orientation.Horizontal), name, title, tip)
     if transient:
         made.setProperty("transient", True)
         made.setPageStep(1)
@@ -116,9 +125,7 @@ def follow(made: QSlider, last: int) -> None:
 
 def plain_label(name: str, text: str = "", title: str = "", *, wraps: bool = True) -> QLabel:
     """Return a label that shows its text as it is; without wrapping it may be cut."""
-    label = QLabel(text)
-    label.setObjectName(name)
-    label.setAccessibleName(title)
+    label = named(QLabel(text), name, title)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(wraps)
     if not wraps:
@@ -132,8 +139,7 @@ class ReadTable(QTableWidget):
     def __init__(self, name: str, title: str, columns: Sequence[tuple[str, str]]) -> None:
         """Show no rows under columns with a title and a tip."""
         super().__init__()
-        self.setObjectName(name)
-        self.setAccessibleName(title)
+        named(self, name, title)
         self.setAlternatingRowColors(True)
         self.setTabKeyNavigation(False)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

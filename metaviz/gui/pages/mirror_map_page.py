@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QSpinBox, QWidget
 from metaviz.charts.shapes import shortened
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import column, page, plain_label, row, split
+from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, scrolling
 from metaviz.gui.widgets.redraw_timer import Piece
@@ -88,10 +88,12 @@ class MirrorTab(EvaluationPage):
         return mirror_charts(self.picker.record, self.picker.place, self._row)
 
     def _curve_box(self) -> QWidget:
-        self.row = QSpinBox()
-        self.row.setObjectName("mirrorCoordinate")
-        self.row.setAccessibleName("Row of the picture")
-        self.row.setToolTip("Which weight is drawn: a row of the picture, counted from its top.")
+        self.row = named(
+            QSpinBox(),
+            "mirrorCoordinate",
+            "Row of the picture",
+            "Which weight is drawn: a row of the picture, counted from its top.",
+        )
         self.row.setMinimum(1)
         self.weight = plain_label("mirrorWeight", wraps=False)
         self.curve.setMinimumHeight(160)

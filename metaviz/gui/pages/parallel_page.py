@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QToolButton, QWidget
 
+from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.pages.parallel_plot import ParallelPlot
 from metaviz.gui.widgets.controls import combo
 from metaviz.gui.widgets.theme import Theme
@@ -45,18 +46,8 @@ class ParallelPage(QWidget):
         self.clear.setToolTip("Choose all runs again, in the table, too. (Esc)")
         self.clear.setStatusTip(self.clear.toolTip())
         self.clear.setEnabled(False)
-        row = QHBoxLayout()
-        label = QLabel("Coloured by")
-        label.setBuddy(self.result)
-        for widget in (label, self.result, self.count):
-            row.addWidget(widget)
-        row.addStretch(1)
-        row.addWidget(self.clear)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(row)
-        column.addWidget(self.plot, 1)
+        above = row(("Coloured by", self.result), self.count, None, self.clear, spacing=6)
+        column(self, above, self.plot, stretch=self.plot, spacing=2)
         self.result.currentIndexChanged.connect(self.refresh)
         self.clear.clicked.connect(self.plot.clear)
         self.plot.brushed.connect(self._on_brushed)

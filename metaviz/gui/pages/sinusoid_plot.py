@@ -6,7 +6,7 @@ from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QLabel, QSpinBox, QWidget
 
 from metaviz.charts.values import Lines
-from metaviz.gui.pages.layouts import column, row
+from metaviz.gui.pages.layouts import column, named, row
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme
@@ -30,10 +30,9 @@ class FanPlot(QWidget):
         self.plot = ChartView("fanPlot", "Predictions on one sinusoid task", self)
         self.run = combo("fanRun", "Run", {})
         self.run.setMinimumContentsLength(14)
-        self.task = QSpinBox()
-        self.task.setObjectName("fanTask")
-        self.task.setAccessibleName("Task")
-        self.task.setToolTip("Which of the drawn evaluation tasks is shown.")
+        self.task = named(
+            QSpinBox(), "fanTask", "Task", "Which of the drawn evaluation tasks is shown."
+        )
         self.task.setRange(1, 1)
         self.caption = QLabel()
         choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
