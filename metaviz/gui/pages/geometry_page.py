@@ -100,6 +100,7 @@ class GeometryTab(EvaluationPage):
         self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
         self.table.setWordWrap(False)
         header = self.table.horizontalHeader()
+        header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.body = split("geometryBody", self.plot, self.table, sizes=(540, 340))
