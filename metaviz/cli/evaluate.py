@@ -1,6 +1,5 @@
 """`metaviz evaluate`: stored weights on held-out tasks."""
 
-import io
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +43,7 @@ def evaluate(
     folders = run_folders(runs)
     from metaviz.cli.tables import print_judgements
     from metaviz.cli.training import logged_data
-    from metaviz.runs.model.evaluation import judgement_csv
+    from metaviz.runs.export.tables import evaluations_csv
     from metaviz.runs.storage.store import StoreError
     from metaviz.training.protocol import judge
 
@@ -62,8 +61,6 @@ def evaluate(
         print_judgements(judgements)
     say(*troubles)
     if out is not None:
-        stream = io.StringIO()
-        judgement_csv(judgements, stream)
-        write_file(out, stream.getvalue())
+        write_file(out, evaluations_csv(judgements))
         put(out)
     return int(bool(troubles))

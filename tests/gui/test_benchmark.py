@@ -178,7 +178,7 @@ def test_tasks_are_drawn_by_gain_and_open_by_a_click(qtbot, records: list[Record
     worst = sorted(everyone.tolist())[:5]
     assert [tab.worst.item(row, 0).text() for row in range(5)] == [f"{w:+.4g}" for w in worst]
     opened = []
-    tab.episode_wanted.connect(lambda *wanted: opened.append(wanted))
+    tab.episode_requested.connect(lambda *wanted: opened.append(wanted))
     box = tab.tasks.getPlotItem().getViewBox()
     number = int(np.argmin(gain))
     place = box.mapViewToScene(box.mapToView(box.mapFromView(_point(1.8, gain[number]))))
@@ -420,7 +420,7 @@ def test_window_evaluates_varies_and_shows_what_the_command_line_does(
     qtbot.addWidget(dialog)
     dialog.folder.setText(str(tmp_path / "exported"))
     dialog.start()
-    qtbot.waitUntil(lambda: dialog._work is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not dialog._is_writing, timeout=WAIT)
     written = {path.name for path in dialog.written}
     assert {"benchmark.png", "episode.png", "evaluations.csv"} <= written
 

@@ -21,10 +21,10 @@ from metaviz.gui.plotting.curve_item import dashes
 from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 
 K = 6
 TASKS = 3

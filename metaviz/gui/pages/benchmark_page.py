@@ -26,11 +26,11 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
     worst_tasks,
 )
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.result_charts import benchmark_chart, robustness_chart, tasks_chart
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
+from metaviz.runs.model.styles import labels
 
 EMPTY = (
     "Tick trained runs below and press Evaluate: each one's weights adapt to the same tasks of "
@@ -48,10 +48,10 @@ NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears h
 class BenchmarkTab(QWidget):
     """A table of results, and pictures of what is behind them."""
 
-    evaluation_wanted = Signal(object, object)
-    robustness_wanted = Signal(object, object)
-    episode_wanted = Signal(str, object, int)
-    recalled = Signal()
+    evaluation_requested = Signal(object, object)
+    robustness_requested = Signal(object, object)
+    episode_requested = Signal(str, object, int)
+    cancel_requested = Signal()
     export_name = "benchmark"
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -180,7 +180,7 @@ class BenchmarkTab(QWidget):
         self.evaluate.clicked.connect(self._want_evaluation)
         self.vary.clicked.connect(self._want_robustness)
         self.settings.clicked.connect(self._open_protocol)
-        self.cancel.clicked.connect(self.recalled)
+        self.cancel.clicked.connect(self.cancel_requested)
         buttons = self.evaluate, self.vary, self.settings
         return row(*buttons, self.next, self.cancel, stretch=self.next)
 
@@ -262,7 +262,7 @@ class BenchmarkTab(QWidget):
     def _want_evaluation(self) -> None:
         folders = list(_folders(self._records).values())
         self._begin()
-        self.evaluation_wanted.emit(folders, self.protocol)
+        self.evaluation_requested.emit(folders, self.protocol)
 
     @Slot()
     def _want_robustness(self) -> None:
@@ -270,7 +270,7 @@ class BenchmarkTab(QWidget):
         self.views.setCurrentIndex(1)
         self._begin()
         few = min(self.protocol.tasks, MOST_TASKS)
-        self.robustness_wanted.emit([folder], self.protocol.model_copy(update={"tasks": few}))
+        self.robustness_requested.emit([folder], self.protocol.model_copy(update={"tasks": few}))
 
     @Slot(str, str, int)
     def _on_task_picked(self, _chart: str, record: str, task: int) -> None:
@@ -279,7 +279,7 @@ class BenchmarkTab(QWidget):
     def _want_episode(self, record: str, task: int) -> None:
         """Ask for one of the tasks that were judged, as it was judged."""
         judged = next(one for one in self._shown if one.record == record)
-        self.episode_wanted.emit(record, protocol_of(judged), task)
+        self.episode_requested.emit(record, protocol_of(judged), task)
 
     @Slot(object)
     def _want_worst(self, item: QTableWidgetItem) -> None:

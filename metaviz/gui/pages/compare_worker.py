@@ -1,12 +1,13 @@
 """Comparing groups of runs beside the window: what is drawn is made ready on another thread."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
 from metaviz.charts.values import Lines
+from metaviz.gui.background.task import Task
 from metaviz.runs.analysis.comparison import (
     ComparisonView,
     GroupCurve,
@@ -16,8 +17,6 @@ from metaviz.runs.analysis.comparison import (
 )
 from metaviz.runs.analysis.curve_charts import comparison_chart
 from metaviz.runs.model.record import Record
-
-_log = logging.getLogger("metaviz.compare")
 
 
 @dataclass(frozen=True)
@@ -51,29 +50,33 @@ class CompareWorker(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         """Do nothing yet."""
         super().__init__(parent)
-        self._task: _Task | None = None
+        self._is_busy = False
         self._waiting: Request | None = None
         self._known: tuple[object, list[str], list[GroupCurve]] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether an answer is still to come."""
-        return self._task is not None
+        return self._is_busy
 
     def ask(self, request: Request) -> None:
         """Have a comparison made ready; `ready` is emitted then."""
-        if self._task is not None:
+        if self._is_busy:
             self._waiting = request
             return
         key = _key(request)
         known = self._known if self._known is not None and self._known[0] == key else None
-        self._task = _Task(request, known[1:] if known else None)
-        self._task.signals.done.connect(self._on_done)
-        QThreadPool.globalInstance().start(self._task)
+        self._is_busy = True
+        call = partial(made_ready, request, known[1:] if known else None)
+        Task(call, self._on_done, self._on_failed, self).start()
+
+    @Slot(str)
+    def _on_failed(self, _sentence: str) -> None:
+        self._on_done(None)
 
     @Slot(object)
     def _on_done(self, ready: Ready | None) -> None:
-        self._task = None
+        self._is_busy = False
         waiting, self._waiting = self._waiting, None
         if ready is not None:
             self._known = (_key(ready.request), ready.measures, ready.curves)
@@ -101,23 +104,3 @@ def _key(request: Request) -> object:
         request.view,
         request.usual,
     )
-
-
-class _Signals(QObject):
-    done = Signal(object)
-
-
-class _Task(QRunnable):
-    def __init__(self, request: Request, known: tuple[list[str], list[GroupCurve]] | None) -> None:
-        super().__init__()
-        self.setAutoDelete(False)
-        self.signals = _Signals()
-        self._request, self._known = request, known
-
-    def run(self) -> None:
-        ready = None
-        try:
-            ready = made_ready(self._request, self._known)
-        except Exception:  # noqa: BLE001 - a failed comparison is logged; the page goes on
-            _log.exception("The comparison failed")
-        self.signals.done.emit(ready)

@@ -21,9 +21,9 @@ from metaviz.runs.analysis.curves import (
     InnerView,
     evaluation_text,
     inner_curves,
-    labels,
 )
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 
 EMPTY = (
     "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "

@@ -12,7 +12,6 @@ from metaviz.gui.pages.layouts import named, page, plain_label, row, slider, spl
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
 from metaviz.gui.widgets.theme import Theme, tint
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.result_charts import (
     episode_chart,
     image_chart,
@@ -21,6 +20,7 @@ from metaviz.runs.analysis.result_charts import (
 )
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 
 EMPTY = (
     "Tick a trained run below and press Show: what it makes of one task's images, step by step. "

@@ -3,64 +3,32 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
-from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import Theme
+from metaviz.gui.pages.page import PageRequests, Tab
 from metaviz.runs.analysis.geometry import has_learned, has_map
 from metaviz.runs.model.record import Record
-
-if TYPE_CHECKING:
-    from metaviz.charts.values import Chart
-    from metaviz.gui.pages.page_tabs import Tabs
+from metaviz.runs.table.columns import Columns
 
 
-class Tab(Protocol):
-    """What every plot of the window can do."""
+def _page(place: str, **signals: str) -> Callable[[PageRequests, Columns], Tab]:
+    """Return what makes the page of a class and connects its signals to requests."""
 
-    export_name: str
-
-    def show_records(self, records: list[Record]) -> None:
-        """Show these runs."""
-
-    def refresh(self) -> None:
-        """Show what is new in them."""
-
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-
-    def chart(self) -> "Chart | None":
-        """Return what is shown, to be drawn in a file; None where there is nothing to draw yet."""
-
-
-@runtime_checkable
-class Divisible(Protocol):
-    """A page whose redraw takes so long that each part of it has a turn of its own."""
-
-    def pieces(self) -> list[Piece]:
-        """Return what `refresh` has to do, in order; nothing where nothing is new."""
-
-
-def _page(place: str, **signals: str) -> "Callable[[Tabs], Tab]":
-    """Return what makes the page of a class and connects its signals to those of the tabs."""
-
-    def make(tabs: "Tabs") -> Tab:
+    def make(requests: PageRequests, _columns: Columns) -> Tab:
         module, _, name = place.partition(".")
         page: Any = getattr(import_module(f"metaviz.gui.pages.{module}"), name)()
-        for own, of_tabs in signals.items():
-            getattr(page, own).connect(getattr(tabs, of_tabs))
+        for own, request in signals.items():
+            getattr(page, own).connect(getattr(requests, request))
         return page  # type: ignore[no-any-return]
 
     return make
 
 
-def _comparison(tabs: "Tabs") -> Tab:
+def _comparison(requests: PageRequests, columns: Columns) -> Tab:
     from metaviz.gui.pages.compare_page import CompareTab
 
-    page = CompareTab(tabs.columns)
-    page.brushed.connect(tabs.brushed)
-    if tabs.views_menu is not None:
-        page.offer_views(tabs.views_menu)
+    page = CompareTab(columns)
+    page.brushed.connect(requests.brushed)
     return page
 
 
@@ -72,7 +40,7 @@ class PageKind:
     """The name that it is exported under."""
     title: str
     tip: str
-    make: Callable[["Tabs"], Tab]
+    make: Callable[[PageRequests, Columns], Tab]
     fits: Callable[[Record], bool] = lambda _: True
     """Whether a run has something to show there."""
     reason: str = ""
@@ -106,7 +74,7 @@ PAGES = (
     PageKind(
         *("gradients", "&Gradients"),
         "How the meta-gradients of the ticked algorithms differ on one batch.",
-        _page("gradients_page.GradientsTab", requested="gradients_wanted"),
+        _page("gradients_page.GradientsTab", requested="gradients_requested"),
     ),
     PageKind(
         *("geometry", "G&eometry"),
@@ -126,14 +94,14 @@ PAGES = (
         *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
         _page(
             "benchmark_page.BenchmarkTab",
-            evaluation_wanted="evaluation_wanted",
-            robustness_wanted="robustness_wanted",
-            recalled="recalled",
-            episode_wanted="open_episode",
+            evaluation_requested="evaluation_requested",
+            robustness_requested="robustness_requested",
+            cancel_requested="cancel_requested",
+            episode_requested="episode_opened",
         ),
     ),
     PageKind(
         *("episode", "E&pisode", "What a run makes of a single task, image by image."),
-        _page("episode_page.EpisodeTab", requested="episode_wanted"),
+        _page("episode_page.EpisodeTab", requested="episode_requested"),
     ),
 )

@@ -1,11 +1,9 @@
 """What a method has learned of the inner loop's geometry, read from the pictures of a run."""
 
-import csv
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, TextIO
+from typing import Literal
 
 import numpy as np
 
@@ -193,16 +191,3 @@ def summary_rows(record: Record) -> Iterator[tuple[str, str, int, str, str, floa
     for picture in geometry_pictures(record):
         for layer, quantity, value in summary(picture.arrays):
             yield record.id, record.algorithm, picture.step, layer, quantity, value
-
-
-def geometry_csv(records: Iterable[Record], stream: TextIO) -> None:
-    """Write `geometry.csv`: one row per run, evaluation, layer and quantity."""
-    from metaviz.runs.export.tables import safe_text
-
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(GEOMETRY_HEADER)
-    for record in records:
-        for run, algorithm, step, layer, quantity, value in summary_rows(record):
-            number = repr(value) if math.isfinite(value) else ""
-            texts = [safe_text(text).replace("\r", "\n") for text in (layer, quantity)]
-            writer.writerow([safe_text(run), safe_text(algorithm), repr(step), *texts, number])

@@ -24,7 +24,6 @@ from metaviz.charts.values import (
     role_of,
 )
 from metaviz.runs.analysis.benchmark import Judged, Row, gains
-from metaviz.runs.analysis.curves import labels, styles
 from metaviz.runs.analysis.geometry import (
     DIAGNOSTIC_TITLES,
     OWN,
@@ -39,6 +38,7 @@ from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import Robustness, factor_text
 from metaviz.runs.model.speed import Speed, place_text
+from metaviz.runs.model.styles import labels, styles
 
 _POINTS = 20.0
 _ROOM = 1.3

@@ -22,7 +22,6 @@ from metaviz.runs.analysis.benchmark import (
     same_data,
     task_lists,
 )
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.published import told_beside
 from metaviz.runs.analysis.result_charts import benchmark_chart
 from metaviz.runs.export.figures import (
@@ -35,6 +34,7 @@ from metaviz.runs.export.figures import (
 from metaviz.runs.export.tables import summary_csv
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 from metaviz.runs.storage.store import StoreError
 
 if TYPE_CHECKING:

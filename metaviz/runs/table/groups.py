@@ -15,7 +15,7 @@ import numpy as np
 
 from metaviz.charts.values import PALETTE
 from metaviz.config.options import Plain
-from metaviz.runs.analysis.curves import Style, algorithm_color
+from metaviz.runs.model.styles import Style, algorithm_color
 from metaviz.runs.table.summary import SYMBOLS, Entry
 
 Interval = Literal["std", "se", "ci95"]
