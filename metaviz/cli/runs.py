@@ -110,7 +110,7 @@ def _search(entries: Sequence[Entry], text: str) -> list[Entry]:
     """Return what a search finds, without the trash unless it asks for that."""
     known = _columns_of_catalogue().spec_keys()
     try:
-        query = parse(text, [*known, *(key for entry in entries for key in entry.values)])
+        query = parse(text, [*known, *(key for entry in entries for key in entry.keys)])
     except QueryError as error:
         raise OptionError("query", str(error)) from None
     return [

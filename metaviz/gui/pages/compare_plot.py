@@ -15,10 +15,10 @@ from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.alignment import at
 from metaviz.runs.analysis.comparison import (
     AXES,
-    MEASURES,
     ComparisonView,
     GroupCurve,
     difference_at,
+    measure_title,
 )
 
 _MOST_READ = 6
@@ -51,7 +51,7 @@ class ComparePlot(PlotPanel):
         self._curves, self._view, self._base = ready.curves, ready.view, base
         view = self._view
         self.set_log(x=view.log_x, y=view.log_y)
-        self.set_labels(AXES[view.axis], MEASURES[view.measure].partition(",")[0])
+        self.set_labels(AXES[view.axis], measure_title(view, ready.curves).partition(",")[0])
         self.set_y_range(ready.limits)
         self.draw(ready.lines, ready.bands, fine=len(ready.lines) <= _KEY_STEPS)
         self.describe("; ".join(self._spoken(one) for one in ready.curves))

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS, thin_band
-from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, GroupCurve, has_several
+from metaviz.runs.analysis.comparison import (
+    AXES,
+    ComparisonView,
+    GroupCurve,
+    has_several,
+    measure_title,
+)
 from metaviz.runs.analysis.curves import band_alpha
 from metaviz.runs.figures.base import (
     _DASH,
@@ -36,7 +42,7 @@ def comparison_figure(
     figure, axes = blank(page, height_cm=min(10.0, 0.7 * page.width_cm) + _legend_cm(keys, page))
     for one in curves:
         _draw(axes, one, view, alpha=band_alpha(len(curves)))
-    axes.set(xlabel=AXES[view.axis], ylabel=MEASURES[view.measure])
+    axes.set(xlabel=AXES[view.axis], ylabel=measure_title(view, curves))
     means = [one.curve.mean for one in curves]
     log_y = view.log_y and has_logarithms(means)
     _scales(axes, log_x=view.log_x, log_y=log_y)
