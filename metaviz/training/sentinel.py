@@ -128,9 +128,7 @@ class Sentinel:
             broken = (~torch.isfinite(values)).nonzero().flatten().tolist()
             if broken:
                 task = tasks[broken[0]]
-                sentence = (
-                    f"The {quantity_of(name).noun} of task {task} {end}"
-                )
+                sentence = f"The {quantity_of(name).noun} of task {task} {end}"
                 return DivergenceError(sentence, name, step, task, self._cause(numbers))
         name = next((n for n, value in numbers.items() if not np.isfinite(value)), "loss")
         sentence = f"The {quantity_of(name).noun} {end}"

@@ -316,7 +316,7 @@ def _unpacked(root: Path, name: Any, stamp: Any, body: Any, crc: Any) -> _Kept |
         if zlib.crc32(body.encode()) != crc:
             return None
         run, config, (*numbers, own), marks, writer, made = json.loads(body)
-        summary = Summary(*numbers, tuple((Quantity(*about), value) for about, value in own))
+        summary = Summary(*[*numbers, tuple((Quantity(*about), value) for about, value in own)])
         last = None if writer is None else Writer(*writer)
         _check(run, config, summary, last, made)
         data, _, marked = stamp.partition("|")
