@@ -312,7 +312,8 @@ class Sight:
         return difference(self.result, group.counted(self.result), self.base)
 
     def _counted_result(self, group: Group) -> Result:
-        names = ("loss", "accuracy", *(entry.summary.primary for entry in group.members))
+        own = (entry.summary.primary for entry in group.members)
+        names = dict.fromkeys(("loss", "accuracy", *own))
         return max(names, key=lambda name: len(group.counted(name)))
 
     @staticmethod

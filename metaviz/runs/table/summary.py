@@ -1,5 +1,6 @@
 """What a table knows of each run: a few numbers, its settings and a person's marks."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,7 +71,7 @@ class Summary:
         """The result by which the run is judged."""
         ids = {"query_loss": "loss", "query_accuracy": "accuracy"}
         names = [*ids, *(quantity.id for quantity, _ in self.own)]
-        found = primary_of(n for n in names if np.isfinite(self.result(ids.get(n, n))))
+        found = primary_of(n for n in names if math.isfinite(self.result(ids.get(n, n))))
         return "loss" if found is None else ids.get(found.id, found.id)
 
 
