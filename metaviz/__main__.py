@@ -3,9 +3,9 @@
 import gc
 import os
 import sys
-from typing import NoReturn
 
-from metaviz.cli.terminal import escape_unknown_letters
+from metaviz.cli.errors import refuse
+from metaviz.cli.output import escape_unknown_letters
 from metaviz.preflight import preflight
 
 _WINDOW_ONLY = {"--demo-without-display"}
@@ -15,25 +15,17 @@ def main() -> None:
     """Open the window where nothing else is asked for; a command line's parser would delay it."""
     if _WINDOW_ONLY.issuperset(sys.argv[1:]) and preflight(os.environ) is None:
         escape_unknown_letters()
-        open_window()
+        # The window collects by itself; what imports make stays, and would be searched for 0.1 s.
+        gc.disable()
+        from metaviz.app import open_window
+
+        try:
+            open_window()
+        except (ValueError, OSError) as error:
+            refuse(error)
     from metaviz.cli.main import main as run_command
 
     run_command()
-
-
-def open_window() -> NoReturn:
-    """Show the window until it is closed, and end."""
-    # The window collects by itself; what imports make stays, and would be searched for 0.1 s.
-    gc.disable()
-    from metaviz.app import run_window
-
-    try:
-        code = run_window(sys.argv)
-    except (ValueError, OSError) as error:
-        from metaviz.cli.main import refuse
-
-        refuse(error)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

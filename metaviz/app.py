@@ -10,18 +10,19 @@ import time
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import NoReturn
 
 from PySide6.QtCore import QCoreApplication, QEventLoop, QSocketNotifier, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
-from metaviz.config.catalogue import Catalogue
+from metaviz.config.catalogue import shipped_catalogue
 from metaviz.gui.background.engine_protocol import Engine
-from metaviz.gui.background.excepthook import Failures
-from metaviz.gui.background.garbage_collector import Garbage
+from metaviz.gui.background.excepthook import ExceptionHook
+from metaviz.gui.background.garbage_collector import GarbageCollector
 from metaviz.gui.widgets.log_dock import LogHandler
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.lock import RunLock, lock_store
@@ -56,10 +57,14 @@ def create_application(argv: Sequence[str]) -> QApplication:
     return application
 
 
-def create_window(preferences: Preferences) -> MainWindow:
+def open_window() -> NoReturn:
+    """Show the window until it is closed, and end."""
+    sys.exit(run_window(sys.argv))
+
+
+def create_window(settings: Settings) -> MainWindow:
     """Make the window for the shipped catalogue and the engine of this machine."""
-    text = paths.resource("catalogue.json").read_text(encoding="utf-8")
-    return MainWindow(Catalogue.model_validate_json(text), load_engine, preferences)
+    return MainWindow(shipped_catalogue(), load_engine, settings)
 
 
 def run_window(argv: Sequence[str]) -> int:
@@ -67,17 +72,17 @@ def run_window(argv: Sequence[str]) -> int:
     # One OpenMP thread per worker: spinning threads would fight with the window for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     application = create_application(argv)
-    garbage = Garbage(application)
-    failures = Failures()
+    garbage = GarbageCollector(application)
+    failures = ExceptionHook()
     failures.install()
     handler = LogHandler()
     note = start_logging(handler)
-    window = create_window(Preferences(paths.settings_file()))
+    window = create_window(Settings(paths.settings_file()))
     store, shared = claim_store()
     handler.bridge.logged.connect(window.log.add_logged)
     failures.raised.connect(window.messages.show_error)
-    window.gone.connect(application.quit)
-    window.closing.forced.connect(_quit_at_once)
+    window.closed.connect(application.quit)
+    window.shutdown.forced.connect(_quit_at_once)
     _end_on_signals(window)
     if note:
         window.log.add("warning", note)
@@ -117,13 +122,13 @@ def render_window(path: Path, records: list[Record]) -> None:
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     application = create_application(["metaviz"])
-    window = create_window(Preferences(None))
+    window = create_window(Settings(None))
     window.show()
     window.show_records(records)
     _run_for(SETTLE_MS)
     path.parent.mkdir(parents=True, exist_ok=True)
     saved = window.grab().save(str(path), "PNG")
-    window.gone.connect(application.quit)
+    window.closed.connect(application.quit)
     QTimer.singleShot(0, window.close)
     application.exec()
     window.deleteLater()
@@ -198,7 +203,7 @@ def _end_on_signals(window: MainWindow) -> None:
     # The notifier holds both ends for as long as the window lives.
     notifier.activated.connect(lambda: (heard.recv(64), told.fileno()))
     for which in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(which, lambda _number, _frame: window.closing.begin())
+        signal.signal(which, lambda _number, _frame: window.shutdown.begin())
 
 
 def _run_for(milliseconds: int) -> None:

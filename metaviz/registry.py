@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
-from metaviz.config.options import OptionError, Options, checked
+from metaviz.config.options import OptionError, Options, checked, known_text
 
 
 class Described(Protocol):
@@ -57,9 +56,7 @@ class Registry(Mapping[str, Kind]):
     def find(self, name: str) -> Kind:
         """Return the one of an id. Raises: OptionError naming those there are."""
         if name not in self:
-            near = get_close_matches(name, self, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            sentence = f"There is no {self._noun} {name!r}; known: {', '.join(self)}{hint}."
+            sentence = f"There is no {self._noun} {name!r}; {known_text(name, self)}."
             raise OptionError(self._field, sentence)
         return self[name]
 

@@ -72,19 +72,7 @@ class RegisteredAlgorithm(Registered[AlgorithmEntry, Recipe]):
 
     def checked(self, values: Mapping[str, Plain]) -> AlgorithmOptions:
         """Check the options; a `preset` among them is filled in first. Raises: OptionError."""
-        values = dict(values)
-        preset = values.pop("preset", None)
-        if preset is not None:
-            values = {**self._preset(preset), **values}
-        return cast(AlgorithmOptions, super().checked(values))
-
-    def _preset(self, name: Plain) -> dict[str, Plain]:
-        presets = self.entry.presets
-        if name not in presets:
-            known = ", ".join(presets) or "none"
-            key = f"{self.entry.id}.preset"
-            raise OptionError(key, f"{key} = {name!r} is not valid: known presets are {known}.")
-        return presets[str(name)]
+        return cast(AlgorithmOptions, super().checked(self.entry.without_preset(values)))
 
 
 ALGORITHMS: Registry[RegisteredAlgorithm] = Registry(

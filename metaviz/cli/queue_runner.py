@@ -3,16 +3,15 @@
 import queue as mailbox
 import sqlite3
 import subprocess
-import sys
 import threading
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
-from metaviz.cli.tables import console
+from metaviz.cli.output import say
+from metaviz.cli.tables import progress_bars
 from metaviz.runs.storage.database import DATABASE, open_to_read
 from metaviz.runs.storage.queue import Entry, Queue
 from metaviz.runs.storage.worker_process import (
@@ -25,12 +24,34 @@ from metaviz.runs.storage.worker_process import (
     worker_log,
 )
 
-_LOOK_SECONDS = 0.5
-_GOOD = {"done"}
+_REFRESH_SECONDS = 0.5
 
 
-class _Hand:
-    """One worker process; what it says goes into a box that all share, and None at its end."""
+def work_off(queue: Queue, home: Path, workers: int) -> int:
+    """Train what waits; return 1 where a run did not end well, 130 where Ctrl+C broke it off."""
+    waiting = queue.counts()["waiting"]
+    if not waiting:
+        say("Nothing waits in the queue.")
+        return 0
+    runner = _Runner(queue, home)
+    try:
+        with progress_bars("{task.completed:.0f}/{task.total}") as progress:
+            runner.run(progress, min(workers, waiting))
+    except KeyboardInterrupt:
+        runner.quit()
+        queue.recover()
+        say(
+            "Stopped: what was trained until now is kept. `metaviz queue resume` lets interrupted "
+            "runs go on."
+        )
+        return 130
+    finally:
+        runner.quit()
+    return int(any(e.state != "done" for e in queue.entries() if e.id in runner.taken))
+
+
+class _Worker:
+    """One worker process; its events go into a box that all share, and None at its end."""
 
     def __init__(self, home: Path, box: "mailbox.SimpleQueue[Any]") -> None:
         self.claimed = False
@@ -44,155 +65,104 @@ class _Hand:
                 start_new_session=True,  # Ctrl+C comes to this process alone, which tells them
             )
         self._box = box
-        threading.Thread(target=self._hear, daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
 
-    def tell(self, order: str) -> None:
-        """Send an order; one that is gone hears nothing."""
-        stream = self.process.stdin
-        if stream is not None:
-            with suppress(OSError):
-                stream.write(f"{order}\n".encode())
-                stream.flush()
+    def quit(self) -> None:
+        """Ask it to save and end; one that has ended is not reached."""
+        with suppress(OSError):
+            stream = cast(IO[bytes], self.process.stdin)
+            stream.write(b"quit\n")
+            stream.flush()
 
-    def leave(self) -> None:
-        """Wait until it has saved and left, or end it."""
+    def close(self) -> None:
+        """Wait until it has saved and ended, or end it."""
         try:
             self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-        self._let_go()
+        with suppress(OSError), self.process:  # closes the pipes, and waits
+            pass
 
-    def _let_go(self) -> None:
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-
-    def _hear(self) -> None:
-        stream = self.process.stdout
-        if stream is not None:
-            with suppress(ValueError):  # closed meanwhile
-                for line in stream:
-                    self._box.put((self, heard(line)))
+    def _read(self) -> None:
+        with suppress(ValueError):  # closed meanwhile
+            for line in cast(IO[bytes], self.process.stdout):
+                self._box.put((self, heard(line)))
         self._box.put((self, None))
 
 
-class _Board:
-    """Shows all runs of the queue, and each that trains."""
+class _Runner:
+    """Keeps workers running while entries wait, and shows the queue and each run that trains."""
 
-    def __init__(self, queue: Queue, progress: Progress) -> None:
-        self._queue, self._progress = queue, progress
-        self._all = progress.add_task("Queue", total=None)
+    def __init__(self, queue: Queue, home: Path) -> None:
+        self.taken: set[int] = set()
+        self._queue, self._home = queue, home
+        self._box: mailbox.SimpleQueue[Any] = mailbox.SimpleQueue()
+        self._workers: list[_Worker] = []
         self._bars: dict[int, TaskID] = {}
 
-    def look(self, ids: set[int]) -> None:
+    def run(self, progress: Progress, workers: int) -> None:
+        """Start workers, and return when all have ended."""
+        every = progress.add_task("Queue", total=None)
+        for _ in range(workers):
+            self._workers.append(_Worker(self._home, self._box))
+        while self._workers:
+            with suppress(mailbox.Empty):
+                worker, event = self._box.get(timeout=_REFRESH_SECONDS)
+                if event is None:
+                    self._close(worker, progress)
+                elif event.get("event") == "claimed":
+                    worker.claimed = True
+                    self.taken.add(int(event["entry"]))
+                elif event.get("event") == "ended":
+                    self._show_end(int(event["entry"]), progress)
+            self._refresh(every, progress)
+
+    def quit(self) -> None:
+        """End all workers; what they train is saved."""
+        for worker in self._workers:
+            worker.quit()
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+
+    def _close(self, worker: _Worker, progress: Progress) -> None:
+        """Let a worker go; one that crashed while it trained is replaced while entries wait."""
+        self._workers.remove(worker)
+        worker.close()
+        code = worker.process.returncode
+        if not code:
+            return
+        if not worker.claimed:
+            say(f"A worker process could not begin ({how_it_ended(code)}); see the worker log.")
+        for entry in self._queue.recover(wordless(how_it_ended(code))):
+            self._show_end(entry, progress)
+        if worker.claimed and self._queue.counts()["waiting"]:
+            self._workers.append(_Worker(self._home, self._box))
+
+    def _refresh(self, every: TaskID, progress: Progress) -> None:
         """Renew the bars for the entries that were taken until now."""
         entries = self._queue.entries()
-        over = [e for e in entries if e.id in ids and e.state not in {"running", "waiting"}]
+        taken = [entry for entry in entries if entry.id in self.taken]
+        running = [entry for entry in taken if entry.state == "running"]
+        over = sum(entry.state not in {"running", "waiting"} for entry in taken)
         waiting = sum(entry.state == "waiting" for entry in entries)
-        running = [entry for entry in entries if entry.state == "running" and entry.id in ids]
-        total = len(over) + waiting + len(running)
-        self._progress.update(self._all, completed=len(over), total=total)
+        progress.update(every, completed=over, total=over + waiting + len(running))
         for entry in running:
             if entry.id not in self._bars:
                 steps = entry.config.get("steps")
-                self._bars[entry.id] = self._progress.add_task(_name(entry), total=steps)
-            self._progress.update(self._bars[entry.id], completed=_step(entry))
+                self._bars[entry.id] = progress.add_task(_name(entry), total=steps)
+            progress.update(self._bars[entry.id], completed=_step(entry))
 
-    def ended(self, entry: Entry) -> None:
+    def _show_end(self, number: int, progress: Progress) -> None:
         """Say how a run ended."""
-        bar = self._bars.pop(entry.id, None)
-        if bar is not None:
-            self._progress.remove_task(bar)
-        said = f"{_name(entry)} {entry.state}{f': {entry.message}' if entry.message else '.'}"
-        self._progress.console.print(said, soft_wrap=True)
-
-
-def work_off(queue: Queue, home: Path, workers: int) -> int:
-    """Train what waits; return 1 where a run did not end well, 130 where Ctrl+C broke it off."""
-    waiting = queue.counts()["waiting"]
-    if not waiting:
-        sys.stderr.write("Nothing waits in the queue.\n")
-        return 0
-    box: mailbox.SimpleQueue[Any] = mailbox.SimpleQueue()
-    hands = [_Hand(home, box) for _ in range(min(workers, waiting))]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    taken: set[int] = set()
-    try:
-        with Progress(*columns, console=console(stderr=True)) as progress:
-            _oversee(queue, home, hands, box, _Board(queue, progress), taken)
-    except KeyboardInterrupt:
-        _dismiss(hands)
-        queue.recover()
-        sys.stderr.write(
-            "Stopped: what was trained until now is kept. `metaviz queue resume` lets interrupted "
-            "runs go on.\n"
-        )
-        return 130
-    finally:
-        _dismiss(hands)
-    ends = [entry.state for entry in queue.entries() if entry.id in taken]
-    return int(any(state not in _GOOD for state in ends))
-
-
-def _oversee(
-    queue: Queue,
-    home: Path,
-    hands: list[_Hand],
-    box: "mailbox.SimpleQueue[Any]",
-    board: _Board,
-    taken: set[int],
-) -> None:
-    while hands:
-        try:
-            hand, happening = box.get(timeout=_LOOK_SECONDS)
-        except mailbox.Empty:
-            board.look(taken)
-            continue
-        if happening is None:
-            hands.remove(hand)
-            hand.leave()
-            for name in _mourned(queue, hand):
-                _tell(queue, board, name)
-            if hand.process.returncode and hand.claimed and queue.counts()["waiting"]:
-                hands.append(_Hand(home, box))
-        elif happening.get("event") == "claimed":
-            hand.claimed = True
-            taken.add(int(happening["entry"]))
-        elif happening.get("event") == "ended":
-            _tell(queue, board, int(happening["entry"]))
-        board.look(taken)
-
-
-def _mourned(queue: Queue, hand: _Hand) -> Sequence[int]:
-    code = hand.process.returncode
-    if not code:
-        return []
-    if not hand.claimed:
-        sys.stderr.write(
-            f"A worker process could not begin ({how_it_ended(code)}); see the worker log.\n"
-        )
-    return queue.recover(wordless(how_it_ended(code)))
-
-
-def _tell(queue: Queue, board: _Board, name: int) -> None:
-    for entry in queue.entries():
-        if entry.id == name:
-            board.ended(entry)
-
-
-def _dismiss(hands: list[_Hand]) -> None:
-    for hand in hands:
-        hand.tell("quit")
-    for hand in hands:
-        hand.leave()
-    hands.clear()
+        for entry in self._queue.entries():
+            if entry.id != number:
+                continue
+            if number in self._bars:
+                progress.remove_task(self._bars.pop(number))
+            ended = f"{_name(entry)} {entry.state}"
+            reason = f": {entry.message}" if entry.message else "."
+            progress.console.print(f"{ended}{reason}", soft_wrap=True)
 
 
 def _name(entry: Entry) -> str:

@@ -1,18 +1,28 @@
 """Tables on the terminal; 80 columns are enough for each."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.run_config import RunConfig, presets
 from metaviz.runs.analysis.published import told_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.speed import Speed, place_text
+from metaviz.runs.storage.queue import Entry
+from metaviz.runs.table.columns import interval_text
+from metaviz.runs.table.differences import told_apart
+
+_COSINES_SIDE_BY_SIDE = 7
+_MOST_ROWS = 60
+_AFTER_FIRST = range(1, 100)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -20,65 +30,77 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False)
 
 
+def progress_bars(*texts: str) -> Progress:
+    """Return bars for standard error, each with its name before it and these texts behind it."""
+    behind = (TextColumn(text) for text in texts)
+    columns = (TextColumn("{task.description}"), BarColumn(), *behind, TimeRemainingColumn())
+    return Progress(*columns, console=console(stderr=True))
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[str]],
+    title: str = "",
+    *,
+    right: Container[int] = (),
+    fold: Container[int] = (),
+) -> Table:
+    """Return a table; `right` and `fold` number columns to align right, and to wrap."""
+    found = Table(title=title or None)
+    for place, name in enumerate(columns):
+        found.add_column(
+            name,
+            justify="right" if place in right else "left",
+            overflow="fold" if place in fold else "ellipsis",
+        )
+    for row in rows:
+        found.add_row(*row)
+    return found
+
+
 def print_results(records: Sequence[Record]) -> None:
     """Print what each run came to at its last evaluation."""
-    table = Table(title="After adaptation to the evaluation tasks (mean ± 95 % interval)")
-    for column in ("run", "seed", "state", "K", "query loss", "accuracy", "seconds"):
-        table.add_column(column, justify="left" if column in {"run", "state"} else "right")
+    rows = []
     for record in records:
         row = [record.algorithm, str(record.seed), record.state]
         if record.evaluations:
             last = record.evaluations[-1]
-            k = last.trained_steps
-            row.append(str(k))
-            for name in ("query_loss", "query_accuracy"):
-                row.append(_interval(last.curves, name, k))
+            row.append(str(last.trained_steps) if record.traits.has_inner_loop else "")
+            names = ("query_loss", "query_accuracy")
+            row += [interval_text(last.at(name), last.at(f"{name}_ci95")) for name in names]
         else:
             row += ["", "", ""]
         row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
-        table.add_row(*row)
-    console().print(table)
-
-
-def _interval(curves: dict[str, Any], name: str, k: int) -> str:
-    if name not in curves:
-        return ""
-    return f"{curves[name][k]:.4g} ± {curves[f'{name}_ci95'][k]:.2g}"
-
-
-_COSINES_SIDE_BY_SIDE = 7
+        rows.append(row)
+    columns = ("run", "seed", "state", "K", "query loss", "accuracy", "seconds")
+    title = "After adaptation to the evaluation tasks (mean ± 95 % interval)"
+    console().print(table(columns, rows, title, right={1, 3, 4, 5, 6}))
 
 
 def _cosines(result: GradientComparison, shown: slice) -> Table:
     """Return some columns of the matrix of cosines."""
     title = "Cosines between them" if shown.start == 0 else ""
-    table = Table(title=title, box=None, padding=(0, 1, 0, 0))
-    table.add_column("")
+    found = Table("", title=title, box=None, padding=(0, 1, 0, 0))
     for row in result.rows[shown]:
-        table.add_column(row.algorithm[:9], justify="right", no_wrap=True)
+        found.add_column(row.algorithm[:9], justify="right", no_wrap=True)
     for row, line in zip(result.rows, result.cosine(), strict=True):
         cells = ("–" if np.isnan(c) else f"{c:.4f}" for c in line[shown])
-        table.add_row(row.algorithm, *cells)
-    return table
+        found.add_row(row.algorithm, *cells)
+    return found
 
 
 def print_gradients(result: GradientComparison) -> None:
     """Print lengths, residuals and costs, then the cosines between all pairs, then notes."""
-    numbers = Table(
-        *("algorithm", "length", "inner res.", "solver res.", "gradients", "HVPs"),
-        title="Meta-gradients on one batch at one point",
-    )
-    for column in numbers.columns[1:]:
-        column.justify = "right"
+    rows = []
     for row in result.rows:
-        residuals = [
-            "" if value is None else f"{value:.2e}"
-            for value in (row.inner_residual, row.solver_residual)
-        ]
+        both = (row.inner_residual, row.solver_residual)
+        residuals = [_figure(value, ".2e") for value in both]
         counts = str(row.gradient_evaluations), str(row.hessian_vector_products)
-        numbers.add_row(row.algorithm, f"{row.norm:.6g}", *residuals, *counts)
+        rows.append((row.algorithm, f"{row.norm:.6g}", *residuals, *counts))
+    columns = ("algorithm", "length", "inner res.", "solver res.", "gradients", "HVPs")
+    title = "Meta-gradients on one batch at one point"
     paper = console()
-    paper.print(numbers)
+    paper.print(table(columns, rows, title, right=_AFTER_FIRST))
     paper.print("res. = residual, HVPs = Hessian-vector products; counts are over all tasks.\n")
     for first in range(0, len(result.rows), _COSINES_SIDE_BY_SIDE):
         paper.print(_cosines(result, slice(first, first + _COSINES_SIDE_BY_SIDE)))
@@ -92,68 +114,134 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     first = judgements[0]
     name = first.measure.replace("_", " ") + (" (%)" if first.unit > 1 else "")
     title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{first.protocol_text()}"
-    table = Table(title=title)
-    for title in ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p"):
-        table.add_column(title, justify="left" if title == "run" else "right")
+    measured = []
     for found in judgements:
         row = [found.run, str(found.step), found.before_text(), found.after_text()]
         apart = found is not first and found.task_list == first.task_list
-        table.add_row(*row, *(found.minus(first) if apart else ()))
+        measured.append((*row, *(found.minus(first) if apart else ())))
+    columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
     paper = console()
-    paper.print(table)
+    paper.print(table(columns, measured, title, right=_AFTER_FIRST))
     paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
     rows = [(found.run, *told) for found in judgements for told in told_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
-        published = Table("our run", "method", "accuracy (%)", "known differences", title=title)
-        for column in published.columns:
-            column.overflow = "fold"
-        for cells in rows:
-            published.add_row(*cells)
-        paper.print(published)
+        names = ("our run", "method", "accuracy (%)", "known differences")
+        paper.print(table(names, rows, title, fold=range(4)))
 
 
 def print_catalogue(catalogue: Catalogue) -> None:
     """Print the algorithms and problems that can be chosen."""
-    table = Table("id", "algorithm", "group", "what it does", title="Algorithms")
-    for entry in catalogue.algorithms:
-        table.add_row(entry.id, entry.title, entry.group, entry.summary)
-    console().print(table)
-    table = Table("id", "problem", "what it is", title="Problems")
-    for family in catalogue.problems:
-        table.add_row(family.id, family.title, family.summary)
-    console().print(table)
+    methods = [(e.id, e.title, e.group, e.summary) for e in catalogue.algorithms]
+    problems = [(e.id, e.title, e.summary) for e in catalogue.problems]
+    paper = console()
+    paper.print(table(("id", "algorithm", "group", "what it does"), methods, "Algorithms"))
+    paper.print(table(("id", "problem", "what it is"), problems, "Problems"))
 
 
 def print_runs(records: Sequence[Record]) -> None:
     """Print one line for each run."""
-    table = Table("run", "algorithm", "problem", "seed", "state", "step")
-    for r in records:
-        table.add_row(r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step))
-    console().print(table)
+    columns = ("run", "algorithm", "problem", "seed", "state", "step")
+    rows = ((r.id, r.algorithm, r.problem, str(r.seed), r.state, str(r.step)) for r in records)
+    console().print(table(columns, rows))
 
 
-def print_presets(presets: Mapping[str, Sequence[str]]) -> None:
+def print_presets() -> None:
     """Print each preset's name, what it is and the published number."""
-    table = Table("--preset", "experiment", title="Published experiments")
-    table.columns[0].overflow = "fold"
-    for name, (title, published) in presets.items():
-        table.add_row(name, f"{title}. {published}")
-    console().print(table)
+    rows = []
+    for name, path in presets().items():
+        title, published = path.read_text("utf-8").splitlines()[:2]
+        rows.append((name, f"{title.removeprefix('# ')}. {published.removeprefix('# ')}"))
+    console().print(table(("--preset", "experiment"), rows, "Published experiments", fold={0}))
 
 
 def print_options(
     options: Iterable[OptionSpec], presets: Mapping[str, Mapping[str, Plain]], prefix: str
 ) -> None:
     """Print the keys that `--set` takes, with what each means and which values are right."""
-    table = Table("--set", "default", "what it is")
-    for column in table.columns:
-        column.overflow = "fold"
+    rows = []
     for spec in options:
         default = "" if spec.default is None else str(spec.default)
         what = f"{spec.description} Use {spec.range_text}."
-        table.add_row(f"{prefix}{spec.name}", default, what)
+        rows.append((f"{prefix}{spec.name}", default, what))
     for preset, values in presets.items():
         what = ", ".join(f"{key}={value}" for key, value in values.items())
-        table.add_row(f"{prefix}preset", "", f"{preset}: fills in {what}.")
-    console().print(table)
+        rows.append((f"{prefix}preset", "", f"{preset}: fills in {what}."))
+    console().print(table(("--set", "default", "what it is"), rows, fold=range(3)))
+
+
+def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
+    """Print the runs with what is varied, the first ones only where there are many."""
+    texts = told_apart([config.model_dump(mode="json") for config in configs])
+    rows = [
+        (str(place), config.algorithm, str(config.seed), text or ", ".join(keys))
+        for place, (config, text) in enumerate(zip(configs, texts, strict=True), 1)
+    ]
+    if len(rows) > _MOST_ROWS:
+        rows[_MOST_ROWS:] = [("", f"… and {len(rows) - _MOST_ROWS} more", "", "")]
+    columns = ("", "algorithm", "seed", "what is varied")
+    console().print(table(columns, rows, f"{len(configs)} runs"))
+
+
+def print_entries(entries: Sequence[Entry]) -> None:
+    """Print the queue in order."""
+    rows = []
+    texts = told_apart([entry.config for entry in entries])
+    for place, (entry, text) in enumerate(zip(entries, texts, strict=True), 1):
+        names = (str(entry.config.get(key, "?")) for key in ("algorithm", "problem", "seed"))
+        rows.append((str(place), *names, text, entry.state, entry.message or entry.run))
+    columns = ("", "algorithm", "problem", "seed", "what differs", "state", "run or reason")
+    console().print(table(columns, rows, fold={4, 5, 6}))
+
+
+def print_speeds(speeds: Sequence[Speed]) -> None:
+    """Print one table per problem, then what the columns mean and what there is to note."""
+    paper = console()
+    for problem in dict.fromkeys(found.problem for found in speeds):
+        group = [found for found in speeds if found.problem == problem]
+        paper.print(_speeds(problem, group))
+    paper.print(
+        "steps/s: meta-steps per second, median. GFLOP: counted operations of one meta-step. "
+        "limit: operations per second as a share of those of large matrix products with as many "
+        "threads, the fastest between two rounds. products: the time that the step's own matrix "
+        "products and convolutions take alone, as a share of the step's. MB: peak memory over "
+        "that before the first step."
+    )
+    for found in speeds:
+        if found.slower is not None:
+            ratio = f"MetaViz is {found.slower:.2f} times as fast as {found.library}"
+            apart = f"(float64 meta-gradients differ by {found.apart:.0e})"
+            paper.print(f"{found.problem}, {found.algorithm}: {ratio} {apart}.")
+        if found.note:
+            paper.print(f"{found.problem}, {found.name}: {found.note}")
+
+
+def _speeds(problem: str, group: Sequence[Speed]) -> Table:
+    ours = next((found for found in group if found.ours), group[0])
+    limits = [found.limit for found in group if found.ours and found.limit]
+    limit = f", limit {limits[0] / 1e9:.0f} GFLOP/s" if limits else ""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    title = f"{problem}: {place_text(ours.environment)}, {ours.dtype}{limit}{load}"
+    columns = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MB")
+    return table(columns, map(_cells, group), title, right=_AFTER_FIRST)
+
+
+def _cells(found: Speed) -> list[str]:
+    count = found.operations
+    return [
+        found.name,
+        _figure(found.rate),
+        "–".join(_figure(quartile) for quartile in found.quartiles() or ()),
+        _figure(None if count is None else count / 1e9),
+        _percent(found.share_of_limit),
+        _percent(found.share_of_products),
+        _figure(found.peak_mb),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2g} %"
+
+
+def _figure(value: float | None, form: str = ".3g") -> str:
+    return "" if value is None else format(value, form)

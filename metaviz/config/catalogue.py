@@ -1,8 +1,11 @@
 """What can be chosen, as plain data, for the window and the help pages."""
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict
 
-from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.options import OptionError, OptionSpec, Plain
+from metaviz.paths import resource
 
 
 class AlgorithmEntry(BaseModel):
@@ -20,6 +23,21 @@ class AlgorithmEntry(BaseModel):
     note: str = ""
     options: tuple[OptionSpec, ...] = ()
     presets: dict[str, dict[str, Plain]] = {}
+
+    def without_preset(self, values: Mapping[str, Plain]) -> dict[str, Plain]:
+        """Return option values with what a `preset` among them stands for in its place.
+
+        Raises: OptionError naming the presets there are.
+        """
+        own = dict(values)
+        name = own.pop("preset", None)
+        if name is None:
+            return own
+        if name not in self.presets:
+            known = ", ".join(self.presets) or "none"
+            key = f"{self.id}.preset"
+            raise OptionError(key, f"{key} = {name!r} is not valid: known presets are {known}.")
+        return {**self.presets[str(name)], **own}
 
 
 class ProblemEntry(BaseModel):
@@ -60,6 +78,12 @@ class Catalogue(BaseModel):
     algorithms: tuple[AlgorithmEntry, ...]
     problems: tuple[ProblemEntry, ...]
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all methods, then those of all problems."""
+        methods, families = self.algorithms, self.problems
+        return [*(entry.id for entry in methods), *(entry.id for entry in families)]
+
     def algorithm(self, name: str) -> AlgorithmEntry | None:
         """Return the method with this id, or None."""
         return next((entry for entry in self.algorithms if entry.id == name), None)
@@ -67,3 +91,9 @@ class Catalogue(BaseModel):
     def problem(self, name: str) -> ProblemEntry | None:
         """Return the problem with this id, or None."""
         return next((entry for entry in self.problems if entry.id == name), None)
+
+
+def shipped_catalogue() -> Catalogue:
+    """Read the catalogue that comes with the program; no method or problem is imported for it."""
+    text = resource("catalogue.json").read_text(encoding="utf-8")
+    return Catalogue.model_validate_json(text)

@@ -1,6 +1,8 @@
 """Declared options: one field gives the form, the command line, the TOML and the checks."""
 
 import reprlib
+from collections.abc import Iterable
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -10,6 +12,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    create_model,
     field_validator,
 )
 from pydantic.fields import FieldInfo
@@ -120,7 +123,7 @@ def _spec(name: str, field: FieldInfo) -> OptionSpec:
     if optional:
         annotation = next(part for part in get_args(annotation) if part is not type(None))
     choices: tuple[str, ...] = ()
-    kind = {int: "int", float: "float", bool: "bool", str: "text"}.get(annotation, "text")
+    kind = next((name for name, type_ in _KINDS.items() if type_ is annotation), "text")
     if get_origin(annotation) is Literal:
         kind, choices = "choice", tuple(str(value) for value in get_args(annotation))
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
@@ -138,6 +141,26 @@ def _spec(name: str, field: FieldInfo) -> OptionSpec:
             **bounds,
         }
     )
+
+
+def model_of(described: Iterable[OptionSpec]) -> type[Options]:
+    """Return a model of described options.
+
+    It refuses keys, kinds and ranges as the described model does, in the same sentences; validators
+    that the model has besides are unknown to it.
+    """
+    fields: dict[str, Any] = {}
+    for spec in described:
+        kind: Any = _KINDS.get(spec.kind) or Literal[spec.choices]
+        low = "gt" if spec.exclusive_minimum else "ge"
+        bounds = {low: spec.minimum, "le": spec.maximum}
+        given: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
+        declared = option(spec.default, spec.title, spec.description, **given)
+        fields[spec.name] = (kind | None if spec.optional else kind, declared)
+    return create_model("Described", __base__=Options, **fields)
+
+
+_KINDS: dict[str, type] = {"int": int, "float": float, "bool": bool, "text": str}
 
 
 def _bounds(item: object) -> list[tuple[str, Any]]:
@@ -179,22 +202,40 @@ def _refusal(model: type[BaseModel], error: dict[str, Any], prefix: str) -> str:
     """Say in one sentence what pydantic found wrong, with the value and what would be right."""
     *_, last = parts = [str(part) for part in error["loc"]] or [""]
     if error["type"] == "extra_forbidden":
-        names = ", ".join(prefix + other for other in model.model_fields if other != "version")
-        return f"There is no option {prefix}{last}; known: {names}."
+        known = [prefix + other for other in model.model_fields if other != "version"]
+        return f"There is no option {prefix}{last}; {known_text(prefix + last, known)}."
     if error["type"] == "missing":
         return f"{prefix}{'.'.join(parts)} is missing."
     if error["type"] == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
-    known = {spec.name: spec for spec in specs(model)}
+    described = {spec.name: spec for spec in specs(model)}
     value = "nothing" if error["input"] is None else reprlib.repr(error["input"])
-    if len(parts) == 1 and last in known:
-        spec = known[last]
+    if len(parts) == 1 and last in described:
+        spec = described[last]
         return f"{prefix}{last} = {value} is not valid ({spec.title}): use {spec.range_text}."
     if len(parts) > 1 and last in _PLAIN_KINDS:  # which member of Plain pydantic tried first
         parts.pop()
     use = _RIGHT.get(error["type"])
     advice = f"use {use}" if use else str(error["msg"]).lower()
     return f"{prefix}{'.'.join(parts)} = {value} is not valid: {advice}."
+
+
+def known_text(name: str, known: Iterable[str]) -> str:
+    """Return `known: inner_lr, ways (did you mean ways?)`; the question only where one is near."""
+    names = list(known)
+    return f"known: {', '.join(names)}{did_you_mean(name, names)}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean inner_lr?)` for a name that is nearly a known one, else nothing.
+
+    Dotted names are compared with those of the same owner.
+    """
+    owner, dot, own = name.rpartition(".")
+    prefix = owner + dot
+    others = [other.removeprefix(prefix) for other in known if other.startswith(prefix)]
+    near = get_close_matches(own, others, 1)
+    return f" (did you mean {prefix}{near[0]}?)" if near else ""
 
 
 _PLAIN_KINDS = {"bool", "int", "float", "str"}

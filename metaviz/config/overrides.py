@@ -1,9 +1,10 @@
-"""`--set KEY=VALUE`: where each key belongs in a comparison."""
+"""`--set KEY=VALUE`: where each key belongs in a comparison, and what the catalogue refuses."""
 
 from typing import Any
 
 from metaviz.config.catalogue import Catalogue
-from metaviz.config.options import OptionError, Plain
+from metaviz.config.options import OptionError, Plain, checked, did_you_mean, known_text, model_of
+from metaviz.config.run_config import Comparison, Shared
 
 
 def parse_value(text: str) -> Plain:
@@ -41,7 +42,7 @@ def place_settings(
         if not dot:
             known = [spec.name for spec in catalogue.shared]
             if key not in known:
-                raise OptionError(key, f"There is no setting {key!r}; known: {', '.join(known)}.")
+                raise OptionError(key, f"There is no setting {key!r}; {known_text(key, known)}.")
             shared[key] = value
         elif catalogue.algorithm(owner) is not None:
             options.setdefault(owner, {})[name] = value
@@ -51,8 +52,9 @@ def place_settings(
                 raise OptionError(key, f"{key} is set, but the problem is {chosen!r}.")
             problem_options[name] = value
         else:
+            near = did_you_mean(owner, catalogue.ids)
             raise OptionError(
-                key, f"There is no algorithm or problem {owner!r}, so {key} cannot be set."
+                key, f"There is no algorithm or problem {owner!r}{near}, so {key} cannot be set."
             )
     return {
         **comparison,
@@ -60,6 +62,39 @@ def place_settings(
         "options": options,
         "problem_options": problem_options,
     }
+
+
+def check_comparison(comparison: Comparison, catalogue: Catalogue) -> None:
+    """Refuse ids, keys, kinds and ranges that the catalogue knows to be wrong.
+
+    What only an option model's own validator knows is refused later, when the method is made.
+    Raises: OptionError with the sentence that the option's model gives.
+    """
+    check_ids(comparison, catalogue)
+    for name, values in comparison.options.items():
+        if entry := catalogue.algorithm(name):
+            checked(model_of(entry.options), entry.without_preset(values), f"{name}.")
+    if problem := catalogue.problem(comparison.problem):
+        checked(Shared, {**problem.shared, **comparison.shared})
+        checked(model_of(problem.options), dict(comparison.problem_options), f"{problem.id}.")
+
+
+def check_ids(comparison: Comparison, catalogue: Catalogue) -> None:
+    """Refuse a problem or methods that are unknown, and methods that do not suit the problem.
+
+    Raises: OptionError with one sentence.
+    """
+    problem = catalogue.problem(comparison.problem)
+    if problem is None:
+        known = known_text(comparison.problem, (entry.id for entry in catalogue.problems))
+        raise OptionError("problem", f"There is no problem {comparison.problem!r}; {known}.")
+    for name in (*comparison.options, *comparison.algorithms):
+        if catalogue.algorithm(name) is None:
+            known = known_text(name, (entry.id for entry in catalogue.algorithms))
+            raise OptionError("algorithms", f"There is no algorithm {name!r}; {known}.")
+    for name in comparison.algorithms:
+        if name in problem.unsuited:
+            raise OptionError("algorithms", problem.unsuited[name])
 
 
 def _is_text(catalogue: Catalogue, owner: str, name: str) -> bool:

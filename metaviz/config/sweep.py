@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaviz.config.catalogue import Catalogue
-from metaviz.config.options import OptionError, OptionSpec, Plain, checked
-from metaviz.config.overrides import parse_value, place_settings
+from metaviz.config.options import OptionError, OptionSpec, Plain, checked, known_text
+from metaviz.config.overrides import check_ids, parse_value, place_settings
 from metaviz.config.run_config import Comparison, RunConfig
 
 MAX_RUNS = 10_000
@@ -190,7 +190,7 @@ def plan_sweep(comparison: Comparison, axes: Sequence[Axis], catalogue: Catalogu
 
     Raises: OptionError with one sentence.
     """
-    _check_algorithms(comparison, catalogue)
+    check_ids(comparison, catalogue)
     known = sweepable(catalogue, comparison)
     fitted: dict[str, Axis] = {}
     for axis in axes:
@@ -302,19 +302,6 @@ def _written(value: Plain) -> str:
     return "" if value is None else str(value)
 
 
-def _check_algorithms(comparison: Comparison, catalogue: Catalogue) -> None:
-    problem = catalogue.problem(comparison.problem)
-    if problem is None:
-        known = ", ".join(entry.id for entry in catalogue.problems)
-        raise OptionError("problem", f"There is no problem {comparison.problem!r}; known: {known}.")
-    for name in comparison.algorithms:
-        if catalogue.algorithm(name) is None:
-            known = ", ".join(entry.id for entry in catalogue.algorithms)
-            raise OptionError("algorithms", f"There is no algorithm {name!r}; known: {known}.")
-        if name in problem.unsuited:
-            raise OptionError("algorithms", problem.unsuited[name])
-
-
 def _unknown(
     key: str, known: dict[str, OptionSpec], comparison: Comparison, catalogue: Catalogue
 ) -> str:
@@ -323,7 +310,7 @@ def _unknown(
         return f"{key} cannot be varied, because {owner} is not among the algorithms."
     near = [name for name in known if name.startswith(f"{owner}.")] if dot else []
     listed = near or [name for name in known if "." not in name]
-    return f"There is no option {key!r} to vary; known: {', '.join(listed)}."
+    return f"There is no option {key!r} to vary; {known_text(key, listed)}."
 
 
 def _check_size(comparison: Comparison, axes: tuple[Axis, ...]) -> None:

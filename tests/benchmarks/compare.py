@@ -83,7 +83,7 @@ def ticking(application: QApplication) -> None:
         window = make_window()
         window.tabs.begin(LIGHT)
         window.tabs.open_page("comparison")
-        window.library.scan(paths.runs_dir())
+        window.reader.scan(paths.runs_dir())
         wait_until(lambda w=window: len(w.runs.rows) == RUNS)
         spin(600)
         with Lateness() as clock:

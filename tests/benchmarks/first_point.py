@@ -20,8 +20,8 @@ from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app
-from metaviz.gui.background.garbage_collector import Garbage
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.background.garbage_collector import GarbageCollector
+from metaviz.gui.widgets.settings import Settings
 from tests.benchmarks.as_installed import environment
 from tests.benchmarks.wanted import FIRST_POINT_SECONDS
 
@@ -80,8 +80,8 @@ def age() -> float:
 def watch(*, at_rest: bool) -> None:
     """Be the window that is measured."""
     application: QApplication = app.create_application(["benchmark"])
-    garbage = Garbage(application)
-    window = app.create_window(Preferences(None))
+    garbage = GarbageCollector(application)
+    window = app.create_window(Settings(None))
     window.show()
     QTimer.singleShot(0, window, window.begin)
     watcher = FirstPoint(window, at_rest=at_rest)

@@ -19,7 +19,7 @@ from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app, paths
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import LIGHT, use_theme
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
@@ -87,8 +87,8 @@ def opened(application: QApplication, runs: int, *, cold: bool) -> float:
             path.unlink()
     window = make_window()
     began = time.perf_counter()
-    window.library.scan(paths.runs_dir())
-    wait_until(lambda: window.table.arrangement.rowCount() == runs)
+    window.reader.scan(paths.runs_dir())
+    wait_until(lambda: window.table.tree_model.rowCount() == runs)
     window.table.grab()
     seconds = time.perf_counter() - began
     close(window)
@@ -109,8 +109,8 @@ def with_filled_window(application: QApplication, runs: int) -> None:
 
     clock.timeout.connect(tick)
     clock.start()
-    window.library.scan(paths.runs_dir())
-    wait_until(lambda: window.table.arrangement.rowCount() == runs)
+    window.reader.scan(paths.runs_dir())
+    wait_until(lambda: window.table.tree_model.rowCount() == runs)
     clock.stop()
     low, high = np.quantile(late, (0.99, 1.0)) * 1000
     print(f"window blocked while filling: p99 {low:.0f} ms, longest {high:.0f} ms")
@@ -118,11 +118,11 @@ def with_filled_window(application: QApplication, runs: int) -> None:
     for _ in range(TIMES):
         searched.append(timed(window, lambda: window.table.bar.search.set_text(SEARCH)))
         window.table.bar.search.set_text("")
-        sorted_.append(timed(window, lambda: window.table.arrangement.sort(4)))
-        window.table.arrangement.sort(-1)
+        sorted_.append(timed(window, lambda: window.table.tree_model.sort(4)))
+        window.table.tree_model.sort(-1)
     found = f"seed:0-{GROUPED // 10 - 1}"
     window.table.bar.search.set_text(found)
-    listed = window.table.arrangement.rowCount()
+    listed = window.table.tree_model.rowCount()
     for _ in range(TIMES):
         grouped.append(timed(window, lambda: window.table.group_by(None)))
         window.table.group_by(())
@@ -151,7 +151,7 @@ def make_window() -> MainWindow:
     from metaviz.config.catalogue import Catalogue
 
     text = paths.resource("catalogue.json").read_text(encoding="utf-8")
-    window = MainWindow(Catalogue.model_validate_json(text), app.load_engine, Preferences(None))
+    window = MainWindow(Catalogue.model_validate_json(text), app.load_engine, Settings(None))
     window.show()
     spin(50)
     return window
@@ -159,8 +159,8 @@ def make_window() -> MainWindow:
 
 def close(window: MainWindow) -> None:
     """Close a window and wait for its threads."""
-    window.closing.begin()
-    wait_until(lambda: window.closing.may_close)
+    window.shutdown.begin()
+    wait_until(lambda: window.shutdown.may_close)
     window.deleteLater()
     spin(10)
 

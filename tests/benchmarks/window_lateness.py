@@ -26,9 +26,9 @@ import numpy as np
 from PySide6.QtCore import QEventLoop, Qt, QTimer
 
 from metaviz import app
-from metaviz.gui.background.garbage_collector import Garbage
+from metaviz.gui.background.garbage_collector import GarbageCollector
 from metaviz.gui.pages.page_tabs import NAMES
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 
 USUAL = ("maml", "fomaml", "reptile", "joint")
 ALGORITHMS = {
@@ -144,8 +144,8 @@ def measure(page: str, wish: argparse.Namespace) -> None:
     """Train with a page in front and print its table."""
     application = app.create_application(["benchmark"])
     parts, ticks = Parts(), Ticks()
-    parts.watch(Garbage, "look", "collector")
-    garbage = Garbage(application)
+    parts.watch(GarbageCollector, "collect", "collector")
+    garbage = GarbageCollector(application)
     window = training_window(page, parts)
     parts.spent.clear()
     if wish.stacks:
@@ -160,8 +160,8 @@ def measure(page: str, wish: argparse.Namespace) -> None:
     parts.report()
     for stack, count in ticks.stacks.most_common(MOST_STACKS):
         print(f"  {count:4} {stack}")
-    window.gone.connect(application.quit)
-    window.closing.begin()
+    window.closed.connect(application.quit)
+    window.shutdown.begin()
     application.exec()
     garbage.stop()
 
@@ -180,7 +180,7 @@ def training_window(page: str, parts: Parts) -> app.MainWindow:
     import pyqtgraph as pg
 
     parts.watch(pg.GraphicsView, "paintEvent", "paint of a plot")
-    window = app.create_window(Preferences(None))
+    window = app.create_window(Settings(None))
     window.show()
     window.begin()
     wait_for(window, "idle")
@@ -209,7 +209,7 @@ def spin(seconds: float) -> None:
 
 def wait_for(window: app.MainWindow, phase: str) -> None:
     """Run the event loop until training is in a phase."""
-    while window.conductor.phase != phase:
+    while window.controller.phase != phase:
         spin(0.05)
 
 

@@ -338,7 +338,7 @@ def test_meta_gradients_are_the_same() -> None:
     wanted = golden("commands/gradients.json")["algorithms"]
     found = json.loads(said(doors, *specs.GRADIENTS))["algorithms"]
     for name, row in wanted.items():
-        if specs.CHANGED and name == "ecml":
+        if specs.CHANGED and name == "reptile":  # its minibatches
             continue
         assert row.keys() <= found[name].keys()
         for key in ("gradient", "norm", "gradient_evaluations", "hessian_vector_products"):

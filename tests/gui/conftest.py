@@ -8,7 +8,7 @@ import pytest
 
 from metaviz import app
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.paths import resource
@@ -38,12 +38,12 @@ def open_window(qapp, qtbot, home: Path) -> Iterator[Callable[..., MainWindow]]:
 
     def make(loader=app.load_engine, path: Path | None = None) -> MainWindow:
         text = resource("catalogue.json").read_text(encoding="utf-8")
-        preferences = Preferences(path or home / "metaviz.ini")
+        preferences = Settings(path or home / "metaviz.ini")
         window = MainWindow(Catalogue.model_validate_json(text), loader, preferences)
         windows.append(window)
         window.show()
         window.begin()
-        qtbot.waitUntil(lambda: window.conductor.phase != "loading", timeout=WAIT)
+        qtbot.waitUntil(lambda: window.controller.phase != "loading", timeout=WAIT)
         return window
 
     yield make
@@ -64,9 +64,9 @@ def window(open_window) -> MainWindow:
 
 def leave(qtbot, window: MainWindow) -> None:
     """Close a window whatever it is doing, and wait until its threads have ended."""
-    if not window.closing.may_close:
-        with qtbot.waitSignal(window.closing.ready, timeout=WAIT):
-            window.closing.begin()
+    if not window.shutdown.may_close:
+        with qtbot.waitSignal(window.shutdown.finished, timeout=WAIT):
+            window.shutdown.begin()
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def plain_window(
     windows = []
 
     def make(*, plots: bool = False) -> MainWindow:
-        window = MainWindow(catalogue, app.load_engine, Preferences(home / "metaviz.ini"))
+        window = MainWindow(catalogue, app.load_engine, Settings(home / "metaviz.ini"))
         windows.append(window)
         window.show()
         if plots:

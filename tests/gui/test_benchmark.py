@@ -421,7 +421,7 @@ def test_window_evaluates_varies_and_shows_what_the_command_line_does(
     qtbot.addWidget(dialog)
     dialog.folder.setText(str(tmp_path / "exported"))
     dialog.start()
-    qtbot.waitUntil(lambda: dialog._work is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not dialog._is_writing, timeout=WAIT)
     written = {path.name for path in dialog.written}
     assert {"benchmark.png", "episode.png", "evaluations.csv"} <= written
 

@@ -15,7 +15,7 @@ from PySide6.QtCore import QLocale, QTimer
 from PySide6.QtWidgets import QMessageBox
 
 from metaviz import app
-from metaviz.gui.window.main_window import shutdown as closing
+from metaviz.gui.window import shutdown
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import stepping
 
@@ -50,16 +50,16 @@ def test_closing_at_random_moments_is_quick_and_leaves_runs_right(qtbot, open_wi
         if chance.random() < 0.2:
             window.tabs.setCurrentIndex(1)
         began = time.monotonic()
-        if window.conductor.busy:
+        if window.controller.busy:
             window.close()
-            box = window.closing.question
+            box = window.shutdown.question
             save = next(b for b in box.buttons() if "Stop and save" in b.text().replace("&", ""))
             save.click()
         else:
-            window.closing.begin()
-        qtbot.waitUntil(lambda window=window: window.closing.may_close, timeout=WAIT)
+            window.shutdown.begin()
+        qtbot.waitUntil(lambda window=window: window.shutdown.may_close, timeout=WAIT)
         slowest = max(slowest, time.monotonic() - began)
-        assert window.closing.question is None
+        assert window.shutdown.question is None
     assert slowest < MOST_SECONDS, f"closing took {slowest:.1f} s"
     folders = list_runs(home / "runs")
     assert folders
@@ -82,8 +82,8 @@ def test_processes_that_are_told_to_end_exit_with_0_and_killed_ones_leave_runs_r
         "make = app.create_window\n"
         "def create(preferences):\n"
         "    window = make(preferences)\n"
-        "    window.conductor.worker.loaded.connect(window.training.run)\n"
-        "    window.conductor.worker.started.connect(\n"
+        "    window.controller.worker.loaded.connect(window.training_commands.run)\n"
+        "    window.controller.worker.started.connect(\n"
         "        lambda _: print('training', flush=True))\n"
         "    return window\n"
         "app.create_window = create\n"
@@ -125,18 +125,18 @@ def test_worker_that_does_not_stop_can_be_waited_for_or_left(qtbot, window, monk
         return real(*arguments, **others)
 
     monkeypatch.setattr(stepping, "sharded_meta_gradient", slow)
-    window.closing._patience.setInterval(50)
-    assert closing.PATIENCE_MS == 1000 * MOST_SECONDS
+    window.shutdown._wait_timer.setInterval(50)
+    assert shutdown.PATIENCE_MS == 1000 * MOST_SECONDS
     window.commands["run"].trigger()
     qtbot.waitUntil(lambda: len(window.runs.rows) == 1, timeout=WAIT)
     qtbot.waitUntil(there.is_set, timeout=WAIT)
     forced = []
-    window.closing.forced.connect(lambda: forced.append(True))
-    window.closing.begin()
+    window.shutdown.forced.connect(lambda: forced.append(True))
+    window.shutdown.begin()
 
     def answer(text: str) -> None:
-        qtbot.waitUntil(lambda: window.closing.question is not None, timeout=WAIT)
-        box = window.closing.question
+        qtbot.waitUntil(lambda: window.shutdown.question is not None, timeout=WAIT)
+        box = window.shutdown.question
         assert isinstance(box, QMessageBox)
         assert "can be resumed" in box.informativeText()
         next(b for b in box.buttons() if b.text().replace("&", "") == text).click()
@@ -146,7 +146,7 @@ def test_worker_that_does_not_stop_can_be_waited_for_or_left(qtbot, window, monk
     answer("Quit now")
     assert forced
     go_on.set()
-    qtbot.waitUntil(lambda: window.closing.may_close, timeout=WAIT)
+    qtbot.waitUntil(lambda: window.shutdown.may_close, timeout=WAIT)
 
 
 def test_second_window_is_told_that_the_store_is_in_use(home):
@@ -171,7 +171,7 @@ def test_second_window_cannot_change_a_run_that_the_first_one_trains(qtbot, wind
     assert other.runs.rows[0].summary.state == "running"
     other.table.select(other.runs.rows[0].id)
     assert not other.commands["resume"].isEnabled()
-    other.conductor.resume([other.runs.rows[0].folder], None)
+    other.controller.resume([other.runs.rows[0].folder], None)
     qtbot.waitUntil(other.messages.isVisible, timeout=WAIT)
     assert "another" in other.messages.text.text().lower()
     before = window.live.progress()[0]
@@ -201,10 +201,10 @@ def test_form_and_files_agree_where_the_system_writes_decimal_commas(qtbot, open
         assert window.form.comparison().shared["inner_lr"] == 0.5
         window.commands["run"].trigger()
         qtbot.waitUntil(lambda: len(window.runs.rows) == 1, timeout=WAIT)
-        qtbot.waitUntil(lambda: window.conductor.phase == "idle", timeout=WAIT)
+        qtbot.waitUntil(lambda: window.controller.phase == "idle", timeout=WAIT)
         (folder,) = list_runs(home / "runs")
         assert open_run(folder).config["shared"]["inner_lr"] == 0.5
-        window.comfort.session.save()
+        window.session.save()
         again = open_window()
         assert again.form.comparison().shared["inner_lr"] == 0.5
     finally:
@@ -212,6 +212,6 @@ def test_form_and_files_agree_where_the_system_writes_decimal_commas(qtbot, open
 
 
 def test_nothing_is_left_running(qtbot, window):
-    QTimer.singleShot(0, window.closing.begin)
-    qtbot.waitUntil(lambda: window.closing.may_close, timeout=WAIT)
-    assert not window.conductor.thread_.isRunning()
+    QTimer.singleShot(0, window.shutdown.begin)
+    qtbot.waitUntil(lambda: window.shutdown.may_close, timeout=WAIT)
+    assert not window.controller.thread_.isRunning()

@@ -15,8 +15,8 @@ from scipy import stats
 from metaviz.config.run_config import Comparison, to_toml
 from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.runs.row import row_of
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.runs.runs_dock import RunsTable
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.comparison import compared
@@ -168,8 +168,8 @@ def test_every_part_is_reachable_in_both_themes_and_sizes(qtbot, tab, theme, siz
 @pytest.fixture
 def brushed(qtbot, tab):
     """A tab whose brushes filter a table."""
-    model = RunsModel()
-    table = RunsTable(model)
+    model = RunListModel()
+    table = RunsDock(model)
     qtbot.addWidget(table)
     model.add([row_of(one, None, keep=True) for one in runs()], first=True)
     tab.brushed.connect(table.keep_only)
@@ -178,7 +178,7 @@ def brushed(qtbot, tab):
 
 
 def listed(table):
-    return sorted(row.id for row in table.arrangement.entries())
+    return sorted(row.id for row in table.tree_model.entries())
 
 
 def test_brush_by_mouse_filters_the_table_and_clears(qtbot, brushed):
@@ -301,19 +301,19 @@ def test_saved_view_survives_a_restart(qtbot, open_window, stored, tmp_path):
     choose(window.tabs.compare.controls.band, "se")
     window.table.group_by(None)
     window.table.bar.search.set_text("seed:0-1")
-    window.views.save("Two / of: “three”")
+    window.saved_views.save("Two / of: “three”")
     again = open_window(path=tmp_path / "other.ini")
     table_has(qtbot, again, 3)
-    again.views.fill()
-    names = [action.text() for action in again.views.menu.actions()]
+    again.saved_views.fill()
+    names = [action.text() for action in again.saved_views.menu.actions()]
     assert "Two / of: “three”" in names
-    again.views.open("Two / of: “three”")
+    again.saved_views.open("Two / of: “three”")
     qtbot.waitUntil(lambda: len(again.runs.visible_records()) == 2, timeout=WAIT)
     assert again.tabs.compare.view.band == "se"
     assert again.table.bar.search.query.text == "seed:0-1"
-    assert again.table.arrangement.group_keys is None
-    again.views.rename("short")
-    again.views.delete()
+    assert again.table.tree_model.group_keys is None
+    again.saved_views.rename("short")
+    again.saved_views.delete()
     assert read_views(Path(stored[0]).parents[1] / "views") == ({}, [])
 
 
@@ -325,11 +325,11 @@ def drop(window, path):
     none = Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(middle, Qt.DropAction.CopyAction, data, button, none)
     QApplication.sendEvent(window, enter)
-    assert window.incoming.dropping.shade.isVisible()
-    told = window.incoming.dropping.shade.text()
+    assert window.drop_handler.overlay.label.isVisible()
+    told = window.drop_handler.overlay.label.text()
     fall = QDropEvent(QPointF(middle), Qt.DropAction.CopyAction, data, button, none)
     QApplication.sendEvent(window, fall)
-    assert not window.incoming.dropping.shade.isVisible()
+    assert not window.drop_handler.overlay.label.isVisible()
     return told
 
 
@@ -364,11 +364,11 @@ def test_brushed_table_says_so_and_lists_all_again_by_a_click(qtbot, open_window
     plot.brushes = {"loss": (0.0, 1.0)}
     window.table.keep_only({stored[0].name})
     assert window.table.bar.brushed.isVisible()
-    window.table.arrangement.flush()
-    assert window.table.arrangement.rowCount() == 1
+    window.table.tree_model.flush()
+    assert window.table.tree_model.rowCount() == 1
     qtbot.mouseClick(window.table.bar.brushed, Qt.MouseButton.LeftButton)
-    window.table.arrangement.flush()
-    assert window.table.arrangement.rowCount() == 3
+    window.table.tree_model.flush()
+    assert window.table.tree_model.rowCount() == 3
     assert not window.table.bar.brushed.isVisible()
     assert not plot.brushes
 
@@ -408,8 +408,8 @@ def test_run_is_packed_from_the_table(qtbot, open_window, stored, tmp_path):
     assert not window.commands["pack_run"].isEnabled()
     window.table.select(stored[0].name)
     assert window.commands["pack_run"].isEnabled()
-    with qtbot.waitSignal(window.run_files.said, timeout=WAIT):
-        window.run_files.pack(stored[0], tmp_path / "packed")
+    with qtbot.waitSignal(window.notifier.informed, timeout=WAIT):
+        window.archive_commands.pack(stored[0], tmp_path / "packed")
     assert (tmp_path / "packed.zip").stat().st_size > 500
 
 
@@ -419,13 +419,13 @@ def test_weights_are_saved_by_the_engine(qtbot, open_window, tmp_path, home):
     table_has(qtbot, window, 1)
     window.table.select(folder.name)
     assert window.commands["save_weights"].isEnabled()
-    with qtbot.waitSignal(window.run_files.said, timeout=WAIT) as told:
-        window.run_files.save_weights(folder, tmp_path / "weights")
+    with qtbot.waitSignal(window.notifier.informed, timeout=WAIT) as told:
+        window.archive_commands.save_weights(folder, tmp_path / "weights")
     assert told.args[0].endswith("weights.safetensors")
     with safe_open(tmp_path / "weights.safetensors", framework="numpy") as saved:
         assert saved.metadata()["run"] == folder.name
-    with qtbot.waitSignal(window.run_files.failed, timeout=WAIT) as refused:
-        window.run_files.save_weights(tmp_path / "nothing", tmp_path / "weights")
+    with qtbot.waitSignal(window.notifier.failed, timeout=WAIT) as refused:
+        window.archive_commands.save_weights(tmp_path / "nothing", tmp_path / "weights")
     assert "nothing" in refused.args[0]
 
 

@@ -44,7 +44,7 @@ def settled(qtbot, dialog: DatasetDialog) -> None:
 
 def opened(qtbot, window) -> DatasetDialog:
     qtbot.mouseClick(window.form.look, Qt.MouseButton.LeftButton)
-    dialog = window.looking.dialog
+    dialog = window.dataset_controller.dialog
     settled(qtbot, dialog)
     return dialog
 
@@ -126,12 +126,12 @@ def test_typed_path_is_read_with_enter_and_used_with_enter(qtbot, images, folder
     assert dialog.facts.isVisible()
     qtbot.keyClick(dialog.path, Qt.Key.Key_Return)
     assert images.form.field("images.path").value == str(folder)
-    assert images.looking.dialog is None
+    assert images.dataset_controller.dialog is None
 
 
 def test_chosen_data_and_swapped_colours_go_to_the_form(qtbot, images, folder):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(folder))
+    dialog.set_path(str(folder))
     settled(qtbot, dialog)
     click(qtbot, dialog, "dataset_swap")
     click(qtbot, dialog, "dataset_use")
@@ -144,7 +144,7 @@ def test_chosen_data_and_swapped_colours_go_to_the_form(qtbot, images, folder):
 
 def test_closing_leaves_the_form_as_it_was(qtbot, images, folder):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(folder))
+    dialog.set_path(str(folder))
     settled(qtbot, dialog)
     click(qtbot, dialog, "dataset_swap")
     dialog.reject()
@@ -216,7 +216,7 @@ def test_quick_clicks_end_at_the_last_episode(qtbot, window):
         click(qtbot, dialog, "dataset_another")
     settled(qtbot, dialog)
     assert dialog.episode.number.text() == "Episode 4"
-    qtbot.waitUntil(lambda: not window.conductor.errands, timeout=WAIT)
+    qtbot.waitUntil(lambda: not window.controller.has_requests, timeout=WAIT)
 
 
 def test_settings_that_allow_no_episode_say_why_beside_the_counts(qtbot, images, folder):
@@ -233,7 +233,7 @@ def test_broken_zip_is_one_sentence_in_the_dialog_only(qtbot, images, tmp_path):
     archive = pack(tmp_path / "mine.zip", {"train/n01/0.png": encoded("n01", 0)})
     archive.write_bytes(archive.read_bytes()[:-30])
     dialog = opened(qtbot, images)
-    dialog.take_path(str(archive))
+    dialog.set_path(str(archive))
     settled(qtbot, dialog)
     assert "mine.zip is not a readable zip archive" in dialog.message.text()
     assert dialog.message.isVisible()
@@ -254,35 +254,35 @@ def many_images(root: Path) -> Path:
 
 def test_cancel_while_decoding_leaves_nothing_and_the_window_usable(qtbot, images, tmp_path):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(many_images(tmp_path)))
+    dialog.set_path(str(many_images(tmp_path)))
     qtbot.waitUntil(lambda: "of 2400 images" in dialog.line.text(), timeout=WAIT)
     assert dialog.bar.maximum() == 2400
-    assert images.conductor.blocked == "A data set is being read."
+    assert images.controller.blocked == "A data set is being read."
     click(qtbot, dialog, "dataset_cancel")
     settled(qtbot, dialog)
     assert dialog.message.text() == "Reading was cancelled, and nothing of it was kept."
     assert list(cache_dir().iterdir()) == []
-    assert not images.conductor.blocked
-    dialog.take_path(str(split_folders_below(tmp_path / "small")))
+    assert not images.controller.blocked
+    dialog.set_path(str(split_folders_below(tmp_path / "small")))
     settled(qtbot, dialog)
     assert dialog.facts.totals.text().startswith("21 images")
 
 
 def test_closing_while_decoding_breaks_it_off(qtbot, images, tmp_path):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(many_images(tmp_path)))
+    dialog.set_path(str(many_images(tmp_path)))
     qtbot.waitUntil(lambda: "of 2400 images" in dialog.line.text(), timeout=WAIT)
     dialog.reject()
-    qtbot.waitUntil(lambda: not images.conductor.errands, timeout=WAIT)
+    qtbot.waitUntil(lambda: not images.controller.has_requests, timeout=WAIT)
     assert list(cache_dir().iterdir()) == []
     assert images.commands["look"].isEnabled()
 
 
 def test_other_data_take_the_place_of_those_being_read(qtbot, images, tmp_path, folder):
     dialog = opened(qtbot, images)
-    dialog.take_path(str(many_images(tmp_path)))
+    dialog.set_path(str(many_images(tmp_path)))
     qtbot.waitUntil(lambda: "of 2400 images" in dialog.line.text(), timeout=WAIT)
-    dialog.take_path(str(folder))
+    dialog.set_path(str(folder))
     settled(qtbot, dialog)
     assert dialog.facts.totals.text().startswith("21 images")
 
@@ -347,14 +347,14 @@ def test_data_can_be_looked_at_while_paused_not_while_training(qtbot, window):
     window.form.field("strokes.channels").set_value(2)
     window.form.field("steps").set_value(100_000)
     window.commands["run"].trigger()
-    qtbot.waitUntil(lambda: window.conductor.phase == "training", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "training", timeout=WAIT)
     assert not window.commands["look"].isEnabled()
     window.commands["pause"].trigger()
-    qtbot.waitUntil(lambda: window.conductor.phase == "paused", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "paused", timeout=WAIT)
     dialog = opened(qtbot, window)
     assert dialog.facts.name.text() == "Strokes"
     dialog.reject()
-    assert window.conductor.phase in BUSY
+    assert window.controller.phase in BUSY
 
 
 def test_problem_without_files_has_no_path_and_nothing_to_use(qtbot, window):

@@ -35,9 +35,9 @@ def ask(qtbot, window, answer: str) -> QMessageBox:
 
 
 def done(qtbot, window) -> None:
-    # The conductor hears of an answer a moment before the form does.
+    # The controller is idle again a moment before the form gets an answer.
     qtbot.waitUntil(
-        lambda: not window.conductor.errands and not window.form.downloading, timeout=WAIT
+        lambda: not window.controller.has_requests and not window.form.downloading, timeout=WAIT
     )
 
 
@@ -45,7 +45,7 @@ def test_question_names_size_and_source_and_no_means_no(qtbot, images, server):
     text = ask(qtbot, images, "&Cancel")
     assert "CIFAR-100" in text
     assert "169 MB from www.cs.toronto.edu" in text
-    assert not images.conductor.errands
+    assert not images.controller.has_requests
     assert server.ranges == []
 
 
@@ -56,7 +56,7 @@ def test_downloaded_data_are_set_in_the_form(qtbot, images, server):
     assert images.form.download.text() == "&Download…"
     assert images.form.download.isEnabled()
     qtbot.mouseClick(images.form.look, Qt.MouseButton.LeftButton)
-    dialog = images.looking.dialog
+    dialog = images.dataset_controller.dialog
     qtbot.waitUntil(lambda: not dialog.is_waiting, timeout=WAIT)
     assert dialog.facts.name.text() == "CIFAR-FS"
 

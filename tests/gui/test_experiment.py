@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QToolButton
 
 from metaviz.config.options import OptionError, OptionSpec
 from metaviz.config.run_config import Comparison
-from metaviz.gui.experiment.experiment_dock import ExperimentPanel
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.widgets.editors import read_number, stepped, write_value
 
 RATE = OptionSpec(
@@ -20,7 +20,7 @@ RATE = OptionSpec(
 
 @pytest.fixture
 def form(qtbot, catalogue):
-    panel = ExperimentPanel(catalogue)
+    panel = ExperimentDock(catalogue)
     qtbot.addWidget(panel)
     panel.show()
     return panel
@@ -28,7 +28,7 @@ def form(qtbot, catalogue):
 
 def test_first_start_ticks_maml_on_sinusoids(form):
     assert form.comparison() == Comparison(steps=2000)
-    assert form.foot.count.text() == "1 run: 1 algorithm × 1 seed"
+    assert form.help_strip.count.text() == "1 run: 1 algorithm × 1 seed"
 
 
 def test_comparison_holds_only_differences(form):
@@ -88,7 +88,7 @@ def test_reset_arrow_goes_back_to_the_default(qtbot, form):
 def test_wrong_values_say_what_would_be_right(form, key, text, sentence):
     form.field(key).editor.setText(text)
     assert sentence in form.reason
-    assert form.foot.reason.isVisible()
+    assert form.help_strip.reason.isVisible()
     with pytest.raises(OptionError):
         form.comparison()
 
@@ -100,12 +100,12 @@ def test_no_algorithm_is_a_reason(form):
 
 def test_preset_fills_the_fold_and_names_itself(form):
     form.algorithms.tick(("imaml",))
-    fold = form.fold("imaml")
-    fold.presets.setCurrentIndex(fold.presets.findData("paper"))
-    fold.presets.activated.emit(fold.presets.currentIndex())
+    section = form.section("imaml")
+    section.presets.setCurrentIndex(section.presets.findData("paper"))
+    section.presets.activated.emit(section.presets.currentIndex())
     assert form.comparison().options["imaml"]["operator"] == "hessian"
     form.field("imaml.prox").set_value(7.0)
-    assert fold.presets.currentText() == "changed by hand"
+    assert section.presets.currentText() == "changed by hand"
 
 
 def test_empty_fields_say_which_shared_value_they_take(form):
@@ -116,7 +116,7 @@ def test_empty_fields_say_which_shared_value_they_take(form):
 def test_help_strip_explains_the_field_with_the_focus(form):
     editor = form.field("inner_lr").editor
     QApplication.sendEvent(editor, QFocusEvent(QFocusEvent.Type.FocusIn))
-    text = form.foot.help.text()
+    text = form.help_strip.help.text()
     assert "Step size of adaptation" in text
     assert "above 0" in text
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from PySide6.QtCore import QObject
 
-from metaviz.gui.background.garbage_collector import Garbage
+from metaviz.gui.background.garbage_collector import GarbageCollector
 
 
 class Cycle:
@@ -27,7 +27,7 @@ def test_cycles_of_a_worker_are_collected_by_the_window(qtbot, monkeypatch):
     monkeypatch.setattr(Cycle, "threads", [], raising=False)
     parent = QObject()
     gc.enable()
-    garbage = Garbage(parent)
+    garbage = GarbageCollector(parent)
     try:
         assert not gc.isenabled()
         last = []
@@ -58,7 +58,7 @@ def test_cycles_of_a_worker_are_collected_by_the_window(qtbot, monkeypatch):
 
 def test_what_modules_bring_is_searched_once_at_most(qtbot, monkeypatch):
     parent = QObject()
-    garbage = Garbage(parent)
+    garbage = GarbageCollector(parent)
     try:
         frozen = gc.get_freeze_count()
         brought = [[] for _ in range(5000)]
@@ -66,7 +66,7 @@ def test_what_modules_bring_is_searched_once_at_most(qtbot, monkeypatch):
             "metaviz.gui.background.garbage_collector.sys",
             SimpleNamespace(modules=range(len(sys.modules) + 500)),
         )
-        garbage.look()
+        garbage.collect()
         assert gc.get_freeze_count() - frozen >= len(brought)
         assert gc.get_count()[0] < len(brought)
     finally:
@@ -77,13 +77,13 @@ def test_what_modules_bring_is_searched_once_at_most(qtbot, monkeypatch):
 def test_a_few_objects_are_not_kept_for_good(qtbot, monkeypatch):
     monkeypatch.setattr(Cycle, "threads", [], raising=False)
     parent = QObject()
-    garbage = Garbage(parent)
+    garbage = GarbageCollector(parent)
     try:
         gc.collect()
         frozen = gc.get_freeze_count()
         for _ in range(1000):
             Cycle()
-        garbage.look()
+        garbage.collect()
         assert len(Cycle.threads) == 1000
         assert gc.get_freeze_count() == frozen
     finally:

@@ -24,7 +24,6 @@ from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme, curve_color
 from metaviz.runs.analysis.geometry import (
     GEOMETRY_HEADER,
-    geometry_csv,
     has_geometry,
     has_map,
     map_history,
@@ -32,6 +31,7 @@ from metaviz.runs.analysis.geometry import (
     offered,
     rate_histograms,
 )
+from metaviz.runs.export.tables import geometry_csv
 from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
@@ -99,9 +99,9 @@ def _layers(place: int) -> dict[str, np.ndarray]:
 
 
 def _gates(place: int) -> dict[str, np.ndarray]:
-    spread = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
+    schedule = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
     return {
-        "forget": np.full((K, 5), 0.9) + spread * place,
+        "forget": np.full((K, 5), 0.9) + schedule * place,
         "input": np.full((K, 5), 0.01),
         "plain_input": np.array(0.02),
     }
@@ -234,9 +234,8 @@ def test_histograms_of_equal_rates_and_of_none_exist() -> None:
 
 
 def test_csv_reads_back() -> None:
-    stream = io.StringIO()
-    geometry_csv([record("metasgd", "rates"), record("mirror", "map")], stream)
-    rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    text = geometry_csv([record("metasgd", "rates"), record("mirror", "map")])
+    rows = list(csv.DictReader(io.StringIO(text)))
     assert tuple(rows[0]) == GEOMETRY_HEADER
     assert len(rows) == 2 * 3 * 2
     assert rows[2] == {

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox
 
 from metaviz.config.run_config import Comparison
 from metaviz.gui.runs.row import Row
-from metaviz.gui.session.session import form_undo as history
+from metaviz.gui.widgets import undo as undoing
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
 
@@ -45,7 +45,7 @@ def test_typing_into_a_field_is_one_edit_that_is_named(qtbot, window):
 
 
 def test_edits_that_do_not_follow_closely_are_two(qtbot, window, monkeypatch):
-    monkeypatch.setattr(history, "CLOSE_SECONDS", -1.0)
+    monkeypatch.setattr(undoing, "CLOSE_SECONDS", -1.0)
     field = window.form.field("steps")
     field.set_value(7)
     field.set_value(8)
@@ -72,7 +72,7 @@ def test_going_back_within_one_edit_leaves_nothing_to_undo(window):
 
 
 def test_text_that_is_wrong_comes_back_as_it_was(window, monkeypatch):
-    monkeypatch.setattr(history, "CLOSE_SECONDS", -1.0)
+    monkeypatch.setattr(undoing, "CLOSE_SECONDS", -1.0)
     field = window.form.field("inner_lr")
     field.editor.setText("fast")
     assert field.error

@@ -4,7 +4,7 @@ import ast
 import logging
 from pathlib import Path
 
-from metaviz.gui.background.training_worker import Begun
+from metaviz.gui.background.training_worker import StartedRun
 from metaviz.gui.widgets.log_dock import LogHandler
 from metaviz.runs.model.events import Noted
 from metaviz.runs.storage.queue import Queue
@@ -31,8 +31,8 @@ def about(window, word):
 
 def test_notes_of_a_run_that_trains_here_name_it(plain_window, tmp_path):
     window = plain_window()
-    worker = window.conductor.worker
-    worker.started.emit([Begun("maml-1", CONFIG, {}, tmp_path / "maml-1")])
+    worker = window.controller.worker
+    worker.started.emit([StartedRun("maml-1", CONFIG, {}, tmp_path / "maml-1")])
     worker.progressed.emit([("maml-1", Noted(2, "warning", "mind the step"))])
     worker.ended.emit("maml-1", "failed", "out of memory")
     handler = LogHandler()
@@ -47,13 +47,13 @@ def test_notes_of_a_run_that_trains_here_name_it(plain_window, tmp_path):
 def test_notes_of_a_followed_run_name_it(qtbot, plain_window, tmp_path):
     window = plain_window()
     writer = create_run(tmp_path, CONFIG, {})
-    window.following.follow(writer.folder)
-    qtbot.waitUntil(lambda: writer.id in window.following.records, timeout=WAIT)
+    window.follower.follow(writer.folder)
+    qtbot.waitUntil(lambda: writer.id in window.follower.records, timeout=WAIT)
     writer.append(Noted(0, "info", "a slow step"))
     writer.commit()
     qtbot.waitUntil(lambda: bool(about(window, "a slow step")), timeout=WAIT)
     assert about(window, "a slow step") == [("maml · seed 3", writer.id)]
-    window.following.follow(tmp_path / "nowhere")
+    window.follower.follow(tmp_path / "nowhere")
     qtbot.waitUntil(lambda: bool(about(window, "nowhere")), timeout=WAIT)
     assert about(window, "nowhere") == [("nowhere", "nowhere")]
     writer.close()
@@ -61,7 +61,7 @@ def test_notes_of_a_followed_run_name_it(qtbot, plain_window, tmp_path):
 
 def test_ends_of_queued_runs_name_them(qtbot, plain_window, tmp_path, home):
     window = plain_window()
-    window.queueing.open()
+    window.queue_controller.open()
     queue = Queue(home)
     ended, lost = queue.add([CONFIG, CONFIG])
     for entry, name in ((ended, "maml-1"), (lost, "maml-2")):
@@ -70,9 +70,11 @@ def test_ends_of_queued_runs_name_them(qtbot, plain_window, tmp_path, home):
     queue.mark(ended, "done", "")
     queue._database.execute("UPDATE entries SET pid = 0")
     queue.close()
-    crew = window.queueing.crew
-    crew.happened.emit({"event": "ended", "entry": ended, "state": "done", "message": "All well."})
-    crew.lost.emit("signal 9", True)
+    pool = window.queue_controller.pool
+    pool.event_received.emit(
+        {"event": "ended", "entry": ended, "state": "done", "message": "All well."}
+    )
+    pool.crashed.emit("signal 9", True)
     assert about(window, "All well.") == [("maml · seed 3", "maml-1")]
     assert about(window, "signal 9") == [("maml · seed 3", "maml-2")]
 

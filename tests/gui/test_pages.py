@@ -9,7 +9,7 @@ from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.runs.row import Row
 from metaviz.gui.session.session_file import SessionFile
 from metaviz.gui.widgets.theme import DARK
-from metaviz.gui.window.main_window import page_preloader as spare_time
+from metaviz.gui.window import page_preloader
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
 from tests.gui.conftest import WAIT, leave
@@ -127,10 +127,10 @@ def test_the_run_that_was_chosen_on_a_page_comes_back_among_many(
     if early:
         second.tabs.page("convergence")
     for name in names:
-        assert second.comfort.session.shown_before([name]) == [name]
+        assert second.shown_runs.take_found([name]) == [name]
         tick(second, name)
     second.tabs.page("convergence")  # behind the front one, without runs yet
-    views = second.comfort.session.values(ended=False)["views"]
+    views = second.session.values(ended=False)["views"]
     assert views["convergence"]["convergenceRun"] == wanted
     second.tabs.open_page("convergence")
     assert chosen(second).currentData() == wanted
@@ -152,24 +152,24 @@ def test_a_session_saved_before_any_page_was_made_keeps_all_views(
 
 
 def test_pages_are_made_one_by_one_once_nothing_trains(qtbot, open_window, monkeypatch) -> None:
-    monkeypatch.setattr(spare_time, "PAUSE_MS", 20)
+    monkeypatch.setattr(page_preloader, "PAUSE_MS", 20)
     window = open_window()
     counts = []
     window.tabs.made.connect(lambda _: counts.append(len(made(window))))
     assert window.tabs.missing()
     window.form.field("steps").set_value(100_000)
     window.commands["run"].trigger()
-    qtbot.waitUntil(lambda: window.conductor.phase == "training", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "training", timeout=WAIT)
     before = made(window)
     qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 1, timeout=WAIT)
     record = window.runs.visible_records()[0]
     qtbot.waitUntil(lambda: record.step > 20, timeout=WAIT)
     assert made(window) == before
-    window.conductor.stop()
+    window.controller.stop()
     qtbot.waitUntil(lambda: not window.tabs.missing(), timeout=WAIT)
-    assert window.conductor.phase == "idle"
+    assert window.controller.phase == "idle"
     assert counts == list(range(len(NAMES) - len(counts) + 1, len(NAMES) + 1))
-    qtbot.waitUntil(lambda: not window.spare_time._timer.isActive(), timeout=WAIT)
+    qtbot.waitUntil(lambda: not window.page_preloader._timer.isActive(), timeout=WAIT)
 
 
 @pytest.mark.parametrize("name", ["geometry", "mirror"])

@@ -4,13 +4,13 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 
-from metaviz.gui.widgets.command_palette import Offer, Palette, ranked, score
+from metaviz.gui.widgets.command_palette import CommandPalette, PaletteEntry, ranked, score
 from metaviz.gui.widgets.commands import COMMANDS
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 
 
 def offers(*titles):
-    return [Offer(title, lambda: None) for title in titles]
+    return [PaletteEntry(title, lambda: None) for title in titles]
 
 
 def titles(found):
@@ -52,8 +52,10 @@ def test_recently_used_come_first_in_their_order():
 
 def test_a_disabled_offer_is_listed_with_its_reason_and_not_run(qtbot, qapp):
     ran = []
-    palette = Palette(
-        [Offer("Pause", lambda: ran.append(1), reason="Nothing is training.")], [], _parent(qtbot)
+    palette = CommandPalette(
+        [PaletteEntry("Pause", lambda: ran.append(1), reason="Nothing is training.")],
+        [],
+        _parent(qtbot),
     )
     qtbot.addWidget(palette)
     palette.open()
@@ -67,8 +69,10 @@ def test_a_disabled_offer_is_listed_with_its_reason_and_not_run(qtbot, qapp):
 
 def test_arrows_move_and_stop_at_the_ends(qtbot, qapp):
     ran = []
-    made = [Offer(name, lambda name=name: ran.append(name)) for name in ("one", "two", "three")]
-    palette = Palette(made, [], _parent(qtbot))
+    made = [
+        PaletteEntry(name, lambda name=name: ran.append(name)) for name in ("one", "two", "three")
+    ]
+    palette = CommandPalette(made, [], _parent(qtbot))
     palette.open()
     for key in (Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Up):
         qtbot.keyClick(palette.line, key)
@@ -92,22 +96,22 @@ def test_commands_run_by_keys_only_and_are_remembered(qtbot, plain_window):
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow, timeout=20_000)
     qtbot.keyClick(window, Qt.Key.Key_K, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: window.comfort.palette.palette is not None, timeout=20_000)
-    palette = window.comfort.palette.palette
+    qtbot.waitUntil(lambda: window.palette_controller.palette is not None, timeout=20_000)
+    palette = window.palette_controller.palette
     qtbot.keyClicks(palette.line, "theme dark")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
     assert current_theme() == DARK
-    assert window.comfort.palette.palette is None
+    assert window.palette_controller.palette is None
     window.commands["palette"].trigger()
-    again = window.comfort.palette.palette
+    again = window.palette_controller.palette
     assert again.titles()[0] == "Theme: Dark"
     qtbot.keyClick(again.line, Qt.Key.Key_Escape)
-    assert window.comfort.palette.palette is None
+    assert window.palette_controller.palette is None
 
 
 def test_the_window_offers_everything(plain_window):
     window = plain_window()
-    found = {offer.title: offer for offer in window.comfort.palette.offers()}
+    found = {offer.title: offer for offer in window.palette_controller.entries()}
     for title in (
         "Show Convergence tab",
         "Hide Log",
@@ -132,12 +136,12 @@ def test_the_window_offers_everything(plain_window):
     assert window.form.problem.id == "images"
     found["Show Convergence tab"].run()
     assert window.tabs.tabText(window.tabs.currentIndex()) == "&Convergence"
-    assert not window.comfort.welcome.is_shown
+    assert not window.welcome.is_shown
 
 
 def test_every_disabled_command_says_why(plain_window):
     window = plain_window()
     usual = {command.tip for command in COMMANDS}
-    disabled = [offer for offer in window.comfort.palette.offers() if offer.reason]
+    disabled = [offer for offer in window.palette_controller.entries() if offer.reason]
     assert len(disabled) > 5
     assert [offer.title for offer in disabled if offer.reason in usual] == []

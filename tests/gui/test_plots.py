@@ -20,10 +20,10 @@ from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 
 K = 6
 TASKS = 3

@@ -24,7 +24,7 @@ SMALL = {"eval_tasks": 5, "eval_steps": 2, "inner_steps": 2, "meta_batch": 3}
 
 
 def entries(window):
-    return window.queueing.queue.entries()
+    return window.queue_controller.queue.entries()
 
 
 def states(window):
@@ -32,7 +32,7 @@ def states(window):
 
 
 def seeds(window):
-    return [entry.config["seed"] for entry in window.queueing.model.entries]
+    return [entry.config["seed"] for entry in window.queue_controller.model.entries]
 
 
 def small_form(window, steps=4):
@@ -55,13 +55,13 @@ def press(qtbot, window, name):
 
 def trains(window, step=3):
     """Whether a run of the queue has come so far, as the window sees it."""
-    return lambda: any(record.step >= step for record in window.following.records.values())
+    return lambda: any(record.step >= step for record in window.follower.records.values())
 
 
 def test_a_sweep_is_filled_in_queued_and_watched_to_its_end(qtbot, window, home):
     small_form(window)
     window.commands["sweep"].trigger()
-    dialog = window.queue_orders.dialog
+    dialog = window.enqueue_commands.dialog
     row = dialog.rows[0]
     assert (row.key.currentData(), row.text.text()) == ("inner_lr", "0.001, 0.1, 5")
     assert dialog.accepting.text() == "&Queue 5"
@@ -80,23 +80,23 @@ def test_a_sweep_is_filled_in_queued_and_watched_to_its_end(qtbot, window, home)
     qtbot.mouseClick(dialog.estimate, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dialog.time.text().startswith("4 runs, about "), timeout=WAIT)
     qtbot.mouseClick(dialog.accepting, Qt.MouseButton.LeftButton)
-    assert window.queue_orders.dialog is None
+    assert window.enqueue_commands.dialog is None
     qtbot.waitUntil(
         lambda: states(window) == ["done", "diverged", "done", "diverged"], timeout=WAIT
     )
-    qtbot.waitUntil(lambda: not window.queueing.crew.busy, timeout=WAIT)
-    table = window.queueing.model
+    qtbot.waitUntil(lambda: not window.queue_controller.pool.busy, timeout=WAIT)
+    table = window.queue_controller.model
     assert "is not finite at step 1." in table.index(1, 7).data()
     assert table.index(0, 4).data() == "inner_lr = 0.1"
     # The runs are in the table and in the plots, though other processes trained them.
     qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 4, timeout=WAIT)
-    qtbot.waitUntil(lambda: not window.following.records, timeout=WAIT)
+    qtbot.waitUntil(lambda: not window.follower.records, timeout=WAIT)
     for record in window.runs.visible_records():
         stored = open_run(home / "runs" / record.id)
         assert (record.state, record.step) == (stored.state, stored.step)
         assert record.column("step").tolist() == stored.column("step").tolist()
         assert [e.step for e in record.evaluations] == [e.step for e in stored.evaluations]
-    assert window.queueing.panel.summary.text() == "2 of 4 done, 2 diverged"
+    assert window.queue_controller.dock.summary.text() == "2 of 4 done, 2 diverged"
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_a_run_that_begins_is_ticked_whoever_lists_it_first(qtbot, window, home,
     folder = train(config("maml"), home / "runs")
     row = row_of(open_run(folder), folder, keep=False)
     if listed == "before":
-        window.library.found.emit([row])
+        window.reader.found.emit([row])
     elif listed != "nowhere":
-        window.library.news.emit([row], [])
+        window.reader.changed.emit([row], [])
     if listed == "and hid":
         window.runs.show([row.id], visible=True)
         window.runs.show([row.id], visible=False)
-    with qtbot.waitSignal(window.following.changed, timeout=WAIT):
-        window.following.follow(folder)
+    with qtbot.waitSignal(window.follower.changed, timeout=WAIT):
+        window.follower.follow(folder)
     assert window.runs.find(row.id).visible is ticked
 
 
@@ -129,13 +129,13 @@ def test_a_run_that_the_library_listed_first_grows_where_it_is_followed(qtbot, w
         row.stored, row.stamp = True, str(events)
         return row
 
-    window.library.news.emit([seen(3)], [])
-    with qtbot.waitSignal(window.following.changed, timeout=WAIT):
-        window.following.follow(folder)
-    window.library.news.emit([seen(4)], [])
+    window.reader.changed.emit([seen(3)], [])
+    with qtbot.waitSignal(window.follower.changed, timeout=WAIT):
+        window.follower.follow(folder)
+    window.reader.changed.emit([seen(4)], [])
     row = window.runs.find(folder.name)
     assert not row.stale
-    assert row.record is window.following.record(row.id)
+    assert row.record is window.follower.record(row.id)
     finish(session)
 
 
@@ -144,13 +144,13 @@ def test_the_queue_is_paused_at_a_start_and_reordered_by_keys_and_by_dragging(
 ):
     fill(home, 4)
     window = open_window()
-    assert window.queueing.is_paused
-    assert not window.queueing.crew.busy
+    assert window.queue_controller.is_paused
+    assert not window.queue_controller.pool.busy
     assert window.messages.text.text() == (
         "The queue was left unfinished: 4 runs wait. Press Go in the Queue dock to go on."
     )
-    panel, model = window.queueing.panel, window.queueing.model
-    window.arrangement.queue.raise_()
+    panel, model = window.queue_controller.dock, window.queue_controller.model
+    window.dock_layout.queue.raise_()
     panel.select([model.entries[2].id])
     panel.view.setFocus()
     for command in ("queue_up", "queue_up"):
@@ -178,11 +178,11 @@ def test_the_queue_is_paused_at_a_start_and_reordered_by_keys_and_by_dragging(
 def test_keys_reach_the_queue_only_from_its_rows(qtbot, home, open_window):
     fill(home, 3)
     window = open_window()
-    window.arrangement.queue.raise_()
-    view = window.queueing.panel.view
+    window.dock_layout.queue.raise_()
+    view = window.queue_controller.dock.view
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow, timeout=WAIT)
-    window.queueing.panel.select([window.queueing.model.entries[2].id])
+    window.queue_controller.dock.select([window.queue_controller.model.entries[2].id])
     view.setFocus()
     qtbot.waitUntil(view.hasFocus, timeout=WAIT)
     qtbot.keyClick(view, Qt.Key.Key_Up, Qt.KeyboardModifier.AltModifier)
@@ -201,10 +201,12 @@ def test_pause_and_go(qtbot, window, home):
     assert window.queue_status.text().startswith("Queue: 0 of 1 done")
     assert window.commands["queue_pause"].text() == "Pause &queue"
     window.commands["queue_pause"].trigger()
-    (record,) = window.following.records.values()
+    (record,) = window.follower.records.values()
     qtbot.waitUntil(lambda: record.state == "paused", timeout=WAIT)
     assert window.commands["queue_pause"].text() == "&Go"
-    qtbot.waitUntil(lambda: window.queueing.model.index(0, 5).data() == "paused", timeout=WAIT)
+    qtbot.waitUntil(
+        lambda: window.queue_controller.model.index(0, 5).data() == "paused", timeout=WAIT
+    )
     before = record.step
     window.commands["queue_pause"].trigger()
     qtbot.waitUntil(lambda: record.step > before + 2, timeout=WAIT)
@@ -219,8 +221,8 @@ def test_a_worker_that_crashes_takes_neither_the_window_nor_the_queue_down(qtbot
     qtbot.waitUntil(trains(window), timeout=WAIT)
     small_form(window, 3)
     press(qtbot, window, "form_queue")
-    (hand,) = window.queueing.crew.hands
-    os.kill(hand.process.processId(), signal.SIGSEGV)
+    (worker_process,) = window.queue_controller.pool.workers
+    os.kill(worker_process.process.processId(), signal.SIGSEGV)
     qtbot.waitUntil(lambda: states(window) == ["interrupted", "done"], timeout=WAIT)
     first = entries(window)[0]
     assert first.message == (
@@ -230,15 +232,15 @@ def test_a_worker_that_crashes_takes_neither_the_window_nor_the_queue_down(qtbot
     qtbot.waitUntil(
         lambda: window.runs.find(first.run).summary.state == "interrupted", timeout=WAIT
     )
-    qtbot.waitUntil(lambda: not window.queueing.crew.busy, timeout=WAIT)
+    qtbot.waitUntil(lambda: not window.queue_controller.pool.busy, timeout=WAIT)
     # Nobody began it again by itself; a person does.
     stored = open_run(first.folder).step
     assert window.commands["queue_resume"].isEnabled()
     press(qtbot, window, "button_queue_resume")
     qtbot.waitUntil(
         lambda: (
-            first.run in window.following.records
-            and window.following.records[first.run].step > stored
+            first.run in window.follower.records
+            and window.follower.records[first.run].step > stored
         ),
         timeout=WAIT,
     )
@@ -252,14 +254,16 @@ def test_a_worker_that_cannot_begin_is_not_begun_again_and_again(qtbot, window, 
         lambda: [sys.executable, "-c", "raise SystemExit(3)"],
     )
     seen = []
-    window.queueing.crew.changed.connect(lambda: seen.append(len(window.queueing.crew.hands)))
+    window.queue_controller.pool.changed.connect(
+        lambda: seen.append(len(window.queue_controller.pool.workers))
+    )
     press(qtbot, window, "form_queue")
-    qtbot.waitUntil(lambda: window.queueing.is_paused, timeout=WAIT)
+    qtbot.waitUntil(lambda: window.queue_controller.is_paused, timeout=WAIT)
     assert window.messages.text.text() == (
         "A worker process of the queue could not begin (exit code 3); the queue is paused."
     )
-    qtbot.waitUntil(lambda: not window.queueing.crew.busy, timeout=WAIT)
-    window.queueing.look()
+    qtbot.waitUntil(lambda: not window.queue_controller.pool.busy, timeout=WAIT)
+    window.queue_controller.poll()
     assert seen == [1, 0]
     assert states(window) == ["waiting"]
 
@@ -271,12 +275,12 @@ def test_closing_while_the_queue_works_asks_saves_and_comes_back(qtbot, open_win
     press(qtbot, window, "form_queue")
     qtbot.waitUntil(trains(window), timeout=WAIT)
     window.close()
-    assert not window.closing.may_close
+    assert not window.shutdown.may_close
     box = window.findChild(QMessageBox, "close_question")
     save = next(b for b in box.buttons() if b.text() == "&Stop and save")
     began = time.monotonic()
     qtbot.mouseClick(save, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.closing.may_close, timeout=WAIT)
+    qtbot.waitUntil(lambda: window.shutdown.may_close, timeout=WAIT)
     assert time.monotonic() - began < PATIENCE_SECONDS + 5
     again = open_window()
     assert states(again) == ["interrupted", "waiting"]
@@ -287,13 +291,13 @@ def test_closing_while_the_queue_works_asks_saves_and_comes_back(qtbot, open_win
     folder = entries(again)[0].folder
     stored = open_run(folder)
     assert stored.state == "interrupted"
-    assert again.queueing.is_paused
-    again.queueing.panel.select([entries(again)[0].id])
+    assert again.queue_controller.is_paused
+    again.queue_controller.dock.select([entries(again)[0].id])
     again.commands["queue_resume"].trigger()
     assert states(again) == ["waiting", "waiting"]
     press(qtbot, again, "button_queue_pause")
     qtbot.waitUntil(trains(again, stored.step + 1), timeout=WAIT)
-    notes = [note.message for note in again.following.records[folder.name].notes]
+    notes = [note.message for note in again.follower.records[folder.name].notes]
     assert f"Resumed from the checkpoint of step {stored.step}." in notes
     leave(qtbot, again)
 
@@ -305,7 +309,7 @@ def test_a_queue_that_others_work_off_is_followed_and_not_begun_twice(qtbot, ope
     qtbot.waitUntil(trains(first), timeout=WAIT)
     second = open_window()
     qtbot.waitUntil(trains(second), timeout=WAIT)
-    assert not second.queueing.crew.busy
+    assert not second.queue_controller.pool.busy
     assert states(second) == ["running"]
     name = entries(second)[0].run
     assert second.runs.find(name).summary.state == "running"
@@ -317,17 +321,17 @@ def test_a_number_offers_to_be_swept(qtbot, window):
     editor = window.form.field("meta_batch").editor
     menu = editor.menu()
     next(a for a in menu.actions() if a.objectName() == "sweep_this").trigger()
-    dialog = window.queue_orders.dialog
+    dialog = window.enqueue_commands.dialog
     assert dialog.rows[0].key.currentData() == "meta_batch"
     assert dialog.rows[0].text.text() == "12, 50, 5"
     assert dialog.accepting.text() == "&Queue 5"
     dialog.reject()
-    assert window.queue_orders.dialog is None
+    assert window.enqueue_commands.dialog is None
 
 
 def test_sweep_rows_are_checked_in_place(qtbot, window):
-    window.queue_orders.open_sweep("outer_optimizer")
-    dialog = window.queue_orders.dialog
+    window.enqueue_commands.open_sweep("outer_optimizer")
+    dialog = window.enqueue_commands.dialog
     assert dialog.rows[0].text.text() == "adam, sgd"
     assert not dialog.rows[0].kind.isEnabled()
     row = dialog.add_row("inner_lr")
@@ -344,7 +348,7 @@ def test_sweep_rows_are_checked_in_place(qtbot, window):
     dialog.seeds.setText("4-1")
     assert dialog.reason.text() == "seeds = '4-1' is not valid: write 0,1,2 or 0-4."
     dialog.seeds.setText("0")
-    qtbot.mouseClick(row.cross, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(row.remove_button, Qt.MouseButton.LeftButton)
     assert dialog.accepting.text() == "&Queue 2"
     row = dialog.add_row("inner_lr")
     row.text.setText("0.001, 0.1, 9000")

@@ -12,12 +12,12 @@ from PySide6.QtWidgets import QInputDialog, QMessageBox
 
 from metaviz import app, paths
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.runs.column_dialog import ColumnChooser
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.runs.column_dialog import ColumnDialog
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window.main_window import MainWindow
-from metaviz.runs.analysis.curves import styles
 from metaviz.runs.model.marks import MARKS, Marks, change_marks, read_marks
+from metaviz.runs.model.styles import styles
 from metaviz.runs.storage.store import list_runs, lock_run
 from tests.gui.conftest import leave
 from tests.unit.entries import store
@@ -43,17 +43,17 @@ def open_shelf(qapp, qtbot, home: Path, catalogue: Catalogue):
     windows = []
 
     def make(count: int = 6) -> MainWindow:
-        window = MainWindow(catalogue, app.load_engine, Preferences(home / "metaviz.ini"))
+        window = MainWindow(catalogue, app.load_engine, Settings(home / "metaviz.ini"))
         windows.append(window)
         fatal = QAbstractItemModelTester.FailureReportingMode.Fatal
         window.testers = [
             QAbstractItemModelTester(model, fatal)
-            for model in (window.runs, window.table.arrangement)
+            for model in (window.runs, window.table.tree_model)
         ]
         window.show()
-        window.library.scan(paths.runs_dir())
+        window.reader.scan(paths.runs_dir())
         qtbot.waitUntil(lambda: len(window.runs.rows) == count, timeout=WAIT)
-        window.table.arrangement.flush()
+        window.table.tree_model.flush()
         return window
 
     yield make
@@ -69,8 +69,8 @@ def window(root, open_shelf) -> MainWindow:
 
 
 def labels(window) -> list[str]:
-    window.table.arrangement.flush()
-    model = window.table.arrangement
+    window.table.tree_model.flush()
+    model = window.table.tree_model
     return [model.index(place, 0).data() for place in range(model.rowCount())]
 
 
@@ -84,7 +84,7 @@ def select(window, *names: str) -> None:
 
 
 def column(window, key: str) -> int:
-    return [c.key for c in window.table.arrangement.shown].index(key)
+    return [c.key for c in window.table.tree_model.shown].index(key)
 
 
 def press(qtbot, window, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
@@ -153,7 +153,7 @@ def test_a_question_mark_explains_the_language(qtbot, window):
 
 def test_a_click_stars_a_run_and_undo_takes_the_star_back(qtbot, window):
     run = row(window, "maml · seed 0")
-    index = window.table.arrangement.index_of(run.id).siblingAtColumn(column(window, "star"))
+    index = window.table.tree_model.index_of(run.id).siblingAtColumn(column(window, "star"))
     window.table.view.scrollTo(index)
     place = window.table.view.visualRect(index).center()
     qtbot.mouseClick(window.table.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
@@ -290,18 +290,18 @@ def test_marks_that_cannot_be_saved_are_said_and_kept_in_the_window(qtbot, windo
 
 def test_columns_are_chosen_and_dragged(qtbot, window):
     window.table.bar.columns.click()
-    chooser = window.findChild(ColumnChooser)
+    chooser = window.findChild(ColumnDialog)
     chooser.tick("algorithm")
     chooser.tick("clip_norm")
     chooser.tick("seconds", on=False)
     chooser.accept()
-    keys = [c.key for c in window.table.arrangement.shown]
+    keys = [c.key for c in window.table.tree_model.shown]
     assert "algorithm" in keys
     assert "seconds" not in keys
     header = window.table.view.header()
     header.moveSection(column(window, "loss"), 1)
     qtbot.waitUntil(lambda: column(window, "loss") == 1, timeout=WAIT)
-    assert window.table.arrangement.chosen[1] == "loss"
+    assert window.table.tree_model.chosen[1] == "loss"
 
 
 def test_only_differing_shows_exactly_what_differs(qtbot, home, open_shelf):
@@ -313,11 +313,11 @@ def test_only_differing_shows_exactly_what_differs(qtbot, home, open_shelf):
     window.table.bar.differing.click()
 
     def shown():
-        keys = [c.key for c in window.table.arrangement.shown]
+        keys = [c.key for c in window.table.tree_model.shown]
         return {key for key in keys if key in row(window, "maml · seed 0").values or "." in key}
 
     assert shown() == {"inner_lr", "clip_norm", "imaml.prox"}
-    lacking = window.table.arrangement.index_of(row(window, "maml · seed 1").id)
+    lacking = window.table.tree_model.index_of(row(window, "maml · seed 1").id)
     assert lacking.siblingAtColumn(column(window, "imaml.prox")).data() == "–"
     window.table.bar.search.set_text("algo:maml")
     assert shown() == {"inner_lr", "clip_norm"}
@@ -327,7 +327,7 @@ def test_only_differing_shows_exactly_what_differs(qtbot, home, open_shelf):
 
 def test_groups_show_mean_and_named_interval_and_name_who_diverged(qtbot, window):
     window.table.group_by(None)
-    model = window.table.arrangement
+    model = window.table.tree_model
     assert labels(window) == ["imaml", "maml"]
     maml = model.index(1, 0)
     assert model.rowCount(maml) == 4
@@ -341,7 +341,7 @@ def test_groups_show_mean_and_named_interval_and_name_who_diverged(qtbot, window
     tip = model.headerData(loss, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
     assert "standard error" in tip
     window.table.view.expand(maml)
-    window.table.arrangement.sort(loss)
+    window.table.tree_model.sort(loss)
     assert labels(window) == ["maml", "imaml"]
     assert window.table.view.isExpanded(model.index(0, 0))
     window.table.group_by(())
@@ -350,9 +350,9 @@ def test_groups_show_mean_and_named_interval_and_name_who_diverged(qtbot, window
 
 def test_ticking_a_group_shows_its_runs(qtbot, window):
     window.table.group_by(None)
-    index = window.table.arrangement.index(0, 0)
+    index = window.table.tree_model.index(0, 0)
     role = Qt.ItemDataRole.CheckStateRole
-    assert window.table.arrangement.setData(index, Qt.CheckState.Checked, role)
+    assert window.table.tree_model.setData(index, Qt.CheckState.Checked, role)
     qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 2, timeout=WAIT)
     window.runs.show([window.runs.visible_records()[0].id], visible=False)
     assert index.data(role) == Qt.CheckState.PartiallyChecked
@@ -361,10 +361,10 @@ def test_ticking_a_group_shows_its_runs(qtbot, window):
 def test_a_baseline_tells_better_and_worse_for_loss_and_accuracy(window):
     select(window, "imaml · seed 0")
     window.table.view.setCurrentIndex(
-        window.table.arrangement.index_of(row(window, "imaml · seed 0").id)
+        window.table.tree_model.index_of(row(window, "imaml · seed 0").id)
     )
     window.table._baseline.trigger()
-    model = window.table.arrangement
+    model = window.table.tree_model
 
     def told(name):
         place = column(window, "delta")
@@ -396,10 +396,10 @@ def test_a_baseline_tells_better_and_worse_for_loss_and_accuracy(window):
 
 def test_a_group_is_a_baseline_with_welchs_interval(window):
     window.table.group_by(None)
-    window.table.view.setCurrentIndex(window.table.arrangement.index(0, 0))
+    window.table.view.setCurrentIndex(window.table.tree_model.index(0, 0))
     window.table._baseline.trigger()
-    index = window.table.arrangement.index(1, column(window, "delta"))
-    assert window.table.arrangement.index(0, column(window, "delta")).data() == "baseline"
+    index = window.table.tree_model.index(1, column(window, "delta"))
+    assert window.table.tree_model.index(0, column(window, "delta")).data() == "baseline"
     assert index.data().startswith("▼ −0.2 ± ")
     assert "Welch" in index.data(Qt.ItemDataRole.ToolTipRole)
 
@@ -409,28 +409,28 @@ def test_a_restart_keeps_marks_columns_baseline_search_and_groups(qtbot, window,
     run = row(window, "maml · seed 0")
     select(window, "maml · seed 0")
     table.marks.star.trigger()
-    table.view.setCurrentIndex(table.arrangement.index_of(run.id))
+    table.view.setCurrentIndex(table.tree_model.index_of(run.id))
     table._baseline.trigger()
-    table.arrangement.choose(["run", "loss", "imaml.prox"], only_differing=False)
+    table.tree_model.choose(["run", "loss", "imaml.prox"], only_differing=False)
     table.bar.search.set_text("loss<0.6")
     table.group_by(("algorithm",))
     table.use_interval("se")
     leave(qtbot, window)
     again = open_shelf()
     assert again.table.bar.search.line.text() == "loss<0.6"
-    assert again.table.arrangement.chosen == ["run", "loss", "imaml.prox"]
-    assert again.table.arrangement.group_keys == ("algorithm",)
+    assert again.table.tree_model.chosen == ["run", "loss", "imaml.prox"]
+    assert again.table.tree_model.group_keys == ("algorithm",)
     assert again.table.bar.interval.currentData() == "se"
-    assert again.table.arrangement.sight.baseline.run == run.id
+    assert again.table.tree_model.sight.baseline.run == run.id
     assert again.runs.find(run.id).marks.star
     assert labels(again) == ["imaml", "maml"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", '{"columns": 3}', "[1]"])
-def test_a_remembered_view_that_makes_no_sense_is_passed_over(window, text):
-    before = [c.key for c in window.table.arrangement.shown]
-    window.table.restore(text)
-    assert [c.key for c in window.table.arrangement.shown] == before
+@pytest.mark.parametrize("state", [{}, {"columns": 3}, {"columns": [1], "group": []}])
+def test_a_remembered_view_that_makes_no_sense_is_passed_over(window, state):
+    before = [c.key for c in window.table.tree_model.shown]
+    assert not window.table.restore(state)
+    assert [c.key for c in window.table.tree_model.shown] == before
 
 
 def test_two_windows_on_one_store_see_each_others_marks(qtbot, window, open_shelf, root):
@@ -439,13 +439,13 @@ def test_two_windows_on_one_store_see_each_others_marks(qtbot, window, open_shel
     run = row(window, "maml · seed 0").id
     window.table.marks.star.trigger()
     saved(qtbot, window.runs.find(run).folder, Marks(star=True))
-    other.library.rescan()
+    other.reader.rescan()
     qtbot.waitUntil(lambda: other.runs.find(run).marks.star, timeout=WAIT)
     gone = other.runs.find(run).folder
     shutil.rmtree(gone)
     fresh = store(root, "reptile", 5)
     for one in (window, other):
-        one.library.rescan()
+        one.reader.rescan()
         qtbot.waitUntil(lambda one=one: one.runs.find(fresh.name) is not None, timeout=WAIT)
         qtbot.waitUntil(lambda one=one: one.runs.find(run) is None, timeout=WAIT)
         assert labels(one)[0] == "reptile · seed 5"
@@ -464,7 +464,7 @@ def test_a_run_that_trains_elsewhere_is_followed(qtbot, root, open_shelf):
     window = open_shelf(7)
     assert window.runs.find(folder.name).summary.state == "running"
     lock.release()
-    window.library.rescan()
+    window.reader.rescan()
     qtbot.waitUntil(
         lambda: window.runs.find(folder.name).summary.state == "interrupted", timeout=WAIT
     )
@@ -472,7 +472,7 @@ def test_a_run_that_trains_elsewhere_is_followed(qtbot, root, open_shelf):
 
 def test_rows_are_copied_for_spreadsheets(qtbot, window):
     change_marks(row(window, "maml · seed 0").folder, {"name": "=1+1"})
-    window.library.rescan()
+    window.reader.rescan()
     qtbot.waitUntil(lambda: "=1+1" in labels(window), timeout=WAIT)
     select(window, "=1+1", "maml · seed 1")
     press(qtbot, window, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
@@ -483,7 +483,7 @@ def test_rows_are_copied_for_spreadsheets(qtbot, window):
 
 def test_selection_survives_sorting_searching_and_news(window):
     select(window, "maml · seed 1", "imaml · seed 0")
-    window.table.arrangement.sort(column(window, "loss"))
+    window.table.tree_model.sort(column(window, "loss"))
     window.table.bar.search.set_text("seed:0-1")
     assert {r.label for r in window.table.selected()} == {"maml · seed 1", "imaml · seed 0"}
-    assert window.table.arrangement.parent(QModelIndex()) == QModelIndex()
+    assert window.table.tree_model.parent(QModelIndex()) == QModelIndex()

@@ -5,8 +5,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
 
 from metaviz.gui.runs.row import row_of
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.runs.runs_dock import RunsTable
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import USUAL
@@ -24,11 +24,11 @@ def record(name, steps):
 
 @pytest.fixture
 def table(qtbot):
-    model = RunsModel()
+    model = RunListModel()
     model.tester = QAbstractItemModelTester(
         model, QAbstractItemModelTester.FailureReportingMode.Fatal
     )
-    widget = RunsTable(model)
+    widget = RunsDock(model)
     qtbot.addWidget(widget)
     widget.show()
     rows = [
@@ -40,8 +40,8 @@ def table(qtbot):
 
 
 def shown(table):
-    table.proxy.flush()
-    return [table.proxy.index(row, STEP).data() for row in range(table.proxy.rowCount())]
+    table.tree_model.flush()
+    return [table.tree_model.index(row, STEP).data() for row in range(table.tree_model.rowCount())]
 
 
 def test_steps_sort_as_numbers(table):

@@ -22,11 +22,11 @@ import os, tomllib
 from pathlib import Path
 from PySide6.QtCore import QTimer
 from metaviz import app
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 
 home = Path(os.environ["METAVIZ_HOME"])
 application = app.create_application(["metaviz"])
-window = app.create_window(Preferences(home / "metaviz.ini"))
+window = app.create_window(Settings(home / "metaviz.ini"))
 window.show()
 window.begin()
 window.tabs.setCurrentIndex(2)
@@ -34,7 +34,7 @@ window.form.field("inner_lr").editor.setText("fast")
 window.form.field("inner_lr").editor.setText("0.02")
 window.form.field("steps").set_value(100000)
 window.form.field("eval_tasks").set_value(20)
-window.conductor.worker.loaded.connect(window.training.run)
+window.controller.worker.loaded.connect(window.training_commands.run)
 told = []
 
 def look():
@@ -58,14 +58,15 @@ CHANGED = """
 import base64, os, random, re
 from pathlib import Path
 from metaviz import app
-from metaviz.gui.widgets.settings import Preferences
-from metaviz.gui.session.session import Session
+from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.session.session import Part, Session
 
 home = Path(os.environ["METAVIZ_HOME"])
 application = app.create_application(["metaviz"])
-window = app.create_window(Preferences(home / "metaviz.ini"))
+window = app.create_window(Settings(home / "metaviz.ini"))
 window.show()
-window.comfort.session.save()
+window.session.save()
 text = (home / "session.toml").read_text()
 (state,) = re.findall('^state = "(.*)"', text, re.MULTILINE)
 for change in range(60):
@@ -74,7 +75,8 @@ for change in range(60):
     for place in generator.sample(range(len(data)), (1, 3, 20)[change % 3]):
         data[place] ^= generator.randrange(1, 256)
     (home / "session.toml").write_text(text.replace(state, base64.b64encode(data).decode()))
-    session = Session(window, home)
+    parts = {"window": Part(window.dock_layout.state, window.dock_layout.restore)}
+    session = Session(parts, home, window.settings, Notifier())
     session.restore()
     print(*session.notes, flush=True)
 os._exit(0)
@@ -84,18 +86,18 @@ START = """
 import os, sys
 from pathlib import Path
 from metaviz import app
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.window.main_window import MainWindow
 
 if sys.argv[1] == "die":
     MainWindow.restoreState = lambda *_: os._exit(139)
 application = app.create_application(["metaviz"])
-window = app.create_window(Preferences(Path(os.environ["METAVIZ_HOME"]) / "metaviz.ini"))
+window = app.create_window(Settings(Path(os.environ["METAVIZ_HOME"]) / "metaviz.ini"))
 window.show()
 if sys.argv[1] == "hide":
-    window.arrangement.log.hide()
-window.comfort.begin()
-print(window.arrangement.log.isHidden(), *window.comfort.session.notes, flush=True)
+    window.dock_layout.log.hide()
+window.session.begin(())
+print(window.dock_layout.log.isHidden(), *window.session.notes, flush=True)
 os._exit(0)
 """
 
@@ -130,7 +132,7 @@ def test_form_views_tab_and_table_come_back(qtbot, plain_window):
     first.tabs.training.axis.setCurrentIndex(1)
     first.tabs.setCurrentIndex(3)
     first.table.bar.search.set_text("loss<3")
-    first.arrangement.log.hide()
+    first.dock_layout.log.hide()
     state = first.form.state()
     leave(qtbot, first)
     second = plain_window(plots=True)
@@ -140,7 +142,7 @@ def test_form_views_tab_and_table_come_back(qtbot, plain_window):
     assert (view.smoothing, view.axis) == (0.3, "seconds")
     assert second.tabs.currentIndex() == 3
     assert second.table.bar.search.line.text() == "loss<3"
-    assert second.arrangement.log.isHidden()
+    assert second.dock_layout.log.isHidden()
     assert second.undo_stack.count() == 0
 
 
@@ -204,10 +206,10 @@ def test_only_one_window_of_a_folder_saves_the_session(qtbot, plain_window, home
 
 
 def test_what_was_kept_among_the_preferences_moves_over_once(qtbot, plain_window, home):
-    from metaviz.gui.widgets.settings import Preferences
+    from metaviz.gui.widgets.settings import Settings
 
     window = plain_window()
-    old = Preferences(home / "metaviz.ini")
+    old = Settings(home / "metaviz.ini")
     old.write("window/geometry", window.saveGeometry())
     old.write("window/state", window.saveState(1))
     old.write("form/comparison", 'algorithms = ["reptile"]\nsteps = 12\n')
@@ -218,7 +220,7 @@ def test_what_was_kept_among_the_preferences_moves_over_once(qtbot, plain_window
     again = plain_window()
     assert again.form.comparison().algorithms == ("reptile",)
     assert again.form.field("steps").value == 12
-    assert again.preferences.read("form/comparison", "") == ""
+    assert again.settings.read("form/comparison", "") == ""
     leave(qtbot, again)
     assert plain_window().form.field("steps").value == 12
 
@@ -227,7 +229,7 @@ def test_a_session_that_cannot_be_saved_is_said_once(qtbot, plain_window, home):
     window = plain_window()
     (home / SESSION).mkdir()
     for _ in range(2):
-        window.comfort.session.save()
+        window.session.save()
     lines = window.log.model.lines
     qtbot.waitUntil(lambda: any("cannot be saved" in line.message for line in lines), timeout=WAIT)
     leave(qtbot, window)
@@ -259,7 +261,7 @@ def test_after_kill_9_everything_is_back_and_runs_can_be_resumed(qtbot, open_win
     qtbot.waitUntil(lambda: len(window.runs.visible_records()) == 1, timeout=WAIT)
     before = window.runs.visible_records()[0].step
     qtbot.mouseClick(window.messages.resume, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.conductor.phase == "training", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "training", timeout=WAIT)
     qtbot.waitUntil(lambda: bool(window.live.records), timeout=WAIT)
     (record,) = window.live.records.values()
     qtbot.waitUntil(lambda: record.step > before, timeout=WAIT)
@@ -268,12 +270,12 @@ def test_after_kill_9_everything_is_back_and_runs_can_be_resumed(qtbot, open_win
 
 def test_a_queue_left_after_a_crash_is_told_in_the_same_message(qtbot, plain_window, home):
     window = plain_window()
-    window.comfort.session.save()
+    window.session.save()
     leave(qtbot, window)
     text = (home / SESSION).read_text(encoding="utf-8")
     (home / SESSION).write_text(text.replace("ended = true", "ended = false"))
     again = plain_window()
-    again.queueing.warned.emit("The queue was left unfinished: 2 runs wait.")
+    again.queue_controller.left_unfinished.emit("The queue was left unfinished: 2 runs wait.")
     told = "MetaViz ended unexpectedly. The queue was left unfinished: 2 runs wait."
     assert again.messages.text.text() == told
     assert not again.messages.resume.isVisible()

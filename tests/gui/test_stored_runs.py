@@ -4,7 +4,7 @@ import math
 
 from PySide6.QtWidgets import QCommandLinkButton, QInputDialog
 
-from metaviz.gui.runs.divergence_dialog import RemedyDialog
+from metaviz.gui.runs.divergence_dialog import DivergenceDialog
 from metaviz.problems.sinusoid import Sinusoid
 from metaviz.runs.storage.store import list_runs, open_run
 
@@ -19,7 +19,7 @@ def train(qtbot, window, steps):
 
 
 def idle(qtbot, window):
-    qtbot.waitUntil(lambda: window.conductor.phase == "idle", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "idle", timeout=WAIT)
 
 
 def test_a_stopped_run_is_resumed_in_its_row(qtbot, window, home):
@@ -35,7 +35,7 @@ def test_a_stopped_run_is_resumed_in_its_row(qtbot, window, home):
     window.table.select(row.id)
     assert window.commands["resume"].isEnabled()
     window.commands["resume"].trigger()
-    qtbot.waitUntil(lambda: window.conductor.phase == "training", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "training", timeout=WAIT)
     qtbot.waitUntil(lambda: window.runs.rows[0].record.step > stopped_at + 2, timeout=WAIT)
     assert len(window.runs.rows) == 1
     window.commands["stop"].trigger()
@@ -58,7 +58,7 @@ def test_a_done_run_asks_for_steps_and_is_trained_further(qtbot, window):
     assert (box.intMinimum(), box.intValue()) == (5, 8)
     box.setIntValue(9)
     box.accept()
-    qtbot.waitUntil(lambda: window.conductor.phase != "idle", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase != "idle", timeout=WAIT)
     idle(qtbot, window)
     summary = window.runs.rows[0].summary
     assert (summary.state, summary.step, summary.total) == ("done", 9, 9)
@@ -129,12 +129,12 @@ def test_a_run_that_diverged_is_mended_beside_one_that_trains(qtbot, window, hom
     qtbot.waitUntil(lambda: window.runs.find(row.id).summary.state == "diverged", timeout=WAIT)
     window.table.select(row.id)
     assert window.commands["mend"].isEnabled()
-    assert window.conductor.phase == "training"
+    assert window.controller.phase == "training"
     window.messages.remedy.click()
-    dialog = window.findChild(RemedyDialog)
+    dialog = window.findChild(DivergenceDialog)
     dialog.findChild(QCommandLinkButton, "remedy_skip-task").click()
     qtbot.waitUntil(lambda: window.runs.find(row.id).record.step > 2, timeout=WAIT)
-    assert window.conductor.phase == "training"
+    assert window.controller.phase == "training"
     assert all(row.visible for row in window.runs.rows)
     window.commands["stop"].trigger()
     idle(qtbot, window)
@@ -153,7 +153,7 @@ def test_a_run_that_diverged_before_a_restart_is_mended(qtbot, window, open_wind
     qtbot.waitUntil(lambda: len(other.runs.rows) == 1, timeout=WAIT)
     other.table.select(other.runs.rows[0].id)
     other.commands["mend"].trigger()
-    dialog = other.findChild(RemedyDialog)
+    dialog = other.findChild(DivergenceDialog)
     assert dialog.findChild(QCommandLinkButton).text() == "Halve the inner step size to α = 500"
     dialog.findChild(QCommandLinkButton).click()
     qtbot.waitUntil(lambda: "α = 250" in other.messages.text.text(), timeout=WAIT)

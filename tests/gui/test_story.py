@@ -24,7 +24,7 @@ make = app.create_window
 
 def create(preferences):
     window = make(preferences)
-    window.conductor.worker.loaded.connect(lambda _info: QTimer.singleShot(0, window, queue))
+    window.controller.worker.loaded.connect(lambda _info: QTimer.singleShot(0, window, queue))
 
     def queue():
         for key, value in {values}.items():
@@ -35,9 +35,9 @@ def create(preferences):
         watch.start(20)
 
     def look():
-        entries = window.queueing.queue.entries()
+        entries = window.queue_controller.queue.entries()
         states = [entry.state for entry in entries]
-        records = window.following.records
+        records = window.follower.records
         under_way = [records[e.run] for e in entries if e.state == "running" and e.run in records]
         is_time = states.count("done") >= 2 and any(0 < r.step < {half} for r in under_way)
         if is_time or not {"waiting", "running"} & set(states):  # too late beats never
@@ -68,7 +68,7 @@ def press(qtbot, window, name: str) -> None:
 
 
 def column(window, key: str) -> int:
-    return [c.key for c in window.table.arrangement.shown].index(key)
+    return [c.key for c in window.table.tree_model.shown].index(key)
 
 
 def evening(home) -> list[str]:
@@ -119,17 +119,17 @@ def test_twelve_runs_survive_a_power_cut_and_are_compared(qtbot, home, open_wind
 
     # The queue is as it was, but for the run that was under way, and begins nothing by itself.
     window = open_window()
-    queue = window.queueing.queue
+    queue = window.queue_controller.queue
     states = [entry.state for entry in queue.entries()]
     assert [s.replace("running", "interrupted") for s in before] == states
     assert states.count("interrupted") == 1
     assert "1 can be resumed" in window.messages.text.text()
-    assert window.queueing.is_paused
-    assert not window.queueing.crew.busy
+    assert window.queue_controller.is_paused
+    assert not window.queue_controller.pool.busy
     (broken_off,) = (e for e in queue.entries() if e.state == "interrupted")
     assert committed[broken_off.folder] > 0
 
-    window.queueing.panel.select([broken_off.id])
+    window.queue_controller.dock.select([broken_off.id])
     window.commands["queue_resume"].trigger()
     press(qtbot, window, "button_queue_pause")
     qtbot.waitUntil(
@@ -145,7 +145,7 @@ def test_twelve_runs_survive_a_power_cut_and_are_compared(qtbot, home, open_wind
         lambda: {r.summary.state for r in window.runs.rows} == {"done", "diverged"}, timeout=WAIT
     )
     window.table.group_by(None)
-    model = window.table.arrangement
+    model = window.table.tree_model
     model.flush()
     names = [model.index(place, 0).data() for place in range(model.rowCount())]
     assert sorted(names) == ["fomaml", "joint", "maml", "reptile"]

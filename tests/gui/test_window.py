@@ -10,9 +10,9 @@ from PySide6.QtGui import QAction, QGuiApplication, QImage
 from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
 
 from metaviz import app
-from metaviz.gui.background.excepthook import Failures
+from metaviz.gui.background.excepthook import ExceptionHook
 from metaviz.gui.widgets.log_dock import LogHandler
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 from metaviz.gui.window.about_dialog import diagnostics
 from metaviz.runs.export.tables import write_tables
@@ -24,7 +24,7 @@ WAIT = 20_000
 
 
 def phase(window, *wanted):
-    return lambda: window.conductor.phase in wanted
+    return lambda: window.controller.phase in wanted
 
 
 def run(qtbot, window):
@@ -48,7 +48,7 @@ def answer(qtbot, window, name, text):
 
 def test_two_ticked_algorithms_train_and_are_stored(qtbot, window, home):
     window.form.algorithms.item_of("reptile").setCheckState(0, Qt.CheckState.Checked)
-    assert window.form.foot.count.text() == "2 runs: 2 algorithms × 1 seed"
+    assert window.form.help_strip.count.text() == "2 runs: 2 algorithms × 1 seed"
     qtbot.mouseClick(window.findChild(QAbstractButton, "form_run"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(phase(window, "training"), timeout=WAIT)
     finish(qtbot, window)
@@ -74,7 +74,7 @@ def test_pause_step_resume_stop(qtbot, window):
     before = record.step
     window.commands["step"].trigger()
     qtbot.waitUntil(lambda: record.step == before + 1, timeout=WAIT)
-    assert window.conductor.phase == "paused"
+    assert window.controller.phase == "paused"
     window.commands["pause"].trigger()
     qtbot.waitUntil(lambda: record.step > before + 3, timeout=WAIT)
     window.commands["stop"].trigger()
@@ -95,7 +95,7 @@ def test_abort_asks_first(qtbot, window):
     run(qtbot, window)
     window.commands["abort"].trigger()
     answer(qtbot, window, "abort_question", "Keep training")
-    assert window.conductor.phase == "training"
+    assert window.controller.phase == "training"
     qtbot.waitUntil(lambda: window.findChild(QMessageBox, "abort_question") is None)
     window.commands["abort"].trigger()
     answer(qtbot, window, "abort_question", "Abort")
@@ -109,18 +109,18 @@ def test_closing_while_training_can_be_cancelled(qtbot, window):
     window.close()
     answer(qtbot, window, "close_question", "Cancel")
     assert window.isVisible()
-    assert window.conductor.phase == "training"
+    assert window.controller.phase == "training"
 
 
 def test_closing_while_training_stops_and_saves(qtbot, window, home):
     window.form.field("steps").set_value(100_000)
     run(qtbot, window)
     qtbot.waitUntil(lambda: window.live.progress()[0] > 3, timeout=WAIT)
-    with qtbot.waitSignal(window.gone, timeout=WAIT):
+    with qtbot.waitSignal(window.closed, timeout=WAIT):
         window.close()
         answer(qtbot, window, "close_question", "Stop and save")
-    assert not window.conductor.thread_.isRunning()
-    assert not window.library.thread_.isRunning()
+    assert not window.controller.thread_.isRunning()
+    assert not window.reader.thread_.isRunning()
     (folder,) = list_runs(home / "runs")
     stored = open_run(folder)
     assert (stored.state, stored.step > 3) == ("stopped", True)
@@ -130,7 +130,7 @@ def test_closing_while_training_stops_and_saves(qtbot, window, home):
 def test_finish_first_closes_when_the_runs_are_done(qtbot, window, home):
     window.form.field("steps").set_value(60)
     run(qtbot, window)
-    with qtbot.waitSignal(window.gone, timeout=WAIT):
+    with qtbot.waitSignal(window.closed, timeout=WAIT):
         window.close()
         answer(qtbot, window, "close_question", "Finish first")
     assert open_run(list_runs(home / "runs")[0]).state == "done"
@@ -139,7 +139,7 @@ def test_finish_first_closes_when_the_runs_are_done(qtbot, window, home):
 def test_bad_value_disables_run_with_a_sentence(window):
     window.form.field("inner_lr").editor.setText("-1")
     assert not window.commands["run"].isEnabled()
-    reason = window.form.foot.reason.text()
+    reason = window.form.help_strip.reason.text()
     assert reason == (
         "Inner step size α: “-1” is not valid; use a number above 0 and at most 1000."
     )
@@ -201,7 +201,7 @@ def test_settings_of_a_run_fill_the_form(qtbot, window):
     window.commands["reset_form"].trigger()
     assert window.form.comparison() != asked
     window.table.select(window.runs.rows[0].id)
-    window.table.settings_wanted.emit(window.table.selected()[0].config)
+    window.table.settings_requested.emit(window.table.selected()[0].config)
     assert window.form.comparison() == asked
 
 
@@ -210,7 +210,7 @@ def test_theme_switch_recolours_and_is_remembered(qtbot, window):
     dark.trigger()
     assert current_theme() == DARK
     qtbot.waitUntil(lambda: window.palette().window().color().name() == DARK.window)
-    assert window.preferences.read("window/theme", "") == "dark"
+    assert window.settings.read("window/theme", "") == "dark"
     window.findChild(QAction, "action_theme_light").trigger()
     assert current_theme() == LIGHT
 
@@ -222,13 +222,13 @@ def test_space_pauses_where_no_widget_wants_it(qtbot, window):
     qtbot.waitUntil(phase(window, "paused"), timeout=WAIT)
     editor = window.form.field("seeds").editor
     qtbot.keyClick(editor, Qt.Key.Key_Space)
-    assert window.conductor.phase == "paused"
+    assert window.controller.phase == "paused"
 
 
 def test_layout_and_form_survive_a_restart(qtbot, window, open_window, home):
     window.form.field("inner_steps").set_value(7)
-    window.arrangement.log.hide()
-    with qtbot.waitSignal(window.gone, timeout=WAIT):
+    window.dock_layout.log.hide()
+    with qtbot.waitSignal(window.closed, timeout=WAIT):
         window.close()
     again = open_window()
     assert again.form.comparison().shared == {
@@ -236,9 +236,9 @@ def test_layout_and_form_survive_a_restart(qtbot, window, open_window, home):
         "eval_tasks": 20,
         "eval_every": 10,
     }
-    assert again.arrangement.log.isHidden()
+    assert again.dock_layout.log.isHidden()
     again.commands["reset_layout"].trigger()
-    assert not again.arrangement.log.isHidden()
+    assert not again.dock_layout.log.isHidden()
 
 
 def test_configuration_round_trips_through_toml(window, tmp_path):
@@ -298,7 +298,7 @@ def _ours(widget):
 
 
 def test_uncaught_exception_is_shown_and_can_be_copied(window):
-    failures = Failures()
+    failures = ExceptionHook()
     failures.raised.connect(window.messages.show_error)
     error = LookupError("no such shelf")
     failures.report(type(error), error, None)
@@ -326,7 +326,7 @@ def test_broken_engine_is_said_and_the_form_survives(open_window):
         raise ImportError("torch is not installed")
 
     window = open_window(loader)
-    assert window.conductor.phase == "broken"
+    assert window.controller.phase == "broken"
     assert "torch is not installed" in window.messages.text.text()
     assert not window.commands["run"].isEnabled()
     assert window.form.comparison().algorithms == ("maml",)
@@ -334,7 +334,7 @@ def test_broken_engine_is_said_and_the_form_survives(open_window):
 
 def test_preferences_that_cannot_be_written_last_until_the_end(tmp_path):
     (tmp_path / "file").write_text("")
-    preferences = Preferences(tmp_path / "file" / "metaviz.ini")
+    preferences = Settings(tmp_path / "file" / "metaviz.ini")
     preferences.write("window/theme", "dark")
     preferences.save()
     assert preferences.read("window/theme", "system") == "dark"
@@ -377,11 +377,10 @@ def test_window_can_be_drawn_without_a_display(qtbot, window, tmp_path):
 
 def test_meta_gradients_of_the_ticked_algorithms_are_shown(qtbot, window):
     window.form.algorithms.tick(("maml", "fomaml"))
-    answers = []
-    window.conductor.worker.answered.connect(lambda _kind, answer: answers.append(answer))
-    window.tabs.gradients_wanted.emit(None, 0)
-    qtbot.waitUntil(lambda: len(answers) == 1, timeout=WAIT)
-    assert [row.algorithm for row in answers[0].rows] == ["maml", "fomaml"]
+    window.tabs.requests.gradients_requested.emit(None, 0)
+    qtbot.waitUntil(lambda: window.tabs.gradients.result is not None, timeout=WAIT)
+    rows = window.tabs.gradients.result.rows
+    assert [row.algorithm for row in rows] == ["maml", "fomaml"]
 
 
 def test_view_is_remembered_between_starts(qtbot, open_window) -> None:
@@ -398,7 +397,7 @@ def test_view_is_remembered_between_starts(qtbot, open_window) -> None:
 def test_tab_key_follows_the_form_from_top_to_bottom(window):
     window.form.algorithms.tick(("imaml", "maml"))
     window.form._on_ticks()
-    window.form.fold("maml").fold.set_open(True)
+    window.form.section("maml").section.set_open(True)
     names, widget = [], window.form.problem_box
     for _ in range(400):
         names.append(widget.objectName())

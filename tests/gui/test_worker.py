@@ -8,8 +8,7 @@ from PySide6.QtCore import QThread
 
 from metaviz import app
 from metaviz.config.run_config import Comparison
-from metaviz.gui.background.engine_protocol import Errand
-from metaviz.gui.background.training_controller import Conductor
+from metaviz.gui.background.training_controller import TrainingController
 from metaviz.runs.model.events import Stepped, Waiting
 from metaviz.training import band as bands
 from metaviz.training import compiled, stepping
@@ -24,17 +23,17 @@ def conduct(qapp, qtbot):
     made = []
 
     def make(loader=app.load_engine):
-        conductor = Conductor(loader)
-        made.append(conductor)
-        with qtbot.waitSignal(conductor.phase_changed, timeout=WAIT):
-            conductor.load()
-        return conductor
+        controller = TrainingController(loader)
+        made.append(controller)
+        with qtbot.waitSignal(controller.phase_changed, timeout=WAIT):
+            controller.load()
+        return controller
 
     yield make
-    for conductor in made:
-        with qtbot.waitSignal(conductor.closed, timeout=WAIT):
-            conductor.close()
-        assert conductor.thread_.wait(5000)
+    for controller in made:
+        with qtbot.waitSignal(controller.closed, timeout=WAIT):
+            controller.close()
+        assert controller.thread_.wait(5000)
 
 
 def heard(signal):
@@ -47,8 +46,8 @@ def heard(signal):
     return values
 
 
-def idle(conductor):
-    return lambda: conductor.phase == "idle"
+def idle(controller):
+    return lambda: controller.phase == "idle"
 
 
 def test_slots_run_in_the_workers_thread(qtbot, conduct):
@@ -63,21 +62,21 @@ def test_slots_run_in_the_workers_thread(qtbot, conduct):
             threads.append(QThread.currentThread())
             return []
 
-    conductor = conduct(Engine)
-    finished = heard(conductor.worker.finished)
-    conductor.start(Comparison(), None)
+    controller = conduct(Engine)
+    finished = heard(controller.worker.finished)
+    controller.start(Comparison(), None)
     qtbot.waitUntil(lambda: len(finished) == 1, timeout=WAIT)
-    assert threads == [conductor.thread_, conductor.thread_]
-    assert QThread.currentThread() is not conductor.thread_
+    assert threads == [controller.thread_, controller.thread_]
+    assert QThread.currentThread() is not controller.thread_
 
 
 def test_all_runs_grow_together(qtbot, conduct, tmp_path):
-    conductor = conduct()
+    controller = conduct()
     batches = []
-    conductor.worker.progressed.connect(batches.append)
+    controller.worker.progressed.connect(batches.append)
     comparison = Comparison(algorithms=("maml", "reptile"), steps=60, shared=SMALL)
-    conductor.start(comparison, tmp_path)
-    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    controller.start(comparison, tmp_path)
+    qtbot.waitUntil(idle(controller), timeout=WAIT)
     order = [name for batch in batches for name, e in batch if isinstance(e, Stepped)]
     first, second = dict.fromkeys(order)
     assert order.index(second) < len(order) - order[::-1].index(first) - 1
@@ -102,11 +101,11 @@ SEEDS = Comparison(seeds=(0, 1, 2), steps=60, shared={**SMALL, "meta_batch": 4})
 
 
 def test_seeds_that_are_computed_together_advance_in_turn(qtbot, conduct, sizes, tmp_path):
-    conductor = conduct()
+    controller = conduct()
     batches = []
-    conductor.worker.progressed.connect(batches.append)
-    conductor.start(SEEDS.model_copy(update={"algorithms": ("maml", "reptile")}), tmp_path)
-    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    controller.worker.progressed.connect(batches.append)
+    controller.start(SEEDS.model_copy(update={"algorithms": ("maml", "reptile")}), tmp_path)
+    qtbot.waitUntil(idle(controller), timeout=WAIT)
     steps = [(name, e.step) for batch in batches for name, e in batch if isinstance(e, Stepped)]
     assert len(steps) == 6 * 60
     band = [step for name, step in steps if name.startswith("maml")]
@@ -115,15 +114,15 @@ def test_seeds_that_are_computed_together_advance_in_turn(qtbot, conduct, sizes,
 
 
 def test_seeds_that_are_computed_together_step_together_when_asked(qtbot, conduct, sizes, tmp_path):
-    conductor = conduct()
-    conductor.start(SEEDS, tmp_path, paused=True)
-    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
-    batches = heard(conductor.worker.progressed)
-    for session in conductor.worker._live[:1]:  # it was paused between the first and the others
+    controller = conduct()
+    controller.start(SEEDS, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: controller.phase == "paused", timeout=WAIT)
+    batches = heard(controller.worker.progressed)
+    for session in controller.worker._live[:1]:  # it was paused between the first and the others
         while session.step == 0:
             session.advance()
     for count in (1, 2, 3):
-        conductor.step()
+        controller.step()
         qtbot.waitUntil(lambda wanted=count: len(batches) == wanted, timeout=WAIT)
     steps = [e.step for (batch,) in batches for _, e in batch if isinstance(e, Stepped)]
     assert steps == [1, 1, 2, 2, 2, 3, 3, 3, 4]
@@ -131,28 +130,28 @@ def test_seeds_that_are_computed_together_step_together_when_asked(qtbot, conduc
 
 
 def test_events_are_batched(qtbot, conduct, tmp_path):
-    conductor = conduct()
+    controller = conduct()
     batches = []
-    conductor.worker.progressed.connect(batches.append)
-    conductor.start(Comparison(algorithms=("joint",), steps=200, shared=SMALL), tmp_path)
-    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    controller.worker.progressed.connect(batches.append)
+    controller.start(Comparison(algorithms=("joint",), steps=200, shared=SMALL), tmp_path)
+    qtbot.waitUntil(idle(controller), timeout=WAIT)
     events = sum(len(batch) for batch in batches)
     assert events >= 200
     assert len(batches) < events / 2
 
 
 def test_step_advances_every_run_by_one_and_pauses(qtbot, conduct, tmp_path):
-    conductor = conduct()
+    controller = conduct()
     comparison = Comparison(algorithms=("maml", "fomaml"), steps=10_000, shared=SMALL)
-    conductor.start(comparison, tmp_path, paused=True)
-    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
-    batches = heard(conductor.worker.progressed)
+    controller.start(comparison, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: controller.phase == "paused", timeout=WAIT)
+    batches = heard(controller.worker.progressed)
     for count in (1, 2):
-        conductor.step()
+        controller.step()
         qtbot.waitUntil(lambda wanted=count: len(batches) == wanted, timeout=WAIT)
     steps = [e.step for (batch,) in batches for _, e in batch if isinstance(e, Stepped)]
     assert steps == [1, 1, 2, 2]
-    assert conductor.phase == "paused"
+    assert controller.phase == "paused"
 
 
 def test_a_step_that_waits_for_a_compilation_says_so_and_can_be_stopped(
@@ -165,61 +164,67 @@ def test_a_step_that_waits_for_a_compilation_says_so_and_can_be_stopped(
         raise CannotRecordError("there was no time")
 
     monkeypatch.setattr(compiled, "compile_recipe", compiling)
-    conductor = conduct()
+    controller = conduct()
     comparison = Comparison(engine="compiled", steps=10_000, shared=SMALL)
-    conductor.start(comparison, tmp_path, paused=True)
-    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
-    batches = heard(conductor.worker.progressed)
-    conductor.step()
+    controller.start(comparison, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: controller.phase == "paused", timeout=WAIT)
+    batches = heard(controller.worker.progressed)
+    controller.step()
     qtbot.waitUntil(
         lambda: any(isinstance(e, Waiting) for (batch,) in batches for _, e in batch), timeout=WAIT
     )
-    conductor.stop()
-    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    controller.stop()
+    qtbot.waitUntil(idle(controller), timeout=WAIT)
     assert not gate.is_set()
     gate.set()
 
 
 def test_gradients_are_compared_while_paused(qtbot, conduct, tmp_path):
-    conductor = conduct()
+    controller = conduct()
     comparison = Comparison(algorithms=("maml", "fomaml"), steps=10_000, shared=SMALL)
-    conductor.start(comparison, tmp_path, paused=True)
-    qtbot.waitUntil(lambda: conductor.phase == "paused", timeout=WAIT)
-    ready = heard(conductor.worker.answered)
-    conductor.ask(Errand("gradients", lambda engine, _: engine.gradients(comparison, None, 0)))
+    controller.start(comparison, tmp_path, paused=True)
+    qtbot.waitUntil(lambda: controller.phase == "paused", timeout=WAIT)
+    ready, failed = [], []
+    controller.ask(
+        lambda engine, _: engine.gradients(comparison, None, 0), ready.append, failed.append
+    )
     qtbot.waitUntil(lambda: len(ready) == 1, timeout=WAIT)
-    assert ready[0][0] == "gradients"
-    assert ready[0][1].cosine()[0, 1] == pytest.approx(1, abs=0.5)
-    assert conductor.phase == "paused"
+    assert ready[0].cosine()[0, 1] == pytest.approx(1, abs=0.5)
+    assert not failed
+    assert controller.phase == "paused"
 
 
 def test_gradients_that_cannot_be_compared_say_why(qtbot, conduct, tmp_path):
-    conductor = conduct()
-    failed = heard(conductor.worker.unanswered)
+    controller = conduct()
+    ready, failed = [], []
     comparison, start = Comparison(), tmp_path / "nothing"
-    conductor.ask(Errand("gradients", lambda engine, _: engine.gradients(comparison, start, 0)))
+    controller.ask(
+        lambda engine, _: engine.gradients(comparison, start, 0), ready.append, failed.append
+    )
     qtbot.waitUntil(lambda: len(failed) == 1, timeout=WAIT)
-    assert failed[0][0] == "gradients"
-    assert "no checkpoint" in failed[0][1]
+    assert "no checkpoint" in failed[0]
+    assert not ready
 
 
-def test_an_errand_that_is_recalled_ends_and_blocks_training_until_then(qtbot, conduct):
-    conductor = conduct()
-    qtbot.waitUntil(lambda: conductor.phase == "idle", timeout=WAIT)
-    failed, lines = heard(conductor.worker.unanswered), heard(conductor.worker.reported)
+def test_a_request_that_is_cancelled_ends_and_blocks_training_until_then(qtbot, conduct):
+    controller = conduct()
+    qtbot.waitUntil(lambda: controller.phase == "idle", timeout=WAIT)
+    failed, lines = [], []
 
     def endless(_engine, report):
         while True:
             report("again")
             time.sleep(0.01)
 
-    conductor.ask(Errand("endless", endless, "An endless errand is under way."))
+    controller.ask(
+        endless, lines.append, failed.append, lines.append, blocks="An endless call is under way."
+    )
     qtbot.waitUntil(lambda: len(lines) > 2, timeout=WAIT)
-    assert conductor.blocked == "An endless errand is under way."
-    conductor.recall()
+    assert controller.blocked == "An endless call is under way."
+    controller.cancel_request()
     qtbot.waitUntil(lambda: len(failed) == 1, timeout=WAIT)
-    assert failed == [("endless", "Cancelled.")]
-    assert conductor.blocked == ""
+    assert failed == ["Cancelled."]
+    qtbot.waitUntil(lambda: controller.blocked == "", timeout=WAIT)
 
 
 class _Breaking:
@@ -240,19 +245,19 @@ class _Breaking:
 
 
 def test_unforeseen_exception_fails_one_run_only(qtbot, conduct, tmp_path):
-    conductor = conduct(_Breaking)
+    controller = conduct(_Breaking)
     ends = []
-    conductor.worker.ended.connect(lambda *values: ends.append(values))
+    controller.worker.ended.connect(lambda *values: ends.append(values))
     comparison = Comparison(algorithms=("maml", "joint"), steps=5, shared=SMALL)
-    conductor.start(comparison, tmp_path)
-    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    controller.start(comparison, tmp_path)
+    qtbot.waitUntil(idle(controller), timeout=WAIT)
     states = {name.split("-")[0]: (state, message) for name, state, message in ends}
     assert states == {"maml": ("failed", "an unforeseen hole."), "joint": ("done", "")}
 
 
 def test_wrong_option_is_refused_with_its_key(qtbot, conduct, tmp_path):
-    conductor = conduct()
-    refused = heard(conductor.worker.refused)
-    conductor.start(Comparison(options={"maml": {"inner_lr": -1}}), tmp_path)
-    qtbot.waitUntil(idle(conductor), timeout=WAIT)
+    controller = conduct()
+    refused = heard(controller.worker.refused)
+    controller.start(Comparison(options={"maml": {"inner_lr": -1}}), tmp_path)
+    qtbot.waitUntil(idle(controller), timeout=WAIT)
     assert refused[0][0] == "maml.inner_lr"

@@ -11,7 +11,28 @@ ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
 PLAIN = ["files", "images", "config", "paths", "registry", "runs"]
-FOR_THE_WINDOW = {"files", "gui", "runs", "config", "paths"}
+FOR_THE_WINDOW = {"files", "gui", "charts", "runs", "config", "paths"}
+ROOMS = (
+    *("files", "config", "registry", "charts", "runs", "images", "nets", "meta", "problems"),
+    *("algorithms", "training", "benchmarking", "gui", "cli"),
+)
+"""A room imports only rooms that stand before it."""
+GUI_ORDER = (
+    *("widgets", "plotting", "background", "experiment", "runs", "queue", "pages", "dataset"),
+    *("session", "window"),
+)
+RUNS_ORDER = ("model", "storage", "table", "analysis", "figures", "export")
+MOST_FILES = 30
+MOST_LOOSE_FILES = 12
+KNOWN_CIRCLES = (
+    # The inner rule makes portraits, which take a Jacobian out of the estimators that call rules.
+    {
+        *("metaviz.meta.estimators.base", "metaviz.meta.estimators.conditioned"),
+        *("metaviz.meta.estimators.unrolled", "metaviz.meta.inner", "metaviz.meta.portraits"),
+        "metaviz.meta.rules",
+    },
+)
+"""Circles that are being mended; a mended one is taken out."""
 
 
 def files(room: str) -> list[Path]:
@@ -41,6 +62,90 @@ def tops(path: Path) -> set[str]:
 def rooms(path: Path) -> set[str]:
     parts = [name.split(".") for name in imports(path)]
     return {part[1] for part in parts if part[0] == "metaviz" and len(part) > 1}
+
+
+def module(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Return which modules of the package each one imports, TYPE_CHECKING imports included."""
+    paths = {module(path): path for path in ROOT.rglob("*.py")}
+    graph = {}
+    for name, path in paths.items():
+        found = imports(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        # What a package's own file offers is not the package's file importing itself.
+        graph[name] = {other for other in found if other in paths and other != name}
+    return graph
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    left = set(graph[start])
+    while left:
+        found |= left
+        left = set().union(*(graph[name] for name in left)) - found
+    return found
+
+
+def import_circles() -> list[set[str]]:
+    graph = import_graph()
+    all_reached = {name: reached(graph, name) for name in graph}
+    circles: list[set[str]] = []
+    for name, others in all_reached.items():
+        if name in others and not any(name in circle for circle in circles):
+            circles.append({other for other in others if name in all_reached[other]})
+    return circles
+
+
+def upward_imports(order: tuple[str, ...], depth: int, inside: str) -> list[tuple[str, str]]:
+    """Return imports between parts of a package that do not lead to an earlier part."""
+    found = []
+    for name, others in import_graph().items():
+        for other in others:
+            parts = [dotted.split(".") for dotted in (name, other)]
+            known = [p[depth] if len(p) > depth and p[depth] in order else None for p in parts]
+            if all(dotted.startswith(inside) for dotted in (name, other)) and None not in known:
+                here, there = (order.index(str(part)) for part in known)
+                if there > here:
+                    found.append((name, other))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("inside", "order"),
+    [("metaviz", ROOMS), ("metaviz.gui", GUI_ORDER), ("metaviz.runs", RUNS_ORDER)],
+)
+def test_rooms_import_only_earlier_rooms(inside, order):
+    assert not upward_imports(order, inside.count(".") + 1, inside)
+
+
+def test_pages_know_nothing_of_runs_dock_queue_and_data_sets():
+    unknown = ("metaviz.gui.runs", "metaviz.gui.queue", "metaviz.gui.dataset")
+    for name, others in import_graph().items():
+        if name.startswith("metaviz.gui.pages."):
+            assert not any(other.startswith(unknown) for other in others), name
+
+
+def test_storage_imports_nothing_of_the_table():
+    for name, others in import_graph().items():
+        if name.startswith("metaviz.runs.storage."):
+            assert not any(other.startswith("metaviz.runs.table") for other in others), name
+
+
+def test_no_imports_go_in_a_circle():
+    circles = import_circles()
+    assert [one for one in circles if not any(one <= known for known in KNOWN_CIRCLES)] == []
+
+
+def test_no_folder_has_too_many_files():
+    for folder in [ROOT, *(path for path in ROOT.rglob("*") if path.is_dir())]:
+        assert len(list(folder.glob("*.py"))) <= MOST_FILES, folder
+    assert len(list((ROOT / "gui").glob("*.py"))) <= MOST_LOOSE_FILES
 
 
 @pytest.mark.parametrize("room", PLAIN)

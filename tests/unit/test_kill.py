@@ -26,7 +26,7 @@ COMPARE = [
 # Imports once, before torch has computed anything, and runs every command in a fork of itself.
 NURSERY = """
 import os, signal, sys
-import metaviz.cli.commands, metaviz.cli.main
+import metaviz.cli.main, metaviz.cli.training
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 print("ready", flush=True)
 for line in sys.stdin:
@@ -34,7 +34,7 @@ for line in sys.stdin:
     if child == 0:
         sys.argv = ["metaviz", *line.rstrip("\\n").split("\\t")]
         sys.stdout = sys.stderr = open(os.devnull, "w")
-        metaviz.cli.main()
+        metaviz.cli.main.main()
     print(child, flush=True)
 """
 

@@ -23,14 +23,15 @@ from metaviz.runs.analysis.comparison import (
     usual_view,
 )
 from metaviz.runs.analysis.convergence import convergence
-from metaviz.runs.analysis.curves import InnerView, Style, inner_curves, labels
+from metaviz.runs.analysis.curves import InnerView, inner_curves
 from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.export.html_report import write_report
-from metaviz.runs.export.tables import inner_csv, metrics_csv, summary_csv
+from metaviz.runs.export.tables import evaluations_csv, inner_csv, metrics_csv, summary_csv
 from metaviz.runs.export.tensorboard import scalars
-from metaviz.runs.model.evaluation import Judgement, judgement_csv
+from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import Style, labels
 from metaviz.runs.storage.store import create_run, open_last, open_run
 from metaviz.runs.storage.tail import Follower
 from metaviz.runs.table.columns import Columns, Sight
@@ -243,9 +244,9 @@ def test_judged_without_steps_there_is_no_before() -> None:
     row = rows_of(judged, Choice(dataset="none"))[0]
     assert (row.before, row.details) == (None, "step 3")
     assert worst_tasks(judged) == []
-    stream = io.StringIO()
-    judgement_csv([found], stream)
-    assert [line["pre_query_loss"] for line in rows(stream.getvalue())] == ["", ""]
+    lines = rows(evaluations_csv([found]))
+    assert [(line["k"], line["pre_query_loss"]) for line in lines] == [("", "")] * 2
+    assert [line["post_query_loss"] for line in lines] == ["1.0", "2.0"]
 
 
 def test_runs_are_judged_by_their_primary_quantity(monkeypatch: pytest.MonkeyPatch) -> None:

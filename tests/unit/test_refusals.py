@@ -78,6 +78,13 @@ def test_compare_refuses_argument(tmp_path: Path, arguments: str, sentence: str)
         ("nosuch=1", "There is no setting 'nosuch'; known: inner_lr, inner_steps, "),
         ("nosuch.a=1", "There is no algorithm or problem 'nosuch', so nosuch.a cannot be set."),
         ("imaml.nosuch=1", "There is no option imaml.nosuch; known: imaml.inner_lr, "),
+        ("imaml.prxo=1", "imaml.learn_prox (did you mean imaml.prox?)."),
+        ("iner_lr=1", "reading_every (did you mean inner_lr?)."),
+        (
+            "imalm.prox=1",
+            "There is no algorithm or problem 'imalm' (did you mean imaml?), so imalm.prox cannot "
+            "be set.",
+        ),
         ("imaml.prox=x", "imaml.prox = 'x' is not valid (Prox weight λ): use a number above 0 and"),
         ("imaml.cg_steps=nan", "imaml.cg_steps = nan is not valid (CG steps): use a whole number"),
         ("imaml.operator=x", "use one of gauss_newton, hessian, damped."),
@@ -136,7 +143,9 @@ def test_compare_refuses_config(tmp_path: Path, toml: bytes, sentence: str) -> N
 def test_compare_refuses_config_that_is_not_there(tmp_path: Path) -> None:
     said = refusal("compare", "--config", tmp_path / "nosuch.toml", "--out", tmp_path / "out")
     assert said == f"Cannot read {tmp_path / 'nosuch.toml'}: No such file or directory."
-    assert "Is a directory" in refusal("compare", "--config", tmp_path, "--out", tmp_path / "out")
+    assert "is no regular file" in refusal(
+        "compare", "--config", tmp_path, "--out", tmp_path / "out"
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

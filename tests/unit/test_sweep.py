@@ -111,6 +111,7 @@ def test_whole_numbers_are_rounded_and_not_repeated():
         ("inner_lr", "--over 'inner_lr' is not KEY=RANGE, like inner_lr=0.01,0.1."),
         ("seeds=0,1", "Seeds are not varied by a range: write them as seeds."),
         ("nosuch=1", "There is no option 'nosuch' to vary; known: steps, "),
+        ("imaml.prxo=1", " (did you mean imaml.prox?)."),
         ("imaml.nosuch=1", "There is no option 'imaml.nosuch' to vary; known: imaml.inner_lr"),
         ("metasgd.clip_norm=1", "metasgd is not among the algorithms."),
         ("dtype=float16", "dtype = float16 is not valid (Precision): use one of float32, float64."),

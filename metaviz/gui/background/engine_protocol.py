@@ -1,7 +1,6 @@
-"""What the window asks of the engine. The window never imports the engine; app.py hands it over."""
+"""What the window asks of the engine. The window never imports the engine; app.py passes it in."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,16 +141,5 @@ class Engine(Protocol):
 
 
 EngineLoader = Callable[[], Engine]
-
-
-@dataclass(frozen=True)
-class Errand:
-    """One thing that is asked of the engine besides training.
-
-    `call` gets the engine and what takes a line on how far it is.
-    """
-
-    kind: str
-    call: Callable[[Engine, Report], object]
-    blocks: str = ""
-    """Why nothing can be trained meanwhile; empty for what is over in a moment."""
+EngineCall = Callable[[Engine, Report], object]
+"""What is asked of the engine besides training; it may report how far it is."""

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 _log = logging.getLogger("metaviz")
 
 
-class Failures(QObject):
+class ExceptionHook(QObject):
     """The application's excepthook. `raised` carries a sentence and the traceback."""
 
     raised = Signal(str, str)

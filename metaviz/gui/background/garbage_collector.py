@@ -15,7 +15,7 @@ _MANY_MODULES = 20
 _LONG_SECONDS = 0.01
 
 
-class Garbage(QObject):
+class GarbageCollector(QObject):
     """Collects in the thread of its parent while it lives, in the steps that Python would take.
 
     What is there for good is frozen: it would be searched again and again, a tenth of a second each
@@ -30,11 +30,11 @@ class Garbage(QObject):
         gc.disable()
         self._timer = QTimer(self)
         self._timer.setInterval(_EVERY_MS)
-        self._timer.timeout.connect(self.look)
+        self._timer.timeout.connect(self.collect)
         self._timer.start()
 
     @Slot()
-    def look(self) -> None:
+    def collect(self) -> None:
         """Collect the oldest generation that has grown beyond its threshold."""
         modules = len(sys.modules)
         if modules - self._modules > _MANY_MODULES:

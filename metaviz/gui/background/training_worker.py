@@ -2,18 +2,20 @@
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
-from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison
-from metaviz.gui.background.engine_protocol import Engine, EngineLoader, Errand, Session
+from metaviz.gui.background.engine_protocol import Engine, EngineLoader, Session
+from metaviz.gui.background.task import Task, sentence_of
 from metaviz.runs.model.events import Ended, Event, State, Stepped, Waiting
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run
@@ -21,13 +23,13 @@ from metaviz.runs.storage.store import open_run
 SLICE_SECONDS = 0.03
 FLUSH_SECONDS = 0.1
 GAUGE_SECONDS = 2.0
-"""Training goes on for so long before what it is told by is measured."""
+"""The machine's limit is measured after so long a time of training."""
 
 _log = logging.getLogger("metaviz.worker")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class EngineInfo:
     """The engine is there."""
 
     device_text: str
@@ -35,7 +37,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartedRun:
     """A run was made and is about to train."""
 
     id: str
@@ -46,12 +48,12 @@ class Begun:
     """What a resumed run holds already."""
 
 
-class Worker(QObject):
-    """Lives in its own thread. Its slots are called through queued signals only.
+class TrainingWorker(QObject):
+    """Lives in its own thread, where the controller calls its methods.
 
     Training is a zero timer of this thread: each turn gives one session, or its band, a slice of
     time and returns to the thread's event loop, so that pausing, stepping, stopping and comparing
-    gradients are ordinary slots, and the window gets Python's lock between two turns.
+    gradients are ordinary calls, and the window gets Python's lock between two turns.
     """
 
     loaded = Signal(object)
@@ -63,9 +65,6 @@ class Worker(QObject):
     paused_changed = Signal(bool)
     failed = Signal(str, str)
     refused = Signal(str, str)
-    answered = Signal(str, object)
-    unanswered = Signal(str, str)
-    reported = Signal(str, str)
     gauged = Signal(str, object)
 
     def __init__(self, loader: EngineLoader) -> None:
@@ -81,56 +80,50 @@ class Worker(QObject):
         self._flushed = 0.0
         self._gauged: set[str] = set()
         self._gauge_from = 0.0
-        self._hurry = Flag()
-        self._recalled = Flag()
+        self._interrupted = Flag()
+        self._cancelled = Flag()
         self._timer = QTimer(self)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._take_turn)
 
-    def hurry(self) -> None:
-        """Cut the current slice, an evaluation or an errand short; for use from any thread."""
-        self._hurry.set()
+    def interrupt(self) -> None:
+        """Cut the current slice, an evaluation or a request short; for use from any thread."""
+        self._interrupted.set()
         for session in list(self._live):
             session.hurry()
 
-    def recall(self) -> None:
-        """Break the errand off that is under way; for use from any thread."""
-        self._recalled.set()
+    def cancel_request(self) -> None:
+        """Cancel the request that is under way; for use from any thread."""
+        self._cancelled.set()
 
-    @Slot()
     def load(self) -> None:
         """Import the engine; emits `loaded`."""
         try:
             self._engine = self._loader()
-            info = Loaded(self._engine.device_text, self._engine.catalogue)
+            info = EngineInfo(self._engine.device_text, self._engine.catalogue)
         except Exception as error:  # noqa: BLE001 - one of the two doors
             self._fail("The engine cannot be loaded", error)
             return
         self.loaded.emit(info)
 
-    @Slot(object, object, bool)
     def start(self, comparison: Comparison, root: Path, paused: bool) -> None:
         """Make a comparison's runs and train them in turn; emits `started`, later `finished`."""
         self._begin(lambda engine: engine.start(comparison, root), paused=paused)
 
-    @Slot(object, object)
     def resume(self, folders: list[Path], steps: int | None) -> None:
         """Train stored runs further; emits `started`, later `finished`."""
         self._begin(lambda engine: engine.resume(folders, steps), stored=True)
 
-    @Slot(object, object)
     def repeat(self, folder: Path, root: Path) -> None:
         """Train again from the settings of a stored run; emits `started`, later `finished`."""
         self._begin(lambda engine: engine.repeat(folder, root))
 
-    @Slot(object, object, object)
     def fine_tune(self, comparison: Comparison, root: Path, source: Path) -> None:
         """Train a comparison from a stored run's weights; emits `started`, later `finished`."""
         self._begin(lambda engine: engine.start(comparison, root, source))
 
-    @Slot(object, str)
     def mend(self, folder: Path, remedy: str) -> None:
-        """Let a run that diverged go on with a change; emits `joined` where others are training."""
+        """Resume a run that diverged with a change; emits `joined` where others are training."""
 
         def make(engine: Engine) -> Sequence[Session]:
             return engine.resume([folder], None, remedy)
@@ -154,36 +147,38 @@ class Worker(QObject):
         begun = self._open(make, stored=stored)
         self._active = True
         if not begun:
-            self._settle()
+            self._finish_if_none_trains()
             return
-        self._hurry.clear()
+        self._interrupted.clear()
         self._turn = 0
         self._gauged.clear()
         self._gauge_from = time.monotonic() + GAUGE_SECONDS
         self.started.emit(begun)
         self.set_paused(paused)
 
-    def _open(self, make: Callable[[Engine], Sequence[Session]], *, stored: bool) -> list[Begun]:
+    def _open(
+        self, make: Callable[[Engine], Sequence[Session]], *, stored: bool
+    ) -> list[StartedRun]:
         """Put new sessions among those that train; empty where the engine refuses."""
         if self._engine is None:
             return []
         try:
             sessions = list(make(self._engine))
-            held = {s.id: open_run(s.folder) for s in sessions if stored}
+            records = {s.id: open_run(s.folder) for s in sessions if stored}
         except OptionError as error:
             self.refused.emit(error.field, str(error))
         except (OSError, ValueError) as error:
-            self.refused.emit("", _sentence(error))
+            self.refused.emit("", sentence_of(error))
         except Exception as error:  # noqa: BLE001 - one of the two doors
             self._fail("The runs cannot start", error)
         else:
             self._live += sessions
             return [
-                Begun(s.id, s.config, s.environment, s.folder, held.get(s.id)) for s in sessions
+                StartedRun(s.id, s.config, s.environment, s.folder, records.get(s.id))
+                for s in sessions
             ]
         return []
 
-    @Slot(bool)
     def set_paused(self, paused: bool) -> None:
         """Stop taking turns, or go on."""
         if not self._live:
@@ -197,22 +192,20 @@ class Worker(QObject):
             self._timer.start()
         self.paused_changed.emit(paused)
 
-    @Slot()
     def step(self) -> None:
-        """Pause, and let every run take one meta-step."""
+        """Pause, and take one meta-step of every run."""
         if not self._paused:
             self.set_paused(True)
         for session in sorted(self._live, key=lambda live: live.step):
-            while not self._hurry.is_set():
+            while not self._interrupted.is_set():
                 event = self._advance(session)
                 if event is None or isinstance(event, Stepped):
                     break
                 if isinstance(event, Waiting):
                     self._flush()
         self._flush()
-        self._settle()
+        self._finish_if_none_trains()
 
-    @Slot(str)
     def end(self, state: State) -> None:
         """End every run as `stopped` or `aborted`, keeping what it has."""
         for session in list(self._live):
@@ -220,44 +213,34 @@ class Worker(QObject):
                 self._take(session, session.end(state))
             except Exception as error:  # noqa: BLE001 - one of the two doors
                 self._drop(session, error)
-        self._hurry.clear()
-        self._settle()
+        self._interrupted.clear()
+        self._finish_if_none_trains()
 
-    @Slot(object)
-    def run_errand(self, errand: Errand) -> None:
-        """Ask the engine; emits `answered` or `unanswered`, and `reported` meanwhile."""
-        self._recalled.clear()
-        if self._engine is None:
-            self.unanswered.emit(errand.kind, "PyTorch is still loading: try again in a moment.")
-            return
+    def answer(self, request: Task) -> None:
+        """Run a request with the engine; it fails when it is cancelled or training must end."""
+        self._cancelled.clear()
 
         def report(line: str) -> None:
-            if self._hurry.is_set() or self._recalled.is_set():
+            if self._interrupted.is_set() or self._cancelled.is_set():
                 raise InterruptedError("Cancelled.")
-            self.reported.emit(errand.kind, line)
+            request.send(request.progressed, line)
 
-        try:
-            answer = errand.call(self._engine, report)
-        except Exception as error:  # noqa: BLE001 - one of the two doors
-            if not isinstance(error, (OptionError, ValueError, OSError)):
-                _log.exception("The errand %s failed", errand.kind)
-            self.unanswered.emit(errand.kind, _sentence(error))
-            return
-        self.answered.emit(errand.kind, answer)
+        if self._engine is None:
+            request.send(request.failed, "PyTorch is still loading: try again in a moment.")
+        else:
+            request.run(self._engine, report)
 
-    @Slot()
-    def leave(self) -> None:
-        """End what is left and let the thread end."""
+    def close(self) -> None:
+        """End the runs that are left, and release the engine."""
         self.end("stopped")
         self._engine = None
-        QThread.currentThread().quit()
 
     @Slot()
     def _take_turn(self) -> None:
         session = self._live[self._turn % len(self._live)]
         until = time.monotonic() + SLICE_SECONDS
         event: Event | None = None
-        while time.monotonic() < until and not self._hurry.is_set():
+        while time.monotonic() < until and not self._interrupted.is_set():
             event = self._advance(self._behind(session))
             if event is None:
                 break
@@ -269,23 +252,23 @@ class Worker(QObject):
                 self._gauge(session)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
-        self._settle()
+        self._finish_if_none_trains()
 
     def _behind(self, session: Session) -> Session:
-        """Return who goes in a session's turn: of its band, whoever has taken fewest steps."""
+        """Return which session advances: of its band, the one that has taken fewest steps."""
         if session.band is None:
             return session
         return min((s for s in self._live if s.band is session.band), key=lambda s: s.step)
 
     def _gauge(self, session: Session) -> None:
-        """Once in a run, find out what its pace is told by."""
+        """Once in a run, find out what its speed is judged by."""
         if session.id in self._gauged or time.monotonic() < self._gauge_from:
             return
         self._gauged.add(session.id)
         try:
             self.gauged.emit(session.id, session.gauge())
         except Exception:  # noqa: BLE001 - one of the two doors
-            _log.exception("The pace of %s cannot be gauged", session.id, extra=_about(session))
+            _log.exception("The speed of %s cannot be measured", session.id, extra=_about(session))
 
     def _advance(self, session: Session) -> Event | None:
         try:
@@ -310,14 +293,14 @@ class Worker(QObject):
         """End a run whose session broke: the others go on."""
         _log.error("Run %s failed", session.id, exc_info=error, extra=_about(session))
         steps = [e.step for name, e in self._batch if name == session.id]
-        ended = Ended(steps[-1] if steps else 0, "failed", _sentence(error))
+        ended = Ended(steps[-1] if steps else 0, "failed", sentence_of(error))
         try:
             session.end("failed")
         except Exception:  # noqa: BLE001 - one of the two doors
             _log.exception("The end of %s cannot be stored", session.id, extra=_about(session))
         self._take(session, ended)
 
-    def _settle(self) -> None:
+    def _finish_if_none_trains(self) -> None:
         if self._live or not self._active:
             return
         self._timer.stop()
@@ -340,21 +323,11 @@ class Worker(QObject):
 
     def _fail(self, what: str, error: Exception) -> None:
         _log.error(what, exc_info=error)
-        self.failed.emit(f"{what}: {_sentence(error)}", "".join(_traceback(error)))
-
-
-def _traceback(error: BaseException) -> list[str]:
-    import traceback
-
-    return traceback.format_exception(error)
+        self.failed.emit(
+            f"{what}: {sentence_of(error)}", "".join(traceback.format_exception(error))
+        )
 
 
 def _about(session: Session) -> dict[str, str]:
     """Name the run that a line of the log is about."""
     return {"run": session.id}
-
-
-def _sentence(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    first = text.splitlines()[0]
-    return first if first.endswith((".", "!", "?")) else f"{first}."

@@ -1,4 +1,4 @@
-"""The worker processes that train the queue: started, told what to do, and seen to their end."""
+"""The worker processes that train the queue: started, given orders, and ended."""
 
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from metaviz.runs.storage.worker_process import (
 )
 
 
-class Hand(QObject):
-    """One worker process. `gone` carries how it ended, empty where that was in order."""
+class WorkerProcess(QObject):
+    """One worker process. `finished` carries how it ended, empty where that was in order."""
 
-    happened = Signal(object)
-    gone = Signal(object, str)
+    event_received = Signal(object)
+    finished = Signal(object, str)
 
     def __init__(self, home: Path, parent: QObject) -> None:
         """Start a fresh interpreter."""
@@ -40,100 +40,100 @@ class Hand(QObject):
         self.process.errorOccurred.connect(self._on_error)
 
     def start(self) -> None:
-        """Start it; `gone` follows at once where that fails."""
+        """Start it; `finished` follows at once where that fails."""
         self.process.start()
 
-    def tell(self, order: str) -> None:
-        """Send an order; a process that is gone hears nothing."""
+    def send(self, order: str) -> None:
+        """Send an order; one to a process that has ended is dropped."""
         if self.process.state() != QProcess.ProcessState.NotRunning:
             self.process.write(f"{order}\n".encode())
 
     @Slot()
     def _on_output(self) -> None:
         while self.process.canReadLine():
-            happening = heard(bytes(self.process.readLine().data()))
-            if happening:
-                self.claimed = self.claimed or happening["event"] == "claimed"
-                self.happened.emit(happening)
+            event = heard(bytes(self.process.readLine().data()))
+            if event:
+                self.claimed = self.claimed or event["event"] == "claimed"
+                self.event_received.emit(event)
 
     @Slot(int, QProcess.ExitStatus)
     def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._on_output()
         crashed = status == QProcess.ExitStatus.CrashExit
         how = how_it_ended(code, by_signal=crashed) if code or crashed else ""
-        self.gone.emit(self, how)
+        self.finished.emit(self, how)
 
     @Slot(QProcess.ProcessError)
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
-            self.gone.emit(self, self.process.errorString())
+            self.finished.emit(self, self.process.errorString())
 
 
-class Crew(QObject):
+class WorkerPool(QObject):
     """All worker processes of this window."""
 
-    happened = Signal(object)
-    lost = Signal(str, bool)
+    event_received = Signal(object)
+    crashed = Signal(str, bool)
     """How a worker ended that should not have, and whether it had begun to work."""
     changed = Signal()
     closed = Signal()
 
     def __init__(self, home: Path, parent: QObject) -> None:
-        """Start nobody yet."""
+        """Start no process yet."""
         super().__init__(parent)
         self._home = home
-        self.hands: list[Hand] = []
+        self.workers: list[WorkerProcess] = []
         self._closing = False
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.timeout.connect(self._end_all)
+        self._kill_timer = QTimer(self)
+        self._kill_timer.setSingleShot(True)
+        self._kill_timer.timeout.connect(self._end_all)
 
     @property
     def busy(self) -> bool:
         """Whether a worker is alive."""
-        return bool(self.hands)
+        return bool(self.workers)
 
-    def staff(self, wanted: int) -> None:
+    def start_workers(self, wanted: int) -> None:
         """Start workers until there are so many. Raises: StoreError where the log is refused."""
-        while len(self.hands) < wanted and not self._closing:
+        while len(self.workers) < wanted and not self._closing:
             try:
-                hand = Hand(self._home, self)
+                worker = WorkerProcess(self._home, self)
             except OSError as error:
                 raise StoreError(f"Cannot write to {self._home}: {error.strerror}.") from error
-            hand.happened.connect(self.happened)
-            hand.gone.connect(self._on_gone)
-            self.hands.append(hand)
-            hand.start()
+            worker.event_received.connect(self.event_received)
+            worker.finished.connect(self._on_worker_finished)
+            self.workers.append(worker)
+            worker.start()
             self.changed.emit()
 
-    def tell(self, order: str) -> None:
+    def send(self, order: str) -> None:
         """Send every worker an order."""
-        for hand in self.hands:
-            hand.tell(order)
+        for worker in self.workers:
+            worker.send(order)
 
     def close(self) -> None:
-        """Have every worker save and leave; those that do not in time are ended by their id."""
+        """End every worker, which saves; those that do not end in time are killed by their id."""
         self._closing = True
-        if not self.hands:
+        if not self.workers:
             self.closed.emit()
             return
-        self.tell("quit")
-        self._patience.start(round(PATIENCE_SECONDS * 1000))
+        self.send("quit")
+        self._kill_timer.start(round(PATIENCE_SECONDS * 1000))
 
     @Slot()
     def _end_all(self) -> None:
-        for hand in self.hands:
-            hand.process.kill()
+        for worker in self.workers:
+            worker.process.kill()
 
     @Slot(object, str)
-    def _on_gone(self, hand: Any, how: str) -> None:
-        if hand not in self.hands:
+    def _on_worker_finished(self, worker: Any, how: str) -> None:
+        if worker not in self.workers:
             return
-        self.hands.remove(hand)
-        hand.deleteLater()
+        self.workers.remove(worker)
+        worker.deleteLater()
         if how:
-            self.lost.emit(how, hand.claimed)
+            self.crashed.emit(how, worker.claimed)
         self.changed.emit()
-        if self._closing and not self.hands:
-            self._patience.stop()
+        if self._closing and not self.workers:
+            self._kill_timer.stop()
             self.closed.emit()

@@ -1,4 +1,4 @@
-"""Has data sets looked at: opens the dialog, asks the engine, and fills the form."""
+"""Shows data sets: opens the dialog, asks the engine, and fills the form."""
 
 from threading import Event as Flag
 
@@ -8,36 +8,31 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.config.run_config import Comparison, parse_seeds
 from metaviz.files.progress import Report
-from metaviz.gui.background.engine_protocol import Engine, Errand
-from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.dataset.dataset_dialog import DatasetDialog, Subject, Wish
-from metaviz.gui.experiment.experiment_dock import ExperimentPanel
+from metaviz.gui.background.engine_protocol import Engine
+from metaviz.gui.background.training_controller import TrainingController
+from metaviz.gui.dataset.dataset_dialog import DatasetDialog, DatasetRequest, DatasetSource
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.widgets.editors import automatic_text
 from metaviz.runs.model.dataset import DatasetView
 
-KIND = "dataset"
 _OF_AN_EPISODE = ("ways", "shots", "query_shots")
 
 
-class Looking(QObject):
+class DatasetController(QObject):
     """Keeps one request under way; a newer one takes the place of those before it."""
 
     def __init__(
-        self, conductor: Conductor, form: ExperimentPanel, action: QAction, window: QWidget
+        self, controller: TrainingController, form: ExperimentDock, action: QAction, window: QWidget
     ) -> None:
         """Listen to the form, to the menu's action and to the worker."""
         super().__init__(window)
-        self._conductor, self._form, self._window = conductor, form, window
+        self._controller, self._form, self._window = controller, form, window
         self._action = action
         self.dialog: DatasetDialog | None = None
-        self._waiting: Wish | None = None
-        self._under_way: Wish | None = None
-        self._left = Flag()
-        worker = conductor.worker
-        worker.answered.connect(self._on_answered)
-        worker.unanswered.connect(self._on_unanswered)
-        worker.reported.connect(self._on_reported)
-        conductor.phase_changed.connect(self._update)
+        self._waiting: DatasetRequest | None = None
+        self._current: DatasetRequest | None = None
+        self._cancelled = Flag()
+        controller.phase_changed.connect(self._update)
         form.changed.connect(self._update)
         form.look.clicked.connect(self.open)
         action.triggered.connect(self.open)
@@ -49,7 +44,7 @@ class Looking(QObject):
         if self.dialog is not None or not self._action.isEnabled():
             return
         dialog = DatasetDialog(self._subject(), self._window)
-        dialog.wanted.connect(self._on_wanted)
+        dialog.requested.connect(self._on_requested)
         dialog.cancelled.connect(self._on_cancelled)
         dialog.chosen.connect(self._on_chosen)
         dialog.finished.connect(self._on_closed)
@@ -57,12 +52,12 @@ class Looking(QObject):
         dialog.open()
         dialog.begin()
 
-    def _subject(self) -> Subject:
+    def _subject(self) -> DatasetSource:
         problem = self._form.problem
         path, swap = (
             self._form.field(f"{problem.id}.{name}") for name in ("path", "swap_channels")
         )
-        return Subject(
+        return DatasetSource(
             title=problem.title,
             help_text=None if path is None else path.spec.description,
             path="" if path is None else str(path.value),
@@ -86,62 +81,64 @@ class Looking(QObject):
         )
 
     @Slot(object)
-    def _on_wanted(self, wish: Wish) -> None:
-        self._waiting = wish
-        if self._under_way is None:
+    def _on_requested(self, request: DatasetRequest) -> None:
+        self._waiting = request
+        if self._current is None:
             self._send()
-        elif self._under_way.path != wish.path:
-            self._left.set()
+        elif self._current.path != request.path:
+            self._cancelled.set()
 
     def _send(self) -> None:
-        wish, self._waiting = self._waiting, None
-        self._under_way = wish
-        if wish is None:
+        request, self._waiting = self._waiting, None
+        self._current = request
+        if request is None:
             return
-        comparison, left = self._comparison(wish.path), Flag()
-        self._left = left
+        comparison, cancelled = self._comparison(request.path), Flag()
+        self._cancelled = cancelled
 
-        def look(engine: Engine, report: Report) -> DatasetView:
-            def heard(line: str) -> None:
-                if left.is_set():
+        def read(engine: Engine, report: Report) -> DatasetView:
+            def report_unless_cancelled(line: str) -> None:
+                if cancelled.is_set():
                     raise InterruptedError("Cancelled.")
                 report(line)
 
-            return engine.look(comparison, wish.split, wish.number, heard)
+            return engine.look(comparison, request.split, request.number, report_unless_cancelled)
 
-        self._conductor.ask(Errand(KIND, look, "A data set is being read."))
+        self._controller.ask(
+            read,
+            self._on_read,
+            self._on_failed,
+            self._on_progressed,
+            blocks="A data set is being read.",
+        )
 
-    @Slot(str, object)
-    def _on_answered(self, kind: str, view: DatasetView) -> None:
-        if kind != KIND:
-            return
+    @Slot(object)
+    def _on_read(self, view: DatasetView) -> None:
         newer = self._waiting is not None
         self._send()
         if self.dialog is not None and self.dialog.is_waiting and not newer:
             self.dialog.show_view(view)
 
-    @Slot(str, str)
-    def _on_unanswered(self, kind: str, sentence: str) -> None:
-        if kind != KIND:
-            return
-        left, newer = self._left.is_set(), self._waiting is not None
+    @Slot(str)
+    def _on_failed(self, sentence: str) -> None:
+        cancelled, newer = self._cancelled.is_set(), self._waiting is not None
         self._send()
         if self.dialog is None or not self.dialog.is_waiting or newer:
             return
-        if left:
+        if cancelled:
             self.dialog.show_cancelled()
         else:
-            self.dialog.show_trouble(sentence)
+            self.dialog.show_error(sentence)
 
-    @Slot(str, str)
-    def _on_reported(self, kind: str, line: str) -> None:
-        if kind == KIND and self.dialog is not None and not self._left.is_set():
+    @Slot(str)
+    def _on_progressed(self, line: str) -> None:
+        if self.dialog is not None and not self._cancelled.is_set():
             self.dialog.show_progress(line)
 
     @Slot()
     def _on_cancelled(self) -> None:
         self._waiting = None
-        self._left.set()
+        self._cancelled.set()
 
     @Slot()
     def _on_closed(self) -> None:
@@ -169,9 +166,9 @@ class Looking(QObject):
     def _why_not(self) -> str:
         if not self._form.problem.has_images:
             return f"{self._form.problem.title} has no images to look at."
-        phase = self._conductor.phase
+        phase = self._controller.phase
         if phase in {"loading", "broken"}:
             return "The engine is not there yet."
         if phase not in {"idle", "paused"}:
             return "Runs are training: pause or stop them first."
-        return self._conductor.blocked if self.dialog is None else ""
+        return self._controller.blocked if self.dialog is None else ""

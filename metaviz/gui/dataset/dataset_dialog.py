@@ -21,8 +21,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.dataset.episode_view import EpisodePart, labelled
-from metaviz.gui.dataset.summary_view import DatasetFacts
+from metaviz.gui.dataset.episode_view import EpisodeView
+from metaviz.gui.dataset.summary_view import DatasetSummary
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 
@@ -30,8 +31,8 @@ _SIZE = (980, 600)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What the dialog looks at: a problem, and what the form says of its data.
+class DatasetSource:
+    """What the dialog shows: a problem, and the form's settings of its data.
 
     `help_text` explains which data are right; None for a problem that needs no files. `swapped`
     is None for images without colours.
@@ -45,7 +46,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DatasetRequest:
     """Data to be read and an episode to be drawn from them."""
 
     path: str
@@ -56,14 +57,14 @@ class Wish:
 class DatasetDialog(QDialog):
     """Asks for views of a data set and shows them; it reads nothing itself.
 
-    `wanted` carries a Wish; `chosen` the path, and whether red and blue are to be swapped.
+    `requested` carries a DatasetRequest, `chosen` the path and whether to swap red and blue.
     """
 
-    wanted = Signal(object)
+    requested = Signal(object)
     cancelled = Signal()
     chosen = Signal(str, object)
 
-    def __init__(self, subject: Subject, parent: QWidget | None = None) -> None:
+    def __init__(self, subject: DatasetSource, parent: QWidget | None = None) -> None:
         """Make the dialog; `begin` has the form's data read."""
         super().__init__(parent)
         self.setObjectName("dataset_dialog")
@@ -72,26 +73,26 @@ class DatasetDialog(QDialog):
         self.resize(*_SIZE)
         self.setAcceptDrops(True)
         self.subject = subject
-        self._shown: Wish | None = None
-        self._asked: Wish | None = None
+        self._shown: DatasetRequest | None = None
+        self._asked: DatasetRequest | None = None
         self.path = QLineEdit(subject.path, self)
         self.read = QPushButton("&Read", self)
-        self.facts = DatasetFacts(self)
-        self.episode = EpisodePart(subject.swapped, self)
+        self.facts = DatasetSummary(self)
+        self.episode = EpisodeView(subject.swapped, self)
         self.pages = QStackedWidget(self)
-        self.message = labelled("dataset_message", "Message")
-        self.line = labelled("dataset_progress_text", "Progress")
+        self.message = text_label("dataset_message", "Message")
+        self.line = text_label("dataset_progress_text", "Progress")
         self.bar = QProgressBar(self)
         self.cancel = QPushButton("&Cancel", self)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
         self.use = self.buttons.addButton("&Use these data", QDialogButtonBox.ButtonRole.AcceptRole)
         self._assemble()
         self._connect()
-        self._say_what_is_right()
+        self._show_hint()
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a wish has not been answered yet."""
+        """Whether a request has not been answered yet."""
         return self._asked is not None
 
     def begin(self) -> None:
@@ -107,13 +108,13 @@ class DatasetDialog(QDialog):
         self._shown = self._asked = None
         if not self._may_read():
             self.cancelled.emit()
-            self._say_what_is_right()
+            self._show_hint()
             return
         self.bar.setRange(0, 0)
         self.line.setText("Finding out what is there")
         self.pages.setCurrentWidget(self._reading)
         self._update()
-        self._ask(Wish(self.path.text().strip(), "train", 0))
+        self._ask(DatasetRequest(self.path.text().strip(), "train", 0))
 
     @Slot(str)
     def show_progress(self, line: str) -> None:
@@ -132,15 +133,17 @@ class DatasetDialog(QDialog):
         self.pages.setCurrentWidget(self._full)
         self._update()
 
-    def show_trouble(self, sentence: str) -> None:
+    def show_error(self, sentence: str) -> None:
         """Show why the data cannot be read."""
-        self._say(sentence, current_theme().error)
+        self._show_message(sentence, current_theme().error)
 
     def show_cancelled(self) -> None:
         """Show that reading was broken off."""
-        self._say("Reading was cancelled, and nothing of it was kept.", current_theme().muted)
+        self._show_message(
+            "Reading was cancelled, and nothing of it was kept.", current_theme().muted
+        )
 
-    def take_path(self, path: str) -> None:
+    def set_path(self, path: str) -> None:
         """Read the data at a path that was chosen rather than typed."""
         self.path.setText(path)
         self.start_reading()
@@ -148,9 +151,9 @@ class DatasetDialog(QDialog):
     @Slot(int)
     def turn(self, by: int) -> None:
         """Ask for an episode before or after the one that is shown."""
-        wish = self._asked or self._shown
-        if wish is not None and wish.number + by >= 0:
-            self._ask(Wish(wish.path, wish.split, wish.number + by))
+        request = self._asked or self._shown
+        if request is not None and request.number + by >= 0:
+            self._ask(DatasetRequest(request.path, request.split, request.number + by))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take a single folder or file, and show where it goes."""
@@ -166,30 +169,30 @@ class DatasetDialog(QDialog):
         """Read what was dropped; the reader says what is wrong with anything but images."""
         self._empty.setStyleSheet(_drop_rule(current_theme().muted))
         event.acceptProposedAction()
-        self.take_path(_dropped(event.mimeData()))
+        self.set_path(_dropped(event.mimeData()))
 
     def _may_read(self) -> bool:
         needs_path = self.subject.help_text is not None and not self.subject.may_be_empty
         return bool(self.path.text().strip()) or not needs_path
 
-    def _ask(self, wish: Wish) -> None:
-        self._asked = wish
-        self.wanted.emit(wish)
+    def _ask(self, request: DatasetRequest) -> None:
+        self._asked = request
+        self.requested.emit(request)
 
-    def _say(self, sentence: str, colour: str) -> None:
+    def _show_message(self, sentence: str, colour: str) -> None:
         self._shown = self._asked = None
         self.message.setText(sentence)
         tint(self.message, colour)
         self.pages.setCurrentWidget(self._empty)
         self._update()
 
-    def _say_what_is_right(self) -> None:
+    def _show_hint(self) -> None:
         text = (
             f"{self.subject.help_text} Drop it here, or choose it above."
             if self.subject.help_text
             else ""
         )
-        self._say(text, current_theme().muted)
+        self._show_message(text, current_theme().muted)
 
     @Slot()
     def _accept(self) -> None:
@@ -202,7 +205,7 @@ class DatasetDialog(QDialog):
     def _browse_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Choose a folder of images", self._here())
         if chosen:
-            self.take_path(chosen)
+            self.set_path(chosen)
 
     @Slot()
     def _browse_archive(self) -> None:
@@ -210,7 +213,7 @@ class DatasetDialog(QDialog):
             self, "Choose an archive of images", self._here(), "Archives (*.zip);;All files (*)"
         )
         if chosen:
-            self.take_path(chosen)
+            self.set_path(chosen)
 
     def _here(self) -> str:
         typed = Path(self.path.text().strip() or Path.home())
@@ -218,9 +221,9 @@ class DatasetDialog(QDialog):
 
     @Slot(str)
     def _on_split(self, split: str) -> None:
-        wish = self._asked or self._shown
-        if wish is not None:
-            self._ask(Wish(wish.path, split, 0))
+        request = self._asked or self._shown
+        if request is not None:
+            self._ask(DatasetRequest(request.path, split, 0))
 
     @Slot()
     def _update(self) -> None:

@@ -3,7 +3,7 @@
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from metaviz.gui.widgets.controls import combo, offer, switch
+from metaviz.gui.widgets.controls import combo, offer, switch, text_label
 from metaviz.gui.widgets.sample_grid import SampleGrid, described
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
@@ -11,7 +11,7 @@ from metaviz.runs.model.dataset import DatasetView
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
-class EpisodePart(QWidget):
+class EpisodeView(QWidget):
     """The right side of the dialog. `turned` carries -1 or 1, `split_chosen` a split's name."""
 
     turned = Signal(int)
@@ -31,10 +31,10 @@ class EpisodePart(QWidget):
             "“Use these data” has the form swap them too.",
         )
         self.grid = SampleGrid(self)
-        self.refusal = labelled("dataset_refusal", "Why there is no episode")
+        self.refusal = text_label("dataset_refusal", "Why there is no episode")
         self.refusal.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.caption = labelled("dataset_caption", "About the episode")
-        self.hint = labelled("dataset_hint", "About the colours")
+        self.caption = text_label("dataset_caption", "About the episode")
+        self.hint = text_label("dataset_hint", "About the colours")
         self._coloured = swapped is not None
         self._assemble()
         self._connect()
@@ -116,13 +116,3 @@ class EpisodePart(QWidget):
             else "Colours are as in the files. Where skies look orange, swap red and blue."
         )
         tint(self.hint, current_theme().accent if swapped else current_theme().muted)
-
-
-def labelled(name: str, title: str) -> QLabel:
-    """Return a label for sentences, named for screen readers."""
-    label = QLabel()
-    label.setObjectName(name)
-    label.setAccessibleName(title)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    return label

@@ -12,8 +12,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.dataset.episode_view import labelled
-from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.controls import scrolling, text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView, SplitCount
 
@@ -21,26 +20,26 @@ _COLUMNS = ("Split", "Classes", "Images", "Per class")
 _WIDTH, _ROW_SPACE = 296, 8
 
 
-class DatasetFacts(QWidget):
+class DatasetSummary(QWidget):
     """The left column of the dialog."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Make the column, empty."""
         super().__init__(parent)
         self.setFixedWidth(_WIDTH)
-        self.name = labelled("dataset_name", "Data set")
+        self.name = text_label("dataset_name", "Data set")
         font = self.name.font()
         font.setBold(True)
         font.setPointSizeF(1.4 * font.pointSizeF())
         self.name.setFont(font)
-        self.layout_text = labelled("dataset_layout", "How the data are kept")
-        self.totals = labelled("dataset_totals", "Size")
+        self.layout_text = text_label("dataset_layout", "How the data are kept")
+        self.totals = text_label("dataset_totals", "Size")
         self.table = self._make_table()
         heading = QLabel("What to know", self)
         bold = heading.font()
         bold.setBold(True)
         heading.setFont(bold)
-        self.remarks = labelled("dataset_remarks", "What to know")
+        self.remarks = text_label("dataset_remarks", "What to know")
         self.remarks.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.remarks.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse

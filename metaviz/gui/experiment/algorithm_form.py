@@ -1,4 +1,4 @@
-"""The fold of one ticked algorithm: its presets and its own options."""
+"""The section of one ticked algorithm: its presets and its own options."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import Plain
 from metaviz.gui.widgets.editors import ChoiceBox, write_value
-from metaviz.gui.widgets.option_form import Fold, OptionForm
+from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 
 _DEFAULTS, _CUSTOM = "defaults", "changed by hand"
 
 
-class AlgorithmOptions(QWidget):
+class AlgorithmForm(QWidget):
     """Options of one algorithm under a heading that says how many were changed."""
 
     changed = Signal()
     focused = Signal(object)
-    sweep_wanted = Signal(str)
+    sweep_requested = Signal(str)
 
     def __init__(self, entry: AlgorithmEntry, parent: QWidget | None = None) -> None:
         """Make the form of the algorithm's options."""
@@ -32,13 +32,13 @@ class AlgorithmOptions(QWidget):
         self.presets = ChoiceBox(body)
         self._add_presets(inside)
         inside.addWidget(self.form)
-        self.fold = Fold(f"{entry.title} settings", entry.id, body, self)
+        self.section = CollapsibleSection(f"{entry.title} settings", entry.id, body, self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.fold)
+        layout.addWidget(self.section)
         self.form.changed.connect(self._on_changed)
         self.form.focused.connect(self.focused)
-        self.form.sweep_wanted.connect(self.sweep_wanted)
+        self.form.sweep_requested.connect(self.sweep_requested)
 
     def set_baseline(self, defaults: Mapping[str, Plain]) -> None:
         """Take the defaults that suit the problem."""
@@ -77,12 +77,12 @@ class AlgorithmOptions(QWidget):
             self._on_changed()
 
     def _on_changed(self) -> None:
-        self.fold.note_changes(self.form)
+        self.section.note_changes(len(self.form.changes()))
         self._show_preset()
         self.changed.emit()
 
     def _show_preset(self) -> None:
-        values = {name: field.value for name, field in self.form.fields.items()}
+        values = self.form.values()
         plain = {spec.name: spec.default for spec in self.entry.options} | dict(self._defaults)
         known = {_DEFAULTS: plain} | {
             name: plain | preset for name, preset in self.entry.presets.items()

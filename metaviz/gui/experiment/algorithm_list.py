@@ -21,7 +21,7 @@ _PADDING, _TALLEST = 6, 420
 
 
 class AlgorithmList(QTreeWidget):
-    """A checkable list; `ticked_changed` tells that ticks changed."""
+    """A checkable list; `ticked_changed` follows each change of ticks."""
 
     ticked_changed = Signal()
     entered_algorithm = Signal(object)
@@ -39,7 +39,7 @@ class AlgorithmList(QTreeWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTabKeyNavigation(False)
-        self.setItemDelegateForColumn(0, _Roomy(self))
+        self.setItemDelegateForColumn(0, _PaddedDelegate(self))
         self.setItemDelegateForColumn(1, _Muted(self))
         self._entries: dict[str, AlgorithmEntry] = {}
         self._items: dict[str, QTreeWidgetItem] = {}
@@ -47,7 +47,7 @@ class AlgorithmList(QTreeWidget):
         self.currentItemChanged.connect(self._on_current)
 
     def show_entries(self, entries: tuple[AlgorithmEntry, ...]) -> None:
-        """List these algorithms under their groups; ticks stay where the id stays."""
+        """List these algorithms under their groups; ticks of known ids are kept."""
         ticked = self.ticked()
         self.blockSignals(True)
         self.clear()
@@ -73,7 +73,7 @@ class AlgorithmList(QTreeWidget):
         return tuple(name for name, item in self._items.items() if item.checkState(0) == on)
 
     def tick(self, names: tuple[str, ...]) -> None:
-        """Tick exactly these algorithms; tells once that ticks changed."""
+        """Tick exactly these algorithms; emits `ticked_changed` once."""
         before = self.ticked()
         self.blockSignals(True)
         for name, item in self._items.items():
@@ -82,6 +82,12 @@ class AlgorithmList(QTreeWidget):
         self.blockSignals(False)
         if self.ticked() != before:
             self.ticked_changed.emit()
+
+    def toggle(self, name: str) -> None:
+        """Tick an algorithm, or untick it."""
+        is_on = self._items[name].checkState(0) == Qt.CheckState.Checked
+        state = Qt.CheckState.Unchecked if is_on else Qt.CheckState.Checked
+        self._items[name].setCheckState(0, state)
 
     def show_unsuited(self, reasons: Mapping[str, str]) -> None:
         """Grey out the algorithms that cannot run, each with its reason; untick them."""
@@ -113,8 +119,8 @@ class AlgorithmList(QTreeWidget):
             self.entered_algorithm.emit(self._entries[item.data(0, _ID)])
 
 
-class _Roomy(QStyledItemDelegate):
-    """Gives rows some air."""
+class _PaddedDelegate(QStyledItemDelegate):
+    """Pads rows."""
 
     def sizeHint(
         self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
@@ -123,8 +129,8 @@ class _Roomy(QStyledItemDelegate):
         return QSize(hint.width() + _PADDING, option.fontMetrics.height() + _PADDING)
 
 
-class _Muted(_Roomy):
-    """Draws summaries in the palette's quiet colour, whatever the theme."""
+class _Muted(_PaddedDelegate):
+    """Draws summaries in the placeholder colour of the palette."""
 
     def initStyleOption(  # noqa: N802 - a name of Qt's
         self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex

@@ -10,28 +10,27 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWi
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import MACHINE, Comparison, parse_seeds
-from metaviz.gui.experiment.algorithm_form import AlgorithmOptions
+from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
-from metaviz.gui.experiment.comparisons import check_names, seeds_text
-from metaviz.gui.experiment.form_values import FormState
-from metaviz.gui.experiment.help_strip import Foot
-from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, SharedForm
-from metaviz.gui.widgets.controls import order_tabs, scrolling
+from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
+from metaviz.gui.experiment.help_strip import HelpStrip
+from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
+from metaviz.gui.widgets.controls import order_tabs, scrolling, text_label
 from metaviz.gui.widgets.editors import ChoiceBox
-from metaviz.gui.widgets.option_field import Field
-from metaviz.gui.widgets.option_form import Fold, OptionForm
+from metaviz.gui.widgets.option_field import OptionField
+from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.theme import current_theme, tint
 
 _WIDTH = 340
 
 
-class ExperimentPanel(QWidget):
+class ExperimentDock(QWidget):
     """Everything that a person chooses before training."""
 
     changed = Signal()
-    download_wanted = Signal(str)
-    download_unwanted = Signal()
-    sweep_wanted = Signal(str)
+    download_requested = Signal(str)
+    download_cancelled = Signal()
+    sweep_requested = Signal(str)
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -39,13 +38,13 @@ class ExperimentPanel(QWidget):
         self.catalogue = catalogue
         self.problem_box = ChoiceBox(self)
         self.algorithms = AlgorithmList(self)
-        self.summary = QLabel(self)
+        self.summary = text_label("problem_summary")
         self.look = QPushButton("&Look at the data…", self)
         self.download = QPushButton(self)
-        self.foot = Foot(self)
-        self._folds: dict[str, AlgorithmOptions] = {}
-        self._quiet = False
-        self.why: str | None = None
+        self.help_strip = HelpStrip(self)
+        self._sections: dict[str, AlgorithmForm] = {}
+        self._is_filling = False
+        self.change_text: str | None = None
         """While `changed` is emitted for many settings at once: what they are; "" for a restart."""
         self.setMinimumWidth(_WIDTH)
         self._build()
@@ -62,9 +61,9 @@ class ExperimentPanel(QWidget):
         """The first sentence about what is wrong, or an empty text."""
         if not self.algorithms.ticked():
             return "No algorithm is ticked: tick at least one."
-        own = [fold.form for fold in self._shown().values()]
-        forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
-        return next((form.first_error() for form in forms if form.first_error()), "")
+        own = [section.form for section in self._shown().values()]
+        errors = (form.first_error() for form in (self.shared, self.problem_form, *own))
+        return next((error for error in errors if error), "")
 
     def comparison(self) -> Comparison:
         """Return what is chosen, holding only differences from the defaults.
@@ -76,7 +75,7 @@ class ExperimentPanel(QWidget):
         shared: dict[str, Any] = dict(self.shared.changes())
         outer = {name: shared.pop(name) for name in OF_THE_COMPARISON if name in shared}
         seeds = parse_seeds(str(outer.pop("seeds", SEEDS.default)))
-        options = {name: fold.form.changes() for name, fold in self._shown().items()}
+        options = {name: section.form.changes() for name, section in self._shown().items()}
         values = {
             "problem": self.problem.id,
             "algorithms": self.algorithms.ticked(),
@@ -89,13 +88,13 @@ class ExperimentPanel(QWidget):
         }
         return checked(Comparison, values)
 
-    def show_comparison(self, comparison: Comparison, why: str = "settings") -> None:
-        """Fill the form; `why` says in a few words what is shown, for the undo command.
+    def show_comparison(self, comparison: Comparison, text: str = "settings") -> None:
+        """Fill the form; `text` names what is shown, for the undo command.
 
         Raises: OptionError where the comparison names something that is not in the catalogue.
         """
         check_names(comparison, self.catalogue)
-        with self._one_change(why):
+        with self._one_change(text):
             self._show(comparison)
 
     def state(self) -> FormState:
@@ -106,9 +105,9 @@ class ExperimentPanel(QWidget):
             {field.key: field.raw for field in self.every_field() if field.is_raw_changed},
         )
 
-    def show_state(self, state: FormState, why: str = "") -> None:
-        """Show what `state` returned; names that are not known here are passed over."""
-        with self._one_change(why):
+    def show_state(self, state: FormState, text: str = "") -> None:
+        """Show what `state` returned; unknown names are ignored."""
+        with self._one_change(text):
             place = self.problem_box.findData(state.problem)
             if place >= 0:
                 self.problem_box.setCurrentIndex(place)
@@ -116,9 +115,9 @@ class ExperimentPanel(QWidget):
             self.algorithms.tick(state.ticked)
             for key in state.texts:
                 entry = self.catalogue.algorithm(key.partition(".")[0])
-                if "." in key and entry is not None and entry.id not in self._folds:
-                    self._add_fold(entry)
-            self._show_folds()
+                if "." in key and entry is not None and entry.id not in self._sections:
+                    self._add_section(entry)
+            self._show_sections()
             for field in self.every_field():
                 if field.key in state.texts:
                     field.set_raw(state.texts[field.key])
@@ -126,16 +125,16 @@ class ExperimentPanel(QWidget):
                     field.reset()
 
     @contextmanager
-    def _one_change(self, why: str) -> Iterator[None]:
+    def _one_change(self, text: str) -> Iterator[None]:
         """Emit `changed` once for all that happens inside."""
-        self._quiet = True
+        self._is_filling = True
         try:
             yield
         finally:
-            self._quiet = False
-        self.why = why
+            self._is_filling = False
+        self.change_text = text
         self._on_changed()
-        self.why = None
+        self.change_text = None
         order_tabs(self)
 
     def _show(self, comparison: Comparison) -> None:
@@ -143,7 +142,7 @@ class ExperimentPanel(QWidget):
         self.problem_box.setCurrentIndex(names.index(comparison.problem))
         self._show_problem()
         self.algorithms.tick(comparison.algorithms)
-        self._show_folds()
+        self._show_sections()
         outer: dict[str, Plain] = {
             "steps": comparison.steps,
             "seeds": seeds_text(comparison.seeds),
@@ -151,8 +150,8 @@ class ExperimentPanel(QWidget):
         }
         self.shared.set_changes({**outer, **comparison.shared})
         self.problem_form.set_changes(comparison.problem_options)
-        for name, fold in self._folds.items():
-            fold.form.set_changes(comparison.options.get(name, {}))
+        for name, section in self._sections.items():
+            section.form.set_changes(comparison.options.get(name, {}))
 
     def show_catalogue(self, catalogue: Catalogue) -> None:
         """Take another catalogue and keep what was chosen where that is possible."""
@@ -173,22 +172,22 @@ class ExperimentPanel(QWidget):
         field.editor.setFocus(Qt.FocusReason.OtherFocusReason)
         return True
 
-    def field(self, key: str) -> Field | None:
+    def field(self, key: str) -> OptionField | None:
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
         return next((field for field in self.every_field() if field.key == key), None)
 
-    def every_field(self) -> list[Field]:
+    def every_field(self) -> list[OptionField]:
         """Return all fields, also those of algorithms that were unticked again."""
-        own = [fold.form for fold in self._folds.values()]
-        forms: list[SharedForm | OptionForm] = [self.shared, self.problem_form, *own]
+        own = [section.form for section in self._sections.values()]
+        forms = (self.shared, self.problem_form, *own)
         return [field for form in forms for field in form.fields.values()]
 
-    def fold(self, algorithm: str) -> AlgorithmOptions:
+    def section(self, algorithm: str) -> AlgorithmForm:
         """Return the fold of an algorithm that was ticked."""
-        return self._folds[algorithm]
+        return self._sections[algorithm]
 
     def show_downloading(self, *, under_way: bool) -> None:
-        """Let the button start a download, or end the one that is under way."""
+        """Make the button start a download, or cancel the one that is under way."""
         self.downloading = under_way
         self.download.setText("Cancel &download" if under_way else "&Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
@@ -201,10 +200,10 @@ class ExperimentPanel(QWidget):
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         tint(self.summary, current_theme().muted)
-        for part in (self.foot, self.shared, self.problem_form):
+        for part in (self.help_strip, self.shared, self.problem_form):
             part.restyle()
-        for fold in self._folds.values():
-            fold.form.restyle()
+        for section in self._sections.values():
+            section.form.restyle()
 
     def _build(self) -> None:
         self._name_parts()
@@ -215,10 +214,10 @@ class ExperimentPanel(QWidget):
         column.setSpacing(6)
         self._forms = QVBoxLayout()
         # What was typed for a problem comes back with it.
-        self._left: dict[str, dict[str, Plain]] = {}
+        self._typed: dict[str, dict[str, Plain]] = {}
         self._shown_problem = ""
         self.problem_form: OptionForm
-        self._problem_fold: Fold
+        self._problem_section: CollapsibleSection
         self._forms.setSpacing(6)
         for part in (
             _heading("&Problem", self.problem_box),
@@ -235,10 +234,10 @@ class ExperimentPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(scrolling("experiment_scroll", "Settings of the experiment", content), 1)
-        layout.addWidget(self.foot)
+        layout.addWidget(self.help_strip)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)
-        self.algorithms.entered_algorithm.connect(self.foot.explain)
+        self.algorithms.entered_algorithm.connect(self.help_strip.explain)
         self.download.clicked.connect(self._on_download)
 
     def _data_row(self) -> QWidget:
@@ -254,9 +253,6 @@ class ExperimentPanel(QWidget):
         self.problem_box.setObjectName("problem")
         self.problem_box.setAccessibleName("Problem")
         self.problem_box.setToolTip("The family of tasks that is learned from.")
-        self.summary.setObjectName("problem_summary")
-        self.summary.setWordWrap(True)
-        self.summary.setTextFormat(Qt.TextFormat.PlainText)
         tint(self.summary, current_theme().muted)
         self.look.setObjectName("look")
         self.look.setAccessibleName("Look at the data")
@@ -264,24 +260,24 @@ class ExperimentPanel(QWidget):
         self.show_downloading(under_way=False)
 
     def _fill(self) -> None:
-        """Make list and forms anew from the catalogue."""
-        self._quiet = True
+        """Make list and forms from the catalogue."""
+        self._is_filling = True
         self.problem_box.clear()
         for problem in self.catalogue.problems:
             self.problem_box.addItem(problem.title, problem.id)
         self.algorithms.show_entries(self.catalogue.algorithms)
         while (item := self._forms.takeAt(0)) is not None:
             _discard(item.widget())
-        self._folds = {}
+        self._sections = {}
         self._shown_problem = ""
-        self.shared = SharedForm(self.catalogue, self)
+        self.shared = shared_form(self.catalogue, self)
         self.shared.changed.connect(self._on_changed)
-        self.shared.focused.connect(self.foot.explain)
-        self.shared.sweep_wanted.connect(self.sweep_wanted)
+        self.shared.focused.connect(self.help_strip.explain)
+        self.shared.sweep_requested.connect(self.sweep_requested)
         self._forms.addWidget(_heading("Settings that all share", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
-        self._quiet = False
+        self._is_filling = False
 
     def _show_problem(self) -> None:
         problem = self.problem
@@ -294,82 +290,82 @@ class ExperimentPanel(QWidget):
         self.algorithms.show_unsuited(problem.unsuited)
         if problem.id != self._shown_problem:
             self._show_problem_form(problem)
-        for name, fold in self._folds.items():
-            fold.set_baseline(problem.algorithm_defaults.get(name, {}))
+        for name, section in self._sections.items():
+            section.set_baseline(problem.algorithm_defaults.get(name, {}))
 
     def _show_problem_form(self, problem: ProblemEntry) -> None:
         """Put a problem's own settings in the place of the last one's."""
         place = self._forms.indexOf(self.shared) + 1
         if self._shown_problem:
-            self._left[self._shown_problem] = self.problem_form.changes()
+            self._typed[self._shown_problem] = self.problem_form.changes()
             # Taken out first: Python would keep a layout item that Qt deletes with the widget.
-            self._forms.takeAt(self._forms.indexOf(self._problem_fold))
-            _discard(self._problem_fold)
+            self._forms.takeAt(self._forms.indexOf(self._problem_section))
+            _discard(self._problem_section)
         self._shown_problem = problem.id
         self.problem_form = OptionForm(problem.options, f"{problem.id}.", parent=self)
-        self.problem_form.set_changes(self._left.get(problem.id, {}))
+        self.problem_form.set_changes(self._typed.get(problem.id, {}))
         self.problem_form.changed.connect(self._on_changed)
-        self.problem_form.focused.connect(self.foot.explain)
-        self.problem_form.sweep_wanted.connect(self.sweep_wanted)
-        self._problem_fold = Fold(
+        self.problem_form.focused.connect(self.help_strip.explain)
+        self.problem_form.sweep_requested.connect(self.sweep_requested)
+        self._problem_section = CollapsibleSection(
             f"{problem.title} settings", f"problem_{problem.id}", self.problem_form, self
         )
-        self._problem_fold.setVisible(bool(problem.options))
-        self._problem_fold.set_open(problem.needs_data)
-        self._forms.insertWidget(place, self._problem_fold)
+        self._problem_section.setVisible(bool(problem.options))
+        self._problem_section.set_open(problem.needs_data)
+        self._forms.insertWidget(place, self._problem_section)
 
-    def _show_folds(self) -> None:
+    def _show_sections(self) -> None:
         for name in self.algorithms.ticked():
             entry = self.catalogue.algorithm(name)
-            if entry is not None and name not in self._folds:
-                self._add_fold(entry)
-        for name, fold in self._folds.items():
-            fold.setVisible(name in self.algorithms.ticked())
+            if entry is not None and name not in self._sections:
+                self._add_section(entry)
+        for name, section in self._sections.items():
+            section.setVisible(name in self.algorithms.ticked())
 
-    def _add_fold(self, entry: AlgorithmEntry) -> None:
-        fold = AlgorithmOptions(entry)
-        fold.set_baseline(self.problem.algorithm_defaults.get(entry.id, {}))
-        fold.changed.connect(self._on_changed)
-        fold.focused.connect(self.foot.explain)
-        fold.sweep_wanted.connect(self.sweep_wanted)
+    def _add_section(self, entry: AlgorithmEntry) -> None:
+        section = AlgorithmForm(entry)
+        section.set_baseline(self.problem.algorithm_defaults.get(entry.id, {}))
+        section.changed.connect(self._on_changed)
+        section.focused.connect(self.help_strip.explain)
+        section.sweep_requested.connect(self.sweep_requested)
         order = [item.id for item in self.catalogue.algorithms]
-        before = sum(order.index(name) < order.index(entry.id) for name in self._folds)
-        self._forms.insertWidget(self._forms.indexOf(self._problem_fold) + 1 + before, fold)
-        self._folds[entry.id] = fold
+        before = sum(order.index(name) < order.index(entry.id) for name in self._sections)
+        self._forms.insertWidget(self._forms.indexOf(self._problem_section) + 1 + before, section)
+        self._sections[entry.id] = section
 
-    def _shown(self) -> dict[str, AlgorithmOptions]:
+    def _shown(self) -> dict[str, AlgorithmForm]:
         ticked = self.algorithms.ticked()
-        return {name: fold for name, fold in self._folds.items() if name in ticked}
+        return {name: section for name, section in self._sections.items() if name in ticked}
 
     def _on_problem(self) -> None:
-        if not self._quiet:
+        if not self._is_filling:
             with self._one_change(f"problem {self.problem.title}"):
                 self._show_problem()
-                self._show_folds()
+                self._show_sections()
 
     def _on_ticks(self) -> None:
-        if not self._quiet:
-            self._show_folds()
+        if not self._is_filling:
+            self._show_sections()
             self._on_changed()
             order_tabs(self)
 
     def _on_changed(self) -> None:
-        if self._quiet:
+        if self._is_filling:
             return
         shared = self.shared.values()
-        for fold in self._folds.values():
-            fold.show_shared(shared)
-        self._problem_fold.note_changes(self.problem_form)
-        self.foot.show_reason(self.reason)
+        for section in self._sections.values():
+            section.show_shared(shared)
+        self._problem_section.note_changes(len(self.problem_form.changes()))
+        self.help_strip.show_reason(self.reason)
         if not self.reason:
-            self.foot.show_count(self.comparison())
+            self.help_strip.show_count(self.comparison())
         self.changed.emit()
 
     def _on_download(self) -> None:
         if self.downloading:
-            self.download_unwanted.emit()
+            self.download_cancelled.emit()
         else:
-            self.download_wanted.emit(self.problem.id)
+            self.download_requested.emit(self.problem.id)
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:

@@ -7,13 +7,14 @@ from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.algorithm_list import describe
+from metaviz.gui.widgets.controls import scrolling
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 
 _HELP_LINES = 6
 
 
-class Foot(QFrame):
+class HelpStrip(QFrame):
     """Always in sight below the form."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -43,14 +44,7 @@ class Foot(QFrame):
 
     def _steady_help(self) -> QScrollArea:
         """Keep the help's height, so that the form does not jump when the focus moves."""
-        area = QScrollArea(self)
-        area.setObjectName("help_scroll")
-        area.setAccessibleName("Help")
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidgetResizable(True)
-        area.setWidget(self.help)
+        area = scrolling("help_scroll", "Help", self.help)
         area.setFixedHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
         return area
 

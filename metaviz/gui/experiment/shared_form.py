@@ -1,15 +1,11 @@
-"""The settings that all algorithms share: the usual ones, and a fold with the rest."""
+"""The settings that all algorithms share: the usual ones, and a section with the rest."""
 
-from collections.abc import Mapping, Sequence
-
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.config.catalogue import Catalogue
-from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import MACHINE, parse_seeds
-from metaviz.gui.widgets.option_field import Field
-from metaviz.gui.widgets.option_form import Fold, OptionForm
+from metaviz.gui.widgets.option_form import OptionForm
 
 SEEDS = OptionSpec(
     name="seeds",
@@ -24,75 +20,17 @@ OF_THE_COMPARISON = ("steps", "seeds", *MACHINE)
 """Names that a comparison holds itself, outside its shared hyperparameters."""
 
 
-class SharedForm(QWidget):
-    """Behaves as one form, though it is two."""
-
-    changed = Signal()
-    focused = Signal(object)
-    sweep_wanted = Signal(str)
-
-    def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
-        """Make the forms of a catalogue."""
-        super().__init__(parent)
-        known = {spec.name: spec for spec in (*catalogue.comparison, *catalogue.shared)}
-        usual = [known["steps"], SEEDS, *(known[name] for name in USUAL if name in known)]
-        names = {spec.name for spec in usual}
-        rest = [spec for name, spec in known.items() if name not in names]
-        rest.sort(key=lambda spec: spec.name in OF_THE_COMPARISON)
-        self._usual = OptionForm(usual, checks={"seeds": parse_seeds})
-        self._rest = OptionForm(rest)
-        self.fold = Fold("More shared settings", "more", self._rest)
-        self._hidden: frozenset[str] = frozenset()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._usual)
-        layout.addWidget(self.fold)
-        for form in self._forms:
-            form.changed.connect(self._on_changed)
-            form.focused.connect(self.focused)
-            form.sweep_wanted.connect(self.sweep_wanted)
-
-    @property
-    def fields(self) -> dict[str, Field]:
-        """Every field by name."""
-        return {**self._usual.fields, **self._rest.fields}
-
-    def values(self) -> dict[str, Plain]:
-        """Return every value, changed or not."""
-        return {name: field.value for name, field in self.fields.items()}
-
-    def set_baseline(self, defaults: Mapping[str, Plain]) -> None:
-        """Take defaults that go before those of the specs."""
-        for form in self._forms:
-            form.set_baseline(defaults)
-
-    def hide_fields(self, names: Sequence[str]) -> None:
-        """Hide options that have no meaning now."""
-        for form in self._forms:
-            form.hide_fields(names)
-
-    def changes(self) -> dict[str, Plain]:
-        """Return the values that differ from the defaults."""
-        return {**self._usual.changes(), **self._rest.changes()}
-
-    def set_changes(self, values: Mapping[str, Plain]) -> None:
-        """Show these values, and defaults everywhere else."""
-        for form in self._forms:
-            form.set_changes(values)
-
-    def first_error(self) -> str:
-        """Return the first sentence about a wrong value, or an empty text."""
-        return self._usual.first_error() or self._rest.first_error()
-
-    def restyle(self) -> None:
-        """Take the colours of the current theme."""
-        for form in self._forms:
-            form.restyle()
-
-    @property
-    def _forms(self) -> tuple[OptionForm, OptionForm]:
-        return self._usual, self._rest
-
-    def _on_changed(self) -> None:
-        self.fold.note_changes(self._rest)
-        self.changed.emit()
+def shared_form(catalogue: Catalogue, parent: QWidget) -> OptionForm:
+    """Make the form of what all algorithms of a catalogue share: the usual, and more."""
+    known = {spec.name: spec for spec in (*catalogue.comparison, *catalogue.shared)}
+    usual = [known["steps"], SEEDS, *(known[name] for name in USUAL if name in known)]
+    names = {spec.name for spec in usual}
+    more = [spec for name, spec in known.items() if name not in names]
+    more.sort(key=lambda spec: spec.name in OF_THE_COMPARISON)
+    return OptionForm(
+        usual,
+        checks={"seeds": parse_seeds},
+        parent=parent,
+        more=more,
+        more_title="More shared settings",
+    )

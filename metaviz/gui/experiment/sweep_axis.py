@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QGridLayout, QLineEdit, QToolButton, QWidget
 
 from metaviz.config.options import OptionError, OptionSpec, Plain
 from metaviz.config.sweep import Axis, parse_range
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.editors import ChoiceBox, write_value
 from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
@@ -23,11 +24,11 @@ _MOST_PLACES = 4
 _COMMAS = 2
 
 
-class SweepRow(QObject):
-    """Widgets in one row of a grid. `changed` follows every edit, `unwanted` the cross."""
+class SweepAxisRow(QObject):
+    """Widgets in one row of a grid. `changed` follows each edit, `removed` a click on ✕."""
 
     changed = Signal()
-    unwanted = Signal(object)
+    removed = Signal(object)
 
     def __init__(
         self,
@@ -42,9 +43,9 @@ class SweepRow(QObject):
         self.key = ChoiceBox(parent)
         self.kind = ChoiceBox(parent)
         self.text = QLineEdit(parent)
-        self.cross = QToolButton(parent)
-        self.sentence = QLabel(parent)
-        self._dress(number)
+        self.remove_button = QToolButton(parent)
+        self.sentence = text_label(f"sweep_error_{number}")
+        self._set_up_widgets(number)
         for key, spec in known.items():
             self.key.addItem(f"{spec.title} ({key})", key)
         for kind, title in KINDS.items():
@@ -52,12 +53,12 @@ class SweepRow(QObject):
         self.key.currentIndexChanged.connect(self._on_key)
         self.kind.currentIndexChanged.connect(self._on_kind)
         self.text.textChanged.connect(self.changed)
-        self.cross.clicked.connect(self._on_cross)
+        self.remove_button.clicked.connect(self._on_remove_clicked)
 
     @property
     def widgets(self) -> tuple[QWidget, ...]:
         """All widgets of the row."""
-        return self.key, self.kind, self.text, self.cross, self.sentence
+        return self.key, self.kind, self.text, self.remove_button, self.sentence
 
     def place(self, grid: QGridLayout, row: int) -> None:
         """Add the widgets to rows `row` and `row + 1` of a grid of four columns."""
@@ -71,7 +72,7 @@ class SweepRow(QObject):
         self._on_key()
 
     def axis(self, seed: int) -> Axis:
-        """Return what the row says. Raises: OptionError with one sentence."""
+        """Return the axis of the row. Raises: OptionError with one sentence."""
         key, kind, text = self.key.currentData(), self.kind.currentData(), self.text.text()
         if kind != "list" and text.count(",") != _COMMAS:
             raise OptionError(
@@ -89,24 +90,21 @@ class SweepRow(QObject):
         tint(self.sentence, theme.error)
         self.text.setStyleSheet(frame_rule(theme, wrong=bool(sentence)))
 
-    def _dress(self, number: int) -> None:
+    def _set_up_widgets(self, number: int) -> None:
         for widget, name, title, tip in (
             (self.key, "key", "Hyperparameter", "What is varied."),
             (self.kind, "kind", "Kind of range", "How its values are chosen."),
             (self.text, "values", "Values", ""),
-            (self.cross, "remove", "Remove this row", "Vary this no more."),
+            (self.remove_button, "remove", "Remove this row", "Vary this no more."),
         ):
             widget.setObjectName(f"sweep_{name}_{number}")
             widget.setAccessibleName(title)
             widget.setToolTip(tip)
         self.key.setMinimumContentsLength(18)
         self.kind.setMinimumContentsLength(10)
-        self.cross.setText("✕")
-        self.cross.setAutoRaise(True)
-        self.cross.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.sentence.setObjectName(f"sweep_error_{number}")
-        self.sentence.setWordWrap(True)
-        self.sentence.setTextFormat(Qt.TextFormat.PlainText)
+        self.remove_button.setText("✕")
+        self.remove_button.setAutoRaise(True)
+        self.remove_button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.sentence.hide()
 
     @property
@@ -126,11 +124,11 @@ class SweepRow(QObject):
         self._fill()
 
     @Slot()
-    def _on_cross(self) -> None:
-        self.unwanted.emit(self)
+    def _on_remove_clicked(self) -> None:
+        self.removed.emit(self)
 
     def _fill(self) -> None:
-        """Propose values around the form's; a range of three numbers stays what it is."""
+        """Propose values around the form's value."""
         kind = self.kind.currentData()
         hint = "values with commas between" if kind == "list" else "smallest, largest, how many"
         self.text.setPlaceholderText(_HINTS.get(kind, "0.001, 0.1, 5"))

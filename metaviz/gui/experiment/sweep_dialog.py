@@ -1,4 +1,4 @@
-"""The sweep dialog: what is varied, the runs that it comes to, and how long they will take."""
+"""The sweep dialog: what is varied, the runs, and how long they will take."""
 
 from itertools import islice
 
@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
@@ -24,9 +23,9 @@ from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, Plain, checked
 from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
-from metaviz.gui.experiment.comparisons import seeds_text
-from metaviz.gui.experiment.sweep_axis import SweepRow
-from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.experiment.form_values import seeds_text
+from metaviz.gui.experiment.sweep_axis import SweepAxisRow
+from metaviz.gui.widgets.controls import scrolling, text_label
 from metaviz.gui.widgets.editors import write_value
 from metaviz.gui.widgets.theme import current_theme, tint
 
@@ -36,11 +35,11 @@ _SIZE = (640, 540)
 
 
 class SweepDialog(QDialog):
-    """Asks what to vary. `queued` carries runs and a name, `estimate_wanted` the runs."""
+    """Asks what to vary. `queued` carries runs and a name, `estimate_requested` the runs."""
 
     queued = Signal(object, str)
-    estimate_wanted = Signal(object)
-    left = Signal()
+    estimate_requested = Signal(object)
+    closed = Signal()
 
     def __init__(
         self,
@@ -57,21 +56,21 @@ class SweepDialog(QDialog):
         self._comparison, self._catalogue = comparison, catalogue
         self._known = sweepable(catalogue, comparison)
         self._values, self._workers = values, workers
-        self.rows: list[SweepRow] = []
+        self.rows: list[SweepAxisRow] = []
         self._made = 0
         self.sweep: Sweep | None = None
         self._build()
         self.resize(*_SIZE)
 
-    def add_row(self, key: str = "") -> SweepRow:
+    def add_row(self, key: str = "") -> SweepAxisRow:
         """Vary one more hyperparameter: a given one, or the first that is not varied yet."""
         taken = {row.key.currentData() for row in self.rows}
         free = [name for name in ("inner_lr", *self._known) if name not in taken]
-        row = SweepRow(self._made, self._known, self._values, self)
+        row = SweepAxisRow(self._made, self._known, self._values, self)
         self._made += 1
         row.place(self._grid, 2 * self._made)
         row.changed.connect(self._check)
-        row.unwanted.connect(self._remove)
+        row.removed.connect(self._remove)
         self.rows.append(row)
         row.choose(key or free[0])
         return row
@@ -107,8 +106,8 @@ class SweepDialog(QDialog):
             super().accept()
 
     def done(self, result: int) -> None:
-        """Tell that nobody waits for an estimate any more."""
-        self.left.emit()
+        """Emit `closed`: an estimate is not needed any more."""
+        self.closed.emit()
         super().done(result)
 
     def _build(self) -> None:
@@ -137,7 +136,7 @@ class SweepDialog(QDialog):
         layout.addLayout(line)
         layout.addLayout(self._seeds_form())
         layout.addWidget(self._make_table(), 2)
-        layout.addLayout(self._foot())
+        layout.addLayout(self._make_footer())
 
     def _seeds_form(self) -> QFormLayout:
         self.seeds = QLineEdit(seeds_text(self._comparison.seeds), self)
@@ -173,16 +172,9 @@ class SweepDialog(QDialog):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         return self.table
 
-    def _foot(self) -> QVBoxLayout:
-        self.reason = QLabel(self)
-        self.reason.setObjectName("sweep_reason")
-        self.reason.setAccessibleName("Number of runs")
-        self.reason.setWordWrap(True)
-        self.reason.setTextFormat(Qt.TextFormat.PlainText)
-        self.time = QLabel(self)
-        self.time.setObjectName("sweep_time")
-        self.time.setAccessibleName("Estimated time")
-        self.time.setWordWrap(True)
+    def _make_footer(self) -> QVBoxLayout:
+        self.reason = text_label("sweep_reason", "Number of runs")
+        self.time = text_label("sweep_time", "Estimated time")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
         self.accepting = QPushButton("&Queue", self)
         self.accepting.setObjectName("sweep_queue")
@@ -199,10 +191,10 @@ class SweepDialog(QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self.estimate.clicked.connect(self._on_estimate)
-        foot = QVBoxLayout()
+        help_strip = QVBoxLayout()
         for widget in (self.reason, self.time, self.buttons):
-            foot.addWidget(widget)
-        return foot
+            help_strip.addWidget(widget)
+        return help_strip
 
     @Slot()
     def _on_more(self) -> None:
@@ -219,10 +211,10 @@ class SweepDialog(QDialog):
             return
         self.estimate.setEnabled(False)
         self.time.setText("Taking a few steps…")
-        self.estimate_wanted.emit(runs)
+        self.estimate_requested.emit(runs)
 
     @Slot(object)
-    def _remove(self, row: SweepRow) -> None:
+    def _remove(self, row: SweepAxisRow) -> None:
         self.rows.remove(row)
         for widget in row.widgets:
             self._grid.removeWidget(widget)
@@ -269,8 +261,10 @@ class SweepDialog(QDialog):
         shown = list(islice(sweep.listed(), MOST_LISTED))
         self.table.setRowCount(len(shown) + (count > MOST_LISTED))
         for place, (name, seed, point) in enumerate(shown):
-            told = ", ".join(f"{key} = {write_value(v) or 'none'}" for key, v in point.items())
-            for column, text in enumerate((name, str(seed), told)):
+            varied_text = ", ".join(
+                f"{key} = {write_value(v) or 'none'}" for key, v in point.items()
+            )
+            for column, text in enumerate((name, str(seed), varied_text)):
                 self.table.setItem(place, column, QTableWidgetItem(text))
         if count > MOST_LISTED:
             for column, text in enumerate(("…", "", f"and {count - MOST_LISTED} more")):

@@ -34,10 +34,10 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
     worst_tasks,
 )
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
+from metaviz.runs.model.styles import labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,12 +1,13 @@
 """Comparing groups of runs beside the window: what is drawn is made ready on another thread."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
+from metaviz.gui.background.task import Task
 from metaviz.gui.plotting.plot_widget import Band, Line
 from metaviz.runs.analysis.alignment import thin_band
 from metaviz.runs.analysis.comparison import (
@@ -59,29 +60,33 @@ class CompareWork(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         """Do nothing yet."""
         super().__init__(parent)
-        self._task: _Task | None = None
+        self._is_busy = False
         self._waiting: Wish | None = None
         self._known: tuple[object, list[str], list[GroupCurve]] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether an answer is still to come."""
-        return self._task is not None
+        return self._is_busy
 
     def ask(self, wish: Wish) -> None:
         """Have a comparison made ready; `ready` tells."""
-        if self._task is not None:
+        if self._is_busy:
             self._waiting = wish
             return
         key = _key(wish)
         known = self._known if self._known is not None and self._known[0] == key else None
-        self._task = _Task(wish, known[1:] if known else None)
-        self._task.signals.done.connect(self._on_done)
-        QThreadPool.globalInstance().start(self._task)
+        self._is_busy = True
+        call = partial(made_ready, wish, known[1:] if known else None)
+        Task(call, self._on_done, self._on_failed, self).start()
+
+    @Slot(str)
+    def _on_failed(self, _sentence: str) -> None:
+        self._on_done(None)
 
     @Slot(object)
     def _on_done(self, ready: Ready | None) -> None:
-        self._task = None
+        self._is_busy = False
         waiting, self._waiting = self._waiting, None
         if ready is not None:
             self._known = (_key(ready.wish), ready.measures, ready.curves)
@@ -145,26 +150,3 @@ def _seen(span: tuple[float, float] | None, x: np.ndarray) -> slice:
         return slice(None)
     low, high = np.searchsorted(x, span)
     return slice(max(0, int(low) - 1), int(high) + 1)
-
-
-_log = logging.getLogger("metaviz.compare")
-
-
-class _Signals(QObject):
-    done = Signal(object)
-
-
-class _Task(QRunnable):
-    def __init__(self, wish: Wish, known: tuple[list[str], list[GroupCurve]] | None) -> None:
-        super().__init__()
-        self.setAutoDelete(False)
-        self.signals = _Signals()
-        self._wish, self._known = wish, known
-
-    def run(self) -> None:
-        ready = None
-        try:
-            ready = made_ready(self._wish, self._known)
-        except Exception:  # noqa: BLE001 - a door: the tab must hear that it ended
-            _log.exception("The comparison failed")
-        self.signals.done.emit(ready)

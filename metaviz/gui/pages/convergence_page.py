@@ -36,11 +36,11 @@ from metaviz.runs.analysis.curves import (
     InnerView,
     beyond_trained,
     inner_curves,
-    labels,
     moment_text,
 )
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import has_logarithms
+from metaviz.runs.model.styles import labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

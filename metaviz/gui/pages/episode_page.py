@@ -23,9 +23,9 @@ from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
 from metaviz.gui.widgets.theme import Theme, tint
-from metaviz.runs.analysis.curves import OKABE_ITO, labels
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import OKABE_ITO, labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlid
 
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 
 
 class Moment(QWidget):

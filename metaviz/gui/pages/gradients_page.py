@@ -30,9 +30,9 @@ from metaviz.gui.plotting.plot_widget import PlotPanel
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.paths import runs_dir
-from metaviz.runs.analysis.curves import OKABE_ITO
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import OKABE_ITO
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,6 @@ from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, scrolling
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, curve_color, tint
-from metaviz.runs.analysis.curves import labels, styles
 from metaviz.runs.analysis.geometry import (
     DIAGNOSTIC_TITLES,
     Diagnostic,
@@ -32,6 +31,7 @@ from metaviz.runs.analysis.geometry import (
     map_warnings,
     most_changed,
 )
+from metaviz.runs.model.styles import labels, styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

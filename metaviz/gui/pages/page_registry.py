@@ -2,110 +2,75 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import Theme
+from metaviz.gui.pages.page import PageRequests, Tab
 from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.model.record import Record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.gui.pages.page_tabs import Tabs
-    from metaviz.runs.figures.base import Page
+from metaviz.runs.table.columns import Columns
 
 
-class Tab(Protocol):
-    """What every plot of the window can do."""
-
-    export_name: str
-
-    def show_records(self, records: list[Record]) -> None:
-        """Show these runs."""
-
-    def refresh(self) -> None:
-        """Show what is new in them."""
-
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None where there is nothing to draw yet."""
-
-
-@runtime_checkable
-class Divisible(Protocol):
-    """A page whose redraw takes so long that each part of it has a turn of its own."""
-
-    def pieces(self) -> list[Piece]:
-        """Return what `refresh` has to do, in order; nothing where nothing is new."""
-
-
-def _training(_: "Tabs") -> Tab:
+def _training(_: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.training_page import TrainingTab
 
     return TrainingTab()
 
 
-def _comparison(tabs: "Tabs") -> Tab:
+def _comparison(requests: PageRequests, columns: Columns) -> Tab:
     from metaviz.gui.pages.compare_page import CompareTab
 
-    page = CompareTab(tabs.columns)
-    page.brushed.connect(tabs.brushed)
-    if tabs.views_menu is not None:
-        page.offer_views(tabs.views_menu)
+    page = CompareTab(columns)
+    page.brushed.connect(requests.brushed)
     return page
 
 
-def _inner(_: "Tabs") -> Tab:
+def _inner(_: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.inner_loop_page import InnerTab
 
     return InnerTab()
 
 
-def _convergence(_: "Tabs") -> Tab:
+def _convergence(_: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.convergence_page import ConvergenceTab
 
     return ConvergenceTab()
 
 
-def _gradients(tabs: "Tabs") -> Tab:
+def _gradients(requests: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.gradients_page import GradientsTab
 
     page = GradientsTab()
-    page.requested.connect(tabs.gradients_wanted)
+    page.requested.connect(requests.gradients_requested)
     return page
 
 
-def _geometry(_: "Tabs") -> Tab:
+def _geometry(_: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.geometry_page import GeometryTab
 
     return GeometryTab()
 
 
-def _mirror(_: "Tabs") -> Tab:
+def _mirror(_: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.mirror_map_page import MirrorTab
 
     return MirrorTab()
 
 
-def _benchmark(tabs: "Tabs") -> Tab:
+def _benchmark(requests: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.benchmark_page import BenchmarkTab
 
     page = BenchmarkTab()
-    page.evaluation_wanted.connect(tabs.evaluation_wanted)
-    page.robustness_wanted.connect(tabs.robustness_wanted)
-    page.recalled.connect(tabs.recalled)
-    page.episode_wanted.connect(tabs.open_episode)
+    page.evaluation_wanted.connect(requests.evaluation_requested)
+    page.robustness_wanted.connect(requests.robustness_requested)
+    page.recalled.connect(requests.cancel_requested)
+    page.episode_wanted.connect(requests.episode_opened)
     return page
 
 
-def _episode(tabs: "Tabs") -> Tab:
+def _episode(requests: PageRequests, _columns: Columns) -> Tab:
     from metaviz.gui.pages.episode_page import EpisodeTab
 
     page = EpisodeTab()
-    page.requested.connect(tabs.episode_wanted)
+    page.requested.connect(requests.episode_requested)
     return page
 
 
@@ -117,7 +82,7 @@ class PageKind:
     """The name that it is exported under."""
     title: str
     tip: str
-    make: Callable[["Tabs"], Tab]
+    make: Callable[[PageRequests, Columns], Tab]
     fits: Callable[[Record], bool] = lambda _: True
     """Whether a run has something to show there."""
     reason: str = ""

@@ -1,14 +1,14 @@
 """The plots in the middle. A page is made when somebody first looks at it, which takes a while."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QSize, Signal, Slot
-from PySide6.QtWidgets import QMenu, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pages.page_registry import PAGES, Divisible, Tab
+from metaviz.gui.pages.page import Divisible, PageRequests, Tab
+from metaviz.gui.pages.page_registry import PAGES
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
@@ -33,24 +33,17 @@ class Tabs(QTabWidget):
     """A page that was made just now."""
     shown = Signal(object)
     """A page that was given the runs it shows, at once or when somebody looks at it."""
-    gradients_wanted = Signal(object, int)
-    evaluation_wanted = Signal(object, object)
-    robustness_wanted = Signal(object, object)
-    episode_wanted = Signal(object, object, int)
-    recalled = Signal()
-    brushed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        """Show empty places for pages."""
+    def __init__(self, parent: QWidget | None = None, columns: Columns | None = None) -> None:
+        """Show empty places for pages; `columns` give hyperparameters their titles."""
         super().__init__(parent)
         self.setObjectName("tabs")
         self.setAccessibleName("Plots")
         self.setDocumentMode(True)
         self.setMinimumSize(_SMALLEST)
-        self.columns = Columns()
-        """Titles of hyperparameters."""
-        self.views_menu: QMenu | None = None
-        """Saved views, offered on the Compare page, too."""
+        self.requests = PageRequests(self)
+        self.requests.episode_opened.connect(self.open_episode)
+        self._columns = columns or Columns()
         self._made: dict[str, Tab] = {}
         self._theme: Theme | None = None
         self._records: list[Record] = []
@@ -179,7 +172,7 @@ class Tabs(QTabWidget):
 
     def _make(self, place: int) -> Tab:
         """Make a page where its tab is."""
-        page = self._made[NAMES[place]] = PAGES[place].make(self)
+        page = self._made[NAMES[place]] = PAGES[place].make(self.requests, self._columns)
         self._places[place].addWidget(cast("QWidget", page))
         if self._theme is not None:
             page.apply_theme(self._theme)
@@ -202,8 +195,3 @@ class Tabs(QTabWidget):
             if useful != self.isTabEnabled(place):
                 self.setTabEnabled(place, useful)
                 self.setTabToolTip(place, kind.tip if useful else kind.reason)
-
-
-def as_start(folder: object) -> Path | None:
-    """Read a signal's run folder."""
-    return folder if isinstance(folder, Path) else None

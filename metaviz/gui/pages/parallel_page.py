@@ -11,9 +11,9 @@ from metaviz.config.quantities import quantity_of
 from metaviz.gui.pages.parallel_plot import ParallelPlot
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.summary import Entry, entry_of, own_of
 

@@ -8,8 +8,9 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidge
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme
-from metaviz.runs.analysis.curves import Fan, fan, labels
+from metaviz.runs.analysis.curves import Fan, fan
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 
 NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
 WAITING = "Truth, support points and predictions after each inner step appear here."

@@ -4,7 +4,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 
 from metaviz.gui.widgets.theme import PEN_STYLES, current_theme, curve_color
-from metaviz.runs.analysis.curves import Style
+from metaviz.runs.model.styles import Style
 
 _WIDTH, _HEIGHT, _LINE = 22, 12, 3
 

@@ -6,39 +6,35 @@ from PySide6.QtWidgets import QWidget
 from metaviz.config.options import OptionError, Plain
 from metaviz.config.run_config import RunConfig
 from metaviz.config.sweep import Estimate, plan_sweep
-from metaviz.gui.background.engine_protocol import Errand
-from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.experiment.experiment_dock import ExperimentPanel
+from metaviz.gui.background.training_controller import TrainingController
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.experiment.sweep_dialog import SweepDialog
-from metaviz.gui.queue.queue_controller import Queueing
+from metaviz.gui.queue.queue_controller import QueueController
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.notifier import Notifier
 
-_KIND = "estimate"
 
-
-class QueueOrders(QObject):
-    """Queues what the form says, and opens the sweep dialog."""
+class EnqueueCommands(QObject):
+    """Queues the form's runs, and opens the sweep dialog."""
 
     def __init__(
         self,
-        queueing: Queueing,
-        form: ExperimentPanel,
-        conductor: Conductor,
+        queue_controller: QueueController,
+        form: ExperimentDock,
+        controller: TrainingController,
         commands: Actions,
+        notifier: Notifier,
         window: QWidget,
     ) -> None:
-        """Listen to the commands, the form and the worker."""
+        """Listen to the commands and the form."""
         super().__init__(window)
-        self._queueing, self._form, self._conductor = queueing, form, conductor
-        self._commands, self._window = commands, window
+        self._queue_controller, self._form, self._controller = queue_controller, form, controller
+        self._commands, self._notifier, self._window = commands, notifier, window
         self.dialog: SweepDialog | None = None
         self._estimating = False
         commands["queue"].triggered.connect(self._queue)
         commands["sweep"].triggered.connect(self._open)
-        form.sweep_wanted.connect(self.open_sweep)
-        conductor.worker.answered.connect(self._on_answered)
-        conductor.worker.unanswered.connect(self._on_unanswered)
-        conductor.worker.reported.connect(self._on_reported)
+        form.sweep_requested.connect(self.open_sweep)
 
     @Slot()
     def update_actions(self) -> None:
@@ -70,15 +66,15 @@ class QueueOrders(QObject):
         try:
             comparison = self._form.comparison()
         except OptionError as error:
-            self._queueing.troubled.emit(str(error), "")
+            self._notifier.fail(str(error))
             return
-        workers = self._queueing.panel.workers.value()
+        workers = self._queue_controller.dock.workers.value()
         dialog = SweepDialog(
             comparison, self._form.catalogue, self._values(), workers, self._window
         )
         dialog.queued.connect(self._on_queued)
-        dialog.estimate_wanted.connect(self._on_estimate_wanted)
-        dialog.left.connect(self._on_left)
+        dialog.estimate_requested.connect(self._on_estimate_requested)
+        dialog.closed.connect(self._on_closed)
         dialog.add_row(key)
         self.dialog = dialog
         dialog.open()
@@ -96,48 +92,46 @@ class QueueOrders(QObject):
         try:
             runs = plan_sweep(self._form.comparison(), (), self._form.catalogue).runs()
         except OptionError as error:
-            self._queueing.troubled.emit(str(error), "")
+            self._notifier.fail(str(error))
             return
-        self._queueing.add(runs)
+        self._queue_controller.add(runs)
 
     @Slot(object, str)
     def _on_queued(self, runs: list[RunConfig], name: str) -> None:
-        self._queueing.add(runs, name)
+        self._queue_controller.add(runs, name)
 
     @Slot(object)
-    def _on_estimate_wanted(self, runs: list[RunConfig]) -> None:
+    def _on_estimate_requested(self, runs: list[RunConfig]) -> None:
         self._estimating = True
-        self._conductor.ask(
-            Errand(
-                _KIND,
-                lambda engine, report: engine.estimate(runs, report),
-                "The time of a sweep is being estimated.",
-            )
+        self._controller.ask(
+            lambda engine, report: engine.estimate(runs, report),
+            self._on_estimated,
+            self._on_estimate_failed,
+            self._on_progressed,
+            blocks="The time of a sweep is being estimated.",
         )
 
     @Slot()
-    def _on_left(self) -> None:
+    def _on_closed(self) -> None:
         if self._estimating:
-            self._conductor.recall()
+            self._controller.cancel_request()
         if self.dialog is not None:
             self.dialog.deleteLater()
             self.dialog = None
 
-    @Slot(str, object)
-    def _on_answered(self, kind: str, answer: object) -> None:
-        if kind == _KIND and isinstance(answer, Estimate):
-            self._estimating = False
-            if self.dialog is not None:
-                self.dialog.show_estimate(answer)
+    @Slot(object)
+    def _on_estimated(self, estimate: Estimate) -> None:
+        self._estimating = False
+        if self.dialog is not None:
+            self.dialog.show_estimate(estimate)
 
-    @Slot(str, str)
-    def _on_unanswered(self, kind: str, sentence: str) -> None:
-        if kind == _KIND:
-            self._estimating = False
-            if self.dialog is not None:
-                self.dialog.show_error(sentence)
+    @Slot(str)
+    def _on_estimate_failed(self, sentence: str) -> None:
+        self._estimating = False
+        if self.dialog is not None:
+            self.dialog.show_error(sentence)
 
-    @Slot(str, str)
-    def _on_reported(self, kind: str, line: str) -> None:
-        if kind == _KIND and self.dialog is not None:
+    @Slot(str)
+    def _on_progressed(self, line: str) -> None:
+        if self.dialog is not None:
             self.dialog.show_progress(line)

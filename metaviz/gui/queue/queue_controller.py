@@ -9,68 +9,68 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.config.run_config import RunConfig
-from metaviz.gui.background.worker_processes import Crew
-from metaviz.gui.queue.queue_dock import QueuePanel
+from metaviz.gui.background.worker_processes import WorkerPool
+from metaviz.gui.queue.queue_dock import QueueDock
 from metaviz.gui.queue.queue_model import QueueModel
-from metaviz.gui.queue.queue_progress import QueuePace
-from metaviz.gui.runs.run_follower import Following
+from metaviz.gui.queue.queue_progress import QueueProgress
+from metaviz.gui.runs.run_follower import RunFollower
 from metaviz.gui.widgets.commands import Actions
-from metaviz.gui.widgets.log_dock import LogPanel
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.log_dock import LogDock
+from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.settings import Settings
 from metaviz.runs.storage.queue import OVER, RESUMABLE, Entry, Queue
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import wordless
 
-LOOK_MS = 500
+POLL_MS = 500
 _BAD = {"failed", "diverged", "interrupted"}
 _WORKERS = "queue/workers"
 
 _log = logging.getLogger("metaviz.queue")
 
 
-class Queueing(QObject):
-    """Keeps the dock and the workers as the stored queue says; other processes may change it.
+class QueueController(QObject):
+    """Keeps dock and workers in step with the stored queue, which other processes may change.
 
-    `said` is a passing remark, `troubled` a sentence that must not be missed, `warned` one that
-    should not be. `changed` tells that workers began or ended, `emptied` that all is worked off.
+    `changed` follows each start and end of a worker, `emptied` the end of the last run.
     """
 
-    said = Signal(str)
-    troubled = Signal(str, str)
-    warned = Signal(str)
+    left_unfinished = Signal(str)
+    """A sentence on what an earlier window left in the queue."""
     changed = Signal()
     progressed = Signal(str)
     emptied = Signal()
 
     def __init__(
         self,
-        following: Following,
-        log: LogPanel,
+        follower: RunFollower,
+        log: LogDock,
         commands: Actions,
-        preferences: Preferences,
+        settings: Settings,
+        notifier: Notifier,
         home: Path,
         window: QWidget,
     ) -> None:
         """Make the dock's contents; `open` reads the queue."""
         super().__init__(window)
-        self._following, self._log, self._commands = following, log, commands
-        self._preferences, self._home = preferences, home
+        self._follower, self._log, self._commands = follower, log, commands
+        self._settings, self._notifier, self._home = settings, notifier, home
         self.queue: Queue | None = None
-        self.going = False
-        """Whether a person has let this window work the queue off."""
+        self.is_started = False
+        """Whether a person has started the queue in this window."""
         self._version: tuple[int, int] | None = None
         self._most_workers = 1
-        self.pace = QueuePace(following.record)
-        self.model = QueueModel(following.record, self.pace.text, self)
-        self.panel = QueuePanel(self.model, commands, window)
-        self.crew = Crew(home, self)
+        self.progress = QueueProgress(follower.record)
+        self.model = QueueModel(follower.record, self.progress.text, self)
+        self.dock = QueueDock(self.model, commands, window)
+        self.pool = WorkerPool(home, self)
         self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MS)
+        self._timer.setInterval(POLL_MS)
         self._connect()
         self.update_actions()
 
     def open(self) -> None:
-        """Show the queue as it was left. What waits is not begun before a person says so."""
+        """Show the queue as it was left. What waits starts when a person presses Go."""
         try:
             self.queue = Queue(self._home)
             lost = self.queue.recover()
@@ -79,47 +79,47 @@ class Queueing(QObject):
             if counts["waiting"] and not others:
                 self.queue.set_paused(paused=True)
             if self.queue.note:
-                self.warned.emit(self.queue.note)
+                self.left_unfinished.emit(self.queue.note)
             elif counts["waiting"] or lost:
-                self.warned.emit(_left(counts["waiting"], counts["interrupted"], others))
+                self.left_unfinished.emit(_left(counts["waiting"], counts["interrupted"], others))
         except StoreError as error:
-            self._refuse(error)
+            self._fail(error)
             return
-        self.look()
+        self.poll()
         self._timer.start()
 
     def allow_workers(self, most: int) -> None:
         """Take how many workers the machine bears: its cores, or one on a GPU."""
         self._most_workers = most
-        wanted = self._preferences.read(_WORKERS, 1)
-        self.panel.workers.setRange(1, most)
-        self.panel.workers.setValue(min(max(wanted, 1), most))
-        self.panel.workers.setEnabled(most > 1)
+        wanted = self._settings.read(_WORKERS, 1)
+        self.dock.workers.setRange(1, most)
+        self.dock.workers.setValue(min(max(wanted, 1), most))
+        self.dock.workers.setEnabled(most > 1)
 
     def add(self, configs: Sequence[RunConfig], sweep: str = "") -> bool:
         """Queue runs, and begin unless the queue is paused with others waiting."""
         if self.queue is None:
-            self.troubled.emit("The queue cannot be used; the log says why.", "")
+            self._notifier.fail("The queue cannot be used; the log says why.")
             return False
         try:
-            idle = not self.queue.counts()["waiting"] and not self.crew.busy
+            idle = not self.queue.counts()["waiting"] and not self.pool.busy
             self.queue.add([config.model_dump(mode="json") for config in configs], sweep)
             if idle:
                 self.queue.set_paused(paused=False)
             if not self.queue.paused:
-                self.going = True
+                self.is_started = True
         except StoreError as error:
-            self._refuse(error)
+            self._fail(error)
             return False
         runs = _number(len(configs), "run")
-        self.said.emit(
-            f"Queued {runs}" if self.going else f"Queued {runs}; the queue is paused: press Go"
+        self._notifier.inform(
+            f"Queued {runs}" if self.is_started else f"Queued {runs}; the queue is paused: press Go"
         )
-        self.look()
+        self.poll()
         return True
 
     @Slot()
-    def look(self) -> None:
+    def poll(self) -> None:
         """Show what has changed, and keep as many workers as there is work for."""
         if self.queue is None:
             return
@@ -128,9 +128,9 @@ class Queueing(QObject):
                 entries = self.queue.entries()
                 self._version = self.queue.version
                 self._show(entries)
-            self._staff()
+            self._start_workers()
         except StoreError as error:
-            self._refuse(error)
+            self._fail(error)
             return
         self.refresh()
 
@@ -138,22 +138,27 @@ class Queueing(QObject):
     def refresh(self) -> None:
         """Say how far everything is."""
         entries = self.model.entries
-        self.pace.learn(entries)
+        self.progress.learn(entries)
         running = any(entry.state == "running" for entry in entries)
         if running:
             self.model.renew()
-        text = self.pace.summary(entries, self._hands(), paused=self.is_paused)
-        self.panel.show_summary(text.removeprefix("Queue: "))
-        self.progressed.emit(text if running or self.crew.busy else "")
+        text = self.progress.summary(entries, self._worker_count(), paused=self.is_paused)
+        self.dock.show_summary(text.removeprefix("Queue: "))
+        self.progressed.emit(text if running or self.pool.busy else "")
 
-    def go(self) -> None:
+    def resume_interrupted(self) -> None:
+        """Resume the interrupted runs, where the command is enabled."""
+        if self._commands["queue_resume"].isEnabled():
+            self._resume()
+
+    def start(self) -> None:
         """Work the queue off."""
-        self._let(going=True)
+        self._set_started(started=True)
 
-    def _let(self, *, going: bool) -> None:
-        self.going = going
-        self.crew.tell("resume" if going else "pause")
-        self._change(lambda queue: queue.set_paused(paused=not going))
+    def _set_started(self, *, started: bool) -> None:
+        self.is_started = started
+        self.pool.send("resume" if started else "pause")
+        self._change(lambda queue: queue.set_paused(paused=not started))
         self.update_actions()
 
     @property
@@ -165,18 +170,18 @@ class Queueing(QObject):
             return True
 
     def close(self) -> None:
-        """Have the workers save and leave; the queue stays as it is."""
-        self.going = False
+        """End the workers, which save; the queue stays as it is."""
+        self.is_started = False
         self._timer.stop()
-        self.crew.close()
+        self.pool.close()
 
     @Slot()
     def update_actions(self) -> None:
         """Enable what the selected entries allow."""
-        entries, chosen = self.model.entries, self.panel.selected()
+        entries, chosen = self.model.entries, self.dock.selected()
         waiting = any(entry.state == "waiting" for entry in entries)
-        working = self.crew.busy
-        going = (working or self.going) and not self.is_paused
+        working = self.pool.busy
+        going = (working or self.is_started) and not self.is_paused
         pause = self._commands["queue_pause"]
         pause.setEnabled(self.queue is not None and (waiting or working))
         pause.setText("Pause &queue" if going else "&Go")
@@ -195,26 +200,26 @@ class Queueing(QObject):
             "queue_down": movable,
             "queue_remove": bool(states - {"running"}),
             "queue_retry": bool(states & (OVER | {"interrupted"})),
-            "queue_resume": bool(states & RESUMABLE) or self._offers_resuming(),
+            "queue_resume": bool(states & RESUMABLE) or self._can_resume(),
             "queue_clear": bool(_states(entries) & OVER),
         }
         for name, enabled in allowed.items():
             self._commands[name].setEnabled(enabled)
 
-    def _offers_resuming(self) -> bool:
+    def _can_resume(self) -> bool:
         """Return whether, with nothing selected, interrupted runs can go on."""
-        return not self.panel.selected() and "interrupted" in _states(self.model.entries)
+        return not self.dock.selected() and "interrupted" in _states(self.model.entries)
 
     def _connect(self) -> None:
-        self._timer.timeout.connect(self.look)
-        self.crew.happened.connect(self._on_happened)
-        self.crew.lost.connect(self._on_lost)
-        self.crew.changed.connect(self._on_crew)
+        self._timer.timeout.connect(self.poll)
+        self.pool.event_received.connect(self._on_event)
+        self.pool.crashed.connect(self._on_crashed)
+        self.pool.changed.connect(self._on_pool_changed)
         self.model.moved.connect(self._on_moved)
-        self.panel.selection_changed.connect(self.update_actions)
-        self.panel.workers_changed.connect(self._on_workers)
+        self.dock.selection_changed.connect(self.update_actions)
+        self.dock.workers_changed.connect(self._on_workers)
         slots: dict[str, Callable[[], None]] = {
-            "queue_pause": self._pause_or_go,
+            "queue_pause": self._pause_or_start,
             "queue_next": self._run_next,
             "queue_up": self._up,
             "queue_down": self._down,
@@ -231,27 +236,27 @@ class Queueing(QObject):
         self.model.show(entries)
         changed = [entry for entry in entries if before.get(entry.id, entry.state) != entry.state]
         if changed:
-            self.panel.show_running()
+            self.dock.show_running()
         for entry in entries:
             # A short run may have ended between two looks.
             news = entry.state == "running" or (entry in changed and entry.state != "waiting")
             if news and entry.folder is not None:
-                self._following.follow(entry.folder, again=entry.state == "running")
+                self._follower.follow(entry.folder, again=entry.state == "running")
         self.update_actions()
 
-    def _hands(self) -> int:
-        return max(len(self.crew.hands), min(self.panel.workers.value(), self._most_workers))
+    def _worker_count(self) -> int:
+        return max(len(self.pool.workers), min(self.dock.workers.value(), self._most_workers))
 
-    def _staff(self) -> None:
-        """Begin as many workers as there are runs for, where a person has let the queue go."""
-        if self.queue is None or not self.going or self.queue.paused:
+    def _start_workers(self) -> None:
+        """Start as many workers as there are runs for, where a person has started the queue."""
+        if self.queue is None or not self.is_started or self.queue.paused:
             return
         waiting = sum(entry.state == "waiting" for entry in self.model.entries)
         if waiting:
-            busy = sum(hand.claimed for hand in self.crew.hands)
-            self.crew.staff(min(self.panel.workers.value(), busy + waiting))
-        elif not self.crew.busy:
-            self.going = False
+            busy = sum(worker.claimed for worker in self.pool.workers)
+            self.pool.start_workers(min(self.dock.workers.value(), busy + waiting))
+        elif not self.pool.busy:
+            self.is_started = False
             self.update_actions()
             self.emptied.emit()
 
@@ -260,15 +265,15 @@ class Queueing(QObject):
             try:
                 change(self.queue)
             except StoreError as error:
-                self._refuse(error)
-            self.look()
+                self._fail(error)
+            self.poll()
 
     def _chosen(self) -> list[int]:
-        return [entry.id for entry in self.panel.selected()]
+        return [entry.id for entry in self.dock.selected()]
 
     @Slot()
-    def _pause_or_go(self) -> None:
-        self._let(going=self.is_paused or not (self.crew.busy or self.going))
+    def _pause_or_start(self) -> None:
+        self._set_started(started=self.is_paused or not (self.pool.busy or self.is_started))
 
     @Slot()
     def _run_next(self) -> None:
@@ -288,19 +293,19 @@ class Queueing(QObject):
 
     @Slot()
     def _retry(self) -> None:
-        self._again(lambda queue: queue.retry(self._chosen()))
+        self._requeue(lambda queue: queue.retry(self._chosen()))
 
     @Slot()
     def _resume(self) -> None:
         chosen = self._chosen() or [e.id for e in self.model.entries if e.state == "interrupted"]
-        self._again(lambda queue: queue.resume(chosen))
+        self._requeue(lambda queue: queue.resume(chosen))
 
-    def _again(self, change: Callable[[Queue], object]) -> None:
-        """Let entries wait again; a queue that nothing else waits in goes on with them."""
-        idle = not any(e.state == "waiting" for e in self.model.entries) and not self.crew.busy
+    def _requeue(self, change: Callable[[Queue], object]) -> None:
+        """Put entries back into the queue, and start it where nothing else waits."""
+        idle = not any(e.state == "waiting" for e in self.model.entries) and not self.pool.busy
         if idle:
             self._change(lambda queue: queue.set_paused(paused=False))
-        self.going = self.going or idle
+        self.is_started = self.is_started or idle
         self._change(change)
 
     @Slot()
@@ -313,20 +318,20 @@ class Queueing(QObject):
 
     @Slot(int)
     def _on_workers(self, count: int) -> None:
-        self._preferences.write(_WORKERS, count)
-        self.look()
+        self._settings.write(_WORKERS, count)
+        self.poll()
 
     @Slot(object)
-    def _on_happened(self, happening: dict[str, Any]) -> None:
-        if happening["event"] == "ended":
-            state, message = str(happening.get("state")), str(happening.get("message") or "")
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "ended":
+            state, message = str(event.get("state")), str(event.get("message") or "")
             level = "error" if state in _BAD else "info"
             sentence = message or f"The run of the queue ended as {state}."
-            self._tell_end(level, sentence, happening.get("entry"))
-        self.look()
+            self._log_end(level, sentence, event.get("entry"))
+        self.poll()
 
-    def _tell_end(self, level: str, sentence: str, entry: object) -> None:
-        """Log how an entry ended, under its run, which may have begun since the last look."""
+    def _log_end(self, level: str, sentence: str, entry: object) -> None:
+        """Log how an entry ended, under its run, which may have started since the last poll."""
         try:
             entries = self.queue.entries() if self.queue is not None else []
         except StoreError:
@@ -336,38 +341,38 @@ class Queueing(QObject):
             self._log.add(level, sentence)
             return
         label = f"{found.config.get('algorithm', '?')} · seed {found.config.get('seed', '?')}"
-        record = self._following.record(found.run)
+        record = self._follower.record(found.run)
         self._log.add(level, sentence, label if record is None else record.label, found.run)
 
     @Slot(str, bool)
-    def _on_lost(self, how: str, had_begun: bool) -> None:
-        """Mark what a worker left behind; the others go on, but not after one that cannot begin."""
+    def _on_crashed(self, how: str, had_started: bool) -> None:
+        """Mark the entries of a worker that crashed; one that cannot begin pauses the queue."""
         if self.queue is None:
             return
         try:
             for entry in self.queue.recover(wordless(how)):
-                self._tell_end("error", wordless(how), entry)
-            if not had_begun:
-                self.going = False
+                self._log_end("error", wordless(how), entry)
+            if not had_started:
+                self.is_started = False
                 self.queue.set_paused(paused=True)
-                self.troubled.emit(
+                self._notifier.fail(
                     f"A worker process of the queue could not begin ({how}); the queue is paused.",
                     "See queue-worker.log in the data folder.",
                 )
         except StoreError as error:
-            self._refuse(error)
+            self._fail(error)
 
     @Slot()
-    def _on_crew(self) -> None:
-        self.look()
+    def _on_pool_changed(self) -> None:
+        self.poll()
         self.update_actions()
         self.changed.emit()
 
-    def _refuse(self, error: StoreError) -> None:
+    def _fail(self, error: StoreError) -> None:
         self._timer.stop()
-        self.going = False
+        self.is_started = False
         _log.error("%s", error)
-        self.troubled.emit(str(error), "")
+        self._notifier.fail(str(error))
 
 
 def _states(entries: Sequence[Entry]) -> set[str]:
@@ -379,13 +384,13 @@ def _number(count: int, noun: str) -> str:
 
 
 def _left(waiting: int, interrupted: int, others: int) -> str:
-    """Say what was left in the queue."""
+    """Return a sentence on what was left in the queue."""
     parts = []
     if waiting:
         parts.append(f"{_number(waiting, 'run')} {'waits' if waiting == 1 else 'wait'}")
     if interrupted:
         parts.append(f"{interrupted} can be resumed")
-    told = ", ".join(parts)
+    left = ", ".join(parts)
     if others:
-        return f"The queue is being worked off by another window or command: {told}."
-    return f"The queue was left unfinished: {told}. Press Go in the Queue dock to go on."
+        return f"The queue is being worked off by another window or command: {left}."
+    return f"The queue was left unfinished: {left}. Press Go in the Queue dock to go on."

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.queue.queue_model import QueueModel
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.storage.queue import Entry
 
@@ -37,7 +38,7 @@ _EMPTY = (
 )
 
 
-class QueuePanel(QWidget):
+class QueueDock(QWidget):
     """Shows the queue's model; commands act on the selected rows."""
 
     workers_changed = Signal(int)
@@ -49,12 +50,12 @@ class QueuePanel(QWidget):
         self.model = model
         self._commands = commands
         self.view = QTableView(self)
-        self.summary = QLabel(self)
+        self.summary = text_label("queue_summary", "State of the queue")
         self.workers = QSpinBox(self)
         self._empty = QLabel(_EMPTY, self)
         self._selected: set[int] = set()
         self._build()
-        self._dress_view()
+        self._set_up_view()
         model.modelAboutToBeReset.connect(self._remember)
         model.modelReset.connect(self._on_reset)
         self._on_reset()
@@ -93,10 +94,6 @@ class QueuePanel(QWidget):
         self.model.renew()
 
     def _build(self) -> None:
-        self.summary.setObjectName("queue_summary")
-        self.summary.setAccessibleName("State of the queue")
-        self.summary.setTextFormat(Qt.TextFormat.PlainText)
-        self.summary.setWordWrap(True)
         self.workers.setObjectName("queue_workers")
         self.workers.setAccessibleName("Number of workers")
         tip = "So many runs of the queue train at once, each in a process of its own."
@@ -135,7 +132,7 @@ class QueuePanel(QWidget):
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         return button
 
-    def _dress_view(self) -> None:
+    def _set_up_view(self) -> None:
         view = self.view
         view.setObjectName("queue")
         view.setAccessibleName("Queue")

@@ -62,16 +62,16 @@ Find = Callable[[str], Record | None]
 
 
 class QueueModel(QAbstractTableModel):
-    """Shows entries; `moved` asks for ids to be put before a place."""
+    """Shows entries; `moved` carries ids to be put before a place."""
 
     moved = Signal(object, int)
 
     def __init__(self, find: Find, progress: Progress, parent: Any = None) -> None:
-        """Take what finds the record of a run, and what says how far an entry is."""
+        """Take the functions that find a run's record and write an entry's progress."""
         super().__init__(parent)
         self.entries: list[Entry] = []
         self._find, self._progress = find, progress
-        self._told: list[str] = []
+        self._differences: list[str] = []
         self._pictures: dict[tuple[str, str], Any] = {}
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
@@ -90,17 +90,17 @@ class QueueModel(QAbstractTableModel):
             self.entries = list(entries)
             self.renew()
             return
-        told = told_apart([entry.config for entry in entries])
+        differences = told_apart([entry.config for entry in entries])
         if sorted(before) != sorted(after):
             self.beginResetModel()
-            self.entries, self._told = list(entries), told
+            self.entries, self._differences = list(entries), differences
             self.endResetModel()
             return
         self.layoutAboutToBeChanged.emit()
         places = {name: place for place, name in enumerate(after)}
         old = self.persistentIndexList()
         new = [self.index(places[before[index.row()]], index.column()) for index in old]
-        self.entries, self._told = list(entries), told
+        self.entries, self._differences = list(entries), differences
         self.changePersistentIndexList(old, new)
         self.layoutChanged.emit()
 
@@ -112,7 +112,7 @@ class QueueModel(QAbstractTableModel):
             )
 
     def state(self, entry: Entry) -> str:
-        """Return an entry's state; a run that is paused is running as the queue has it."""
+        """Return an entry's state; the queue itself calls a paused run running."""
         record = self._find(entry.run)
         paused = entry.state == "running" and record is not None and record.state == "paused"
         return "paused" if paused else entry.state
@@ -142,10 +142,10 @@ class QueueModel(QAbstractTableModel):
             return entry.message or entry.sweep or self._text(index.row(), index.column())
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(index.column())
-        return self._look(entry, index.column(), role)
+        return self._appearance(entry, index.column(), role)
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Let rows be dragged, and dropped between others."""
+        """Make rows draggable, and droppable between others."""
         if not index.isValid():
             return Qt.ItemFlag.ItemIsDropEnabled
         return super().flags(index) | Qt.ItemFlag.ItemIsDragEnabled
@@ -168,7 +168,7 @@ class QueueModel(QAbstractTableModel):
     def dropMimeData(
         self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index
     ) -> bool:
-        """Ask for dropped rows to be moved to where they were dropped."""
+        """Emit `moved` for dropped rows."""
         if action != Qt.DropAction.MoveAction or not data.hasFormat(MIME):
             return False
         place = row if row >= 0 else parent.row() if parent.isValid() else len(self.entries)
@@ -189,14 +189,14 @@ class QueueModel(QAbstractTableModel):
             str(config.get("algorithm", "?")),
             str(config.get("problem", "?")),
             str(config.get("seed", "?")),
-            self._told[row],
+            self._differences[row],
             self.state(entry),
             "",
             entry.message,
         )
         return texts[column]
 
-    def _look(self, entry: Entry, column: int, role: int) -> Any:
+    def _appearance(self, entry: Entry, column: int, role: int) -> Any:
         """Return a cell's picture or colour."""
         if role == Qt.ItemDataRole.DecorationRole and column == STATE:
             return self._picture(self.state(entry))

@@ -1,10 +1,10 @@
-"""How far the queue is and how long it will take, from the runs that were seen to train."""
+"""How far the queue is and how long it will take, from the runs that have trained."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from metaviz.config.sweep import duration
-from metaviz.gui.window.toolbar import clock
+from metaviz.gui.widgets.durations import clock
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.queue import Entry, EntryState
 
@@ -12,7 +12,7 @@ _OTHER_ENDS: tuple[EntryState, ...] = ("stopped", "aborted", "interrupted", "fai
 _FEW_STEPS = 3
 
 
-class QueuePace:
+class QueueProgress:
     """Learns seconds per meta-step by algorithm and problem."""
 
     def __init__(self, find: Callable[[str], Record | None]) -> None:
@@ -21,7 +21,7 @@ class QueuePace:
         self._seconds: dict[tuple[str, str], float] = {}
 
     def learn(self, entries: Sequence[Entry]) -> None:
-        """Take in how fast the runs are that train or have trained."""
+        """Learn how fast the runs are that train or have trained."""
         for entry in entries:
             record = self._find(entry.run) if entry.run else None
             if record is not None and len(record) >= _FEW_STEPS:
@@ -42,9 +42,9 @@ class QueuePace:
         if not entries:
             return ""
         states = Counter(entry.state for entry in entries)
-        told = [f"Queue: {states['done']} of {len(entries)} done"]
-        told += [f"{states[state]} {state}" for state in _OTHER_ENDS if states[state]]
-        text = ", ".join(told)
+        parts = [f"Queue: {states['done']} of {len(entries)} done"]
+        parts += [f"{states[state]} {state}" for state in _OTHER_ENDS if states[state]]
+        text = ", ".join(parts)
         if not (states["running"] or states["waiting"]):
             return text
         if paused:
@@ -53,16 +53,16 @@ class QueuePace:
         return text if seconds is None else f"{text}, about {duration(seconds)}"
 
     def _together(self, entries: Sequence[Entry], workers: int) -> float | None:
-        """Return the seconds until all is done; None before anything was seen to train."""
-        lefts = []
+        """Return the seconds until all is done; None before anything has trained."""
+        seconds_left = []
         for entry in entries:
             if entry.state in {"running", "waiting"}:
                 record = self._find(entry.run) if entry.run else None
                 left = self._left(entry, record.step if record is not None else 0)
                 if left is None:
                     return None
-                lefts.append(left)
-        return max(sum(lefts) / max(workers, 1), max(lefts, default=0.0))
+                seconds_left.append(left)
+        return max(sum(seconds_left) / max(workers, 1), max(seconds_left, default=0.0))
 
     def _left(self, entry: Entry, step: int) -> float | None:
         if not self._seconds:

@@ -1,4 +1,4 @@
-"""What the cells of a table show, so that only those that show something else are drawn anew."""
+"""What the cells of a table show, so that only those that change are redrawn."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ Columns = tuple[int, int]
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring rows of one parent, and the first and last column to draw anew in them."""
+    """Neighbouring rows of one parent, and the first and last column to redraw in them."""
 
     parent: int
     top: int
@@ -17,15 +17,15 @@ class Block:
     right: int
 
 
-class Faces:
+class CellCache:
     """Remembers the texts of rows by name, and the look of each: colours, ticks and marks."""
 
     def __init__(self) -> None:
-        """Remember nothing."""
+        """Make an empty cache."""
         self._known: dict[Hashable, tuple[object, tuple[str, ...]]] = {}
 
     def forget(self) -> None:
-        """Take every row for changed from now on."""
+        """Treat every row as changed from now on."""
         self._known.clear()
 
     def renew(self, name: Hashable, look: object, texts: Sequence[str]) -> Columns | None:

@@ -20,7 +20,7 @@ from metaviz.runs.table.columns import USUAL, Column
 _KEY = Qt.ItemDataRole.UserRole
 
 
-class ColumnChooser(QDialog):
+class ColumnDialog(QDialog):
     """A list to tick and to drag. `chosen` carries the keys of the ticked columns in order."""
 
     chosen = Signal(object)

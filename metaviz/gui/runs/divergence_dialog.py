@@ -23,7 +23,7 @@ _MEANING = {
 }
 
 
-class RemedyDialog(QDialog):
+class DivergenceDialog(QDialog):
     """Offers the remedies of a run that diverged; `chosen` carries its folder and a remedy's id."""
 
     chosen = Signal(object, str)

@@ -2,10 +2,11 @@
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from metaviz.gui.background.training_worker import Begun, Worker
+from metaviz.gui.background.training_worker import StartedRun, TrainingWorker
 from metaviz.gui.runs.row import row_of
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.widgets.log_dock import LogPanel
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.widgets.log_dock import LogDock
+from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.model.events import Event, Noted, State
 from metaviz.runs.model.record import Record
 
@@ -18,19 +19,17 @@ _SENTENCES = {
 
 
 class LiveRuns(QObject):
-    """Feeds the worker's events to records.
+    """Feeds the worker's events to records. `diverged` carries a sentence and a run's id."""
 
-    `troubled` carries a sentence on a run that failed, `diverged` also the run's id.
-    """
-
-    troubled = Signal(str, str)
     diverged = Signal(str, str)
 
-    def __init__(self, worker: Worker, model: RunsModel, log: LogPanel, parent: QObject) -> None:
+    def __init__(
+        self, worker: TrainingWorker, model: RunListModel, log: LogDock, notifier: Notifier
+    ) -> None:
         """Listen to the worker."""
-        super().__init__(parent)
+        super().__init__(model)
         self.records: dict[str, Record] = {}
-        self._model, self._log = model, log
+        self._model, self._log, self._notifier = model, log, notifier
         worker.started.connect(self._on_started)
         worker.joined.connect(self._on_joined)
         worker.progressed.connect(self._on_progressed)
@@ -51,31 +50,31 @@ class LiveRuns(QObject):
         return any(record.doing for record in self.records.values() if not record.ended)
 
     @Slot(object)
-    def _on_started(self, begun: list[Begun]) -> None:
+    def _on_started(self, started: list[StartedRun]) -> None:
         self.records = {}
-        self._take(begun)
-        if any(b.record is not None for b in begun):  # resumed: the others stay in sight
+        self._add(started)
+        if any(b.record is not None for b in started):  # resumed: the others stay in sight
             self._model.show(list(self.records), visible=True)
         else:
             self._model.show_only(list(self.records))
-        root = begun[0].folder.parent
-        self._log.add("info", f"Training {len(begun)} runs; they are stored in {root}.")
+        root = started[0].folder.parent
+        self._log.add("info", f"Training {len(started)} runs; they are stored in {root}.")
 
     @Slot(object)
-    def _on_joined(self, begun: list[Begun]) -> None:
-        self._take(begun)
-        self._model.show([b.id for b in begun], visible=True)
+    def _on_joined(self, started: list[StartedRun]) -> None:
+        self._add(started)
+        self._model.show([b.id for b in started], visible=True)
 
-    def _take(self, begun: list[Begun]) -> None:
+    def _add(self, started: list[StartedRun]) -> None:
         """Put runs on top of the table, instead of what it knew of them."""
-        for b in begun:
+        for b in started:
             record = b.record
             if record is None:
                 record = Record(b.id, b.config, dict(b.environment))
             record.environment["folder"] = str(b.folder)
             self.records[b.id] = record
-        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in begun]
-        self._model.forget([b.id for b in begun])
+        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in started]
+        self._model.forget([b.id for b in started])
         self._model.add(rows[::-1], first=True)
 
     @Slot(object)
@@ -98,7 +97,7 @@ class LiveRuns(QObject):
         if record.divergence is not None:
             self.diverged.emit(f"{record.label} diverged: {sentence}", name)
         elif state in _BAD:
-            self.troubled.emit(f"{record.label} {state}: {sentence}", f"run {name}")
+            self._notifier.fail(f"{record.label} {state}: {sentence}", f"run {name}")
 
     @Slot(bool)
     def _on_paused(self, paused: bool) -> None:

@@ -1,23 +1,19 @@
 """Commands that mark the selected runs: star, name, tags, notes, colour, trash."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QInputDialog, QMenu, QMessageBox, QWidget
+from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 
 from metaviz.gui.plotting.swatches import patch
-from metaviz.gui.runs.mark_editor import TRAINING
+from metaviz.gui.runs.mark_editor import TRAINING, MarkEditor
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_tree_view import RunsView
-from metaviz.gui.widgets.message_boxes import question
-from metaviz.gui.widgets.view_commands import view_action
-from metaviz.runs.analysis.curves import PALETTE
+from metaviz.gui.runs.run_tree_view import RunTreeView
+from metaviz.gui.widgets.commands import view_action
+from metaviz.gui.widgets.message_boxes import ask, input_dialog
 from metaviz.runs.model.marks import split_tags
-
-if TYPE_CHECKING:
-    from metaviz.gui.runs.mark_editor import MarksDesk
+from metaviz.runs.model.styles import PALETTE
 
 COLOR_NAMES = (
     *("Blue", "Vermilion", "Green", "Pink", "Orange", "Sky blue", "Grey", "Brown"),
@@ -26,19 +22,19 @@ COLOR_NAMES = (
 _AUTOMATIC = "Automatic"
 
 
-class RunMarks(QObject):
-    """Asks what to mark with, and has it done by the desk that `use` was given."""
+class MarkCommands(QObject):
+    """Asks what to mark with, and calls the editor that `use` was given."""
 
-    deletion_wanted = Signal(object)
+    deletion_requested = Signal(object)
 
-    def __init__(self, parent: QWidget, view: RunsView) -> None:
+    def __init__(self, parent: QWidget, view: RunTreeView) -> None:
         """Make the commands of a view."""
         super().__init__(parent)
         self._window, self._view = parent, view
-        self._desk: MarksDesk | None = None
+        self._editor: MarkEditor | None = None
         self._rows: list[Row] = []
         self._common: tuple[str, ...] = ()
-        self._doomed: dict[str, Row] = {}
+        self._to_delete: dict[str, Row] = {}
         self.colors = QMenu("&Colour", parent)
         self.colors.setObjectName("runs_colours")
         self.colors.aboutToShow.connect(self._fill_colors)
@@ -48,11 +44,11 @@ class RunMarks(QObject):
             *(self.star, self.rename, self.tag, self.note, self.colors.menuAction()),
             *(self.trash, self.restore, self.delete),
         ]
-        view.star_wanted.connect(self._star_rows)
+        view.star_requested.connect(self._star_rows)
 
-    def use(self, desk: "MarksDesk") -> None:
-        """Have marks changed by a desk."""
-        self._desk = desk
+    def use(self, editor: MarkEditor) -> None:
+        """Change marks through an editor."""
+        self._editor = editor
 
     def update_actions(self, *, trash: bool) -> None:
         """Enable what the selection allows."""
@@ -112,28 +108,36 @@ class RunMarks(QObject):
             action.setData(color)
             action.triggered.connect(self._paint)
 
+    def _edit(self, change: Callable[[MarkEditor, Sequence[Row]], object]) -> None:
+        """Change the marks of the selected runs."""
+        self._rows = self._view.selected()
+        if self._editor is not None and self._rows:
+            change(self._editor, self._rows)
+
     @Slot()
     def _star(self) -> None:
-        self._star_rows(self._view.selected())
+        self._edit(MarkEditor.star)
 
     @Slot(object)
     def _star_rows(self, rows: Sequence[Row]) -> None:
-        if self._desk is not None and rows:
-            self._desk.star(rows)
+        if self._editor is not None:
+            self._editor.star(rows)
 
     @Slot()
     def _rename(self) -> None:
         self._rows = self._view.selected()
         if len(self._rows) == 1:
-            box = self._ask("rename_question", "Rename run", "Name (empty: automatic):")
+            box = input_dialog(
+                self._window, "rename_question", "Rename run", "Name (empty: automatic):"
+            )
             box.setTextValue(self._rows[0].marks.name)
             box.textValueSelected.connect(self._renamed)
             box.open()
 
     @Slot(str)
     def _renamed(self, name: str) -> None:
-        if self._desk is not None:
-            self._desk.rename(self._rows[0], name)
+        if self._editor is not None:
+            self._editor.rename(self._rows[0], name)
 
     @Slot()
     def _tag(self) -> None:
@@ -143,7 +147,8 @@ class RunMarks(QObject):
         shared = set.intersection(*(set(row.marks.tags) for row in self._rows))
         self._common = tuple(tag for tag in self._rows[0].marks.tags if tag in shared)
         many = f" that all {len(self._rows)} runs have" if len(self._rows) > 1 else ""
-        box = self._ask("tag_question", "Tags", f"Tags{many}, with spaces between:")
+        label = f"Tags{many}, with spaces between:"
+        box = input_dialog(self._window, "tag_question", "Tags", label)
         box.setTextValue(" ".join(self._common))
         box.textValueSelected.connect(self._tagged)
         box.open()
@@ -152,8 +157,8 @@ class RunMarks(QObject):
     def _tagged(self, text: str) -> None:
         tags = split_tags(text)
         removed = [tag for tag in self._common if tag not in tags]
-        if self._desk is not None:
-            self._desk.tag(self._rows, [t for t in tags if t not in self._common], removed)
+        if self._editor is not None:
+            self._editor.tag(self._rows, [t for t in tags if t not in self._common], removed)
 
     @Slot()
     def _note(self) -> None:
@@ -162,7 +167,7 @@ class RunMarks(QObject):
             return
         notes = {row.marks.notes for row in self._rows}
         replaced = f" They replace those of {len(self._rows)} runs." if len(notes) > 1 else ""
-        box = self._ask("note_question", "Notes", f"Notes:{replaced}")
+        box = input_dialog(self._window, "note_question", "Notes", f"Notes:{replaced}")
         box.setOption(QInputDialog.InputDialogOption.UsePlainTextEditForTextInput)
         box.setTextValue(notes.pop() if len(notes) == 1 else "")
         box.resize(420, 260)
@@ -171,26 +176,23 @@ class RunMarks(QObject):
 
     @Slot(str)
     def _noted(self, text: str) -> None:
-        if self._desk is not None:
-            self._desk.note(self._rows, text)
+        if self._editor is not None:
+            self._editor.note(self._rows, text)
 
     @Slot()
     def _paint(self) -> None:
-        chosen, rows = self.sender(), self._view.selected()
-        if isinstance(chosen, QAction) and self._desk is not None and rows:
-            self._desk.paint(rows, str(chosen.data() or ""))
+        chosen = self.sender()
+        if isinstance(chosen, QAction):
+            color = str(chosen.data() or "")
+            self._edit(lambda editor, rows: editor.paint(rows, color))
 
     @Slot()
     def _trash(self) -> None:
-        rows = self._view.selected()
-        if self._desk is not None and rows:
-            self._desk.trash(rows, trashed=True)
+        self._edit(lambda editor, rows: editor.trash(rows, trashed=True))
 
     @Slot()
     def _restore(self) -> None:
-        rows = self._view.selected()
-        if self._desk is not None and rows:
-            self._desk.trash(rows, trashed=False)
+        self._edit(lambda editor, rows: editor.trash(rows, trashed=False))
 
     @Slot()
     def _ask_deletion(self) -> None:
@@ -198,32 +200,20 @@ class RunMarks(QObject):
         rows = [row for row in rows if row.summary.state not in TRAINING]
         if not rows:
             return
-        self._doomed = {row.id: row for row in rows}
+        self._to_delete = {row.id: row for row in rows}
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
-        box = question(
+        ask(
+            self._window,
             "delete_question",
             "Delete for good",
             f"Delete {count} for good?",
             "All their files are deleted: numbers, checkpoints and notes. This cannot be undone.",
-            self._window,
+            (f"&Delete {count}", self._delete),
+            "&Keep",
+            destroys=True,
         )
-        delete = box.addButton(f"&Delete {count}", QMessageBox.ButtonRole.DestructiveRole)
-        keep = box.addButton("&Keep", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(keep)
-        box.setEscapeButton(keep)
-        delete.clicked.connect(self._delete)
-        box.open()
 
     @Slot()
     def _delete(self) -> None:
-        folders = {name: row.folder for name, row in self._doomed.items() if row.folder}
-        self.deletion_wanted.emit(folders)
-
-    def _ask(self, name: str, title: str, label: str) -> QInputDialog:
-        box = QInputDialog(self._window)
-        box.setObjectName(name)
-        box.setWindowTitle(title)
-        box.setLabelText(label)
-        box.setInputMode(QInputDialog.InputMode.TextInput)
-        box.finished.connect(box.deleteLater)
-        return box
+        folders = {name: row.folder for name, row in self._to_delete.items() if row.folder}
+        self.deletion_requested.emit(folders)

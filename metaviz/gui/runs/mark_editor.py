@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal, Slot
-from PySide6.QtGui import QUndoCommand, QUndoStack
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtGui import QUndoStack
 
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.runs.run_reader import Library
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.runs.run_reader import RunReader
+from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.undo import UndoCommand
 from metaviz.runs.model.marks import cleaned, with_tags
 
 Changes = Mapping[str, Mapping[str, Any]]
@@ -17,25 +19,22 @@ Changes = Mapping[str, Mapping[str, Any]]
 TRAINING = {"running", "paused"}
 
 
-class MarksDesk(QObject):
-    """Changes marks through an undo stack. `troubled` carries a sentence and a detail."""
-
-    troubled = Signal(str, str)
-    said = Signal(str)
+class MarkEditor(QObject):
+    """Changes marks through an undo stack."""
 
     def __init__(
-        self, model: RunsModel, library: Library, stack: QUndoStack, parent: QObject
+        self, model: RunListModel, reader: RunReader, stack: QUndoStack, notifier: Notifier
     ) -> None:
-        """Save through a library."""
-        super().__init__(parent)
-        self._model, self._library, self._stack = model, library, stack
+        """Save through a reader."""
+        super().__init__(model)
+        self._model, self._reader, self._stack, self._notifier = model, reader, stack, notifier
         self._hidden: set[str] = set()
         self._refused = False
-        library.marked.connect(self._on_marked)
-        library.deleted.connect(self._on_deleted)
+        reader.marked.connect(self._on_marked)
+        reader.deleted.connect(self._on_deleted)
 
     def star(self, rows: Sequence[Row]) -> None:
-        """Star runs, or take the star from them where all have one."""
+        """Star runs, or unstar them where all have a star."""
         star = not all(row.marks.star for row in rows)
         self._push("Star" if star else "Unstar", {row.id: {"star": star} for row in rows})
 
@@ -61,16 +60,16 @@ class MarksDesk(QObject):
         kept = [r for r in rows if trashed and r.summary.state in TRAINING]
         chosen = [row for row in rows if row not in kept]
         if kept:
-            self.said.emit(f"{_runs(len(kept))} training and stay; stop them first.")
+            self._notifier.inform(f"{_runs(len(kept))} training and stay; stop them first.")
         if chosen:
             what = "Move to trash" if trashed else "Restore"
             self._push(what, {row.id: {"trashed": trashed} for row in chosen})
             if trashed:
                 count = f"{len(chosen)} run{'s' if len(chosen) > 1 else ''}"
-                self.said.emit(f"Moved {count} to the trash; Ctrl+Z brings them back.")
+                self._notifier.inform(f"Moved {count} to the trash; Ctrl+Z brings them back.")
 
     def apply(self, changes: Changes) -> None:
-        """Change marks now, here and on disk; runs that are gone are passed over."""
+        """Change marks now, here and on disk; runs that do not exist any more are left out."""
         marks = {}
         for name, fields in changes.items():
             row = self._model.find(name)
@@ -79,7 +78,7 @@ class MarksDesk(QObject):
             marks[name] = cleaned(replace(row.marks, **fields))
             if row.folder is not None:
                 self._model.hold_marks(name)
-                self._library.mark(name, row.folder, fields)
+                self._reader.mark(name, row.folder, fields)
         self._model.set_marks(marks)
         self._hide_trash(changes)
 
@@ -91,55 +90,44 @@ class MarksDesk(QObject):
                 before[name] = {field: getattr(row.marks, field) for field in fields}
         count = len(after)
         self._refused = False
-        told = f"{text.lower()} of {count} runs" if count > 1 else text.lower()
-        self._stack.push(_Edit(told, self, before, after))
+        name = f"{text.lower()} of {count} runs" if count > 1 else text.lower()
+        self.apply(after)
+        self._stack.push(UndoCommand(name, (before, after), self.apply))
 
     def _hide_trash(self, changes: Changes) -> None:
-        """Take trashed runs out of the plots; restored ones that were shown come back."""
-        gone, back = [], []
+        """Hide trashed runs in the plots; show restored ones that were shown before."""
+        hidden, restored = [], []
         for name, fields in changes.items():
             row = self._model.find(name)
             if row is None or "trashed" not in fields:
                 continue
             if fields["trashed"] and row.visible:
-                gone.append(name)
+                hidden.append(name)
             elif not fields["trashed"] and name in self._hidden:
-                back.append(name)
-        self._hidden |= set(gone)
-        self._hidden -= set(back)
-        if gone:
-            self._model.show(gone, visible=False)
-        if back:
-            self._model.show(back, visible=True)
+                restored.append(name)
+        self._hidden |= set(hidden)
+        self._hidden -= set(restored)
+        if hidden:
+            self._model.show(hidden, visible=False)
+        if restored:
+            self._model.show(restored, visible=True)
 
     @Slot(str, str)
     def _on_marked(self, name: str, sentence: str) -> None:
         self._model.release_marks(name)
         if sentence and not self._refused:  # one sentence for many runs on one read-only disk
             self._refused = True
-            self.troubled.emit(f"{sentence} They last until you quit.", name)
+            self._notifier.fail(f"{sentence} They last until you quit.", name)
 
     @Slot(object, object)
-    def _on_deleted(self, gone: list[str], sentences: list[str]) -> None:
-        self._model.remove(gone)
+    def _on_deleted(self, hidden: list[str], sentences: list[str]) -> None:
+        self._model.remove(hidden)
         if sentences:
-            self.troubled.emit(sentences[0], "\n".join(sentences))
-        elif gone:
-            self.said.emit(f"Deleted {len(gone)} run{'s' if len(gone) > 1 else ''} for good.")
-
-
-class _Edit(QUndoCommand):
-    """One change of marks."""
-
-    def __init__(self, text: str, desk: MarksDesk, before: Changes, after: Changes) -> None:
-        super().__init__(text)
-        self._desk, self._before, self._after = desk, before, after
-
-    def redo(self) -> None:
-        self._desk.apply(self._after)
-
-    def undo(self) -> None:
-        self._desk.apply(self._before)
+            self._notifier.fail(sentences[0], "\n".join(sentences))
+        elif hidden:
+            self._notifier.inform(
+                f"Deleted {len(hidden)} run{'s' if len(hidden) > 1 else ''} for good."
+            )
 
 
 def _runs(count: int) -> str:

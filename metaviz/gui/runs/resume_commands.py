@@ -1,35 +1,40 @@
-"""What can be done with the selected runs besides looking at them: training them further."""
+"""Commands that train the selected runs further, or again."""
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
-from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.runs.divergence_dialog import RemedyDialog
+from metaviz.gui.background.training_controller import TrainingController
+from metaviz.gui.runs.divergence_dialog import DivergenceDialog
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.runs_dock import RunsTable
+from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.message_boxes import input_dialog
+from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.store import StoreError, read_divergence
 
-_BROKEN_OFF = {"interrupted", "stopped", "aborted", "failed", "diverged"}
+_INCOMPLETE = {"interrupted", "stopped", "aborted", "failed", "diverged"}
 _MOST_STEPS = 10_000_000
 
 
-class StoredRuns(QObject):
-    """Commands on the selected rows of the runs table. `failed` carries a sentence and details."""
-
-    failed = Signal(str, str)
+class ResumeCommands(QObject):
+    """Commands on the selected rows of the runs table."""
 
     def __init__(
-        self, table: RunsTable, conductor: Conductor, commands: Actions, window: QWidget
+        self,
+        table: RunsDock,
+        controller: TrainingController,
+        commands: Actions,
+        notifier: Notifier,
+        window: QWidget,
     ) -> None:
         """Listen to the commands and add them to the table's context menu."""
         super().__init__(window)
-        self._table, self._conductor, self._window = table, conductor, window
-        self._commands = commands
+        self._table, self._controller, self._window = table, controller, window
+        self._commands, self._notifier = commands, notifier
         self._folders: list[Path] = []
         table.add_commands([commands[name] for name in ("resume", "mend", "repeat", "fine_tune")])
         commands["resume"].triggered.connect(self._resume)
@@ -54,13 +59,13 @@ class StoredRuns(QObject):
 
     def _why_not_now(self) -> str:
         rows = self._table.selected()
-        if self._conductor.phase != "idle":
+        if self._controller.phase != "idle":
             return "Runs are training, or PyTorch is loading: wait for it or stop them first."
         if not rows:
-            return self._conductor.blocked or "Select runs in the table first."
+            return self._controller.blocked or "Select runs in the table first."
         if any(row.folder is None for row in rows):
             return "A selected run is not stored."
-        return self._conductor.blocked
+        return self._controller.blocked
 
     def _why_not_one(self) -> str:
         return "" if len(self._table.selected()) == 1 else "Select one run only."
@@ -74,7 +79,7 @@ class StoredRuns(QObject):
     def _why_not_resume(self) -> str:
         rows = self._table.selected()
         states = {row.summary.state for row in rows}
-        if states <= _BROKEN_OFF or states == {"done"}:
+        if states <= _INCOMPLETE or states == {"done"}:
             return ""
         return "Select runs that are all done, or all interrupted, stopped, failed or diverged."
 
@@ -85,7 +90,7 @@ class StoredRuns(QObject):
         if all(row.summary.state == "done" for row in rows):
             self._ask_steps(rows)
         else:
-            self._conductor.resume(self._folders, None)
+            self._controller.resume(self._folders, None)
 
     @Slot()
     def _mend(self) -> None:
@@ -101,42 +106,38 @@ class StoredRuns(QObject):
         try:
             divergence = read_divergence(row.folder)
         except StoreError as error:
-            self.failed.emit(str(error), "")
+            self._notifier.fail(str(error))
             return
         if divergence is None:
-            self.failed.emit(f"{run} has not diverged, or an earlier version trained it.", "")
+            self._notifier.fail(f"{run} has not diverged, or an earlier version trained it.")
             return
-        dialog = RemedyDialog(run, row.folder, row.summary.message, divergence, self._window)
-        dialog.chosen.connect(self._conductor.mend)
+        dialog = DivergenceDialog(run, row.folder, row.summary.message, divergence, self._window)
+        dialog.chosen.connect(self._controller.mend)
         dialog.open()
 
     @Slot()
     def _repeat(self) -> None:
         for row in self._table.selected()[:1]:
             if row.folder is not None:
-                self._conductor.repeat(row.folder, paths.runs_dir())
+                self._controller.repeat(row.folder, paths.runs_dir())
 
     @Slot()
     def _fine_tune(self) -> None:
         for row in self._table.selected()[:1]:
             if row.folder is not None:
                 asked = comparison_of(row.config)
-                self._conductor.fine_tune(asked, paths.runs_dir(), row.folder)
+                self._controller.fine_tune(asked, paths.runs_dir(), row.folder)
 
     def _ask_steps(self, rows: list[Row]) -> None:
         done = max(row.summary.step for row in rows)
-        box = QInputDialog(self._window)
-        box.setObjectName("steps_question")
-        box.setWindowTitle("Train further")
-        box.setLabelText("Meta-steps in all:")
+        box = input_dialog(self._window, "steps_question", "Train further", "Meta-steps in all:")
         box.setInputMode(QInputDialog.InputMode.IntInput)
         box.setIntRange(min(done + 1, _MOST_STEPS), _MOST_STEPS)
         box.setIntStep(max(done // 10, 1))
         box.setIntValue(2 * done)
         box.intValueSelected.connect(self._extend)
-        box.finished.connect(box.deleteLater)
         box.open()
 
     @Slot(int)
     def _extend(self, steps: int) -> None:
-        self._conductor.resume(self._folders, steps)
+        self._controller.resume(self._folders, steps)

@@ -15,7 +15,7 @@ __all__ = ["Row", "Summary", "row_of", "row_of_entry", "summarise"]
 
 @dataclass(eq=False)
 class Row(Entry):
-    """One run of the table. `record` is None until somebody wants to see a stored run."""
+    """One run of the table. `record` is None until a stored run is shown."""
 
     record: Record | None = None
     visible: bool = False
@@ -25,7 +25,7 @@ class Row(Entry):
     """Whether the row was read from disk, so that what changes there is newer."""
     stale: bool = False
     """Whether the record is older than what is on disk."""
-    news: bool = False
+    is_new: bool = False
     """Whether the run appeared while the window was open and was not ticked or unticked since."""
 
     def found_by(self, query: Query) -> bool:

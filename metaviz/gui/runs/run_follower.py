@@ -4,9 +4,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
+from metaviz.gui.background.task import WorkerThread
 from metaviz.gui.runs.row import row_of
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.widgets.log_dock import LogPanel
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.runs.model.events import Noted
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError, open_run
@@ -17,12 +18,12 @@ MOST_SHOWN = 12
 """A run that begins is ticked by itself while fewer than so many are."""
 
 
-class FollowReader(QObject):
+class RunFollowerWorker(QObject):
     """Lives in its own thread and polls the followed runs, four times a second while there are."""
 
-    began = Signal(object, object)
+    started = Signal(object, object)
     found = Signal(object)
-    lost = Signal(str, str)
+    failed = Signal(str, str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +32,6 @@ class FollowReader(QObject):
         self._timer.setInterval(POLL_MS)
         self._timer.timeout.connect(self._poll)
 
-    @Slot(object)
     def follow(self, folder: Path) -> None:
         """Read a run whole, and go on reading what is added to it."""
         try:
@@ -39,38 +39,36 @@ class FollowReader(QObject):
             record.environment["folder"] = str(folder)
             follower = None if record.ended else Follower(folder, record)
         except StoreError as error:
-            self.lost.emit(folder.name, str(error))
+            self.failed.emit(folder.name, str(error))
             return
         self._drop(record.id)
         if follower is not None:
             self._followers[record.id] = follower
             self._timer.start()
-        self.began.emit(record, folder)
+        self.started.emit(record, folder)
 
-    @Slot()
-    def leave(self) -> None:
-        """Let go of every run and end the thread."""
+    def close(self) -> None:
+        """Stop following every run."""
         for name in list(self._followers):
             self._drop(name)
-        QThread.currentThread().quit()
 
     @Slot()
     def _poll(self) -> None:
-        news: list[tuple[str, News]] = []
+        is_new: list[tuple[str, News]] = []
         for name, follower in list(self._followers.items()):
             try:
                 found = follower.poll()
             except StoreError as error:
                 self._drop(name)
-                self.lost.emit(name, str(error))
+                self.failed.emit(name, str(error))
                 continue
             if found.fresh is not None:
                 found.fresh.environment["folder"] = str(follower.folder)
             if found.over:
                 self._drop(name)
-            news.append((name, found))
-        if news:
-            self.found.emit(news)
+            is_new.append((name, found))
+        if is_new:
+            self.found.emit(is_new)
 
     def _drop(self, name: str) -> None:
         follower = self._followers.pop(name, None)
@@ -80,19 +78,15 @@ class FollowReader(QObject):
             self._timer.stop()
 
 
-class Following(QObject):
+class RunFollower(QObject):
     """Feeds what is read to records on the window's thread.
 
-    `changed` tells that a run began or ended to be followed, `grown` that there were numbers.
+    `changed` follows each begin and end of following a run.
     """
 
     changed = Signal()
-    grown = Signal()
-    closed = Signal()
-    _follow = Signal(object)
-    _leave = Signal()
 
-    def __init__(self, model: RunsModel, log: LogPanel, parent: QObject) -> None:
+    def __init__(self, model: RunListModel, log: LogDock, parent: QObject) -> None:
         """Start the thread, which has nothing to do yet."""
         super().__init__(parent)
         self._model, self._log = model, log
@@ -101,43 +95,38 @@ class Following(QObject):
         self.ended: dict[str, Record] = {}
         """Those that were."""
         self._asked: set[Path] = set()
-        self._reader = FollowReader()
-        self.thread_ = QThread(self)
-        self.thread_.setObjectName("following")
-        self._reader.moveToThread(self.thread_)
-        self._follow.connect(self._reader.follow)
-        self._leave.connect(self._reader.leave)
-        self._reader.began.connect(self._on_began)
-        self._reader.found.connect(self._on_found)
-        self._reader.lost.connect(self._on_lost)
-        self.thread_.finished.connect(self.closed)
-        self.thread_.start(QThread.Priority.LowPriority)
+        self._worker = RunFollowerWorker()
+        self._worker.started.connect(self._on_started)
+        self._worker.found.connect(self._on_found)
+        self._worker.failed.connect(self._on_failed)
+        self.thread_ = WorkerThread(self._worker, "following", self, QThread.Priority.LowPriority)
+        self.closed = self.thread_.finished
 
     def follow(self, folder: Path, *, again: bool = True) -> None:
         """Show a run that another process trains; unless `again`, only one not known yet."""
         known = folder.name in self.records or (not again and folder.name in self.ended)
         if folder not in self._asked and not known:
             self._asked.add(folder)
-            self._follow.emit(folder)
+            self.thread_.post(self._worker.follow, folder)
 
     def record(self, name: str) -> Record | None:
         """Return the record of a run that is or was followed."""
         return self.records.get(name, self.ended.get(name))
 
     def close(self) -> None:
-        """Have the thread end; emits `closed`."""
-        self._leave.emit()
+        """End the thread; emits `closed`."""
+        self.thread_.close(self._worker.close)
 
     @Slot(object, object)
-    def _on_began(self, record: Record, folder: Path) -> None:
+    def _on_started(self, record: Record, folder: Path) -> None:
         self._asked.discard(folder)
         known = self._model.find(record.id)
-        # A look at the folder may have listed the run before the queue told of it.
-        begins = known is None or known.news
+        # A scan of the folder may have listed the run before the queue reported it.
+        begins = known is None or known.is_new
         if known is None:
             self._model.add([row_of(record, folder, keep=True)], first=True)
         else:
-            known.news = False
+            known.is_new = False
         shown = len(self._model.visible_records())
         self._place(record)
         if begins and shown < MOST_SHOWN:
@@ -145,9 +134,9 @@ class Following(QObject):
         self.changed.emit()
 
     @Slot(object)
-    def _on_found(self, news: list[tuple[str, News]]) -> None:
+    def _on_found(self, is_new: list[tuple[str, News]]) -> None:
         over = False
-        for name, found in news:
+        for name, found in is_new:
             record = self.records.get(name)
             if record is None:
                 continue
@@ -156,7 +145,6 @@ class Following(QObject):
             else:
                 self._apply(record, found)
             over = over or found.over
-        self.grown.emit()
         if over:
             self.changed.emit()
 
@@ -173,7 +161,7 @@ class Following(QObject):
             record.revision += 1
 
     def _place(self, record: Record) -> None:
-        """Let a record take the place of what was known of its run."""
+        """Replace what was known of a run by a record."""
         for known in (self.records, self.ended):
             known.pop(record.id, None)
         (self.ended if record.ended else self.records)[record.id] = record
@@ -187,7 +175,7 @@ class Following(QObject):
                 self._model.visibility_changed.emit()
 
     @Slot(str, str)
-    def _on_lost(self, name: str, sentence: str) -> None:
+    def _on_failed(self, name: str, sentence: str) -> None:
         self._asked = {folder for folder in self._asked if folder.name != name}
         if name in self.records:
             self.ended[name] = self.records.pop(name)

@@ -14,9 +14,9 @@ from PySide6.QtCore import (
 )
 
 from metaviz.gui.runs.row import Row
-from metaviz.runs.analysis.curves import Style, styles
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import Style, styles
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()
@@ -24,17 +24,17 @@ _BATCH_MS = 500
 _CHECKED, _UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
-class RunsModel(QAbstractListModel):
+class RunListModel(QAbstractListModel):
     """Holds every run that the window knows. Ticking a row shows its curves."""
 
     visibility_changed = Signal()
     ticked = Signal(object, object)
     """A person showed or hid runs: the ids of those shown before and after."""
-    record_wanted = Signal(object)
+    record_requested = Signal(object)
     rows_changed = Signal(object)
     """Ids of rows whose numbers or marks changed; those of all where it is None."""
     reading = Signal(int, int)
-    """How many records of those that were asked for have come."""
+    """How many of the requested records have been read, and how many were requested."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class RunsModel(QAbstractListModel):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_BATCH_MS)
-        self._soon.timeout.connect(self._show_taken)
+        self._soon.timeout.connect(self._show_read)
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
         """Return the number of runs."""
@@ -65,7 +65,7 @@ class RunsModel(QAbstractListModel):
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Let runs be ticked."""
+        """Make runs checkable."""
         flags = super().flags(index)
         return flags | Qt.ItemFlag.ItemIsUserCheckable if index.isValid() else flags
 
@@ -78,18 +78,18 @@ class RunsModel(QAbstractListModel):
 
     def add(self, rows: Sequence[Row], *, first: bool) -> None:
         """Add runs that are not known yet: on top, or below."""
-        fresh = [row for row in rows if row.id not in self._by_id]
-        fresh = list({row.id: row for row in fresh}.values())
-        if not fresh:
+        new_rows = [row for row in rows if row.id not in self._by_id]
+        new_rows = list({row.id: row for row in new_rows}.values())
+        if not new_rows:
             return
         place = 0 if first else len(self.rows)
-        self.beginInsertRows(QModelIndex(), place, place + len(fresh) - 1)
-        self.rows[place:place] = fresh
-        self._by_id |= {row.id: row for row in fresh}
+        self.beginInsertRows(QModelIndex(), place, place + len(new_rows) - 1)
+        self.rows[place:place] = new_rows
+        self._by_id |= {row.id: row for row in new_rows}
         self.endInsertRows()
 
     def update(self, rows: Sequence[Row]) -> None:
-        """Take in what a scan read anew: of runs that train here only the marks."""
+        """Update rows from a scan: of runs that train here only the marks."""
         changed, marked = [], False
         for new in rows:
             old = self._by_id.get(new.id)
@@ -97,7 +97,7 @@ class RunsModel(QAbstractListModel):
                 continue
             changed.append(old.id)
             if new.id not in self._unsaved and new.marks != old.marks:
-                self._take_marks(old, new.marks)
+                self._set_row_marks(old, new.marks)
                 marked = marked or old.visible
             growing = old.record is not None and not old.record.ended and not old.stored
             same = (old.stamp, old.summary.state) == (new.stamp, new.summary.state)
@@ -110,11 +110,11 @@ class RunsModel(QAbstractListModel):
             if stale and old.record is not None:
                 old.stale = True
                 if old.visible:
-                    self.record_wanted.emit(old.folder)
+                    self.record_requested.emit(old.folder)
                 else:
                     old.record, old.stale = None, False
         if changed:
-            self._tell(changed)
+            self._emit_changed(changed)
         if marked:
             self.restyle()
             self.visibility_changed.emit()
@@ -125,26 +125,26 @@ class RunsModel(QAbstractListModel):
         self.restyle()
         self.visibility_changed.emit()
 
-    def vanish(self, ids: Collection[str]) -> None:
-        """Forget runs whose folders are gone, but for those that are training here."""
+    def remove_missing(self, ids: Collection[str]) -> None:
+        """Remove runs whose folders do not exist any more, but for those that train here."""
         rows = [self._by_id[name] for name in ids if name in self._by_id]
-        gone = [r.id for r in rows if r.record is None or r.record.ended or r.stored]
-        if gone:
-            self.remove(gone)
+        removed = [r.id for r in rows if r.record is None or r.record.ended or r.stored]
+        if removed:
+            self.remove(removed)
 
     def forget(self, ids: Collection[str]) -> None:
-        """Take rows away; the plots hear of it with the next change of what is shown."""
-        gone = set(ids) & self._by_id.keys()
+        """Remove rows; the plots follow with the next `visibility_changed`."""
+        removed = set(ids) & self._by_id.keys()
         place = len(self.rows) - 1
-        while gone and place >= 0:
+        while removed and place >= 0:
             last = place
-            while place >= 0 and self.rows[place].id in gone:
+            while place >= 0 and self.rows[place].id in removed:
                 place -= 1
             if place < last:
                 self.beginRemoveRows(QModelIndex(), place + 1, last)
                 for row in self.rows[place + 1 : last + 1]:
                     del self._by_id[row.id]
-                    gone.discard(row.id)
+                    removed.discard(row.id)
                 del self.rows[place + 1 : last + 1]
                 self.endRemoveRows()
             place -= 1
@@ -182,7 +182,7 @@ class RunsModel(QAbstractListModel):
         self.show_only(ids)
         self.ticked.emit(before, self.shown())
 
-    def take_record(self, record: Record) -> None:
+    def add_record(self, record: Record) -> None:
         """Keep the record of a run that was asked for."""
         row = self.find(record.id)
         if row is None or not (row.record is None or row.stale):
@@ -191,9 +191,9 @@ class RunsModel(QAbstractListModel):
         record.marks = row.marks
         row.seen = record.revision
         self._awaited.discard(record.id)
-        # Every record anew would draw all plots as often as there are runs.
+        # One redraw for each record would draw all plots as often as there are runs.
         if not self._awaited:
-            self._show_taken()
+            self._show_read()
         elif not self._soon.isActive():
             self._soon.start()
 
@@ -217,7 +217,7 @@ class RunsModel(QAbstractListModel):
                 row.renew()
                 grown.append(row.id)
         if grown:
-            self._tell(grown)
+            self._emit_changed(grown)
         return bool(grown)
 
     def set_marks(self, marks: Mapping[str, Marks]) -> None:
@@ -225,20 +225,23 @@ class RunsModel(QAbstractListModel):
         rows = {name: row for name in marks if (row := self.find(name)) is not None}
         seen = False
         for name, row in rows.items():
-            told = (row.marks.name, row.marks.color) != (marks[name].name, marks[name].color)
-            seen = seen or (told and row.visible)
-            self._take_marks(row, marks[name])
-        self._tell(list(rows))
+            is_seen_changed = (row.marks.name, row.marks.color) != (
+                marks[name].name,
+                marks[name].color,
+            )
+            seen = seen or (is_seen_changed and row.visible)
+            self._set_row_marks(row, marks[name])
+        self._emit_changed(list(rows))
         if seen:
             self.restyle()
             self.visibility_changed.emit()
 
     def hold_marks(self, name: str) -> None:
-        """Pass over what a scan says of a run's marks until those given here are saved."""
+        """Ignore a scan's marks of a run until those given here are saved."""
         self._unsaved[name] = self._unsaved.get(name, 0) + 1
 
     def release_marks(self, name: str) -> None:
-        """Believe scans again."""
+        """Take a scan's marks again."""
         count = self._unsaved.pop(name, 0) - 1
         if count > 0:
             self._unsaved[name] = count
@@ -246,22 +249,22 @@ class RunsModel(QAbstractListModel):
     def restyle(self) -> None:
         """Give the shown runs their colours in the current theme."""
         self.styles = styles(self.visible_records())
-        self._tell(None)
+        self._emit_changed(None)
 
     def _switch(self, ids: set[str], *, visible: bool) -> None:
         for row in [self._by_id[name] for name in ids if name in self._by_id]:
-            row.news = False
+            row.is_new = False
             if row.visible != visible:
                 row.visible = visible
                 if visible and (row.record is None or row.stale):
                     self._awaited.add(row.id)
-                    self.record_wanted.emit(row.folder)
+                    self.record_requested.emit(row.folder)
                 else:
                     self._awaited.discard(row.id)
         self._asked = max(self._asked, len(self._awaited))
 
-    def _show_taken(self) -> None:
-        """Show the records that have come."""
+    def _show_read(self) -> None:
+        """Show the records that have been read."""
         self._soon.stop()
         if self._asked > 1:
             self.reading.emit(self._asked - len(self._awaited), self._asked)
@@ -270,12 +273,12 @@ class RunsModel(QAbstractListModel):
         self.restyle()
         self.visibility_changed.emit()
 
-    def _take_marks(self, row: Row, marks: Marks) -> None:
+    def _set_row_marks(self, row: Row, marks: Marks) -> None:
         row.marks = marks
         if row.record is not None:
             row.record.marks = marks
 
-    def _tell(self, ids: list[str] | None) -> None:
+    def _emit_changed(self, ids: list[str] | None) -> None:
         if not self.rows:
             return
         places = [0, len(self.rows) - 1]

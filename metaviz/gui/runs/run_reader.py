@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from metaviz import paths
+from metaviz.gui.background.task import WorkerThread
 from metaviz.gui.runs.row import row_of, row_of_entry
 from metaviz.runs.model.marks import MarksError, change_marks
 from metaviz.runs.storage.deletion import delete_run
@@ -17,11 +18,11 @@ from metaviz.runs.table.index import INDEX, Found, Index
 RESCAN_MS = 3000
 
 
-class Reader(QObject):
+class RunReaderWorker(QObject):
     """Lives in its own thread, reads run folders and looks for changes every few seconds."""
 
     found = Signal(object)
-    news = Signal(object, object)
+    changed = Signal(object, object)
     opened = Signal(object)
     unreadable = Signal(str)
     marked = Signal(str, str)
@@ -29,14 +30,13 @@ class Reader(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.leaving = Flag()
+        self.closing = Flag()
         self._index: Index | None = None
         self._roots: list[Path] = []
         self._timer = QTimer(self)
         self._timer.setInterval(RESCAN_MS)
         self._timer.timeout.connect(self.rescan)
 
-    @Slot(object)
     def scan(self, root: Path) -> None:
         """Read what the table needs of every run in a folder, newest first, and watch it."""
         if (root / ABOUT).exists():
@@ -56,21 +56,20 @@ class Reader(QObject):
 
     @Slot()
     def rescan(self) -> None:
-        """Tell what changed in the watched folders."""
+        """Emit what changed in the watched folders."""
         for root in self._roots:
             try:
-                if self.leaving.is_set() or not self.index.changed(root):
+                if self.closing.is_set() or not self.index.changed(root):
                     continue
                 for batch in self._scanned(root):
                     rows = [row_of_entry(entry) for entry in batch.entries]
-                    self.news.emit(rows, batch.gone)
+                    self.changed.emit(rows, batch.gone)
             except OSError:  # a folder that cannot be looked at now may be there again later
                 continue
 
-    @Slot(object)
     def read(self, folder: Path) -> None:
         """Read one run whole."""
-        if self.leaving.is_set():
+        if self.closing.is_set():
             return
         try:
             record = open_run(folder)
@@ -80,9 +79,8 @@ class Reader(QObject):
         record.environment["folder"] = str(folder)
         self.opened.emit(record)
 
-    @Slot(str, object, object)
     def mark(self, name: str, folder: Path, changes: Mapping[str, Any]) -> None:
-        """Save marks of a run; an empty sentence says that it went well."""
+        """Save marks of a run; emits an empty sentence on success."""
         try:
             change_marks(folder, changes)
         except MarksError as error:
@@ -90,9 +88,8 @@ class Reader(QObject):
         else:
             self.marked.emit(name, "")
 
-    @Slot(object)
     def delete(self, folders: Mapping[str, Path]) -> None:
-        """Delete runs of the trash; tells whose folders are gone, and why others are not."""
+        """Delete runs of the trash; emits whose folders are deleted, and why others are not."""
         gone, sentences = [], []
         for name, folder in folders.items():
             try:
@@ -105,13 +102,11 @@ class Reader(QObject):
                 sentences.append(str(error))
         self.deleted.emit(gone, sentences)
 
-    @Slot()
-    def leave(self) -> None:
-        """End the thread; what was asked for before is done by then."""
+    def close(self) -> None:
+        """Watch nothing any more."""
         self._timer.stop()
         if self._index is not None:
             self._index.close()
-        self.thread().quit()
 
     @property
     def index(self) -> Index:
@@ -121,9 +116,9 @@ class Reader(QObject):
         return self._index
 
     def _scanned(self, root: Path) -> Iterator[Found]:
-        """Yield what a scan finds, until the program ends; what is wrong is told."""
+        """Yield what a scan finds, until the program ends, and emit what is wrong."""
         for batch in self.index.scan(root):
-            if self.leaving.is_set():
+            if self.closing.is_set():
                 return
             for sentence in batch.warnings:
                 self.unreadable.emit(sentence)
@@ -139,62 +134,40 @@ class Reader(QObject):
         self.found.emit([row])
 
 
-class Library(QObject):
-    """The window's end of reading."""
-
-    found = Signal(object)
-    news = Signal(object, object)
-    opened = Signal(object)
-    unreadable = Signal(str)
-    marked = Signal(str, str)
-    deleted = Signal(object, object)
-    closed = Signal()
-    _scan = Signal(object)
-    _rescan = Signal()
-    _read = Signal(object)
-    _mark = Signal(str, object, object)
-    _delete = Signal(object)
-    _leave = Signal()
+class RunReader(QObject):
+    """Reads and marks stored runs by a worker on a thread of its own."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         """Start the thread."""
         super().__init__(parent)
-        self._reader = Reader()
-        self.thread_ = QThread(self)
-        self.thread_.setObjectName("library")
-        self._reader.moveToThread(self.thread_)
-        self._scan.connect(self._reader.scan)
-        self._rescan.connect(self._reader.rescan)
-        self._read.connect(self._reader.read)
-        self._mark.connect(self._reader.mark)
-        self._delete.connect(self._reader.delete)
-        self._leave.connect(self._reader.leave)
-        for name in ("found", "news", "opened", "unreadable", "marked", "deleted"):
-            getattr(self._reader, name).connect(getattr(self, name))
-        self.thread_.finished.connect(self.closed)
-        self.thread_.start(QThread.Priority.LowPriority)
+        self._worker = worker = RunReaderWorker()
+        self.found, self.changed, self.opened = worker.found, worker.changed, worker.opened
+        self.unreadable = worker.unreadable
+        self.marked, self.deleted = worker.marked, worker.deleted
+        self.thread_ = WorkerThread(worker, "reading", self, QThread.Priority.LowPriority)
+        self.closed = self.thread_.finished
 
     def scan(self, root: Path) -> None:
-        """Have the runs of a folder listed, and changes in it told from then on."""
-        self._scan.emit(root)
+        """List the runs of a folder, and emit `changed` for changes in it from then on."""
+        self.thread_.post(self._worker.scan, root)
 
     def rescan(self) -> None:
-        """Have changes looked for now."""
-        self._rescan.emit()
+        """Look for changes now."""
+        self.thread_.post(self._worker.rescan)
 
     def read(self, folder: Path) -> None:
-        """Have one run read whole."""
-        self._read.emit(folder)
+        """Read one run whole."""
+        self.thread_.post(self._worker.read, folder)
 
     def mark(self, name: str, folder: Path, changes: Mapping[str, Any]) -> None:
-        """Have marks saved; emits `marked` with the id and what went wrong, empty for nothing."""
-        self._mark.emit(name, folder, dict(changes))
+        """Save marks; emits `marked` with the id and what went wrong, empty for nothing."""
+        self.thread_.post(self._worker.mark, name, folder, dict(changes))
 
     def delete(self, folders: Mapping[str, Path]) -> None:
-        """Have runs of the trash deleted; emits `deleted` with ids and sentences."""
-        self._delete.emit(dict(folders))
+        """Delete runs of the trash; emits `deleted` with ids and sentences."""
+        self.thread_.post(self._worker.delete, dict(folders))
 
     def close(self) -> None:
-        """Have the thread end once marks are saved; emits `closed`."""
-        self._reader.leaving.set()
-        self._leave.emit()
+        """End the thread once marks are saved; emits `closed`."""
+        self._worker.closing.set()
+        self.thread_.close(self._worker.close)

@@ -15,10 +15,11 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QColor
 
 from metaviz.gui.plotting.swatches import swatch
-from metaviz.gui.runs.cell_cache import Faces, blocks
+from metaviz.gui.runs.cell_cache import CellCache, blocks
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_list_model import RunsModel
+from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.theme import current_theme
+from metaviz.runs.export.tables import safe_text
 from metaviz.runs.table.columns import DELTA, USUAL, Column, Columns, Sight, in_order, sight
 from metaviz.runs.table.groups import Group, differing, grouped
 
@@ -38,7 +39,7 @@ def _anything(_row: Row) -> bool:
     return True
 
 
-class Arrangement(QAbstractItemModel):
+class RunTreeModel(QAbstractItemModel):
     """A tree of one level without groups, of two with them. It follows the runs by itself.
 
     Indexes carry the place of their group plus one, 0 on top.
@@ -47,7 +48,7 @@ class Arrangement(QAbstractItemModel):
     arranged = Signal()
     """The rows or columns are others now."""
 
-    def __init__(self, model: RunsModel, columns: Columns, parent: Any = None) -> None:
+    def __init__(self, model: RunListModel, columns: Columns, parent: Any = None) -> None:
         """Arrange the runs of a model."""
         super().__init__(parent)
         self.model, self.columns = model, columns
@@ -63,13 +64,13 @@ class Arrangement(QAbstractItemModel):
         self._tops: list[Row | Group] = []
         self._members: list[list[Row]] = []
         self._places: dict[str, tuple[int, int]] = {}
-        self._faces = Faces()
-        self._dirty = self._anew = False
+        self._cells = CellCache()
+        self._dirty = self._must_redraw = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.flush)
-        model.rowsInserted.connect(self._soon)
-        model.rowsRemoved.connect(self._soon)
+        model.rowsInserted.connect(self._rearrange_soon)
+        model.rowsRemoved.connect(self._rearrange_soon)
         model.rows_changed.connect(self._on_rows_changed)
         self._choose_columns([])
 
@@ -99,11 +100,11 @@ class Arrangement(QAbstractItemModel):
         self.rearrange()
 
     def order(self, keys: Sequence[str]) -> None:
-        """Take over the order in which a person dragged the shown columns."""
+        """Keep the order of the shown columns that a person dragged."""
         shown = [key for key in keys if key in self.chosen]
         rest = [key for key in self.chosen if key not in shown]
         self.chosen = [*shown, *rest]
-        self._soon()
+        self._rearrange_soon()
 
     @property
     def sorted_by(self) -> str:
@@ -116,7 +117,7 @@ class Arrangement(QAbstractItemModel):
         self.rearrange()
 
     def entries(self) -> list[Row]:
-        """Return the runs that the search lets through, as they are listed."""
+        """Return the runs that the search finds, as they are listed."""
         self.flush()
         if self.is_grouped:
             return [row for members in self._members for row in members]
@@ -216,7 +217,7 @@ class Arrangement(QAbstractItemModel):
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Let the first column be ticked and runs in it be renamed."""
+        """Make the first column checkable."""
         flags = super().flags(index)
         if index.isValid() and self.shown[index.column()].key == "run":
             flags |= Qt.ItemFlag.ItemIsUserCheckable
@@ -236,18 +237,26 @@ class Arrangement(QAbstractItemModel):
         self._sort_key = self.shown[column].key if 0 <= column < len(self.shown) else ""
         self.rearrange()
 
+    def tab_separated(self, rows: Sequence[QModelIndex]) -> str:
+        """Return rows with their headings as spreadsheets read them, formulas disarmed."""
+        places = range(self.columnCount())
+        lines = [[str(self.headerData(place, Qt.Orientation.Horizontal)) for place in places]]
+        lines += [[str(row.siblingAtColumn(p).data() or "") for p in places] for row in rows]
+        plain = [[cell.replace("\t", " ").replace("\n", " ") for cell in line] for line in lines]
+        return "\n".join("\t".join(map(safe_text, line)) for line in plain)
+
     # Following the runs
 
     def rearrange(self) -> None:
-        """Arrange everything anew, now."""
-        self._dirty = self._anew = True
+        """Arrange everything now."""
+        self._dirty = self._must_redraw = True
         self.flush()
 
     def flush(self) -> None:
         """Arrange what has changed."""
         if not self._dirty:
             return
-        anew, self._dirty, self._anew = self._anew, False, False
+        must_redraw, self._dirty, self._must_redraw = self._must_redraw, False, False
         self._timer.stop()
         rows = [row for row in self.model.rows if self._accepts(row)]
         seen = self.sight
@@ -256,10 +265,10 @@ class Arrangement(QAbstractItemModel):
         tops, members = self._arranged(rows)
         if self._same(columns, tops, members):
             self._tops, self._members = tops, members
-            if anew or not _same_base(self.sight, seen):
-                self._changed_all()
+            if must_redraw or not _same_base(self.sight, seen):
+                self._emit_all_changed()
             elif self.is_grouped:
-                self._tell_rows([(0, place) for place in range(len(tops))])
+                self._emit_changed_rows([(0, place) for place in range(len(tops))])
             return
         self.beginResetModel()
         self.shown = columns
@@ -267,7 +276,7 @@ class Arrangement(QAbstractItemModel):
         self._places = {row.id: (0, p) for p, row in enumerate(tops) if isinstance(row, Row)}
         for group, inner in enumerate(members):
             self._places |= {row.id: (group + 1, place) for place, row in enumerate(inner)}
-        self._faces.forget()
+        self._cells.forget()
         self.endResetModel()
         self.arranged.emit()
 
@@ -300,7 +309,7 @@ class Arrangement(QAbstractItemModel):
     def _same(
         self, columns: list[Column], tops: list[Row | Group], members: list[list[Row]]
     ) -> bool:
-        """Return whether the same rows and columns stand where they stood."""
+        """Return whether rows and columns are the same, in the same order."""
         if [c.key for c in columns] != [c.key for c in self.shown]:
             return False
         return [_name(i) for i in tops] == [_name(i) for i in self._tops] and [
@@ -322,27 +331,27 @@ class Arrangement(QAbstractItemModel):
     def _choose_columns(self, rows: Sequence[Row]) -> None:
         self.shown = self._wanted_columns(rows)
 
-    def _soon(self) -> None:
+    def _rearrange_soon(self) -> None:
         self._dirty = True
         if not self._timer.isActive() or self._timer.interval() != _SOON_MS:
             self._timer.start(_SOON_MS)
 
     def _on_rows_changed(self, ids: list[str] | None) -> None:
         if ids is None or len(ids) > _MOST_COMPARED:
-            self._changed_all()
+            self._emit_all_changed()
         else:
-            self._tell_rows([self._places[name] for name in ids if name in self._places])
+            self._emit_changed_rows([self._places[name] for name in ids if name in self._places])
         self._dirty = True
         if not self._timer.isActive():
             self._timer.start(_LATER_MS)
 
-    def _tell_rows(self, places: Sequence[tuple[int, int]]) -> None:
-        """Have those cells of some rows drawn anew that show something else now."""
+    def _emit_changed_rows(self, places: Sequence[tuple[int, int]]) -> None:
+        """Emit `dataChanged` for those cells of some rows that show something else now."""
         changed = []
         for parent, row in places:
             item = self._members[parent - 1][row] if parent else self._tops[row]
             texts = [self._text(item, column) for column in self.shown]
-            columns = self._faces.renew(_name(item), self._look(item), texts)
+            columns = self._cells.renew(_name(item), self._appearance(item), texts)
             if columns is not None:
                 changed.append((parent, row, columns))
         for block in blocks(changed):
@@ -352,7 +361,7 @@ class Arrangement(QAbstractItemModel):
             ]
             self.dataChanged.emit(*corners)
 
-    def _look(self, item: Row | Group) -> object:
+    def _appearance(self, item: Row | Group) -> object:
         """Return what the cells of a row show besides their texts."""
         if isinstance(item, Group):
             shown = {entry.visible for entry in item.members if isinstance(entry, Row)}
@@ -362,8 +371,8 @@ class Arrangement(QAbstractItemModel):
     def _cell(self, parent: int, row: int, column: int) -> QModelIndex:
         return self.index(row, column, self.index(parent - 1, 0) if parent else _NOWHERE)
 
-    def _changed_all(self) -> None:
-        self._faces.forget()
+    def _emit_all_changed(self) -> None:
+        self._cells.forget()
         if self._tops and self.shown:
             last = len(self.shown) - 1
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._tops) - 1, last))

@@ -1,4 +1,4 @@
-"""The tree view of the runs table: widths, order of columns and selection survive every change."""
+"""The tree view of the runs table: it keeps widths, order of columns and selection."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_tree_model import Arrangement, Index
+from metaviz.gui.runs.run_tree_model import Index, RunTreeModel
 from metaviz.runs.table.columns import DELTA
 
 _WIDTHS = {
@@ -49,28 +49,28 @@ _WIDTHS = {
 _GROUPED = {"run": 230, "state": 150, "loss": 160, "accuracy": 160}
 """Wider where groups say more."""
 _USUAL_WIDTH, _NARROWEST, _WIDEST = 96, 24, 1000
-_AIR = 8
+_PADDING = 8
 _Flag = QItemSelectionModel.SelectionFlag
 
 
-class _Roomy(QStyledItemDelegate):
-    """Gives rows some air."""
+class _PaddedDelegate(QStyledItemDelegate):
+    """Pads rows."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         size = super().sizeHint(option, index)
-        return QSize(size.width(), max(size.height(), option.fontMetrics.height() + _AIR))
+        return QSize(size.width(), max(size.height(), option.fontMetrics.height() + _PADDING))
 
 
-class RunsView(QTreeView):
-    """Shows an arrangement. `header_menu_wanted` carries a column and where it was asked."""
+class RunTreeView(QTreeView):
+    """Shows runs and groups. `header_menu_requested` carries a column and a position."""
 
-    header_menu_wanted = Signal(int, QPoint)
-    star_wanted = Signal(object)
+    header_menu_requested = Signal(int, QPoint)
+    star_requested = Signal(object)
 
-    def __init__(self, arrangement: Arrangement, parent: QWidget) -> None:
+    def __init__(self, tree_model: RunTreeModel, parent: QWidget) -> None:
         """Show runs."""
         super().__init__(parent)
-        self.arrangement = arrangement
+        self.tree_model = tree_model
         self.widths: dict[str, int] = {}
         self._kept: tuple[list[str], str, set[str], int] = ([], "", set(), 0)
         self._keys: list[str] = []
@@ -79,7 +79,7 @@ class RunsView(QTreeView):
         self.setObjectName("runs")
         self.setAccessibleName("Runs")
         self.setUniformRowHeights(True)
-        self.setItemDelegate(_Roomy(self))
+        self.setItemDelegate(_PaddedDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -87,17 +87,17 @@ class RunsView(QTreeView):
         self.setTabKeyNavigation(False)
         self.setRootIsDecorated(False)
         self.setExpandsOnDoubleClick(True)
-        self.setModel(arrangement)
-        self._dress_header()
+        self.setModel(tree_model)
+        self._set_up_header()
         self.clicked.connect(self._on_clicked)
-        arrangement.modelAboutToBeReset.connect(self._keep)
-        arrangement.modelReset.connect(self._give_back)
+        tree_model.modelAboutToBeReset.connect(self._keep)
+        tree_model.modelReset.connect(self._give_back)
         self._fit_columns()
 
     def dataChanged(  # noqa: N802 - Qt's name
         self, first: Index, last: Index, roles: Sequence[int] = ()
     ) -> None:
-        """Draw cells anew; Qt would also ask all cells of the top row how high they are."""
+        """Redraw cells; Qt would also compute the height of all cells of the top row."""
         if QAccessible.isActive():
             super().dataChanged(first, last, list(roles))
             return
@@ -109,7 +109,7 @@ class RunsView(QTreeView):
 
     def select(self, name: str) -> None:
         """Select one run, opening its group."""
-        index = self.arrangement.index_of(name)
+        index = self.tree_model.index_of(name)
         if index.isValid():
             if index.parent().isValid():
                 self.expand(index.parent())
@@ -122,13 +122,13 @@ class RunsView(QTreeView):
 
     def selected(self) -> list[Row]:
         """Return the selected runs, each once; a group stands for all of its runs."""
-        self.arrangement.flush()
+        self.tree_model.flush()
         found: dict[str, Row] = {}
         for index in sorted(self.selectionModel().selectedRows(), key=_place):
-            found |= {row.id: row for row in self.arrangement.rows_of(index)}
+            found |= {row.id: row for row in self.tree_model.rows_of(index)}
         return list(found.values())
 
-    def _dress_header(self) -> None:
+    def _set_up_header(self) -> None:
         header = self.header()
         header.setObjectName("runs_header")
         header.setStretchLastSection(True)
@@ -149,7 +149,7 @@ class RunsView(QTreeView):
         names = [self._name(index) for index in rows]
         open_groups: set[str] = set()
         if self.rootIsDecorated():
-            tops = (self.arrangement.index(p, 0) for p in range(self.arrangement.rowCount()))
+            tops = (self.tree_model.index(p, 0) for p in range(self.tree_model.rowCount()))
             open_groups = {self._name(index) for index in tops if self.isExpanded(index)}
         current = self._name(self.currentIndex())
         self._kept = (names, current, open_groups, self.verticalScrollBar().value())
@@ -157,7 +157,7 @@ class RunsView(QTreeView):
     @Slot()
     def _give_back(self) -> None:
         names, current, open_groups, scrolled = self._kept
-        self.setRootIsDecorated(self.arrangement.is_grouped)
+        self.setRootIsDecorated(self.tree_model.is_grouped)
         self._fit_columns()
         self._select(set(names), open_groups, current)
         self.verticalScrollBar().setValue(scrolled)
@@ -166,7 +166,7 @@ class RunsView(QTreeView):
         if not names and not open_groups:
             self.selectionModel().clearSelection()
             return
-        selection, model = QItemSelection(), self.arrangement
+        selection, model = QItemSelection(), self.tree_model
         last = model.columnCount() - 1
         now = QModelIndex()
         for place in range(model.rowCount()):
@@ -185,15 +185,15 @@ class RunsView(QTreeView):
             self.selectionModel().setCurrentIndex(now, _Flag.NoUpdate)
 
     def _name(self, index: QModelIndex) -> str:
-        item = self.arrangement.item(index)
+        item = self.tree_model.item(index)
         if item is None:
             return ""
         return item.id if isinstance(item, Row) else repr((item.keys, item.values))
 
     def _fit_columns(self) -> None:
         """Give columns their widths, and their order where others are shown than before."""
-        keys = [column.key for column in self.arrangement.shown]
-        grouped = self.arrangement.is_grouped
+        keys = [column.key for column in self.tree_model.shown]
+        grouped = self.tree_model.is_grouped
         if (keys, grouped) == (self._keys, self._grouped):
             return
         self._keys, self._grouped, self._busy = keys, grouped, True
@@ -209,7 +209,7 @@ class RunsView(QTreeView):
 
     def _show_sorting(self) -> None:
         """Keep the arrow on the column that is sorted by."""
-        key, header = self.arrangement.sorted_by, self.header()
+        key, header = self.tree_model.sorted_by, self.header()
         place = self._keys.index(key) if key in self._keys else -1
         if header.sortIndicatorSection() != place:
             blocked = header.blockSignals(True)
@@ -227,18 +227,18 @@ class RunsView(QTreeView):
             return
         header = self.header()
         keys = [self._keys[header.logicalIndex(place)] for place in range(len(self._keys))]
-        self.arrangement.order(keys)
+        self.tree_model.order(keys)
 
     @Slot(QPoint)
     def _on_header_menu(self, place: QPoint) -> None:
         section = self.header().logicalIndexAt(place)
-        self.header_menu_wanted.emit(section, self.header().mapToGlobal(place))
+        self.header_menu_requested.emit(section, self.header().mapToGlobal(place))
 
     @Slot(QModelIndex)
     def _on_clicked(self, index: QModelIndex) -> None:
-        item = self.arrangement.item(index)
+        item = self.tree_model.item(index)
         if isinstance(item, Row) and self._keys[index.column()] == "star":
-            self.star_wanted.emit([item])
+            self.star_requested.emit([item])
 
 
 def _place(index: QModelIndex) -> tuple[int, int]:

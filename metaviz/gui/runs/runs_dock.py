@@ -1,52 +1,50 @@
 """The runs dock: search and buttons above a table of all runs, and what can be done to them."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QUrl, Signal, Slot
-from PySide6.QtGui import QAction, QDesktopServices
+from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QLabel, QMenu, QStackedLayout, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.runs.column_dialog import ColumnChooser
-from metaviz.gui.runs.mark_commands import RunMarks
+from metaviz.gui.runs.column_dialog import ColumnDialog
+from metaviz.gui.runs.mark_commands import MarkCommands
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.runs.run_tree_model import Arrangement
-from metaviz.gui.runs.run_tree_view import RunsView
-from metaviz.gui.runs.runs_dock_state import read_state, write_state
-from metaviz.gui.runs.runs_toolbar import TableBar
-from metaviz.gui.runs.tabular import tab_separated
-from metaviz.gui.widgets.view_commands import view_action
-from metaviz.runs.table.baseline import Baseline
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.runs.run_tree_model import RunTreeModel
+from metaviz.gui.runs.run_tree_view import RunTreeView
+from metaviz.gui.runs.runs_toolbar import RunsToolbar
+from metaviz.gui.widgets.commands import view_action
+from metaviz.runs.table.baseline import Baseline, read_baseline
 from metaviz.runs.table.columns import Columns, Sight
-from metaviz.runs.table.groups import BASIC, Group
+from metaviz.runs.table.groups import BASIC, INTERVALS, Group
 from metaviz.runs.table.search import Query
 
+_RESULTS = ("loss", "accuracy")
 _NO_RUNS = "No runs yet. Tick algorithms on the left and press Run."
 _NO_MATCH = "No run matches the search. Esc in the field clears it."
 _NO_BRUSHED = "The brushes of the Compare page leave no run. Its “Clear brushes” shows all again."
 _NO_TRASH = "The trash is empty."
 
 
-class RunsTable(QWidget):
+class RunsDock(QWidget):
     """Shows runs searched, sorted and grouped; a context menu acts on the selected rows."""
 
-    settings_wanted = Signal(object)
+    settings_requested = Signal(object)
 
     def __init__(
-        self, model: RunsModel, parent: QWidget | None = None, catalogue: Catalogue | None = None
+        self, model: RunListModel, parent: QWidget | None = None, catalogue: Catalogue | None = None
     ) -> None:
         """Show a model; the catalogue gives hyperparameters their titles."""
         super().__init__(parent)
         self.setObjectName("runs_table")
         self.model = model
         self.columns = Columns(catalogue)
-        self.arrangement = Arrangement(model, self.columns, self)
-        self.view = RunsView(self.arrangement, self)
-        self.bar = TableBar(lambda: model.rows, self._group_keys, self.columns.spec_keys(), self)
-        self.marks = RunMarks(self, self.view)
+        self.tree_model = RunTreeModel(model, self.columns, self)
+        self.view = RunTreeView(self.tree_model, self)
+        self.bar = RunsToolbar(lambda: model.rows, self._group_keys, self.columns.spec_keys(), self)
+        self.marks = MarkCommands(self, self.view)
         self.showing_trash = False
         self._brushed: set[str] | None = None
         self._actions = self._make_actions()
@@ -58,11 +56,6 @@ class RunsTable(QWidget):
         self._connect()
         self._filter()
         self._on_arranged()
-
-    @property
-    def proxy(self) -> Arrangement:
-        """What stands between the runs and the view."""
-        return self.arrangement
 
     def selected(self) -> list[Row]:
         """Return the selected runs; a group stands for all of its runs."""
@@ -85,16 +78,46 @@ class RunsTable(QWidget):
         """Take the current theme's colours."""
         self.bar.search.restyle()
 
-    def state_text(self) -> str:
-        """Return how the table is looked at, as text to be remembered."""
-        return json.dumps(write_state(self))
+    def state(self) -> dict[str, Any]:
+        """Return columns, widths, search, grouping, interval and baseline as plain values."""
+        seen = self.tree_model.sight
+        return {
+            "columns": self.tree_model.chosen,
+            "differing": self.tree_model.only_differing,
+            "widths": self.view.widths,
+            "search": self.bar.search.line.text(),
+            "group": self.tree_model.group_keys,
+            "interval": seen.interval,
+            "result": seen.result,
+            "baseline": seen.baseline.to_text(),
+        }
 
-    def restore(self, text: str) -> None:
-        """Look at the table as remembered; what makes no sense is passed over."""
+    def restore(self, state: Mapping[str, Any]) -> bool:
+        """Show what `state` returned; return whether it makes sense."""
         try:
-            read_state(self, json.loads(text))
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-            return
+            self._restore(state)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            return False
+        return True
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        columns, group, widths = state["columns"], state["group"], state["widths"]
+        for keys in (columns, group or []):
+            if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                raise TypeError("keys are a list of texts")
+        interval, result = state["interval"], state["result"]
+        if interval not in INTERVALS or result not in _RESULTS:
+            raise ValueError("there is no such interval or result")
+        self.view.widths = {str(key): int(width) for key, width in widths.items()}
+        baseline = read_baseline(str(state["baseline"]))
+        self.bar.show_interval(interval)
+        self.bar.show_result(result)
+        self.tree_model.sight = Sight(interval, baseline, result)
+        differing = bool(state["differing"])
+        self.tree_model.choose(columns, only_differing=differing)
+        self.bar.differing.setChecked(differing)
+        self.group_by(None if group is None else tuple(group))
+        self.bar.search.set_text(str(state["search"]))
 
     # What is shown
 
@@ -102,21 +125,21 @@ class RunsTable(QWidget):
     def group_by(self, keys: Sequence[str] | None) -> None:
         """Group runs by keys; None leaves out the seed only, () ungroups."""
         self.bar.show_grouping(keys)
-        self.arrangement.group_by(keys)
+        self.tree_model.group_by(keys)
 
     @Slot(str)
     def use_interval(self, interval: Any) -> None:
-        """Let groups show another interval."""
-        seen = self.arrangement.sight
+        """Show another interval for groups."""
+        seen = self.tree_model.sight
         self.bar.show_interval(interval)
-        self.arrangement.look(Sight(interval, seen.baseline, seen.result))
+        self.tree_model.look(Sight(interval, seen.baseline, seen.result))
 
     @Slot(str)
     def compare(self, result: Any) -> None:
         """Compare another result with the baseline."""
-        seen = self.arrangement.sight
+        seen = self.tree_model.sight
         self.bar.show_result(result)
-        self.arrangement.look(Sight(seen.interval, seen.baseline, result))
+        self.tree_model.look(Sight(seen.interval, seen.baseline, result))
 
     @Slot()
     def clear_baseline(self) -> None:
@@ -125,13 +148,13 @@ class RunsTable(QWidget):
 
     def use_baseline(self, baseline: Baseline) -> None:
         """Compare everything with a run or a group."""
-        seen = self.arrangement.sight
-        self.arrangement.look(Sight(seen.interval, baseline, seen.result))
+        seen = self.tree_model.sight
+        self.tree_model.look(Sight(seen.interval, baseline, seen.result))
 
     @Slot(bool)
     def show_differing(self, only: bool) -> None:
         """Of all hyperparameters show those in which the listed runs differ."""
-        self.arrangement.choose(self.arrangement.chosen, only_differing=only)
+        self.tree_model.choose(self.tree_model.chosen, only_differing=only)
 
     @Slot(bool)
     def show_trash(self, trash: bool) -> None:
@@ -151,7 +174,7 @@ class RunsTable(QWidget):
     def choose_columns(self) -> None:
         """Open the dialog that chooses columns."""
         known = self.columns.known(self.model.rows)
-        dialog = ColumnChooser(known, self.arrangement.chosen, self)
+        dialog = ColumnDialog(known, self.tree_model.chosen, self)
         dialog.chosen.connect(self._on_columns)
         dialog.open()
 
@@ -170,21 +193,21 @@ class RunsTable(QWidget):
     def _connect(self) -> None:
         bar = self.bar
         bar.search.searched.connect(self._on_searched)
-        bar.columns_wanted.connect(self.choose_columns)
-        bar.differing_wanted.connect(self.show_differing)
-        bar.grouping_wanted.connect(self.group_by)
-        bar.interval_wanted.connect(self.use_interval)
-        bar.result_wanted.connect(self.compare)
+        bar.columns_requested.connect(self.choose_columns)
+        bar.differing_requested.connect(self.show_differing)
+        bar.grouping_requested.connect(self.group_by)
+        bar.interval_requested.connect(self.use_interval)
+        bar.result_requested.connect(self.compare)
         bar.baseline_cleared.connect(self.clear_baseline)
-        bar.trash_wanted.connect(self.show_trash)
-        bar.show_interval(self.arrangement.sight.interval)
-        bar.show_result(self.arrangement.sight.result)
+        bar.trash_requested.connect(self.show_trash)
+        bar.show_interval(self.tree_model.sight.interval)
+        bar.show_result(self.tree_model.sight.result)
         bar.show_grouping(())
         self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.view.customContextMenuRequested.connect(self._menu)
-        self.view.header_menu_wanted.connect(self._header_menu)
+        self.view.header_menu_requested.connect(self._header_menu)
         self.view.selectionModel().selectionChanged.connect(self._update_menu)
-        self.arrangement.modelReset.connect(self._on_arranged)
+        self.tree_model.modelReset.connect(self._on_arranged)
 
     def _make_actions(self) -> list[QAction]:
         view = self.view
@@ -219,7 +242,7 @@ class RunsTable(QWidget):
         ]
 
     def _group_keys(self) -> list[str]:
-        own = dict.fromkeys(key for row in self.arrangement.entries() for key in row.values)
+        own = dict.fromkeys(key for row in self.tree_model.entries() for key in row.values)
         return [*BASIC, "tags", *own]
 
     def _filter(self) -> None:
@@ -232,7 +255,7 @@ class RunsTable(QWidget):
                 return False
             return row.found_by(query)
 
-        self.arrangement.search(accepts)
+        self.tree_model.search(accepts)
 
     @Slot(object)
     def _on_searched(self, _query: Query) -> None:
@@ -240,11 +263,11 @@ class RunsTable(QWidget):
 
     @Slot(object)
     def _on_columns(self, keys: list[str]) -> None:
-        self.arrangement.choose(keys, only_differing=self.arrangement.only_differing)
+        self.tree_model.choose(keys, only_differing=self.tree_model.only_differing)
 
     @Slot()
     def _on_arranged(self) -> None:
-        some = self.arrangement.rowCount() > 0
+        some = self.tree_model.rowCount() > 0
         searched = bool(self.bar.search.query.text.strip())
         if not self.model.rows:
             self._empty.setText(_NO_RUNS)
@@ -280,10 +303,10 @@ class RunsTable(QWidget):
         menu.addAction("&Choose columns…").triggered.connect(self.choose_columns)
         differing = menu.addAction("Only &differing")
         differing.setCheckable(True)
-        differing.setChecked(self.arrangement.only_differing)
+        differing.setChecked(self.tree_model.only_differing)
         differing.triggered.connect(self.bar.differing.setChecked)
-        shown = self.arrangement.shown
-        if 0 < section < len(shown) and shown[section].key in self.arrangement.chosen:
+        shown = self.tree_model.shown
+        if 0 < section < len(shown) and shown[section].key in self.tree_model.chosen:
             hide = menu.addAction(f"&Hide “{shown[section].title}”")
             hide.setData(shown[section].key)
             hide.triggered.connect(self._hide_column)
@@ -293,8 +316,8 @@ class RunsTable(QWidget):
     def _hide_column(self) -> None:
         asked = self.sender()
         if isinstance(asked, QAction):
-            keys = [key for key in self.arrangement.chosen if key != asked.data()]
-            self.arrangement.choose(keys, only_differing=self.arrangement.only_differing)
+            keys = [key for key in self.tree_model.chosen if key != asked.data()]
+            self.tree_model.choose(keys, only_differing=self.tree_model.only_differing)
 
     @Slot()
     def _toggle(self) -> None:
@@ -309,7 +332,7 @@ class RunsTable(QWidget):
 
     @Slot()
     def _use_baseline(self) -> None:
-        item = self.arrangement.item(self.view.currentIndex())
+        item = self.tree_model.item(self.view.currentIndex())
         if isinstance(item, Group):
             self.use_baseline(Baseline(keys=item.keys, values=item.values))
         elif isinstance(item, Row):
@@ -317,7 +340,8 @@ class RunsTable(QWidget):
 
     @Slot()
     def _copy(self) -> None:
-        tab_separated(self.arrangement, self.view.selectionModel().selectedRows())
+        rows = self.view.selectionModel().selectedRows()
+        QGuiApplication.clipboard().setText(self.tree_model.tab_separated(rows))
 
     @Slot()
     def _open_folder(self) -> None:
@@ -328,4 +352,4 @@ class RunsTable(QWidget):
     @Slot()
     def _use_settings(self) -> None:
         for row in self.selected()[:1]:
-            self.settings_wanted.emit(row.config)
+            self.settings_requested.emit(row.config)

@@ -14,17 +14,17 @@ from metaviz.runs.table.summary import Entry
 _SEED_ONLY = "All but the seed"
 
 
-class TableBar(QWidget):
-    """Buttons and the search field; they only say what a person wants."""
+class RunsToolbar(QWidget):
+    """Buttons and the search field; they only emit requests."""
 
-    columns_wanted = Signal()
-    differing_wanted = Signal(bool)
-    grouping_wanted = Signal(object)
-    interval_wanted = Signal(str)
-    result_wanted = Signal(str)
+    columns_requested = Signal()
+    differing_requested = Signal(bool)
+    grouping_requested = Signal(object)
+    interval_requested = Signal(str)
+    result_requested = Signal(str)
     baseline_cleared = Signal()
-    trash_wanted = Signal(bool)
-    brushes_unwanted = Signal()
+    trash_requested = Signal(bool)
+    brushes_cleared = Signal()
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class TableBar(QWidget):
         self.columns = self._button(
             "runs_columns", "Columns", "Choose which columns there are, and their order."
         )
-        self.columns.clicked.connect(self.columns_wanted)
+        self.columns.clicked.connect(self.columns_requested)
         self.differing = self._button(
             "runs_differing",
             "≠",
@@ -50,7 +50,7 @@ class TableBar(QWidget):
             "Only differing",
             checkable=True,
         )
-        self.differing.toggled.connect(self.differing_wanted)
+        self.differing.toggled.connect(self.differing_requested)
         self.group = self._button(
             "runs_group", "Group", "Put runs together that differ in their seed only, or by keys."
         )
@@ -74,14 +74,14 @@ class TableBar(QWidget):
         self.trash = self._button(
             "runs_trash", "Trash", "Show the runs in the trash instead.", checkable=True
         )
-        self.trash.toggled.connect(self.trash_wanted)
+        self.trash.toggled.connect(self.trash_requested)
         self.brushed = self._button(
             "runs_brushed",
             "Brushed ✕",
             "Only runs that are brushed on the Compare page are listed; a click lists all again.",
             "List runs that are not brushed, too",
         )
-        self.brushed.clicked.connect(self.brushes_unwanted)
+        self.brushed.clicked.connect(self.brushes_cleared)
         self.brushed.hide()
         row = QHBoxLayout(self)
         row.setContentsMargins(2, 2, 2, 2)
@@ -93,7 +93,7 @@ class TableBar(QWidget):
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
 
     def show_grouping(self, keys: Sequence[str] | None) -> None:
-        """Let the buttons say how runs are grouped."""
+        """Show on the buttons how runs are grouped."""
         self.group_keys = None if keys is None else tuple(keys)
         self.interval.setVisible(self.group_keys != ())
         told = ", ".join(keys or ()) or ("all but the seed" if keys is None else "nothing")
@@ -101,18 +101,18 @@ class TableBar(QWidget):
         self.group.setToolTip(f"Grouped by: {told}.")
 
     def show_interval(self, interval: Interval) -> None:
-        """Choose an interval without telling anybody."""
+        """Choose an interval without emitting a request."""
         blocked = self.interval.blockSignals(True)
         self.interval.setCurrentIndex(self.interval.findData(interval))
         self.interval.blockSignals(blocked)
 
     def show_result(self, result: Result) -> None:
-        """Choose the compared result without telling anybody."""
+        """Choose the compared result without emitting a request."""
         for action in self._result.actions():
             action.setChecked(action.data() == result)
 
     def _on_interval(self) -> None:
-        self.interval_wanted.emit(str(self.interval.currentData()))
+        self.interval_requested.emit(str(self.interval.currentData()))
 
     def _button(
         self, name: str, text: str, tip: str, spoken: str = "", *, checkable: bool = False
@@ -157,7 +157,7 @@ class TableBar(QWidget):
         chosen = self.sender()
         if isinstance(chosen, QAction):
             keys = None if chosen.text() == _SEED_ONLY else ()
-            self.grouping_wanted.emit(keys)
+            self.grouping_requested.emit(keys)
 
     def _on_key(self) -> None:
         chosen = self.sender()
@@ -165,7 +165,7 @@ class TableBar(QWidget):
             keys = [key for key in self.group_keys or () if key != chosen.text()]
             if chosen.isChecked():
                 keys.append(chosen.text())
-            self.grouping_wanted.emit(tuple(keys))
+            self.grouping_requested.emit(tuple(keys))
 
     def _fill_baseline(self, menu: QMenu) -> QActionGroup:
         group = QActionGroup(self)
@@ -186,4 +186,4 @@ class TableBar(QWidget):
     def _on_result(self) -> None:
         chosen = self.sender()
         if isinstance(chosen, QAction):
-            self.result_wanted.emit(str(chosen.data()))
+            self.result_requested.emit(str(chosen.data()))

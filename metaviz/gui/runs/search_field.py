@@ -1,4 +1,4 @@
-"""The search field of the runs table: it waits for a pause, completes words, and says mistakes."""
+"""The search field of the runs table: it waits for a pause, completes words, shows mistakes."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,6 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QCompleter,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListView,
     QMessageBox,
@@ -16,16 +15,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.table.search import HELP, Query, QueryError, completions, parse
 from metaviz.runs.table.summary import Entry
 
 _PAUSE_MS = 150
-_MOST_OFFERED = 40
+_MOST_WORDS = 40
 
 
 class SearchField(QWidget):
-    """A line to search runs with. A wrong search is said below it, and the last good one stays."""
+    """A line to search runs with. A mistake is shown below it, and the last valid search stays."""
 
     searched = Signal(object)
 
@@ -54,10 +54,7 @@ class SearchField(QWidget):
         self.help.setToolTip("Explain the search language.")
         self.help.setStatusTip(self.help.toolTip())
         self.help.clicked.connect(self._explain)
-        self.mistake = QLabel(self)
-        self.mistake.setObjectName("runs_search_mistake")
-        self.mistake.setTextFormat(Qt.TextFormat.PlainText)
-        self.mistake.setWordWrap(True)
+        self.mistake = text_label("runs_search_mistake")
         self.mistake.hide()
         self._words = QStringListModel(self)
         self._completer = QCompleter(self._words, self)
@@ -74,7 +71,7 @@ class SearchField(QWidget):
         self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(self.apply)
         self.line.textChanged.connect(self._on_text)
-        self.line.textEdited.connect(self._offer)
+        self.line.textEdited.connect(self._offer_words)
         self.line.returnPressed.connect(self.apply)
         self._lay_out()
 
@@ -85,15 +82,15 @@ class SearchField(QWidget):
 
     @Slot()
     def apply(self) -> None:
-        """Search for what is written, or say what is wrong with it."""
+        """Search for what is written, or show what is wrong with it."""
         self._pause.stop()
         keys = dict.fromkeys(key for entry in self._entries() for key in entry.keys)
         try:
             query = parse(self.line.text(), [*keys, *self._keys])
         except QueryError as error:
-            self._say(str(error))
+            self._show_mistake(str(error))
             return
-        self._say("")
+        self._show_mistake("")
         self.query = query
         self.searched.emit(query)
 
@@ -121,7 +118,7 @@ class SearchField(QWidget):
         column.addLayout(row)
         column.addWidget(self.mistake)
 
-    def _say(self, sentence: str) -> None:
+    def _show_mistake(self, sentence: str) -> None:
         self.mistake.setText(sentence)
         self.mistake.setVisible(bool(sentence))
         self.restyle()
@@ -131,9 +128,9 @@ class SearchField(QWidget):
         self._pause.start()
 
     @Slot(str)
-    def _offer(self, text: str) -> None:
+    def _offer_words(self, text: str) -> None:
         before = text[: self.line.cursorPosition()]
-        words = completions(before, self._entries())[:_MOST_OFFERED]
+        words = completions(before, self._entries())[:_MOST_WORDS]
         self._words.setStringList(words)
         if words and not (len(words) == 1 and before.endswith(words[0])):
             self._completer.complete()

@@ -1,58 +1,70 @@
-"""After an unexpected end: says which runs were interrupted, and lets them go on."""
+"""After an unexpected end: shows which runs were interrupted, and resumes them."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Slot
 
+from metaviz.gui.background.training_controller import TrainingController
+from metaviz.gui.queue.queue_controller import QueueController
 from metaviz.gui.runs.row import Row
-
-if TYPE_CHECKING:
-    from metaviz.gui.window.main_window import MainWindow
+from metaviz.gui.runs.run_reader import RunReader
+from metaviz.gui.widgets.message_bar import MessageBar
+from metaviz.gui.widgets.notifier import Notifier
 
 _ENDED = "MetaViz ended unexpectedly."
 _BACK = "What was on screen is back, and everything that was stored is kept."
 
 
-class Recovery(QObject):
+class CrashRecovery(QObject):
     """Listens to what is found in the folder of runs and in the queue."""
 
-    def __init__(self, window: "MainWindow", last: Mapping[str, object], *, cut_off: bool) -> None:
-        """Take the last session, and whether it ended unexpectedly."""
-        super().__init__(window)
-        self._window, self._cut_off = window, cut_off
-        runs = last.get("runs")
+    def __init__(
+        self,
+        messages: MessageBar,
+        controller: TrainingController,
+        queue: QueueController,
+        reader: RunReader,
+        notifier: Notifier,
+        last: Mapping[str, object],
+        *,
+        was_cut_off: bool,
+    ) -> None:
+        """Take the last session, and whether the program ended unexpectedly."""
+        super().__init__(messages)
+        self._messages, self._controller, self._queue = messages, controller, queue
+        self._notifier = notifier
+        self._was_cut_off, self._is_resuming = was_cut_off, False
+        runs, begun = last.get("runs"), last.get("begun")
         training = runs.get("training", ()) if isinstance(runs, Mapping) else ()
         self._training = frozenset(map(str, training))
-        begun = last.get("begun")
         self._begun = begun if isinstance(begun, int | float) else float("inf")
         self._folders: dict[str, Path] = {}
-        self._queue = ""
-        self._resuming = False
-        window.queueing.warned.connect(self._on_queue)
-        window.messages.resume_wanted.connect(self._resume)
-        window.conductor.phase_changed.connect(self._go_on)
-        if cut_off:
-            window.library.found.connect(self._on_found)
+        self._left_in_queue = ""
+        queue.left_unfinished.connect(self._on_left_unfinished)
+        reader.found.connect(self._on_found)
+        messages.resume_requested.connect(self._resume)
+        controller.phase_changed.connect(self._resume_when_idle)
 
-    def tell(self) -> None:
-        """Say that the program ended unexpectedly, if it did."""
-        if self._cut_off:
+    def begin(self) -> None:
+        """Show that the program ended unexpectedly, if it did."""
+        if self._was_cut_off:
             self._show()
-            self._window.log.add("warning", f"{_ENDED} {_BACK}")
+            self._notifier.warn(f"{_ENDED} {_BACK}")
 
     @Slot(str)
-    def _on_queue(self, sentence: str) -> None:
-        self._queue = sentence
-        if self._cut_off:
+    def _on_left_unfinished(self, sentence: str) -> None:
+        self._left_in_queue = sentence
+        if self._was_cut_off:
             self._show()
         else:
-            self._window.messages.show_warning(sentence)
+            self._messages.show_warning(sentence)
 
     @Slot(object)
     def _on_found(self, rows: list[Row]) -> None:
-        queued = {entry.folder for entry in self._window.queueing.model.entries}
+        if not self._was_cut_off:
+            return
+        queued = {entry.folder for entry in self._queue.model.entries}
         found = {
             row.id: row.folder
             for row in rows
@@ -61,32 +73,31 @@ class Recovery(QObject):
             and row.folder is not None
             and row.folder not in queued
         }
-        if found and not self._resuming:
+        if found and not self._is_resuming:
             self._folders |= found
             self._show()
 
     def _show(self) -> None:
         count = len(self._folders)
         if count:
-            told = "1 run was interrupted." if count == 1 else f"{count} runs were interrupted."
+            what = "1 run was interrupted." if count == 1 else f"{count} runs were interrupted."
         else:
-            told = "" if self._queue else _BACK
-        sentence = " ".join(part for part in (_ENDED, told, self._queue) if part)
-        self._window.messages.show_interrupted(sentence, can_resume=count > 0)
+            what = "" if self._left_in_queue else _BACK
+        sentence = " ".join(part for part in (_ENDED, what, self._left_in_queue) if part)
+        self._messages.show_interrupted(sentence, can_resume=count > 0)
 
     @Slot()
     def _resume(self) -> None:
-        self._resuming = True
-        self._go_on()
+        self._is_resuming = True
+        self._resume_when_idle()
 
     @Slot()
-    def _go_on(self) -> None:
+    def _resume_when_idle(self) -> None:
         """Resume as soon as the engine is there and nothing else trains."""
-        if not (self._resuming and self._folders) or self._window.conductor.phase != "idle":
+        if not (self._is_resuming and self._folders) or self._controller.phase != "idle":
             return
         folders, self._folders = list(self._folders.values()), {}
-        self._resuming = False
-        self._window.messages.hide()
-        self._window.conductor.resume(folders, None)
-        if self._window.commands["queue_resume"].isEnabled():
-            self._window.commands["queue_resume"].trigger()
+        self._is_resuming = False
+        self._messages.hide()
+        self._controller.resume(folders, None)
+        self._queue.resume_interrupted()

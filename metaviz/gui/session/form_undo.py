@@ -1,71 +1,22 @@
 """Undo of what a person sets in the form, and of which runs are shown."""
 
-import time
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
 
 from PySide6.QtCore import QObject, Slot
-from PySide6.QtGui import QUndoCommand, QUndoStack
+from PySide6.QtGui import QUndoStack
 
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.experiment.form_values import FormState, changed_keys
-
-if TYPE_CHECKING:
-    from metaviz.gui.experiment.experiment_dock import ExperimentPanel
-    from metaviz.gui.runs.run_list_model import RunsModel
-
-CLOSE_SECONDS = 1.5
-"""Edits of one field that follow each other within this time are one."""
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.widgets.undo import UndoCommand
 
 _ALGORITHMS, _MANY = "algorithms", "settings"
 
 
-class Edit(QUndoCommand):
-    """A change from one state to another; edits with the same key that follow closely merge.
-
-    An empty key never merges.
-    """
-
-    def __init__(
-        self, text: str, key: str, states: tuple[Any, Any], show: Callable[[Any], object]
-    ) -> None:
-        """Take the states before and after; the change has happened already."""
-        super().__init__(text)
-        self.key, self.when = key, time.monotonic()
-        self.before, self.after = states
-        self._show = show
-        self._happened = True
-
-    def id(self) -> int:
-        """Let edits of the same kind of thing be offered for merging."""
-        return hash(self.key) & 0x7FFF_FFFF if self.key else -1
-
-    def mergeWith(self, other: QUndoCommand) -> bool:  # noqa: N802 - a name of Qt's
-        """Take over a following edit; one that leads back to the start is no edit."""
-        if not isinstance(other, Edit) or other.key != self.key:
-            return False
-        if other.when - self.when > CLOSE_SECONDS:
-            return False
-        self.after, self.when = other.after, other.when
-        self.setText(other.text())
-        self.setObsolete(self.before == self.after)
-        return True
-
-    def redo(self) -> None:
-        """Make the change again; not when it is pushed."""
-        if self._happened:
-            self._happened = False
-        else:
-            self._show(self.after)
-
-    def undo(self) -> None:
-        """Take the change back."""
-        self._show(self.before)
-
-
-class FormHistory(QObject):
+class FormUndo(QObject):
     """Puts every change of the form on the stack."""
 
-    def __init__(self, form: "ExperimentPanel", stack: QUndoStack) -> None:
+    def __init__(self, form: ExperimentDock, stack: QUndoStack) -> None:
         """Begin with the form as it is."""
         super().__init__(form)
         self._form, self._stack = form, stack
@@ -76,10 +27,10 @@ class FormHistory(QObject):
     def _on_changed(self) -> None:
         before, after = self._known, self._form.state()
         self._known = after
-        if before == after or self._form.why == "":
+        if before == after or self._form.change_text == "":
             return
         key, text = self._described(before, after)
-        self._stack.push(Edit(text, key, (before, after), self._show))
+        self._stack.push(UndoCommand(text, (before, after), self._show, key))
 
     def _show(self, state: FormState) -> None:
         self._form.show_state(state)
@@ -88,8 +39,8 @@ class FormHistory(QObject):
         """Return the key by which edits merge, and what the command is called."""
         keys = changed_keys(before, after)
         same = before.problem == after.problem and before.ticked == after.ticked
-        if self._form.why:
-            return "", self._form.why
+        if self._form.change_text:
+            return "", self._form.change_text
         if same and len(keys) == 1:
             field = self._form.field(keys[0])
             if field is not None:
@@ -108,10 +59,10 @@ class FormHistory(QObject):
         return f"{'tick' if changed <= after else 'untick'} {entry.title}"
 
 
-class ShownHistory(QObject):
+class ShownRunsUndo(QObject):
     """Puts on the stack which runs a person shows and hides."""
 
-    def __init__(self, runs: "RunsModel", stack: QUndoStack) -> None:
+    def __init__(self, runs: RunListModel, stack: QUndoStack) -> None:
         """Listen to ticks of the runs table."""
         super().__init__(runs)
         self._runs, self._stack = runs, stack
@@ -128,4 +79,4 @@ class ShownHistory(QObject):
             verb, runs = ("show", shown) if shown else ("hide", hidden)
             row = self._runs.find(next(iter(runs)))
             text = f"{verb} {row.label if len(runs) == 1 and row else f'{len(runs)} runs'}"
-        self._stack.push(Edit(text, "", (before, after), self._runs.show_only))
+        self._stack.push(UndoCommand(text, (before, after), self._runs.show_only))

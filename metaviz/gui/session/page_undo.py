@@ -1,29 +1,32 @@
-"""Undo of what a person sets in the tabs' toolbars. What changes by itself is left alone."""
+"""Undo of what a person sets in the tabs' toolbars. Changes by the program are not undone."""
 
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QCheckBox, QComboBox, QWidget
 
-from metaviz.gui.session.form_undo import Edit
+from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.session.page_state import Control, Value, controls, read_control, show_control
+from metaviz.gui.widgets.undo import UndoCommand
 
 
-class ViewHistory(QObject):
+class PageUndo(QObject):
     """Watches the controls of every page."""
 
-    def __init__(self, stack: QUndoStack, parent: QObject) -> None:
-        """Watch nothing yet."""
-        super().__init__(parent)
+    def __init__(self, tabs: Tabs, stack: QUndoStack) -> None:
+        """Watch each page from when it is made."""
+        super().__init__(tabs)
         self._stack = stack
-        self._watches: list[_Watch] = []
+        tabs.made.connect(self.watch)
 
+    @Slot(object)
     def watch(self, page: QWidget) -> None:
         """Put on the stack what a person sets on a page."""
-        self._watches += [_Watch(control, self._stack, self) for control in controls(page)]
+        for control in controls(page):
+            _ControlUndo(control, self._stack, self)
 
 
-class _Watch(QObject):
-    """One control. A person's touch is told from a program's by signals, keys and the mouse."""
+class _ControlUndo(QObject):
+    """One control. Signals, keys and the mouse show whether a person or the program set it."""
 
     def __init__(self, control: Control, stack: QUndoStack, parent: QObject) -> None:
         super().__init__(parent)
@@ -65,7 +68,7 @@ class _Watch(QObject):
         name = self._control.accessibleName() or self._control.objectName()
         key = "" if isinstance(self._control, QComboBox | QCheckBox) else f"view {id(self)}"
         text = f"{name[0].lower()}{name[1:]}" if name[1:2].islower() else name
-        self._stack.push(Edit(f"view: {text}", key, (before, after), self._show))
+        self._stack.push(UndoCommand(f"view: {text}", (before, after), self._show, key))
 
     def _show(self, value: Value) -> None:
         self._showing = True

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Signal, Slot
+from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMenu, QWidget
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QMenu, QWidget
 
+from metaviz.gui.pages.page import Tab
 from metaviz.gui.pages.page_tabs import Tabs
-from metaviz.gui.runs.runs_dock import RunsTable
-from metaviz.gui.runs.runs_dock_state import read_state, write_state
+from metaviz.gui.runs.runs_dock import RunsDock
+from metaviz.gui.widgets.message_boxes import input_dialog
+from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.saved_views import (
     SavedView,
     delete_view,
@@ -27,19 +29,19 @@ _FILES = "Saved views (*.toml);;All files (*)"
 class SavedViews(QObject):
     """Keeps views in a folder, and brings them back."""
 
-    said = Signal(str)
-    failed = Signal(str, str)
-
-    def __init__(self, tabs: Tabs, table: RunsTable, folder: Path, window: QWidget) -> None:
+    def __init__(
+        self, tabs: Tabs, table: RunsDock, folder: Path, notifier: Notifier, window: QWidget
+    ) -> None:
         """Act on the Compare page and the runs table."""
         super().__init__(window)
-        self._tabs, self._table, self._folder, self._window = tabs, table, folder, window
+        self._tabs, self._table, self._folder = tabs, table, folder
+        self._notifier, self._window = notifier, window
         self.current = ""
         self.menu = QMenu("Saved &views", window)
         self.menu.setObjectName("views_menu")
         self.menu.setToolTipsVisible(True)
         self.menu.aboutToShow.connect(self.fill)
-        tabs.views_menu = self.menu
+        tabs.made.connect(self._on_page_made)
 
     @Slot()
     def fill(self) -> None:
@@ -65,7 +67,7 @@ class SavedViews(QObject):
         self._add("import_view", "&Import…", "Take a view from a file.", self.ask_import, ready)
         self._add("export_view", "&Export…", "Write it to a file.", self.ask_export, known)
         if broken:
-            self.failed.emit(broken[0], "\n".join(broken[1:]))
+            self._notifier.fail(broken[0], "\n".join(broken[1:]))
 
     def save(self, name: str) -> None:
         """Keep what is chosen now under a name; a view of that name is replaced."""
@@ -73,10 +75,10 @@ class SavedViews(QObject):
             view = self._now(name)
             write_view(self._folder, view)
         except StoreError as error:
-            self.failed.emit(str(error), "")
+            self._notifier.fail(str(error))
             return
         self.current = view.name
-        self.said.emit(f"Saved the view “{view.name}”")
+        self._notifier.inform(f"Saved the view “{view.name}”")
 
     def open(self, name: str) -> None:
         """Bring a view back."""
@@ -84,7 +86,7 @@ class SavedViews(QObject):
         if name in views:
             self._show(views[name])
         else:
-            self.failed.emit(f"There is no view “{name}” any more.", "")
+            self._notifier.fail(f"There is no view “{name}” any more.")
 
     def import_view(self, path: Path) -> None:
         """Take a view from a file: it is kept, and shown."""
@@ -92,7 +94,7 @@ class SavedViews(QObject):
             view = read_view(path)
             write_view(self._folder, view)
         except StoreError as error:
-            self.failed.emit(str(error), str(path))
+            self._notifier.fail(str(error), str(path))
             return
         self._show(view)
 
@@ -102,16 +104,16 @@ class SavedViews(QObject):
         try:
             if self.current in views:
                 export_view(views[self.current], path)
-                self.said.emit(f"Wrote the view to {path}")
+                self._notifier.inform(f"Wrote the view to {path}")
         except StoreError as error:
-            self.failed.emit(str(error), "")
+            self._notifier.fail(str(error))
 
     def rename(self, name: str) -> None:
         """Give the current view another name."""
         try:
             self.current = rename_view(self._folder, self.current, name).name
         except StoreError as error:
-            self.failed.emit(str(error), "")
+            self._notifier.fail(str(error))
 
     @Slot()
     def update(self) -> None:
@@ -125,9 +127,9 @@ class SavedViews(QObject):
         try:
             delete_view(self._folder, self.current)
         except StoreError as error:
-            self.failed.emit(str(error), "")
+            self._notifier.fail(str(error))
             return
-        self.said.emit(f"Deleted the view “{self.current}”")
+        self._notifier.inform(f"Deleted the view “{self.current}”")
         self.current = ""
 
     @Slot()
@@ -159,27 +161,31 @@ class SavedViews(QObject):
         if chosen:
             self.export(Path(chosen))
 
+    @Slot(object)
+    def _on_page_made(self, page: Tab) -> None:
+        """Offer the views on the Compare page, too."""
+        if page.export_name == "comparison":
+            self._tabs.compare.offer_views(self.menu)
+
     def _now(self, name: str) -> SavedView:
         shown = [row.id for row in self._table.model.rows if row.visible]
-        return saved_view(name, self._tabs.compare.state(), write_state(self._table), shown)
+        return saved_view(name, self._tabs.compare.state(), self._table.state(), shown)
 
     def _show(self, view: SavedView) -> None:
-        """Look as the view says; what makes no sense any more is passed over."""
+        """Show a view; what does not fit any more is ignored."""
         self._tabs.compare.restore(view.compare)
         table = dict(view.table)
         if table.get("group") == "":  # TOML holds no None: all keys but the seed
             table["group"] = None
-        try:
-            read_state(self._table, table)
-        except (ValueError, TypeError, AttributeError, KeyError):
-            self.said.emit(f"The view “{view.name}” says nothing of the table")
+        if not self._table.restore(table):
+            self._notifier.inform(f"The view “{view.name}” says nothing of the table")
         known = [name for name in view.shown if self._table.model.find(name) is not None]
         self._table.model.show_only(known)
         self._tabs.open_page("comparison")
         self.current = view.name
         gone = len(view.shown) - len(known)
         missing = f"; {gone} of its runs are not in the table" if gone else ""
-        self.said.emit(f"Opened the view “{view.name}”{missing}")
+        self._notifier.inform(f"Opened the view “{view.name}”{missing}")
 
     def _add(self, name: str, text: str, tip: str, slot: object, enabled: bool) -> None:
         action = self.menu.addAction(text)
@@ -190,13 +196,8 @@ class SavedViews(QObject):
         action.triggered.connect(slot)
 
     def _ask(self, title: str, text: str, value: str) -> QInputDialog:
-        box = QInputDialog(self._window)
-        box.setObjectName("view_name_question")
-        box.setWindowTitle(title)
-        box.setLabelText(text)
-        box.setTextEchoMode(QLineEdit.EchoMode.Normal)
+        box = input_dialog(self._window, "view_name_question", title, text)
         box.setTextValue(value)
-        box.finished.connect(box.deleteLater)
         QTimer.singleShot(0, box.open)
         return box
 

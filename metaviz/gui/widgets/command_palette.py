@@ -9,12 +9,13 @@ from PySide6.QtWidgets import (
     QDialog,
     QFrame,
     QHeaderView,
-    QLabel,
     QLineEdit,
     QTreeView,
     QVBoxLayout,
     QWidget,
 )
+
+from metaviz.gui.widgets.controls import text_label
 
 _WORD_START, _CONSECUTIVE, _RECENT, _MOST = 8, 9, 4, 200
 _WIDTH, _HEIGHT = 620, 420
@@ -29,7 +30,7 @@ _MOVES = {
 
 
 @dataclass(frozen=True)
-class Offer:
+class PaletteEntry:
     """One thing that can be done; `reason` says why it cannot be done now."""
 
     title: str
@@ -40,7 +41,7 @@ class Offer:
 
 
 def score(query: str, text: str) -> int | None:
-    """Return how well a text answers a query, None where it does not.
+    """Return how well a text matches a query, None where it does not.
 
     Every word of the query must be a subsequence of the text. Letters count 1, more at the start
     of a word and directly after the letter before.
@@ -54,36 +55,40 @@ def score(query: str, text: str) -> int | None:
     return total
 
 
-def ranked(offers: Sequence[Offer], query: str, recent: Sequence[str]) -> list[Offer]:
-    """Return the offers that answer a query, best first; recently used ones come before equals."""
+def ranked(
+    entries: Sequence[PaletteEntry], query: str, recent: Sequence[str]
+) -> list[PaletteEntry]:
+    """Return the entries that match a query, best first; recently used ones come before equals."""
     places = {title: place for place, title in enumerate(recent)}
     found = []
-    for number, offer in enumerate(offers):
-        points = score(query, offer.title)
+    for number, entry in enumerate(entries):
+        points = score(query, entry.title)
         if points is not None:
-            place = places.get(offer.title)
+            place = places.get(entry.title)
             bonus = _RECENT if place is not None else 0
             last = len(places) if place is None else place
-            found.append((-points - bonus, last, len(offer.title) if query else 0, number, offer))
+            found.append((-points - bonus, last, len(entry.title) if query else 0, number, entry))
     return [item[-1] for item in sorted(found, key=lambda item: item[:-1])]
 
 
-class Palette(QDialog):
-    """A list of offers that is searched by typing. `chosen` carries the title of what is run."""
+class CommandPalette(QDialog):
+    """A list of entries that is searched by typing. `chosen` carries the title of what is run."""
 
     chosen = Signal(str)
 
-    def __init__(self, offers: Sequence[Offer], recent: Sequence[str], parent: QWidget) -> None:
-        """Show all offers, those used last first."""
+    def __init__(
+        self, entries: Sequence[PaletteEntry], recent: Sequence[str], parent: QWidget
+    ) -> None:
+        """Show all entries, those used last first."""
         super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self.setObjectName("palette")
         self.setAccessibleName("Command palette")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._offers, self._recent = list(offers), list(recent)
-        self._listed: list[Offer] = []
+        self._entries, self._recent = list(entries), list(recent)
+        self._listed: list[PaletteEntry] = []
         self.line = QLineEdit(self)
         self.view = QTreeView(self)
-        self.reason = QLabel(self)
+        self.reason = text_label("palette_reason", "About the command")
         self._model = QStandardItemModel(0, 2, self)
         self._build()
         self._search("")
@@ -97,10 +102,10 @@ class Palette(QDialog):
 
     def titles(self) -> list[str]:
         """Return what is listed, from top to bottom."""
-        return [offer.title for offer in self._listed]
+        return [entry.title for entry in self._listed]
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Let arrows and Return move and run while the cursor stays in the search field."""
+        """Move by arrows and run by Return while the cursor stays in the search field."""
         if watched is self.line and isinstance(event, QKeyEvent):
             key = Qt.Key(event.key())
             if event.type() == QEvent.Type.KeyPress and key in _MOVES:
@@ -142,38 +147,34 @@ class Palette(QDialog):
         view.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         view.clicked.connect(self._run)
         view.selectionModel().currentChanged.connect(self._explain)
-        self.reason.setObjectName("palette_reason")
-        self.reason.setAccessibleName("About the command")
-        self.reason.setTextFormat(Qt.TextFormat.PlainText)
-        self.reason.setWordWrap(True)
         for part in (self.line, view, self.reason):
             layout.addWidget(part)
 
     @Slot(str)
     def _search(self, query: str) -> None:
-        self._listed = ranked(self._offers, query, self._recent)[:_MOST]
+        self._listed = ranked(self._entries, query, self._recent)[:_MOST]
         self._model.removeRows(0, self._model.rowCount())
         off = self.palette().brush(QPalette.ColorGroup.Disabled, QPalette.ColorRole.Text)
-        for offer in self._listed:
-            items = [QStandardItem(offer.title), QStandardItem(offer.keys)]
+        for entry in self._listed:
+            items = [QStandardItem(entry.title), QStandardItem(entry.keys)]
             for item in items:
-                item.setToolTip(offer.reason or offer.tip)
-                if offer.reason:
+                item.setToolTip(entry.reason or entry.tip)
+                if entry.reason:
                     item.setForeground(off)
-                    item.setAccessibleDescription(f"Not now: {offer.reason}")
+                    item.setAccessibleDescription(f"Not now: {entry.reason}")
             self._model.appendRow(items)
         self._explain()
         self.view.setCurrentIndex(self._model.index(0, 0))
 
     @Slot()
     def _explain(self) -> None:
-        offer = self._current()
-        if offer is None:
+        entry = self._current()
+        if entry is None:
             self.reason.setText("" if self._listed else "Nothing answers to that.")
         else:
-            self.reason.setText(f"Not now: {offer.reason}" if offer.reason else offer.tip)
+            self.reason.setText(f"Not now: {entry.reason}" if entry.reason else entry.tip)
 
-    def _current(self) -> Offer | None:
+    def _current(self) -> PaletteEntry | None:
         index: QModelIndex = self.view.currentIndex()
         return self._listed[index.row()] if index.isValid() else None
 
@@ -186,12 +187,12 @@ class Palette(QDialog):
 
     @Slot()
     def _run(self) -> None:
-        offer = self._current()
-        if offer is None or offer.reason:
+        entry = self._current()
+        if entry is None or entry.reason:
             return
-        self.chosen.emit(offer.title)
+        self.chosen.emit(entry.title)
         self.accept()
-        offer.run()
+        entry.run()
 
 
 def _score_word(word: str, text: str) -> int | None:

@@ -1,7 +1,9 @@
 """Every command of the window, declared once and shared by menus, toolbar and keyboard."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QIcon, QKeySequence
 from PySide6.QtWidgets import QStyle, QWidget
 
@@ -248,7 +250,7 @@ class Actions:
                 self[command.name].setIcon(icon(command.icon, theme))
 
     def show_paused(self, theme: Theme, *, paused: bool) -> None:
-        """Let the pause action say what it would do."""
+        """Show on the pause action what it would do."""
         self["pause"].setText("&Resume" if paused else "&Pause")
         self["pause"].setIcon(icon("mdi6.play-pause" if paused else "mdi6.pause", theme))
 
@@ -264,6 +266,22 @@ def icon(name: str, theme: Theme) -> QIcon:
 def shortcut_text(action: QAction) -> str:
     """Return the keys of an action as the desktop writes them."""
     return action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+
+
+def view_action(
+    view: QWidget, name: str, text: str, tip: str, slot: Callable[..., object], keys: str = ""
+) -> QAction:
+    """Return an action that works while the runs table has the focus, with its keys in the tip."""
+    action = QAction(text, view)
+    action.setObjectName(f"action_runs_{name}")
+    action.setStatusTip(tip)
+    action.setToolTip(f"{tip} ({keys})" if keys else tip)
+    if keys:
+        action.setShortcut(QKeySequence(keys))
+        action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+    action.triggered.connect(slot)
+    view.addAction(action)
+    return action
 
 
 def _action(command: Command, parent: QWidget) -> QAction:

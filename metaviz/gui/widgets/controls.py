@@ -5,7 +5,17 @@ from itertools import pairwise
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QLabel, QLayout, QScrollArea, QWidget
+
+
+def text_label(name: str, title: str = "", text: str = "") -> QLabel:
+    """Return a label for sentences, which are plain text and wrapped."""
+    label = QLabel(text)
+    label.setObjectName(name)
+    label.setAccessibleName(title)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    return label
 
 
 def combo(name: str, title: str, choices: dict[str, str]) -> QComboBox:
@@ -55,7 +65,7 @@ def scrolling(name: str, title: str, content: QWidget) -> QScrollArea:
 
 
 def order_tabs(widget: QWidget) -> None:
-    """Let the tab key follow the layouts, also where widgets were inserted later."""
+    """Set the tab order by the layouts, also where widgets were inserted later."""
     for before, after in pairwise(_in_order(widget)):
         QWidget.setTabOrder(before, after)
 

@@ -1,4 +1,4 @@
-"""Editors of single values: numbers with keyboard steps, choices that ignore a passing wheel."""
+"""Editors of single values: numbers with keyboard steps, choices, paths."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.config.options import OptionSpec, Plain
 
-_STAIRS = (1.0, 2.0, 5.0, 10.0)
+_MANTISSAS = (1.0, 2.0, 5.0, 10.0)
 
 
 class ChoiceBox(QComboBox):
@@ -39,7 +39,7 @@ class ChoiceBox(QComboBox):
         item.setToolTip(reason)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Leave the wheel to the scroll area around."""
+        """Pass the wheel to the scroll area around."""
         if self.hasFocus():
             super().wheelEvent(event)
         else:
@@ -49,7 +49,7 @@ class ChoiceBox(QComboBox):
 class NumberEdit(QLineEdit):
     """A number as text; up and down step it, by factors where the option is logarithmic."""
 
-    sweep_wanted = Signal()
+    sweep_requested = Signal()
     KEYS = (("Next number up", "Up"), ("Next number down", "Down"))
 
     def __init__(self, spec: OptionSpec, parent: QWidget | None = None) -> None:
@@ -68,7 +68,7 @@ class NumberEdit(QLineEdit):
             menu.addSeparator()
             sweep = menu.addAction("&Sweep this…")
             sweep.setObjectName("sweep_this")
-            sweep.triggered.connect(self.sweep_wanted)
+            sweep.triggered.connect(self.sweep_requested)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         return menu
 
@@ -161,7 +161,7 @@ def stepped(spec: OptionSpec, value: float, direction: int) -> int | float:
     if spec.kind == "int":
         moved: float = int(value) + direction
     elif spec.log and value > 0:
-        moved = _next_stair(value, direction)
+        moved = _next_mantissa(value, direction)
     else:
         size = 10.0 ** math.floor(math.log10(abs(value))) if value else 0.1
         moved = float(f"{value + direction * size:.12g}")
@@ -182,12 +182,12 @@ def _within(spec: OptionSpec, value: float) -> bool:
     return spec.maximum is None or value <= spec.maximum
 
 
-def _next_stair(value: float, direction: int) -> float:
+def _next_mantissa(value: float, direction: int) -> float:
     decade = 10.0 ** math.floor(math.log10(value) + 1e-9)
     mantissa = value / decade
     if direction > 0:
-        factor = next((stair for stair in _STAIRS if stair > mantissa * (1 + 1e-9)), 10.0)
+        factor = next((step for step in _MANTISSAS if step > mantissa * (1 + 1e-9)), 10.0)
     else:
-        below = [stair for stair in _STAIRS if stair < mantissa * (1 - 1e-9)]
+        below = [step for step in _MANTISSAS if step < mantissa * (1 - 1e-9)]
         factor = below[-1] if below else 0.5
     return float(f"{factor * decade:.12g}")

@@ -9,5 +9,5 @@ def qimage(pixels: np.ndarray) -> QImage:
     channels, height, width = pixels.shape
     rows = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     kind = QImage.Format.Format_RGB888 if channels > 1 else QImage.Format.Format_Grayscale8
-    # A copy, because Qt would go on reading memory that numpy has let go.
+    # A copy, because Qt would go on reading memory that numpy has released.
     return QImage(rows.data, width, height, channels * width, kind).copy()

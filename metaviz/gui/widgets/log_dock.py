@@ -1,4 +1,4 @@
-"""The log dock: what runs and the program had to say."""
+"""The log dock: messages of runs and of the program."""
 
 import logging
 import time
@@ -39,7 +39,7 @@ Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True)
-class Line:
+class LogEntry:
     """One line of the log."""
 
     time: str
@@ -58,7 +58,7 @@ class LogModel(QAbstractTableModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.lines: deque[Line] = deque()
+        self.lines: deque[LogEntry] = deque()
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
         """Return the number of lines."""
@@ -89,8 +89,8 @@ class LogModel(QAbstractTableModel):
             return QColor(theme.error if line.level == "error" else theme.warning)
         return None
 
-    def append(self, line: Line) -> None:
-        """Add a line; the oldest goes when there are too many."""
+    def append(self, line: LogEntry) -> None:
+        """Add a line; the oldest is removed when there are too many."""
         if len(self.lines) >= _CAPACITY:
             self.beginRemoveRows(QModelIndex(), 0, 0)
             self.lines.popleft()
@@ -102,7 +102,7 @@ class LogModel(QAbstractTableModel):
 
 
 class _Filter(QSortFilterProxyModel):
-    """Lets lines through by level, run and text."""
+    """Filters lines by level, run and text."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
@@ -125,20 +125,20 @@ class _Filter(QSortFilterProxyModel):
         self.endFilterChange()
 
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:  # noqa: N802 - a name of Qt's
-        line: Line = self.sourceModel().index(row, 0, parent).data(Qt.ItemDataRole.UserRole)
+        line: LogEntry = self.sourceModel().index(row, 0, parent).data(Qt.ItemDataRole.UserRole)
         if LEVELS.index(line.level) < self._least or (self._run and line.run != self._run):
             return False
         told = line.text().casefold()
         return all(word in told for word in self._words)
 
 
-class LogPanel(QWidget):
+class LogDock(QWidget):
     """Shows the log from a chosen level upwards, of all runs or of one, and searched.
 
-    `run_wanted` carries id and label of the run that a line is about; the id may be empty.
+    `run_requested` carries id and label of the run that a line is about; the id may be empty.
     """
 
-    run_wanted = Signal(str, str)
+    run_requested = Signal(str, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -154,14 +154,14 @@ class LogPanel(QWidget):
         layout.setContentsMargins(6, 4, 6, 4)
         layout.addLayout(self._head())
         layout.addWidget(self.view)
-        self._dress()
+        self._set_up_widgets()
 
     def add(self, level: str, message: str, run: str = "", run_id: str = "") -> None:
         """Append a line with the present time, and stay at the end if the view is there."""
         if LEVELS.index(level) < self._kept:
             return
         follow = self._is_at_end()
-        self.model.append(Line(time.strftime("%H:%M:%S"), run, level, message, run_id))
+        self.model.append(LogEntry(time.strftime("%H:%M:%S"), run, level, message, run_id))
         if run and self.run.findData(run) < 0:
             self.run.addItem(run, run)
         if follow:
@@ -259,11 +259,11 @@ class LogPanel(QWidget):
     def _jump(self) -> None:
         index = self.view.currentIndex()
         if index.isValid():
-            line: Line = index.siblingAtColumn(0).data(Qt.ItemDataRole.UserRole)
+            line: LogEntry = index.siblingAtColumn(0).data(Qt.ItemDataRole.UserRole)
             if line.run:
-                self.run_wanted.emit(line.run_id, line.run)
+                self.run_requested.emit(line.run_id, line.run)
 
-    def _dress(self) -> None:
+    def _set_up_widgets(self) -> None:
         view = self.view
         view.setObjectName("log")
         view.setAccessibleName("Log")
@@ -303,7 +303,7 @@ class _Bridge(QObject):
 
 
 class LogHandler(logging.Handler):
-    """Hands Python's log records, from any thread, to the log dock.
+    """Passes Python's log records, from any thread, to the log dock.
 
     What is about one run carries its id as `extra={"run": id}`.
     """

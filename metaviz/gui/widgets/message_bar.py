@@ -1,32 +1,29 @@
-"""The bar that says what went wrong, without getting in the way."""
+"""The bar above the plots that shows errors and warnings."""
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QPalette
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QWidget
 
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.theme import current_theme, tint
 
 
 class MessageBar(QFrame):
     """Shows the newest sentence until it is closed; details can be copied.
 
-    Beside a run that diverged is a button that asks for what can be done (`remedy_wanted`, its id),
-    beside runs that a crash interrupted one that lets them go on (`resume_wanted`).
+    A run that diverged has a button that emits `remedy_requested` with its id, runs that a crash
+    interrupted have one that emits `resume_requested`.
     """
 
-    remedy_wanted = Signal(str)
-    resume_wanted = Signal()
+    remedy_requested = Signal(str)
+    resume_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("message_bar")
         self.setAutoFillBackground(True)
         self._level, self._details, self._run = "error", "", ""
-        self.text = QLabel(self)
-        self.text.setObjectName("message_text")
-        self.text.setAccessibleName("Message")
-        self.text.setWordWrap(True)
-        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text = text_label("message_text", "Message")
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.copy = QPushButton("Copy &details", self)
         self.copy.setObjectName("message_copy")
@@ -42,7 +39,7 @@ class MessageBar(QFrame):
         self.resume.setObjectName("message_resume")
         self.resume.setAccessibleName("Resume the interrupted runs")
         self.resume.setToolTip("Train the interrupted runs further, from their last checkpoints.")
-        self.resume.clicked.connect(self.resume_wanted)
+        self.resume.clicked.connect(self.resume_requested)
         close = QToolButton(self)
         close.setText("✕")
         close.setAutoRaise(True)
@@ -76,7 +73,7 @@ class MessageBar(QFrame):
         self._show("warning", sentence, details)
 
     def show_interrupted(self, sentence: str, *, can_resume: bool) -> None:
-        """Show what an unexpected end left behind."""
+        """Show which runs an unexpected end interrupted."""
         self._show("warning", sentence, "")
         self.resume.setVisible(can_resume)
 
@@ -98,7 +95,7 @@ class MessageBar(QFrame):
 
     @Slot()
     def _want_remedy(self) -> None:
-        self.remedy_wanted.emit(self._run)
+        self.remedy_requested.emit(self._run)
 
     def _show(self, level: str, sentence: str, details: str, run: str = "") -> None:
         self._level, self._details, self._run = level, details, run

@@ -1,11 +1,26 @@
-"""Questions that must be answered before something cannot be undone."""
+"""Questions: before something cannot be undone, and for a text."""
+
+from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
+from PySide6.QtWidgets import QInputDialog, QMessageBox, QWidget
+
+_Role = QMessageBox.ButtonRole
 
 
-def question(name: str, title: str, text: str, details: str, parent: QWidget) -> QMessageBox:
-    """Make a question without buttons; it deletes itself once it is answered."""
+def ask(
+    parent: QWidget,
+    name: str,
+    title: str,
+    text: str,
+    details: str,
+    yes: tuple[str, Callable[[], object]],
+    no: str = "&Cancel",
+    *,
+    destroys: bool = False,
+    usually_yes: bool = False,
+) -> QMessageBox:
+    """Open a question; `yes` is a button with what it does. The box deletes itself afterwards."""
     box = QMessageBox(parent)
     box.setObjectName(name)
     box.setIcon(QMessageBox.Icon.Question)
@@ -13,20 +28,20 @@ def question(name: str, title: str, text: str, details: str, parent: QWidget) ->
     box.setText(text)
     box.setInformativeText(details)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    accept = box.addButton(yes[0], _Role.DestructiveRole if destroys else _Role.AcceptRole)
+    accept.clicked.connect(yes[1])
+    reject = box.addButton(no, _Role.RejectRole)
+    box.setDefaultButton(accept if usually_yes else reject)
+    box.setEscapeButton(reject)
+    box.open()
     return box
 
 
-def abort_question(parent: QWidget) -> tuple[QMessageBox, QAbstractButton]:
-    """Make the question before runs are aborted; also return its button that aborts."""
-    box = question(
-        "abort_question",
-        "Abort",
-        "Abort all runs?",
-        "They end now and are marked as aborted. What was stored until here stays on disk.",
-        parent,
-    )
-    abort = box.addButton("&Abort", QMessageBox.ButtonRole.DestructiveRole)
-    keep = box.addButton("&Keep training", QMessageBox.ButtonRole.RejectRole)
-    box.setDefaultButton(keep)
-    box.setEscapeButton(keep)
-    return box, abort
+def input_dialog(parent: QWidget, name: str, title: str, label: str) -> QInputDialog:
+    """Return a dialog that asks for a value; it deletes itself once it is answered."""
+    box = QInputDialog(parent)
+    box.setObjectName(name)
+    box.setWindowTitle(title)
+    box.setLabelText(label)
+    box.finished.connect(box.deleteLater)
+    return box

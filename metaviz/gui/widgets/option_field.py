@@ -30,7 +30,7 @@ _BOXES = ("false", "true")
 Check = Callable[[str], object]
 
 
-class Field(QObject):
+class OptionField(QObject):
     """Places one option into a row of a grid and keeps its value.
 
     `changed` is emitted when the value or its validity changed; `focused` when a person came to
@@ -39,7 +39,7 @@ class Field(QObject):
 
     changed = Signal()
     focused = Signal(object)
-    sweep_wanted = Signal(str)
+    sweep_requested = Signal(str)
 
     def __init__(
         self, spec: OptionSpec, key: str, parent: QWidget, check: Check | None = None
@@ -56,7 +56,7 @@ class Field(QObject):
         self._reset = QToolButton(parent)
         self._sentence = QLabel(parent)
         self._editor = self._make_editor(parent)
-        self._dress()
+        self._set_up_widgets()
         self._show(spec.default)
         self._mark()
 
@@ -140,7 +140,7 @@ class Field(QObject):
         self.set_value(self._baseline)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Tell when a person comes to the editor, by keys or by the mouse."""
+        """Emit `focused` when a person enters the editor, by keys or by the mouse."""
         if event.type() == QEvent.Type.FocusIn:
             self.focused.emit(self.spec)
         elif event.type() == QEvent.Type.ShortcutOverride and self._is_undone_by_window(event):
@@ -182,10 +182,10 @@ class Field(QObject):
         line = QLineEdit(parent) if spec.kind == "text" else NumberEdit(spec, parent)
         line.textChanged.connect(self._read)
         if isinstance(line, NumberEdit):
-            line.sweep_wanted.connect(self._on_sweep_wanted)
+            line.sweep_requested.connect(self._on_sweep_requested)
         return line
 
-    def _dress(self) -> None:
+    def _set_up_widgets(self) -> None:
         spec, editor = self.spec, self.editor
         name = self.key.replace(".", "_")
         editor.setObjectName(f"field_{name}")
@@ -211,7 +211,7 @@ class Field(QObject):
         self.set_automatic(automatic_text(spec))
 
     def _keep_width(self, *, keep: bool) -> None:
-        """Let the hidden arrow keep its room, so that editors do not move when it appears."""
+        """Keep the hidden arrow's width, so that editors do not move when it appears."""
         policy = self._reset.sizePolicy()
         policy.setRetainSizeWhenHidden(keep)
         self._reset.setSizePolicy(policy)
@@ -231,8 +231,8 @@ class Field(QObject):
         elif isinstance(self._editor, ChoiceBox):
             self._editor.setCurrentIndex(self._editor.findData(value))
 
-    def _on_sweep_wanted(self) -> None:
-        self.sweep_wanted.emit(self.key)
+    def _on_sweep_requested(self) -> None:
+        self.sweep_requested.emit(self.key)
 
     def _read(self) -> None:
         try:

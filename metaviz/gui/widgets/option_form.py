@@ -1,12 +1,12 @@
-"""A form made from option specs, and the fold that hides one."""
+"""A form made from option specs, and a section that can be closed."""
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from metaviz.config.options import OptionSpec, Plain
-from metaviz.gui.widgets.option_field import Check, Field
+from metaviz.gui.widgets.option_field import Check, OptionField
 
 
 class OptionForm(QWidget):
@@ -14,7 +14,7 @@ class OptionForm(QWidget):
 
     changed = Signal()
     focused = Signal(object)
-    sweep_wanted = Signal(str)
+    sweep_requested = Signal(str)
 
     def __init__(
         self,
@@ -22,25 +22,53 @@ class OptionForm(QWidget):
         prefix: str = "",
         checks: Mapping[str, Check] | None = None,
         parent: QWidget | None = None,
+        more: Sequence[OptionSpec] = (),
+        more_title: str = "",
     ) -> None:
-        """Make one row per option; `prefix` goes before names in dotted keys."""
+        """Make one row per option; `prefix` goes before names in dotted keys.
+
+        Options in `more` are in a section below that can be opened.
+        """
         super().__init__(parent)
-        self._baseline: dict[str, Plain] = {spec.name: spec.default for spec in specs}
-        self.fields: dict[str, Field] = {}
-        grid = QGridLayout(self)
+        self.fields: dict[str, OptionField] = {}
+        self._hidden: frozenset[str] = frozenset()
+        self._more = frozenset(spec.name for spec in more)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._rows(specs, prefix, checks or {}))
+        if more:
+            rows = self._rows(more, prefix, checks or {})
+            self.section = CollapsibleSection(more_title, "more", rows)
+            column.addWidget(self.section)
+
+    def _rows(
+        self, specs: Sequence[OptionSpec], prefix: str, checks: Mapping[str, Check]
+    ) -> QWidget:
+        rows = QWidget(self)
+        grid = QGridLayout(rows)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 9)
         grid.setColumnStretch(1, 10)
         for number, spec in enumerate(specs):
-            field = Field(spec, f"{prefix}{spec.name}", self, (checks or {}).get(spec.name))
+            field = OptionField(spec, f"{prefix}{spec.name}", rows, checks.get(spec.name))
             field.place(grid, 2 * number)
-            field.changed.connect(self.changed)
+            field.changed.connect(self._on_changed)
             field.focused.connect(self.focused)
-            field.sweep_wanted.connect(self.sweep_wanted)
+            field.sweep_requested.connect(self.sweep_requested)
             self.fields[spec.name] = field
-        self._hidden: frozenset[str] = frozenset()
+        return rows
+
+    @Slot()
+    def _on_changed(self) -> None:
+        if self._more:
+            self.section.note_changes(sum(name in self._more for name in self.changes()))
+        self.changed.emit()
+
+    def values(self) -> dict[str, Plain]:
+        """Return every value, changed or not."""
+        return {name: field.value for name, field in self.fields.items()}
 
     def set_baseline(self, defaults: Mapping[str, Plain]) -> None:
         """Take defaults that go before those of the specs."""
@@ -74,11 +102,11 @@ class OptionForm(QWidget):
         for field in self.fields.values():
             field.restyle()
 
-    def _shown(self) -> list[tuple[str, Field]]:
+    def _shown(self) -> list[tuple[str, OptionField]]:
         return [item for item in self.fields.items() if item[0] not in self._hidden]
 
 
-class Fold(QWidget):
+class CollapsibleSection(QWidget):
     """A heading that shows or hides what is below it."""
 
     def __init__(self, title: str, name: str, body: QWidget, parent: QWidget | None = None) -> None:
@@ -108,13 +136,12 @@ class Fold(QWidget):
         """Add a remark to the heading, for instance how much was changed."""
         self.heading.setText(f"{self._title}  ·  {text}" if text else self._title)
 
-    def note_changes(self, form: OptionForm) -> None:
-        """Say in the heading how many options of a form were changed."""
-        count = len(form.changes())
+    def note_changes(self, count: int) -> None:
+        """Say in the heading how many options were changed."""
         self.note(f"{count} changed" if count else "")
 
     def set_open(self, is_open: bool) -> None:
-        """Open or close the fold."""
+        """Open or close the section."""
         arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
         self.heading.setArrowType(arrow)
         self.heading.setChecked(is_open)

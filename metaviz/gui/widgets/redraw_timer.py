@@ -14,12 +14,12 @@ _PAINTING_MS = 10
 _REST = 2.0
 
 
-class Pace(QObject):
+class RedrawTimer(QObject):
     """Ticks while it runs.
 
-    Who hears a tick may `spread` what is to be drawn: a piece is done at once, the others each in a
-    turn of their own, before the next tick. A turn waits until the last one is on screen, and then
-    twice as long as that took, so that drawing never takes more than a third of the window's time.
+    A slot of `tick` may `schedule` what is to be drawn: a piece is done at once, the others each in
+    a turn of their own, before the next tick. A turn waits until the last one is on screen, and
+    then twice as long as that took, so that drawing takes at most a third of the window's time.
     """
 
     tick = Signal()
@@ -49,13 +49,13 @@ class Pace(QObject):
             self._next.start(0)
 
     def stop(self) -> None:
-        """Tick no more; pieces that are left are not done."""
+        """Stop ticking; pieces that are left are dropped."""
         self._running = False
         self._pieces.clear()
         self._next.stop()
         self._painted.stop()
 
-    def spread(self, pieces: Sequence[Piece]) -> None:
+    def schedule(self, pieces: Sequence[Piece]) -> None:
         """Do these in turns of their own, the first one now where this is called in a tick."""
         self._pieces.extend(pieces)
 

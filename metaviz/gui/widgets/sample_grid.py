@@ -150,7 +150,7 @@ class SampleGrid(QAbstractScrollArea):
         width = self.viewport().width() - left - _BETWEEN - _MARGIN + 2 * _GAP
         wanted = episode.support.shape[1] + min(_QUERIES_WANTED, episode.query.shape[1])
         largest = max(_SMALLEST, min(room, width // wanted - _GAP, _LARGEST))
-        side = _crisp(native, largest, self.devicePixelRatioF())
+        side = _sharp_side(native, largest, self.devicePixelRatioF())
         fit = width // (side + _GAP)
         fit = max(2, fit)
         query = min(episode.query.shape[1], max(1, fit // _QUERY_SHARE))
@@ -188,7 +188,7 @@ def _images(count: int, kind: str) -> str:
     return f"{count} {kind} image{'' if count == 1 else 's'}"
 
 
-def _crisp(native: int, room: int, ratio: float) -> int:
+def _sharp_side(native: int, room: int, ratio: float) -> int:
     """Return the side of an image within `room`: whole pixels for small images."""
     times = int(room * ratio) // native
     if not times or (native >= _PHOTOGRAPH and room * ratio > _WORTH_ENLARGING * native):

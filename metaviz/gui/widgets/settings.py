@@ -6,18 +6,17 @@ from typing import TypeVar
 
 from PySide6.QtCore import QByteArray, QSettings
 
-LAYOUT_VERSION = 1
 Value = TypeVar("Value", str, int, bool, QByteArray)
 
 
-class Preferences:
+class Settings:
     """Small values by key; where the file cannot be written, they last until the window closes.
 
     `note` is then a sentence for the person, otherwise empty.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Open the file, which need not exist yet; without a path nothing outlives the window."""
+        """Open the file, which need not exist yet; without a path values are not stored."""
         self._kept: dict[str, object] = {}
         self._path = path
         self._settings = QSettings(str(path), QSettings.Format.IniFormat) if path else None
@@ -44,7 +43,7 @@ class Preferences:
                 self._settings.remove(key)
 
     @property
-    def outlive_window(self) -> bool:
+    def is_stored(self) -> bool:
         """Whether there is a file, so that something can be remembered at all."""
         return self._path is not None
 

@@ -104,7 +104,7 @@ def current_theme() -> Theme:
 
 
 def themed(choice: ThemeChoice) -> Theme:
-    """Return the theme that a choice means; `system` follows the desktop where it tells."""
+    """Return the theme that a choice means; `system` follows the desktop where it is known."""
     if choice == "system":
         dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
         return DARK if dark else LIGHT
@@ -115,7 +115,7 @@ def use_theme(application: QApplication, theme: Theme) -> None:
     """Give the application Fusion style in the theme's colours."""
     colours, rules = palette(theme), _style_rules(theme)
     if application.styleSheet() == rules and application.palette() == colours:
-        return  # every widget there is would be styled anew
+        return  # setting them again would restyle every widget
     if application.style().name() != "fusion":
         application.setStyle("Fusion")
     application.setPalette(colours)

@@ -4,7 +4,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import (
     THEME_CHOICES,
     Theme,
@@ -20,7 +20,7 @@ class ThemeMenu(QObject):
 
     switched = Signal(object)
 
-    def __init__(self, preferences: Preferences, parent: QWidget) -> None:
+    def __init__(self, preferences: Settings, parent: QWidget) -> None:
         """Show the remembered theme at once."""
         super().__init__(parent)
         self._preferences = preferences

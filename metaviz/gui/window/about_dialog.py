@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib import metadata
 
-from PySide6.QtCore import QLibraryInfo, QObject, Qt, QUrl, Signal, Slot
+from PySide6.QtCore import QLibraryInfo, QObject, Qt, QUrl, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import (
     QDialog,
@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from metaviz import paths
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.window.shortcut_dialog import ShortcutsDialog, every_key
 
 PACKAGES = (
@@ -47,7 +48,7 @@ def diagnostics(device_text: str) -> str:
 
 
 def about_dialog(device_text: str, parent: QWidget) -> QDialog:
-    """Make the dialog that says what this program is."""
+    """Make the dialog with versions and paths."""
     text = (
         f"<h3>MetaViz {_version('metaviz')}</h3>"
         "<p>Explore meta-learning: train, watch and compare few-shot adaptation.</p>"
@@ -69,15 +70,13 @@ def about_dialog(device_text: str, parent: QWidget) -> QDialog:
 
 
 class HelpCommands(QObject):
-    """Commands of the help menu. `said` is for the status bar."""
+    """Commands of the help menu."""
 
-    said = Signal(str)
-
-    def __init__(self, actions: Actions, window: QMainWindow) -> None:
+    def __init__(self, actions: Actions, notifier: Notifier, window: QMainWindow) -> None:
         """Connect the commands; `device_text` is filled in once the engine is there."""
         super().__init__(window)
         self.device_text = "not known yet"
-        self._window = window
+        self._notifier, self._window = notifier, window
         actions["about"].triggered.connect(self.show_about)
         actions["shortcuts"].triggered.connect(self.show_shortcuts)
         actions["copy_diagnostics"].triggered.connect(self.copy_diagnostics)
@@ -85,7 +84,7 @@ class HelpCommands(QObject):
 
     @Slot()
     def show_about(self) -> None:
-        """Say what this program is."""
+        """Show versions and paths."""
         about_dialog(self.device_text, self._window).open()
 
     @Slot()
@@ -97,7 +96,7 @@ class HelpCommands(QObject):
     def copy_diagnostics(self) -> None:
         """Copy versions and paths."""
         QGuiApplication.clipboard().setText(diagnostics(self.device_text))
-        self.said.emit("Copied the diagnostics")
+        self._notifier.inform("Copied the diagnostics")
 
     @Slot()
     def open_log(self) -> None:

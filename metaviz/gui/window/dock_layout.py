@@ -1,15 +1,22 @@
 """Docks and toolbar: where they belong, and where a person left them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
+from metaviz.gui.session.session import LeftOutError
+from metaviz.gui.session.session_file import layout_of, layout_part
+
 _Area = Qt.DockWidgetArea
+LAYOUT_VERSION = 1
 _FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 230, 0.26
 
 
-class Layout(QObject):
-    """Arranges the window's docks. `moved` tells that a dock is elsewhere, or shown or hidden."""
+class DockLayout(QObject):
+    """Arranges the window's docks. `moved` follows each change of a dock, also if it is hidden."""
 
     moved = Signal()
 
@@ -52,6 +59,26 @@ class Layout(QObject):
             action.setToolTip(action.statusTip())
             actions.append(action)
         return actions
+
+    def state(self) -> dict[str, str]:
+        """Return where everything is, as text."""
+        geometry, state = self._window.saveGeometry(), self._window.saveState(LAYOUT_VERSION)
+        return layout_part(bytes(geometry.data()), bytes(state.data()))
+
+    def restore(self, part: Mapping[str, Any]) -> None:
+        """Put everything where it was. Raises: LeftOutError where the state was changed since."""
+        layout = layout_of(part)
+        if layout is None:
+            raise LeftOutError(
+                "The window's layout was left out: it is damaged, or of an earlier version."
+            )
+        self._window.restoreGeometry(layout[0])
+        self._window.restoreState(layout[1], LAYOUT_VERSION)
+
+    def show_table(self) -> None:
+        """Bring the runs to the front."""
+        self.table.show()
+        self.table.raise_()
 
     @Slot()
     def reset(self) -> None:

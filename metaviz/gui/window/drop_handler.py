@@ -1,50 +1,46 @@
-"""What comes into the window as files: dropped, imported or brought back by name."""
+"""Opens files that are dropped on the window or imported."""
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.runs.archive_commands import RunFiles
+from metaviz.gui.runs.archive_commands import ArchiveCommands
 from metaviz.gui.runs.row import Row
-from metaviz.gui.runs.run_reader import Library
-from metaviz.gui.runs.runs_dock import RunsTable
+from metaviz.gui.runs.run_reader import RunReader
+from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.session.saved_views import SavedViews
-from metaviz.gui.window.drop_overlay import Dropping
+from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.window.drop_overlay import DropOverlay
 from metaviz.gui.window.file_commands import FileCommands
 
 
-class Incoming(QObject):
-    """Hands drops to whom they concern, and ticks a run that came by itself."""
-
-    said = Signal(str)
-    failed = Signal(str, str)
+class DropHandler(QObject):
+    """Opens what is dropped, and ticks a run that was opened by itself."""
 
     def __init__(
         self,
-        table: RunsTable,
-        library: Library,
+        table: RunsDock,
+        reader: RunReader,
         files: FileCommands,
-        run_files: RunFiles,
+        archive_commands: ArchiveCommands,
         views: SavedViews,
+        notifier: Notifier,
         window: QWidget,
     ) -> None:
-        """Watch the window for drops; create it after the window listens to the library."""
+        """Watch the window for drops; create it after the window listens to the reader."""
         super().__init__(window)
-        self._table, self._library = table, library
+        self._table, self._reader = table, reader
+        self._notifier = notifier
         self._awaited: set[Path] = set()
-        self.dropping = Dropping(window)
-        self.dropping.runs_dropped.connect(self.show_runs)
-        self.dropping.archive_dropped.connect(run_files.offer_import)
-        self.dropping.view_dropped.connect(views.import_view)
-        self.dropping.configuration_dropped.connect(files.read_configuration)
-        self.dropping.failed.connect(self.failed)
-        run_files.imported.connect(self.show_runs)
-        for part in (run_files, views):
-            part.said.connect(self.said)
-            part.failed.connect(self.failed)
+        self.overlay = DropOverlay(notifier, window)
+        self.overlay.runs_dropped.connect(self.show_runs)
+        self.overlay.archive_dropped.connect(archive_commands.offer_import)
+        self.overlay.view_dropped.connect(views.import_view)
+        self.overlay.configuration_dropped.connect(files.read_configuration)
+        archive_commands.imported.connect(self.show_runs)
         table.model.reading.connect(self._on_reading)
-        library.unreadable.connect(self._on_unreadable)
+        reader.unreadable.connect(self._on_unreadable)
 
     @Slot(object)
     def show_runs(self, folder: Path) -> None:
@@ -54,9 +50,9 @@ class Incoming(QObject):
             self._tick([row])
             return
         self._awaited.add(folder)
-        self._library.scan(folder)
+        self._reader.scan(folder)
 
-    def take(self, rows: list[Row]) -> None:
+    def show_found(self, rows: list[Row]) -> None:
         """Tick those of the runs in the table that were waited for."""
         awaited = [row for row in rows if row.folder in self._awaited]
         if awaited:
@@ -68,7 +64,7 @@ class Incoming(QObject):
         """Say what is wrong with a run that was waited for."""
         for folder in [place for place in self._awaited if str(place) in sentence]:
             self._awaited.discard(folder)
-            self.failed.emit(sentence, "")
+            self._notifier.fail(sentence)
 
     def _tick(self, rows: list[Row]) -> None:
         self._table.model.show([row.id for row in rows], visible=True)
@@ -76,4 +72,6 @@ class Incoming(QObject):
 
     @Slot(int, int)
     def _on_reading(self, done: int, total: int) -> None:
-        self.said.emit(f"Read {done} of {total} runs" if done < total else f"Read {total} runs")
+        self._notifier.inform(
+            f"Read {done} of {total} runs" if done < total else f"Read {total} runs"
+        )

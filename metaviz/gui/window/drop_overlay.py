@@ -7,34 +7,34 @@ from PySide6.QtCore import QEvent, QMimeData, QObject, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
+from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.storage.file_kind import Dropped, recognised, told
 
 _MARGIN = 12
 
 
-class Dropping(QObject):
-    """Watches a window for drops, says what they would do, and tells what was dropped."""
+class DropOverlay(QObject):
+    """Watches a window for drops, shows what they would do, and emits what was dropped."""
 
     runs_dropped = Signal(object)
     archive_dropped = Signal(object)
     view_dropped = Signal(object)
     configuration_dropped = Signal(object)
-    failed = Signal(str, str)
 
-    def __init__(self, window: QWidget) -> None:
-        """Let a window take drops."""
+    def __init__(self, notifier: Notifier, window: QWidget) -> None:
+        """Accept drops on a window."""
         super().__init__(window)
-        self._window = window
+        self._notifier, self._window = notifier, window
         self._found: list[Dropped] = []
-        self.shade = QLabel(window)
-        self.shade.setObjectName("dropShade")
-        self.shade.setAccessibleName("What would be opened")
-        self.shade.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.shade.setTextFormat(Qt.TextFormat.PlainText)
-        self.shade.setWordWrap(True)
-        self.shade.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.shade.hide()
+        self.label = QLabel(window)
+        self.label.setObjectName("dropShade")
+        self.label.setAccessibleName("What would be opened")
+        self.label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label.setWordWrap(True)
+        self.label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.label.hide()
         window.setAcceptDrops(True)
         window.installEventFilter(self)
 
@@ -44,15 +44,15 @@ class Dropping(QObject):
             if isinstance(event, QDragEnterEvent):
                 return self._enter(event)
             if event.type() == QEvent.Type.DragLeave:
-                self.shade.hide()
+                self.label.hide()
             elif event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
                 event.acceptProposedAction()
-                self.shade.hide()
-                self.take(_paths(event.mimeData()))
+                self.label.hide()
+                self.open(_paths(event.mimeData()))
                 return True
         return super().eventFilter(watched, event)
 
-    def take(self, paths: Sequence[Path]) -> None:
+    def open(self, paths: Sequence[Path]) -> None:
         """Open what was dropped; what is of no use is said."""
         found = [recognised(path) for path in paths]
         for one in found:
@@ -66,7 +66,7 @@ class Dropping(QObject):
                 self.configuration_dropped.emit(one.path)
         reasons = [one.reason for one in found if one.kind == "nothing"]
         if reasons:
-            self.failed.emit(reasons[0], "\n".join(reasons[1:]))
+            self._notifier.fail(reasons[0], "\n".join(reasons[1:]))
 
     def _enter(self, event: QDragEnterEvent) -> bool:
         paths = _paths(event.mimeData())
@@ -76,15 +76,15 @@ class Dropping(QObject):
         found = [recognised(path) for path in paths]
         theme = current_theme()
         color = theme.error if all(one.kind == "nothing" for one in found) else theme.accent
-        self.shade.setStyleSheet(
+        self.label.setStyleSheet(
             f"background: {theme.raised}; color: {theme.foreground}; font-size: 15px;"
             f" border: 3px dashed {color}; border-radius: 10px; padding: 20px"
         )
-        self.shade.setText(told(found))
+        self.label.setText(told(found))
         frame = self._window.rect().adjusted(_MARGIN, _MARGIN, -_MARGIN, -_MARGIN)
-        self.shade.setGeometry(frame)
-        self.shade.raise_()
-        self.shade.show()
+        self.label.setGeometry(frame)
+        self.label.raise_()
+        self.label.show()
         return True
 
 

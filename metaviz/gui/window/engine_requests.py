@@ -1,27 +1,26 @@
-"""What the window asks of the worker besides training."""
+"""Requests of form and pages to the engine, besides training."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-from PySide6.QtCore import QObject, Signal, Slot
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtWidgets import QWidget
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.background.engine_protocol import Errand
-from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.experiment.experiment_dock import ExperimentPanel
-from metaviz.gui.pages.page_tabs import Tabs, as_start
-from metaviz.gui.widgets.message_boxes import question
-from metaviz.runs.model.episode import Episode
-from metaviz.runs.model.gradients import GradientComparison
+from metaviz.files.progress import Report
+from metaviz.gui.background.engine_protocol import Engine, EngineCall
+from metaviz.gui.background.training_controller import TrainingController
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.gui.pages.page_tabs import Tabs
+from metaviz.gui.widgets.message_boxes import ask
+from metaviz.gui.widgets.notifier import Notifier
 
-_ON_HELD_OUT = {"judge", "robustness"}
 _EVALUATING = "An evaluation is under way: wait for it, or cancel it on the Benchmark page."
 
 
 class _Download(NamedTuple):
-    """What is downloaded for a problem, and whether the problem must be told where it is."""
+    """What is downloaded for a problem, and whether the problem's path is set to it."""
 
     dataset: str
     title: str
@@ -39,154 +38,125 @@ _DOWNLOADS = {
 }
 
 
-class Errands(QObject):
-    """Sends requests to the worker and hands the answers on. `said` is for the status bar."""
-
-    said = Signal(str)
-    failed = Signal(str, str)
+class EngineRequests(QObject):
+    """Sends the requests of pages and form to the worker, and shows the answers there."""
 
     def __init__(
-        self, conductor: Conductor, form: ExperimentPanel, tabs: Tabs, window: QWidget
+        self,
+        controller: TrainingController,
+        form: ExperimentDock,
+        tabs: Tabs,
+        notifier: Notifier,
+        window: QWidget,
     ) -> None:
-        """Listen to the form, the plots and the worker."""
+        """Listen to the form and the pages."""
         super().__init__(window)
-        self._conductor, self._form, self._tabs, self._window = conductor, form, tabs, window
-        self._wanted = ""
-        self._broken_off = False
-        worker = conductor.worker
-        worker.answered.connect(self._on_answered)
-        worker.unanswered.connect(self._on_unanswered)
-        worker.reported.connect(self._on_reported)
-        form.download_wanted.connect(self._on_download_wanted)
-        form.download_unwanted.connect(self._on_download_unwanted)
-        tabs.gradients_wanted.connect(self._on_gradients_wanted)
-        tabs.evaluation_wanted.connect(self._on_evaluation_wanted)
-        tabs.robustness_wanted.connect(self._on_robustness_wanted)
-        tabs.episode_wanted.connect(self._on_episode_wanted)
-        tabs.recalled.connect(conductor.recall)
+        self._controller, self._form, self._tabs = controller, form, tabs
+        self._notifier, self._window = notifier, window
+        self._problem = ""
+        self._is_cancelled = False
+        form.download_requested.connect(self._ask_download)
+        form.download_cancelled.connect(self._cancel_download)
+        requests = tabs.requests
+        requests.gradients_requested.connect(self._compare_gradients)
+        requests.evaluation_requested.connect(self._evaluate)
+        requests.robustness_requested.connect(self._evaluate_robustness)
+        requests.episode_requested.connect(self._adapt_episode)
+        requests.cancel_requested.connect(controller.cancel_request)
 
     @Slot(object, int)
-    def _on_gradients_wanted(self, start: object, step: int) -> None:
+    def _compare_gradients(self, start: Path | None, step: int) -> None:
+        page = self._tabs.gradients
         try:
             comparison = self._form.comparison()
         except OptionError as error:
-            self._tabs.gradients.show_error(str(error))
+            page.show_error(str(error))
             return
-        self._tabs.gradients.show_busy()
-        place = as_start(start)
-        self._conductor.ask(
-            Errand("gradients", lambda engine, _: engine.gradients(comparison, place, step))
+        page.show_busy()
+        self._controller.ask(
+            lambda engine, _: engine.gradients(comparison, start, step),
+            page.show_result,
+            page.show_error,
         )
 
     @Slot(object, object)
-    def _on_evaluation_wanted(self, folders: list[Path], protocol: EvaluationProtocol) -> None:
-        self._conductor.ask(
-            Errand(
-                "judge", lambda engine, report: engine.judge(folders, protocol, report), _EVALUATING
-            )
-        )
+    def _evaluate(self, folders: list[Path], protocol: EvaluationProtocol) -> None:
+        self._ask_benchmark(lambda engine, report: engine.judge(folders, protocol, report))
 
     @Slot(object, object)
-    def _on_robustness_wanted(self, folders: list[Path], protocol: EvaluationProtocol) -> None:
-        self._conductor.ask(
-            Errand(
-                "robustness",
-                lambda engine, report: engine.robustness(folders, protocol, report),
-                _EVALUATING,
-            )
+    def _evaluate_robustness(self, folders: list[Path], protocol: EvaluationProtocol) -> None:
+        def vary(engine: Engine, report: Report) -> tuple[()]:
+            engine.robustness(folders, protocol, report)
+            return ()  # stored with the runs; there is no list of tasks to show
+
+        self._ask_benchmark(vary)
+
+    def _ask_benchmark(self, call: EngineCall) -> None:
+        page = self._tabs.benchmark
+        self._controller.ask(
+            call, page.show_done, page.show_error, page.show_progress, blocks=_EVALUATING
         )
 
     @Slot(object, object, int)
-    def _on_episode_wanted(self, folder: Path, protocol: EvaluationProtocol, number: int) -> None:
-        self._conductor.ask(
-            Errand("episode", lambda engine, _: engine.episode(folder, protocol, number))
+    def _adapt_episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> None:
+        page = self._tabs.episode
+        self._controller.ask(
+            lambda engine, _: engine.episode(folder, protocol, number),
+            page.show_result,
+            page.show_error,
         )
 
     @Slot(str)
-    def _on_download_wanted(self, problem: str) -> None:
+    def _ask_download(self, problem: str) -> None:
         known = _DOWNLOADS[problem]
-        self._wanted = problem
+        self._problem = problem
         used = (
             "The path in the form is then set to it; it is divided as CIFAR-FS or FC100, as the "
             "form says."
             if known.sets_path
             else "It is used from then on wherever no other path is set."
         )
-        box = question(
+        ask(
+            self._window,
             "download_question",
             "Download",
             f"Download {known.title}?",
             f"This fetches {known.source}, and keeps it in the data folder. {used}",
-            self._window,
+            ("&Download", self._download),
         )
-        yes = box.addButton("&Download", QMessageBox.ButtonRole.AcceptRole)
-        no = box.addButton("&Cancel", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(no)
-        box.setEscapeButton(no)
-        yes.clicked.connect(self._download)
-        box.open()
 
     @Slot()
     def _download(self) -> None:
-        self.said.emit("Downloading…")
-        self._broken_off = False
+        self._notifier.inform("Downloading…")
+        self._is_cancelled = False
         self._form.show_downloading(under_way=True)
-        dataset = _DOWNLOADS[self._wanted].dataset
-        self._conductor.ask(
-            Errand(
-                "download",
-                lambda engine, report: engine.download(dataset, report),
-                "A download is under way.",
-            )
+        dataset = _DOWNLOADS[self._problem].dataset
+        self._controller.ask(
+            lambda engine, report: engine.download(dataset, report),
+            self._on_downloaded,
+            self._on_download_failed,
+            self._notifier.inform,
+            blocks="A download is under way.",
         )
 
     @Slot()
-    def _on_download_unwanted(self) -> None:
-        self._broken_off = True
-        self.said.emit("Ending the download…")
-        self._conductor.recall()
+    def _cancel_download(self) -> None:
+        self._is_cancelled = True
+        self._notifier.inform("Ending the download…")
+        self._controller.cancel_request()
 
-    def _on_downloaded(self, folder: str) -> None:
+    @Slot(object)
+    def _on_downloaded(self, folder: Path) -> None:
         self._form.show_downloading(under_way=False)
-        path = self._form.field(f"{self._wanted}.path")
-        if path is not None and _DOWNLOADS[self._wanted].sets_path:
-            path.set_value(folder)
-        self.said.emit(f"Downloaded to {folder}")
+        path = self._form.field(f"{self._problem}.path")
+        if path is not None and _DOWNLOADS[self._problem].sets_path:
+            path.set_value(str(folder))
+        self._notifier.inform(f"Downloaded to {folder}")
 
-    def _on_not_downloaded(self, sentence: str) -> None:
+    @Slot(str)
+    def _on_download_failed(self, sentence: str) -> None:
         self._form.show_downloading(under_way=False)
-        if self._broken_off:
-            self.said.emit("The download was ended; the next one goes on from there")
+        if self._is_cancelled:
+            self._notifier.inform("The download was ended; the next one goes on from there")
         else:
-            self.failed.emit(sentence, "")
-
-    @Slot(str, object)
-    def _on_answered(self, kind: str, answer: object) -> None:
-        if isinstance(answer, GradientComparison):
-            self._tabs.gradients.show_result(answer)
-        elif isinstance(answer, Episode):
-            self._tabs.episode.show_result(answer)
-        elif kind == "judge" and isinstance(answer, list):
-            self._tabs.benchmark.show_done(answer)
-        elif kind == "robustness":
-            self._tabs.benchmark.show_done(())
-        elif kind == "download":
-            self._on_downloaded(str(answer))
-
-    @Slot(str, str)
-    def _on_unanswered(self, kind: str, sentence: str) -> None:
-        if kind == "gradients":
-            self._tabs.gradients.show_error(sentence)
-        elif kind == "episode":
-            self._tabs.episode.show_error(sentence)
-        elif kind in _ON_HELD_OUT:
-            self._tabs.benchmark.show_error(sentence)
-        elif kind == "download":
-            self._on_not_downloaded(sentence)
-
-    @Slot(str, str)
-    def _on_reported(self, kind: str, line: str) -> None:
-        if kind in _ON_HELD_OUT:
-            self._tabs.benchmark.show_progress(line)
-        elif kind == "download":
-            self.said.emit(line)
+            self._notifier.fail(sentence)

@@ -1,11 +1,10 @@
 """Choosing what to export, in which format and size."""
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, Signal, Slot
+from PySide6.QtCore import Slot
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -23,12 +22,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.gui.background.task import Task
 from metaviz.gui.pages.benchmark_page import BenchmarkTab
 from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.gradients_page import GradientsTab
-from metaviz.gui.pages.page_registry import Tab
-from metaviz.gui.widgets.controls import switch
+from metaviz.gui.pages.page import Tab
+from metaviz.gui.widgets.controls import switch, text_label
 from metaviz.runs.analysis.curves import Fan, fan
 from metaviz.runs.analysis.geometry import has_geometry, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
@@ -83,15 +83,13 @@ class ExportDialog(QDialog):
         self._records = records
         self._folders = folders or {}
         self.written: list[Path] = []
-        self._work: _Work | None = None
+        self._is_writing = False
         layout = QVBoxLayout(self)
         layout.addWidget(self._what())
         layout.addWidget(self._how())
         layout.addLayout(self._where())
-        self.status = QLabel("Figures are drawn in the light theme, with legend and units.")
-        self.status.setObjectName("exportStatus")
-        self.status.setTextFormat(Qt.TextFormat.PlainText)
-        self.status.setWordWrap(True)
+        explanation = "Figures are drawn in the light theme, with legend and units."
+        self.status = text_label("exportStatus", text=explanation)
         layout.addWidget(self.status)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.export = self.buttons.addButton("&Export", QDialogButtonBox.ButtonRole.ActionRole)
@@ -133,13 +131,13 @@ class ExportDialog(QDialog):
             )
             if box.isChecked()
         ]
-        self._work = _Work(folder, self._jobs(plots, formats), writers)
-        self._work.signals.done.connect(self._done)
-        QThreadPool.globalInstance().start(self._work)
+        jobs = self._jobs(plots, formats)
+        self._is_writing = True
+        Task(lambda: _write(folder, jobs, writers), self._on_written, self._on_failed, self).start()
 
     def reject(self) -> None:
         """Close, unless files are being written."""
-        if self._work is None:
+        if not self._is_writing:
             super().reject()
 
     def _jobs(self, plots: list[str], formats: list[str]) -> list[tuple[str, Draw]]:
@@ -168,14 +166,19 @@ class ExportDialog(QDialog):
 
         return write_tables(self._records, folder, self._folders.values(), self._comparison)
 
-    @Slot(list, str)
-    def _done(self, written: list[Path], trouble: str) -> None:
-        self._work = None
+    @Slot(str)
+    def _on_failed(self, sentence: str) -> None:
+        self._on_written(([], f"The export failed: {sentence}"))
+
+    @Slot(object)
+    def _on_written(self, result: tuple[list[Path], str]) -> None:
+        self._is_writing = False
+        written, error = result
         self.written = written
         self.export.setEnabled(True)
         folder = written[0].parent if written else Path()
         text = f"Wrote {len(written)} files to {folder}." if written else ""
-        self.status.setText(f"{trouble} {text}".strip() or "Nothing was chosen.")
+        self.status.setText(f"{error} {text}".strip() or "Nothing was chosen.")
 
     def _what(self) -> QGroupBox:
         box = QGroupBox("What")
@@ -276,55 +279,34 @@ class ExportDialog(QDialog):
             self.folder.setText(chosen)
 
 
-_log = logging.getLogger("metaviz.export")
+def _write(
+    folder: Path,
+    jobs: list[tuple[str, Draw]],
+    writers: Sequence[Callable[[Path], list[Path]]],
+) -> tuple[list[Path], str]:
+    """Write everything; return what was written, and a sentence where the disk refused.
 
+    Matplotlib without pyplot needs no main thread.
+    """
+    from metaviz.runs.figures.base import Page, save_figure
 
-class _Signals(QObject):
-    done = Signal(list, str)
-
-
-class _Work(QRunnable):
-    """Draws and writes in the pool; matplotlib without pyplot needs no main thread."""
-
-    def __init__(
-        self,
-        folder: Path,
-        jobs: list[tuple[str, Draw]],
-        writers: Sequence[Callable[[Path], list[Path]]],
-    ) -> None:
-        super().__init__()
-        self.setAutoDelete(False)
-        self.signals = _Signals()
-        self._folder, self._jobs, self._writers = folder, jobs, writers
-
-    def run(self) -> None:
-        """Write everything; report what was written and what went wrong."""
-        from metaviz.runs.figures.base import Page, save_figure
-
-        written: list[Path] = []
-        trouble = ""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for name, draw in self._jobs:
-                figure = draw(Page())
-                if figure is not None:
-                    save_figure(figure, self._folder / name)
-                    written.append(self._folder / name)
-            for write in self._writers:
-                written += write(self._folder)
-        except OSError as error:
-            trouble = (
-                str(error)
-                if not error.strerror
-                else (
-                    f"Cannot write to {self._folder}: {error.strerror}. "
-                    "Choose a folder that you may write to."
-                )
-            )
-        except Exception as error:  # noqa: BLE001 - a door: the dialog must hear that it ended
-            _log.exception("The export failed")
-            trouble = f"The export failed: {str(error) or type(error).__name__}."
-        self.signals.done.emit(written, trouble)
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, draw in jobs:
+            figure = draw(Page())
+            if figure is not None:
+                save_figure(figure, folder / name)
+                written.append(folder / name)
+        for write in writers:
+            written += write(folder)
+    except OSError as error:
+        if not error.strerror:
+            return written, str(error)
+        return written, (
+            f"Cannot write to {folder}: {error.strerror}. Choose a folder that you may write to."
+        )
+    return written, ""
 
 
 def _fans(records: list[Record]) -> dict[str, Draw]:

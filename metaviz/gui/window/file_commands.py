@@ -12,25 +12,27 @@ from metaviz import paths
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of, read_comparison, to_toml
 from metaviz.files.atomic import write_text
-from metaviz.gui.experiment.experiment_dock import ExperimentPanel
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.pages.page_tabs import Tabs
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.settings import Settings
 from metaviz.runs.model.record import Record
 
 _TOML = "Configurations (*.toml);;All files (*)"
 
 
 class FileCommands(QObject):
-    """File commands of the window. `said` carries good news, `failed` a sentence."""
+    """File commands of the window. `runs_requested` carries a folder of runs."""
 
-    said = Signal(str)
-    failed = Signal(str, str)
-    runs_wanted = Signal(object)
+    runs_requested = Signal(object)
 
-    def __init__(self, form: ExperimentPanel, preferences: Preferences, parent: QWidget) -> None:
-        """Act on a form; last folders are kept in the preferences."""
-        super().__init__(parent)
-        self._form, self._preferences, self._window = form, preferences, parent
+    def __init__(
+        self, form: ExperimentDock, settings: Settings, notifier: Notifier, window: QWidget
+    ) -> None:
+        """Act on a form; last folders are kept in the settings."""
+        super().__init__(window)
+        self._form, self._settings = form, settings
+        self._notifier, self._window = notifier, window
 
     def open_runs(self) -> None:
         """Ask for a folder of runs."""
@@ -38,8 +40,8 @@ class FileCommands(QObject):
             self._window, "Open runs", self._folder("runs", paths.runs_dir())
         )
         if chosen:
-            self._preferences.write("folders/runs", chosen)
-            self.runs_wanted.emit(Path(chosen))
+            self._settings.write("folders/runs", chosen)
+            self.runs_requested.emit(Path(chosen))
 
     def open_configuration(self) -> None:
         """Ask for a TOML file and fill the form from it."""
@@ -50,14 +52,14 @@ class FileCommands(QObject):
             self.read_configuration(Path(chosen))
 
     def read_configuration(self, path: Path) -> None:
-        """Fill the form from a TOML file; what is wrong in it is said, and the form stays."""
+        """Fill the form from a TOML file; a mistake in it is shown, and the form stays as it is."""
         try:
             self._form.show_comparison(read_comparison(path), f"configuration {path.stem}")
         except OptionError as error:
-            self.failed.emit(f"{path.name} cannot be used. {error}", str(path))
+            self._notifier.fail(f"{path.name} cannot be used. {error}", str(path))
             return
-        self._preferences.write("folders/configurations", str(path.parent))
-        self.said.emit(f"Opened {path}")
+        self._settings.write("folders/configurations", str(path.parent))
+        self._notifier.inform(f"Opened {path}")
 
     def save_configuration(self) -> None:
         """Ask for a place and write the form there as TOML."""
@@ -73,13 +75,13 @@ class FileCommands(QObject):
         try:
             write_text(path, to_toml(self._form.comparison()))
         except OptionError as error:
-            self.failed.emit(f"The form cannot be saved yet. {error}", "")
+            self._notifier.fail(f"The form cannot be saved yet. {error}")
             return
         except OSError as error:
-            self.failed.emit(f"Cannot write {path}: {error.strerror}. Choose another folder.", "")
+            self._notifier.fail(f"Cannot write {path}: {error.strerror}. Choose another folder.")
             return
-        self._preferences.write("folders/configurations", str(path.parent))
-        self.said.emit(f"Saved {path}")
+        self._settings.write("folders/configurations", str(path.parent))
+        self._notifier.inform(f"Saved {path}")
 
     def use_run(self, config: dict[str, Any]) -> None:
         """Fill the form with the settings of a run."""
@@ -88,9 +90,9 @@ class FileCommands(QObject):
                 comparison_of(config), f"settings of a run of {config['algorithm']}"
             )
         except OptionError as error:
-            self.failed.emit(f"The settings of this run cannot be used. {error}", "")
+            self._notifier.fail(f"The settings of this run cannot be used. {error}")
             return
-        self.said.emit(f"The form has the settings of {config['algorithm']}")
+        self._notifier.inform(f"The form has the settings of {config['algorithm']}")
 
     def export(self, tabs: Tabs, records: list[Record], folders: dict[str, Path]) -> None:
         """Open the export dialog."""
@@ -116,15 +118,15 @@ class FileCommands(QObject):
             if figure is not None:
                 figure.savefig(stream, format="png")
         except ValueError as error:
-            self.failed.emit(f"The plot cannot be copied: {error}", "")
+            self._notifier.fail(f"The plot cannot be copied: {error}")
             return
         finally:
             QGuiApplication.restoreOverrideCursor()
         if figure is None:
-            self.said.emit("There is nothing to copy on this page yet")
+            self._notifier.inform("There is nothing to copy on this page yet")
             return
         QGuiApplication.clipboard().setImage(QImage.fromData(stream.getvalue()))
-        self.said.emit("Copied the plot")
+        self._notifier.inform("Copied the plot")
 
     def _folder(self, kind: str, default: Path) -> str:
-        return self._preferences.read(f"folders/{kind}", str(default))
+        return self._settings.read(f"folders/{kind}", str(default))

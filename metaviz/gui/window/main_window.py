@@ -1,6 +1,8 @@
 """The main window: docks around the plots, and one place where commands are enabled."""
 
+import logging
 import time
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, Slot
@@ -17,42 +19,61 @@ from metaviz import __version__, paths
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.run_config import Comparison
 from metaviz.gui.background.engine_protocol import EngineLoader
-from metaviz.gui.background.training_controller import BUSY, Conductor, Phase
-from metaviz.gui.background.training_worker import Loaded
-from metaviz.gui.dataset.dataset_controller import Looking
-from metaviz.gui.experiment.experiment_dock import ExperimentPanel
+from metaviz.gui.background.training_controller import BUSY, Phase, TrainingController
+from metaviz.gui.background.training_worker import EngineInfo
+from metaviz.gui.dataset.dataset_controller import DatasetController
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.pages.page_tabs import Tabs
-from metaviz.gui.queue.enqueue_commands import QueueOrders
-from metaviz.gui.queue.queue_controller import Queueing
-from metaviz.gui.runs.archive_commands import RunFiles
+from metaviz.gui.queue.enqueue_commands import EnqueueCommands
+from metaviz.gui.queue.queue_controller import QueueController
+from metaviz.gui.runs.archive_commands import ArchiveCommands
 from metaviz.gui.runs.live_runs import LiveRuns
-from metaviz.gui.runs.mark_editor import MarksDesk
-from metaviz.gui.runs.resume_commands import StoredRuns
+from metaviz.gui.runs.mark_editor import MarkEditor
+from metaviz.gui.runs.resume_commands import ResumeCommands
 from metaviz.gui.runs.row import Row, row_of
-from metaviz.gui.runs.run_follower import Following
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.runs.run_reader import Library
-from metaviz.gui.runs.runs_dock import RunsTable
+from metaviz.gui.runs.run_follower import RunFollower
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.runs.run_reader import RunReader
+from metaviz.gui.runs.runs_dock import RunsDock
+from metaviz.gui.session.crash_recovery import CrashRecovery
+from metaviz.gui.session.form_undo import FormUndo, ShownRunsUndo
+from metaviz.gui.session.page_state import PageStates
+from metaviz.gui.session.page_undo import PageUndo
 from metaviz.gui.session.saved_views import SavedViews
+from metaviz.gui.session.session import Part, Session, form_part, tabs_part
+from metaviz.gui.session.shown_runs import ShownRuns
 from metaviz.gui.widgets.commands import Actions
-from metaviz.gui.widgets.log_dock import LogPanel
+from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.message_bar import MessageBar
-from metaviz.gui.widgets.redraw_timer import Pace
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.redraw_timer import RedrawTimer
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import Theme, current_theme
 from metaviz.gui.widgets.theme_menu import ThemeMenu
 from metaviz.gui.window.about_dialog import HelpCommands
-from metaviz.gui.window.comfort import Comfort
-from metaviz.gui.window.dock_layout import Layout
-from metaviz.gui.window.drop_handler import Incoming
-from metaviz.gui.window.engine_requests import Errands
+from metaviz.gui.window.dock_layout import DockLayout
+from metaviz.gui.window.drop_handler import DropHandler
+from metaviz.gui.window.engine_requests import EngineRequests
 from metaviz.gui.window.file_commands import FileCommands
 from metaviz.gui.window.menus import build_menus
-from metaviz.gui.window.page_preloader import SpareTime
-from metaviz.gui.window.shutdown import Closing
-from metaviz.gui.window.status_line import PaceLine
-from metaviz.gui.window.toolbar import RunBar
-from metaviz.gui.window.training_commands import TrainingDesk
+from metaviz.gui.window.notifications import DesktopNotifier
+from metaviz.gui.window.page_preloader import PagePreloader
+from metaviz.gui.window.palette_actions import (
+    PaletteController,
+    command_entries,
+    form_entries,
+    preset_entries,
+    run_entries,
+    tab_entries,
+    table_entries,
+    view_entries,
+)
+from metaviz.gui.window.preferences_dialog import PreferencesController
+from metaviz.gui.window.shutdown import Shutdown
+from metaviz.gui.window.status_line import StatusLine
+from metaviz.gui.window.toolbar import TrainingToolbar
+from metaviz.gui.window.training_commands import TrainingCommands
+from metaviz.gui.window.welcome_controller import WelcomeController
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.worker_process import usable_cores
 
@@ -62,78 +83,115 @@ TABLE_SECONDS = 0.5
 class MainWindow(QMainWindow):
     """Everything on screen. It shows before the engine is loaded; `begin` starts the rest."""
 
-    gone = Signal()
+    closed = Signal()
     KEYS = (("Pause or go on, unless a field has the focus", "Space"),)
 
-    def __init__(
-        self, catalogue: Catalogue, loader: EngineLoader, preferences: Preferences
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, loader: EngineLoader, settings: Settings) -> None:
         """Build the window for a catalogue; `loader` is called on the worker's thread."""
         super().__init__()
         self.setObjectName("window")
         self.setWindowTitle("MetaViz")
         self.setWindowIcon(QIcon(str(paths.resource("icons/metaviz.svg"))))
-        self.preferences = preferences
-        self.theme_menu = ThemeMenu(preferences, self)
+        self.settings = settings
+        self.notifier = Notifier(self)
+        self.theme_menu = ThemeMenu(settings, self)
         self.commands = Actions(self)
-        self.conductor = Conductor(loader, self)
-        self.library = Library(self)
-        self.form = ExperimentPanel(catalogue, self)
-        self.runs = RunsModel()
-        self.runs.setParent(self)
-        self.table = RunsTable(self.runs, self, catalogue)
         self.undo_stack = QUndoStack(self)
-        self.marks = MarksDesk(self.runs, self.library, self.undo_stack, self)
-        self.table.marks.use(self.marks)
-        self.log = LogPanel(self)
-        self.tabs = Tabs(self)
-        self.tabs.columns = self.table.columns
-        self.tabs.brushed.connect(self.table.keep_only)
-        self.table.bar.brushes_unwanted.connect(self.tabs.clear_brushes)
+        self.controller = TrainingController(loader, self)
+        self.reader = RunReader(self)
+        # The keyboard goes from widget to widget in the order in which they are made.
+        self.form = ExperimentDock(catalogue, self)
+        self.runs = RunListModel()
+        self.runs.setParent(self)
+        self.table = RunsDock(self.runs, self, catalogue)
+        self.log = LogDock(self)
+        self.tabs = Tabs(self, self.table.columns)
         self.messages = MessageBar(self)
-        self.run_bar = RunBar(self.commands, self)
-        self.training = TrainingDesk(self.conductor, self.form, self.commands, self)
-        self.live = LiveRuns(self.conductor.worker, self.runs, self.log, self)
-        self.files = FileCommands(self.form, preferences, self)
-        self.errands = Errands(self.conductor, self.form, self.tabs, self)
-        self.looking = Looking(self.conductor, self.form, self.commands["look"], self)
-        self.stored_runs = StoredRuns(self.table, self.conductor, self.commands, self)
-        self.help = HelpCommands(self.commands, self)
-        self.following = Following(self.runs, self.log, self)
-        self.run_files = RunFiles(self.table, self.conductor, self.commands, self)
-        self.views = SavedViews(self.tabs, self.table, paths.data_dir() / "views", self)
-        self.incoming = Incoming(
-            self.table, self.library, self.files, self.run_files, self.views, self
-        )
-        self.queueing = Queueing(
-            self.following, self.log, self.commands, preferences, paths.data_dir(), self
-        )
-        self.queue_orders = QueueOrders(
-            self.queueing, self.form, self.conductor, self.commands, self
-        )
-        self.closing = Closing(self.conductor, self.library, self.following, self.queueing, self)
-        self.comfort = Comfort(self)
-        self.spare_time = SpareTime(self.tabs, self.conductor, self.following, self)
-        self._pace = Pace(self)
+        self.toolbar = TrainingToolbar(self.commands, self)
+        self._make_run_parts()
+        self._make_commands()
+        self._make_session_parts()
+        self._redraw_timer = RedrawTimer(self)
         self._listed = 0.0
         self._assemble()
         self._connect()
         self._restore()
         self.update_actions()
 
+    def _make_run_parts(self) -> None:
+        """Make what shows, trains and queues runs."""
+        notifier = self.notifier
+        self.mark_editor = MarkEditor(self.runs, self.reader, self.undo_stack, notifier)
+        self.table.marks.use(self.mark_editor)
+        self.live = LiveRuns(self.controller.worker, self.runs, self.log, notifier)
+        self.follower = RunFollower(self.runs, self.log, self)
+        self.queue_controller = QueueController(
+            *(self.follower, self.log, self.commands, self.settings, notifier),
+            *(paths.data_dir(), self),
+        )
+        self.dataset_controller = DatasetController(
+            self.controller, self.form, self.commands["look"], self
+        )
+        self.shutdown = Shutdown(
+            self.controller, self.reader, self.follower, self.queue_controller, self
+        )
+        self.page_preloader = PagePreloader(self.tabs, self.controller, self.follower, self)
+
+    def _make_commands(self) -> None:
+        """Make what acts when a command is triggered."""
+        commands, notifier = self.commands, self.notifier
+        self.training_commands = TrainingCommands(
+            self.controller, self.form, commands, notifier, self
+        )
+        self.files = FileCommands(self.form, self.settings, notifier, self)
+        self.engine_requests = EngineRequests(self.controller, self.form, self.tabs, notifier, self)
+        self.resume_commands = ResumeCommands(self.table, self.controller, commands, notifier, self)
+        self.help = HelpCommands(commands, notifier, self)
+        self.archive_commands = ArchiveCommands(
+            self.table, self.controller, commands, notifier, self
+        )
+        self.enqueue_commands = EnqueueCommands(
+            self.queue_controller, self.form, self.controller, commands, notifier, self
+        )
+        self.saved_views = SavedViews(
+            self.tabs, self.table, paths.data_dir() / "views", notifier, self
+        )
+        self.drop_handler = DropHandler(
+            *(self.table, self.reader, self.files, self.archive_commands, self.saved_views),
+            *(notifier, self),
+        )
+
+    def _make_session_parts(self) -> None:
+        """Make welcome page, undo of views, notifications and what comes back after a restart."""
+        self.welcome = WelcomeController(
+            *(self.tabs, self.runs, self.form, self.controller, self.training_commands),
+            *(self.queue_controller, self.commands, self.notifier, self),
+        )
+        self.desktop_notifier = DesktopNotifier(self, self.isActiveWindow)
+        self.page_undo = PageUndo(self.tabs, self.undo_stack)
+        self.shown_runs = ShownRuns(self.runs, self.live, self.table)
+        self.page_states = PageStates(self.tabs, self.shown_runs)
+
     def begin(self) -> None:
         """Load what the first paint did not need: engine, plots, icons and stored runs."""
         self.statusBar().showMessage("Loading PyTorch…")
         # Icons first: what loads them waits for every module that another thread imports.
         self.commands.use_icons(current_theme())
-        self.conductor.load()
+        self.controller.load()
         self.tabs.begin(current_theme())
-        self.library.scan(paths.runs_dir())
-        self.queueing.open()
-        self.comfort.begin()
+        self.reader.scan(paths.runs_dir())
+        self.queue_controller.open()
+        self.session.begin(
+            (
+                *(self.form.changed, self.runs.visibility_changed, self.tabs.currentChanged),
+                *(self.undo_stack.indexChanged, self.controller.phase_changed),
+                self.dock_layout.moved,
+            )
+        )
+        self.recovery.begin()
 
     def show_records(self, records: list[Record]) -> None:
-        """Show runs that are at hand, with all plots."""
+        """Show runs that are in memory, with all plots."""
         self.tabs.begin(current_theme())
         self.commands.use_icons(current_theme())
         self.runs.add([row_of(record, None, keep=True) for record in records[::-1]], first=True)
@@ -143,13 +201,13 @@ class MainWindow(QMainWindow):
     def update_actions(self) -> None:
         """Enable what makes sense now."""
         commands = self.commands
-        self.training.update_actions()
+        self.training_commands.update_actions()
         shown = bool(self.runs.visible_records())
         commands["export"].setEnabled(shown and self.tabs.ready)
         commands["copy_plot"].setEnabled(shown and self.tabs.ready)
         commands["save_configuration"].setEnabled(not self.form.reason)
-        self.queue_orders.update_actions()
-        self.stored_runs.update_actions()
+        self.enqueue_commands.update_actions()
+        self.resume_commands.update_actions()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""
@@ -159,13 +217,13 @@ class MainWindow(QMainWindow):
             super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Close once both threads have ended; until then ask and wait."""
-        if self.closing.may_close:
+        """Close once all threads have ended; until then ask and wait."""
+        if self.shutdown.may_close:
             event.accept()
-            self.gone.emit()
+            self.closed.emit()
             return
         event.ignore()
-        self.closing.ask()
+        self.shutdown.ask()
 
     def _assemble(self) -> None:
         centre = QWidget(self)
@@ -173,14 +231,14 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.messages)
-        column.addLayout(self.comfort.welcome.stack, 1)
+        column.addLayout(self.welcome.stack, 1)
         self.setCentralWidget(centre)
-        self.arrangement = Layout(
-            self, self.run_bar, self.form, self.table, self.queueing.panel, self.log
+        self.dock_layout = DockLayout(
+            self, self.toolbar, self.form, self.table, self.queue_controller.dock, self.log
         )
         self.log.add_command(self.commands["open_log"])
-        menus = (self.views.menu, self.theme_menu.menu)
-        build_menus(self, self.commands, self.arrangement.toggles(), menus)
+        menus = (self.saved_views.menu, self.theme_menu.menu)
+        build_menus(self, self.commands, self.dock_layout.toggles(), menus)
         for name, title in (("sweep", "Sweep"), ("queue", "Queue"), ("run", "Run")):
             button = QToolButton(self.form)
             button.setObjectName(f"form_{name}")
@@ -188,59 +246,57 @@ class MainWindow(QMainWindow):
             button.setDefaultAction(self.commands[name])
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            self.form.foot.add_button(button)
+            self.form.help_strip.add_button(button)
         self.queue_status = QLabel(self)
         self.queue_status.setObjectName("queue_status")
         self.queue_status.setAccessibleName("Progress of the queue")
         self.statusBar().addPermanentWidget(self.queue_status)
         self.statusBar().setObjectName("status")
-        self.pace_line = PaceLine(
-            self.conductor, self.live, self.run_bar.time_left.text, self.statusBar()
+        self.status_line = StatusLine(
+            self.controller, self.live, self.toolbar.time_left.text, self.statusBar()
         )
 
     def _connect(self) -> None:
-        worker = self.conductor.worker
+        worker, reader, messages = self.controller.worker, self.reader, self.messages
         worker.loaded.connect(self._on_loaded)
-        worker.failed.connect(self.messages.show_error)
+        worker.failed.connect(messages.show_error)
         worker.refused.connect(self._on_refused)
         worker.finished.connect(self._on_finished)
-        self.conductor.phase_changed.connect(self._on_phase)
-        self.library.found.connect(self._on_found)
-        self.library.news.connect(self._on_news)
-        self.library.opened.connect(self.runs.take_record)
-        self.library.opened.connect(self._follow)
-        self.following.changed.connect(self._set_pace)
-        self.queueing.troubled.connect(self.messages.show_error)
-        self.queueing.progressed.connect(self.queue_status.setText)
-        self.library.unreadable.connect(self._on_unreadable)
-        self.runs.record_wanted.connect(self.library.read)
+        worker.ended.connect(self.desktop_notifier.on_run_ended)
+        self.controller.phase_changed.connect(self._on_phase)
+        reader.found.connect(self._on_found)
+        reader.changed.connect(self._on_folder_changed)
+        reader.opened.connect(self.runs.add_record)
+        reader.opened.connect(self._follow)
+        reader.unreadable.connect(self.notifier.warn)
+        self.follower.changed.connect(self._set_redrawing)
+        queue = self.queue_controller
+        queue.progressed.connect(self.queue_status.setText)
+        queue.pool.event_received.connect(self.desktop_notifier.on_queue_event)
+        queue.emptied.connect(self.desktop_notifier.on_queue_emptied)
+        self.runs.record_requested.connect(reader.read)
         self.runs.visibility_changed.connect(self._on_visibility)
-        self.table.settings_wanted.connect(self.files.use_run)
-        self.table.marks.deletion_wanted.connect(self.library.delete)
-        self.live.troubled.connect(self.messages.show_error)
-        self.live.diverged.connect(self.messages.show_divergence)
-        self.messages.remedy_wanted.connect(self.stored_runs.mend)
+        self.table.settings_requested.connect(self.files.use_run)
+        self.table.marks.deletion_requested.connect(reader.delete)
+        self.table.bar.brushes_cleared.connect(self.tabs.clear_brushes)
+        self.tabs.requests.brushed.connect(self.table.keep_only)
+        self.welcome.page.run_requested.connect(self._show_run)
+        self.live.diverged.connect(messages.show_divergence)
+        messages.remedy_requested.connect(self.resume_commands.mend)
+        self.notifier.informed.connect(self.show_status)
+        self.notifier.warned.connect(self._log_warning)
+        self.notifier.failed.connect(messages.show_error)
         self.form.changed.connect(self.update_actions)
-        for source in (self.files, self.errands, self.help, self.queueing, self.marks):
-            source.said.connect(self.say)
-            source.said.connect(self._let_message_go)
-        self.form.changed.connect(self._let_message_go)
-        for keeper in (self.views, self.incoming):
-            keeper.said.connect(self._let_message_go)
-        for name in ("queue_pause", "queue_resume"):
-            self.commands[name].triggered.connect(self._let_message_go)
-        self.training.begun.connect(self.messages.hide)
-        for desk in (self.files, self.errands, self.training, self.stored_runs):
-            desk.failed.connect(self.messages.show_error)
-        self.marks.troubled.connect(self.messages.show_error)
-        self.files.runs_wanted.connect(self.library.scan)
-        self.incoming.failed.connect(self.messages.show_error)
-        self.incoming.said.connect(self.say)
+        for signal in (
+            *(self.notifier.informed, self.form.changed),
+            *(self.commands[name].triggered for name in ("queue_pause", "queue_resume")),
+        ):
+            signal.connect(self._hide_message)
+        self.training_commands.started.connect(messages.hide)
+        self.files.runs_requested.connect(reader.scan)
         self.theme_menu.switched.connect(self._on_theme)
-        self.closing.leaving.connect(self._on_leaving)
-        self.closing.ready.connect(self.close)
-        self._pace.tick.connect(self._tick)
-        self.log.run_wanted.connect(self._show_logged_run)
+        self._redraw_timer.tick.connect(self._tick)
+        self.log.run_requested.connect(self._show_logged_run)
         self._connect_commands()
 
     def _connect_commands(self) -> None:
@@ -256,7 +312,7 @@ class MainWindow(QMainWindow):
             "find": self._find,
             "quit": self.close,
             "full_screen": self._full_screen,
-            "reset_layout": self.arrangement.reset,
+            "reset_layout": self.dock_layout.reset,
         }
         for name, slot in slots.items():
             self.commands[name].triggered.connect(slot)
@@ -264,35 +320,111 @@ class MainWindow(QMainWindow):
         self._show_undo()
 
     def _restore(self) -> None:
-        # Only what has changed is written, and so tells whether the file can be.
-        self.preferences.write("window/opened_by", __version__)
-        self.preferences.save()
-        if self.preferences.note:
-            self.log.add("warning", self.preferences.note)
-        self.comfort.restore()
+        """Show the window as it was left, before it is seen."""
+        # Only a changed value is written, which shows whether the file can be.
+        self.settings.write("window/opened_by", __version__)
+        self.settings.save()
+        if self.settings.note:
+            self.notifier.warn(self.settings.note)
+        parts = {
+            "window": Part(self.dock_layout.state, self.dock_layout.restore),
+            "form": form_part(self.form),
+            "runs": Part(self.shown_runs.state, self.shown_runs.restore),
+            "views": Part(self.page_states.state, self.page_states.restore),
+            "tabs": tabs_part(self.tabs),
+        }
+        home = paths.data_dir() if self.settings.is_stored else None
+        self.session = Session(parts, home, self.settings, self.notifier)
+        for signal, slots in (
+            (self.shutdown.started, (self.session.save, self._on_shutdown)),
+            (self.shutdown.finished, (self.session.end, self.close)),
+        ):
+            for slot in slots:
+                signal.connect(slot)
+        self.session.restore()
+        self.recovery = CrashRecovery(
+            *(self.messages, self.controller, self.queue_controller, self.reader, self.notifier),
+            self.session.last,
+            was_cut_off=self.session.was_cut_off,
+        )
+        self.form_undo = FormUndo(self.form, self.undo_stack)
+        self.shown_runs_undo = ShownRunsUndo(self.runs, self.undo_stack)
+        self._make_preferences()
+        self._make_palette()
+
+    def _make_preferences(self) -> None:
+        """Apply what a person prefers."""
+        self.preferences = PreferencesController(
+            {
+                "theme": self.theme_menu.choose,
+                "workers": self.queue_controller.dock.workers.setValue,
+                "device": self._set_device,
+                "welcome": self.welcome.set_wanted,
+                "notify": self.desktop_notifier.set_on,
+                "confirm_close": self.shutdown.set_asks,
+                "autosave": self.session.save_every,
+                "log_level": self._set_log_level,
+            },
+            self.commands["preferences"],
+            self.settings,
+            self,
+        )
+        if not self.session.last and self.preferences.now.device != "auto":
+            self.preferences.apply("device")
+
+    def _make_palette(self) -> None:
+        """List everything that the window can do."""
+        self.palette_controller = PaletteController(
+            (
+                partial(command_entries, self.commands),
+                partial(tab_entries, self.tabs, self._show_tab),
+                partial(view_entries, self.dock_layout, self.theme_menu.menu),
+                partial(table_entries, self.table.view),
+                partial(form_entries, self.form),
+                partial(preset_entries, self.files.read_configuration),
+                partial(run_entries, self.runs, self._show_run),
+            ),
+            self.commands["palette"],
+            self.settings,
+            self,
+        )
 
     @Slot(str)
-    def say(self, sentence: str) -> None:
+    def show_status(self, sentence: str) -> None:
         """Show a passing remark in the status bar."""
         self.statusBar().showMessage(sentence, 8000)
 
     @Slot()
-    def _let_message_go(self) -> None:
+    def _hide_message(self) -> None:
         """Hide a message that has been dealt with; the log keeps it."""
-        if self.conductor.phase != "broken":
+        if self.controller.phase != "broken":
             self.messages.hide()
+
+    def _set_device(self, device: str) -> None:
+        field = self.form.field("device")
+        if field is not None:
+            field.set_value(device)
+
+    def _set_log_level(self, level: str) -> None:
+        self.log.keep_from(level)
+        logging.getLogger("metaviz").setLevel(level.upper())
+
+    def _show_tab(self, place: int) -> None:
+        self.welcome.leave()
+        self.tabs.setCurrentIndex(place)
+
+    @Slot(str)
+    def _show_run(self, name: str) -> None:
+        """Tick a run, and select it in the table."""
+        self.runs.tick([name], visible=True)
+        self.table.select(name)
 
     @Slot()
     def _reset_form(self) -> None:
         problem = self.form.problem
-        self.form.show_comparison(
-            Comparison(
-                problem=problem.id,
-                steps=problem.steps,
-                device=self.comfort.preferences.wishes.device,
-            ),
-            "reset all settings",
-        )
+        device = self.preferences.now.device
+        defaults = Comparison(problem=problem.id, steps=problem.steps, device=device)
+        self.form.show_comparison(defaults, "reset all settings")
 
     @Slot()
     def _export(self) -> None:
@@ -307,13 +439,15 @@ class MainWindow(QMainWindow):
         self.showFullScreen() if full else self.showNormal()
 
     @Slot(object)
-    def _on_loaded(self, info: Loaded) -> None:
+    def _on_loaded(self, info: EngineInfo) -> None:
         self.form.show_catalogue(info.catalogue)
-        self.run_bar.device.setText(info.device_text)
+        self.toolbar.device.setText(info.device_text)
         on_gpu = info.device_text.startswith("CUDA")
-        self.queueing.allow_workers(1 if on_gpu else usable_cores())
+        most = 1 if on_gpu else usable_cores()
+        self.queue_controller.allow_workers(most)
+        self.preferences.most_workers = most
         self.help.device_text = info.device_text
-        self.say(f"Ready: {info.device_text}")
+        self.show_status(f"Ready: {info.device_text}")
 
     @Slot(str, str)
     def _on_refused(self, key: str, sentence: str) -> None:
@@ -328,18 +462,18 @@ class MainWindow(QMainWindow):
 
     @Slot(str)
     def _on_phase(self, phase: Phase) -> None:
-        self.run_bar.show_phase(phase)
+        self.toolbar.show_phase(phase)
         self.commands.show_paused(current_theme(), paused=phase == "paused")
-        self._set_pace()
+        self._set_redrawing()
         self.update_actions()
 
     @Slot()
-    def _set_pace(self) -> None:
+    def _set_redrawing(self) -> None:
         """Redraw while something trains, here or in another process."""
-        if self.conductor.phase in BUSY or self.following.records:
-            self._pace.start()
-        elif self._pace.running:
-            self._pace.stop()
+        if self.controller.phase in BUSY or self.follower.records:
+            self._redraw_timer.start()
+        elif self._redraw_timer.running:
+            self._redraw_timer.stop()
             self.tabs.refresh()
             self.runs.refresh()
 
@@ -348,30 +482,31 @@ class MainWindow(QMainWindow):
         """Go on reading a run that was opened while another process trains it."""
         folder = record.environment.get("folder")
         if not record.ended and folder and record.id not in self.live.records:
-            self.following.follow(Path(str(folder)))
+            self.follower.follow(Path(str(folder)))
 
     @Slot(object)
     def _on_found(self, rows: list[Row]) -> None:
         self.runs.update(rows)
         self.runs.add(rows, first=False)
-        self.incoming.take([row for new in rows if (row := self.runs.find(new.id)) is not None])
-        again = self.comfort.session.shown_before([row.id for row in rows])
-        if again and not self.conductor.busy:
+        self.drop_handler.show_found(
+            [row for new in rows if (row := self.runs.find(new.id)) is not None]
+        )
+        again = self.shown_runs.take_found([row.id for row in rows])
+        if again and not self.controller.busy:
             self.runs.show(again, visible=True)
 
     @Slot(object, object)
-    def _on_news(self, rows: list[Row], gone: list[str]) -> None:
+    def _on_folder_changed(self, rows: list[Row], missing: list[str]) -> None:
         """Follow what other programs, or this one, changed in the folder of runs."""
         self.runs.update(rows)
         for row in rows:
-            row.news = True
+            row.is_new = True
         self.runs.add(rows, first=True)
-        self.runs.vanish(gone)
+        self.runs.remove_missing(missing)
 
     @Slot()
     def _find(self) -> None:
-        self.arrangement.table.show()
-        self.arrangement.table.raise_()
+        self.dock_layout.show_table()
         self.table.focus_search()
 
     @Slot(str, str)
@@ -380,15 +515,14 @@ class MainWindow(QMainWindow):
         rows = self.runs.rows
         found = [r.id for r in rows if r.id == name] or [r.id for r in rows if r.label == label]
         if found:
-            self.arrangement.table.show()
-            self.arrangement.table.raise_()
+            self.dock_layout.show_table()
             self.table.select(found[0])
         else:
-            self.say("That run is not in the table")
+            self.show_status("That run is not in the table")
 
     @Slot()
     def _show_undo(self) -> None:
-        """Let the commands say what they would undo and do again."""
+        """Show in the commands what they would undo and do again."""
         stack = self.undo_stack
         for name, can, what in (
             ("undo", stack.canUndo(), stack.undoText()),
@@ -398,7 +532,7 @@ class MainWindow(QMainWindow):
             self.commands[name].setText(f"&{name.capitalize()} {what}".rstrip())
 
     @Slot(str)
-    def _on_unreadable(self, sentence: str) -> None:
+    def _log_warning(self, sentence: str) -> None:
         self.log.add("warning", sentence)
 
     @Slot()
@@ -411,18 +545,19 @@ class MainWindow(QMainWindow):
         self.form.restyle()
         self.messages.restyle()
         self.runs.restyle()
-        self.queueing.panel.restyle()
+        self.queue_controller.dock.restyle()
         self.table.restyle()
         self.log.restyle()
-        self.comfort.welcome.page.restyle()
+        self.welcome.page.restyle()
+        self.preferences.restyle()
         if self.tabs.ready:
             self.tabs.apply_theme(theme)
             self.commands.use_icons(theme)
 
     @Slot()
-    def _on_leaving(self) -> None:
-        self.preferences.save()
-        if self.closing.busy:
+    def _on_shutdown(self) -> None:
+        self.settings.save()
+        if self.shutdown.busy:
             self.statusBar().showMessage("Stopping and saving…")
         else:
             self.hide()
@@ -432,14 +567,14 @@ class MainWindow(QMainWindow):
         """Show what is new: in the plots or, now and then, beside them, never in one paint."""
         now = time.monotonic()
         if now - self._listed < TABLE_SECONDS:
-            self._pace.spread(self.tabs.pieces())
+            self._redraw_timer.schedule(self.tabs.pieces())
             return
         self._listed = now
-        self._pace.spread([self._list])
+        self._redraw_timer.schedule([self._list])
 
     def _list(self) -> None:
         self.runs.refresh()
-        if self.conductor.busy:
+        if self.controller.busy:
             done, total = self.live.progress()
-            paused = self.conductor.phase == "paused"
-            self.run_bar.show_progress(done, total, paused=paused, waiting=self.live.waiting)
+            paused = self.controller.phase == "paused"
+            self.toolbar.show_progress(done, total, paused=paused, waiting=self.live.waiting)

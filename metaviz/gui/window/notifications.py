@@ -1,4 +1,4 @@
-"""Tells that runs have ended while a person is elsewhere; seldom, and summed up."""
+"""Desktop messages on ends of runs while another window is in front; seldom, and summed up."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
 EVERY_SECONDS = 5.0
 _TOGETHER_MS = 300
-"""Runs that end within this time are told of together."""
+"""Runs that end within this time are reported together."""
 _ORDER = ("done", "diverged", "failed", "interrupted", "stopped", "aborted")
 
 
@@ -21,10 +21,10 @@ class Tray(Protocol):
         """Show a message."""
 
 
-class Notices(QObject):
-    """Gathers ends of runs. `told` carries every sentence that was shown."""
+class DesktopNotifier(QObject):
+    """Collects ends of runs. `shown` carries every sentence that was shown."""
 
-    told = Signal(str)
+    shown = Signal(str)
 
     def __init__(
         self, window: QWidget, is_active: Callable[[], bool], tray: Tray | None = None
@@ -32,28 +32,32 @@ class Notices(QObject):
         """Notify for a window; without a tray one is looked for when it is first needed."""
         super().__init__(window)
         self._window, self._is_active, self._tray = window, is_active, tray
-        self.on = True
+        self.is_on = True
         self._ended: Counter[str] = Counter()
         self._queue_over = False
         self._last = -EVERY_SECONDS
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._tell)
+        self._timer.timeout.connect(self._show)
+
+    def set_on(self, on: bool) -> None:
+        """Show messages, or none."""
+        self.is_on = on
 
     @Slot(str, str, str)
     def on_run_ended(self, _name: str, state: str, _message: str) -> None:
-        """Take in that a run of this window ended."""
+        """Count a run of this window that ended."""
         self._add(state)
 
     @Slot(object)
-    def on_queue_happened(self, happening: dict[str, Any]) -> None:
-        """Take in what a worker of the queue told."""
-        if happening.get("event") == "ended":
-            self._add(str(happening.get("state")))
+    def on_queue_event(self, event: dict[str, Any]) -> None:
+        """Count a run of the queue that ended."""
+        if event.get("event") == "ended":
+            self._add(str(event.get("state")))
 
     @Slot()
-    def on_queue_over(self) -> None:
-        """Take in that nothing waits in the queue any more."""
+    def on_queue_emptied(self) -> None:
+        """Note that nothing waits in the queue any more."""
         self._queue_over = True
         self._wait()
 
@@ -62,7 +66,7 @@ class Notices(QObject):
         self._wait()
 
     def _wait(self) -> None:
-        if not self.on or self._is_active():
+        if not self.is_on or self._is_active():
             self._ended.clear()
             self._queue_over = False
         elif not self._timer.isActive():
@@ -70,11 +74,11 @@ class Notices(QObject):
             self._timer.start(max(_TOGETHER_MS, round(1000 * left)))
 
     @Slot()
-    def _tell(self) -> None:
-        sentence = summed_up(self._ended, queue_over=self._queue_over)
+    def _show(self) -> None:
+        sentence = summary_text(self._ended, queue_over=self._queue_over)
         self._ended.clear()
         self._queue_over = False
-        if not self.on or self._is_active() or not sentence:
+        if not self.is_on or self._is_active() or not sentence:
             return
         self._last = time.monotonic()
         QApplication.alert(self._window)
@@ -86,10 +90,10 @@ class Notices(QObject):
             self._tray = icon
         if self._tray is not None:
             self._tray.showMessage("MetaViz", sentence)
-        self.told.emit(sentence)
+        self.shown.emit(sentence)
 
 
-def summed_up(ended: Counter[str], *, queue_over: bool = False) -> str:
+def summary_text(ended: Counter[str], *, queue_over: bool = False) -> str:
     """Say how many runs ended how, like `3 runs done, 1 diverged`."""
     states = sorted(
         ended, key=lambda state: (_ORDER.index(state) if state in _ORDER else len(_ORDER), state)

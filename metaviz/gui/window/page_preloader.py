@@ -2,34 +2,34 @@
 
 from PySide6.QtCore import QObject, QTimer, Slot
 
-from metaviz.gui.background.training_controller import Conductor
+from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.pages.page_tabs import Tabs
-from metaviz.gui.runs.run_follower import Following
+from metaviz.gui.runs.run_follower import RunFollower
 
 PAUSE_MS = 300
 
 
-class SpareTime(QObject):
+class PagePreloader(QObject):
     """Makes one page a turn, so that a click on a tab need not wait.
 
     Not while runs train, here or elsewhere: making one holds the window up for 50 to 150 ms.
     """
 
     def __init__(
-        self, tabs: Tabs, conductor: Conductor, following: Following, parent: QObject
+        self, tabs: Tabs, controller: TrainingController, follower: RunFollower, parent: QObject
     ) -> None:
         """Wait until the engine is loaded."""
         super().__init__(parent)
-        self._tabs, self._conductor, self._following = tabs, conductor, following
+        self._tabs, self._controller, self._follower = tabs, controller, follower
         self._timer = QTimer(self)
         self._timer.setInterval(PAUSE_MS)
         self._timer.timeout.connect(self._make_one)
-        conductor.phase_changed.connect(self._look)
-        following.changed.connect(self._look)
+        controller.phase_changed.connect(self._update_timer)
+        follower.changed.connect(self._update_timer)
 
     @Slot()
-    def _look(self) -> None:
-        if self._conductor.phase != "idle" or self._following.records:
+    def _update_timer(self) -> None:
+        if self._controller.phase != "idle" or self._follower.records:
             self._timer.stop()
         elif self._tabs.missing() and not self._timer.isActive():
             self._timer.start()

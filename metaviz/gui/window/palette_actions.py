@@ -1,18 +1,20 @@
-"""What the command palette offers: everything that the window can do now, gathered anew."""
+"""The entries of the command palette: everything that the window can do now."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from PySide6.QtCore import QObject, Qt, Slot
+from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QMenu, QTabWidget, QWidget
 
 from metaviz.config.run_config import presets
-from metaviz.gui.widgets.command_palette import Offer, Palette
-from metaviz.gui.widgets.commands import shortcut_text
-
-if TYPE_CHECKING:
-    from metaviz.gui.window.main_window import MainWindow
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.widgets.command_palette import CommandPalette, PaletteEntry
+from metaviz.gui.widgets.commands import Actions, shortcut_text
+from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.window.dock_layout import DockLayout
 
 _RUNS, _KEPT = 20, 30
 _RECENT = "palette/recent"
@@ -32,21 +34,26 @@ _REASONS = {
 """Why commands are disabled whose tips do not say it."""
 
 
-class PaletteDesk(QObject):
+class PaletteController(QObject):
     """Opens the palette, and remembers what was run."""
 
-    def __init__(self, window: "MainWindow") -> None:
-        """Listen to the command."""
+    def __init__(
+        self,
+        sources: Sequence[Callable[[], Iterable[PaletteEntry]]],
+        action: QAction,
+        settings: Settings,
+        window: QWidget,
+    ) -> None:
+        """Listen to the command; the sources are read each time the palette opens."""
         super().__init__(window)
-        self._window = window
-        self.palette: Palette | None = None
-        window.commands["palette"].triggered.connect(self.open)
+        self._sources, self._settings, self._window = sources, settings, window
+        self.palette: CommandPalette | None = None
+        action.triggered.connect(self.open)
 
     @Slot()
     def open(self) -> None:
         """Open the palette over the window."""
-        recent = self._window.preferences.read(_RECENT, "").split("\n")
-        palette = Palette(list(self.offers()), [title for title in recent if title], self._window)
+        palette = CommandPalette(self.entries(), self._recent(), self._window)
         palette.chosen.connect(self._remember)
         palette.finished.connect(self._on_closed)
         palette.place_over(self._window)
@@ -54,100 +61,92 @@ class PaletteDesk(QObject):
         palette.open()
         palette.line.setFocus()
 
-    def offers(self) -> Iterator[Offer]:
-        """Yield everything that can be done."""
-        window = self._window
-        for action in window.commands.all():
-            if action.objectName() != "action_palette":
-                yield _of_action(action, _plain(action))
-        yield from self._of_views()
-        for action in window.table.view.actions():
-            if action.isVisible() and action.text():
-                yield _of_action(action, f"Runs: {_plain(action)}", _NOT_IN_TABLE)
-        yield from self._of_form()
-        for row in window.runs.rows[:_RUNS]:
-            yield Offer(
-                f"Show run {row.label}",
-                partial(self._show_run, row.id),
-                tip=f"Tick the run and select it in the table. It is {row.summary.state}.",
-            )
+    def entries(self) -> list[PaletteEntry]:
+        """Return everything that can be done."""
+        return [entry for source in self._sources for entry in source()]
 
-    def _of_views(self) -> Iterator[Offer]:
-        window = self._window
-        tabs = window.tabs
-        for place in range(tabs.count()):
-            title = tabs.tabText(place).replace("&", "")
-            tip = tabs.tabToolTip(place)
-            yield Offer(
-                f"Show {title} tab",
-                partial(self._show_tab, place),
-                reason="" if tabs.isTabEnabled(place) else tip,
-                tip=tip,
-            )
-        for action in window.arrangement.toggles():
-            verb = "Hide" if action.isChecked() else "Show"
-            yield _of_action(action, f"{verb} {_plain(action)}")
-        for action in window.theme_menu.menu.actions():
-            yield _of_action(action, f"Theme: {_plain(action)}")
-
-    def _of_form(self) -> Iterator[Offer]:
-        window = self._window
-        form = window.form
-        for place, problem in enumerate(form.catalogue.problems):
-            choose: Callable[[], object] = partial(form.problem_box.setCurrentIndex, place)
-            yield Offer(f"Problem: {problem.title}", choose, tip=problem.summary)
-        ticked = form.algorithms.ticked()
-        for entry in form.catalogue.algorithms:
-            verb = "Untick" if entry.id in ticked else "Tick"
-            yield Offer(
-                f"{verb} {entry.title}",
-                partial(self._tick, entry.id),
-                reason=form.problem.unsuited.get(entry.id, ""),
-                tip=entry.summary,
-            )
-        for name, path in presets().items():
-            yield Offer(
-                f"Load preset {name}",
-                partial(window.files.read_configuration, path),
-                tip="Fill the form with the settings of a published experiment.",
-            )
-
-    def _show_tab(self, place: int) -> None:
-        self._window.comfort.leave_welcome()
-        self._window.tabs.setCurrentIndex(place)
-
-    def _tick(self, name: str) -> None:
-        item = self._window.form.algorithms.item_of(name)
-        on = item.checkState(0) == Qt.CheckState.Checked
-        item.setCheckState(0, Qt.CheckState.Unchecked if on else Qt.CheckState.Checked)
-
-    def _show_run(self, name: str) -> None:
-        self._window.runs.tick([name], visible=True)
-        self._window.table.select(name)
+    def _recent(self) -> list[str]:
+        return [title for title in self._settings.read(_RECENT, "").split("\n") if title]
 
     @Slot(str)
     def _remember(self, title: str) -> None:
-        preferences = self._window.preferences
-        recent = preferences.read(_RECENT, "").split("\n")
-        kept = [title, *(other for other in recent if other and other != title)]
-        preferences.write(_RECENT, "\n".join(kept[:_KEPT]))
+        kept = [title, *(other for other in self._recent() if other != title)]
+        self._settings.write(_RECENT, "\n".join(kept[:_KEPT]))
 
     @Slot()
     def _on_closed(self) -> None:
         self.palette = None
 
 
+def command_entries(commands: Actions) -> Iterator[PaletteEntry]:
+    """Yield the window's commands, but for the palette itself."""
+    for action in commands.all():
+        if action.objectName() != "action_palette":
+            yield _of_action(action, _plain(action))
+
+
+def tab_entries(tabs: QTabWidget, show: Callable[[int], object]) -> Iterator[PaletteEntry]:
+    """Yield the pages of the plots."""
+    for place in range(tabs.count()):
+        title, tip = tabs.tabText(place).replace("&", ""), tabs.tabToolTip(place)
+        reason = "" if tabs.isTabEnabled(place) else tip
+        yield PaletteEntry(f"Show {title} tab", partial(show, place), reason=reason, tip=tip)
+
+
+def view_entries(docks: DockLayout, themes: QMenu) -> Iterator[PaletteEntry]:
+    """Yield docks to show and hide, and themes."""
+    for action in docks.toggles():
+        yield _of_action(action, f"{'Hide' if action.isChecked() else 'Show'} {_plain(action)}")
+    for action in themes.actions():
+        yield _of_action(action, f"Theme: {_plain(action)}")
+
+
+def table_entries(view: QWidget) -> Iterator[PaletteEntry]:
+    """Yield what can be done with the selected runs."""
+    for action in view.actions():
+        if action.isVisible() and action.text():
+            yield _of_action(action, f"Runs: {_plain(action)}", _NOT_IN_TABLE)
+
+
+def form_entries(form: ExperimentDock) -> Iterator[PaletteEntry]:
+    """Yield problems to choose, and algorithms to tick and untick."""
+    for place, problem in enumerate(form.catalogue.problems):
+        choose: Callable[[], object] = partial(form.problem_box.setCurrentIndex, place)
+        yield PaletteEntry(f"Problem: {problem.title}", choose, tip=problem.summary)
+    ticked = form.algorithms.ticked()
+    for entry in form.catalogue.algorithms:
+        yield PaletteEntry(
+            f"{'Untick' if entry.id in ticked else 'Tick'} {entry.title}",
+            partial(form.algorithms.toggle, entry.id),
+            reason=form.problem.unsuited.get(entry.id, ""),
+            tip=entry.summary,
+        )
+
+
+def preset_entries(load: Callable[[Path], object]) -> Iterator[PaletteEntry]:
+    """Yield the settings of published experiments."""
+    tip = "Fill the form with the settings of a published experiment."
+    for name, path in presets().items():
+        yield PaletteEntry(f"Load preset {name}", partial(load, path), tip=tip)
+
+
+def run_entries(runs: RunListModel, show: Callable[[str], object]) -> Iterator[PaletteEntry]:
+    """Yield the newest runs."""
+    for row in runs.rows[:_RUNS]:
+        tip = f"Tick the run and select it in the table. It is {row.summary.state}."
+        yield PaletteEntry(f"Show run {row.label}", partial(show, row.id), tip=tip)
+
+
 def _plain(action: QAction) -> str:
     return action.text().replace("&", "")
 
 
-def _of_action(action: QAction, title: str, usual: str = "") -> Offer:
-    """Return an offer of an action; where it is disabled, its tip or this table says why."""
+def _of_action(action: QAction, title: str, usual: str = "") -> PaletteEntry:
+    """Return the entry of an action; where it is disabled, its tip or this table says why."""
     reason = ""
     if not action.isEnabled():
-        name = action.objectName().removeprefix("action_")
-        told = action.toolTip()
-        generic = action.statusTip() in told and name not in {"run", "queue", "sweep"}
-        fallback = usual or (_NOT_SELECTED if name.startswith("queue_") else told)
-        reason = _REASONS.get(name) or (fallback if generic else told)
-    return Offer(title, action.trigger, shortcut_text(action), reason, action.statusTip())
+        name, tip = action.objectName().removeprefix("action_"), action.toolTip()
+        is_generic = action.statusTip() in tip and name not in {"run", "queue", "sweep"}
+        fallback = usual or (_NOT_SELECTED if name.startswith("queue_") else tip)
+        reason = _REASONS.get(name) or (fallback if is_generic else tip)
+    return PaletteEntry(title, action.trigger, shortcut_text(action), reason, action.statusTip())

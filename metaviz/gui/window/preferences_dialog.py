@@ -1,30 +1,26 @@
 """The Preferences dialog: every preference explains itself and applies at once."""
 
-import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
-    QLabel,
     QVBoxLayout,
     QWidget,
 )
 
 from metaviz import paths
 from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
-from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.controls import scrolling, text_label
 from metaviz.gui.widgets.option_form import OptionForm
-from metaviz.gui.widgets.settings import Preferences
+from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import current_theme, tint
 
-if TYPE_CHECKING:
-    from metaviz.gui.window.main_window import MainWindow
 
-
-class Wishes(Options):
+class Preferences(Options):
     """What a person prefers, whatever is trained."""
 
     theme: Literal["system", "light", "dark"] = option(
@@ -82,52 +78,47 @@ _KEYS = {
     "autosave": "session/seconds",
     "log_level": "log/level",
 }
-"""Where each wish is kept; some were kept there before there was a dialog."""
+"""Where each preference is kept; some were kept there before there was a dialog."""
+_AT_ONCE = ("welcome", "notify", "confirm_close", "autosave", "log_level")
 
 
-def read_wishes(preferences: Preferences) -> Wishes:
+def read_preferences(settings: Settings) -> Preferences:
     """Return what is kept; what does not fit is as by default."""
     values: dict[str, Plain] = {}
-    for name, default in Wishes().model_dump().items():
-        found = preferences.read(_KEYS[name], default)
+    for name, default in Preferences().model_dump().items():
+        found = settings.read(_KEYS[name], default)
         try:
-            checked(Wishes, {name: found})
+            checked(Preferences, {name: found})
         except OptionError:
             continue
         values[name] = found
-    return Wishes(**values)  # type: ignore[arg-type]
+    return Preferences(**values)  # type: ignore[arg-type]
 
 
 class PreferencesDialog(QDialog):
-    """A form of all wishes. `changed` carries those that are right, by name."""
+    """A form of all preferences. `changed` carries those that are right, by name."""
 
     changed = Signal(object)
 
-    def __init__(self, options: tuple[OptionSpec, ...], wishes: Wishes, parent: QWidget) -> None:
-        """Show wishes."""
+    def __init__(self, options: tuple[OptionSpec, ...], now: Preferences, parent: QWidget) -> None:
+        """Show preferences."""
         super().__init__(parent)
         self.setObjectName("preferences_dialog")
         self.setAccessibleName("Preferences")
         self.setWindowTitle("Preferences")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.form = OptionForm(options, "preferences.", parent=self)
-        self.form.set_changes(wishes.model_dump())
+        self.form.set_changes(now.model_dump())
         self.form.changed.connect(self._on_changed)
         self.form.focused.connect(self._explain)
-        folder = QLabel(
+        folder = text_label(
+            "preferences_folder",
+            "Folder of runs",
             f"Runs are kept in {paths.runs_dir()}. "
             "Set the environment variable METAVIZ_HOME before starting to keep them elsewhere.",
-            self,
         )
-        folder.setObjectName("preferences_folder")
-        folder.setAccessibleName("Folder of runs")
-        folder.setWordWrap(True)
-        folder.setTextFormat(Qt.TextFormat.PlainText)
         folder.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.help = QLabel("Changes apply at once.", self)
-        self.help.setObjectName("preferences_help")
-        self.help.setWordWrap(True)
-        self.help.setTextFormat(Qt.TextFormat.PlainText)
+        self.help = text_label("preferences_help", text="Changes apply at once.")
         self.help.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
         content = QWidget(self)
@@ -173,21 +164,29 @@ class PreferencesDialog(QDialog):
         self.form.set_changes({})
 
 
-class PreferencesDesk(QObject):
-    """Opens the dialog, keeps the wishes and lets the window follow them."""
+class PreferencesController(QObject):
+    """Opens the dialog, keeps the preferences and has the window follow them."""
 
-    def __init__(self, window: "MainWindow") -> None:
-        """Let the window follow what is kept."""
+    def __init__(
+        self,
+        apply: Mapping[str, Callable[[Any], object]],
+        action: QAction,
+        settings: Settings,
+        window: QWidget,
+    ) -> None:
+        """Take what follows each preference, by name; most follow at once what is kept."""
         super().__init__(window)
-        self._window = window
+        self._apply, self._settings, self._window = apply, settings, window
         self.dialog: PreferencesDialog | None = None
-        self.wishes = read_wishes(window.preferences)
-        window.commands["preferences"].triggered.connect(self.open)
-        window.theme_menu.switched.connect(self._on_theme)
-        for name in ("welcome", "notify", "confirm_close", "autosave", "log_level"):
-            self._follow(name)
-        if not window.comfort.session.last and self.wishes.device != "auto":
-            self._follow("device")
+        self.most_workers = 1
+        self.now = read_preferences(settings)
+        action.triggered.connect(self.open)
+        for name in _AT_ONCE:
+            self.apply(name)
+
+    def apply(self, name: str) -> None:
+        """Apply a preference to the window."""
+        self._apply[name](getattr(self.now, name))
 
     @Slot()
     def open(self) -> None:
@@ -195,56 +194,33 @@ class PreferencesDesk(QObject):
         if self.dialog is not None:
             self.dialog.raise_()
             return
-        self.wishes = read_wishes(self._window.preferences)
-        most = self._window.queueing.panel.workers.maximum()
+        self.now = read_preferences(self._settings)
         options = tuple(
-            spec.model_copy(update={"maximum": most}) if spec.name == "workers" else spec
-            for spec in specs(Wishes)
+            spec.model_copy(update={"maximum": self.most_workers})
+            if spec.name == "workers"
+            else spec
+            for spec in specs(Preferences)
         )
-        dialog = PreferencesDialog(options, self.wishes, self._window)
+        dialog = PreferencesDialog(options, self.now, self._window)
         dialog.changed.connect(self._on_changed)
         dialog.finished.connect(self._on_closed)
         self.dialog = dialog
         dialog.open()
 
-    @Slot(object)
-    def _on_changed(self, values: Mapping[str, Plain]) -> None:
-        before = self.wishes.model_dump()
-        self.wishes = checked(Wishes, {**before, **values})
-        for name, value in self.wishes.model_dump().items():
-            if value != before[name]:
-                self._window.preferences.write(_KEYS[name], value)
-                self._follow(name)
-        self._window.preferences.save()
-
-    def _follow(self, name: str) -> None:
-        """Let the window do as wished."""
-        window, wishes = self._window, self.wishes
-        if name == "theme":
-            window.theme_menu.choose(wishes.theme)
-        elif name == "workers":
-            window.queueing.panel.workers.setValue(wishes.workers)
-        elif name == "device":
-            field = window.form.field("device")
-            if field is not None:
-                field.set_value(wishes.device)
-        elif name == "welcome":
-            window.comfort.welcome.wanted = wishes.welcome
-            window.comfort.welcome.update_page()
-        elif name == "notify":
-            window.comfort.notices.on = wishes.notify
-        elif name == "confirm_close":
-            window.closing.asks = wishes.confirm_close
-        elif name == "autosave":
-            window.comfort.session.save_every(wishes.autosave)
-        elif name == "log_level":
-            window.log.keep_from(wishes.log_level)
-            logging.getLogger("metaviz").setLevel(wishes.log_level.upper())
-
-    @Slot()
-    def _on_theme(self) -> None:
+    def restyle(self) -> None:
+        """Take the colours of the current theme."""
         if self.dialog is not None:
             self.dialog.restyle()
+
+    @Slot(object)
+    def _on_changed(self, values: Mapping[str, Plain]) -> None:
+        before = self.now.model_dump()
+        self.now = checked(Preferences, {**before, **values})
+        for name, value in self.now.model_dump().items():
+            if value != before[name]:
+                self._settings.write(_KEYS[name], value)
+                self.apply(name)
+        self._settings.save()
 
     @Slot()
     def _on_closed(self) -> None:

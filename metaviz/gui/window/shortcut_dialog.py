@@ -1,4 +1,4 @@
-"""The sheet of all keys, made from the actions that have them."""
+"""The list of all keys, made from the actions that have them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

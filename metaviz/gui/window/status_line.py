@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from PySide6.QtCore import QTimer, Slot
 from PySide6.QtWidgets import QLabel, QStatusBar
 
-from metaviz.gui.background.training_controller import BUSY, Conductor, Phase
+from metaviz.gui.background.training_controller import BUSY, Phase, TrainingController
 from metaviz.gui.runs.live_runs import LiveRuns
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge, place_text
 
 PERIOD_MS = 500
-_LOOKS = 11
+_SAMPLES = 11
 _USUAL = "eager"
 _ENGINES = {
     _USUAL: "one operation after another",
@@ -23,19 +23,19 @@ _MESSAGE_PX = 200
 """Room that is left for passing remarks."""
 
 
-class Tally:
-    """Remembers how far each run was at the last few looks."""
+class RateMeter:
+    """Remembers how far each run was at the last few samples."""
 
     def __init__(self) -> None:
-        self._looks: deque[dict[str, tuple[float, float]]] = deque(maxlen=_LOOKS)
+        self._samples: deque[dict[str, tuple[float, float]]] = deque(maxlen=_SAMPLES)
 
     def forget(self) -> None:
-        """Begin anew."""
-        self._looks.clear()
+        """Remove all samples."""
+        self._samples.clear()
 
-    def take(self, records: Iterable[Record]) -> None:
+    def add(self, records: Iterable[Record]) -> None:
         """Note the meta-steps of runs, and the seconds that these took."""
-        self._looks.append(
+        self._samples.append(
             {r.id: (r.step, float(r.column("seconds")[-1])) for r in records if len(r)}
         )
 
@@ -45,47 +45,51 @@ class Tally:
         With `worth` only its runs count, and each of a run's steps is worth so much.
         """
         steps = seconds = 0.0
-        for name, (step, until) in (self._looks[-1] if self._looks else {}).items():
+        for name, (step, until) in (self._samples[-1] if self._samples else {}).items():
             if worth is None or name in worth:
-                first, since = next(look[name] for look in self._looks if name in look)
+                first, since = next(sample[name] for sample in self._samples if name in sample)
                 steps += (step - first) * (1.0 if worth is None else worth[name])
                 seconds += until - since
         return steps / seconds if seconds > 0 else None
 
 
-class PaceLine(QLabel):
-    """Stands at the right of the status bar while runs train, and shortens itself where it must."""
+class StatusLine(QLabel):
+    """A label at the right of the status bar while runs train; it shortens its text to fit."""
 
     def __init__(
-        self, conductor: Conductor, live: LiveRuns, time_left: Callable[[], str], bar: QStatusBar
+        self,
+        controller: TrainingController,
+        live: LiveRuns,
+        time_left: Callable[[], str],
+        bar: QStatusBar,
     ) -> None:
         """Listen to the worker; `time_left` says how long it will take."""
         super().__init__(bar)
         self.setObjectName("pace_line")
         self.setAccessibleName("What trains where, how fast, and how long yet")
-        self._conductor, self._live, self._time_left = conductor, live, time_left
+        self._controller, self._live, self._time_left = controller, live, time_left
         self._bar = bar
         self._gauges: dict[str, Gauge] = {}
-        self._tally = Tally()
+        self._rates = RateMeter()
         self._timer = QTimer(self)
         self._timer.setInterval(PERIOD_MS)
         self._timer.timeout.connect(self.refresh)
-        conductor.phase_changed.connect(self._on_phase)
-        conductor.worker.started.connect(self._on_started)
-        conductor.worker.gauged.connect(self._on_gauged)
+        controller.phase_changed.connect(self._on_phase)
+        controller.worker.started.connect(self._on_started)
+        controller.worker.gauged.connect(self._on_gauged)
         bar.addPermanentWidget(self)
         self.hide()
 
     @Slot()
     def refresh(self) -> None:
-        """Tell how it is now."""
+        """Show how it is now."""
         records = list(self._live.records.values())
         if not records:
             return
-        if self._conductor.phase == "training":
-            self._tally.take(records)
+        if self._controller.phase == "training":
+            self._rates.add(records)
         counts = {name: float(gauge.operations) for name, gauge in self._gauges.items()}
-        rate, operations = self._tally.rate(), self._tally.rate(counts)
+        rate, operations = self._rates.rate(), self._rates.rate(counts)
         limit = max((gauge.limit for gauge in self._gauges.values()), default=0.0)
         share = operations / limit if operations is not None and limit else None
         live = [record for record in records if not record.ended] or records
@@ -98,7 +102,7 @@ class PaceLine(QLabel):
             place,
             " and ".join(sorted(engines - {_USUAL})),
             next((record.doing for record in live if record.doing), ""),
-            "" if rate is None else f"{_figure(rate)} steps/s",
+            "" if rate is None else f"{_three_digits(rate)} steps/s",
             "" if share is None else f"{100 * share:.2g} % of the limit",
             self._time_left(),
         ]
@@ -114,13 +118,13 @@ class PaceLine(QLabel):
             self.clear()
         elif not self._timer.isActive():
             self._timer.start()
-        if phase != "training":  # what follows is another pace
-            self._tally.forget()
+        if phase != "training":  # what follows is another speed
+            self._rates.forget()
 
     @Slot(object)
     def _on_started(self, _begun: object) -> None:
         self._gauges.clear()
-        self._tally.forget()
+        self._rates.forget()
         self.refresh()
 
     @Slot(str, object)
@@ -128,7 +132,7 @@ class PaceLine(QLabel):
         self._gauges[name] = gauge
 
     def _show(self, parts: list[str]) -> None:
-        """Leave out what comes first until the rest fits; the tooltip has it all."""
+        """Drop the first parts until the rest fits; the tooltip has all."""
         others = sum(
             label.sizeHint().width()
             for label in self._bar.findChildren(QLabel)
@@ -140,7 +144,7 @@ class PaceLine(QLabel):
         self.setText(" · ".join(parts))
 
 
-def _figure(value: float) -> str:
+def _three_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
 
 
@@ -157,7 +161,7 @@ def _explained(
     for engine in sorted(engines):
         yield f"Meta-steps are {engine}: {_ENGINES[engine.partition(',')[0]]}."
     if rate is not None:
-        yield f"{_figure(rate)} meta-steps per second, evaluations left out."
+        yield f"{_three_digits(rate)} meta-steps per second, evaluations left out."
     if operations is None or share is None:
         yield "How near the machine's limit that is will be measured in a moment."
     else:

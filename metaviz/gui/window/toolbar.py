@@ -8,11 +8,12 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QTool
 
 from metaviz.gui.background.training_controller import BUSY, Phase
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.durations import clock
 
 _PARTS = 1000
-_PATIENCE = 2.0
-_LOOKS = 40
-"""As many looks, two in a second, as tell the pace: some evaluations are among them."""
+_LEAST_SECONDS = 2.0
+_SAMPLES = 40
+"""So many samples, two in a second, give the speed: some evaluations are among them."""
 
 
 class Stopwatch:
@@ -30,7 +31,7 @@ class Stopwatch:
         self._since = now if running else None
 
     def reset(self) -> None:
-        """Start from zero, standing still."""
+        """Set to zero, and do not count."""
         self._sum, self._since = 0.0, None
 
     @property
@@ -39,7 +40,7 @@ class Stopwatch:
         return self._sum + (time.monotonic() - self._since if self._since is not None else 0.0)
 
 
-class RunBar(QToolBar):
+class TrainingToolbar(QToolBar):
     """Shows the phase, progress over all runs and the time left."""
 
     def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
@@ -55,15 +56,15 @@ class RunBar(QToolBar):
         self.time_left = QLabel(self)
         self.device = QLabel("Loading PyTorch…", self)
         self._watch = Stopwatch()
-        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
-        self._dress()
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+        self._set_up_widgets()
 
     def show_phase(self, phase: Phase) -> None:
         """Follow what training is doing."""
         self._watch.run(running=phase == "training")
         if phase == "starting":
             self._watch.reset()
-            self._looks.clear()
+            self._samples.clear()
             self.progress.setRange(0, 0)
         elif phase in BUSY:
             self.progress.setRange(0, _PARTS)
@@ -75,7 +76,7 @@ class RunBar(QToolBar):
     def show_progress(self, done: int, total: int, *, paused: bool, waiting: bool = False) -> None:
         """Show how many of all meta-steps were taken, and how long the others will take.
 
-        The time is told by the pace of the last looks, so that what went before (compiling, the
+        The speed of the last samples gives the time, so that what went before (compiling, the
         first evaluation) does not count; not at all while runs are `waiting`.
         """
         self.progress.setRange(0, _PARTS)
@@ -86,13 +87,13 @@ class RunBar(QToolBar):
             self.time_left.setText("Paused")
             return
         if waiting:
-            self._looks.clear()
+            self._samples.clear()
             self.time_left.setText("")
             return
         now = self._watch.seconds
-        self._looks.append((now, done))
-        since, first = self._looks[0]
-        if done > first and now - since > _PATIENCE:
+        self._samples.append((now, done))
+        since, first = self._samples[0]
+        if done > first and now - since > _LEAST_SECONDS:
             left = (total - done) * (now - since) / (done - first)
             self.time_left.setText(f"{clock(left)} left")
 
@@ -103,7 +104,7 @@ class RunBar(QToolBar):
             button.setAccessibleName(actions[name].text().replace("&", ""))
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
-    def _dress(self) -> None:
+    def _set_up_widgets(self) -> None:
         self.progress.setObjectName("progress")
         self.progress.setAccessibleName("Progress of all runs")
         self.progress.setRange(0, _PARTS)
@@ -126,14 +127,6 @@ class RunBar(QToolBar):
         self.addWidget(_steady(self.time_left))
         self.addWidget(gap)
         self.addWidget(self.device)
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as 1:05 or 2:03:04."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _steady(widget: QWidget) -> QWidget:

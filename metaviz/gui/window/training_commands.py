@@ -5,49 +5,51 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionError
-from metaviz.gui.background.training_controller import Conductor
-from metaviz.gui.experiment.experiment_dock import ExperimentPanel
+from metaviz.gui.background.training_controller import TrainingController
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.widgets.commands import Actions
-from metaviz.gui.widgets.message_boxes import abort_question
+from metaviz.gui.widgets.message_boxes import ask
+from metaviz.gui.widgets.notifier import Notifier
 
 _WHILE_TRAINING = ("pause", "step", "stop", "abort")
 
 
-class TrainingDesk(QObject):
-    """Runs, pauses and ends; `begun` tells that old messages are dealt with.
+class TrainingCommands(QObject):
+    """Starts, pauses and ends training. `started` follows the command that trains the form."""
 
-    `failed` carries a sentence and details.
-    """
-
-    begun = Signal()
-    failed = Signal(str, str)
+    started = Signal()
 
     def __init__(
-        self, conductor: Conductor, form: ExperimentPanel, commands: Actions, window: QWidget
+        self,
+        controller: TrainingController,
+        form: ExperimentDock,
+        commands: Actions,
+        notifier: Notifier,
+        window: QWidget,
     ) -> None:
         """Listen to the commands."""
         super().__init__(window)
-        self._conductor, self._form, self._commands = conductor, form, commands
-        self._window = window
+        self._controller, self._form, self._commands = controller, form, commands
+        self._notifier, self._window = notifier, window
         for name, slot in (
             ("run", self.run),
             ("pause", self._pause),
-            ("step", conductor.step),
-            ("stop", conductor.stop),
+            ("step", controller.step),
+            ("stop", controller.stop),
             ("abort", self._ask_abort),
         ):
             commands[name].triggered.connect(slot)
 
     def why_not(self) -> str:
         """Return why nothing can be trained now; empty where it can."""
-        phase = self._conductor.phase
+        phase = self._controller.phase
         if phase == "loading":
             return "PyTorch is still loading."
         if phase == "broken":
             return "The engine could not be loaded; the message above the plots says why."
         if phase != "idle":
             return "Runs are training: stop them first."
-        return self._conductor.blocked or self._form.reason
+        return self._controller.blocked or self._form.reason
 
     def update_actions(self) -> None:
         """Enable what makes sense now; the run action says why it is disabled."""
@@ -58,27 +60,34 @@ class TrainingDesk(QObject):
         run.setToolTip(tip)
         run.setStatusTip(tip)
         for name in _WHILE_TRAINING:
-            self._commands[name].setEnabled(self._conductor.phase in {"training", "paused"})
-        may_start = not self._conductor.busy and not self._conductor.blocked
+            self._commands[name].setEnabled(self._controller.phase in {"training", "paused"})
+        may_start = not self._controller.busy and not self._controller.blocked
         self._form.download.setEnabled(self._form.downloading or may_start)
 
     @Slot()
     def run(self) -> None:
-        """Train what the form asks for."""
+        """Train the form's runs."""
         try:
             comparison = self._form.comparison()
         except OptionError as error:
-            self.failed.emit(str(error), "")
+            self._notifier.fail(str(error))
             return
-        self.begun.emit()
-        self._conductor.start(comparison, paths.runs_dir())
+        self.started.emit()
+        self._controller.start(comparison, paths.runs_dir())
 
     @Slot()
     def _pause(self) -> None:
-        self._conductor.pause(paused=self._conductor.phase == "training")
+        self._controller.pause(paused=self._controller.phase == "training")
 
     @Slot()
     def _ask_abort(self) -> None:
-        box, abort = abort_question(self._window)
-        abort.clicked.connect(self._conductor.abort)
-        box.open()
+        ask(
+            self._window,
+            "abort_question",
+            "Abort",
+            "Abort all runs?",
+            "They end now and are marked as aborted. What was stored until here stays on disk.",
+            ("&Abort", self._controller.abort),
+            "&Keep training",
+            destroys=True,
+        )

@@ -1,22 +1,23 @@
 """When the welcome page is shown, and what its cards do."""
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QObject, Slot
-from PySide6.QtWidgets import QMessageBox, QStackedLayout
+from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison, RunConfig, read_comparison
 from metaviz.config.sweep import Estimate, plan_sweep
-from metaviz.gui.background.engine_protocol import Errand
-from metaviz.gui.widgets.message_boxes import question
+from metaviz.gui.background.training_controller import TrainingController
+from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.gui.pages.page_tabs import Tabs
+from metaviz.gui.queue.queue_controller import QueueController
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.message_boxes import ask
+from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.window.training_commands import TrainingCommands
 from metaviz.gui.window.welcome_page import LAST, WelcomePage
 
-if TYPE_CHECKING:
-    from metaviz.gui.window.main_window import MainWindow
-
-_KIND = "reproduction"
 _PUBLISHED = "sinusoid-5shot-published.toml"
 _INVENTED = "strokes"
 DEMO = Comparison(
@@ -28,43 +29,55 @@ DEMO = Comparison(
 """Measured with two cores and float32: about 30 s in all."""
 
 
-class WelcomeDesk(QObject):
+class WelcomeController(QObject):
     """Puts the page in the plots' place while there is nothing to plot."""
 
-    def __init__(self, window: "MainWindow") -> None:
+    def __init__(
+        self,
+        tabs: Tabs,
+        runs: RunListModel,
+        form: ExperimentDock,
+        controller: TrainingController,
+        training: TrainingCommands,
+        queue: QueueController,
+        commands: Actions,
+        notifier: Notifier,
+        window: QWidget,
+    ) -> None:
         """Make the page; `stack` holds it beside the plots."""
         super().__init__(window)
-        self._window = window
-        self.page = WelcomePage(window)
+        self._tabs, self._runs, self._form, self._controller = tabs, runs, form, controller
+        self._training, self._queue, self._commands = training, queue, commands
+        self._notifier, self._window = notifier, window
+        self.page = page = WelcomePage(window)
         self.stack = QStackedLayout()
-        self.stack.addWidget(window.tabs)
-        self.stack.addWidget(self.page)
-        self.wanted = True
-        """Whether a person wants the page where there is nothing to plot."""
+        self.stack.addWidget(tabs)
+        self.stack.addWidget(page)
+        self._is_wanted = True
         self._left = self._asked = False
-        self._runs: list[RunConfig] = []
+        self._planned: list[RunConfig] = []
         self._estimating = False
-        page = self.page
         page.demo.button.clicked.connect(self.start_demo)
         page.reproduction.button.clicked.connect(self.estimate)
-        page.runs.button.clicked.connect(window.files.open_runs)
+        page.runs.button.clicked.connect(commands["open_runs"].trigger)
         page.data.button.clicked.connect(self.look)
-        page.run_wanted.connect(self._show_run)
         page.closed.connect(self.leave)
-        window.commands["welcome"].triggered.connect(self.show_page)
-        window.runs.visibility_changed.connect(self.update_page)
-        window.runs.rowsInserted.connect(self.update_page)
-        window.runs.rowsRemoved.connect(self.update_page)
-        window.conductor.phase_changed.connect(self.update_page)
-        worker = window.conductor.worker
-        worker.answered.connect(self._on_answered)
-        worker.unanswered.connect(self._on_unanswered)
-        worker.reported.connect(self._on_reported)
+        commands["welcome"].triggered.connect(self.show_page)
+        for signal in (
+            *(runs.visibility_changed, runs.rowsInserted, runs.rowsRemoved),
+            controller.phase_changed,
+        ):
+            signal.connect(self.update_page)
 
     @property
     def is_shown(self) -> bool:
         """Whether the page is in the plots' place."""
         return self.stack.currentWidget() is self.page
+
+    def set_wanted(self, wanted: bool) -> None:
+        """Take whether a person wants the page where there is nothing to plot."""
+        self._is_wanted = wanted
+        self.update_page()
 
     @Slot()
     def show_page(self) -> None:
@@ -76,24 +89,22 @@ class WelcomeDesk(QObject):
     @Slot()
     def leave(self) -> None:
         """Show the plots instead, until the page is asked for again."""
-        self._left = True
-        self.update_page()
-        self._window.tabs.setFocus()
+        if self.is_shown:
+            self._left = True
+            self.update_page()
+            self._tabs.setFocus()
 
     @Slot()
     def update_page(self) -> None:
         """Show the page or the plots, whichever is right now."""
-        window = self._window
-        idle = not window.runs.shown() and not window.conductor.busy
-        if self._asked or (idle and self.wanted and not self._left):
-            self.stack.setCurrentWidget(self.page)
-        else:
-            self.stack.setCurrentWidget(window.tabs)
+        idle = not self._runs.shown() and not self._controller.busy
+        is_right = self._asked or (idle and self._is_wanted and not self._left)
+        self.stack.setCurrentWidget(self.page if is_right else self._tabs)
         if self.is_shown:
-            self.page.show_runs(window.runs.rows[:LAST])
-        reason = window.training.why_not()
+            self.page.show_runs(self._runs.rows[:LAST])
+        reason = self._training.why_not()
         demo = self.page.demo.button
-        blocked = "" if window.form.reason == reason else reason
+        blocked = "" if self._form.reason == reason else reason
         demo.setEnabled(not blocked)
         demo.setToolTip(blocked or demo.accessibleDescription())
         self.page.reproduction.button.setEnabled(not blocked and not self._estimating)
@@ -101,76 +112,58 @@ class WelcomeDesk(QObject):
     @Slot()
     def start_demo(self) -> None:
         """Fill the form with a small comparison and run it."""
-        self._window.form.show_comparison(DEMO, "30-second demo")
-        self._window.commands["run"].trigger()
+        self._form.show_comparison(DEMO, "30-second demo")
+        self._commands["run"].trigger()
 
     @Slot()
     def look(self) -> None:
         """Show episodes of the form's problem, or of the invented script where it has no images."""
-        form = self._window.form
-        if not form.problem.has_images:
-            form.problem_box.setCurrentIndex(form.problem_box.findData(_INVENTED))
-        self._window.commands["look"].trigger()
+        if not self._form.problem.has_images:
+            box = self._form.problem_box
+            box.setCurrentIndex(box.findData(_INVENTED))
+        self._commands["look"].trigger()
 
     @Slot()
     def estimate(self) -> None:
-        """Have the engine tell how long the published settings take; then ask."""
-        window = self._window
+        """Estimate how long the published settings take; then ask."""
         try:
             comparison = read_comparison(paths.resource(_PUBLISHED))
-            runs = plan_sweep(comparison, (), window.form.catalogue).runs()
+            runs = plan_sweep(comparison, (), self._form.catalogue).runs()
         except OptionError as error:
-            window.messages.show_error(str(error))
+            self._notifier.fail(str(error))
             return
-        self._runs, self._estimating = runs, True
-        window.say("Estimating how long the sinusoid comparison takes…")
-        window.conductor.ask(
-            Errand(
-                _KIND,
-                lambda engine, report: engine.estimate(runs, report),
-                "The time of the sinusoid comparison is being estimated.",
-            )
+        self._planned, self._estimating = runs, True
+        self._notifier.inform("Estimating how long the sinusoid comparison takes…")
+        self._controller.ask(
+            lambda engine, report: engine.estimate(runs, report),
+            self._on_estimated,
+            self._on_estimate_failed,
+            self._notifier.inform,
+            blocks="The time of the sinusoid comparison is being estimated.",
         )
 
-    @Slot(str, object)
-    def _on_answered(self, kind: str, answer: object) -> None:
-        if kind != _KIND or not isinstance(answer, Estimate):
-            return
+    @Slot(object)
+    def _on_estimated(self, estimate: Estimate) -> None:
         self._estimating = False
         self.update_page()
-        workers = self._window.queueing.panel.workers.value()
-        box = question(
+        workers = self._queue.dock.workers.value()
+        ask(
+            self._window,
             "reproduction_question",
             "Reproduce the sinusoid comparison",
-            f"{answer.text(workers)}.",
+            f"{estimate.text(workers)}.",
             "“Queue” trains MAML and joint training for 70000 meta-steps each, with the settings "
             "of the MAML paper on 5-shot sinusoids. They can be paused and go on after a restart.",
-            self._window,
+            ("&Queue", self._add_to_queue),
+            usually_yes=True,
         )
-        queue = box.addButton("&Queue", QMessageBox.ButtonRole.AcceptRole)
-        no = box.addButton("&Cancel", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(queue)
-        box.setEscapeButton(no)
-        queue.clicked.connect(self._queue)
-        box.open()
-
-    @Slot(str, str)
-    def _on_unanswered(self, kind: str, sentence: str) -> None:
-        if kind == _KIND:
-            self._estimating = False
-            self.update_page()
-            self._window.messages.show_error(sentence)
-
-    @Slot(str, str)
-    def _on_reported(self, kind: str, line: str) -> None:
-        if kind == _KIND:
-            self._window.say(line)
-
-    @Slot()
-    def _queue(self) -> None:
-        self._window.queueing.add(self._runs, "sinusoid comparison")
 
     @Slot(str)
-    def _show_run(self, name: str) -> None:
-        self._window.runs.tick([name], visible=True)
-        self._window.table.select(name)
+    def _on_estimate_failed(self, sentence: str) -> None:
+        self._estimating = False
+        self.update_page()
+        self._notifier.fail(sentence)
+
+    @Slot()
+    def _add_to_queue(self) -> None:
+        self._queue.add(self._planned, "sinusoid comparison")

@@ -58,9 +58,9 @@ class Card(QFrame):
 
 
 class WelcomePage(QWidget):
-    """Cards, the last runs and a paragraph. `run_wanted` carries the id of a run."""
+    """Cards, the last runs and a paragraph. `run_requested` carries the id of a run."""
 
-    run_wanted = Signal(str)
+    run_requested = Signal(str)
     closed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -179,4 +179,4 @@ class WelcomePage(QWidget):
     def _want_run(self) -> None:
         button = self.sender()
         if isinstance(button, QPushButton):
-            self.run_wanted.emit(str(button.property("run")))
+            self.run_requested.emit(str(button.property("run")))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.quantities import quantity_of
-from metaviz.runs.analysis.curves import Style, labels, styles
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import Style, labels, styles
 
 
 @dataclass(frozen=True)

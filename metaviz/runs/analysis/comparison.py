@@ -19,9 +19,10 @@ from metaviz.runs.analysis.alignment import (
     sample,
     value_at,
 )
-from metaviz.runs.analysis.curves import AXIS_TITLES, DASHES, Style
+from metaviz.runs.analysis.curves import AXIS_TITLES
 from metaviz.runs.analysis.smoothing import smooth
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import DASHES, Style
 from metaviz.runs.table.baseline import Difference, difference, finite
 from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread
 from metaviz.runs.table.summary import Entry, entry_of

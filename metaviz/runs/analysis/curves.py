@@ -10,6 +10,7 @@ from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import Style, labels, styles
 
 Axis = Literal["step", "seconds", "gradient_evaluations"]
 Quantity = Literal["query_loss", "support_loss", "query_accuracy", "support_accuracy"]
@@ -24,77 +25,8 @@ QUANTITY_TITLES: dict[str, str] = {
     name: quantity_of(name).noun for name in (*INNER_COLUMNS, "support_accuracy")
 }
 
-OKABE_ITO = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#7F7F7F",
-    "#A6761D",
-)
-"""Colours that people with colour-blindness can tell apart (Okabe & Ito 2008); their black and
-yellow, unreadable on one of the two themes, are replaced by a grey and a brown."""
 
-MUTED = (
-    "#332288",
-    "#117733",
-    "#882255",
-    "#AA4499",
-    "#44AA99",
-    "#999933",
-    "#661100",
-    "#6699CC",
-)
-"""Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
-
-_ID_LETTERS = 4
-_TOLD_OPTIONS = 2
 _BANDS_IN_FULL = 4
-PALETTE = OKABE_ITO + MUTED
-DASHES = ("solid", "dash", "dot", "dashdot")
-_STABLE = (
-    *("maml", "fomaml", "reptile", "imaml", "neumann", "penalty", "scratch", "joint"),
-    *("metasgd", "metacurvature", "mirror", "mtnet", "metakfo", "warpgrad", "metalstm", "ecml"),
-)
-
-
-@dataclass(frozen=True)
-class Style:
-    """Colour tells the algorithm, dash the seed."""
-
-    color: str
-    dash: str
-
-
-def styles(records: Sequence[Record]) -> dict[str, Style]:
-    """Return a style for each run id; an algorithm keeps its colour whatever else is shown.
-
-    The colour that a person gave to a run goes first.
-    """
-    found: dict[str, Style] = {}
-    extra: list[str] = []
-    seen: dict[str, int] = {}
-    for record in records:
-        name = record.algorithm
-        if name in _STABLE:
-            place = _STABLE.index(name)
-        else:
-            if name not in extra:
-                extra.append(name)
-            place = extra.index(name)
-        number = seen.get(name, 0)
-        seen[name] = number + 1
-        color = PALETTE[place % len(PALETTE)]
-        found[record.id] = Style(record.marks.color or color, DASHES[number % len(DASHES)])
-    return found
-
-
-def algorithm_color(name: str) -> str:
-    """Return the colour of an algorithm; those without a fixed one share the last."""
-    place = _STABLE.index(name) if name in _STABLE else len(PALETTE) - 1
-    return PALETTE[place % len(PALETTE)]
 
 
 def beyond_trained(curves: "Sequence[InnerCurve]") -> list[tuple[int, int]]:
@@ -116,36 +48,6 @@ def moment_text(curves: "Sequence[InnerCurve]") -> str:
     when = f"Meta-step {min(steps)}" if len(steps) == 1 else "Runs are at different meta-steps"
     where = f"{min(tasks)} tasks" if len(tasks) == 1 else "different numbers of tasks"
     return f"{when}, {where}."
-
-
-def labels(records: Sequence[Record]) -> dict[str, str]:
-    """Return a label for each run id.
-
-    Runs that share a name get the options in which they differ, or the end of their id.
-    """
-    alike: dict[str, list[Record]] = {}
-    for record in records:
-        alike.setdefault(record.label, []).append(record)
-    found: dict[str, str] = {}
-    for label, same in alike.items():
-        extra = _differences(same) if len(same) > 1 else [""]
-        found |= {record.id: label + more for record, more in zip(same, extra, strict=True)}
-    return {record.id: found[record.id] for record in records}
-
-
-def _differences(records: Sequence[Record]) -> list[str]:
-    """Return what tells runs with the same name apart."""
-    options = [
-        {**record.applied.get("shared", {}), **record.config.get("options", {})}
-        for record in records
-    ]
-    keys = [key for key in options[0] if len({repr(values.get(key)) for values in options}) > 1][
-        :_TOLD_OPTIONS
-    ]
-    texts = [" · ".join(["", *(f"{key} {values.get(key)}" for key in keys)]) for values in options]
-    if keys and len(set(texts)) == len(texts):
-        return texts
-    return [f" ({record.id[-_ID_LETTERS:]})" for record in records]
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """What a method has learned of the inner loop's geometry, read from the pictures of a run."""
 
-import csv
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal, TextIO
+from typing import Literal
 
 import numpy as np
 
@@ -428,16 +427,3 @@ def summary(picture: Pictured) -> list[tuple[str, str, float]]:
         (str(layer), str(quantity), float(value))
         for layer, quantity, value in zip(layers, quantities, values, strict=True)
     ]
-
-
-def geometry_csv(records: Iterable[Record], stream: TextIO) -> None:
-    """Write `geometry.csv`: one row per run, evaluation, layer and quantity."""
-    from metaviz.runs.export.tables import safe_text
-
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(GEOMETRY_HEADER)
-    for record in records:
-        for run, algorithm, step, layer, quantity, value in summary_rows(record):
-            number = repr(value) if math.isfinite(value) else ""
-            texts = [safe_text(text).replace("\r", "\n") for text in (layer, quantity)]
-            writer.writerow([safe_text(run), safe_text(algorithm), repr(step), *texts, number])

@@ -21,7 +21,6 @@ from metaviz.runs.analysis.benchmark import (
     same_data,
     task_lists,
 )
-from metaviz.runs.analysis.curves import labels
 from metaviz.runs.analysis.published import told_beside
 from metaviz.runs.export.tables import summary_csv
 from metaviz.runs.figures.base import Page, save_figure
@@ -30,6 +29,7 @@ from metaviz.runs.figures.figure_set import USUAL_CM, Paper, comparison_figures,
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.styles import labels
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.table.columns import interval_text
 

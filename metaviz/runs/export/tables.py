@@ -11,9 +11,9 @@ import numpy as np
 from metaviz.config.run_config import amendments_told
 from metaviz.files.atomic import write_text
 from metaviz.runs.analysis.comparison import ComparisonView, compared, has_several, usual_view
-from metaviz.runs.analysis.geometry import geometry_csv, has_geometry, has_map
+from metaviz.runs.analysis.geometry import GEOMETRY_HEADER, has_geometry, has_map, summary_rows
 from metaviz.runs.figures.comparison import HEADER, comparison_rows
-from metaviz.runs.model.evaluation import judgement_csv, stored
+from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
@@ -41,6 +41,11 @@ METRICS_HEADER = (
     "peak_memory_mb",
 )
 INNER_HEADER = ("run", "algorithm", "problem", "seed", "step", "k", *INNER_COLUMNS)
+EVALUATIONS_HEADER = (
+    *("run", "algorithm", "problem", "dataset", "seed", "step", "k", "split", "task_seed"),
+    *("ways", "shots", "query_shots", "together", "task"),
+    *("pre_query_loss", "post_query_loss", "pre_query_accuracy", "post_query_accuracy"),
+)
 _WHOLE = {"step", "gradient_evaluations", "hessian_vector_products"}
 _RESULTS = ("support_loss", "query_loss", "query_accuracy", "gradient_norm")
 _SUMMARY_HEAD = (
@@ -126,6 +131,16 @@ def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None
     return _table(HEADER, comparison_rows(curves, shown))
 
 
+def geometry_csv(records: Iterable[Record]) -> str:
+    """Return `geometry.csv`: one row per run, evaluation, layer and quantity."""
+    return _table(GEOMETRY_HEADER, (row for record in records for row in summary_rows(record)))
+
+
+def evaluations_csv(judgements: Iterable[Judgement]) -> str:
+    """Return `evaluations.csv`: one row per run and held-out task."""
+    return _table(EVALUATIONS_HEADER, (row for one in judgements for row in _task_rows(one)))
+
+
 def write_tables(
     records: Sequence[Record],
     folder: Path,
@@ -147,14 +162,10 @@ def write_tables(
     if compared_groups:
         tables["comparison.csv"] = compared_groups
     if any(has_geometry(record) or has_map(record) for record in records):
-        stream = io.StringIO()
-        geometry_csv(records, stream)
-        tables["geometry.csv"] = stream.getvalue()
+        tables["geometry.csv"] = geometry_csv(records)
     judgements = [judgement for place in folders for judgement in stored(place)]
     if judgements:
-        stream = io.StringIO()
-        judgement_csv(judgements, stream)
-        tables["evaluations.csv"] = stream.getvalue()
+        tables["evaluations.csv"] = evaluations_csv(judgements)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in tables.items():
@@ -218,9 +229,27 @@ def _whole(column: np.ndarray) -> list[Cell]:
 def _inner_rows(record: Record, names: Sequence[str]) -> Iterable[list[Cell]]:
     loop = record.traits.has_inner_loop
     for one in record.evaluations:
-        for k in range(max(map(len, one.curves.values()))):
+        for k in range(max(map(len, one.curves.values()), default=0)):
             about = [*_about(record), one.step, k if loop else None]
             yield [*about, *(one.at(name, k) for name in names)]
+
+
+def _task_rows(found: Judgement) -> Iterable[list[Cell]]:
+    config, protocol = found.config, found.protocol
+    head: list[Cell] = [found.run, config["algorithm"], config["problem"], found.dataset]
+    head += [config["seed"], found.step, found.k if found.adapts else None]
+    head += [protocol[name] for name in ("split", "seed", "ways", "shots", "query", "together")]
+    for task in range(protocol["tasks"]):
+        yield [
+            *(*head, task),
+            *(
+                float(found.per_task[name][place, task])
+                if name in found.per_task and (found.adapts or after)
+                else None
+                for name in ("query_loss", "query_accuracy")
+                for after, place in enumerate((0, found.k))
+            ),
+        ]
 
 
 def _summary_row(record: Record) -> list[Cell]:

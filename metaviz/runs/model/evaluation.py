@@ -1,12 +1,10 @@
 """What a run's weights achieve on tasks of a stated protocol, and how two runs differ on them."""
 
-import csv
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +15,6 @@ from metaviz.runs.model.arrays import read_arrays
 from metaviz.runs.model.statistics import mean_and_ci95
 
 FOLDER = "evaluations"
-JUDGEMENT_HEADER = (
-    *("run", "algorithm", "problem", "dataset", "seed", "step", "k", "split", "task_seed"),
-    *("ways", "shots", "query_shots", "together", "task"),
-    *("pre_query_loss", "post_query_loss", "pre_query_accuracy", "post_query_accuracy"),
-)
 _RESAMPLES = 9999
 
 
@@ -191,30 +184,3 @@ def _written(path: Path) -> tuple[float, str]:
     with suppress(OSError):
         return path.stat().st_mtime, path.name
     return 0.0, path.name
-
-
-def judgement_csv(judgements: Iterable[Judgement], stream: TextIO) -> None:
-    """Write one row per run and task."""
-    from metaviz.runs.export.tables import safe_text
-
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(JUDGEMENT_HEADER)
-    for found in judgements:
-        config, protocol = found.config, found.protocol
-        head = [
-            safe_text(found.run),
-            safe_text(str(config["algorithm"])),
-            safe_text(str(config["problem"])),
-            *(safe_text(found.dataset), config["seed"], found.step, found.k),
-            *(protocol["split"], protocol["seed"], protocol["ways"], protocol["shots"]),
-            *(protocol["query"], str(protocol["together"]).lower()),
-        ]
-        for task in range(protocol["tasks"]):
-            cells = [
-                repr(float(found.per_task[name][place, task]))
-                if name in found.per_task and (found.adapts or after)
-                else ""
-                for name in ("query_loss", "query_accuracy")
-                for after, place in enumerate((0, found.k))
-            ]
-            writer.writerow([*head, task, *cells])

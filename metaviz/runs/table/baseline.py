@@ -136,7 +136,7 @@ def finite(values: Iterable[float]) -> np.ndarray:
 
 
 def _group_of(members: tuple[Entry, ...]) -> Group:
-    from metaviz.runs.analysis.curves import Style
+    from metaviz.runs.model.styles import Style
 
     return Group("", (), (), members, Style("", "solid"))
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import Plain
-from metaviz.runs.analysis.curves import PALETTE, Style, algorithm_color
+from metaviz.runs.model.styles import PALETTE, Style, algorithm_color
 from metaviz.runs.table.summary import SYMBOLS, Entry
 
 Interval = Literal["std", "se", "ci95"]

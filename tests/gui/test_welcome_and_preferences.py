@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QDialog, QMessageBox, QPushButton, QWidget
 from metaviz.config.run_config import read_comparison
 from metaviz.gui.runs.row import Row
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
-from metaviz.gui.window.notifications import Notices, summed_up
-from metaviz.gui.window.preferences_dialog import Wishes, read_wishes
+from metaviz.gui.window.notifications import DesktopNotifier, summary_text
+from metaviz.gui.window.preferences_dialog import Preferences, read_preferences
 from metaviz.gui.window.shortcut_dialog import every_key
 from metaviz.paths import resource
 from metaviz.runs.model.record import Record
@@ -38,7 +38,7 @@ def press(qtbot, window, name):
 
 def test_welcome_gives_way_to_shown_runs_and_can_be_closed(qtbot, plain_window):
     window = plain_window()
-    welcome = window.comfort.welcome
+    welcome = window.welcome
     assert welcome.page.isVisible()
     add_run(window, "maml")
     press(qtbot, window, "welcome_run_0")
@@ -69,13 +69,13 @@ def test_the_reproduction_tells_its_time_and_asks_before_queueing(qtbot, open_wi
     qtbot.waitUntil(lambda: window.findChild(QMessageBox) is not None, timeout=WAIT)
     box = window.findChild(QMessageBox, "reproduction_question")
     assert box.text().startswith("2 runs, about ")
-    assert not window.queueing.model.entries
-    window.queueing.queue.set_paused(paused=True)
+    assert not window.queue_controller.model.entries
+    window.queue_controller.queue.set_paused(paused=True)
     queue = next(b for b in box.buttons() if b.text() == "&Queue")
-    window.queueing._staff = lambda: None  # what waits is not to be trained here
+    window.queue_controller._start_workers = lambda: None  # what waits is not to be trained here
     qtbot.mouseClick(queue, LEFT)
-    qtbot.waitUntil(lambda: len(window.queueing.model.entries) == 2, timeout=WAIT)
-    asked = [entry.config for entry in window.queueing.model.entries]
+    qtbot.waitUntil(lambda: len(window.queue_controller.model.entries) == 2, timeout=WAIT)
+    asked = [entry.config for entry in window.queue_controller.model.entries]
     assert {config["steps"] for config in asked} == {70_000}
 
 
@@ -91,7 +91,7 @@ def test_the_published_settings_are_those_of_the_paper():
 def test_preferences_apply_at_once_are_kept_and_reset(qtbot, plain_window):
     window = plain_window()
     window.commands["preferences"].trigger()
-    dialog = window.comfort.preferences.dialog
+    dialog = window.preferences.dialog
     fields = dialog.form.fields
     fields["theme"].set_value("dark")
     assert current_theme() == DARK
@@ -101,8 +101,8 @@ def test_preferences_apply_at_once_are_kept_and_reset(qtbot, plain_window):
     assert window.tabs.isVisible()
     fields["confirm_close"].editor.click()
     fields["notify"].editor.click()
-    assert not window.closing.asks
-    assert not window.comfort.notices.on
+    assert not window.shutdown.asks
+    assert not window.desktop_notifier.is_on
     fields["log_level"].set_value("error")
     window.log.add("warning", "passed over")
     assert not window.log.model.lines
@@ -113,15 +113,15 @@ def test_preferences_apply_at_once_are_kept_and_reset(qtbot, plain_window):
     dialog.reject()
     leave(qtbot, window)
     again = plain_window()
-    kept = read_wishes(again.preferences)
+    kept = read_preferences(again.settings)
     assert (kept.theme, kept.device, kept.autosave, kept.welcome) == ("dark", "cpu", 45, False)
     assert again.tabs.isVisible()
     again.commands["reset_form"].trigger()
     assert again.form.field("device").value == "cpu"
     again.commands["preferences"].trigger()
     press(qtbot, again, "preferences_defaults")
-    assert read_wishes(again.preferences) == Wishes()
-    assert again.comfort.welcome.is_shown
+    assert read_preferences(again.settings) == Preferences()
+    assert again.welcome.is_shown
     assert logging.getLogger("metaviz").level == logging.INFO
     again.theme_menu.choose("light")
     assert current_theme() == LIGHT
@@ -129,9 +129,9 @@ def test_preferences_apply_at_once_are_kept_and_reset(qtbot, plain_window):
 
 def test_a_preference_that_makes_no_sense_is_as_by_default(plain_window):
     window = plain_window()
-    window.preferences.write("window/theme", "pink")
-    window.preferences.write("session/seconds", 1)
-    assert read_wishes(window.preferences) == Wishes()
+    window.settings.write("window/theme", "pink")
+    window.settings.write("session/seconds", 1)
+    assert read_preferences(window.settings) == Preferences()
 
 
 # Notices
@@ -150,23 +150,23 @@ def notices(qtbot):
     window = QWidget()
     qtbot.addWidget(window)
     window.active = False
-    made = Notices(window, lambda: window.active, FakeTray())
+    made = DesktopNotifier(window, lambda: window.active, FakeTray())
     made.window = window
     return made
 
 
 def test_ends_of_runs_are_summed_up_in_one_message(qtbot, notices):
-    with qtbot.waitSignal(notices.told, timeout=WAIT):
+    with qtbot.waitSignal(notices.shown, timeout=WAIT):
         for state in ("done", "diverged", "done", "done"):
             notices.on_run_ended("x", state, "")
     assert notices._tray.messages == ["3 runs done, 1 diverged"]
 
 
 def test_the_next_message_waits_until_five_seconds_are_over(qtbot, notices, monkeypatch):
-    with qtbot.waitSignal(notices.told, timeout=WAIT):
+    with qtbot.waitSignal(notices.shown, timeout=WAIT):
         notices.on_run_ended("x", "done", "")
-    notices.on_queue_happened({"event": "ended", "state": "failed"})
-    notices.on_queue_over()
+    notices.on_queue_event({"event": "ended", "state": "failed"})
+    notices.on_queue_emptied()
     assert notices._timer.isActive()
     assert notices._timer.interval() > 3000
     notices._timer.start(0)
@@ -178,18 +178,18 @@ def test_nothing_is_told_to_an_active_window_or_when_off(qtbot, notices):
     notices.window.active = True
     notices.on_run_ended("x", "done", "")
     assert not notices._timer.isActive()
-    notices.window.active, notices.on = False, False
+    notices.window.active, notices.is_on = False, False
     notices.on_run_ended("x", "done", "")
     assert not notices._timer.isActive()
-    notices.on = True
-    with qtbot.waitSignal(notices.told, timeout=WAIT) as told:
+    notices.is_on = True
+    with qtbot.waitSignal(notices.shown, timeout=WAIT) as told:
         notices.on_run_ended("x", "aborted", "")
     assert told.args == ["1 run aborted"]
 
 
 def test_no_end_gives_no_sentence():
-    assert summed_up(Counter()) == ""
-    assert summed_up(Counter(done=2, failed=1)) == "2 runs done, 1 failed"
+    assert summary_text(Counter()) == ""
+    assert summary_text(Counter(done=2, failed=1)) == "2 runs done, 1 failed"
 
 
 # Log
@@ -214,7 +214,7 @@ def test_log_filters_by_level_run_and_text_and_copies(qtbot, plain_window):
 
 def test_log_follows_the_end_unless_scrolled_up(qtbot, plain_window):
     window = plain_window()
-    window.arrangement.log.raise_()
+    window.dock_layout.log.raise_()
     log, bar = window.log, window.log.view.verticalScrollBar()
     for number in range(200):
         log.add("info", f"line {number}")
@@ -228,7 +228,7 @@ def test_a_line_of_the_log_leads_to_its_run(qtbot, plain_window):
     window = plain_window()
     add_run(window, "maml")
     add_run(window, "reptile")
-    window.table.arrangement.flush()
+    window.table.tree_model.flush()
     window.log.add("info", "done", "maml · seed 0", "maml")
     window.log.view.selectRow(0)
     window.log._jump()
@@ -273,9 +273,9 @@ def test_everything_reachable_in_dialogs_has_names(plain_window, command):
 def test_everything_on_welcome_page_and_docks_has_names(plain_window):
     window = plain_window()
     add_run(window, "maml")
-    window.comfort.welcome.update_page()
-    assert _nameless(window.comfort.welcome.page) == []
-    docks = (window.arrangement.form, window.arrangement.table, window.arrangement.log)
+    window.welcome.update_page()
+    assert _nameless(window.welcome.page) == []
+    docks = (window.dock_layout.form, window.dock_layout.table, window.dock_layout.log)
     assert all(dock.accessibleName() for dock in docks)
     assert _nameless(window.log) == []
 

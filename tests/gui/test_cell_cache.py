@@ -6,11 +6,11 @@ from PySide6.QtCore import QEvent, QObject, QRect
 from PySide6.QtGui import QPaintEvent, QRegion
 from PySide6.QtWidgets import QApplication
 
-from metaviz.gui.runs.cell_cache import Block, Faces, blocks
+from metaviz.gui.runs.cell_cache import Block, CellCache, blocks
 from metaviz.gui.runs.row import row_of
-from metaviz.gui.runs.run_list_model import RunsModel
-from metaviz.gui.runs.run_tree_model import Arrangement
-from metaviz.gui.runs.runs_dock import RunsTable
+from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.runs.run_tree_model import RunTreeModel
+from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.baseline import Baseline
@@ -29,20 +29,20 @@ def train(one: Record) -> None:
 
 
 @pytest.fixture
-def model() -> RunsModel:
-    model = RunsModel()
+def model() -> RunListModel:
+    model = RunListModel()
     model.add([row_of(record(seed), None, keep=True) for seed in range(4)], first=True)
     return model
 
 
 @pytest.fixture
-def arrangement(model: RunsModel) -> Arrangement:
-    made = Arrangement(model, Columns())
+def arrangement(model: RunListModel) -> RunTreeModel:
+    made = RunTreeModel(model, Columns())
     made.rearrange()
     return made
 
 
-def told(arrangement: Arrangement) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
+def told(arrangement: RunTreeModel) -> list[tuple[tuple[int, int], tuple[int, int], bool]]:
     """Corners of the blocks that are drawn anew, and whether they are within a group."""
     found: list[tuple[tuple[int, int], tuple[int, int], bool]] = []
     arrangement.dataChanged.connect(
@@ -142,24 +142,24 @@ class Painted(QObject):
 
 
 def test_the_view_paints_the_cells_that_changed_and_no_others(qtbot, model):
-    table = RunsTable(model)
+    table = RunsDock(model)
     qtbot.addWidget(table)
     table.resize(1200, 300)
     table.show()
     for _ in range(2):
         train(model.find("maml-s1").record)
         model.refresh()
-        table.arrangement.flush()
+        table.tree_model.flush()
     QApplication.processEvents()
     painted, viewport = Painted(), table.view.viewport()
     viewport.installEventFilter(painted)
     train(model.find("maml-s1").record)
     model.refresh()
     QApplication.processEvents()
-    columns = [column.key for column in table.arrangement.shown]
+    columns = [column.key for column in table.tree_model.shown]
 
     def place(row: int, key: str) -> QRect:
-        return table.view.visualRect(table.arrangement.index(row, columns.index(key)))
+        return table.view.visualRect(table.tree_model.index(row, columns.index(key)))
 
     for key in ("step", "seconds"):
         assert painted.region.contains(place(1, key).center())
@@ -168,14 +168,14 @@ def test_the_view_paints_the_cells_that_changed_and_no_others(qtbot, model):
     viewport.removeEventFilter(painted)
 
 
-def test_faces_compare_texts_and_looks():
-    faces = Faces()
-    assert faces.renew("a", 1, ["x", "y", "z"]) == (0, 2)
-    assert faces.renew("a", 1, ["x", "y", "z"]) is None
-    assert faces.renew("a", 1, ["x", "Y", "Z"]) == (1, 2)
-    assert faces.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
-    faces.forget()
-    assert faces.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
+def test_the_cache_compares_texts_and_appearance():
+    cache = CellCache()
+    assert cache.renew("a", 1, ["x", "y", "z"]) == (0, 2)
+    assert cache.renew("a", 1, ["x", "y", "z"]) is None
+    assert cache.renew("a", 1, ["x", "Y", "Z"]) == (1, 2)
+    assert cache.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
+    cache.forget()
+    assert cache.renew("a", 2, ["x", "Y", "Z"]) == (0, 2)
 
 
 def test_blocks_join_neighbours_of_one_parent():

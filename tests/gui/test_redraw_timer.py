@@ -12,7 +12,7 @@ from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.pages.training_page import TrainingTab
 from metaviz.gui.plotting.plot_widget import Line, PlotPanel
-from metaviz.gui.widgets.redraw_timer import Pace
+from metaviz.gui.widgets.redraw_timer import RedrawTimer
 from metaviz.gui.widgets.theme import LIGHT
 from metaviz.runs.analysis.comparison import ComparisonView
 from metaviz.runs.model.events import STEP_COLUMNS, Evaluated
@@ -50,17 +50,17 @@ def drawn(page: QWidget) -> dict[str, list[list[float]]]:
 
 def test_pieces_are_done_in_order_and_in_turns_of_their_own(qtbot) -> None:
     parent = QObject()
-    pace, turns, done = Pace(parent), [0], []
+    pace, turns, done = RedrawTimer(parent), [0], []
     counter = QTimer(parent)
     counter.timeout.connect(lambda: turns.__setitem__(0, turns[0] + 1))
     counter.start(0)
     wanted = list(range(5))
 
-    def spread() -> None:
-        pace.spread([lambda n=n: done.append((n, turns[0])) for n in wanted])
+    def schedule() -> None:
+        pace.schedule([lambda n=n: done.append((n, turns[0])) for n in wanted])
         wanted.clear()
 
-    pace.tick.connect(spread)
+    pace.tick.connect(schedule)
     pace.start()
     qtbot.waitUntil(lambda: len(done) == 5)
     pace.stop()
@@ -70,9 +70,9 @@ def test_pieces_are_done_in_order_and_in_turns_of_their_own(qtbot) -> None:
 
 def test_no_tick_comes_before_all_pieces_are_done(qtbot) -> None:
     parent = QObject()
-    pace, told = Pace(parent), []
+    pace, told = RedrawTimer(parent), []
     pace.tick.connect(lambda: told.append("tick"))
-    pace.tick.connect(lambda: pace.spread([lambda: told.append("a"), lambda: told.append("b")]))
+    pace.tick.connect(lambda: pace.schedule([lambda: told.append("a"), lambda: told.append("b")]))
     pace.start()
     qtbot.waitUntil(lambda: len(told) >= 9)
     pace.stop()
@@ -81,13 +81,13 @@ def test_no_tick_comes_before_all_pieces_are_done(qtbot) -> None:
 
 def test_a_piece_that_fails_does_not_stop_the_ticks(qtbot) -> None:
     parent = QObject()
-    pace, ticks = Pace(parent), []
+    pace, ticks = RedrawTimer(parent), []
 
     def fail() -> None:
         raise ValueError("broken")
 
     pace.tick.connect(lambda: ticks.append(1))
-    pace.spread([fail])
+    pace.schedule([fail])
     with qtbot.captureExceptions() as caught:
         pace.start()
         qtbot.waitUntil(lambda: len(ticks) >= 2)
@@ -97,8 +97,8 @@ def test_a_piece_that_fails_does_not_stop_the_ticks(qtbot) -> None:
 
 def test_stopping_leaves_no_piece_for_later(qtbot) -> None:
     parent = QObject()
-    pace, done = Pace(parent), []
-    pace.tick.connect(lambda: pace.spread([lambda: done.append(1)] * 3))
+    pace, done = RedrawTimer(parent), []
+    pace.tick.connect(lambda: pace.schedule([lambda: done.append(1)] * 3))
     pace.start()
     qtbot.waitUntil(lambda: bool(done))
     pace.stop()

@@ -2,15 +2,15 @@
 
 import pytest
 
-from metaviz.gui.window.main_window import toolbar as run_bar
+from metaviz.gui.window import toolbar
 
 
 @pytest.fixture
 def bar(plain_window, monkeypatch):
     """Return the bar of a window that trains, and a way to move its clock."""
     clock = [0.0]
-    monkeypatch.setattr(run_bar.time, "monotonic", lambda: clock[0])
-    made = plain_window().run_bar
+    monkeypatch.setattr(toolbar.time, "monotonic", lambda: clock[0])
+    made = plain_window().toolbar
     made.show_phase("starting")
     made.show_phase("training")
 

@@ -5,8 +5,8 @@ import pytest
 from PySide6.QtWidgets import QLabel
 
 from metaviz.gui.background import training_worker as worker
-from metaviz.gui.window.main_window import status_line as pace_line
-from metaviz.gui.window.status_line import Tally
+from metaviz.gui.window import status_line
+from metaviz.gui.window.status_line import RateMeter
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge
@@ -23,13 +23,13 @@ def record(name: str, step: int, seconds: float) -> Record:
 
 
 def test_rates_are_those_of_the_last_looks():
-    tally = Tally()
+    tally = RateMeter()
     assert tally.rate() is None
-    tally.take([record("a", 10, 1.0)])
+    tally.add([record("a", 10, 1.0)])
     assert tally.rate() is None
-    tally.take([record("a", 30, 2.0), record("b", 5, 7.0)])
+    tally.add([record("a", 30, 2.0), record("b", 5, 7.0)])
     assert tally.rate() == pytest.approx(20)
-    tally.take([record("a", 30, 2.0), record("b", 15, 8.0)])
+    tally.add([record("a", 30, 2.0), record("b", 15, 8.0)])
     assert tally.rate() == pytest.approx(15)
     assert tally.rate({"b": 100.0}) == pytest.approx(1000)
     assert tally.rate({}) is None
@@ -60,8 +60,8 @@ def test_the_line_tells_of_training_and_goes_with_it(qtbot, window, home, monkey
     assert "Meta-steps are eager: one operation after another." in line.toolTip()
     window.commands["pause"].trigger()
     qtbot.waitUntil(lambda: line.text().endswith("Paused"), timeout=WAIT)
-    window.conductor.stop()
-    qtbot.waitUntil(lambda: window.conductor.phase == "idle", timeout=WAIT)
+    window.controller.stop()
+    qtbot.waitUntil(lambda: window.controller.phase == "idle", timeout=WAIT)
     assert not line.isVisible()
     assert line.text() == ""
 
@@ -75,15 +75,15 @@ def test_a_run_that_cannot_be_gauged_trains_on(qtbot, window, monkeypatch):
     monkeypatch.setattr(worker, "GAUGE_SECONDS", 0.0)
     monkeypatch.setattr(Session, "gauge", fail)
     window.commands["run"].trigger()
-    qtbot.waitUntil(lambda: window.conductor.busy, timeout=WAIT)
-    qtbot.waitUntil(lambda: window.conductor.phase == "idle", timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.busy, timeout=WAIT)
+    qtbot.waitUntil(lambda: window.controller.phase == "idle", timeout=WAIT)
     (found,) = window.live.records.values()
     assert found.state == "done"
 
 
 def test_the_line_names_an_engine_that_is_not_the_usual(window):
     window.resize(1600, 640)
-    line = window.pace_line
+    line = window.status_line
     window.live.records = {name: record(name, 10, 1.0) for name in ("a", "b")}
     line._gauges = {"a": Gauge(10**9, 2e11, "compiled"), "b": Gauge(10**9, 2e11, "eager")}
     line.refresh()
@@ -99,13 +99,13 @@ def test_the_line_names_an_engine_that_is_not_the_usual(window):
 @pytest.mark.parametrize("width", [1024, 700, 400])
 def test_the_line_is_never_cut(qtbot, window, width):
     window.resize(width, 640)
-    line = window.pace_line
+    line = window.status_line
     long = record("metacurvature", 10, 1.0)
     long.environment = {"device": "cpu", "shards": 16, "threads": 1}
     window.live.records = {"metacurvature": long}
     line._gauges = {"metacurvature": Gauge(10**9, 2e11)}
-    line._tally.take([long])
-    line._tally.take([record("metacurvature", 20, 1.5)])
+    line._rates.add([long])
+    line._rates.add([record("metacurvature", 20, 1.5)])
     window.queue_status.setText("Queue: 10 of 20 done, 1 failed, about 3 h 20 min")
     line._time_left = lambda: "10:23:45 left"
     line.show()
@@ -114,4 +114,4 @@ def test_the_line_is_never_cut(qtbot, window, width):
     assert line.text().endswith("10:23:45 left")
     assert line.fontMetrics().horizontalAdvance(line.text()) <= line.width()
     assert line.geometry().right() <= window.statusBar().width()
-    assert pace_line.place_text(long.environment) in line.toolTip()
+    assert status_line.place_text(long.environment) in line.toolTip()

@@ -1,0 +1,139 @@
+"""Commands that write files of stored runs: export, report, weights, pack and unpack."""
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metaviz.cli import options as opt
+from metaviz.cli.errors import need_ending
+from metaviz.cli.output import put, say
+
+if TYPE_CHECKING:
+    from metaviz.runs.figures.base import Page
+    from metaviz.runs.model.record import Record
+
+
+def export(
+    runs: opt.Runs,
+    out: Annotated[Path, typer.Option(help="Where tables and figures go.")] = Path(
+        "metaviz-export"
+    ),
+    formats: Annotated[str, typer.Option("--formats", help="Of png,pdf,svg.")] = "png",
+    width_cm: Annotated[float | None, opt.number(float, 2, 200, "2 to 200.", "CM")] = None,
+    height_cm: Annotated[float | None, opt.number(float, 2, 200, "2 to 200.", "CM")] = None,
+    dpi: Annotated[int, opt.number(int, 30, 1200, "30 to 1200.")] = 150,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard event files, too.")
+    ] = False,
+) -> int:
+    """Write tables and figures of stored runs."""
+    from metaviz.cli.folders import readable
+    from metaviz.config.options import OptionError
+    from metaviz.runs.export.tables import write_tables
+    from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
+    from metaviz.runs.figures.base import FORMATS, Page
+
+    if tensorboard and not has_tensorboard():
+        raise OptionError("tensorboard", MISSING)
+    kinds = opt.split_names(formats.lower())
+    if not kinds or not set(kinds) <= set(FORMATS):
+        raise OptionError("formats", f"formats = {formats!r} is not valid: use png, pdf or svg.")
+    by_folder, unreadable = readable(runs)
+    records = list(by_folder.values())
+    paths = write_tables(records, out, by_folder)
+
+    def page(width: float = 16.0) -> Page:
+        return Page(width_cm or width, height_cm, dpi)
+
+    paths += write_figures(records, out, kinds, page, each_run=True)
+    if tensorboard:
+        paths += write_event_files(records, out / "tensorboard")
+    put(*paths)
+    say(*(f"Left out: {sentence}" for sentence in unreadable))
+    return int(bool(unreadable))
+
+
+def write_figures(
+    records: "Sequence[Record]",
+    out: Path,
+    formats: Sequence[str],
+    page: "Callable[..., Page]",
+    *,
+    each_run: bool,
+) -> list[Path]:
+    """Write the figures that runs are drawn in together, and those of each run; return the files.
+
+    `page` makes a figure's size from the width that suits it, in centimetres.
+    """
+    from metaviz.runs.figures.base import save_figure
+    from metaviz.runs.figures.figure_set import comparison_figures, run_figures
+
+    paths = []
+    sets = [("", comparison_figures(records, page))]
+    sets += [(f"-{record.id}", run_figures(record, page)) for record in records if each_run]
+    for ending, figures in sets:
+        for (name, figure), kind in itertools.product(dict(figures).items(), formats):
+            file = re.sub(r"[^\w-]", "_", f"{name}{ending}") if ending else name
+            paths.append(out / f"{file}.{kind}")
+            save_figure(figure, paths[-1])
+    return paths
+
+
+def report(
+    runs: opt.Runs,
+    out: Annotated[Path, typer.Option(help="The HTML file; figures and tables go beside it.")],
+    title: Annotated[str, typer.Option(help="Its heading.")] = "",
+) -> int:
+    """Write a report of stored runs: one HTML file, its figures, tables and configurations."""
+    need_ending(out, ".html", ".htm")
+    from metaviz.cli.folders import readable
+    from metaviz.runs.export.html_report import write_report
+
+    records, unreadable = readable(runs)
+    folders = {record.id: folder for folder, record in records.items()}
+    put(*write_report(list(records.values()), folders, out, title))
+    say(*(f"Left out: {sentence}" for sentence in unreadable))
+    return int(bool(unreadable))
+
+
+def weights(
+    run: opt.Run, out: Annotated[Path, typer.Option(help="The file, ending in .safetensors.")]
+) -> None:
+    """Write a run's weights by name as safetensors, which other programs read."""
+    need_ending(out, ".safetensors")
+    from metaviz.cli.folders import one_run
+
+    folder = one_run(run)
+    from metaviz.training.weights import write_weights
+
+    write_weights(folder, out)
+    put(out)
+
+
+def pack(
+    run: opt.Run, out: Annotated[Path, typer.Option(help="The file, ending in .zip.")]
+) -> None:
+    """Write a run with everything of it into one zip archive."""
+    need_ending(out, ".zip")
+    from metaviz.cli.folders import one_run
+    from metaviz.runs.storage.archive import pack_run
+
+    pack_run(one_run(run), out)
+    put(out)
+
+
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="What `metaviz pack` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of runs; the window's unless given.")
+    ] = None,
+) -> None:
+    """Check a packed run and put it among the runs; nothing is overwritten."""
+    from metaviz.paths import runs_dir
+    from metaviz.runs.storage.archive import unpack_run
+
+    put(unpack_run(archive, out or runs_dir()))

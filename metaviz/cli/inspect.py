@@ -1,0 +1,85 @@
+"""`metaviz list`, `options` and `gradients`: what there is, what it means, how it points."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metaviz.cli import options as opt
+from metaviz.cli.output import put, say
+
+
+def list_(
+    runs: Annotated[Path | None, typer.Option(help="List the runs in this folder instead.")] = None,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="List published experiments instead.")
+    ] = False,
+) -> None:
+    """List algorithms and problems, or runs, or presets."""
+    from metaviz.cli.tables import print_catalogue, print_presets, print_runs
+
+    if presets:
+        print_presets()
+    elif runs is None:
+        print_catalogue(opt.known_catalogue())
+    else:
+        from metaviz.cli.folders import readable
+
+        records, unreadable = readable([runs], some=False)
+        print_runs(list(records.values()))
+        say(*unreadable)
+
+
+def options(
+    name: Annotated[str, typer.Argument(help="An algorithm, a problem, or shared.")] = "shared",
+) -> None:
+    """Explain the options of an algorithm, a problem, or those that all share."""
+    from metaviz.cli.tables import print_options
+    from metaviz.config.options import OptionError, known_text
+
+    catalogue = opt.known_catalogue()
+    if method := catalogue.algorithm(name):
+        print_options(method.options, method.presets, f"{name}.")
+    elif family := catalogue.problem(name):
+        print_options(family.options, {}, f"{name}.")
+    elif name == "shared":
+        print_options(catalogue.shared, {}, "")
+    else:
+        known = known_text(name, ["shared", *catalogue.ids])
+        raise OptionError("id", f"There is no {name!r}; {known}.")
+
+
+def gradients(
+    problem: Annotated[str, typer.Option(help="Task family; see `metaviz list`.")] = "sinusoid",
+    problem_file: Annotated[
+        Path | None, typer.Option(help="Matrices of the quadratic problem, as TOML.")
+    ] = None,
+    algorithms: Annotated[str, typer.Option(help="Ids with commas between, or all.")] = "all",
+    settings: opt.Settings = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
+    device: opt.Device = None,
+    seed: Annotated[int, opt.number(int, 0, 2**31 - 1, "Seed of tasks and initial weights.")] = 0,
+    step: Annotated[int, opt.number(int, 0, 10**9, "Which meta-batch, from 0.")] = 0,
+    start: Annotated[Path | None, typer.Option(help="A run whose weights are the point.")] = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Compare the meta-gradients of algorithms on one batch at one point."""
+    settings = list(settings or [])
+    if problem_file is not None:
+        if problem != "quadratic":
+            from metaviz.config.options import OptionError
+
+            raise OptionError(
+                "problem_file", "--problem-file holds matrices, so it needs --problem quadratic."
+            )
+        settings.append(f"quadratic.file={problem_file}")
+    asked = {"problem": problem, "algorithms": algorithms, "seeds": str(seed)}
+    comparison = opt.read_asked({**asked, "device": device, "dtype": dtype}, settings)
+    from metaviz.cli.tables import print_gradients
+    from metaviz.training.engine import LocalEngine
+
+    result = LocalEngine().gradients(comparison, start, step)
+    if as_json:
+        put(result.to_json())
+    else:
+        print_gradients(result)

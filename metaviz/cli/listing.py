@@ -1,0 +1,169 @@
+"""What `metaviz runs` lists: search, groups, columns, and the CSV of it."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from metaviz.cli.options import split_names
+from metaviz.cli.tables import console, table
+from metaviz.config.catalogue import shipped_catalogue
+from metaviz.config.options import OptionError
+from metaviz.paths import data_dir, runs_dir
+from metaviz.runs.export.tables import safe_text
+from metaviz.runs.storage.store import StoreError
+from metaviz.runs.table.baseline import Baseline
+from metaviz.runs.table.columns import Column, Columns, Sight
+from metaviz.runs.table.groups import BASIC, Group, Interval, grouped
+from metaviz.runs.table.index import INDEX, Index
+from metaviz.runs.table.search import QueryError, parse
+from metaviz.runs.table.summary import Entry
+
+INTERVALS = get_args(Interval)
+RESULTS = ("loss", "accuracy")
+_SHOWN = ("run", "seed", "state", "step", "loss", "accuracy", "seconds")
+_BESIDES = ("step", "seconds")
+"""What 80 columns have no room for beside a baseline."""
+_AS_TEXT = {"run", "tags", "note", "started"}
+_ALL = "all"
+
+Item = Entry | Group
+
+
+def stored_entries(folder: Path | None) -> tuple[list[Entry], list[str]]:
+    """Return the runs of a folder, and what is wrong with others. Raises: StoreError."""
+    root = folder or runs_dir()
+    index = Index(data_dir() / INDEX)
+    try:
+        batches = list(index.scan(root / "runs" if (root / "runs").is_dir() else root))
+    except OSError as error:
+        raise StoreError(f"{root} cannot be read: {error.strerror or error}.") from error
+    finally:
+        index.close()
+    entries = [entry for batch in batches for entry in batch.entries]
+    return entries, [sentence for batch in batches for sentence in batch.warnings]
+
+
+def search(entries: Sequence[Entry], text: str) -> list[Entry]:
+    """Return what a search finds, without the trash unless it asks for that.
+
+    Raises: OptionError.
+    """
+    known = Columns(shipped_catalogue()).spec_keys()
+    try:
+        query = parse(text, [*known, *(key for entry in entries for key in entry.keys)])
+    except QueryError as error:
+        raise OptionError("query", str(error)) from None
+    return [
+        entry
+        for entry in entries
+        if (query.about_trash or not entry.marks.trashed) and query.matches(entry)
+    ]
+
+
+def grouped_by(text: str, found: Sequence[Entry], entries: Sequence[Entry]) -> list[Item]:
+    """Return the groups of runs with the same values of these keys. Raises: OptionError."""
+    if text == _ALL:
+        return list(grouped(found, None))
+    known = [*BASIC, "seed", "state", "tags", *(key for e in entries for key in e.values)]
+    keys = split_names(text)
+    _check_keys("group-by", keys, known, f"{_ALL} (everything but the seed)")
+    return list(grouped(found, keys))
+
+
+def baseline_of(text: str | None, entries: Sequence[Entry]) -> Baseline:
+    """Return the run that all are compared with. Raises: OptionError."""
+    if text is None:
+        return Baseline()
+    found = [e.id for e in entries if text in {e.id, e.marks.name} or e.folder == Path(text)]
+    if not found:
+        found = [e.id for e in entries if e.id.startswith(text)]
+    if len(found) != 1:
+        many = "names no run" if not found else f"names {len(found)} runs"
+        raise OptionError("baseline", f"--baseline {text!r} {many}: use one run's id or name.")
+    return Baseline(found[0])
+
+
+def chosen_columns(text: str | None, entries: Sequence[Entry], seen: Sight) -> list[Column]:
+    """Return the columns that are asked for, or those that hold something. Raises: OptionError."""
+    every = Columns(shipped_catalogue())
+    left_out = _BESIDES if seen.baseline else ()
+    if text is None:
+        usual = [every.column(key) for key in _SHOWN if key not in left_out]
+        shown = [column for column in usual if any(column.text(entry) for entry in entries)]
+    else:
+        keys = split_names(text)
+        known = [column.key for column in every.known(entries)] + every.spec_keys()
+        _check_keys("columns", keys, known, "run,loss")
+        shown = [every.column(key) for key in keys]
+    return [*shown, seen.delta_column()] if seen.baseline else shown
+
+
+def one_of(option: str, text: str, choices: Sequence[str]) -> Any:
+    """Return a text that is one of the choices. Raises: OptionError."""
+    if text not in choices:
+        raise OptionError(
+            option, f"--{option} {text!r} is not valid: use one of {', '.join(choices)}."
+        )
+    return text
+
+
+def print_items(
+    items: Sequence[Item], shown: Sequence[Column], seen: Sight, *, grouped: bool
+) -> None:
+    """Print runs or groups as a table."""
+    titles = [seen.title(column, grouped=grouped) for column in shown]
+    right = [place for place, column in enumerate(shown) if column.right]
+    rows = ([_text(item, column, seen) for column in shown] for item in items)
+    console().print(table(titles, rows, right=right, fold=range(len(titles))))
+
+
+def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: Sight) -> str:
+    """Return raw numbers; of groups the mean, its half-width under the interval's name, and n."""
+    groups = any(isinstance(item, Group) for item in items)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    header: list[str] = []
+    for column in shown:
+        header.append(column.key)
+        if groups and column.result:
+            header += [f"{column.key}_{seen.interval}", f"{column.key}_n"]
+    writer.writerow(header)
+    for item in items:
+        cells = (cell for column in shown for cell in _values(item, column, seen))
+        writer.writerow([_cell(value) for value in cells])
+    return stream.getvalue()
+
+
+def _values(item: Item, column: Column, seen: Sight) -> list[Any]:
+    if isinstance(item, Entry):
+        return [column.text(item) if column.key in _AS_TEXT else seen.value(column, item)]
+    if column.result:
+        spread = item.spread(column.result, seen.interval)
+        return [spread.mean, spread.half, spread.n]
+    by = seen.group_value if column.key == "delta" else seen.group_text
+    return [by(column, item)]
+
+
+def _text(item: Item, column: Column, seen: Sight) -> str:
+    return seen.group_text(column, item) if isinstance(item, Group) else seen.text(column, item)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return safe_text(value).replace("\r", "\n") if isinstance(value, str) else repr(value)
+
+
+def _check_keys(option: str, keys: Sequence[str], known: Sequence[str], also: str) -> None:
+    for key in keys:
+        if key not in known:
+            near = get_close_matches(key, known, 1) or [also]
+            raise OptionError(option, f"--{option} {key!r} is no key of these runs: use {near[0]}.")
+    if not keys:
+        raise OptionError(option, f"--{option} names no key: use {also}.")
