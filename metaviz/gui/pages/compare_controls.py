@@ -202,6 +202,8 @@ class CompareControls(QWidget):
         rows.addLayout(second)
 
     def _connect(self) -> None:
+        # Before it is told that there is another choice: until a person has made one it is usual.
+        self.measure.currentIndexChanged.connect(self._on_chosen)
         for box in (self.measure, self.axis, self.band):
             box.currentIndexChanged.connect(self._on_changed)
         self.measure.activated.connect(self._on_chosen)
