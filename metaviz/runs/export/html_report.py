@@ -141,7 +141,7 @@ def _judged(
         "judged": [
             {
                 "label": name,
-                "protocol": f"{'accuracy (%)' if judgement.unit > 1 else 'query loss'}, "
+                "protocol": f"{judgement.measure_text()}, "
                 f"{judgement.protocol_text()}, weights of step {judgement.step}",
                 "before": judgement.before_text(),
                 "after": judgement.after_text(),

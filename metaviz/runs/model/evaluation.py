@@ -46,6 +46,10 @@ class Judgement:
         """What the measure is multiplied by where it is told: accuracies are in per cent."""
         return 100.0 if self.measure == "query_accuracy" else 1.0
 
+    def measure_text(self) -> str:
+        """Return what the measure is called beside its numbers."""
+        return "accuracy (%)" if self.unit > 1 else quantity_of(self.measure).noun
+
     @property
     def task_list(self) -> tuple[Any, ...]:
         """What says which tasks these are: runs that share it can be compared task by task."""
