@@ -59,7 +59,7 @@ def test_group_whose_runs_all_broke_is_named_without_numbers():
     found = compared(runs, STEP)
     assert [one.name for one in found] == ["maml (2 runs)", "reptile (0 of 2 runs, 2 diverged)"]
     assert np.isnan(found[1].final()[0])
-    assert group_difference(found[1], found[0], STEP) is None
+    assert group_difference(found[1], found[0]) is None
     assert found[1].time_to(2.0, falling=True).n == 0
     assert figure_of(comparison_chart(found, STEP)).axes
     assert "reptile" not in comparison_csv(runs, STEP)
@@ -134,7 +134,7 @@ def test_difference_to_the_baseline_is_welchs():
     mine = [record("maml", s, (3, last)) for s, last in enumerate((1.0, 1.2, 1.1))]
     base = [record("reptile", s, (3, last)) for s, last in enumerate((2.0, 2.5))]
     one, other = compared([*mine, *base], STEP)
-    found = group_difference(one, other, STEP)
+    found = group_difference(one, other)
     test = stats.ttest_ind([1.0, 1.2, 1.1], [2.0, 2.5], equal_var=False)
     interval = test.confidence_interval(0.95)
     assert found.half > abs(found.absolute)

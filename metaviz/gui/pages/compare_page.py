@@ -243,7 +243,7 @@ class CompareTab(QWidget):
     def _on_ready(self, ready: Ready) -> None:
         again = self._ready is not None and self._ready.curves is ready.curves
         self._ready, self._view = ready, ready.view
-        self.controls.offer(ready.measures, ready.view.measure)
+        self.controls.offer(ready.measures, ready.view.measure, self._records)
         self._show(ready, again=again)
         self.drawn.emit()
 

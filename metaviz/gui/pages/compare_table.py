@@ -101,7 +101,7 @@ class GroupTable(QWidget):
         )
         table, base = self.table, self.baseline()
         _head(table, 2, f"Final {BANDS[self._view.band]}", BAND_TIPS[self._view.band])
-        sign = "≤" if self._view.falling else "≥"
+        sign = "≤" if all(one.falling for one in self._curves) else "≥"
         _head(table, 5, f"Reaches {sign} {level:g}" if math.isfinite(level) else "Reaches it")
         table.setRowCount(len(self._curves))
         for place, one in enumerate(self._curves):
@@ -121,9 +121,9 @@ class GroupTable(QWidget):
             table.resizeColumnsToContents()
 
     def _write(self, place: int, one: GroupCurve, level: float, base: GroupCurve | None) -> None:
-        view, table = self._view, self.table
+        table = self.table
         mean, low, high, n = one.final()
-        best, best_at = one.best(falling=view.falling)
+        best, best_at = one.best(falling=one.falling)
         texts = [one.name, str(n), _interval(mean, low, high, ranged=one.band == "range")]
         texts += [_number(best), self._place(best_at), self._time(one, level)]
         items = [
@@ -143,7 +143,7 @@ class GroupTable(QWidget):
             return "", "Choose a baseline above.", None
         if one is base:
             return "baseline", "All others are compared with this group.", None
-        found = group_difference(one, base, self._view)
+        found = group_difference(one, base)
         if found is None:
             return "", "One of the two has no data.", None
         color = None
@@ -155,7 +155,7 @@ class GroupTable(QWidget):
     def _time(self, one: GroupCurve, level: float) -> str:
         if not math.isfinite(level):
             return ""
-        found = one.time_to(level, falling=self._view.falling)
+        found = one.time_to(level, falling=one.falling)
         runs = sum(len(curve.x) > 0 for curve in one.counting)
         if not found.n:
             return f"never (0 of {runs})"

@@ -9,7 +9,13 @@ from metaviz.charts.stored import fan_chart, slice_charts
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import Axis, Band, Lines, Mark, Panels, Paths, Region, Series
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
-from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, GroupCurve, has_several
+from metaviz.runs.analysis.comparison import (
+    AXES,
+    ComparisonView,
+    GroupCurve,
+    has_several,
+    measure_title,
+)
 from metaviz.runs.analysis.curves import (
     AXIS_TITLES,
     QUANTITY_TITLES,
@@ -270,7 +276,7 @@ def comparison_chart(
         id="comparison",
         x=Axis(AXES[view.axis], log=view.log_x),
         y=Axis(
-            MEASURES[view.measure].partition(",")[0],
+            measure_title(view, curves).partition(",")[0],
             log=view.log_y,
             limits=_comparison_limits(curves, view),
         ),

@@ -1,12 +1,14 @@
 """Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.smoothing import Smoother
+from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, labels, styles
 
@@ -16,15 +18,11 @@ InnerQuantity = Literal["support_loss", "query_loss", "gradient_norm", "query_ac
 
 AXIS_TITLES: dict[str, str] = {
     "step": "meta-step",
-    "seconds": "training time (s)",
-    "gradient_evaluations": "gradient evaluations (all tasks)",
+    "seconds": replace(quantity_of("seconds"), title=quantity_of("seconds").noun).label,
+    "gradient_evaluations": f"{quantity_of('gradient_evaluations').noun} (all tasks)",
 }
 QUANTITY_TITLES: dict[str, str] = {
-    "query_loss": "query loss",
-    "support_loss": "support loss",
-    "query_accuracy": "query accuracy",
-    "support_accuracy": "support accuracy",
-    "gradient_norm": "support gradient norm",
+    name: quantity_of(name).noun for name in (*INNER_COLUMNS, "support_accuracy")
 }
 
 
@@ -144,12 +142,12 @@ class InnerCurve:
 
 
 def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]:
-    """Return the evaluation curves of all runs that have one."""
+    """Return the evaluation curves of all runs that have one and whose methods take steps."""
     style, label = styles(records), labels(records)
     curves = []
     for record in records:
         count = len(record.evaluations)
-        if count == 0:
+        if count == 0 or not record.traits.has_inner_loop:
             continue
         place = max(-count, view.evaluation) if view.evaluation < 0 else view.evaluation
         evaluation = record.evaluations[min(place, count - 1)]
@@ -167,7 +165,7 @@ def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]
                 evaluation.trained_steps,
                 np.arange(stop),
                 mean[:stop],
-                evaluation.curves[f"{view.quantity}_ci95"][:stop],
+                evaluation.curves.get(f"{view.quantity}_ci95", np.full(len(mean), np.nan))[:stop],
             )
         )
     return curves

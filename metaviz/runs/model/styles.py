@@ -81,7 +81,7 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
 def _differences(records: Sequence[Record]) -> list[str]:
     """Return what tells runs with the same name apart."""
     options = [
-        {**record.config.get("shared", {}), **record.config.get("options", {})}
+        {**record.applied.get("shared", {}), **record.config.get("options", {})}
         for record in records
     ]
     keys = [key for key in options[0] if len({repr(values.get(key)) for values in options}) > 1][

@@ -1,10 +1,12 @@
 """What `run.toml` says of a run: its configuration, its network, what it ran on, where from."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import tomli_w
 
+from metaviz.config.traits import Traits, traits_of
 from metaviz.files.foreign import parsed_toml
 from metaviz.runs.model.record import Record
 
@@ -16,6 +18,7 @@ def write_about(record: Record) -> str:
         "empty": _empty(record.config),
         "environment": _plain(record.environment),
         "network": _plain(record.network),
+        "traits": _plain(asdict(record.traits)) if record.traits != Traits() else {},
         "parent": _plain(record.parent),
     }
     return tomli_w.dumps({name: table for name, table in about.items() if table or name == "empty"})
@@ -34,6 +37,7 @@ def read_about(text: str) -> Record:
         dict(about.get("environment", {})),
         parent=dict(about.get("parent", {})),
         network=dict(about.get("network", {})),
+        traits=traits_of(dict(about.get("traits", {}))),
     )
     record.algorithm, record.problem, record.seed, record.total_steps  # noqa: B018 - must exist
     for part, names in dict(about.get("empty", {})).items():

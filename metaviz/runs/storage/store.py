@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from metaviz.config.traits import Traits
 from metaviz.files.atomic import sweep, write_text
 from metaviz.files.foreign import ForeignError, read_text
 from metaviz.runs.model.events import Divergence, Ended, Event
@@ -168,6 +169,7 @@ def create_run(
     environment: dict[str, Any],
     parent: dict[str, Any] | None = None,
     network: dict[str, Any] | None = None,
+    traits: Traits | None = None,
 ) -> RunWriter:
     """Make the folder of a new run.
 
@@ -187,6 +189,7 @@ def create_run(
         writer = RunWriter(folder, database, lock or RunLock(None))
         write_facts(database, state="running", schema=str(SCHEMA_VERSION), **_this_process())
         record = Record(name, config, environment, parent=parent or {}, network=network or {})
+        record.traits = traits or record.traits
         write_text(folder / ABOUT, write_about(record))
     except (OSError, ForeignError, sqlite3.Error) as error:
         if lock is not None:
