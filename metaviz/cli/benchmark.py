@@ -106,14 +106,15 @@ def _measure(
 
 
 def _write(speeds: "list[Speed]", out: Path) -> None:
+    from metaviz.charts.matplotlib import Page, figure_of
     from metaviz.cli.tables import print_speeds
-    from metaviz.runs.figures.base import save_figure
-    from metaviz.runs.figures.speed import speed_figure
+    from metaviz.runs.analysis.result_charts import speed_charts
+    from metaviz.runs.export.figures import save_figure
     from metaviz.runs.model.speed import speed_csv
 
     print_speeds(speeds)
     write_file(out / "benchmark.csv", speed_csv(speeds))
     put(out / "benchmark.csv")
     if any(found.seconds for found in speeds):
-        save_figure(speed_figure(speeds), out / "benchmark.png")
+        save_figure(figure_of(speed_charts(speeds), Page()), out / "benchmark.png")
         put(out / "benchmark.png")

@@ -125,16 +125,21 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("metaviz-demo"),
 ) -> int:
     """Run a short sinusoid comparison and draw the window, without a display."""
+    from metaviz.charts.matplotlib import Page, figure_of
     from metaviz.cli.tables import print_results
     from metaviz.cli.training import run_comparison
     from metaviz.config.run_config import read_demo
-    from metaviz.runs.figures.base import gradients_figure, save_figure
+    from metaviz.runs.analysis.result_charts import gradients_chart
+    from metaviz.runs.export.figures import save_figure
     from metaviz.training.engine import LocalEngine
 
     engine = LocalEngine()
     comparison = read_demo("command")
     records, code = run_comparison(engine, comparison, out)
-    save_figure(gradients_figure(engine.gradients(comparison, None, 0)), out / "gradients.png")
+    save_figure(
+        figure_of(gradients_chart(engine.gradients(comparison, None, 0)), Page(20.0)),
+        out / "gradients.png",
+    )
     from metaviz.app import render_window
 
     render_window(out / "window.png", records)

@@ -13,7 +13,7 @@ from metaviz.cli.errors import need_ending
 from metaviz.cli.output import put, say
 
 if TYPE_CHECKING:
-    from metaviz.runs.figures.base import Page
+    from metaviz.charts.matplotlib import Page
     from metaviz.runs.model.record import Record
 
 
@@ -31,11 +31,12 @@ def export(
     ] = False,
 ) -> int:
     """Write tables and figures of stored runs."""
+    from metaviz.charts.matplotlib import Page
     from metaviz.cli.folders import readable
     from metaviz.config.options import OptionError
+    from metaviz.runs.export.figures import FORMATS
     from metaviz.runs.export.tables import write_tables
     from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
-    from metaviz.runs.figures.base import FORMATS, Page
 
     if tensorboard and not has_tensorboard():
         raise OptionError("tensorboard", MISSING)
@@ -69,8 +70,7 @@ def write_figures(
 
     `page` makes a figure's size from the width that suits it, in centimetres.
     """
-    from metaviz.runs.figures.base import save_figure
-    from metaviz.runs.figures.figure_set import comparison_figures, run_figures
+    from metaviz.runs.export.figures import comparison_figures, run_figures, save_figure
 
     paths = []
     sets = [("", comparison_figures(records, page))]

@@ -54,7 +54,7 @@ def search(entries: Sequence[Entry], text: str) -> list[Entry]:
     """
     known = Columns(shipped_catalogue()).spec_keys()
     try:
-        query = parse(text, [*known, *(key for entry in entries for key in entry.values)])
+        query = parse(text, [*known, *(key for entry in entries for key in entry.keys)])
     except QueryError as error:
         raise OptionError("query", str(error)) from None
     return [

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -18,6 +17,7 @@ from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.storage.queue import Entry
+from metaviz.runs.table.columns import interval_text
 from metaviz.runs.table.differences import told_apart
 
 _COSINES_SIDE_BY_SIDE = 7
@@ -65,9 +65,9 @@ def print_results(records: Sequence[Record]) -> None:
         row = [record.algorithm, str(record.seed), record.state]
         if record.evaluations:
             last = record.evaluations[-1]
-            k = last.trained_steps
+            row.append(str(last.trained_steps) if record.traits.has_inner_loop else "")
             names = ("query_loss", "query_accuracy")
-            row += [str(k), *(_interval(last.curves, name, k) for name in names)]
+            row += [interval_text(last.at(name), last.at(f"{name}_ci95")) for name in names]
         else:
             row += ["", "", ""]
         row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
@@ -75,12 +75,6 @@ def print_results(records: Sequence[Record]) -> None:
     columns = ("run", "seed", "state", "K", "query loss", "accuracy", "seconds")
     title = "After adaptation to the evaluation tasks (mean ± 95 % interval)"
     console().print(table(columns, rows, title, right={1, 3, 4, 5, 6}))
-
-
-def _interval(curves: dict[str, Any], name: str, k: int) -> str:
-    if name not in curves:
-        return ""
-    return f"{curves[name][k]:.4g} ± {curves[f'{name}_ci95'][k]:.2g}"
 
 
 def _cosines(result: GradientComparison, shown: slice) -> Table:

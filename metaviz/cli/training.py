@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
+from metaviz.charts.matplotlib import Page
 from metaviz.cli.export import write_figures
 from metaviz.cli.output import say, write_file
 from metaviz.cli.tables import progress_bars
 from metaviz.config.run_config import Comparison, to_toml
 from metaviz.runs.export.tables import write_tables
-from metaviz.runs.figures.base import Page
 from metaviz.runs.model.events import Ended, Event, Noted, State, Stepped, Waiting
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError, open_run

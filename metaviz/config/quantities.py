@@ -14,7 +14,8 @@ class Quantity:
     """What a recorded number means.
 
     `per` says what one number belongs to. `rounding` marks what a rounding error may change by much
-    of its size: recorded programs are not refused for its sake.
+    of its size: recorded programs are not refused for its sake. `primary` ranks what a run may be
+    judged by at its evaluations, 0 for what it never is; see `primary_of`.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Quantity:
     better: Better = ""
     per: str = "meta-step"
     rounding: bool = False
+    primary: int = 0
 
     def __post_init__(self) -> None:
         """Refuse an id that could not be the name of a column. Raises: ValueError."""
@@ -31,6 +33,17 @@ class Quantity:
                 f"The id {self.id!r} of a quantity is not valid: use small letters, digits and "
                 "underscores, and begin with a letter."
             )
+
+    @property
+    def label(self) -> str:
+        """The title with the unit, if there is one, as headings and axes show it."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def noun(self) -> str:
+        """The title within a sentence: names and abbreviations keep their capitals."""
+        kept = self.title[1:2].isupper() or self.title.startswith("Hessian")
+        return self.title if kept else self.title[:1].lower() + self.title[1:]
 
 
 def _adapted(name: str, better: Better, *, rounding: bool) -> list[Quantity]:
@@ -62,7 +75,15 @@ STORED = (
 )
 """Those that have a column of their own in every run's database, in its order, which is fixed."""
 
-QUANTITIES: dict[str, Quantity] = {quantity.id: quantity for quantity in STORED}
+EVALUATED = (
+    Quantity("support_loss", "Support loss", better="smaller", per="task"),
+    Quantity("query_loss", "Query loss", better="smaller", per="task", primary=1),
+    Quantity("gradient_norm", "Support gradient norm", per="task"),
+    Quantity("query_accuracy", "Query accuracy", better="larger", per="task", primary=2),
+)
+"""Those that evaluations hold of every k, in the order of tables."""
+
+QUANTITIES: dict[str, Quantity] = {quantity.id: quantity for quantity in (*STORED, *EVALUATED)}
 
 
 def register_quantity(quantity: Quantity) -> Quantity:
@@ -84,6 +105,16 @@ def quantity_of(name: str) -> Quantity:
 def own_quantities(names: Iterable[str]) -> tuple[Quantity, ...]:
     """Return those of the named quantities that have no column of their own in the database."""
     return tuple(quantity_of(name) for name in names if name not in _STORED_IDS)
+
+
+def primary_of(names: Iterable[str]) -> Quantity | None:
+    """Return what a run that evaluates the named quantities is judged by, None without any.
+
+    That is accuracy where there is one, else the query loss; methods and problems may register
+    quantities of a higher rank.
+    """
+    found = max(map(quantity_of, names), key=lambda quantity: quantity.primary, default=None)
+    return found if found is not None and found.primary else None
 
 
 _STORED_IDS = frozenset(quantity.id for quantity in STORED)

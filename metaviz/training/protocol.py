@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config.options import OptionError
+from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import EvaluationProtocol, RunConfig
 from metaviz.files.progress import Report
 from metaviz.meta.context import Meta
@@ -119,7 +120,8 @@ def robustness(
                 report=counted,
                 algorithm=setting.algorithm.scaled(factor),
             )
-            measure = "query_accuracy" if "query_accuracy" in curves else "query_loss"
+            judged = primary_of(curves)
+            measure = "query_loss" if judged is None else judged.id
             rows.append(mean_and_ci95(curves[measure]))
         found = Robustness(
             k=trained,

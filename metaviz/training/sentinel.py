@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from metaviz.config.options import Plain
+from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.config.run_config import Amendment
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.runs.model.events import Divergence, Evaluated, Remedy
@@ -74,11 +75,13 @@ class Sentinel:
 
     def is_good(self, evaluated: Evaluated) -> bool:
         """Return whether the meta-parameters behind an evaluation are worth going back to."""
-        losses = evaluated.per_task["query_loss"]
-        if evaluated.step == 0:
+        judged, losses = primary_of(evaluated.per_task), evaluated.per_task.get("query_loss")
+        if evaluated.step == 0 or judged is None:
             return True
-        finite = losses[np.isfinite(losses)]
-        return bool(finite.size) and not self._is_exploded(float(np.median(losses)))
+        if losses is not None and self._is_exploded(float(np.median(losses))):
+            return False
+        values = (evaluated.per_task[judged.id], losses)
+        return all(np.isfinite(found).any() for found in values if found is not None)
 
     def remedies(self, setting: Setting, error: DivergenceError) -> tuple[Remedy, ...]:
         """Return changes with which the run may go on, the most promising one first."""
@@ -120,14 +123,15 @@ class Sentinel:
         self, result: MetaStep, numbers: dict[str, float], step: int, tasks: list[int]
     ) -> DivergenceError:
         """Name the first number that is not finite, in the order in which they were computed."""
+        end = f"is not finite at step {step}."
         for name, values in result.readings.items():
             broken = (~torch.isfinite(values)).nonzero().flatten().tolist()
             if broken:
                 task = tasks[broken[0]]
-                sentence = f"The {_words(name)} of task {task} is not finite at step {step}."
+                sentence = f"The {quantity_of(name).noun} of task {task} {end}"
                 return DivergenceError(sentence, name, step, task, self._cause(numbers))
         name = next((n for n, value in numbers.items() if not np.isfinite(value)), "loss")
-        sentence = f"The {_words(name)} is not finite at step {step}."
+        sentence = f"The {quantity_of(name).noun} {end}"
         return DivergenceError(sentence, name, step, remedy="clip")
 
     def _cause(self, numbers: dict[str, float]) -> str:
@@ -180,12 +184,3 @@ def _remedy(name: str, label: str, change: Amendment) -> Remedy:
 def _figures(value: float) -> float:
     """Round to two significant figures."""
     return float(f"{value:.2g}")
-
-
-def _words(name: str) -> str:
-    """Say `pre_query_loss` as "query loss before adaptation"."""
-    when, _, rest = name.partition("_")
-    words = rest.replace("_", " ")
-    if when in {"pre", "post"}:
-        return f"{words} {'before' if when == 'pre' else 'after'} adaptation"
-    return name.replace("_", " ")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
 from metaviz.runs.analysis.reproduction import first_difference, told
@@ -181,11 +182,11 @@ def _is_good(event: Event, progress: Progress) -> bool:
 
 
 def _score(event: Event) -> float | None:
-    """Return how good an evaluation is, larger for better: mean accuracy, or minus the loss."""
-    if not isinstance(event, Evaluated):
+    """Return how good an evaluation is by what the run is judged by, larger for better."""
+    judged = primary_of(event.per_task) if isinstance(event, Evaluated) else None
+    if judged is None or not isinstance(event, Evaluated):
         return None
-    accurate = event.per_task.get("query_accuracy")
-    score = -event.per_task["query_loss"].mean() if accurate is None else accurate.mean()
+    score = event.per_task[judged.id].mean() * (-1 if judged.better == "smaller" else 1)
     return float(score) if np.isfinite(score) else None
 
 

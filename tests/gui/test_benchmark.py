@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.benchmark_page import BenchmarkTab
 from metaviz.gui.pages.episode_grid import EpisodeGrid
@@ -20,7 +21,7 @@ from metaviz.gui.widgets.images import qimage
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
 from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.published import published
-from metaviz.runs.figures.base import Page, save_figure
+from metaviz.runs.export.figures import save_figure
 from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store, stored
 from metaviz.runs.model.record import Record
@@ -120,11 +121,11 @@ def test_our_runs_stand_above_the_published_rows_of_the_same_data(
         assert word in cell(tab, 0, 3)
     values = [float(cell(tab, row, 1).split()[0]) for row in range(2, tab.table.rowCount())]
     assert values == sorted(values, reverse=True)
-    drawn = tab.dots.traces["interval0"].getData()[0]
+    drawn = tab.dots.traces["dot0 error"].getData()[0][:2]
     assert drawn == pytest.approx([ours.mean() - half, ours.mean() + half])
-    figure = tab.figure(Page(14.0))
-    assert figure is not None
-    save_figure(figure, tmp_path / "b.pdf")
+    chart = tab.chart()
+    assert chart is not None
+    save_figure(figure_of(chart, Page(14.0)), tmp_path / "b.pdf")
 
 
 def test_published_rows_are_filtered(qtbot, records: list[Record]) -> None:
@@ -157,7 +158,7 @@ def test_losses_are_better_where_they_are_smaller(qtbot, records: list[Record]) 
         box.setCurrentIndex(box.findData(value))
     # Finn et al. 2017 print 0.35 after ten steps.
     assert (cell(tab, 0, 0), cell(tab, 0, 1)) == ("MAML (2017), k = 10", "0.35")
-    assert tab.dots._labels[0] == "query loss"
+    assert tab.dots.getPlotItem().getAxis("bottom").labelText == "query loss"
     first, second = (stored(Path(record.environment["folder"]))[0] for record in records)
     losses = [
         replace(one, per_task={"query_loss": one.per_task["query_loss"]}) for one in (first, second)
@@ -177,12 +178,12 @@ def test_tasks_are_drawn_by_gain_and_open_by_a_click(qtbot, records: list[Record
     worst = sorted(everyone.tolist())[:5]
     assert [tab.worst.item(row, 0).text() for row in range(5)] == [f"{w:+.4g}" for w in worst]
     opened = []
-    tab.episode_wanted.connect(lambda *wanted: opened.append(wanted))
+    tab.episode_requested.connect(lambda *wanted: opened.append(wanted))
     box = tab.tasks.getPlotItem().getViewBox()
     number = int(np.argmin(gain))
     place = box.mapViewToScene(box.mapToView(box.mapFromView(_point(1.8, gain[number]))))
-    assert tab.tasks.nearest(place.x() + 500, place.y() + 500) is None
-    found = tab.tasks.nearest(place.x() + 1, place.y())
+    assert tab.tasks.nearest(place + QPointF(500, 500)) is None
+    found = tab.tasks.nearest(place + QPointF(1, 0))
     assert found is not None
     assert gain[found[1]] == pytest.approx(gain[number])
     tab.worst.itemActivated.emit(tab.worst.item(0, 0))
@@ -192,9 +193,7 @@ def test_tasks_are_drawn_by_gain_and_open_by_a_click(qtbot, records: list[Record
 
 
 def _point(x: float, y: float):
-    import pyqtgraph as pg
-
-    return pg.Point(x, y)
+    return QPointF(x, y)
 
 
 def test_step_sizes_are_coloured_relative_to_what_was_trained(qtbot, records: list[Record]) -> None:
@@ -217,13 +216,13 @@ def test_step_sizes_are_coloured_relative_to_what_was_trained(qtbot, records: li
     tab = tab_of(qtbot, records)
     tab.views.setCurrentIndex(1)
     here = FACTORS.index(1.0)
-    assert tab.map.image.image == pytest.approx(100 * (mean - mean[here, 1]))
-    frame = tab.map._mark.rect()
-    assert (frame.x(), frame.y()) == (1, here)
-    tab.map.clicked.emit(0, 4)
+    assert tab.map.images["map"].image == pytest.approx(100 * (mean - mean[here, 1]))
+    frame = tab.map.traces["frame"].getData()
+    assert [min(values) for values in frame] == [1, here]
+    tab.map.picked.emit("robustness", "map", 4)
     assert tab.remark.text() == "α = 0.00625, k = 4: 20 ± 1"
     tab.run.setCurrentIndex(1)
-    assert not tab.map.image.isVisible()
+    assert not tab.map.images
     assert "Vary steps" in tab.map._message.text()
 
 
@@ -339,7 +338,7 @@ def test_the_step_moves_all_panels_of_an_episode(qtbot, tmp_path: Path) -> None:
     tab.apply_theme(LIGHT)
     tab.resize(800, 500)
     tab.show()
-    assert tab.figure(Page()) is None
+    assert tab.chart() is None
     episode = known_episode()
     tab.show_result(episode)
     assert tab.step.value() == 2
@@ -352,9 +351,9 @@ def test_the_step_moves_all_panels_of_an_episode(qtbot, tmp_path: Path) -> None:
     tab.logits.setChecked(True)
     assert tab.path.traces["class0"].getData()[1] == pytest.approx([0, 2, 4])
     tab.step.setValue(1)
-    assert tab.path.traces["cursor"].getData()[0] == pytest.approx([1, 1])
+    assert tab.path.marks["cursor"].value() == 1
     assert tab.grid.k == 1
-    save_figure(tab.figure(Page(10.0)), tmp_path / "e.png")
+    save_figure(figure_of(tab.chart(), Page(10.0)), tmp_path / "e.png")
     regression = replace(known_episode(images=False), query_loss=np.full(6, 0.5), k=5)
     regression = replace(
         regression,
@@ -366,7 +365,7 @@ def test_the_step_moves_all_panels_of_an_episode(qtbot, tmp_path: Path) -> None:
     order = np.argsort(regression.query.x[:, 0])
     drawn = tab.fit.traces["after"].getData()[1]
     assert drawn == pytest.approx(regression.query.outputs[5, order, 0])
-    save_figure(tab.figure(Page(10.0)), tmp_path / "r.png")
+    save_figure(figure_of(tab.chart(), Page(10.0)), tmp_path / "r.png")
 
 
 @pytest.fixture
@@ -409,7 +408,7 @@ def test_window_evaluates_varies_and_shows_what_the_command_line_does(
     tab.run.setCurrentIndex(tab.run.findData(records[0].id))
     tab.vary.click()
     qtbot.waitUntil(lambda: not tab._busy, timeout=WAIT)
-    assert tab.map.image.image.shape == (len(FACTORS), 5)
+    assert tab.map.images["map"].image.shape == (len(FACTORS), 5)
     tab._want_episode(records[0].id, 3)
     episode = window.tabs.episode
     qtbot.waitUntil(lambda: episode.result is not None, timeout=WAIT)

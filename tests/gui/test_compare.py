@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QToolB
 from safetensors import safe_open
 from scipy import stats
 
+from metaviz.config.quantities import Quantity
 from metaviz.config.run_config import Comparison, to_toml
 from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.runs.row import row_of
@@ -20,6 +21,7 @@ from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.comparison import compared
+from metaviz.runs.model.events import Stepped
 from metaviz.runs.storage.archive import pack_run
 from metaviz.runs.storage.saved_views import read_views, saved_view, write_view
 from metaviz.runs.table.columns import Columns
@@ -71,7 +73,7 @@ def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
     assert cell(tab, 0, 1) == "3"
     mean, half = np.mean(LAST["maml"]), stats.sem(LAST["maml"]) * stats.t.ppf(0.975, 2)
     assert cell(tab, 0, 2) == f"{mean:.4g} ± {half:.2g}"
-    band = next(band for band in tab.shown.bands if band.name == "0 band")
+    band = next(band for band in tab.shown.chart.bands if band.name == "0 band")
     np.testing.assert_allclose(band.high[-1] - mean, half)
 
 
@@ -82,7 +84,7 @@ def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
 def test_another_interval_changes_band_legend_and_table(qtbot, tab, name, half):
     choose(tab.controls.band, name)
     settle(qtbot, tab)
-    band = tab.shown.bands[0]
+    band = tab.shown.chart.bands[0]
     np.testing.assert_allclose(band.high[-1] - np.mean(LAST["maml"]), half)
     text = tab.controls.band.currentText()
     assert tab.plot.legend.keys[0].text.endswith(text)
@@ -243,6 +245,24 @@ def _move(widget, x, y):
         Qt.MouseButton.LeftButton,
         Qt.KeyboardModifier.NoModifier,
     )
+
+
+def test_a_quantity_that_only_some_runs_have_is_offered_with_its_stored_meaning(qtbot, tab):
+    length = Quantity("path_length", "Length of the path", "weights", "smaller")
+    own = record("ecml", 0)
+    own.apply(Stepped(4, {"path_length": 0.25}, np.ones(2), np.ones(1), (length,)))
+    before = tab.controls.measure.count()
+    tab.show_records([*runs(), own])
+    qtbot.waitUntil(lambda: tab.controls.measure.count() == before + 1, timeout=WAIT)
+    assert tab.controls.measure.itemText(before) == "Length of the path (weights), batch"
+    choose(tab.controls.measure, "path_length")
+    settle(qtbot, tab)
+    qtbot.waitUntil(lambda: tab.shown.view.measure == "path_length", timeout=WAIT)
+    assert [one.last().tolist() for one in tab.shown.curves] == [[0.25]]
+    tab.parallel.show_records([*runs(), own])
+    assert tab.parallel.result.itemText(3) == "Length of the path (weights)"
+    choose(tab.parallel.result, "path_length")
+    assert tab.parallel.plot.axes[-1].title == "Length of the path (weights)"
 
 
 def test_choice_survives_as_plain_values(qtbot, tab):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.gui.pages.convergence_page import ConvergenceTab
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme
-from metaviz.runs.figures.base import Page, save_figure
+from metaviz.runs.export.figures import save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from tests.unit.test_convergence import evaluated
@@ -51,18 +52,19 @@ def test_curves_numbers_and_slices(
     QApplication.processEvents()
     drawn = tab.plots["support_loss"].traces["mirror"].getData()[1]
     assert drawn == pytest.approx(np.log10(2.0 * 0.25 ** np.arange(8)))
-    assert [region.getRegion() for region in tab._beyond["support_loss"]] == [(5, 7)]
+    assert [r.getRegion() for r in tab.plots["support_loss"].regions.values()] == [(5, 7)]
     tab.loss.setValue(1.0)
     assert [tab.table.item(row, 1).text() for row in range(2)] == ["1", "1"]
     texts = [tab.table.item(row, 2).text() for row in range(2)]
     assert texts == ["1", "0.6667"]
     assert tab.line.traces["k"].getData()[1] == pytest.approx([2.0, 1.7, 1.0])
-    assert not tab.image.isVisible()
+    assert not tab.plane.images
     tab.run.setCurrentIndex(1)
-    assert tab.image.image.shape == (15, 15)
+    assert tab.plane.images["plane"].image.shape == (15, 15)
     assert tab.plane.traces["path"].getData()[0] == pytest.approx([0, 0.5, 0.8])
-    figure = tab.figure(Page(12.0))
-    assert figure is not None
+    chart = tab.chart()
+    assert chart is not None
+    figure = figure_of(chart, Page(12.0))
     save_figure(figure, tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 10_000
 
@@ -72,6 +74,6 @@ def test_empty_states(qtbot) -> None:
     qtbot.addWidget(tab)
     tab.apply_theme(LIGHT)
     tab.show_records([])
-    assert tab.figure(Page()) is None
+    assert tab.chart() is None
     assert tab.table.rowCount() == 0
     assert "Run" in tab.plots["support_loss"]._message.text()

@@ -16,11 +16,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.pages.geometry_page import GeometryTab
-from metaviz.gui.pages.geometry_plot import NOT_NOW
+from metaviz.charts.matplotlib import Page, figure_of
+from metaviz.charts.stored import rate_histograms
+from metaviz.gui.pages.geometry_page import NOT_NOW, GeometryTab
 from metaviz.gui.pages.mirror_map_page import TOO_LARGE, MirrorTab
 from metaviz.gui.pages.page_tabs import NAMES, Tabs
-from metaviz.gui.plotting.plot_widget import PlotPanel
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme, curve_color
 from metaviz.runs.analysis.geometry import (
     GEOMETRY_HEADER,
@@ -29,10 +30,9 @@ from metaviz.runs.analysis.geometry import (
     map_history,
     map_warnings,
     offered,
-    rate_histograms,
 )
+from metaviz.runs.export.figures import save_figure
 from metaviz.runs.export.tables import geometry_csv
-from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 
@@ -149,7 +149,7 @@ def choose(tab: GeometryTab, view: str) -> None:
 
 
 def heights(tab: GeometryTab) -> list[list[float]]:
-    return [list(bars.opts["height"]) for bars in tab.plots._bars]
+    return [list(bars.opts["y1"] - bars.opts["y0"]) for bars in tab.plot.boxes.values()]
 
 
 # What is read from records.
@@ -215,12 +215,12 @@ def test_map_warnings_name_falling_and_unmoved_maps() -> None:
 
 def test_histograms_count_every_rate_once_and_split_at_zero() -> None:
     picture = record("metasgd", "rates").pictures[-1]
-    counted = rate_histograms(picture, log=False)
+    counted = rate_histograms(picture.arrays, log=False)
     assert counted.positive.sum(axis=1).tolist() == [4, 1]
     assert counted.negative.sum(axis=1).tolist() == [0, 1]
     assert np.abs(counted.edges).min() == 0
     assert (counted.negative[1][counted.edges[:-1] >= 0] == 0).all()
-    logs = rate_histograms(picture, log=True)
+    logs = rate_histograms(picture.arrays, log=True)
     assert logs.edges[[0, -1]] == pytest.approx(np.log10([0.1, 0.4]), abs=1e-6)
     assert logs.negative.sum() == 1
 
@@ -228,9 +228,9 @@ def test_histograms_count_every_rate_once_and_split_at_zero() -> None:
 def test_histograms_of_equal_rates_and_of_none_exist() -> None:
     picture = record("metasgd", "rates").pictures[-1]
     picture.arrays["rates"] = np.full((2, 3), 0.01)
-    assert rate_histograms(picture, log=False).positive.sum() == 6
+    assert rate_histograms(picture.arrays, log=False).positive.sum() == 6
     picture.arrays["rates"] = np.zeros((2, 3))
-    assert rate_histograms(picture, log=True).positive.sum() == 0
+    assert rate_histograms(picture.arrays, log=True).positive.sum() == 0
 
 
 def test_csv_reads_back() -> None:
@@ -256,19 +256,19 @@ def test_csv_reads_back() -> None:
 def test_rates_are_drawn_and_scrubbed(qtbot) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metasgd", "rates")])
-    assert tab.moment.step_text.text() == "100"
+    assert tab.picker.step_text.text() == "100"
     # Two tensors, positive below negative; the tallest bar of a row is 0.8 high.
     tallest = [np.reshape(color, (2, -1)).max(axis=1) for color in heights(tab)]
     assert np.stack(tallest, axis=1).ravel() == pytest.approx([0.8, 0.0, 0.8, 0.8])
-    low = np.reshape(tab.plots._bars[0].opts["y0"], (2, -1))
+    low = np.reshape(tab.plot.boxes["positive"].opts["y0"], (2, -1))
     assert (low == [[0.0], [-1.0]]).all()
-    described = tab.plots.plot.accessibleDescription()
+    described = tab.plot.accessibleDescription()
     assert described.endswith("layer1.weight 0 % negative; layer1.bias 50 % negative")
     tab.part.setCurrentIndex(tab.part.findData("1"))
     assert [sum(row) for row in heights(tab)] == [1, 1]
-    tab.moment.time.setValue(0)
-    assert tab.moment.step_text.text() == "0"
-    assert "layer1.bias 0 % negative" in tab.plots.plot.accessibleDescription()
+    tab.picker.time.setValue(0)
+    assert tab.picker.step_text.text() == "0"
+    assert "layer1.bias 0 % negative" in tab.plot.accessibleDescription()
     tab.log.click()
     assert [sum(row) for row in heights(tab)] == [1, 0]
 
@@ -277,16 +277,16 @@ def test_rates_are_drawn_and_scrubbed(qtbot) -> None:
 def test_factors_are_drawn_around_zero(qtbot, theme: Theme) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metacurvature", "factors")], theme)
-    image = tab.plots.image
+    image = tab.plot.images["map"]
     assert image.isVisible()
-    assert image.image.image.tolist() == [[1, -2], [0, 1], [0.5, 0.5]]
-    assert image.bar.levels() == (-2, 2)
-    middle = image.image.lut[len(image.image.lut) // 2]
-    assert np.abs(np.array(middle[:3]) - image.backgroundBrush().color().getRgb()[:3]).max() <= 4
+    assert image.image.tolist() == [[1, -2], [0, 1], [0.5, 0.5]]
+    assert tab.plot.bar.levels() == (-2, 2)
+    middle = image.lut[len(image.lut) // 2]
+    assert np.abs(np.array(middle[:3]) - tab.plot.backgroundBrush().color().getRgb()[:3]).max() <= 4
     tab.part.setCurrentIndex(1)
-    assert image.image.image.tolist() == [[3] * 5]
-    tab.moment.time.setValue(0)
-    assert image.image.image.tolist() == [[1] * 5]
+    assert image.image.tolist() == [[3] * 5]
+    tab.picker.time.setValue(0)
+    assert image.image.tolist() == [[1] * 5]
     assert not tab.log.isVisible()
 
 
@@ -303,12 +303,12 @@ def test_masks_are_bars(qtbot) -> None:
 def test_gates_are_lines_with_bands(qtbot) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metalstm", "gates")])
-    plot = tab.plots.plot
+    plot = tab.plot
     assert plot.traces["median"].getData()[1].tolist() == [0.9] * K
     assert plot.traces["plain"].getData()[1].tolist() == [1.0] * K
-    corners = plot._bands["90"].polygon().boundingRect()
+    corners = plot.bands["90"].polygon().boundingRect()
     assert (corners.top(), corners.bottom()) == pytest.approx((0.5, 1.3))
-    assert plot._bands["50"].polygon().boundingRect().top() == pytest.approx(0.7)
+    assert plot.bands["50"].polygon().boundingRect().top() == pytest.approx(0.7)
     tab.part.setCurrentIndex(1)
     assert plot.traces["median"].getData()[1].tolist() == [0.01] * K
     assert plot.traces["plain"].getData()[1].tolist() == [0.02] * K
@@ -326,13 +326,14 @@ def test_slopes_of_large_maps_are_summed_up_by_tensor(qtbot) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [run])
     assert tab.what.currentData() == "slopes"
-    means = tab.plots.plot.traces["means"].getData()
+    means = tab.plot.traces["means"].getData()
     assert [list(values) for values in means] == [[1.0, 1.0], [0.0, -1.0]]
-    ends = tab.plots.plot.traces["ranges"].getData()[0]
+    ends = tab.plot.traces["ranges"].getData()[0]
     assert ends[[0, 1, 3, 4]].tolist() == [0.5, 3.0, 0.9, 1.1]
-    assert "a.weight 0.5 to 3" in tab.plots.plot.accessibleDescription()
-    figure = tab.figure(PAGE)
-    assert figure is not None
+    assert "a.weight 0.5 to 3" in tab.plot.accessibleDescription()
+    chart = tab.chart()
+    assert chart is not None
+    figure = figure_of(chart, PAGE)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a.weight", "a.bias"]
 
 
@@ -342,7 +343,7 @@ def test_diagonal_can_be_left_out(qtbot) -> None:
     choose(tab, "dense")
     assert tab.diagonal.isVisible()
     tab.diagonal.setChecked(True)
-    assert not tab.plots.image.image.image.any()
+    assert not tab.plot.images["map"].image.any()
     choose(tab, "rates")
     assert not tab.diagonal.isVisible()
 
@@ -351,52 +352,53 @@ def test_whole_preconditioner_spectrum_and_condition(qtbot) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metasgd", "rates")])
     choose(tab, "dense")
-    assert np.array_equal(tab.plots.image.image.image, 3 * np.eye(4))
+    assert np.array_equal(tab.plot.images["map"].image, 3 * np.eye(4))
     # Four cells stand for forty weights.
-    assert tab.plots.image.image.mapRectToParent(tab.plots.image.image.boundingRect()).width() == 40
+    image = tab.plot.images["map"]
+    assert image.mapRectToParent(image.boundingRect()).width() == 40
     choose(tab, "spectrum")
-    assert tab.plots.plot.traces["spectrum"].getData()[1] == pytest.approx([2, 1, np.log10(3)])
+    assert tab.plot.traces["spectrum"].getData()[1] == pytest.approx([2, 1, np.log10(3)])
     choose(tab, "condition")
-    lines = tab.plots.plot.traces
+    lines = tab.plot.traces
     assert lines["condition_plain"].getData()[1].tolist() == [3] * (K + 1)
     assert lines["condition_shaped"].getData()[1].tolist() == [0] * (K + 1)
-    assert [key.text for key in tab.plots.plot.legend.keys] == ["without P", "with P"]
-    tab.moment.time.setValue(0)
-    assert tab.plots.plot._message.text() == NOT_NOW
-    tab.moment.time.setValue(1)
-    assert tab.plots.plot.traces["condition_shaped"].getData()[1].tolist() == [1] * (K + 1)
-    assert not tab.plots.plot._message.isVisible()
+    assert [key.text for key in tab.plot.legend.keys] == ["without P", "with P"]
+    tab.picker.time.setValue(0)
+    assert tab.plot._message.text() == NOT_NOW
+    tab.picker.time.setValue(1)
+    assert tab.plot.traces["condition_shaped"].getData()[1].tolist() == [1] * (K + 1)
+    assert not tab.plot._message.isVisible()
 
 
 def test_summary_follows_time(qtbot, qtmodeltester) -> None:
     tab = GeometryTab()
     shown(qtbot, tab, [record("metasgd", "rates")])
-    cells = [tab.model.index(0, column).data() for column in range(3)]
+    cells = [tab.table.model().index(0, column).data() for column in range(3)]
     assert cells == ["layer1", "mean", "0.6667"]
-    tab.moment.time.setValue(1)
-    assert tab.model.index(0, 2).data() == "0.3333"
-    assert tab.model.index(0, 2).data(Qt.ItemDataRole.ToolTipRole) == repr(1 / 3)
-    qtmodeltester.check(tab.model)
+    tab.picker.time.setValue(1)
+    assert tab.table.model().index(0, 2).data() == "0.3333"
+    assert tab.table.model().index(0, 2).data(Qt.ItemDataRole.ToolTipRole) == repr(1 / 3)
+    qtmodeltester.check(tab.table.model())
 
 
 def test_geometry_page_changes_runs_and_stays_at_the_newest(qtbot) -> None:
     tab = GeometryTab()
     grown = record("metasgd", "rates", evaluations=2)
     shown(qtbot, tab, [grown, record("metalstm", "gates"), record("mirror", "map")])
-    assert [tab.moment.run.itemText(i) for i in range(tab.moment.run.count())] == [
+    assert [tab.picker.run.itemText(i) for i in range(tab.picker.run.count())] == [
         "metasgd · seed 0",
         "metalstm · seed 0",
         "mirror · seed 0",
     ]
-    assert tab.moment.steps == [0, 50]
+    assert tab.picker.steps == [0, 50]
     grown.apply(record("metasgd", "rates").pictures[-1])
     tab.refresh()
-    assert tab.moment.step_text.text() == "100"
-    tab.moment.run.setCurrentIndex(1)
+    assert tab.picker.step_text.text() == "100"
+    tab.picker.run.setCurrentIndex(1)
     assert tab.what.currentData() == "gates"
     tab.show_records([])
-    assert "Meta-SGD" in tab.plots.plot._message.text()
-    assert tab.figure(PAGE) is None
+    assert "Meta-SGD" in tab.plot._message.text()
+    assert tab.chart() is None
 
 
 # The mirror page.
@@ -406,7 +408,7 @@ def test_geometry_page_changes_runs_and_stays_at_the_newest(qtbot) -> None:
 def test_slopes_are_drawn_over_training(qtbot, theme: Theme) -> None:
     tab = MirrorTab()
     shown(qtbot, tab, [record("mirror", "map")], theme)
-    assert tab.map.image.image.T.tolist() == [[1, 1, 1, 1], [1, 0.5, 2, 1], [1, 0, 3, 1]]
+    assert tab.map.images["map"].image.T.tolist() == [[1, 1, 1, 1], [1, 0.5, 2, 1], [1, 0, 3, 1]]
     low, high = tab.map.bar.levels()
     assert (low + high) / 2 == 1
     assert tab.sampled.text() == "4 of 1761 weights are shown"
@@ -414,9 +416,9 @@ def test_slopes_are_drawn_over_training(qtbot, theme: Theme) -> None:
         "layer1",
         "layer2",
     ]
-    assert tab._marks["time"].value() == 2.5
-    tab.moment.time.setValue(1)
-    assert tab._marks["time"].value() == 1.5
+    assert tab.map.marks["time"].value() == 2.5
+    tab.picker.time.setValue(1)
+    assert tab.map.marks["time"].value() == 1.5
     assert "from 0.5 to 2" in tab.map.accessibleDescription()
 
 
@@ -424,17 +426,18 @@ def test_curve_of_a_chosen_weight(qtbot) -> None:
     tab = MirrorTab()
     shown(qtbot, tab, [record("mirror", "map")])
     tab.row.setValue(3)
-    tab.moment.time.setValue(1)
+    tab.picker.time.setValue(1)
     x, y = tab.curve.traces["map"].getData()
     assert y == pytest.approx(2 * x + 0.5)
     assert tab.curve.traces["identity"].getData()[1] == pytest.approx(x)
-    assert tab._start.getData()[0] == pytest.approx([0.2])
-    assert tab._start.getData()[1] == pytest.approx([0.9])
-    assert tab._adapted.getData()[0] == pytest.approx([1.7, 3.7], abs=1e-3)
+    assert tab.curve.traces["start"].getData()[0] == pytest.approx([0.2])
+    assert tab.curve.traces["start"].getData()[1] == pytest.approx([0.9])
+    assert tab.curve.traces["adapted"].getData()[0] == pytest.approx([1.7, 3.7], abs=1e-3)
     assert tab.weight.text() == "layer2, weight 8 of 1761"
     assert "map, slope 2" in [key.text for key in tab.curve.legend.keys]
-    assert np.count_nonzero(tab._bars.opts["height"]) > 1
-    assert tab._marks["row"].value() == 2.5
+    heights = [point.y() for point in tab.curve.bands["visited"].polygon()]
+    assert sum(height > min(heights) for height in heights) > 2
+    assert tab.map.marks["row"].value() == 2.5
 
 
 def test_click_on_the_picture_chooses_weight_and_time(qtbot) -> None:
@@ -446,7 +449,7 @@ def test_click_on_the_picture_chooses_weight_and_time(qtbot) -> None:
         qtbot.mouseClick(
             tab.map.viewport(), Qt.MouseButton.LeftButton, pos=tab.map.mapFromScene(scene)
         )
-        assert (tab.row.value() - 1, tab.moment.place) == wanted
+        assert (tab.row.value() - 1, tab.picker.place) == wanted
 
 
 def test_diagnostics_over_training(qtbot) -> None:
@@ -471,7 +474,7 @@ def test_badge_warns(qtbot) -> None:
     shown(qtbot, tab, [record("mirror", "map")])
     assert "not positive" in tab.badge.text()
     assert "Most of the map has never moved" in tab.badge.text()
-    tab.moment.time.setValue(0)
+    tab.picker.time.setValue(0)
     assert "not positive" not in tab.badge.text()
     tab.show_records([record("mirror", "map", evaluations=2)])
     assert not tab.badge.isVisible()
@@ -481,7 +484,7 @@ def test_empty_mirror_page_says_what_to_do(qtbot) -> None:
     tab = MirrorTab()
     shown(qtbot, tab, [record("metasgd", "rates")])
     assert "Tick Mirror descent" in tab.map._message.text()
-    assert tab.figure(PAGE) is None
+    assert tab.chart() is None
 
 
 def test_page_out_of_sight_is_drawn_when_it_comes_to_the_front(qtbot) -> None:
@@ -489,10 +492,10 @@ def test_page_out_of_sight_is_drawn_when_it_comes_to_the_front(qtbot) -> None:
     qtbot.addWidget(tab)
     tab.apply_theme(LIGHT)
     tab.show_records([record("mirror", "map")])
-    assert tab.map.image.image is None
-    assert tab.figure(PAGE) is not None
+    assert not tab.map.images
+    assert tab.chart() is not None
     tab.show()
-    assert tab.map.image.image.shape == (4, 3)
+    assert tab.map.images["map"].image.shape == (4, 3)
 
 
 # Both.
@@ -504,8 +507,9 @@ def test_every_view_is_exported(qtbot, tmp_path, view: str) -> None:
     kind = "layers" if view in {"factors", "masks"} else "rates"
     shown(qtbot, tab, [record(RUNS[kind], kind)])
     choose(tab, view)
-    figure = tab.figure(PAGE)
-    assert figure is not None
+    chart = tab.chart()
+    assert chart is not None
+    figure = figure_of(chart, PAGE)
     assert "meta-step 100" in figure.axes[0].get_title()
     for ending in ("png", "svg"):
         save_figure(figure, tmp_path / f"figure.{ending}")
@@ -515,15 +519,13 @@ def test_every_view_is_exported(qtbot, tmp_path, view: str) -> None:
 def test_exported_numbers_are_those_shown(qtbot, tmp_path) -> None:
     gates = GeometryTab()
     shown(qtbot, gates, [record("metalstm", "gates")])
-    drawn = gates.figure(PAGE)
-    assert drawn is not None
+    drawn = figure_of(gates.chart(), PAGE)
     assert drawn.axes[0].lines[0].get_ydata().tolist() == [0.9] * K
     mirror = MirrorTab()
     shown(qtbot, mirror, [record("mirror", "map")])
     mirror.row.setValue(3)
-    mirror.moment.time.setValue(1)
-    figure = mirror.figure(PAGE)
-    assert figure is not None
+    mirror.picker.time.setValue(1)
+    figure = figure_of(mirror.chart(), PAGE)
     slopes, curve = figure.axes[:2]
     assert slopes.images[0].get_array().shape == (4, 3)
     assert curve.get_title() == "layer2, weight 8\nslope 2"
@@ -535,14 +537,14 @@ def test_exported_numbers_are_those_shown(qtbot, tmp_path) -> None:
 def test_all_that_is_reachable_has_a_name_and_a_tip(qtbot, tab_type: type[QWidget]) -> None:
     tab = tab_type()
     shown(qtbot, tab, [record("metasgd", "rates"), record("mirror", "map")])
-    kinds = (QComboBox, QSlider, QSpinBox, QCheckBox, QTableView, PlotPanel)
+    kinds = (QComboBox, QSlider, QSpinBox, QCheckBox, QTableView, ChartView)
     controls = [widget for widget in tab.findChildren(QWidget) if isinstance(widget, kinds)]
     assert len(controls) >= 6
     for widget in controls:
         assert widget.objectName(), repr(widget)
         assert widget.accessibleName(), repr(widget)
         assert widget.focusPolicy() & Qt.FocusPolicy.TabFocus, repr(widget)
-        assert widget.toolTip() or isinstance(widget, PlotPanel), repr(widget)
+        assert widget.toolTip() or isinstance(widget, ChartView), repr(widget)
 
 
 @pytest.fixture
@@ -590,9 +592,9 @@ def test_only_the_page_in_front_is_drawn(tabs: Tabs) -> None:
     geometry, mirror = tabs.pages[NAMES.index("geometry")], tabs.pages[place]
     assert isinstance(geometry, GeometryTab)
     assert isinstance(mirror, MirrorTab)
-    assert mirror.map.image.image is None
+    assert not mirror.map.images
     tabs.setCurrentIndex(place)
-    assert mirror.map.image.image is not None
+    assert mirror.map.images
     assert heights(geometry) == []
     tabs.apply_theme(DARK)
-    assert mirror._start.opts["brush"].color() == curve_color("#0072B2", DARK)
+    assert mirror.curve.traces["start"]._dots.color() == curve_color("#0072B2", DARK)

@@ -5,7 +5,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox
 
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.page_tabs import NAMES
-from metaviz.gui.plotting.plot_widget import PlotPanel
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.runs.row import Row
 from metaviz.gui.session.session_file import SessionFile
 from metaviz.gui.widgets.theme import DARK
@@ -69,7 +69,7 @@ def test_a_page_made_later_shows_runs_and_theme(plain_window) -> None:
     page = window.tabs.page("inner")
     assert isinstance(page, InnerTab)
     assert page._records == [record]
-    plots = page.findChildren(PlotPanel)
+    plots = page.findChildren(ChartView)
     assert plots
     assert {plot.backgroundBrush().color().name() for plot in plots} == {DARK.background}
 

@@ -11,13 +11,14 @@ from PIL import Image
 from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
+from metaviz.charts.values import Axis, Lines, Series
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.training_page import TrainingTab
 from metaviz.gui.plotting.axes import round_logarithms
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.curve_item import dashes
 from metaviz.gui.plotting.legend import Key, Legend
-from metaviz.gui.plotting.plot_widget import Line, PlotPanel
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
@@ -59,6 +60,10 @@ def record(algorithm: str, seed: int = 0, *, steps: int = 50, level: float = 2.0
         }
         made.apply(Pictured(step, arrays))
     return made
+
+
+def lines(*series: Series, **axes: Axis) -> Lines:
+    return Lines(id="lines", series=series, **axes)
 
 
 @pytest.fixture
@@ -150,9 +155,9 @@ def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) 
     tab.k.setValue(2)
     expected = 2.0 * 0.25 / 51
     assert f"maml · seed 0 {expected:.4g}" in tab.readout.text()
-    assert tab._markers[tab.loss].value() == 2
+    assert tab.loss.cursor_line.value() == 2
     assert tab.fan.plot.traces["chosen"].getData()[1][0] == 2 * 40
-    assert [line.value() for line in tab._trained[tab.loss]] == [3]
+    assert [line.value() for line in tab.loss.marks.values()] == [3]
     tab.evaluation.setValue(0)
     assert f"{2.0 * 0.25:.4g}" in tab.readout.text()
     tab.fan.task.setValue(2)
@@ -166,16 +171,17 @@ def test_inner_tab_keeps_the_marks_of_trained_steps_until_they_change(
     qtbot.addWidget(tab)
     tab.apply_theme(LIGHT)
     tab.show_records(records)
-    (mark,) = tab._trained[tab.loss]
+    (mark,) = tab.loss.marks.values()
     tab.redraw()
-    assert tab._trained[tab.loss] == [mark]
+    assert list(tab.loss.marks.values()) == [mark]
+    assert mark in tab.loss.getPlotItem().items
     tab.apply_theme(DARK)
-    (anew,) = tab._trained[tab.loss]
+    (anew,) = tab.loss.marks.values()
     assert anew.pen.color().name() == DARK.muted
-    assert mark not in tab.loss.getPlotItem().items
-    assert anew in tab.loss.getPlotItem().items
+    assert anew.label.color.name() == DARK.muted
     tab.show_records([])
-    assert tab._trained[tab.loss] == []
+    assert tab.loss.marks == {}
+    assert mark not in tab.loss.getPlotItem().items
 
 
 def test_inner_tab_plays_round(qtbot, records: list[Record]) -> None:
@@ -214,7 +220,7 @@ def test_gradients_tab_shows_lengths_and_cosines(qtbot) -> None:
     assert not tab.compare.isEnabled()
     tab.show_result(comparison())
     assert tab.compare.isEnabled()
-    model = tab.model
+    model = tab.table.model()
     texts = [model.data(model.index(0, column)) for column in range(model.columnCount())]
     assert texts[0] == "5"
     assert texts[-3:] == ["1.0000", "0.0000", "–"]
@@ -227,7 +233,7 @@ def test_gradient_model_is_sound(qtbot, qtmodeltester) -> None:
     tab = GradientsTab()
     qtbot.addWidget(tab)
     tab.show_result(comparison())
-    qtmodeltester.check(tab.model)
+    qtmodeltester.check(tab.table.model())
 
 
 def test_export_writes_every_format_and_table(qtbot, tmp_path: Path, records: list[Record]) -> None:
@@ -302,12 +308,12 @@ def test_export_without_runs_is_greyed(qtbot) -> None:
 
 
 def test_legend_stands_above_the_axes_and_counts_what_does_not_fit(qtbot) -> None:
-    plot = PlotPanel("plot", "Plot")
+    plot = ChartView("plot", "Plot")
     qtbot.addWidget(plot)
     plot.resize(420, 300)
     plot.show()
     x = np.arange(3.0)
-    plot.draw([Line(f"run {i}", x, x + i, "#0072B2", f"a run called {i}") for i in range(30)])
+    plot.show_chart(lines(*(Series(f"run {i}", x, x + i, f"a run called {i}") for i in range(30))))
     QApplication.processEvents()
     box = plot.getPlotItem().getViewBox().sceneBoundingRect()
     assert plot.legend.geometry().bottom() <= box.top()
@@ -318,10 +324,10 @@ def test_legend_stands_above_the_axes_and_counts_what_does_not_fit(qtbot) -> Non
 
 
 def test_log_axes_show_the_logarithms_once(qtbot) -> None:
-    plot = PlotPanel("plot", "Plot")
+    plot = ChartView("plot", "Plot")
     qtbot.addWidget(plot)
-    plot.set_log(x=False, y=True)
-    plot.draw([Line("run", np.arange(3.0), np.array([1.0, 100.0, 0.0]), "#0072B2")])
+    series = Series("run", np.arange(3.0), np.array([1.0, 100.0, 0.0]))
+    plot.show_chart(lines(series, y=Axis(log=True)))
     y = plot.traces["run"].getData()[1]
     assert y[:2].tolist() == [0, 2]
     assert plot.traces["run"].dataBounds(1) == (0, 2)
@@ -359,12 +365,11 @@ def test_dashes_leave_gaps_open() -> None:
 
 
 def test_numbers_of_axes_stay_what_they_are_in_another_theme(qtbot) -> None:
-    plot = PlotPanel("p", "A plot")
+    plot = ChartView("p", "A plot")
     qtbot.addWidget(plot)
     plot.apply_theme(LIGHT)
-    plot.set_labels("x", "y")
     small = np.linspace(-0.02, 0.01, 5)
-    plot.draw([Line("a", small, small, "#000000")])
+    plot.show_chart(lines(Series("a", small, small), x=Axis("x"), y=Axis("y")))
     plot.resize(400, 300)
     plot.show()
     for theme in (LIGHT, DARK, LIGHT):
@@ -422,7 +427,7 @@ def test_runs_with_one_name_are_told_apart_by_their_options() -> None:
 def test_a_plot_is_painted_once_for_new_data(qtbot) -> None:
     painted = []
 
-    class Counting(PlotPanel):
+    class Counting(ChartView):
         def paintEvent(self, event: QPaintEvent) -> None:
             painted.append(self.getPlotItem().getViewBox().viewRange())
             super().paintEvent(event)
@@ -432,12 +437,10 @@ def test_a_plot_is_painted_once_for_new_data(qtbot) -> None:
     plot.apply_theme(LIGHT)
     shown(plot)
     x = np.arange(100.0)
-    plot.draw([Line("a", x, x, "#000000")])
-    plot.set_y_range((0.0, 100.0))
+    plot.show_chart(lines(Series("a", x, x), y=Axis(limits=(0.0, 100.0))))
     QApplication.processEvents()
     painted.clear()
-    plot.draw([Line("a", 1.1 * x, x, "#000000")])
-    plot.set_y_range((0.0, 110.0))
+    plot.show_chart(lines(Series("a", 1.1 * x, x), y=Axis(limits=(0.0, 110.0))))
     for _ in range(5):
         QApplication.processEvents()
     assert len(painted) == 1
@@ -447,21 +450,21 @@ def test_a_plot_is_painted_once_for_new_data(qtbot) -> None:
 
 
 def test_a_line_that_is_left_out_is_gone(qtbot) -> None:
-    plot = PlotPanel("p", "A plot")
+    plot = ChartView("p", "A plot")
     qtbot.addWidget(plot)
     x = np.arange(10.0)
-    plot.draw([Line("a", x, x, "#000000"), Line("b", x, 5 * x, "#000000")])
-    plot.draw([Line("a", x, x, "#000000")])
+    plot.show_chart(lines(Series("a", x, x), Series("b", x, 5 * x)))
+    plot.show_chart(lines(Series("a", x, x)))
     assert list(plot.traces) == ["a"]
-    assert plot._sheet.dataBounds(1) == (0, 9)
-    plot.draw([])
-    assert plot._sheet.dataBounds(1) == (None, None)
+    assert plot._curves.dataBounds(1) == (0, 9)
+    plot.show_chart(lines())
+    assert plot._curves.dataBounds(1) == (None, None)
 
 
 def test_lines_leave_gaps_open(qtbot) -> None:
-    plot = PlotPanel("p", "A plot")
+    plot = ChartView("p", "A plot")
     qtbot.addWidget(plot)
     y = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0])
-    plot.draw([Line("a", np.arange(6.0), y, "#000000")])
+    plot.show_chart(lines(Series("a", np.arange(6.0), y)))
     pieces = plot.traces["a"]._pieces.ndarray()
     assert pieces.tolist() == [[0, 1, 1, 2], [3, 4, 4, 5], [4, 5, 5, 6]]

@@ -6,12 +6,13 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
-from metaviz.gui.pages.compare_worker import Wish, made_ready
+from metaviz.charts.values import Lines, Series
+from metaviz.gui.pages.compare_worker import Request, made_ready
 from metaviz.gui.pages.convergence_page import ConvergenceTab
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.pages.training_page import TrainingTab
-from metaviz.gui.plotting.plot_widget import Line, PlotPanel
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.redraw_timer import RedrawTimer
 from metaviz.gui.widgets.theme import LIGHT
 from metaviz.runs.analysis.comparison import ComparisonView
@@ -43,7 +44,7 @@ def drawn(page: QWidget) -> dict[str, list[list[float]]]:
     """Every point that the plots of a page draw."""
     return {
         f"{plot.objectName()} {name}": [values.tolist() for values in trace.getData()]
-        for plot in page.findChildren(PlotPanel)
+        for plot in page.findChildren(ChartView)
         for name, trace in plot.traces.items()
     }
 
@@ -128,9 +129,9 @@ def test_pieces_draw_what_a_whole_redraw_does(qtbot, page_type) -> None:
         QApplication.processEvents()
     whole.show_records(records)
     assert drawn(page) == drawn(whole) != before
-    ranges = [plot.getPlotItem().viewRange() for plot in page.findChildren(PlotPanel)]
+    ranges = [plot.getPlotItem().viewRange() for plot in page.findChildren(ChartView)]
     page.refresh()
-    assert [plot.getPlotItem().viewRange() for plot in page.findChildren(PlotPanel)] == ranges
+    assert [plot.getPlotItem().viewRange() for plot in page.findChildren(ChartView)] == ranges
 
 
 def test_tabs_divide_the_page_in_front_and_draw_nothing_twice(qtbot) -> None:
@@ -172,9 +173,9 @@ def test_thirty_seeds_are_one_line_and_one_band(qtbot) -> None:
         run = record("maml", 50)
         run.id, run.config["seed"] = f"maml-{seed}", seed
         runs.append(run)
-    ready = made_ready(Wish(tuple(runs), ComparisonView(measure="post_query_loss"), 800))
+    ready = made_ready(Request(tuple(runs), ComparisonView(measure="post_query_loss"), 800))
     assert [len(one.samples) for one in ready.curves] == [30]
-    assert (len(ready.lines), len(ready.bands)) == (1, 1)
+    assert (len(ready.chart.series), len(ready.chart.bands)) == (1, 1)
 
 
 @pytest.mark.parametrize("dash", ["solid", "dash", "dot", "dashdot"])
@@ -183,11 +184,12 @@ def test_rough_lines_cover_what_fine_ones_do(qtbot, dash: str, width: float) -> 
     x = np.linspace(0, 1, 400)
     inked = {}
     for fine in (False, True):
-        plot = PlotPanel("p", "A plot")
+        plot = ChartView("p", "A plot")
         qtbot.addWidget(plot)
         plot.resize(400, 300)
         plot.show()
-        plot.draw([Line("a", x, np.sin(9 * x), "#000000", dash=dash, width=width)], fine=fine)
+        line = Series("a", x, np.sin(9 * x), role="#000000", dash=dash, width=width)
+        plot.show_chart(Lines(id="p", series=(line,)), fine=fine)
         plot.setBackground("#ffffff")
         for side in ("left", "bottom"):
             plot.getPlotItem().hideAxis(side)

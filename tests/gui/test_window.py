@@ -10,13 +10,14 @@ from PySide6.QtGui import QAction, QGuiApplication, QImage
 from PySide6.QtWidgets import QAbstractButton, QMessageBox, QWidget
 
 from metaviz import app
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.gui.background.excepthook import ExceptionHook
 from metaviz.gui.widgets.log_dock import LogHandler
 from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 from metaviz.gui.window.about_dialog import diagnostics
+from metaviz.runs.export.figures import save_figure
 from metaviz.runs.export.tables import write_tables
-from metaviz.runs.figures.base import Page, save_figure
 from metaviz.runs.storage.store import list_runs, open_run
 from tests.gui.conftest import leave
 
@@ -451,13 +452,13 @@ def test_a_learned_geometry_is_seen_exported_and_found_again(qtbot, open_window,
         qtbot.wait(50)
         assert not window.grab().isNull()
         if name not in {"gradients", "benchmark", "episode"}:
-            figure = window.tabs.pages[place].figure(Page(14.0))
+            figure = figure_of(window.tabs.pages[place].chart(), Page(14.0))
             save_figure(figure, tmp_path / f"{name}.png")
             assert (tmp_path / f"{name}.png").stat().st_size > 5000
-    moment = window.tabs.pages[places["mirror"]].moment
-    moment.time.setValue(0)
-    assert moment.place == 0
-    assert moment.step_text.text().startswith("0")
+    picker = window.tabs.pages[places["mirror"]].picker
+    picker.time.setValue(0)
+    assert picker.place == 0
+    assert picker.step_text.text().startswith("0")
     write_tables(list(shown.values()), tmp_path)
     header, *rows = (tmp_path / "geometry.csv").read_text(encoding="utf-8").splitlines()
     assert header == "run,algorithm,step,layer,quantity,value"

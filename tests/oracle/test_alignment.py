@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from metaviz.runs.analysis.alignment import Sample, moments, reached, sample, thin_band, value_at
-from metaviz.runs.model.statistics import thin
+from metaviz.charts.thinning import thin, thin_band
+from metaviz.runs.analysis.alignment import Sample, moments, reached, sample, value_at
 
 STEPS = np.arange(1.0, 6.0)
 RUNS = np.array([[5.0, 4, 3, 2, 1], [6.0, 2, 4, 1, 0], [4.0, 3, 5, 3, 8]])

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = ["files", "images", "config", "paths", "registry", "runs"]
+PLAIN = ["files", "images", "config", "paths", "registry", "charts", "runs"]
 FOR_THE_WINDOW = {"files", "gui", "charts", "runs", "config", "paths"}
 ROOMS = (
     *("files", "config", "registry", "charts", "runs", "images", "nets", "meta", "problems"),
@@ -21,7 +21,7 @@ GUI_ORDER = (
     *("widgets", "plotting", "background", "experiment", "runs", "queue", "pages", "dataset"),
     *("session", "window"),
 )
-RUNS_ORDER = ("model", "storage", "table", "analysis", "figures", "export")
+RUNS_ORDER = ("model", "storage", "table", "analysis", "export")
 MOST_FILES = 30
 MOST_LOOSE_FILES = 12
 KNOWN_CIRCLES = (
@@ -153,6 +153,19 @@ def test_plain_rooms_import_neither_torch_nor_qt(room):
     for path in files(room):
         assert not tops(path) & (QT | {"torch", "torchvision"}), path
         assert not rooms(path) & (ENGINE | {"gui"}), path
+
+
+def test_charts_stand_on_numpy_alone():
+    for path in files("charts"):
+        assert tops(path) <= {"metaviz", "numpy", "matplotlib"} | set(sys.stdlib_module_names), path
+        assert rooms(path) <= {"charts"}, path
+        assert path.name == "matplotlib.py" or "matplotlib" not in tops(path), path
+
+
+def test_pages_leave_drawing_to_the_renderers():
+    for path in files("gui/pages"):
+        assert not tops(path) & {"pyqtgraph", "matplotlib"}, path
+        assert "metaviz.charts.matplotlib" not in imports(path), path
 
 
 def test_window_imports_no_engine():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.runs.analysis.comparison import (
     AXES,
     ComparisonView,
@@ -16,11 +17,10 @@ from metaviz.runs.analysis.comparison import (
     offered,
     usual_view,
 )
+from metaviz.runs.analysis.curve_charts import comparison_chart
 from metaviz.runs.analysis.smoothing import smooth
+from metaviz.runs.export.figures import comparison_figures
 from metaviz.runs.export.tables import comparison_csv, write_tables
-from metaviz.runs.figures.base import Page
-from metaviz.runs.figures.comparison import comparison_figure
-from metaviz.runs.figures.figure_set import comparison_figures
 from metaviz.runs.model.events import Evaluated
 from tests.unit.compared import record
 
@@ -59,9 +59,9 @@ def test_group_whose_runs_all_broke_is_named_without_numbers():
     found = compared(runs, STEP)
     assert [one.name for one in found] == ["maml (2 runs)", "reptile (0 of 2 runs, 2 diverged)"]
     assert np.isnan(found[1].final()[0])
-    assert group_difference(found[1], found[0], STEP) is None
+    assert group_difference(found[1], found[0]) is None
     assert found[1].time_to(2.0, falling=True).n == 0
-    assert comparison_figure(found, STEP).axes
+    assert figure_of(comparison_chart(found, STEP)).axes
     assert "reptile" not in comparison_csv(runs, STEP)
 
 
@@ -134,7 +134,7 @@ def test_difference_to_the_baseline_is_welchs():
     mine = [record("maml", s, (3, last)) for s, last in enumerate((1.0, 1.2, 1.1))]
     base = [record("reptile", s, (3, last)) for s, last in enumerate((2.0, 2.5))]
     one, other = compared([*mine, *base], STEP)
-    found = group_difference(one, other, STEP)
+    found = group_difference(one, other)
     test = stats.ttest_ind([1.0, 1.2, 1.1], [2.0, 2.5], equal_var=False)
     interval = test.confidence_interval(0.95)
     assert found.half > abs(found.absolute)
@@ -171,7 +171,7 @@ def test_single_runs_write_no_comparison(tmp_path):
 def test_figure_names_interval_and_n_and_draws_the_means():
     runs = [record(seed=seed, curve=(3, 2 + seed, 1)) for seed in range(3)]
     view = ComparisonView("post_query_loss", band="se")
-    figure = comparison_figure(compared(runs, view), view, Page())
+    figure = figure_of(comparison_chart(compared(runs, view), view), Page())
     (axes,) = figure.axes
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [3, 3, 1])
     (legend,) = figure.legends

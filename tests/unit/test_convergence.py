@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from metaviz.charts.stored import slice_charts
 from metaviz.runs.analysis.convergence import (
-    LossSlice,
     convergence,
     fitted_rate,
-    loss_slice,
     steps_to,
 )
+from metaviz.runs.analysis.curve_charts import loss_slice
 from metaviz.runs.model.events import Evaluated, Pictured
 from metaviz.runs.model.record import Record
 
@@ -58,7 +58,12 @@ def test_a_plane_of_negative_losses_is_coloured_as_it_is() -> None:
         (np.array([[1.0, 100.0]]), [[0.0, 2.0]]),
         (np.array([[-1.0, 100.0]]), [[-1.0, 100.0]]),
     ):
-        heights, meaning = LossSlice("x", 1, t, t, t, t, t, plane=plane).heights()
+        line = {"line_t": t, "line_support": t, "line_query": t, "line_path": t}
+        about = {"plane_path": np.zeros((3, 2)), "plane_explained": np.array([0.9, 0.1])}
+        axes = {"plane_u": t[:1], "plane_v": t[:2], "plane_support": plane}
+        _, chart = slice_charts({**line, **about, **axes})
+        assert chart is not None
+        heights, meaning = chart.heights, chart.meaning
         assert heights.tolist() == wanted
         assert meaning.startswith("log") == (plane.min() > 0)
 
@@ -74,6 +79,6 @@ def test_slice_of_an_earlier_evaluation() -> None:
     last, first = loss_slice(record, "x"), loss_slice(record, "x", 0)
     assert last is not None
     assert first is not None
-    assert (last.step, first.step) == (10, 0)
-    assert last.plane is None
-    assert last.support == pytest.approx(first.support + 10)
+    assert (last[0].title, first[0].title) == ("x, meta-step 10", "x, meta-step 0")
+    assert last[1] is None
+    assert last[0].series[0].y == pytest.approx(first[0].series[0].y + 10)

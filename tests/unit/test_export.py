@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,18 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
-from metaviz.runs.analysis.curves import InnerView, TrainingView, fan, inner_curves, training_curves
-from metaviz.runs.export.tables import inner_csv, metrics_csv, safe_text, summary_csv
-from metaviz.runs.figures.base import (
-    Page,
-    fan_figure,
-    gradients_figure,
-    inner_figure,
-    save_figure,
-    training_figure,
+from metaviz.charts.matplotlib import Page, figure_of
+from metaviz.charts.stored import fan_chart
+from metaviz.charts.values import Slider
+from metaviz.runs.analysis.curve_charts import (
+    fan,
+    fan_tasks,
+    inner_charts,
+    training_chart,
+    without_slider,
 )
+from metaviz.runs.analysis.curves import InnerView, TrainingView, inner_curves, training_curves
+from metaviz.runs.analysis.result_charts import gradients_chart
+from metaviz.runs.export.figures import save_figure
+from metaviz.runs.export.tables import inner_csv, metrics_csv, safe_text, summary_csv
 from metaviz.runs.model.events import STEP_COLUMNS, Evaluated, Pictured, Stepped
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.marks import Marks
@@ -58,6 +64,16 @@ def record(name: str = "run", loss: float = 1.0, scale: float = 1.0) -> Record:
     points = {"support_x": np.zeros((1, 3)), "support_y": np.ones((1, 3))}
     made.apply(Pictured(40, {**arrays, **points}))
     return made
+
+
+def training_figure(runs: list[Record], view: TrainingView, page: Page | None = None) -> Figure:
+    return figure_of(training_chart(runs, view), page)
+
+
+def inner_figure(
+    runs: list[Record], views: Sequence[InnerView] = (), page: Page | None = None
+) -> Figure:
+    return figure_of(inner_charts(runs, views), page)
 
 
 def table(text: str) -> list[dict[str, str]]:
@@ -186,7 +202,7 @@ def test_figures_show_names_as_they_are(tmp_path: Path, name: str) -> None:
     figures = {
         "training": training_figure([made], TrainingView(log_y=True)),
         "inner": inner_figure([made]),
-        "fan": fan_figure(drawn, drawn.landmarks()),
+        "fan": figure_of(without_slider(drawn)),
     }
     for stem, figure in figures.items():
         save_figure(figure, tmp_path / f"{stem}.svg")
@@ -212,9 +228,21 @@ def test_negative_losses_are_not_hidden_by_a_logarithmic_axis() -> None:
     assert axes.get_yscale() == "log"
 
 
+@pytest.mark.parametrize("log_y", [True, False])
+def test_a_mean_that_is_infinite_leaves_the_range_to_the_others(log_y: bool) -> None:
+    broken = record()
+    broken.evaluations[-1].curves["query_loss"][-1] = np.inf
+    broken.evaluations[-1].curves["query_loss_ci95"][-2:] = np.nan, np.inf
+    (chart,) = inner_charts([broken], [InnerView(log_y=log_y)]).charts
+    assert np.isfinite(chart.y.limits or ()).all()
+    assert chart.y.limits is not None
+    low, high = chart.y.limits
+    assert low < chart.series[0].y[:-1].min() < chart.series[0].y[:-1].max() < high
+
+
 def test_gradients_figure_is_drawn_with_a_zero_gradient(tmp_path: Path) -> None:
     rows = (MetaGradientRow("maml", np.ones(3)), MetaGradientRow("scratch", np.zeros(3)))
-    save_figure(gradients_figure(GradientComparison(rows)), tmp_path / "g.svg")
+    save_figure(figure_of(gradients_chart(GradientComparison(rows))), tmp_path / "g.svg")
     assert {"1.00", "–", "maml", "scratch"} <= set(svg_texts(tmp_path / "g.svg"))
 
 
@@ -255,9 +283,16 @@ def test_curves_show_what_was_recorded() -> None:
 def test_fan_chooses_task_and_landmarks() -> None:
     drawn = fan(record(), task=99)
     assert drawn is not None
-    assert (drawn.step, drawn.trained_steps, drawn.tasks) == (40, 2, 1)
-    assert drawn.landmarks() == [0, 1, 2, 4]
-    assert replace(drawn, trained_steps=50).landmarks() == [0, 1, 4]
+    assert drawn.title == "run, meta-step 40"
+    assert fan_tasks(record()) == 1
+    assert drawn.slider == Slider("inner step k", 5, 2)
+
+    def landmarks(trained: int) -> list[str]:
+        chart = fan_chart(record().pictures[0].arrays, trained=trained)
+        return [one.name for one in chart.series if one.name[:1] == "k"]
+
+    assert landmarks(2) == ["k0", "k1", "k2", "k4"]
+    assert landmarks(50) == ["k0", "k1", "k4"]
     assert fan(Record("x", {})) is None
 
 

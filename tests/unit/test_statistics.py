@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from metaviz.runs.model.statistics import mean_and_ci95, range_with_bands, robust_range, thin
+from metaviz.charts.thinning import thin
+from metaviz.runs.model.statistics import mean_and_ci95, range_with_bands, robust_range
 
 RNG = np.random.default_rng(0)
 

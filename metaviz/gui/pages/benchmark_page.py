@@ -1,26 +1,18 @@
-"""Held-out tasks: our runs beside published results, and what single tasks tell."""
+"""Held-out tasks: our runs beside published results, and single tasks."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSizePolicy,
-    QSplitter,
-    QTableWidgetItem,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QTableWidgetItem, QTabWidget, QWidget
 
+from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pages.benchmark_plots import DotPlot, RobustnessMap, TaskPlot
 from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, WorstTable
+from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, scrolling
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.benchmark import (
@@ -34,15 +26,11 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
     worst_tasks,
 )
+from metaviz.runs.analysis.result_charts import benchmark_chart, robustness_chart, tasks_chart
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
 from metaviz.runs.model.styles import labels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Tick trained runs below and press Evaluate: each one's weights adapt to the same tasks of "
@@ -52,16 +40,18 @@ NO_MAP = (
     "Press Vary steps: how the chosen run does with larger, smaller, more and fewer inner steps "
     "than it was trained with."
 )
+NO_ROWS = "No results of these data: choose other ones above."
+_ROW = 17
 NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears here."
 
 
 class BenchmarkTab(QWidget):
     """A table of results, and pictures of what is behind them."""
 
-    evaluation_wanted = Signal(object, object)
-    robustness_wanted = Signal(object, object)
-    episode_wanted = Signal(str, object, int)
-    recalled = Signal()
+    evaluation_requested = Signal(object, object)
+    robustness_requested = Signal(object, object)
+    episode_requested = Signal(str, object, int)
+    cancel_requested = Signal()
     export_name = "benchmark"
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -77,9 +67,10 @@ class BenchmarkTab(QWidget):
         self._theme: Theme | None = None
         self._busy = False
         self.table = ResultTable()
-        self.dots = DotPlot()
-        self.map = RobustnessMap()
-        self.tasks = TaskPlot()
+        self.dots = ChartView("benchmarkDots", "Published results and ours")
+        self.map = ChartView("benchmarkRobustness", "Step size and number of steps at test time")
+        self.tasks = ChartView("benchmarkTasks", "Gain of adaptation on each task")
+        self.tasks.setToolTip("Click a dot to see what the run does on that task.")
         self.worst = WorstTable()
         self.filter = PublishedFilter()
         self._lay_out()
@@ -90,7 +81,7 @@ class BenchmarkTab(QWidget):
         self._records = records
         offer(self.run, labels(records))
         if not self._busy:
-            self._say("")
+            self._show_status("")
         self.evaluate.setEnabled(bool(records) and not self._busy)
         self.vary.setEnabled(bool(records) and not self._busy)
         self.read_again()
@@ -116,13 +107,9 @@ class BenchmarkTab(QWidget):
         self._fill()
         self._draw_map()
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the results for a paper; None where no run was evaluated."""
-        if not self._shown:
-            return None
-        from metaviz.runs.figures.benchmark import benchmark_figure
-
-        return benchmark_figure(self._drawn(), measure_text(self._rows), page)
+    def chart(self) -> Scatter | None:
+        """Return the results; None where no run was evaluated."""
+        return benchmark_chart(self._drawn(), measure_text(self._rows)) if self._shown else None
 
     @property
     def shows_something(self) -> bool:
@@ -133,12 +120,12 @@ class BenchmarkTab(QWidget):
     def show_progress(self, line: str) -> None:
         """Say how far an evaluation is."""
         self._set_busy(busy=True)
-        self._say(line)
+        self._show_status(line)
 
     def show_done(self, judgements: Sequence[Judgement]) -> None:
         """Show what was evaluated; without judgements the steps were varied."""
         self._set_busy(busy=False)
-        self._say("")
+        self._show_status("")
         self.read_again()
         if judgements:
             self._show_list(judgements[-1].task_list)
@@ -152,15 +139,13 @@ class BenchmarkTab(QWidget):
         for task_list in self._lists:
             if task_list not in before:
                 self._show_list(task_list)
-        self._say(sentence, wrong=sentence != "Cancelled.")
+        self._show_status(sentence, wrong=sentence != "Cancelled.")
 
     def _show_list(self, task_list: tuple[Any, ...]) -> None:
         self.list.setCurrentIndex(self._lists.index(task_list))
 
     def _lay_out(self) -> None:
-        self.views = QTabWidget()
-        self.views.setObjectName("benchmarkViews")
-        self.views.setAccessibleName("Pictures of the evaluation")
+        self.views = named(QTabWidget(), "benchmarkViews", "Pictures of the evaluation")
         self.views.setDocumentMode(True)
         self.views.addTab(
             scrolling("benchmarkScroll", "Published results and ours", self.dots),
@@ -168,20 +153,10 @@ class BenchmarkTab(QWidget):
         )
         self.views.addTab(self._map_page(), "&Step size and number of steps")
         self.views.addTab(self._task_page(), "S&ingle tasks")
-        body = QSplitter(Qt.Orientation.Vertical)
-        body.setObjectName("benchmarkBody")
-        body.addWidget(self.table)
-        body.addWidget(self.views)
-        body.setChildrenCollapsible(False)
-        body.setSizes([220, 380])
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 2)
-        layout.setSpacing(4)
-        layout.addLayout(self._actions())
-        layout.addWidget(self.status)
-        layout.addLayout(self._filters())
-        layout.addWidget(body, 1)
-        self.tasks.chosen.connect(self._want_episode)
+        body = split("benchmarkBody", self.table, self.views, upright=True, sizes=(220, 380))
+        rows = self._actions(), self.status, self._filters()
+        page(self, *rows, body, stretch=body, spacing=4)
+        self.tasks.picked.connect(self._on_task_picked)
         self.worst.itemActivated.connect(self._want_worst)
 
     def _actions(self) -> QHBoxLayout:
@@ -198,24 +173,16 @@ class BenchmarkTab(QWidget):
         )
         self.settings = _button("benchmarkProtocol", "Pro&tocol…", "Which tasks, and how.")
         self.cancel = _button("benchmarkCancel", "&Cancel", "Stop the evaluation.")
-        self.told = QLabel(f"Next: {protocol_text(self.protocol)}")
-        self.told.setObjectName("benchmarkTold")
-        self.told.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.status = QLabel()
-        self.status.setObjectName("benchmarkStatus")
-        self.status.setTextFormat(Qt.TextFormat.PlainText)
-        self.status.setWordWrap(True)
+        self.next = plain_label(
+            "benchmarkTold", f"Next: {protocol_text(self.protocol)}", wraps=False
+        )
+        self.status = plain_label("benchmarkStatus")
         self.evaluate.clicked.connect(self._want_evaluation)
         self.vary.clicked.connect(self._want_robustness)
         self.settings.clicked.connect(self._open_protocol)
-        self.cancel.clicked.connect(self.recalled)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        for widget in (self.evaluate, self.vary, self.settings):
-            row.addWidget(widget)
-        row.addWidget(self.told, 1)
-        row.addWidget(self.cancel)
-        return row
+        self.cancel.clicked.connect(self.cancel_requested)
+        buttons = self.evaluate, self.vary, self.settings
+        return row(*buttons, self.next, self.cancel, stretch=self.next)
 
     def _filters(self) -> QHBoxLayout:
         self.list = combo("benchmarkList", "List of tasks that runs were evaluated on", {})
@@ -225,50 +192,24 @@ class BenchmarkTab(QWidget):
         )
         self.list.currentIndexChanged.connect(self._take_list)
         self.filter.changed.connect(self._fill)
-        ours, theirs = QLabel("&Ours:"), QLabel("Pu&blished:")
-        ours.setBuddy(self.list)
-        theirs.setBuddy(self.filter.dataset)
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        row.addWidget(ours)
-        row.addWidget(self.list, 2)
-        row.addWidget(theirs)
-        row.addWidget(self.filter, 4)
-        return row
+        made = row(("&Ours:", self.list), ("Pu&blished:", self.filter), spacing=6)
+        made.setStretchFactor(self.list, 2)
+        made.setStretchFactor(self.filter, 4)
+        return made
 
     def _map_page(self) -> QWidget:
-        page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 4, 0, 0)
-        row = QHBoxLayout()
         self.run = combo("benchmarkRun", "Run whose steps are varied", {})
         self.run.setMinimumContentsLength(18)
         self.run.currentIndexChanged.connect(self._draw_map)
-        self.remark = QLabel()
-        self.remark.setObjectName("benchmarkRemark")
-        self.remark.setWordWrap(True)
-        row.addWidget(self.run)
-        row.addWidget(self.remark, 1)
-        column.addLayout(row)
-        column.addWidget(self.map, 1)
-        self.map.clicked.connect(self._tell_cell)
-        return page
+        self.remark = plain_label("benchmarkRemark")
+        self.map.picked.connect(self._on_cell_picked)
+        above = row(self.run, self.remark, spacing=6, stretch=self.remark)
+        return column(None, above, self.map, stretch=self.map, margins=(0, 4, 0, 0))
 
     def _task_page(self) -> QWidget:
-        page = QSplitter(Qt.Orientation.Horizontal)
-        page.setObjectName("benchmarkTasksBody")
-        page.addWidget(self.tasks)
-        side = QWidget()
-        column = QVBoxLayout(side)
-        column.setContentsMargins(4, 4, 0, 0)
-        hint = QLabel("Least gain. Enter or double-click opens the task.")
-        hint.setWordWrap(True)
-        column.addWidget(hint)
-        column.addWidget(self.worst, 1)
-        page.addWidget(side)
-        page.setChildrenCollapsible(False)
-        page.setSizes([520, 300])
-        return page
+        hint = plain_label("benchmarkHint", "Least gain. Enter or double-click opens the task.")
+        side = column(None, hint, self.worst, stretch=self.worst, margins=(4, 4, 0, 0))
+        return split("benchmarkTasksBody", self.tasks, side, sizes=(520, 300))
 
     def _drawn(self) -> list[Row]:
         """Return the rows that share an axis."""
@@ -288,29 +229,29 @@ class BenchmarkTab(QWidget):
     def _fill(self) -> None:
         self._rows = rows_of(self._shown, self.filter.choice())
         self.table.show_rows(self._rows, self._theme)
-        self.dots.show_rows(self._drawn(), measure_text(self._rows))
-        self.tasks.set_message("" if self._shown else NO_TASKS)
-        self.tasks.show_tasks(self._shown)
+        drawn = self._drawn()
+        self.dots.show_chart(benchmark_chart(drawn, measure_text(self._rows), NO_ROWS))
+        self.dots.setMinimumHeight(max(140, _ROW * len(drawn) + 60))
+        self.tasks.show_chart(tasks_chart(self._shown, NO_TASKS), fine=False)
         self.worst.show_tasks(worst_tasks(self._shown))
         if not self._busy and not self._shown:
-            self._say(EMPTY)
+            self._show_status(EMPTY)
 
     @Slot()
     def _draw_map(self) -> None:
         found = self._stored_map()
         self.remark.setText("" if found is None else _map_text(found))
-        if found is None:
-            self.map.clear_map(NO_MAP)
-        elif self._theme is not None:
-            self.map.show_map(found)
+        empty = Lines(id="robustness", message=NO_MAP)
+        self.map.show_chart(empty if found is None else robustness_chart(found))
 
-    @Slot(int, int)
-    def _tell_cell(self, row: int, k: int) -> None:
+    @Slot(str, str, int)
+    def _on_cell_picked(self, _chart: str, _name: str, cell: int) -> None:
         """Say what a cell of the map stands for."""
         found = self._stored_map()
         if found is not None:
-            value, half = (found.unit * v[row, k] for v in (found.mean, found.half_width))
-            size = factor_text(found, found.factors[row])
+            place, k = divmod(cell, found.mean.shape[1])
+            value, half = (found.unit * v[place, k] for v in (found.mean, found.half_width))
+            size = factor_text(found, found.factors[place])
             self.remark.setText(f"{size}, k = {k}: {value:.4g} ± {half:.2g}")
 
     def _stored_map(self) -> Robustness | None:
@@ -321,7 +262,7 @@ class BenchmarkTab(QWidget):
     def _want_evaluation(self) -> None:
         folders = list(_folders(self._records).values())
         self._begin()
-        self.evaluation_wanted.emit(folders, self.protocol)
+        self.evaluation_requested.emit(folders, self.protocol)
 
     @Slot()
     def _want_robustness(self) -> None:
@@ -329,13 +270,16 @@ class BenchmarkTab(QWidget):
         self.views.setCurrentIndex(1)
         self._begin()
         few = min(self.protocol.tasks, MOST_TASKS)
-        self.robustness_wanted.emit([folder], self.protocol.model_copy(update={"tasks": few}))
+        self.robustness_requested.emit([folder], self.protocol.model_copy(update={"tasks": few}))
 
-    @Slot(str, int)
+    @Slot(str, str, int)
+    def _on_task_picked(self, _chart: str, record: str, task: int) -> None:
+        self._want_episode(record, task)
+
     def _want_episode(self, record: str, task: int) -> None:
         """Ask for one of the tasks that were judged, as it was judged."""
         judged = next(one for one in self._shown if one.record == record)
-        self.episode_wanted.emit(record, protocol_of(judged), task)
+        self.episode_requested.emit(record, protocol_of(judged), task)
 
     @Slot(object)
     def _want_worst(self, item: QTableWidgetItem) -> None:
@@ -351,11 +295,11 @@ class BenchmarkTab(QWidget):
     @Slot(object)
     def _take_protocol(self, protocol: EvaluationProtocol) -> None:
         self.protocol = protocol
-        self.told.setText(f"Next: {protocol_text(protocol)}")
+        self.next.setText(f"Next: {protocol_text(protocol)}")
 
     def _begin(self) -> None:
         self._set_busy(busy=True)
-        self._say("Reading the data…")
+        self._show_status("Reading the data…")
 
     def _set_busy(self, *, busy: bool) -> None:
         self._busy = busy
@@ -363,7 +307,7 @@ class BenchmarkTab(QWidget):
             button.setEnabled(bool(self._records) and not busy)
         self.cancel.setVisible(busy)
 
-    def _say(self, sentence: str, *, wrong: bool = False) -> None:
+    def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
         self.status.setText(sentence)
         self.status.setVisible(bool(sentence))
         if self._theme is not None:
@@ -372,22 +316,22 @@ class BenchmarkTab(QWidget):
 
 def protocol_of(judged: Judged) -> EvaluationProtocol:
     """Return the protocol that a judgement was made by."""
-    told = judged.judgement.protocol
+    about = judged.judgement.protocol
     return EvaluationProtocol(
-        tasks=told["tasks"],
-        split=told["split"],
-        seed=told["seed"],
-        shots=told["shots"],
-        query_shots=told["query"],
-        steps=told["k"],
-        together=told["together"],
+        tasks=about["tasks"],
+        split=about["split"],
+        seed=about["seed"],
+        shots=about["shots"],
+        query_shots=about["query"],
+        steps=about["k"],
+        together=about["together"],
     )
 
 
 def _map_text(found: Robustness) -> str:
-    told = found.protocol
+    about = found.protocol
     return (
-        f"{told['tasks']} {told['split']} tasks, weights of step {found.step}. The frame is as "
+        f"{about['tasks']} {about['split']} tasks, weights of step {found.step}. The frame is as "
         "trained, colours are differences to it. Click a cell for its value."
     )
 

@@ -3,17 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
-    QHBoxLayout,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QWidget
 
+from metaviz.gui.pages.layouts import ReadTable, row
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
@@ -48,7 +41,7 @@ _WORST = (
 
 
 class PublishedFilter(QWidget):
-    """Which published results are listed. `changed` tells that other ones are."""
+    """Which published results are listed. `changed` is emitted when others are."""
 
     changed = Signal()
 
@@ -60,23 +53,21 @@ class PublishedFilter(QWidget):
         self.ways = combo("benchmarkWays", "Ways of published results", {})
         self.shots = combo("benchmarkShots", "Shots of published results", {})
         self.backbone = combo("benchmarkBackbone", "Networks of published results", {})
-        offer(
-            self.dataset, _with_all("", "all data sets", {row.dataset: row.dataset for row in rows})
+        choices: tuple[tuple[Any, str, dict[Any, str]], ...] = (
+            ("", "all data sets", {row.dataset: row.dataset for row in rows}),
+            (_ANY, "all ways", {row.ways: _ways(row.ways) for row in rows}),
+            (_ANY, "all shots", {row.shots: _shots(row.shots) for row in rows}),
+            ("", "all networks", {row.backbone: backbone_text(row.backbone) for row in rows}),
         )
-        offer(self.ways, _with_all(_ANY, "all ways", {row.ways: _ways(row.ways) for row in rows}))
-        offer(self.shots, _with_all(_ANY, "all shots", {r.shots: _shots(r.shots) for r in rows}))
-        offer(
-            self.backbone,
-            _with_all("", "all networks", {r.backbone: backbone_text(r.backbone) for r in rows}),
-        )
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
+        for box, (value, text, others) in zip(self._boxes(), choices, strict=True):
+            offer(box, {value: text} | dict(sorted(others.items())))
         for box in self._boxes():
             box.currentIndexChanged.connect(self.changed)
             box.setMinimumContentsLength(5)
             box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            layout.addWidget(box, 1)
+        layout = row(*self._boxes(), spacing=6, inside=self)
+        for place in range(layout.count()):
+            layout.setStretch(place, 1)
         self.choose(Choice("miniImageNet", 5, 1))
 
     def choice(self) -> Choice:
@@ -103,36 +94,7 @@ class PublishedFilter(QWidget):
         return self.dataset, self.ways, self.shots, self.backbone
 
 
-class _Table(QTableWidget):
-    """A table to read, whose columns explain themselves."""
-
-    def __init__(self, name: str, title: str, columns: Sequence[tuple[str, str]]) -> None:
-        super().__init__(0, len(columns))
-        self.setObjectName(name)
-        self.setAccessibleName(title)
-        self.setAlternatingRowColors(True)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-        for column, (text, tip) in enumerate(columns):
-            header = QTableWidgetItem(text)
-            header.setToolTip(tip)
-            self.setHorizontalHeaderItem(column, header)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        self.horizontalHeader().setStretchLastSection(True)
-
-    def put(self, row: int, column: int, text: str, *, number: bool) -> QTableWidgetItem:
-        """Write a cell; numbers stand on the right."""
-        item = QTableWidgetItem(text)
-        if number:
-            item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.setItem(row, column, item)
-        return item
-
-
-class ResultTable(_Table):
+class ResultTable(ReadTable):
     """Our runs and published results."""
 
     def __init__(self) -> None:
@@ -142,13 +104,13 @@ class ResultTable(_Table):
     def show_rows(self, rows: Sequence[Row], theme: Theme | None) -> None:
         """Show these rows; names of our runs have their colours."""
         self.setRowCount(len(rows))
-        for place, row in enumerate(rows):
-            for column, text in enumerate(_cells(row)):
+        for place, one in enumerate(rows):
+            for column, text in enumerate(_cells(one)):
                 number = column not in {0, _DIFFERS}
-                item = self.put(place, column, text, number=number)
-                item.setToolTip(text if column else f"{row.name}: {row.details}")
-                if not column and row.color and theme is not None:
-                    item.setForeground(curve_color(row.color, theme))
+                tip = text if column else f"{one.name}: {one.details}"
+                item = self.put(place, column, text, number=number, tip=tip)
+                if not column and one.color and theme is not None:
+                    item.setForeground(curve_color(one.color, theme))
                     font = item.font()
                     font.setBold(True)
                     item.setFont(font)
@@ -156,7 +118,7 @@ class ResultTable(_Table):
         self.setColumnWidth(_DIFFERS, min(_WIDEST, self.columnWidth(_DIFFERS)))
 
 
-class WorstTable(_Table):
+class WorstTable(ReadTable):
     """The tasks that gain least."""
 
     def __init__(self) -> None:
@@ -176,10 +138,6 @@ class WorstTable(_Table):
             for column, text in enumerate(texts):
                 self.put(place, column, text, number=text != one.label)
         self.resizeColumnsToContents()
-
-
-def _with_all(value: Any, text: str, others: dict[Any, str]) -> dict[Any, str]:
-    return {value: text} | dict(sorted(others.items()))
 
 
 def _ways(ways: int) -> str:

@@ -1,46 +1,23 @@
 """What is compared, and how: the two rows of controls above the curves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QSlider,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QLabel, QMenu, QToolButton, QWidget
 
-from metaviz.gui.widgets.controls import combo, switch
+from metaviz.config.quantities import QUANTITIES, quantity_of
+from metaviz.gui.pages.layouts import column, row, slider
+from metaviz.gui.widgets.controls import combo, offer, switch
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
-from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView
+from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, measure_of
+from metaviz.runs.model.record import Record
 
 _SMOOTHEST = 99
 _SEED_ONLY = "All but the seed"
-_SHORT = {
-    "eval_query_loss": "Query loss, eval",
-    "eval_query_accuracy": "Query accuracy, eval",
-    "eval_support_loss": "Support loss, eval",
-    "post_query_loss": "Query loss, batch",
-    "post_query_accuracy": "Query accuracy, batch",
-    "post_support_loss": "Support loss, batch",
-    "post_support_accuracy": "Support accuracy, batch",
-    "pre_query_loss": "Query loss before, batch",
-    "meta_gradient_norm": "Meta-gradient length",
-    "inner_residual": "Inner residual",
-    "solver_residual": "Solver residual",
-}
-_AXES = {
-    "step": "Meta-step",
-    "seconds": "Training time (s)",
-    "gradient_evaluations": "Gradient evaluations",
-    "hessian_vector_products": "Hessian-vector products",
-}
+_AXES = {"step": "Meta-step"} | {name: quantity_of(name).label for name in AXES if name != "step"}
 _SWITCHES = {
     "log_y": ("compareLogY", "log &y", "Logarithmic vertical axis."),
     "log_x": ("compareLogX", "log &x", "Logarithmic horizontal axis."),
@@ -50,7 +27,7 @@ _SWITCHES = {
 
 
 class CompareControls(QWidget):
-    """Yields a ComparisonView; `changed` tells that it is another."""
+    """Yields a ComparisonView; `changed` is emitted when it is another."""
 
     changed = Signal()
 
@@ -61,7 +38,7 @@ class CompareControls(QWidget):
         self._keys = keys
         self._group_keys: tuple[str, ...] | None = None
         self._chosen = False
-        self.measure = combo("compareMeasure", "Compared quantity", _SHORT)
+        self.measure = combo("compareMeasure", "Compared quantity", _short(MEASURES))
         self.axis = combo("compareAxis", "Horizontal axis", _AXES)
         self.band = combo("compareBand", "Interval of the band", BANDS)
         for place in range(self.band.count()):
@@ -82,11 +59,8 @@ class CompareControls(QWidget):
         self._menu.setToolTipsVisible(True)
         self._menu.aboutToShow.connect(self.fill_groups)
         self.group.setMenu(self._menu)
-        self.smoothing = QSlider(Qt.Orientation.Horizontal)
-        self.smoothing.setObjectName("compareSmoothing")
-        self.smoothing.setAccessibleName("Smoothing of every run")
-        self.smoothing.setToolTip("Smooth each run by a bias-corrected running mean, then average.")
-        self.smoothing.setStatusTip(self.smoothing.toolTip())
+        tip = "Smooth each run by a bias-corrected running mean, then average."
+        self.smoothing = slider("compareSmoothing", "Smoothing of every run", tip)
         self.smoothing.setRange(0, _SMOOTHEST)
         self.smoothing.setMinimumWidth(40)
         self.smoothing.setMaximumWidth(140)
@@ -117,14 +91,14 @@ class CompareControls(QWidget):
         )
 
     def show_view(self, view: ComparisonView) -> None:
-        """Show another choice; tells of it once."""
+        """Show another choice; emits `changed` once."""
         self._chosen = True
         self.blockSignals(True)
-        for box, value in (
-            (self.measure, view.measure),
-            (self.axis, view.axis),
-            (self.band, view.band),
-        ):
+        boxes = {"measure": self.measure, "axis": self.axis, "band": self.band}
+        for name, box in boxes.items():
+            value = getattr(view, name)
+            if box is self.measure and box.findData(value) < 0:
+                box.addItem(_short([value])[value], value)
             box.setCurrentIndex(max(0, box.findData(value)))
         self.smoothing.setValue(round(100 * view.smoothing))
         for name, toggle in self.switches.items():
@@ -148,8 +122,10 @@ class CompareControls(QWidget):
         """Whether nobody has chosen a quantity yet."""
         return not self._chosen
 
-    def offer(self, measures: list[str], shown: str) -> None:
+    def offer(self, measures: list[str], shown: str, records: Sequence[Record] = ()) -> None:
         """Grey out what no run has recorded; until a person has chosen, choose what is shown."""
+        chosen = [self.measure.currentData()] if self._chosen else []
+        offer(self.measure, _short(dict.fromkeys([*MEASURES, *chosen, *measures]), records))
         model: Any = self.measure.model()
         for place in range(self.measure.count()):
             model.item(place).setEnabled(self.measure.itemData(place) in measures)
@@ -194,26 +170,14 @@ class CompareControls(QWidget):
         return "all but the seed" if self._group_keys is None else "all runs"
 
     def _lay_out(self) -> None:
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(2)
-        self._first, second = QHBoxLayout(), QHBoxLayout()
-        self._first.setSpacing(6)
-        second.setSpacing(7)
-        for widget in (self.measure, QLabel("over"), self.axis, self.band):
-            self._first.addWidget(widget)
-        self._first.addStretch(1)
-        label = QLabel("Smoothi&ng")
-        label.setBuddy(self.smoothing)
-        for part in (label, self.smoothing, self.smoothing_value, *self.switches.values()):
-            second.addWidget(part)
-        second.addWidget(self.group)
-        self._second = second
-        second.addStretch(1)
-        rows.addLayout(self._first)
-        rows.addLayout(second)
+        self._first = row(self.measure, "over", self.axis, self.band, None, spacing=6)
+        smoothing = ("Smoothi&ng", self.smoothing), self.smoothing_value
+        self._second = row(*smoothing, *self.switches.values(), self.group, None, spacing=7)
+        column(self, self._first, self._second, spacing=2)
 
     def _connect(self) -> None:
+        # Before it is told that there is another choice: until a person has made one it is usual.
+        self.measure.currentIndexChanged.connect(self._on_chosen)
         for box in (self.measure, self.axis, self.band):
             box.currentIndexChanged.connect(self._on_changed)
         self.measure.activated.connect(self._on_chosen)
@@ -223,11 +187,11 @@ class CompareControls(QWidget):
 
     def _show_group(self) -> None:
         keys = self._group_keys
-        told = ", ".join(keys) if keys else self._whole()
-        tip = f"Runs with equal values are one curve. Grouped by: {told}."
+        named = ", ".join(keys) if keys else self._whole()
+        tip = f"Runs with equal values are one curve. Grouped by: {named}."
         self.group.setToolTip(tip)
         self.group.setStatusTip(tip)
-        self.group.setAccessibleName(f"Group runs by: {told}")
+        self.group.setAccessibleName(f"Group runs by: {named}")
 
     @Slot()
     def _on_changed(self) -> None:
@@ -255,16 +219,29 @@ class CompareControls(QWidget):
             self.use_keys(tuple(keys))
 
 
+def _short(names: Iterable[str], records: Sequence[Record] = ()) -> dict[str, str]:
+    """Return the words for measures that a narrow box has room for."""
+    found = {}
+    for name in names:
+        title = measure_of(name, records).title.replace(" adaptation", "")
+        title = title.replace(", batch mean", ", batch").replace(", evaluation tasks", ", eval")
+        found[name] = title[:1].upper() + title[1:]
+        if name.endswith("residual"):
+            found[name] = found[name].removesuffix(", batch")
+    return found | {n: "Meta-gradient length" for n in found if n == "meta_gradient_norm"}
+
+
 def view_of(values: dict[str, Any]) -> ComparisonView:
     """Return a view from plain values; what makes no sense is left as usual."""
     view = ComparisonView()
     names = {field.name for field in fields(view)} - {"keys", "smoothing"}
+    known_measures = {*MEASURES, *QUANTITIES, *(f"eval_{name}" for name in QUANTITIES)}
     known: dict[str, Any] = {
         name: values[name]
         for name in names
         if type(values.get(name)) is type(getattr(view, name))
         and values[name]
-        in {"measure": MEASURES, "axis": AXES, "band": BANDS}.get(name, values.values())
+        in {"measure": known_measures, "axis": AXES, "band": BANDS}.get(name, values.values())
     }
     keys, smoothing = values.get("keys"), values.get("smoothing")
     if isinstance(keys, list) and all(isinstance(key, str) for key in keys):

@@ -1,36 +1,26 @@
 """Groups of runs compared: curves with bands beside a table, and their hyperparameters."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import (
-    QButtonGroup,
-    QLabel,
-    QMenu,
-    QSplitter,
-    QStackedWidget,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QButtonGroup, QMenu, QStackedWidget, QToolButton, QWidget
 
+from metaviz.charts.values import Lines
 from metaviz.gui.pages.compare_controls import CompareControls
 from metaviz.gui.pages.compare_plot import ComparePlot
 from metaviz.gui.pages.compare_table import GroupTable
-from metaviz.gui.pages.compare_worker import CompareWork, Ready, Wish
+from metaviz.gui.pages.compare_worker import CompareWorker, Ready, Request
+from metaviz.gui.pages.layouts import column, page, plain_label, split
 from metaviz.gui.pages.parallel_page import ParallelPage
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
+from metaviz.runs.analysis.curve_charts import comparison_chart
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.groups import BASIC
 from metaviz.runs.table.summary import entry_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.runs.figures.base import Page
 
 EMPTY = (
     "Tick runs in the table below: those that differ in their seed only become one curve.\n"
@@ -43,7 +33,7 @@ _CURVES, _GROUPS, _PARALLEL = range(3)
 
 
 class CompareTab(QWidget):
-    """Compares the shown runs. `drawn` tells that the plot shows what is chosen."""
+    """Compares the shown runs. `drawn` is emitted when the plot shows what is chosen."""
 
     view_changed = Signal()
     drawn = Signal()
@@ -61,17 +51,13 @@ class CompareTab(QWidget):
         self.columns = columns or Columns()
         self.controls = CompareControls(self._group_keys, self)
         self.plot = ComparePlot(self)
-        self.plot.set_message(EMPTY)
+        self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.groups = GroupTable(self)
-        self.readout = QLabel("")
-        self.readout.setObjectName("compareReadout")
-        self.readout.setAccessibleName("Numbers at the pointer")
-        self.readout.setTextFormat(Qt.TextFormat.PlainText)
-        self.readout.setWordWrap(True)
+        self.readout = plain_label("compareReadout", title="Numbers at the pointer")
         self.readout.setMinimumHeight(2 * self.fontMetrics().height() + 2)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.parallel = ParallelPage(self.columns, self)
-        self._work = CompareWork(self)
+        self._work = CompareWorker(self)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._lay_out()
@@ -129,23 +115,16 @@ class CompareTab(QWidget):
 
     def offer_views(self, menu: QMenu) -> None:
         """Offer saved views."""
-        button = QToolButton()
-        button.setObjectName("compareViews")
-        button.setText("Views")
-        button.setAccessibleName("Saved views")
-        button.setToolTip("Keep this choice under a name, or bring another back.")
-        button.setStatusTip(button.toolTip())
+        tip = "Keep this choice under a name, or bring another back."
+        button = _button("compareViews", "Views", "Saved views", tip)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         button.setMenu(menu)
         self.controls.add_to_second_row(button)
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper."""
-        from metaviz.runs.figures.comparison import comparison_figure
-
+    def chart(self) -> Lines:
+        """Return what is compared, in full detail."""
         view = self.exported_view()
-        return comparison_figure(compared(self._records, view), view, page)
+        return comparison_chart(compared(self._records, view), view)
 
     def exported_view(self) -> ComparisonView:
         """Return what is compared, or what is usual where the page was not looked at yet."""
@@ -179,17 +158,8 @@ class CompareTab(QWidget):
             buttons[page].click()
 
     def _lay_out(self) -> None:
-        self.split = QSplitter(Qt.Orientation.Vertical)
-        self.split.setObjectName("compareSplit")
-        self.split.setChildrenCollapsible(False)
-        self._above = QWidget()
-        column = QVBoxLayout(self._above)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.plot, 1)
-        column.addWidget(self.readout)
-        self.split.addWidget(self._above)
-        self.split.addWidget(self.groups)
+        self._above = column(None, self.plot, self.readout, stretch=self.plot, spacing=0)
+        self.split = split("compareSplit", self._above, self.groups, upright=True)
         self.split.setStretchFactor(0, 3)
         self.split.setStretchFactor(1, 1)
         self.pages = QStackedWidget()
@@ -201,25 +171,16 @@ class CompareTab(QWidget):
         self._add_segment(
             "compareParallel", "Parallel", "Every run as a line over its hyperparameters."
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 2)
-        layout.addWidget(self.controls)
-        layout.addWidget(self.pages, 1)
+        page(self, self.controls, self.pages, stretch=self.pages)
 
     def _add_segment(self, name: str, text: str, tip: str) -> None:
-        button = QToolButton()
-        button.setObjectName(name)
-        button.setText(text)
-        button.setAccessibleName(text)
-        button.setToolTip(tip)
-        button.setStatusTip(tip)
+        button = _button(name, text, text, tip)
         button.setCheckable(True)
         # Fusion shows on a dark ground hardly which one is pressed.
         button.setStyleSheet(
             "QToolButton:checked { background: palette(highlight);"
             " color: palette(highlighted-text); border-radius: 3px; padding: 3px }"
         )
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         place = len(self._segments.buttons())
         button.setChecked(place == 0)
         self._segments.addButton(button, place)
@@ -228,7 +189,7 @@ class CompareTab(QWidget):
     def _connect(self) -> None:
         self.controls.changed.connect(self._on_changed)
         self.plot.read.connect(self.readout.setText)
-        self.plot.span_changed.connect(self._ask_soon)
+        self.plot.brushed.connect(self._ask_soon)
         self.groups.base_changed.connect(self._on_base)
         self._work.ready.connect(self._on_ready)
         self._soon.timeout.connect(self._ask)
@@ -260,7 +221,7 @@ class CompareTab(QWidget):
         return self.pages.currentIndex() == 1
 
     @Slot()
-    def _ask_soon(self) -> None:
+    def _ask_soon(self, *_span: object) -> None:
         self._soon.start(_SOON_MS)
 
     @Slot()
@@ -271,7 +232,7 @@ class CompareTab(QWidget):
         width, usual = max(self.plot.width(), 1), self.controls.undecided
         if not usual:
             self._view = self.view
-        self._work.ask(Wish(tuple(self._records), self.view, width, self.plot.span(), usual))
+        self._work.ask(Request(tuple(self._records), self.view, width, self.plot.span(), usual))
 
     @Slot()
     def _on_changed(self) -> None:
@@ -282,7 +243,7 @@ class CompareTab(QWidget):
     def _on_ready(self, ready: Ready) -> None:
         again = self._ready is not None and self._ready.curves is ready.curves
         self._ready, self._view = ready, ready.view
-        self.controls.offer(ready.measures, ready.view.measure)
+        self.controls.offer(ready.measures, ready.view.measure, self._records)
         self._show(ready, again=again)
         self.drawn.emit()
 
@@ -290,11 +251,21 @@ class CompareTab(QWidget):
         """Draw; where the curves are the same `again`, the table is left as it is."""
         if not again:
             self.groups.show_curves(ready.curves, ready.view, self._theme)
-        self.plot.show_ready(ready, self.groups.baseline())
-        absent = NOTHING if self._records else EMPTY
-        # After the labels, which would show axes again where there is nothing on them.
-        self.plot.set_message("" if ready.curves else absent)
+        absent = "" if ready.curves else NOTHING if self._records else EMPTY
+        chart = replace(ready.chart, message=absent)
+        self.plot.show_ready(replace(ready, chart=chart), self.groups.baseline())
 
     @Slot()
     def _on_base(self) -> None:
         self.plot.use_base(self.groups.baseline())
+
+
+def _button(name: str, text: str, title: str, tip: str) -> QToolButton:
+    button = QToolButton()
+    button.setObjectName(name)
+    button.setText(text)
+    button.setAccessibleName(title)
+    button.setToolTip(tip)
+    button.setStatusTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    return button

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QWidget
 
-from metaviz.gui.pages.benchmark_table import _Table
+from metaviz.gui.pages.layouts import ReadTable, column, named, plain_label, row
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
@@ -40,11 +40,9 @@ class GroupTable(QWidget):
         self._theme: Theme | None = None
         self._wanted_base: str = ""
         self._lengths: list[int] = []
-        self.table = _Table("compareTable", "Groups of runs", _COLUMNS)
+        self.table = ReadTable("compareTable", "Groups of runs", _COLUMNS)
         self.table.setMinimumHeight(60)
-        self.level = QLineEdit()
-        self.level.setObjectName("compareLevel")
-        self.level.setAccessibleName("Level to reach")
+        self.level = named(QLineEdit(), "compareLevel", "Level to reach")
         self.level.setPlaceholderText("none")
         self.level.setClearButtonEnabled(True)
         self.level.setMaximumWidth(110)
@@ -103,41 +101,38 @@ class GroupTable(QWidget):
         )
         table, base = self.table, self.baseline()
         _head(table, 2, f"Final {BANDS[self._view.band]}", BAND_TIPS[self._view.band])
-        sign = "≤" if self._view.falling else "≥"
+        sign = "≤" if all(one.falling for one in self._curves) else "≥"
         _head(table, 5, f"Reaches {sign} {level:g}" if math.isfinite(level) else "Reaches it")
         table.setRowCount(len(self._curves))
-        for row, one in enumerate(self._curves):
-            self._write(row, one, level, base)
+        for place, one in enumerate(self._curves):
+            self._write(place, one, level, base)
         self._fit_columns()
 
     def _fit_columns(self) -> None:
         """Give columns the width that they need, where that may have changed."""
         table = self.table
         lengths = []
-        for column in range(table.columnCount()):
-            cells = [table.item(row, column) for row in range(table.rowCount())]
-            cells.append(table.horizontalHeaderItem(column))
+        for at in range(table.columnCount()):
+            cells = [table.item(place, at) for place in range(table.rowCount())]
+            cells.append(table.horizontalHeaderItem(at))
             lengths.append(max(len(cell.text()) for cell in cells if cell is not None))
         if lengths != self._lengths:
             self._lengths = lengths
             table.resizeColumnsToContents()
 
-    def _write(self, row: int, one: GroupCurve, level: float, base: GroupCurve | None) -> None:
-        view, table = self._view, self.table
+    def _write(self, place: int, one: GroupCurve, level: float, base: GroupCurve | None) -> None:
+        table = self.table
         mean, low, high, n = one.final()
-        best, best_at = one.best(falling=view.falling)
+        best, best_at = one.best(falling=one.falling)
         texts = [one.name, str(n), _interval(mean, low, high, ranged=one.band == "range")]
         texts += [_number(best), self._place(best_at), self._time(one, level)]
-        for column, text in enumerate(texts):
-            item = table.put(row, column, text, number=column > 0)
-            item.setToolTip(text)
+        items = [
+            table.put(place, at, text, number=at > 0, tip=text) for at, text in enumerate(texts)
+        ]
         if self._theme is not None:
-            name = table.put(row, 0, one.name, number=False)
-            name.setToolTip(one.name)
-            name.setForeground(curve_color(one.style.color, self._theme))
+            items[0].setForeground(curve_color(one.style.color, self._theme))
         text, tip, color = self._difference(one, base)
-        item = table.put(row, len(_COLUMNS) - 1, text, number=False)
-        item.setToolTip(tip)
+        item = table.put(place, len(_COLUMNS) - 1, text, number=False, tip=tip)
         if color is not None:
             item.setForeground(color)
 
@@ -148,7 +143,7 @@ class GroupTable(QWidget):
             return "", "Choose a baseline above.", None
         if one is base:
             return "baseline", "All others are compared with this group.", None
-        found = group_difference(one, base, self._view)
+        found = group_difference(one, base)
         if found is None:
             return "", "One of the two has no data.", None
         color = None
@@ -160,7 +155,7 @@ class GroupTable(QWidget):
     def _time(self, one: GroupCurve, level: float) -> str:
         if not math.isfinite(level):
             return ""
-        found = one.time_to(level, falling=self._view.falling)
+        found = one.time_to(level, falling=one.falling)
         runs = sum(len(curve.x) > 0 for curve in one.counting)
         if not found.n:
             return f"never (0 of {runs})"
@@ -191,32 +186,19 @@ class GroupTable(QWidget):
         self.base_changed.emit()
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        for text, widget in (("&Level to reach", self.level), ("Base&line", self.base)):
-            label = QLabel(text)
-            label.setBuddy(widget)
-            row.addWidget(label)
-            row.addWidget(widget)
-        self.mistake = QLabel()
-        self.mistake.setObjectName("compareLevelMistake")
-        self.mistake.setTextFormat(Qt.TextFormat.PlainText)
-        row.addWidget(self.mistake)
-        row.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(row)
-        column.addWidget(self.table, 1)
+        self.mistake = plain_label("compareLevelMistake", wraps=False)
+        choices = ("&Level to reach", self.level), ("Base&line", self.base), self.mistake
+        above = row(*choices, spacing=6, stretch=self.mistake)
+        column(self, above, self.table, stretch=self.table, spacing=2)
 
 
-def _head(table: _Table, column: int, text: str, tip: str = "") -> None:
-    item = table.horizontalHeaderItem(column)
+def _head(table: ReadTable, at: int, text: str, tip: str = "") -> None:
+    item = table.horizontalHeaderItem(at)
     if item is None:
         return
     item.setText(text)
     if tip:
-        item.setToolTip(f"{_COLUMNS[column][1]}. {tip}.")
+        item.setToolTip(f"{_COLUMNS[at][1]}. {tip}.")
 
 
 def _interval(mean: float, low: float, high: float, *, ranged: bool) -> str:

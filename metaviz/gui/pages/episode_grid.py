@@ -3,15 +3,7 @@
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import (
-    QColor,
-    QImage,
-    QKeyEvent,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-)
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from metaviz.gui.widgets.images import qimage
@@ -86,12 +78,12 @@ class EpisodeGrid(QWidget):
                 rows += 1 + max(filled.values(), default=-1)
             self.selected = min(self.selected, len(episode.query.y) - 1)
         self._resize()
-        self._tell()
+        self._describe()
 
     def show_step(self, k: int) -> None:
         """Show predictions after k inner steps."""
         self.k = k
-        self._tell()
+        self._describe()
         self.update()
 
     def fit(self, width: int) -> None:
@@ -104,7 +96,7 @@ class EpisodeGrid(QWidget):
         """Choose a query image."""
         if self._episode is not None and 0 <= number < len(self._episode.query.y):
             self.selected = number
-            self._tell()
+            self._describe()
             self.update()
             self.chosen.emit(number)
 
@@ -246,7 +238,7 @@ class EpisodeGrid(QWidget):
             f"adaptation, for {after} after {self.k} steps; its own class has {chance:.0f} %."
         )
 
-    def _tell(self) -> None:
+    def _describe(self) -> None:
         self.setAccessibleDescription(self._text(self.selected))
 
 

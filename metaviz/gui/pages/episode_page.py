@@ -1,36 +1,26 @@
 """One task: its images, what a run takes them for while it adapts, and one image's path."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSizePolicy,
-    QSlider,
-    QSpinBox,
-    QSplitter,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QStackedWidget, QWidget
 
+from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
-from metaviz.gui.plotting.plot_widget import Line, PlotPanel
+from metaviz.gui.pages.layouts import named, page, plain_label, row, slider, split
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
 from metaviz.gui.widgets.theme import Theme, tint
+from metaviz.runs.analysis.result_charts import (
+    episode_chart,
+    image_chart,
+    losses_chart,
+    regression_chart,
+)
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import OKABE_ITO, labels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.runs.figures.base import Page
+from metaviz.runs.model.styles import labels
 
 EMPTY = (
     "Tick a trained run below and press Show: what it makes of one task's images, step by step. "
@@ -40,7 +30,9 @@ _CAPTION = (
     "Below each query image: the class it is taken for before adaptation → after k steps, and as a "
     "bar the probability of its own class. Framed and ✗: wrong after k steps."
 )
-_MOST_CLASSES = 6
+_NO_PATH = "One image's path over the inner steps."
+_NO_LOSSES = "The task's losses over the inner steps."
+_NO_FIT = "This task has no pictures; its losses are on the right."
 
 
 class EpisodeTab(QWidget):
@@ -59,9 +51,9 @@ class EpisodeTab(QWidget):
         self._theme: Theme | None = None
         self.grid = EpisodeGrid()
         self.grid.chosen.connect(self._draw_path)
-        self.fit = PlotPanel("episodeFit", "Predictions on the task", self)
-        self.path = PlotPanel("episodePath", "The chosen image's path", self)
-        self.losses = PlotPanel("episodeLosses", "Losses of the task", self)
+        self.fit = ChartView("episodeFit", "Predictions on the task", self)
+        self.path = ChartView("episodePath", "The chosen image's path", self)
+        self.losses = ChartView("episodeLosses", "Losses of the task", self)
         self.message = QLabel(EMPTY)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setWordWrap(True)
@@ -94,13 +86,9 @@ class EpisodeTab(QWidget):
         """Whether there is a figure to draw."""
         return self.result is not None
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None before a task was shown."""
-        if self.result is None:
-            return None
-        from metaviz.runs.figures.benchmark import episode_figure
-
-        return episode_figure(self.result, self.step.value(), page)
+    def chart(self) -> Chart | None:
+        """Return the task at the step that is shown; None before a task was shown."""
+        return None if self.result is None else episode_chart(self.result, self.step.value())
 
     def open_task(self, record: str, protocol: EvaluationProtocol, number: int) -> None:
         """Ask for a task of a run."""
@@ -116,7 +104,7 @@ class EpisodeTab(QWidget):
         if record is None or "folder" not in record.environment:
             return
         self.show_button.setEnabled(False)
-        self._say("Adapting…")
+        self._show_status("Adapting…")
         folder = Path(record.environment["folder"])
         split = self.split.currentData()
         protocol = self._protocol.model_copy(update={"split": split})
@@ -136,7 +124,7 @@ class EpisodeTab(QWidget):
     def show_error(self, sentence: str) -> None:
         """Say why a task cannot be shown."""
         self.show_button.setEnabled(True)
-        self._say(sentence, wrong=True)
+        self._show_status(sentence, wrong=True)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the grid fill the width that it has."""
@@ -150,32 +138,17 @@ class EpisodeTab(QWidget):
         self.area.setWidgetResizable(False)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.area.viewport().installEventFilter(self)
-        for page in (self.message, self.area, self.fit):
-            self.stack.addWidget(page)
-        side = QSplitter(Qt.Orientation.Vertical)
-        side.setObjectName("episodeSide")
-        side.addWidget(self.path)
-        side.addWidget(self.losses)
-        side.setSizes([300, 200])
-        body = QSplitter(Qt.Orientation.Horizontal)
-        body.setObjectName("episodeBody")
-        body.addWidget(self.stack)
-        body.addWidget(side)
-        body.setSizes([560, 340])
-        for splitter in (side, body):
-            splitter.setChildrenCollapsible(False)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 2)
-        layout.setSpacing(4)
-        layout.addLayout(self._choices())
-        layout.addLayout(self._scrubber())
-        layout.addWidget(self.caption)
-        layout.addWidget(body, 1)
+        for widget in (self.message, self.area, self.fit):
+            self.stack.addWidget(widget)
+        side = split("episodeSide", self.path, self.losses, upright=True, sizes=(300, 200))
+        body = split("episodeBody", self.stack, side, sizes=(560, 340))
+        rows = self._choices(), self._scrubber()
+        page(self, *rows, self.caption, body, stretch=body, spacing=4)
 
     def _choices(self) -> QHBoxLayout:
-        self.show_button = QPushButton("S&how")
-        self.show_button.setObjectName("episodeShow")
-        self.show_button.setToolTip("Adapt the run's stored weights to this task.")
+        self.show_button = named(
+            QPushButton("S&how"), "episodeShow", "", "Adapt the run's stored weights to this task."
+        )
         self.show_button.clicked.connect(self.request)
         self.show_button.setEnabled(False)
         self.run = combo("episodeRun", "Run", {})
@@ -190,26 +163,13 @@ class EpisodeTab(QWidget):
         self.number.setToolTip("Which task of the seeded list, counted from 0.")
         self.number.setRange(0, 1_000_000)
         self.number.editingFinished.connect(self._on_number)
-        self.status = QLabel()
-        self.status.setObjectName("episodeStatus")
-        self.status.setTextFormat(Qt.TextFormat.PlainText)
-        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        label = QLabel("tas&k")
-        label.setBuddy(self.number)
-        for widget in (self.show_button, self.run, self.split, label, self.number):
-            row.addWidget(widget)
-        row.addWidget(self.status, 1)
-        return row
+        self.status = plain_label("episodeStatus", wraps=False)
+        parts = self.show_button, self.run, self.split, ("tas&k", self.number), self.status
+        return row(*parts, stretch=self.status)
 
     def _scrubber(self) -> QHBoxLayout:
-        self.step = QSlider(Qt.Orientation.Horizontal)
-        self.step.setProperty("transient", True)
-        self.step.setObjectName("episodeStep")
-        self.step.setAccessibleName("Inner step k")
-        self.step.setTickPosition(QSlider.TickPosition.TicksBelow)
-        self.step.setPageStep(1)
+        tip = "Move through the inner steps."
+        self.step = slider("episodeStep", "Inner step k", tip, transient=True, ticks=True)
         self.step.valueChanged.connect(self._draw)
         self.at = QLabel()
         self.at.setMinimumWidth(self.fontMetrics().horizontalAdvance("k = 00 of 00 (trained: 00)"))
@@ -217,13 +177,7 @@ class EpisodeTab(QWidget):
             "episodeLogits", "lo&gits", "Draw the network's outputs in place of probabilities."
         )
         self.logits.toggled.connect(self._draw_path)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        label = QLabel("i&nner step")
-        label.setBuddy(self.step)
-        for widget in (label, self.step, self.at, self.logits):
-            row.addWidget(widget, 1 if widget is self.step else 0)
-        return row
+        return row(("i&nner step", self.step), self.at, self.logits, stretch=self.step)
 
     @Slot()
     def _on_number(self) -> None:
@@ -241,20 +195,20 @@ class EpisodeTab(QWidget):
         self.stack.setCurrentIndex(shown)
         self.logits.setVisible(episode is not None and episode.has_classes)
         self.caption.setVisible(episode is not None and episode.has_images)
-        if episode is None or self._theme is None:
+        if episode is None:
             self.at.setText("")
-            self.path.set_message("One image's path over the inner steps.")
-            self.losses.set_message("The task's losses over the inner steps.")
+            self.path.show_chart(Lines(id="episode-image", message=_NO_PATH))
+            self.losses.show_chart(Lines(id="episode-losses", message=_NO_LOSSES))
             return
         k = self.step.value()
         self.at.setText(f"k = {k} of {self.step.maximum()} (trained: {episode.k})")
         if episode.has_images:
             self.grid.show_step(k)
-        if not episode.has_images and not episode.has_classes:
-            self._draw_fit(episode, k)
-        self._draw_losses(episode)
+        elif not episode.has_classes:
+            self.fit.show_chart(regression_chart(episode, k, _NO_FIT))
+        self.losses.show_chart(losses_chart(episode, k))
         self._draw_path()
-        self._say(self._summary(episode, k))
+        self._show_status(self._summary(episode, k))
 
     def _summary(self, episode: Episode, k: int) -> str:
         name = f" · {episode.dataset}, task {episode.number}"
@@ -267,90 +221,16 @@ class EpisodeTab(QWidget):
 
     @Slot()
     def _draw_path(self) -> None:
-        episode, theme = self.result, self._theme
-        if episode is None or theme is None:
+        episode = self.result
+        if episode is None:
             return
         self.path.setVisible(episode.has_classes)
-        if not episode.has_classes:
-            return
-        self.path.set_message("")
-        raw = self.logits.isChecked()
-        number = self.grid.selected
-        values = (episode.query.outputs if raw else episode.query.probabilities())[:, number]
-        true = int(episode.query.y[number])
-        # The true class, and those that come nearest to it at some step.
-        rivals = np.argsort(-values.max(axis=0), kind="stable").tolist()
-        classes = [true, *(c for c in rivals if c != true)][:_MOST_CLASSES]
-        steps = np.arange(len(values), dtype=float)
-        lines = [
-            Line(
-                f"class{place}",
-                steps,
-                values[:, c],
-                OKABE_ITO[c % len(OKABE_ITO)],
-                f"class {c + 1}{' (true)' if c == true else ''}",
-                "solid" if c == true else "dash",
-                width=2.0 if c == true else 1.2,
-                dots=5.0,
-            )
-            for place, c in enumerate(classes)
-        ]
-        lines.append(self._cursor(values))
-        self.path.set_labels(
-            f"inner step k, query image {number + 1}", "logit" if raw else "probability"
-        )
-        self.path.draw(lines)
-        self.path.set_y_range(None if raw else (0.0, 1.0))
+        if episode.has_classes:
+            number, k = self.grid.selected, self.step.value()
+            chart = image_chart(episode, number, k, logits=self.logits.isChecked())
+            self.path.show_chart(chart)
 
-    def _draw_losses(self, episode: Episode) -> None:
-        self.losses.set_message("")
-        steps = np.arange(len(episode.query_loss), dtype=float)
-        both = np.stack([episode.support_loss, episode.query_loss])
-        self.losses.set_labels("inner step k", "loss of the task")
-        self.losses.draw(
-            [
-                Line("support", steps, both[0], "#0072B2", "support", "dash", 1.5, dots=4.0),
-                Line("query", steps, both[1], "#D55E00", "query", "solid", 2.0, dots=4.0),
-                self._cursor(both),
-            ]
-        )
-
-    def _draw_fit(self, episode: Episode, k: int) -> None:
-        self.fit.set_message("")
-        if episode.query.x.shape[-1] != 1 or episode.query.x.ndim > 2:  # noqa: PLR2004 - a column
-            self.fit.set_message("This task has no pictures; its losses are on the right.")
-            self.fit.draw([])
-            return
-        support, query = episode.support, episode.query
-        order = np.argsort(query.x[:, 0])
-        x, truth, predicted = query.x[order, 0], query.y[order, 0], query.outputs[:, order, 0]
-        here = f"k = {k}"
-        self.fit.set_labels("x", "y")
-        self.fit.draw(
-            [
-                Line("query", x, truth, "#7F7F7F", "query points", width=0, dots=4.0),
-                Line("before", x, predicted[0], "#56B4E9", "k = 0", "dot"),
-                Line("after", x, predicted[k], "#D55E00", here, width=2.0),
-                Line(
-                    "support",
-                    support.x[:, 0],
-                    support.y[:, 0],
-                    "#0072B2",
-                    "support points",
-                    width=0,
-                    dots=8.0,
-                ),
-            ]
-        )
-
-    def _cursor(self, values: np.ndarray) -> Line:
-        """Return the upright line at the step that is shown."""
-        finite = values[np.isfinite(values)]
-        ends = np.array([finite.min(initial=0.0), finite.max(initial=1.0)])
-        muted = self._theme.muted if self._theme else "#808080"
-        return Line("cursor", np.full(2, float(self.step.value())), ends, muted, "", "dot", 1.2)
-
-    def _say(self, sentence: str, *, wrong: bool = False) -> None:
+    def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
         self.status.setText(sentence)
         self.status.setToolTip(sentence)
         if self._theme is not None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
 
+from metaviz.gui.pages.layouts import follow, row, slider
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures
@@ -13,7 +14,7 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import labels
 
 
-class Moment(QWidget):
+class EvaluationPicker(QWidget):
     """A choice of a run and a slider over the evaluations that pictured its geometry."""
 
     changed = Signal()
@@ -34,24 +35,15 @@ class Moment(QWidget):
         self.run.setMinimumContentsLength(18)
         self.run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.run.setMaximumWidth(280)
-        self.time = QSlider(Qt.Orientation.Horizontal)
-        self.time.setProperty("transient", True)
-        self.time.setObjectName(f"{name}Time")
-        self.time.setAccessibleName("Evaluation shown")
-        self.time.setToolTip("Go back to earlier evaluations; the number is the meta-step.")
-        self.time.setPageStep(1)
+        tip = "Go back to earlier evaluations; the number is the meta-step."
+        self.time = slider(f"{name}Time", "Evaluation shown", tip, transient=True)
         self.time.setMinimumWidth(70)
         self.step_text = QLabel()
         self.step_text.setObjectName(f"{name}Step")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        run_label, time_label = QLabel("r&un"), QLabel("&at meta-step")
-        run_label.setBuddy(self.run)
-        time_label.setBuddy(self.time)
-        for widget in (run_label, self.run, time_label, self.time, self.step_text):
-            row.addWidget(widget)
-        row.setStretchFactor(self.run, 1)
-        row.setStretchFactor(self.time, 2)
+        parts = ("r&un", self.run), ("&at meta-step", self.time), self.step_text
+        made = row(*parts, spacing=6, inside=self)
+        made.setStretchFactor(self.run, 1)
+        made.setStretchFactor(self.time, 2)
         self.run.currentIndexChanged.connect(self._take)
         self.time.valueChanged.connect(self._take)
         self.offer([])
@@ -79,23 +71,17 @@ class Moment(QWidget):
         self.record = next((record for record in self._records if record.id == name), None)
         pictures = geometry_pictures(self.record) if self.record is not None else []
         self.steps = [picture.step for picture in pictures]
-        newest = self.time.value() == self.time.maximum()
-        self.time.blockSignals(True)
-        self.time.setMaximum(max(0, len(self.steps) - 1))
-        if newest:
-            self.time.setValue(self.time.maximum())
-        self.time.blockSignals(False)
-        self.time.setEnabled(len(self.steps) > 1)
+        follow(self.time, len(self.steps) - 1)
         self.place = self.time.value()
         widest = self.step_text.fontMetrics().horizontalAdvance(str(max(self.steps, default=0)))
         self.step_text.setMinimumWidth(widest)
         self.step_text.setText(str(self.steps[self.place]) if self.steps else "")
 
 
-class MomentTab(QWidget):
+class EvaluationPage(QWidget):
     """A page about one run at one of its evaluations, drawn only while it is in front.
 
-    A subclass takes in what it needs of the run in `take_moment`, and draws in pieces, `painting`.
+    A subclass takes in what it needs of the run in `take_evaluation`; `drawing` are its pieces.
     """
 
     def __init__(
@@ -108,8 +94,8 @@ class MomentTab(QWidget):
         self._belongs = belongs
         self._stale = True
         self._seen: list[tuple[str, str, int]] | None = None
-        self.moment = Moment(name, self)
-        self.moment.changed.connect(self._take)
+        self.picker = EvaluationPicker(name, self)
+        self.picker.changed.connect(self._take)
 
     def show_records(self, records: list[Record]) -> None:
         """Show those of these runs that belong here."""
@@ -129,13 +115,13 @@ class MomentTab(QWidget):
             return []
         self._seen = seen
         self._stale = not self.isVisible()
-        return [self._follow, *([] if self._stale else self.painting())]
+        return [self._follow, *([] if self._stale else self.drawing())]
 
     def draw(self) -> None:
         """Draw now, or when this page comes to the front."""
         self._stale = not self.isVisible()
         if not self._stale:
-            for piece in self.painting():
+            for piece in self.drawing():
                 piece()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -146,17 +132,17 @@ class MomentTab(QWidget):
 
     @Slot()
     def _take(self) -> None:
-        self.take_moment()
+        self.take_evaluation()
         self.draw()
 
-    def take_moment(self) -> None:
+    def take_evaluation(self) -> None:
         """Take in the chosen run and evaluation."""
         raise NotImplementedError
 
-    def painting(self) -> list[Piece]:
+    def drawing(self) -> list[Piece]:
         """Return what draws the chosen run and evaluation, in order."""
         raise NotImplementedError
 
     def _follow(self) -> None:
-        self.moment.offer([record for record in self.records if self._belongs(record)])
-        self.take_moment()
+        self.picker.offer([record for record in self.records if self._belongs(record)])
+        self.take_evaluation()

@@ -1,47 +1,29 @@
 """What a method has learned of the inner loop's geometry: rates, factors, masks, gates."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QSplitter,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QWidget
 
-from metaviz.gui.pages.evaluation_picker import MomentTab
-from metaviz.gui.pages.geometry_plot import GeometryPlot
-from metaviz.gui.plotting.heat_map import shortened
+from metaviz.charts.shapes import shortened
+from metaviz.charts.stored import parts, summary
+from metaviz.charts.values import Chart, Lines
+from metaviz.gui.pages.evaluation_picker import EvaluationPage
+from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
-from metaviz.runs.analysis.geometry import (
-    View,
-    geometry_pictures,
-    has_geometry,
-    offered,
-    parts,
-    summary,
-)
+from metaviz.runs.analysis.geometry import geometry_pictures, has_learned, offered
+from metaviz.runs.analysis.result_charts import geometry_chart_of
 from metaviz.runs.model.events import Pictured
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.runs.figures.base import Page
-
-Index = QModelIndex | QPersistentModelIndex
 EMPTY = (
     "Tick a method that learns a geometry, like Meta-SGD, and press Run (Ctrl+Return),\n"
     "or tick a stored run of one in the table below.\n"
     "What it has learned appears here at every evaluation."
 )
-_HELP: dict[View, str] = {
+NOT_NOW = "This was not computed at this evaluation; move the slider to another one."
+_HELP: dict[str, str] = {
     "rates": "Each weight has its own step size. A negative one moves its weight uphill on the "
     "support loss, where that helps the query loss.",
     "factors": "What gradients are multiplied by along one axis of a tensor: mode1 are its "
@@ -71,22 +53,21 @@ _KIND_HELP = {
     "warps": " P is that of the same network with its warps merged into its layers.",
     "map": " P is the Jacobian of the mirror map at the start.",
 }
-_OF_P: frozenset[View] = frozenset({"dense", "spectrum", "condition"})
-_HEADER = ("Layer", "Quantity", "Value")
+_OF_P: frozenset[str] = frozenset({"dense", "spectrum", "condition"})
+_VALUE = 2
+_COLUMNS = (("Layer", ""), ("Quantity", ""), ("Value", "In full as a tip of its cell"))
 
 
-class GeometryTab(MomentTab):
+class GeometryTab(EvaluationPage):
     """One view of one run's learned geometry at one evaluation, and a table of its summary."""
 
     export_name = "geometry"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty plot."""
-        super().__init__("geometry", has_geometry, parent)
-        self._chosen: tuple[View, int] | None = None
-        self._theme: Theme | None = None
-        self.plots = GeometryPlot(self)
-        self.model = SummaryModel(self)
+        super().__init__("geometry", has_learned, parent)
+        self._chosen: tuple[str, int] | None = None
+        self.plot = ChartView("geometryPlot", "Learned geometry", self)
         self._lay_out()
         self.what.currentIndexChanged.connect(self._take)
         self.part.currentIndexChanged.connect(self._take)
@@ -95,67 +76,39 @@ class GeometryTab(MomentTab):
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
-        self._theme = theme
-        self.plots.apply_theme(theme)
+        self.plot.apply_theme(theme)
         tint(self.help, theme.muted)
         self.draw()
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None where no run has a geometry."""
-        if self.moment.record is None or self._chosen is None:
+    def chart(self) -> Chart | None:
+        """Return the chosen view; None where no run has it at that evaluation."""
+        if self.picker.record is None or self._chosen is None:
             return None
-        from metaviz.runs.figures.geometry import geometry_figure
-
         view, part = self._chosen
-        return geometry_figure(
-            self.moment.record,
-            self.moment.place,
-            view,
-            page,
-            part=part,
-            log=self.log.isChecked(),
-            diagonal=not self.diagonal.isChecked(),
-        )
+        log, diagonal = self.log.isChecked(), not self.diagonal.isChecked()
+        where = self.picker.record, self.picker.place
+        return geometry_chart_of(*where, view, part, log=log, diagonal=diagonal)
 
     def current(self) -> Pictured | None:
         """Return the picture that is shown."""
-        record = self.moment.record
+        record = self.picker.record
         drawn = geometry_pictures(record) if record is not None else []
-        return drawn[self.moment.place] if drawn else None
+        return drawn[self.picker.place] if drawn else None
 
     def _lay_out(self) -> None:
-        self.table = QTableView(self)
-        self.table.setObjectName("geometrySummary")
-        self.table.setAccessibleName("Summary of each layer")
+        self.table = ReadTable("geometrySummary", "Summary of each layer", _COLUMNS)
         self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
-        self.table.setModel(self.model)
-        self.table.setAlternatingRowColors(True)
-        self.table.setTabKeyNavigation(False)
-        self.table.verticalHeader().hide()
         self.table.setWordWrap(False)
         header = self.table.horizontalHeader()
+        header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-        self.body = QSplitter(Qt.Orientation.Horizontal, self)
-        self.body.setObjectName("geometryBody")
-        self.body.addWidget(self.plots)
-        self.body.addWidget(self.table)
+        self.body = split("geometryBody", self.plot, self.table, sizes=(540, 340))
         self.body.setStretchFactor(0, 1)
-        self.body.setSizes([540, 340])
-        self.body.setChildrenCollapsible(False)
-        self.plots.setMinimumWidth(240)
+        self.plot.setMinimumWidth(240)
         self.table.setMinimumWidth(260)
-        self.help = QLabel()
-        self.help.setObjectName("geometryHelp")
-        self.help.setTextFormat(Qt.TextFormat.PlainText)
-        self.help.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 2)
-        layout.addWidget(self.moment)
-        layout.addWidget(self._controls())
-        layout.addWidget(self.body, 1)
-        layout.addWidget(self.help)
+        self.help = plain_label("geometryHelp")
+        page(self, self.picker, self._controls(), self.body, self.help, stretch=self.body)
 
     def _controls(self) -> QWidget:
         self.controls = QWidget(self)
@@ -166,112 +119,66 @@ class GeometryTab(MomentTab):
         self.log = switch(
             "geometryLog", "log ma&gnitudes", "Logarithms of the magnitudes of step sizes."
         )
-        row = QHBoxLayout(self.controls)
-        row.setContentsMargins(0, 0, 0, 0)
-        self._labels = {}
-        for text, box in (("sho&w", self.what), ("&of", self.part)):
-            label = self._labels[box] = QLabel(text)
-            label.setBuddy(box)
-            row.addWidget(label)
-            row.addWidget(box)
         self.diagonal = switch(
             "geometryDiagonal",
             "without &diagonal",
             "Leave the diagonal out, which often hides all else.",
         )
-        row.addWidget(self.log)
-        row.addWidget(self.diagonal)
-        row.addStretch(1)
+        self.of = QLabel("&of")
+        self.of.setBuddy(self.part)
+        shown = ("sho&w", self.what), self.of, self.part
+        row(*shown, self.log, self.diagonal, None, spacing=6, inside=self.controls)
         return self.controls
 
-    def take_moment(self) -> None:
+    def take_evaluation(self) -> None:
         """Offer what the chosen run has, and remember what is chosen of it."""
-        record, picture = self.moment.record, self.current()
+        record, picture = self.picker.record, self.current()
         if record is None or picture is None:
             self._chosen = None
         else:
             offer(self.what, offered(record))
-            view: View = self.what.currentData()
-            names = {str(place): name for place, name in enumerate(parts(picture, view))}
+            view: str = self.what.currentData()
+            names = {str(place): name for place, name in enumerate(parts(picture.arrays, view))}
             offer(self.part, ({"-1": "all tensors"} if view == "rates" else {}) | names)
             part = int(self.part.currentData() or 0)
             self._chosen = (view, part)
 
-    def painting(self) -> list[Piece]:
+    def drawing(self) -> list[Piece]:
         """Return what draws the chosen view, or says how to get one."""
         return [self._show_summary, self._show_view]
 
     def _show_summary(self) -> None:
         picture = self.current()
-        for widget in (self.moment, self.controls, self.table, self.help):
+        for widget in (self.picker, self.controls, self.table, self.help):
             widget.setVisible(picture is not None)
-        self.model.show_rows(summary(picture) if picture else [])
+        rows = summary(picture.arrays) if picture else []
+        self.table.setRowCount(len(rows))
+        for place, (layer, quantity, value) in enumerate(rows):
+            cells = (shortened(layer), layer), (quantity, quantity), (f"{value:.4g}", repr(value))
+            for at, (text, tip) in enumerate(cells):
+                self.table.put(place, at, text, number=at == _VALUE, tip=tip)
 
     def _show_view(self) -> None:
         picture = self.current()
         if picture is None or self._chosen is None:
-            self.plots.show_message(EMPTY)
+            self.plot.show_chart(Lines(id="geometry", message=EMPTY))
             return
-        view, part = self._chosen
-        for widget in (self.part, self._labels[self.part]):
+        view = self._chosen[0]
+        for widget in (self.part, self.of):
             widget.setVisible(self.part.count() > 0)
         self.log.setVisible(view == "rates")
         self.diagonal.setVisible(view in {"dense", "factors"})
-        self.help.setText(_help(str(picture.arrays["geometry"]), view))
-        self.plots.log_rates = self.log.isChecked()
-        self.plots.diagonal = not self.diagonal.isChecked()
-        self.plots.show_view(picture, view, part)
+        self.help.setText(_help(str(picture.arrays.get("geometry", "")), view))
+        self.plot.show_chart(self._drawn() or Lines(id="geometry", message=NOT_NOW))
+
+    def _drawn(self) -> Chart | None:
+        """Return the chart without its title, which the picker above shows."""
+        chart = self.chart()
+        return None if chart is None else replace(chart, title="")
 
 
-def _help(kind: str, view: View) -> str:
+def _help(kind: str, view: str) -> str:
     """Explain a view, as it is for a kind of geometry."""
     if view == "factors":
         return _FACTOR_HELP.get(kind, _HELP[view])
-    return _HELP[view] + (_KIND_HELP.get(kind, "") if view in _OF_P else "")
-
-
-class SummaryModel(QAbstractTableModel):
-    """Layer, quantity and value."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        """Hold nothing."""
-        super().__init__(parent)
-        self._rows: list[tuple[str, str, float]] = []
-
-    def show_rows(self, rows: list[tuple[str, str, float]]) -> None:
-        """Hold these rows; a table of the same size stays where it is scrolled to."""
-        if len(rows) == len(self._rows) and rows:
-            self._rows = rows
-            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(_HEADER) - 1))
-            return
-        self.beginResetModel()
-        self._rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return one row for each number."""
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return layer, quantity, value."""
-        return 0 if parent.isValid() else len(_HEADER)
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        """Name the columns."""
-        across = orientation == Qt.Orientation.Horizontal
-        return _HEADER[section] if across and role == Qt.ItemDataRole.DisplayRole else None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return a cell's text, its full precision, or its alignment."""
-        cell = self._rows[index.row()][index.column()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            if isinstance(cell, float):
-                return f"{cell:.4g}"
-            return cell if index.column() else shortened(cell)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return repr(cell) if isinstance(cell, float) else cell
-        if role == Qt.ItemDataRole.TextAlignmentRole and isinstance(cell, float):
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
+    return _HELP.get(view, "") + (_KIND_HELP.get(kind, "") if view in _OF_P else "")

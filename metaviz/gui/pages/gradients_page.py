@@ -1,45 +1,22 @@
 """Meta-gradients of the ticked algorithms on one batch at one point."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyqtgraph as pg
-from PySide6.QtCore import (
-    QAbstractTableModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    Qt,
-    Signal,
-    Slot,
-)
+from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QPushButton,
-    QSpinBox,
-    QSplitter,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QSpinBox, QWidget
 
-from metaviz.gui.plotting.plot_widget import PlotPanel
+from metaviz.charts.values import Lines, Panels
+from metaviz.gui.pages.layouts import ReadTable, named, page, plain_label, row, split
+from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, switch
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.paths import runs_dir
+from metaviz.runs.analysis.result_charts import gradients_chart, lengths_chart
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import OKABE_ITO
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.runs.figures.base import Page
-
-Index = QModelIndex | QPersistentModelIndex
 EMPTY = (
     "Tick algorithms on the left and press Compare:\n"
     "each one's meta-gradient on the same tasks, from the same weights."
@@ -67,32 +44,17 @@ class GradientsTab(QWidget):
         self.setObjectName("gradientsTab")
         self._records: list[Record] = []
         self.result: GradientComparison | None = None
-        self.model = GradientModel(self)
-        self.table = QTableView(self)
-        self.table.setObjectName("gradientsTable")
-        self.table.setAccessibleName("Meta-gradients: lengths, residuals and cosines")
-        self.table.setModel(self.model)
-        self.table.setAlternatingRowColors(True)
+        title = "Meta-gradients: lengths, residuals and cosines"
+        self.table = ReadTable("gradientsTable", title, _COLUMNS)
+        self.table.verticalHeader().show()
+        self.table.horizontalHeader().setStretchLastSection(False)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.lengths = PlotPanel("gradientLengths", "Lengths of the meta-gradients", self)
-        self.lengths.set_message(EMPTY)
-        self._bars: list[pg.BarGraphItem] = []
-        body = QSplitter(Qt.Orientation.Vertical, self)
-        body.setObjectName("gradientsBody")
-        body.addWidget(self.table)
-        body.addWidget(self.lengths)
-        body.setSizes([320, 260])
-        body.setChildrenCollapsible(False)
-        self.status = QLabel()
-        self.status.setObjectName("gradientsStatus")
-        self.status.setTextFormat(Qt.TextFormat.PlainText)
-        self.status.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 2)
-        layout.addLayout(self._controls())
-        layout.addWidget(self.status)
-        layout.addWidget(body, 1)
+        self.lengths = ChartView("gradientLengths", "Lengths of the meta-gradients", self)
+        body = split("gradientsBody", self.table, self.lengths, upright=True, sizes=(320, 260))
+        self.status = plain_label("gradientsStatus")
+        page(self, self._controls(), self.status, body, stretch=body)
         self.table.hide()
+        self._draw_lengths()
 
     def show_records(self, records: list[Record]) -> None:
         """Offer these runs' weights as points."""
@@ -111,7 +73,7 @@ class GradientsTab(QWidget):
         """Take a theme's colours."""
         self._theme = theme
         self.lengths.apply_theme(theme)
-        self.model.dark = theme.name == "dark"
+        self._fill_table()
         self._draw_lengths()
 
     @property
@@ -119,63 +81,56 @@ class GradientsTab(QWidget):
         """Whether there is a figure to draw."""
         return self.result is not None
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None before anything was compared."""
-        if self.result is None:
-            return None
-        from metaviz.runs.figures.base import gradients_figure
-
-        return gradients_figure(self.result, page)
+    def chart(self) -> Panels | None:
+        """Return cosines and lengths; None before anything was compared."""
+        return None if self.result is None else gradients_chart(self.result)
 
     @Slot(object)
     def show_result(self, result: GradientComparison) -> None:
         """Show compared meta-gradients."""
         self.result = result
-        self.model.show_result(result)
+        self._fill_table()
         self.table.show()
         self.compare.setEnabled(True)
         notes = [f"{row.algorithm}: {note}" for row in result.rows for note in row.notes]
-        self._say("  ".join(notes) or "Cosine 1 means the same direction; 0, nothing in common.")
+        self._show_status(
+            "  ".join(notes) or "Cosine 1 means the same direction; 0, nothing in common."
+        )
         self._draw_lengths()
 
     def show_busy(self) -> None:
         """Say that meta-gradients are being computed."""
         self.compare.setEnabled(False)
-        self._say("Computing…")
+        self._show_status("Computing…")
 
     @Slot(str)
     def show_error(self, sentence: str) -> None:
         """Say why meta-gradients could not be compared."""
         self.compare.setEnabled(True)
-        self._say(sentence, wrong=True)
+        self._show_status(sentence, wrong=True)
 
     def _controls(self) -> QHBoxLayout:
-        self.compare = QPushButton("&Compare")
-        self.compare.setObjectName("compareGradients")
-        self.compare.setAccessibleName("Compare meta-gradients")
-        self.compare.setToolTip(
-            "Compute each ticked algorithm's meta-gradient; nothing is trained."
+        self.compare = named(
+            QPushButton("&Compare"),
+            "compareGradients",
+            "Compare meta-gradients",
+            "Compute each ticked algorithm's meta-gradient; nothing is trained.",
         )
         self.compare.clicked.connect(self._request)
         self.start = combo("gradientStart", "Point", {})
         self.start.addItem(INITIAL, None)
         self.start.setSizeAdjustPolicy(self.start.SizeAdjustPolicy.AdjustToContents)
-        self.step = QSpinBox()
-        self.step.setObjectName("gradientStep")
-        self.step.setAccessibleName("Meta-batch")
-        self.step.setToolTip("Which of the seeded meta-batches, counted from 0.")
+        self.step = named(
+            QSpinBox(),
+            "gradientStep",
+            "Meta-batch",
+            "Which of the seeded meta-batches, counted from 0.",
+        )
         self.step.setRange(0, 1_000_000)
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         self.log.toggled.connect(self._draw_lengths)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        at, on = QLabel("&at"), QLabel("on meta-&batch")
-        at.setBuddy(self.start)
-        on.setBuddy(self.step)
-        for widget in (self.compare, at, self.start, on, self.step, self.log):
-            row.addWidget(widget)
-        row.addStretch(1)
-        return row
+        at, on = ("&at", self.start), ("on meta-&batch", self.step)
+        return row(self.compare, at, on, self.log, None)
 
     @Slot()
     def _request(self) -> None:
@@ -187,107 +142,38 @@ class GradientsTab(QWidget):
         folder = record.environment.get("folder") if record is not None else None
         return Path(folder) if folder else runs_dir() / name
 
-    def _say(self, sentence: str, *, wrong: bool = False) -> None:
+    def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
         self.status.setText(sentence)
         if hasattr(self, "_theme"):
             tint(self.status, self._theme.error if wrong else self._theme.muted)
 
-    @Slot()
-    def _draw_lengths(self) -> None:
-        for bar in self._bars:
-            self.lengths.removeItem(bar)
-        self._bars = []
-        self.lengths.set_message("" if self.result else EMPTY)
+    def _fill_table(self) -> None:
+        """Write every cell; cosines are coloured from blue (-1) over white to red (1)."""
         if self.result is None:
             return
-        rows = self.result.rows
-        log = self.log.isChecked()
-        values = [_bar_height(row, log=log) for row in rows]
-        floor = min(values) - 0.5 if log else 0.0
-        places = np.arange(len(rows))
-        bars = pg.BarGraphItem(
-            x=places, y0=floor, y1=values, width=0.6, brush=OKABE_ITO[0], pen=None
-        )
-        self.lengths.addItem(bars)
-        self._bars.append(bars)
-        ticks = [(place, row.algorithm) for place, row in zip(places, rows, strict=True)]
-        self.lengths.getPlotItem().getAxis("bottom").setTicks([ticks])
-        self.lengths.set_labels("", "log₁₀ of the length" if log else "length of gradient")
-        self.lengths.describe("; ".join(f"{row.algorithm}: {row.norm:.4g}" for row in rows))
+        table, rows, cosine = self.table, self.result.rows, self.result.cosine()
+        dark = hasattr(self, "_theme") and self._theme.name == "dark"
+        cosines = [(f"cos {row.algorithm}", "Cosine of the angle between two.") for row in rows]
+        table.set_columns([*_COLUMNS, *cosines])
+        table.setRowCount(len(rows))
+        table.setVerticalHeaderLabels([row.algorithm for row in rows])
+        for place, one in enumerate(rows):
+            for at, text in enumerate(_numbers(one)):
+                table.put(place, at, text, number=True)
+            for at, value in enumerate(cosine[place].tolist(), len(_COLUMNS)):
+                known = np.isfinite(value)
+                item = table.put(place, at, f"{value:z.4f}" if known else "–", number=True)
+                if known:
+                    item.setBackground(_diverging(value, dark=dark))
+                    strong = dark or abs(value) > _STRONG
+                    item.setForeground(QColor("white" if strong else "black"))
 
-
-def _bar_height(row: MetaGradientRow, *, log: bool) -> float:
-    return float(np.log10(max(row.norm, 1e-12))) if log else row.norm
-
-
-class GradientModel(QAbstractTableModel):
-    """Rows of a comparison; cosine cells are coloured from blue (-1) over white to red (1)."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        """Hold nothing."""
-        super().__init__(parent)
-        self._rows: tuple[MetaGradientRow, ...] = ()
-        self._cosine = np.zeros((0, 0))
-        self.dark = False
-
-    def show_result(self, result: GradientComparison) -> None:
-        """Hold a comparison."""
-        self.beginResetModel()
-        self._rows, self._cosine = result.rows, result.cosine()
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return one row for each algorithm."""
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
-        """Return the numbers and one cosine for each algorithm."""
-        return 0 if parent.isValid() else len(_COLUMNS) + len(self._rows)
-
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
-    ) -> Any:
-        """Name columns and rows."""
-        if orientation == Qt.Orientation.Vertical:
-            shown = role == Qt.ItemDataRole.DisplayRole
-            return self._rows[section].algorithm if shown else None
-        cosine = section - len(_COLUMNS)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return f"cos {self._rows[cosine].algorithm}" if cosine >= 0 else _COLUMNS[section][0]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return "Cosine of the angle between two." if cosine >= 0 else _COLUMNS[section][1]
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return a cell's text, alignment or colour."""
-        row, column = index.row(), index.column() - len(_COLUMNS)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(row, index.column())
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if column < 0 or not np.isfinite(self._cosine[row, column]):
-            return None
-        cosine = float(self._cosine[row, column])
-        if role == Qt.ItemDataRole.BackgroundRole:
-            return _diverging(cosine, dark=self.dark)
-        if role == Qt.ItemDataRole.ForegroundRole:
-            return QColor("white") if self.dark or abs(cosine) > _STRONG else QColor("black")
-        return None
-
-    def _text(self, row: int, column: int) -> str:
-        place = column - len(_COLUMNS)
-        if place >= 0:
-            cosine = self._cosine[row, place]
-            return f"{cosine:z.4f}" if np.isfinite(cosine) else "–"
-        one = self._rows[row]
-        return (
-            f"{one.norm:.6g}",
-            "" if one.inner_residual is None else f"{one.inner_residual:.2e}",
-            "" if one.solver_residual is None else f"{one.solver_residual:.2e}",
-            str(one.gradient_evaluations),
-            str(one.hessian_vector_products),
-            f"{one.seconds:.3f} s",
-        )[column]
+    @Slot()
+    def _draw_lengths(self) -> None:
+        if self.result is None:
+            self.lengths.show_chart(Lines(id="lengths", message=EMPTY))
+        else:
+            self.lengths.show_chart(lengths_chart(self.result, log=self.log.isChecked()))
 
 
 _STRONG = 0.75
@@ -299,3 +185,14 @@ def _diverging(value: float, *, dark: bool) -> QColor:
     ground = np.array([23, 26, 33] if dark else [255, 255, 255])
     mixed = ground + (full - ground) * abs(value) ** 1.5
     return QColor(*(int(part) for part in mixed))
+
+
+def _numbers(one: MetaGradientRow) -> tuple[str, ...]:
+    return (
+        f"{one.norm:.6g}",
+        "" if one.inner_residual is None else f"{one.inner_residual:.2e}",
+        "" if one.solver_residual is None else f"{one.solver_residual:.2e}",
+        str(one.gradient_evaluations),
+        str(one.hessian_vector_products),
+        f"{one.seconds:.3f} s",
+    )

@@ -10,9 +10,7 @@ from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from metaviz.runs.figures.base import Page
+    from metaviz.charts.values import Chart
 
 
 class Tab(Protocol):
@@ -29,8 +27,8 @@ class Tab(Protocol):
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
 
-    def figure(self, page: "Page") -> "Figure | None":
-        """Draw the same for a paper; None where there is nothing to draw yet."""
+    def chart(self) -> "Chart | None":
+        """Return what is shown, to be drawn in a file; None where there is nothing to draw yet."""
 
 
 @runtime_checkable

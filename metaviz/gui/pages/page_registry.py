@@ -2,17 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from metaviz.gui.pages.page import PageRequests, Tab
-from metaviz.runs.analysis.geometry import has_geometry, has_map
+from metaviz.runs.analysis.geometry import has_learned, has_map
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 
 
-def _training(_: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.training_page import TrainingTab
+def _page(place: str, **signals: str) -> Callable[[PageRequests, Columns], Tab]:
+    """Return what makes the page of a class and connects its signals to requests."""
 
-    return TrainingTab()
+    def make(requests: PageRequests, _columns: Columns) -> Tab:
+        module, _, name = place.partition(".")
+        page: Any = getattr(import_module(f"metaviz.gui.pages.{module}"), name)()
+        for own, request in signals.items():
+            getattr(page, own).connect(getattr(requests, request))
+        return page  # type: ignore[no-any-return]
+
+    return make
 
 
 def _comparison(requests: PageRequests, columns: Columns) -> Tab:
@@ -20,57 +29,6 @@ def _comparison(requests: PageRequests, columns: Columns) -> Tab:
 
     page = CompareTab(columns)
     page.brushed.connect(requests.brushed)
-    return page
-
-
-def _inner(_: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.inner_loop_page import InnerTab
-
-    return InnerTab()
-
-
-def _convergence(_: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.convergence_page import ConvergenceTab
-
-    return ConvergenceTab()
-
-
-def _gradients(requests: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.gradients_page import GradientsTab
-
-    page = GradientsTab()
-    page.requested.connect(requests.gradients_requested)
-    return page
-
-
-def _geometry(_: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.geometry_page import GeometryTab
-
-    return GeometryTab()
-
-
-def _mirror(_: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.mirror_map_page import MirrorTab
-
-    return MirrorTab()
-
-
-def _benchmark(requests: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.benchmark_page import BenchmarkTab
-
-    page = BenchmarkTab()
-    page.evaluation_wanted.connect(requests.evaluation_requested)
-    page.robustness_wanted.connect(requests.robustness_requested)
-    page.recalled.connect(requests.cancel_requested)
-    page.episode_wanted.connect(requests.episode_opened)
-    return page
-
-
-def _episode(requests: PageRequests, _columns: Columns) -> Tab:
-    from metaviz.gui.pages.episode_page import EpisodeTab
-
-    page = EpisodeTab()
-    page.requested.connect(requests.episode_requested)
     return page
 
 
@@ -89,53 +47,61 @@ class PageKind:
     """Why it cannot be opened without such a run; empty where it always can."""
 
 
+_NO_GEOMETRY = (
+    "Tick a run of a method that learns a geometry, like Meta-SGD. "
+    "Its first evaluation opens this page."
+)
 PAGES = (
     PageKind(
-        "training", "&Training", "Losses before and after adaptation, while training.", _training
+        *("training", "&Training", "Losses before and after adaptation, while training."),
+        _page("training_page.TrainingTab"),
     ),
     PageKind(
-        "comparison",
-        "Comp&are",
+        *("comparison", "Comp&are"),
         "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
         _comparison,
     ),
     PageKind(
-        "inner",
-        "&Inner loop",
+        *("inner", "&Inner loop"),
         "What adaptation does, step by step, on the evaluation tasks.",
-        _inner,
+        _page("inner_loop_page.InnerTab"),
     ),
     PageKind(
-        "convergence",
-        "&Convergence",
+        *("convergence", "&Convergence"),
         "How fast the inner loops of all runs converge, and the loss around one adaptation.",
-        _convergence,
+        _page("convergence_page.ConvergenceTab"),
     ),
     PageKind(
-        "gradients",
-        "&Gradients",
+        *("gradients", "&Gradients"),
         "How the meta-gradients of the ticked algorithms differ on one batch.",
-        _gradients,
+        _page("gradients_page.GradientsTab", requested="gradients_requested"),
     ),
     PageKind(
-        "geometry",
-        "G&eometry",
+        *("geometry", "G&eometry"),
         "Step sizes, preconditioners, masks and gates that methods have learned.",
-        _geometry,
-        has_geometry,
-        "Tick a run of a method that learns a geometry, like Meta-SGD. "
-        "Its first evaluation opens this page.",
+        _page("geometry_page.GeometryTab"),
+        has_learned,
+        _NO_GEOMETRY,
     ),
     PageKind(
-        "mirror",
-        "&Mirror map",
+        *("mirror", "&Mirror map"),
         "The map in which mirror descent adapts, over training.",
-        _mirror,
+        _page("mirror_map_page.MirrorTab"),
         has_map,
         "Tick a run of Mirror descent. Its first evaluation opens this page.",
     ),
     PageKind(
-        "benchmark", "&Benchmark", "Runs on held-out tasks, beside published results.", _benchmark
+        *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
+        _page(
+            "benchmark_page.BenchmarkTab",
+            evaluation_requested="evaluation_requested",
+            robustness_requested="robustness_requested",
+            cancel_requested="cancel_requested",
+            episode_requested="episode_opened",
+        ),
     ),
-    PageKind("episode", "E&pisode", "What a run makes of a single task, image by image.", _episode),
+    PageKind(
+        *("episode", "E&pisode", "What a run makes of a single task, image by image."),
+        _page("episode_page.EpisodeTab", requested="episode_requested"),
+    ),
 )

@@ -5,19 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QToolButton, QWidget
 
+from metaviz.config.quantities import quantity_of
+from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.pages.parallel_plot import ParallelPlot
-from metaviz.gui.widgets.controls import combo
+from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import labels
 from metaviz.runs.table.columns import Columns
-from metaviz.runs.table.summary import Entry, entry_of
+from metaviz.runs.table.summary import Entry, entry_of, own_of
 
 EMPTY = "Tick runs in the table below: every run becomes a line over what they differ in."
-_RESULTS = {"loss": "Query loss", "accuracy": "Accuracy", "seconds": "Training time (s)"}
+_RESULTS = {
+    "loss": quantity_of("query_loss").label,
+    "accuracy": "Accuracy",
+    "seconds": quantity_of("seconds").label,
+}
 _FEW = 2
 
 
@@ -45,18 +51,8 @@ class ParallelPage(QWidget):
         self.clear.setToolTip("Choose all runs again, in the table, too. (Esc)")
         self.clear.setStatusTip(self.clear.toolTip())
         self.clear.setEnabled(False)
-        row = QHBoxLayout()
-        label = QLabel("Coloured by")
-        label.setBuddy(self.result)
-        for widget in (label, self.result, self.count):
-            row.addWidget(widget)
-        row.addStretch(1)
-        row.addWidget(self.clear)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(row)
-        column.addWidget(self.plot, 1)
+        above = row(("Coloured by", self.result), self.count, None, self.clear, spacing=6)
+        column(self, above, self.plot, stretch=self.plot, spacing=2)
         self.result.currentIndexChanged.connect(self.refresh)
         self.clear.clicked.connect(self.plot.clear)
         self.plot.brushed.connect(self._on_brushed)
@@ -65,6 +61,8 @@ class ParallelPage(QWidget):
         """Show these runs."""
         self._entries = [entry_of(record, None) for record in records]
         self._labels = labels(records)
+        own = own_of(self._entries).values()
+        offer(self.result, _RESULTS | {quantity.id: quantity.label for quantity in own})
         self.refresh()
 
     def apply_theme(self, theme: Theme) -> None:

@@ -28,7 +28,7 @@ _Key = Qt.Key
 
 
 class ParallelPlot(QWidget):
-    """Draws runs over axes. `brushed` tells which run ids the brushes leave, None for all."""
+    """Draws runs over axes. `brushed` carries the run ids that the brushes leave, None for all."""
 
     brushed = Signal(object)
 
@@ -80,7 +80,7 @@ class ParallelPlot(QWidget):
         self._hovered = None
         self._renew()
         if before:
-            self._tell()
+            self._emit_brushed()
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
@@ -99,14 +99,14 @@ class ParallelPlot(QWidget):
         """Choose the runs from one place of an axis to another; ABSENT is below 0."""
         self.brushes[key] = (max(ABSENT - 0.02, min(low, high)), min(1.0, max(low, high)))
         self._renew()
-        self._tell()
+        self._emit_brushed()
 
     def clear(self) -> None:
         """Choose all runs again."""
         if self.brushes:
             self.brushes = {}
             self._renew()
-            self._tell()
+            self._emit_brushed()
 
     def move_axis(self, key: str, place: int) -> None:
         """Put an axis at another place."""
@@ -185,7 +185,7 @@ class ParallelPlot(QWidget):
         self.update()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Stretch a brush, move an axis, or tell the run under the pointer."""
+        """Stretch a brush, move an axis, or name the run under the pointer."""
         if self._drag is None:
             self._hover(event)
             return
@@ -207,7 +207,7 @@ class ParallelPlot(QWidget):
         if kind == "brush" and moved < 3 and key in self.brushes:  # noqa: PLR2004 - pixels
             del self.brushes[key]
             self._renew()
-            self._tell()
+            self._emit_brushed()
 
     def leaveEvent(self, event: QEvent) -> None:
         """Tell of no run."""
@@ -243,7 +243,7 @@ class ParallelPlot(QWidget):
         self._picture = None
         self.update()
 
-    def _tell(self) -> None:
+    def _emit_brushed(self) -> None:
         if not self.brushes:
             self.brushed.emit(None)
             return

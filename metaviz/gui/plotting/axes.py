@@ -20,7 +20,7 @@ def plain_numbers(axis: pg.AxisItem) -> None:
     axis.enableAutoSIPrefix(False)
 
 
-class Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
+class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     """An axis that, where it is logarithmic, numbers round values as densely as there is room."""
 
     picture: Any = None
@@ -42,11 +42,7 @@ class Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
             p.drawText(place, int(flags), text)
 
     def logTickValues(  # noqa: N802 - pyqtgraph's name
-        self,
-        low: float,
-        high: float,
-        size: float,
-        std_ticks: object,
+        self, low: float, high: float, size: float, std_ticks: object
     ) -> list[tuple[float | None, list[float]]]:
         """Return the decimal logarithms of the numbers to write."""
         del std_ticks

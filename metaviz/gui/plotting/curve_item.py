@@ -6,14 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import internals
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import (
-    QColor,
-    QPainter,
-    QPainterPath,
-    QPen,
-    QPolygonF,
-    QTransform,
-)
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
 _MOST_DASHES = 5000
 _AROUND = 0.03
@@ -102,7 +95,7 @@ class Trace:
         self._pieces.ndarray()[:] = pieces
 
 
-class Sheet(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
+class CurveItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
     """All lines of a plot as one item: an item for each line would cost more than its drawing."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 
+from metaviz.charts.values import PALETTE
 from metaviz.gui.plotting.swatches import patch
 from metaviz.gui.runs.mark_editor import TRAINING, MarkEditor
 from metaviz.gui.runs.row import Row
@@ -13,7 +14,6 @@ from metaviz.gui.runs.run_tree_view import RunTreeView
 from metaviz.gui.widgets.commands import view_action
 from metaviz.gui.widgets.message_boxes import ask, input_dialog
 from metaviz.runs.model.marks import split_tags
-from metaviz.runs.model.styles import PALETTE
 
 COLOR_NAMES = (
     *("Blue", "Vermilion", "Green", "Pink", "Orange", "Sky blue", "Grey", "Brown"),

@@ -50,7 +50,7 @@ def row_of(record: Record, folder: Path | None, *, keep: bool) -> Row:
     return Row(
         record.id,
         folder,
-        record.config,
+        record.applied,
         summarise(record, _started(folder)),
         record.marks,
         record=record if keep else None,

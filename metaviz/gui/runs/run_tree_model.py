@@ -318,6 +318,7 @@ class RunTreeModel(QAbstractItemModel):
 
     def _wanted_columns(self, rows: Sequence[Row]) -> list[Column]:
         keys = list(self.chosen)
+        self.columns.learn(rows)
         if self.only_differing:
             own = {c.key for c in self.columns.known([])}
             keys = [key for key in keys if key in own] + differing(rows)

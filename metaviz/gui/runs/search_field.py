@@ -84,7 +84,7 @@ class SearchField(QWidget):
     def apply(self) -> None:
         """Search for what is written, or show what is wrong with it."""
         self._pause.stop()
-        keys = dict.fromkeys(key for entry in self._entries() for key in entry.values)
+        keys = dict.fromkeys(key for entry in self._entries() for key in entry.keys)
         try:
             query = parse(self.line.text(), [*keys, *self._keys])
         except QueryError as error:

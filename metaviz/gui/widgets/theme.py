@@ -7,6 +7,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
+from metaviz.charts.values import PALETTE
+
 ThemeChoice = Literal["system", "light", "dark"]
 THEME_CHOICES: tuple[ThemeChoice, ...] = ("system", "light", "dark")
 
@@ -95,6 +97,21 @@ _ON_DARK = {
 def curve_color(color: str, theme: Theme) -> QColor:
     """Return the colour of a curve on a theme's ground."""
     return QColor(_ON_DARK.get(color, color) if theme.name == "dark" else color)
+
+
+def role_color(role: str, theme: Theme | None) -> QColor:
+    """Return the colour of a chart's role on a theme's ground; on a light one for None."""
+    theme = theme or LIGHT
+    kind, _, rest = role.partition("-")
+    if kind == "method":
+        return curve_color(PALETTE[int(rest) % len(PALETTE)], theme)
+    if kind == "ramp":
+        from pyqtgraph import colormap
+
+        low, high = (0.4, 1.0) if theme.name == "dark" else (0.1, 0.9)
+        color: QColor = colormap.get("viridis").map(low + (high - low) * float(rest), "qcolor")
+        return color
+    return QColor(role) if role.startswith("#") else QColor(getattr(theme, role))
 
 
 def current_theme() -> Theme:

@@ -1,6 +1,7 @@
 """Choosing what to export, in which format and size."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +30,16 @@ from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.page import Tab
 from metaviz.gui.widgets.controls import switch, text_label
-from metaviz.runs.analysis.curves import Fan, fan
-from metaviz.runs.analysis.geometry import has_geometry, has_map
+from metaviz.runs.analysis.curve_charts import fan, without_slider
+from metaviz.runs.analysis.geometry import has_learned, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.model.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from metaviz.runs.figures.base import Page
+    from metaviz.charts.matplotlib import Page
+    from metaviz.charts.values import Chart
 
 FORMATS = {"png": "PNG", "pdf": "PDF", "svg": "SVG"}
 _PLOTS = {
@@ -72,7 +74,7 @@ class ExportDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
-        self._draw: dict[str, Draw] = {tab.export_name: tab.figure for tab in tabs}
+        self._draw: dict[str, Draw] = {tab.export_name: _draw(tab) for tab in tabs}
         self._blank = {
             tab.export_name
             for tab in tabs
@@ -104,7 +106,7 @@ class ExportDialog(QDialog):
 
     def page(self) -> "Page":
         """Return the chosen size and resolution."""
-        from metaviz.runs.figures.base import Page
+        from metaviz.charts.matplotlib import Page
 
         return Page(
             self.width_cm.value(), self.height_cm.value(), self.dpi.value(), self.font_size.value()
@@ -219,7 +221,7 @@ class ExportDialog(QDialog):
     def _possible(self, name: str) -> bool:
         """Return whether there is anything to draw."""
         needs: dict[str, Callable[[Record], bool]] = {
-            "geometry": has_geometry,
+            "geometry": has_learned,
             "mirror": has_map,
             "fan": lambda record: fan(record) is not None,
         }
@@ -288,7 +290,8 @@ def _write(
 
     Matplotlib without pyplot needs no main thread.
     """
-    from metaviz.runs.figures.base import Page, save_figure
+    from metaviz.charts.matplotlib import Page
+    from metaviz.runs.export.figures import save_figure
 
     written: list[Path] = []
     try:
@@ -309,15 +312,23 @@ def _write(
     return written, ""
 
 
+def _draw(tab: Tab) -> Draw:
+    return lambda page: _figure(tab.chart(), page)
+
+
 def _fans(records: list[Record]) -> dict[str, Draw]:
     shown = {record.id: fan(record) for record in records}
-    return {f"fan-{name}": _fan(drawn) for name, drawn in shown.items() if drawn is not None}
+    return {
+        f"fan-{name}": partial(_figure, without_slider(drawn))
+        for name, drawn in shown.items()
+        if drawn is not None
+    }
 
 
-def _fan(shown: Fan) -> Draw:
-    from metaviz.runs.figures.base import fan_figure
+def _figure(chart: "Chart | None", page: "Page") -> "Figure | None":
+    from metaviz.charts.matplotlib import figure_of
 
-    return lambda page: fan_figure(shown, shown.landmarks(), page)
+    return None if chart is None else figure_of(chart, page)
 
 
 def _length(name: str, value: float) -> QDoubleSpinBox:

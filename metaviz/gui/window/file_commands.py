@@ -109,20 +109,20 @@ class FileCommands(QObject):
         page = tabs.current_page()
         if page is None:
             return
-        from metaviz.runs.figures.base import Page
+        from metaviz.charts.matplotlib import Page, figure_of
 
         stream = BytesIO()
         QGuiApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
         try:
-            figure = page.figure(Page(dpi=200))
-            if figure is not None:
-                figure.savefig(stream, format="png")
+            chart = page.chart()
+            if chart is not None:
+                figure_of(chart, Page(dpi=200)).savefig(stream, format="png")
         except ValueError as error:
             self._notifier.fail(f"The plot cannot be copied: {error}")
             return
         finally:
             QGuiApplication.restoreOverrideCursor()
-        if figure is None:
+        if chart is None:
             self._notifier.inform("There is nothing to copy on this page yet")
             return
         QGuiApplication.clipboard().setImage(QImage.fromData(stream.getvalue()))

@@ -109,16 +109,6 @@ def reached(curve: Sample, level: float, *, falling: bool) -> float:
     return float(curve.x[there[0]]) if len(there) else np.nan
 
 
-def thin_band(
-    x: np.ndarray, low: np.ndarray, high: np.ndarray, points: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a band of at most about `points` points that leaves out nothing of the whole one."""
-    if len(x) <= points:
-        return x, low, high
-    starts = np.arange(0, len(x), -(-len(x) // points))
-    return x[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)
-
-
 def value_at(curve: Sample, x: float) -> float:
     """Return a curve's value at x, interpolated; NaN where it has none."""
     return float(_interpolated(curve, np.array([x]))[0])

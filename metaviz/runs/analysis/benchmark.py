@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.record import Record
@@ -142,14 +143,14 @@ def gains(judgement: Judgement) -> np.ndarray:
     In the unit that is told, so that accuracies are in per cent.
     """
     before, after = judgement.per_task[judgement.measure][0], judgement.values()
-    sign = 1.0 if judgement.measure == "query_accuracy" else -1.0
+    sign = 1.0 if quantity_of(judgement.measure).better == "larger" else -1.0
     return np.asarray(sign * judgement.unit * (after - before))
 
 
 def worst_tasks(judged: Sequence[Judged], count: int = 5) -> list[Worst]:
-    """Return the tasks on which adaptation gains least, over all runs."""
+    """Return the tasks on which adaptation gains least, over all runs that adapt by steps."""
     found = []
-    for one in judged:
+    for one in (one for one in judged if one.judgement.adapts):
         judgement, gain = one.judgement, gains(one.judgement)
         measured = judgement.unit * judgement.per_task[judgement.measure]
         for task in np.argsort(gain, kind="stable")[:count].tolist():
@@ -204,8 +205,8 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
         color=one.style.color,
         value=unit * mean,
         half_width=unit * half,
-        before=unit * float(judgement.per_task[judgement.measure][0].mean()),
-        details=f"step {judgement.step}, k = {judgement.k}{together}",
+        before=judgement.before(),
+        details=f"step {judgement.step}, {judgement.steps_text()}".removesuffix(", ") + together,
         minus_first=apart[0],
         counts=apart[1],
         p=apart[2],

@@ -3,10 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from metaviz.config.quantities import Quantity, primary_of, quantity_of
 from metaviz.runs.analysis.alignment import (
     BANDS,
     Band,
@@ -23,28 +24,42 @@ from metaviz.runs.analysis.smoothing import smooth
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import DASHES, Style
 from metaviz.runs.table.baseline import Difference, difference, finite
-from metaviz.runs.table.groups import Group, Interval, Result, Spread, grouped, spread
+from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread
 from metaviz.runs.table.summary import Entry, entry_of
 
 AXES: dict[str, str] = {
     **AXIS_TITLES,
-    "hessian_vector_products": "Hessian-vector products (all tasks)",
+    "hessian_vector_products": f"{quantity_of('hessian_vector_products').noun} (all tasks)",
 }
-MEASURES: dict[str, str] = {
-    "eval_query_loss": "query loss, evaluation tasks",
-    "eval_query_accuracy": "query accuracy, evaluation tasks",
-    "eval_support_loss": "support loss, evaluation tasks",
-    "post_query_loss": "query loss, batch mean",
-    "post_query_accuracy": "query accuracy, batch mean",
-    "post_support_loss": "support loss, batch mean",
-    "post_support_accuracy": "support accuracy, batch mean",
-    "pre_query_loss": "query loss before adaptation, batch mean",
-    "meta_gradient_norm": "length of the meta-gradient",
-    "inner_residual": "inner residual, batch mean",
-    "solver_residual": "solver residual, batch mean",
-}
-"""What can be compared: evaluations after the trained number of inner steps, and meta-batches."""
 _EVALUATED = "eval_"
+
+
+def measure_of(name: str, records: Iterable[Record] = ()) -> Quantity:
+    """Return what is compared under a name; runs tell the meaning of quantities of their own.
+
+    Its title says of what it is a mean, and after a bracket the unit.
+    """
+    base = name.removeprefix(_EVALUATED)
+    own = (own for record in records for own in record.quantities if own.id == base)
+    known = next(own, None) or quantity_of(base)
+    title = replace(known, title=known.noun.removesuffix(" after adaptation")).label
+    if name != base:
+        title += ", evaluation tasks"
+    elif name != "meta_gradient_norm":
+        title += ", batch mean"
+    return replace(known, id=name, title=title, unit="")
+
+
+MEASURES: dict[str, str] = {
+    name: measure_of(name).title
+    for name in (
+        *("eval_query_loss", "eval_query_accuracy", "eval_support_loss"),
+        *("post_query_loss", "post_query_accuracy", "post_support_loss", "post_support_accuracy"),
+        *("pre_query_loss", "meta_gradient_norm", "inner_residual", "solver_residual"),
+    )
+}
+"""What can be compared of every run: evaluations after the trained number of inner steps, and
+meta-batches. Others are quantities that runs have of their own."""
 _BROKEN = {"diverged", "failed"}
 _FEW = 2
 
@@ -65,16 +80,6 @@ class ComparisonView:
     robust: bool = True
     members: bool = False
 
-    @property
-    def falling(self) -> bool:
-        """Whether smaller is better."""
-        return not self.measure.endswith("accuracy")
-
-    @property
-    def result(self) -> Result:
-        """Return by which rule differences are better or worse."""
-        return "loss" if self.falling else "accuracy"
-
 
 @dataclass(frozen=True)
 class GroupCurve:
@@ -85,6 +90,12 @@ class GroupCurve:
     band: Band
     curve: Moments
     samples: tuple[Sample, ...] = field(repr=False)
+    measure: Quantity
+
+    @property
+    def falling(self) -> bool:
+        """Whether smaller is better."""
+        return self.measure.better != "larger"
 
     @property
     def name(self) -> str:
@@ -152,7 +163,7 @@ class GroupCurve:
 def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve]:
     """Return the groups of runs that have anything of what is compared, or that all broke."""
     by_id = {record.id: record for record in records}
-    found, seen = [], Counter[str]()
+    found, seen, measure = [], Counter[str](), measure_of(view.measure, records)
     for group in grouped([_entry(record) for record in records], view.keys):
         samples = tuple(member(by_id[entry.id], view) for entry in group.members)
         used = [s for s, e in zip(samples, group.members, strict=True) if counts(e, group)]
@@ -161,7 +172,7 @@ def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve
             color = group.style.color
             style = Style(color, DASHES[seen[color] % len(DASHES)])
             seen[color] += 1
-            found.append(GroupCurve(group, style, view.band, curve, samples))
+            found.append(GroupCurve(group, style, view.band, curve, samples, measure))
     return found
 
 
@@ -183,20 +194,25 @@ def member(record: Record, view: ComparisonView) -> Sample:
 
 
 def offered(records: Iterable[Record]) -> list[str]:
-    """Return what can be compared of some runs."""
+    """Return what can be compared of some runs: what all have first, then their own."""
     runs = list(records)
-    return [name for name in MEASURES if any(_has(record, name) for record in runs)]
+    own = {own.id for record in runs for own in record.quantities}
+    own |= {f"{_EVALUATED}{n}" for run in runs for one in run.evaluations[-1:] for n in one.own}
+    names = [*MEASURES, *sorted(own)]
+    return [name for name in names if any(_has(record, name) for record in runs)]
 
 
 def usual_view(records: Sequence[Record]) -> ComparisonView:
-    """Return accuracy on the evaluation tasks where there is one, or else the loss."""
+    """Return what the runs are judged by on the evaluation tasks, as accuracy or else the loss."""
     return ComparisonView(usual_measure(offered(records)))
 
 
 def usual_measure(measures: Sequence[str]) -> str:
     """Return which of these is looked at first."""
-    names = ("eval_query_accuracy", "eval_query_loss", "post_query_loss")
-    return next((name for name in names if name in measures), names[1])
+    judged = primary_of(n.removeprefix(_EVALUATED) for n in measures if n.startswith(_EVALUATED))
+    if judged is None and "post_query_loss" in measures:
+        return "post_query_loss"
+    return f"{_EVALUATED}{judged.id if judged else 'query_loss'}"
 
 
 def has_several(curves: Iterable[GroupCurve]) -> bool:
@@ -204,9 +220,15 @@ def has_several(curves: Iterable[GroupCurve]) -> bool:
     return any(len(one.samples) >= _FEW for one in curves)
 
 
-def group_difference(mine: GroupCurve, base: GroupCurve, view: ComparisonView) -> Difference | None:
+def measure_title(view: ComparisonView, curves: Sequence[GroupCurve]) -> str:
+    """Return what the vertical axis of a comparison shows."""
+    return curves[0].measure.title if curves else measure_of(view.measure).title
+
+
+def group_difference(mine: GroupCurve, base: GroupCurve) -> Difference | None:
     """Return how far a group ends from the baseline's end, by Welch's interval."""
-    return difference(view.result, mine.last(), base.last())
+    name = mine.measure.title.partition(",")[0]
+    return difference(name, mine.last(), base.last(), mine.measure.better)
 
 
 def difference_at(mine: GroupCurve, base: GroupCurve, x: float) -> float:
@@ -223,7 +245,7 @@ def _evaluated(
     """Return evaluations after adaptation; what they had cost is looked up at their meta-step."""
     name = view.measure.removeprefix(_EVALUATED)
     known = [one for one in list(record.evaluations) if name in one.curves]
-    y = np.array([one.curves[name][one.trained_steps] for one in known], dtype=float)
+    y = np.array([one.at(name) for one in known], dtype=float)
     when = np.array([one.step for one in known], dtype=float)
     if view.axis == "step":
         return when, y

@@ -1,12 +1,14 @@
 """Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.smoothing import Smoother
+from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, labels, styles
 
@@ -16,15 +18,11 @@ InnerQuantity = Literal["support_loss", "query_loss", "gradient_norm", "query_ac
 
 AXIS_TITLES: dict[str, str] = {
     "step": "meta-step",
-    "seconds": "training time (s)",
-    "gradient_evaluations": "gradient evaluations (all tasks)",
+    "seconds": replace(quantity_of("seconds"), title=quantity_of("seconds").noun).label,
+    "gradient_evaluations": f"{quantity_of('gradient_evaluations').noun} (all tasks)",
 }
 QUANTITY_TITLES: dict[str, str] = {
-    "query_loss": "query loss",
-    "support_loss": "support loss",
-    "query_accuracy": "query accuracy",
-    "support_accuracy": "support accuracy",
-    "gradient_norm": "support gradient norm",
+    name: quantity_of(name).noun for name in (*INNER_COLUMNS, "support_accuracy")
 }
 
 
@@ -42,7 +40,7 @@ def band_alpha(runs: int) -> float:
     return 0.15 * min(1.0, _BANDS_IN_FULL / max(runs, 1))
 
 
-def moment_text(curves: "Sequence[InnerCurve]") -> str:
+def evaluation_text(curves: "Sequence[InnerCurve]") -> str:
     """Say at which meta-step and on how many tasks runs were evaluated; empty where none was."""
     if not curves:
         return ""
@@ -144,12 +142,12 @@ class InnerCurve:
 
 
 def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]:
-    """Return the evaluation curves of all runs that have one."""
+    """Return the evaluation curves of all runs that have one and whose methods take steps."""
     style, label = styles(records), labels(records)
     curves = []
     for record in records:
         count = len(record.evaluations)
-        if count == 0:
+        if count == 0 or not record.traits.has_inner_loop:
             continue
         place = max(-count, view.evaluation) if view.evaluation < 0 else view.evaluation
         evaluation = record.evaluations[min(place, count - 1)]
@@ -167,7 +165,7 @@ def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]
                 evaluation.trained_steps,
                 np.arange(stop),
                 mean[:stop],
-                evaluation.curves[f"{view.quantity}_ci95"][:stop],
+                evaluation.curves.get(f"{view.quantity}_ci95", np.full(len(mean), np.nan))[:stop],
             )
         )
     return curves
@@ -188,49 +186,3 @@ def available(records: Iterable[Record]) -> list[Quantity]:
         if name.endswith("loss")
         or any(np.isfinite(record.column(f"post_{name}")).any() for record in runs if len(record))
     ]
-
-
-@dataclass(frozen=True)
-class Fan:
-    """Predictions on one fixed sinusoid task after 0..K_eval inner steps.
-
-    Shapes: x, truth (n,); support_x, support_y (shots,); predictions (K_eval+1, n).
-    """
-
-    label: str
-    step: int
-    trained_steps: int
-    x: np.ndarray
-    truth: np.ndarray
-    support_x: np.ndarray
-    support_y: np.ndarray
-    predictions: np.ndarray
-    tasks: int = 1
-
-    def landmarks(self) -> list[int]:
-        """Return the steps worth drawing: none, one, the trained number, all."""
-        last = len(self.predictions) - 1
-        return sorted({0, min(1, last), min(self.trained_steps, last), last})
-
-
-def fan(record: Record, task: int = 0, picture: int = -1) -> Fan | None:
-    """Return the fan of one run, or None where its problem draws none or nothing is drawn yet."""
-    drawn = [item for item in record.pictures if "predictions" in item.arrays]
-    if not drawn:
-        return None
-    chosen = drawn[max(-len(drawn), min(picture, len(drawn) - 1))]
-    arrays = chosen.arrays
-    tasks = len(arrays["truth"])
-    place = min(task, tasks - 1)
-    trained = record.evaluations[-1].trained_steps if record.evaluations else 0
-    return Fan(
-        record.label,
-        chosen.step,
-        trained,
-        arrays["x"],
-        arrays["truth"][place],
-        arrays["support_x"][place],
-        arrays["support_y"][place],
-        arrays["predictions"][place],
-        tasks,
-    )

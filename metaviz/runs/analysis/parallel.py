@@ -9,7 +9,7 @@ import numpy as np
 
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.runs.table.groups import Result, differing, text_of, value_of
-from metaviz.runs.table.summary import Entry
+from metaviz.runs.table.summary import Entry, own_of
 
 Scale = Literal["linear", "log", "categorical"]
 ABSENT = -0.12
@@ -46,8 +46,9 @@ def parallel_axes(
     axes = []
     for key in [*basic, *differing(entries)]:
         axes.append(scaled(key, title(key), [value_of(one, key) for one in entries], spec(key)))
-    values = [_known(getattr(one.summary, result)) for one in entries]
-    return [*axes, scaled(result, result, values, None)]
+    values = [_known(one.summary.result(result)) for one in entries]
+    own = own_of(entries).get(result)
+    return [*axes, scaled(result, own.label if own else result, values, None)]
 
 
 def scaled(key: str, title: str, values: Sequence[Plain], spec: OptionSpec | None) -> ParallelAxis:

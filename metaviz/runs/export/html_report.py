@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metaviz import __version__
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.config.run_config import Comparison, machine_of, to_toml
 from metaviz.files.atomic import plain_name, write_text
 from metaviz.paths import resource
@@ -22,14 +23,21 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
 )
 from metaviz.runs.analysis.published import told_beside
+from metaviz.runs.analysis.result_charts import benchmark_chart
+from metaviz.runs.export.figures import (
+    USUAL_CM,
+    Paper,
+    comparison_figures,
+    run_figures,
+    save_figure,
+)
 from metaviz.runs.export.tables import summary_csv
-from metaviz.runs.figures.base import Page, save_figure
-from metaviz.runs.figures.benchmark import benchmark_figure
-from metaviz.runs.figures.figure_set import USUAL_CM, Paper, comparison_figures, run_figures
 from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import labels
 from metaviz.runs.storage.store import StoreError
+from metaviz.runs.table.columns import interval_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,26 +106,26 @@ def _render(**values: Any) -> str:
 
 def _results(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]:
     rows, remarks = [], []
-    for record in records:
+    results = [record.own_results() for record in records]
+    own = {name: about.label for found in results for name, (about, _) in found.items()}
+    for record, found in zip(records, results, strict=True):
         row = [names[record.id], record.algorithm, record.problem, record.state]
         row.append(f"{record.step} / {record.total_steps}")
         if record.evaluations:
             last = record.evaluations[-1]
-            k = last.trained_steps
-            row += [str(k), _interval(last.curves, "query_loss", k, 1.0)]
-            row.append(_interval(last.curves, "query_accuracy", k, 100.0))
+            row.append(str(last.trained_steps) if record.traits.has_inner_loop else "")
+            row += [_interval(last, "query_loss", 1.0), _interval(last, "query_accuracy", 100.0)]
         else:
             row += ["", "", ""]
+        row += [interval_text(found[n][1], np.nan) if n in found else "" for n in own]
         rows.append(row)
         if record.message:
             remarks.append(f"{names[record.id]}: {record.message}")
-    return {"result_columns": _COLUMNS, "results": rows, "remarks": remarks}
+    return {"result_columns": (*_COLUMNS, *own.values()), "results": rows, "remarks": remarks}
 
 
-def _interval(curves: dict[str, np.ndarray], name: str, k: int, unit: float) -> str:
-    if name not in curves:
-        return ""
-    return f"{unit * curves[name][k]:.4g} ± {unit * curves[f'{name}_ci95'][k]:.2g}"
+def _interval(last: Evaluated, name: str, unit: float) -> str:
+    return interval_text(unit * last.at(name), unit * last.at(f"{name}_ci95"))
 
 
 def _judged(
@@ -139,7 +147,7 @@ def _judged(
         "judged": [
             {
                 "label": name,
-                "protocol": f"{'accuracy (%)' if judgement.unit > 1 else 'query loss'}, "
+                "protocol": f"{judgement.measure_text()}, "
                 f"{judgement.protocol_text()}, weights of step {judgement.step}",
                 "before": judgement.before_text(),
                 "after": judgement.after_text(),
@@ -158,7 +166,7 @@ def _judged(
 
 def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]:
     """Return settings in which runs differ, those that all share, and environments."""
-    flat = [_flat(record.config) for record in records]
+    flat = [_flat(record.applied) for record in records]
     keys = list(dict.fromkeys(key for values in flat for key in values))
     differing, common = [], []
     for key in keys:
@@ -285,5 +293,5 @@ def _benchmarks(
         yield (
             f"benchmark-{number}",
             f"Held-out tasks: {text}",
-            benchmark_figure(rows, measure_text(rows), paper(USUAL_CM)),
+            figure_of(benchmark_chart(rows, measure_text(rows)), paper(USUAL_CM)),
         )

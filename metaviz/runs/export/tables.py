@@ -3,16 +3,21 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from metaviz.config.run_config import amendments_told
 from metaviz.files.atomic import write_text
-from metaviz.runs.analysis.comparison import ComparisonView, compared, has_several, usual_view
+from metaviz.runs.analysis.comparison import (
+    ComparisonView,
+    GroupCurve,
+    compared,
+    has_several,
+    usual_view,
+)
 from metaviz.runs.analysis.geometry import GEOMETRY_HEADER, has_geometry, has_map, summary_rows
-from metaviz.runs.figures.comparison import HEADER, comparison_rows
 from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
@@ -66,6 +71,7 @@ _SUMMARY_HEAD = (
     "pre_query_accuracy",
     *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
 )
+COMPARISON_HEADER = ("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval")
 _MARKS_HEAD = ("name", "tags", "notes")
 
 Cell = str | int | float | bool | None
@@ -82,8 +88,16 @@ def metrics_csv(records: Iterable[Record]) -> str:
 
 
 def inner_csv(records: Iterable[Record]) -> str:
-    """Return `inner.csv`: one row per run, evaluation and inner step k, means over the tasks."""
-    return _table(INNER_HEADER, (row for record in records for row in _inner_rows(record)))
+    """Return `inner.csv`: one row per run, evaluation and inner step k, means over the tasks.
+
+    Quantities that runs evaluate of their own come last. Without an inner loop there is no k.
+    """
+    runs = list(records)
+    own = dict.fromkeys(name for run in runs for one in run.evaluations for name in one.own)
+    names = (*INNER_COLUMNS, *own)
+    return _table(
+        (*INNER_HEADER, *own), (row for record in runs for row in _inner_rows(record, names))
+    )
 
 
 def summary_csv(records: Iterable[Record]) -> str:
@@ -91,20 +105,22 @@ def summary_csv(records: Iterable[Record]) -> str:
 
     `post_*` is the mean over evaluation tasks after `eval_k` inner steps (the number the run was
     trained with), `*_ci95` the half-width of its 95 % interval. Between the marks and the
-    hyperparameters are the last batch means of quantities that methods measure of their own.
+    hyperparameters are the last numbers of quantities that runs have of their own. Without an
+    inner loop there is neither a k nor a before.
     """
     runs = list(records)
     settings = [hyperparameters(record) for record in runs]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
-    own = _own_names(runs)
+    results = [record.own_results() for record in runs]
+    own = list(dict.fromkeys(name for found in results for name in found))
     rows = (
         [
             *_summary_row(record),
             *_marks(record),
-            *(_last(record, name) for name in own),
+            *(found[name][1] if name in found else None for name in own),
             *(setting.get(name) for name in names),
         ]
-        for record, setting in zip(runs, settings, strict=True)
+        for record, setting, found in zip(runs, settings, results, strict=True)
     )
     return _table((*_SUMMARY_HEAD, *_MARKS_HEAD, *own, *names), rows)
 
@@ -118,7 +134,7 @@ def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None
     curves = compared(records, shown)
     if view is None and not has_several(curves):
         return ""
-    return _table(HEADER, comparison_rows(curves, shown))
+    return _table(COMPARISON_HEADER, _comparison_rows(curves, shown))
 
 
 def geometry_csv(records: Iterable[Record]) -> str:
@@ -202,13 +218,6 @@ def _own_names(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(own.id for record in records for own in record.quantities))
 
 
-def _last(record: Record, name: str) -> float | None:
-    """Return the last number of a column that is one."""
-    column = record.column(name)
-    known = column[np.isfinite(column)]
-    return float(known[-1]) if known.size else None
-
-
 def _metric_rows(record: Record, names: Sequence[str]) -> Iterable[list[Cell]]:
     columns = [
         _whole(record.column(name)) if name in _WHOLE else record.column(name).tolist()
@@ -223,30 +232,28 @@ def _whole(column: np.ndarray) -> list[Cell]:
     return [int(value) if math.isfinite(value) else None for value in column.tolist()]
 
 
-def _inner_rows(record: Record) -> Iterable[list[Cell]]:
-    for evaluation in record.evaluations:
-        curves = evaluation.curves
-        for k in range(len(curves["support_loss"])):
-            yield [
-                *_about(record),
-                evaluation.step,
-                k,
-                *(float(curves[name][k]) if name in curves else None for name in INNER_COLUMNS),
-            ]
+def _inner_rows(record: Record, names: Sequence[str]) -> Iterable[list[Cell]]:
+    loop = record.traits.has_inner_loop
+    for one in record.evaluations:
+        for k in range(max(map(len, one.curves.values()), default=0)):
+            about = [*_about(record), one.step, k if loop else None]
+            yield [*about, *(one.at(name, k) for name in names)]
 
 
 def _task_rows(found: Judgement) -> Iterable[list[Cell]]:
     config, protocol = found.config, found.protocol
     head: list[Cell] = [found.run, config["algorithm"], config["problem"], found.dataset]
-    head += [config["seed"], found.step, found.k]
+    head += [config["seed"], found.step, found.k if found.adapts else None]
     head += [protocol[name] for name in ("split", "seed", "ways", "shots", "query", "together")]
     for task in range(protocol["tasks"]):
         yield [
             *(*head, task),
             *(
-                float(found.per_task[name][place, task]) if name in found.per_task else None
+                float(found.per_task[name][place, task])
+                if name in found.per_task and (found.adapts or after)
+                else None
                 for name in ("query_loss", "query_accuracy")
-                for place in (0, found.k)
+                for after, place in enumerate((0, found.k))
             ),
         ]
 
@@ -264,12 +271,10 @@ def _summary_row(record: Record) -> list[Cell]:
     if not record.evaluations:
         return row + [None] * (len(_SUMMARY_HEAD) - len(row))
     evaluation = record.evaluations[-1]
-    k, curves = evaluation.trained_steps, evaluation.curves
-    row += [evaluation.step, evaluation.tasks, k]
-    row += [float(curves[n][0]) if n in curves else None for n in ("query_loss", "query_accuracy")]
-    for name in _RESULTS:
-        row += [float(curves[key][k]) if key in curves else None for key in (name, f"{name}_ci95")]
-    return row
+    loop = record.traits.has_inner_loop
+    row += [evaluation.step, evaluation.tasks, evaluation.trained_steps if loop else None]
+    row += [evaluation.at(n, 0) if loop else None for n in ("query_loss", "query_accuracy")]
+    return row + [evaluation.at(f"{n}{suffix}") for n in _RESULTS for suffix in ("", "_ci95")]
 
 
 def _marks(record: Record) -> list[Cell]:
@@ -283,14 +288,15 @@ def hyperparameters(record: Record) -> dict[str, Cell]:
 
     Where a method was left to choose its inner loop, this says what it used.
     """
-    config = record.config
+    config = record.applied
     device = record.environment.get("device", config.get("device"))
     settings: dict[str, Cell] = {"device": device, "dtype": config.get("dtype")}
     settings |= config.get("shared", {})
     own = dict(config.get("options", {}))
-    if own.get("inner_lr") is None:
+    loop = record.traits.has_inner_loop
+    if loop and own.get("inner_lr") is None:
         own["inner_lr"] = config.get("shared", {}).get("inner_lr")
-    if own.get("inner_steps") is None and record.evaluations:
+    if loop and own.get("inner_steps") is None and record.evaluations:
         own["inner_steps"] = record.evaluations[-1].trained_steps
     settings |= {f"{config['algorithm']}.{k}": v for k, v in own.items()}
     settings |= {
@@ -299,3 +305,13 @@ def hyperparameters(record: Record) -> dict[str, Cell]:
     if amendments := amendments_told(config):
         settings["amendments"] = "; ".join(amendments)
     return settings
+
+
+def _comparison_rows(
+    curves: Iterable[GroupCurve], view: ComparisonView
+) -> Iterator[tuple[str | int | float, ...]]:
+    """Yield the rows of `comparison.csv`; low and high are NaN where n < 2."""
+    for one in curves:
+        columns = (one.curve.x, one.curve.mean, one.curve.low, one.curve.high, one.curve.n)
+        for x, mean, low, high, n in zip(*(c.tolist() for c in columns), strict=True):
+            yield one.group.label, view.measure, view.axis, x, mean, low, high, n, view.band

@@ -55,12 +55,11 @@ def scalars(record: Record) -> Iterator[tuple[str, int, float, float]]:
     spent = dict(zip(steps.astype(int).tolist(), seconds.tolist(), strict=True))
     for evaluation in record.evaluations:
         when = spent.get(evaluation.step, 0.0)
-        for name in INNER_COLUMNS:
+        for name in (*INNER_COLUMNS, *evaluation.own):
             for tag in (name, f"{name}_ci95"):
-                if tag in evaluation.curves:
-                    value = float(evaluation.curves[tag][evaluation.trained_steps])
-                    if math.isfinite(value):
-                        yield f"evaluation/{tag}", evaluation.step, when, value
+                value = evaluation.at(tag)
+                if math.isfinite(value):
+                    yield f"evaluation/{tag}", evaluation.step, when, value
 
 
 def _write(record: Record, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.files.atomic import write_atomically
 from metaviz.files.foreign import MOST_ARRAY_BYTES, read_bytes
 from metaviz.runs.model.arrays import read_arrays
@@ -36,13 +37,18 @@ class Judgement:
 
     @property
     def measure(self) -> str:
-        """What the run is judged by: accuracy where there is one."""
-        return "query_accuracy" if "query_accuracy" in self.per_task else "query_loss"
+        """What the run is judged by, of what was measured; see `primary_of`."""
+        judged = primary_of(self.per_task)
+        return "query_loss" if judged is None else judged.id
 
     @property
     def unit(self) -> float:
         """What the measure is multiplied by where it is told: accuracies are in per cent."""
         return 100.0 if self.measure == "query_accuracy" else 1.0
+
+    def measure_text(self) -> str:
+        """Return what the measure is called beside its numbers."""
+        return "accuracy (%)" if self.unit > 1 else quantity_of(self.measure).noun
 
     @property
     def task_list(self) -> tuple[Any, ...]:
@@ -57,13 +63,27 @@ class Judgement:
         together = "together" if told["together"] else "one by one"
         return (
             f"{told['tasks']} {told['split']} tasks, {ways}{told['shots']}-shot, {told['query']} "
-            f"query examples {'per class ' if ways else ''}predicted {together}, k = {told['k']}, "
-            f"seed {told['seed']}"
+            f"query examples {'per class ' if ways else ''}predicted {together}, "
+            f"{self.steps_text()}seed {told['seed']}"
         )
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the method takes steps, so that there is a before."""
+        return self.k > 0
+
+    def steps_text(self) -> str:
+        """Return the number of steps and a comma; nothing for methods that take none."""
+        return f"k = {self.k}, " if self.adapts else ""
+
+    def before(self) -> float | None:
+        """Return the mean before adaptation, in the unit that is told; None where nothing is."""
+        return self.unit * float(self.per_task[self.measure][0].mean()) if self.adapts else None
+
     def before_text(self) -> str:
-        """Return the mean before adaptation."""
-        return f"{self.unit * float(self.per_task[self.measure][0].mean()):.4g}"
+        """Return the mean before adaptation in words."""
+        before = self.before()
+        return "" if before is None else f"{before:.4g}"
 
     def after_text(self) -> str:
         """Return the mean after k steps with its interval."""
@@ -75,7 +95,7 @@ class Judgement:
         apart = paired(self.values(), other.values())
         mean, low, high = (f"{self.unit * v:+.3g}" for v in (apart.mean, apart.low, apart.high))
         counts = (apart.above, apart.below)
-        better, worse = counts if self.measure == "query_accuracy" else counts[::-1]
+        better, worse = counts if quantity_of(self.measure).better == "larger" else counts[::-1]
         return f"{mean} [{low}, {high}]", f"{better} / {worse}", f"{apart.p:.2g}"
 
     def values(self, name: str | None = None) -> np.ndarray:

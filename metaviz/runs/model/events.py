@@ -1,17 +1,18 @@
 """What happens during a run, as plain numbers: training yields it, all else reads it."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from metaviz.config.quantities import STORED, Quantity
+from metaviz.config.quantities import EVALUATED, STORED, Quantity
 
 STEP_COLUMNS = tuple(quantity.id for quantity in STORED)
 """Numbers of one meta-step. Losses, accuracies and residuals are means over the tasks of the batch;
 seconds and the two counts are totals since the start of the run; counts are summed over tasks."""
 
-INNER_COLUMNS = ("support_loss", "query_loss", "gradient_norm", "query_accuracy")
+INNER_COLUMNS = tuple(quantity.id for quantity in EVALUATED)
 """Curves over k of one evaluation, means over the evaluation tasks; each has a `_ci95` companion
 that holds the half-width 1.96 s / sqrt(n) of the 95 % interval of that mean."""
 
@@ -41,8 +42,10 @@ class Stepped:
 class Evaluated:
     """The fixed list of evaluation tasks was adapted to.
 
-    `curves` maps INNER_COLUMNS and their `_ci95` companions to arrays over k = 0..K_eval;
-    `per_task` maps post-adaptation quantities (after `trained_steps` steps) to one number per task.
+    `curves` maps INNER_COLUMNS, and other quantities, and their `_ci95` companions to arrays over
+    k = 0..K_eval; `per_task` maps post-adaptation quantities (after `trained_steps` steps) to one
+    number per task. Methods without an inner loop have 0 trained steps, arrays of length 1, and
+    lack what does not apply, such as the gradient norm.
     """
 
     step: int
@@ -50,6 +53,17 @@ class Evaluated:
     trained_steps: int
     curves: dict[str, np.ndarray]
     per_task: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def at(self, name: str, k: int | None = None) -> float:
+        """Return a curve after k steps, by default the trained number; NaN where it has nothing."""
+        curve, place = self.curves.get(name, ()), self.trained_steps if k is None else k
+        return float(curve[place]) if place < len(curve) else math.nan
+
+    @property
+    def own(self) -> list[str]:
+        """Names of its curves besides INNER_COLUMNS."""
+        others = self.curves.keys() - INNER_COLUMNS
+        return [name for name in self.curves if name in others and not name.endswith("_ci95")]
 
 
 @dataclass(frozen=True)

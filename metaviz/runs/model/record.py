@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.config.quantities import Quantity
+from metaviz.config.quantities import Quantity, quantity_of
 from metaviz.config.traits import USUAL, Traits
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
@@ -24,6 +24,7 @@ from metaviz.runs.model.marks import Marks
 
 _FIRST_CAPACITY = 256
 _ROWS = len(STEP_COLUMNS) + 1
+_OF_INNER_LOOP = {"inner_lr", "inner_steps", "eval_steps"}
 _PLACES = {name: row for row, name in enumerate(("step", *STEP_COLUMNS))}
 
 
@@ -45,11 +46,11 @@ class Record:
     parent: dict[str, Any] = field(default_factory=dict)
     """Which run this one came from: `run`, its id, and `kind`, why; empty for most."""
     network: dict[str, Any] = field(default_factory=dict)
+    """What its weights belong to: `id`, `version` and `options`; empty for runs of 0.1."""
     traits: Traits = USUAL
     """What is true of its method; usual in runs of 0.1, which all have an inner loop."""
     resolved: dict[str, Any] = field(default_factory=dict)
     """The step sizes in force, never read back as options; empty in runs of 0.1."""
-    """What its weights belong to: `id`, `version` and `options`; empty for runs of 0.1."""
     evaluations: list[Evaluated] = field(default_factory=list)
     pictures: list[Pictured] = field(default_factory=list)
     notes: list[Noted] = field(default_factory=list)
@@ -57,10 +58,20 @@ class Record:
     """What a run does before its next meta-step can be taken, empty where it goes on."""
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
     revision: int = 0
+    latest: dict[str, float] = field(default_factory=dict)
+    """Last numbers of quantities by id, where not all meta-steps were read."""
     _rows: int = 0
     _table: np.ndarray = field(default_factory=lambda: np.full((_ROWS, _FIRST_CAPACITY), np.nan))
     _own: dict[str, Quantity] = field(default_factory=dict)
     """What the rows of the table after those of STEP_COLUMNS mean, in their order."""
+
+    @property
+    def applied(self) -> dict[str, Any]:
+        """The configuration without the shared settings that mean nothing to the method."""
+        if self.traits.has_inner_loop:
+            return self.config
+        shared = self.config.get("shared", {}).items()
+        return {**self.config, "shared": {k: v for k, v in shared if k not in _OF_INNER_LOOP}}
 
     @property
     def algorithm(self) -> str:
@@ -118,6 +129,23 @@ class Record:
                 return np.full(self._rows, np.nan)
             row = _ROWS + list(self._own).index(name)
         return self._table[row, : self._rows]
+
+    def last(self, name: str) -> float:
+        """Return the last number of a column that is one, NaN without any."""
+        column = self.column(name)
+        known = column[np.isfinite(column)]
+        return float(known[-1]) if known.size else self.latest.get(name, np.nan)
+
+    def own_results(self) -> dict[str, tuple[Quantity, float]]:
+        """Return the last numbers of the quantities that not every run has, by their ids.
+
+        Of one that was evaluated that is the number after adaptation.
+        """
+        found = {own.id: (own, self.last(own.id)) for own in self.quantities}
+        for name in self.evaluations[-1].own if self.evaluations else ():
+            known = self._own.get(name) or quantity_of(name)
+            found[name] = known, self.evaluations[-1].at(name)
+        return found
 
     def apply(self, event: Event) -> None:
         """Take in one event."""

@@ -6,43 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from metaviz.charts.values import PALETTE, role_of
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.runs.model.record import Record
-
-OKABE_ITO = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#7F7F7F",
-    "#A6761D",
-)
-"""Colours that people with colour-blindness can tell apart (Okabe & Ito 2008); their black and
-yellow, unreadable on one of the two themes, are replaced by a grey and a brown."""
-
-
-MUTED = (
-    "#332288",
-    "#117733",
-    "#882255",
-    "#AA4499",
-    "#44AA99",
-    "#999933",
-    "#661100",
-    "#6699CC",
-)
-"""Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
-
 
 _ID_LETTERS = 4
 
 
 _TOLD_OPTIONS = 2
-
-
-PALETTE = OKABE_ITO + MUTED
 
 
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -54,6 +25,11 @@ class Style:
 
     color: str
     dash: str
+
+    @property
+    def role(self) -> str:
+        """The colour's role in charts."""
+        return role_of(self.color)
 
 
 def styles(records: Sequence[Record]) -> dict[str, Style]:
@@ -96,7 +72,7 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
 def _differences(records: Sequence[Record]) -> list[str]:
     """Return what tells runs with the same name apart."""
     options = [
-        {**record.config.get("shared", {}), **record.config.get("options", {})}
+        {**record.applied.get("shared", {}), **record.config.get("options", {})}
         for record in records
     ]
     keys = [key for key in options[0] if len({repr(values.get(key)) for values in options}) > 1][

@@ -128,6 +128,15 @@ def _readings(database: sqlite3.Connection, first: int, last: int) -> _Readings:
     return found
 
 
+def _latest(database: sqlite3.Connection, quantities: tuple[Quantity, ...]) -> dict[str, float]:
+    """Return the last numbers of quantities, which need not be those of the last step."""
+    query = (
+        "SELECT value FROM readings WHERE id = ? AND value IS NOT NULL ORDER BY step DESC LIMIT 1"
+    )
+    found = {own.id: database.execute(query, (own.id,)).fetchone() for own in quantities}
+    return {name: float(row[0]) for name, row in found.items() if row is not None}
+
+
 def has_table(database: sqlite3.Connection, table: str) -> bool:
     """Return whether a database has a table; those of earlier versions lack some."""
     query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
@@ -236,6 +245,7 @@ def read_last(database: sqlite3.Connection, record: Record) -> None:
     newest = "ORDER BY step DESC LIMIT 1"
     for step, *values in database.execute(f"SELECT {columns} FROM steps {newest}"):
         record.append_row(step, values, _own(database, record, step).get(step))
+        record.latest = _latest(database, record.quantities)
     query = f"SELECT step, tasks, trained_steps, curves FROM evaluations {newest}"
     for step, tasks, trained, curves in database.execute(query):
         record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), {}))
@@ -296,6 +306,6 @@ def _small(array: np.ndarray) -> bytes:
 def _curves(blob: bytes, trained: int) -> dict[str, np.ndarray]:
     """Read the curves of an evaluation; all go beyond the trained number of steps."""
     curves = read_arrays(blob)
-    if "support_loss" not in curves or any(c.shape[0] <= trained for c in curves.values()):
+    if not curves or any(c.shape[0] <= trained for c in curves.values()):
         raise ValueError("an evaluation lacks its curves")
     return curves

@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import Plain
+from metaviz.config.quantities import Better, quantity_of
 from metaviz.runs.table.groups import Group, Result, value_of, welch
 from metaviz.runs.table.summary import Entry
 
-Verdict = Literal["better", "worse", "same", "not told apart"]
-LOWER_IS_BETTER: dict[Result, bool] = {"loss": True, "accuracy": False, "seconds": True}
+Verdict = Literal["better", "worse", "different", "same", "not told apart"]
+_BETTER: dict[Result, Better] = {"loss": "smaller", "accuracy": "larger", "seconds": "smaller"}
 _ARROWS = {-1: "▼", 0: "=", 1: "▲"}
 
 
@@ -26,6 +27,7 @@ class Difference:
     percent: float
     half: float
     verdict: Verdict
+    better: Better
 
     @property
     def text(self) -> str:
@@ -41,8 +43,10 @@ class Difference:
     @property
     def tip(self) -> str:
         """Say in words which way the difference goes."""
-        want = "lower" if LOWER_IS_BETTER[self.result] else "higher"
+        want = "lower" if self.better == "smaller" else "higher"
         said = f"{self.verdict.capitalize()}: {want} {self.result} is better."
+        if self.verdict == "different":
+            said = "Different: of this, neither less nor more is better."
         if self.verdict == "same":
             said = "The same as the baseline."
         if self.verdict == "not told apart":
@@ -76,7 +80,7 @@ class Baseline:
         """Return the finite results behind the baseline; empty where its runs are not there."""
         if self.run:
             found = [entry for entry in entries if entry.id == self.run]
-            return finite([getattr(entry.summary, result) for entry in found])
+            return finite([entry.summary.result(result) for entry in found])
         members = tuple(entry for entry in entries if self._holds(entry))
         return _group_of(members).counted(result) if self.keys else finite([])
 
@@ -104,18 +108,26 @@ def read_baseline(text: str) -> Baseline:
     return Baseline(run, tuple(keys), tuple(values))
 
 
-def difference(result: Result, mine: np.ndarray, base: np.ndarray) -> Difference | None:
-    """Return mean minus mean of finite results, or None where a side has none."""
+def difference(
+    result: Result, mine: np.ndarray, base: np.ndarray, better: Better | None = None
+) -> Difference | None:
+    """Return mean minus mean of finite results, or None where a side has none.
+
+    `better` says which is better, where the result's name does not.
+    """
     if not len(mine) or not len(base):
         return None
     absolute, half = welch(mine, base)
     reference = float(base.mean())
     percent = 100 * absolute / abs(reference) if reference else math.nan
-    better = absolute < 0 if LOWER_IS_BETTER[result] else absolute > 0
-    verdict: Verdict = "same" if absolute == 0 else ("better" if better else "worse")
+    if better is None:
+        better = _BETTER.get(result, quantity_of(result).better)
+    verdict: Verdict = "same" if absolute == 0 else "different"
+    if absolute and better:
+        verdict = "better" if (absolute < 0) == (better == "smaller") else "worse"
     if math.isfinite(half) and 0 < abs(absolute) <= half:
         verdict = "not told apart"
-    return Difference(result, absolute, percent, half, verdict)
+    return Difference(result, absolute, percent, half, verdict, better)
 
 
 def finite(values: Iterable[float]) -> np.ndarray:

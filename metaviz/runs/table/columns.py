@@ -8,6 +8,7 @@ from typing import Any
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec
+from metaviz.config.quantities import QUANTITIES, Quantity, quantity_of
 from metaviz.runs.table.baseline import Baseline, Difference, difference, finite
 from metaviz.runs.table.groups import (
     ABSENT,
@@ -18,7 +19,7 @@ from metaviz.runs.table.groups import (
     Result,
     text_of,
 )
-from metaviz.runs.table.summary import SYMBOLS, Entry
+from metaviz.runs.table.summary import SYMBOLS, Entry, own_of
 
 DELTA = "delta"
 _MINUTE, _HOUR = 60, 3600
@@ -100,7 +101,7 @@ COLUMNS = (
     ),
     Column(
         "loss",
-        "Query loss",
+        quantity_of("query_loss").title,
         _TASKS,
         lambda e: _results(e, "loss"),
         lambda e: _known(e.summary.loss),
@@ -117,7 +118,7 @@ COLUMNS = (
     Column(
         "seconds",
         "Duration",
-        "Training time",
+        quantity_of("seconds").title,
         lambda e: duration_text(e.summary.seconds),
         lambda e: _known(e.summary.seconds),
         result="seconds",
@@ -172,20 +173,28 @@ USUAL = (
 
 
 class Columns:
-    """Every column that runs can have: those above, and one for each hyperparameter."""
+    """Every column that runs can have: those above, of hyperparameters, and of own quantities."""
 
     def __init__(self, catalogue: Catalogue | None = None) -> None:
         """Take titles and explanations from the catalogue."""
         self._specs = _specs(catalogue) if catalogue else {}
+        self._own: dict[str, Quantity] = {}
 
     def column(self, key: str) -> Column:
-        """Return a column by its key; other keys are hyperparameters."""
-        return BY_KEY.get(key) or self._hyperparameter(key)
+        """Return a column by its key; other keys are quantities of runs, or hyperparameters."""
+        own = self._own.get(key) or QUANTITIES.get(key)
+        return BY_KEY.get(key) or (_own_column(own) if own else self._hyperparameter(key))
+
+    def learn(self, entries: Iterable[Entry]) -> None:
+        """Take in what quantities of their own runs have, and what these mean."""
+        self._own |= own_of(entries)
 
     def known(self, entries: Iterable[Entry]) -> list[Column]:
         """Return all columns that make sense for some runs."""
-        keys = dict.fromkeys(key for entry in entries for key in entry.values)
-        return [*COLUMNS, *(self.column(key) for key in (*keys,))]
+        rows = list(entries)
+        self.learn(rows)
+        keys = dict.fromkeys(key for entry in rows for key in entry.keys)
+        return [*COLUMNS, *map(self.column, keys)]
 
     def spec(self, key: str) -> OptionSpec | None:
         """Return how a hyperparameter was declared, None where the catalogue does not know it."""
@@ -283,7 +292,7 @@ class Sight:
         """Return how far a run is from the baseline."""
         if self.base is None:
             return None
-        return difference(self.result, finite([getattr(entry.summary, self.result)]), self.base)
+        return difference(self.result, finite([entry.summary.result(self.result)]), self.base)
 
     def group_difference(self, group: Group) -> Difference | None:
         """Return how far a group is from the baseline."""
@@ -303,8 +312,9 @@ class Sight:
         return difference(self.result, group.counted(self.result), self.base)
 
     def _counted_result(self, group: Group) -> Result:
-        losses, accuracies = (len(group.counted(name)) for name in ("loss", "accuracy"))
-        return "loss" if losses >= accuracies else "accuracy"
+        own = (entry.summary.primary for entry in group.members)
+        names = dict.fromkeys(("loss", "accuracy", *own))
+        return max(names, key=lambda name: len(group.counted(name)))
 
     @staticmethod
     def _told(found: Difference | None, *, baseline: bool) -> str:
@@ -370,6 +380,17 @@ def started_text(started: float) -> str:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(started))
     except (OverflowError, ValueError, OSError):
         return ""
+
+
+def _own_column(own: Quantity) -> Column:
+    return Column(
+        own.id,
+        own.label,
+        f"{own.title}: the last number that the run has",
+        lambda e: interval_text(e.summary.result(own.id), math.nan),
+        lambda e: _known(e.summary.result(own.id)),
+        result=own.id,
+    )
 
 
 def _known(value: float) -> float | None:

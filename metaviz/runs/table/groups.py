@@ -13,12 +13,14 @@ from typing import Literal
 
 import numpy as np
 
+from metaviz.charts.values import PALETTE
 from metaviz.config.options import Plain
-from metaviz.runs.model.styles import PALETTE, Style, algorithm_color
+from metaviz.runs.model.styles import Style, algorithm_color
 from metaviz.runs.table.summary import SYMBOLS, Entry
 
 Interval = Literal["std", "se", "ci95"]
-Result = Literal["loss", "accuracy", "seconds"]
+Result = str
+"""One of RESULTS, or the id of a quantity that runs have of their own."""
 
 INTERVALS: dict[Interval, str] = {
     "std": "± SD",
@@ -67,9 +69,10 @@ class Group:
         found = set()
         for entry in self.members:
             s = entry.summary
-            if s.state in _COUNTING and math.isfinite(s.loss):
+            if s.state in _COUNTING and math.isfinite(s.result(s.primary)):
                 settings = tuple(sorted((k, str(v)) for k, v in entry.values.items()))
-                key = (s.algorithm, s.problem, s.seed, s.step, s.loss, s.loss_ci95, settings)
+                results = tuple(str(v) for v in (s.loss, s.loss_ci95, s.result(s.primary)))
+                key = (s.algorithm, s.problem, s.seed, s.step, *results, settings)
                 if key in seen:
                     found.add(entry.id)
                 seen.add(key)
@@ -78,7 +81,7 @@ class Group:
     def counted(self, result: Result) -> np.ndarray:
         """Return the finite results of the members that ended as they should, each once."""
         found = [
-            getattr(entry.summary, result)
+            entry.summary.result(result)
             for entry in self.members
             if entry.summary.state in _COUNTING and entry.id not in self.repeats
         ]
@@ -95,7 +98,7 @@ class Group:
             entry.summary.state for entry in self.members if entry.summary.state != "done"
         )
         without = sum(
-            entry.summary.state in _COUNTING and not math.isfinite(getattr(entry.summary, result))
+            entry.summary.state in _COUNTING and not math.isfinite(entry.summary.result(result))
             for entry in self.members
         )
         told = [f"{count} {state}" for state, count in sorted(states.items())]

@@ -16,6 +16,7 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from metaviz.config.quantities import Quantity
 from metaviz.files.foreign import ForeignError, open_to_write
 from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
 from metaviz.runs.model.record import Record
@@ -25,7 +26,7 @@ from metaviz.runs.storage.store import ABOUT, StoreError, open_last
 from metaviz.runs.table.summary import Entry, Summary, entry_of
 
 INDEX = "index.db"
-VERSION = 2
+VERSION = 3
 _FIRST_BATCH, _BATCH, _BATCH_SECONDS, _SAVE_EVERY = 50, 250, 0.2, 200
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (root TEXT, name TEXT, stamp TEXT, body TEXT, crc INTEGER,
@@ -314,8 +315,8 @@ def _unpacked(root: Path, name: Any, stamp: Any, body: Any, crc: Any) -> _Kept |
     try:
         if zlib.crc32(body.encode()) != crc:
             return None
-        run, config, numbers, marks, writer, made = json.loads(body)
-        summary = Summary(*numbers)
+        run, config, (*numbers, own), marks, writer, made = json.loads(body)
+        summary = Summary(*[*numbers, tuple((Quantity(*about), value) for about, value in own)])
         last = None if writer is None else Writer(*writer)
         _check(run, config, summary, last, made)
         data, _, marked = stamp.partition("|")
@@ -335,6 +336,8 @@ def _check(run: Any, config: Any, summary: Summary, writer: Writer | None, made:
         (int, (summary.seed, summary.step, summary.total, summary.inner_steps)),
         (int | float, (summary.loss, summary.loss_ci95, summary.accuracy, summary.accuracy_ci95)),
         (int | float, (summary.seconds, summary.inner_lr, summary.started, made)),
+        (int | float, tuple(value for _, value in summary.own)),
+        (str, tuple(text for about, _ in summary.own for text in (about.title, about.unit))),
         (int | None, (writer and writer.pid,)),
         (str | None, (writer and writer.host,)),
     )

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from metaviz.config.options import OptionError, Plain
 from metaviz.config.run_config import Shared, parse_seeds
-from metaviz.runs.table.summary import OWN, Entry
+from metaviz.runs.table.summary import OWN, Entry, own_of
 
 Predicate = Callable[[Entry], bool]
 
@@ -17,7 +17,7 @@ HELP = (
     '"a phrase in quotes", name:draft, note:cluster: words in one place only',
     "algo:maml, problem:sin*, state:done, tag:paper: the whole word, * for any letters",
     "alpha<0.1, K>=5, imaml.prox=2, outer_optimizer=adam: hyperparameters (key or symbol)",
-    "loss<0.5, accuracy>0.9, steps>=1000, seconds<60: results of the last evaluation",
+    "loss<0.5, accuracy>0.9, steps>=1000, seconds<60, condition_loss<1: last results of runs",
     "seed:3 or seed:0-4 or seed:0,2: seeds",
     "star:yes, is:starred, is:trashed, is:tagged, is:noted, is:named: marks",
     "-state:failed or not state:failed: everything else",
@@ -115,7 +115,8 @@ class _Token:
 def parse(text: str, keys: Iterable[str] = ()) -> Query:
     """Read a search; an empty one matches every run.
 
-    `keys` are hyperparameters that runs have, dotted where they belong to one method or problem.
+    `keys` are hyperparameters that runs have, dotted where they belong to one method or problem,
+    and quantities of their own.
     Raises: QueryError with one sentence.
     """
     if len(text) > LONGEST:
@@ -143,7 +144,7 @@ def completions(text: str, entries: Sequence[Entry]) -> list[str]:
         return [f"{key}:{_quoted(v)}" for v in found if v.casefold().startswith(begun.casefold())]
     hyper = dict.fromkeys(name for entry in entries for name in entry.values)
     names = [f"{name}:" for name in (*_TEXTS, *_PARTS, "seed", "star", "is")]
-    names += [f"{name}<" for name in _RESULTS]
+    names += [f"{name}<" for name in (*_RESULTS, *own_of(entries))]
     names += [f"{name}=" for name in (*hyper, "alpha", "beta", "K")]
     return [name for name in names if word and name.casefold().startswith(word.casefold())]
 
@@ -335,7 +336,9 @@ def _hyperparameter(token: _Token, keys: Collection[str]) -> Predicate:
         if only and entry.summary.algorithm != only:
             return False
         values = entry.values
-        return any(test(values[name]) for name in names if name in values)
+        results = (entry.summary.result(name) for name in names if name not in values)
+        found = [values[name] for name in names if name in values]
+        return any(map(test, [*found, *(value for value in results if not math.isnan(value))]))
 
     return matches
 

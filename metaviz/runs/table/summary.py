@@ -1,5 +1,7 @@
 """What a table knows of each run: a few numbers, its settings and a person's marks."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.options import Plain
+from metaviz.config.quantities import Quantity, primary_of
 from metaviz.config.run_config import amendments_told
+from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
 
@@ -24,13 +28,18 @@ SYMBOLS = {
     "amendments": "Amended",
 }
 """Short headings of hyperparameters, the papers' symbols where there are any."""
+RESULTS = ("loss", "accuracy", "seconds")
+"""Numbers that every table of runs can show."""
 OWN = ("inner_lr", "inner_steps", "clip_norm")
 """Shared hyperparameters that a method may replace by its own option of the same name."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers of one row. NaN where there is none; `started` is in seconds since 1970."""
+    """The numbers of one row. NaN where there is none; `started` is in seconds since 1970.
+
+    `own` holds the last numbers of quantities that not every run has.
+    """
 
     algorithm: str
     problem: str
@@ -49,6 +58,21 @@ class Summary:
     started: float = np.nan
     device: str = ""
     version: str = ""
+    own: tuple[tuple[Quantity, float], ...] = ()
+
+    def result(self, name: str) -> float:
+        """Return a number of RESULTS, or one of the run's own by its id; NaN without one."""
+        if name in RESULTS:
+            return float(getattr(self, name))
+        return next((value for quantity, value in self.own if quantity.id == name), np.nan)
+
+    @property
+    def primary(self) -> str:
+        """The result by which the run is judged."""
+        ids = {"query_loss": "loss", "query_accuracy": "accuracy"}
+        names = [*ids, *(quantity.id for quantity, _ in self.own)]
+        found = primary_of(n for n in names if math.isfinite(self.result(ids.get(n, n))))
+        return "loss" if found is None else ids.get(found.id, found.id)
 
 
 @dataclass(eq=False)
@@ -67,6 +91,11 @@ class Entry:
     def values(self) -> dict[str, Plain]:
         """Every hyperparameter that the run has, by key; see `hyperparameters`."""
         return hyperparameters(self.config, self.summary.inner_steps)
+
+    @property
+    def keys(self) -> list[str]:
+        """What of the run can be searched: hyperparameters, and quantities of its own."""
+        return [*self.values, *(quantity.id for quantity, _ in self.summary.own)]
 
     @property
     def label(self) -> str:
@@ -90,17 +119,18 @@ class Entry:
 
 def entry_of(record: Record, folder: Path | None, started: float = np.nan) -> Entry:
     """Return the row of a record."""
-    return Entry(record.id, folder, record.config, summarise(record, started), record.marks)
+    return Entry(record.id, folder, record.applied, summarise(record, started), record.marks)
+
+
+def own_of(entries: Iterable[Entry]) -> dict[str, Quantity]:
+    """Return the quantities that runs have of their own, by id."""
+    return {own.id: own for entry in entries for own, _ in entry.summary.own}
 
 
 def summarise(record: Record, started: float = np.nan) -> Summary:
     """Return the numbers of one row from a record."""
-    loss = accuracy = (np.nan, np.nan)
-    if record.evaluations:
-        last = record.evaluations[-1]
-        loss = _after(last.curves, "query_loss", last.trained_steps)
-        accuracy = _after(last.curves, "query_accuracy", last.trained_steps)
-    config, environment = record.config, record.environment
+    last = record.evaluations[-1] if record.evaluations else Evaluated(0, 0, 0, {})
+    config, environment = record.applied, record.environment
     shared, own = settings_of(config)
     return Summary(
         algorithm=record.algorithm,
@@ -110,16 +140,17 @@ def summarise(record: Record, started: float = np.nan) -> Summary:
         message=record.message,
         step=record.step,
         total=record.total_steps,
-        loss=loss[0],
-        loss_ci95=loss[1],
-        accuracy=accuracy[0],
-        accuracy_ci95=accuracy[1],
+        loss=last.at("query_loss"),
+        loss_ci95=last.at("query_loss_ci95"),
+        accuracy=last.at("query_accuracy"),
+        accuracy_ci95=last.at("query_accuracy_ci95"),
         seconds=float(record.column("seconds")[-1]) if len(record) else np.nan,
         inner_steps=_inner_steps(record),
         inner_lr=float(own.get("inner_lr") or shared.get("inner_lr") or np.nan),
         started=started,
         device=str(environment.get("device", config.get("device", ""))),
         version=str(environment.get("metaviz", "")),
+        own=tuple(record.own_results().values()),
     )
 
 
@@ -159,11 +190,5 @@ def _inner_steps(record: Record) -> int:
     """Return the inner steps behind the shown loss."""
     if record.evaluations:
         return record.evaluations[-1].trained_steps
-    shared, own = settings_of(record.config)
+    shared, own = settings_of(record.applied)
     return int(own.get("inner_steps") or shared.get("inner_steps") or 0)
-
-
-def _after(curves: dict[str, np.ndarray], name: str, k: int) -> tuple[float, float]:
-    if name not in curves:
-        return np.nan, np.nan
-    return float(curves[name][k]), float(curves[f"{name}_ci95"][k])

@@ -1,0 +1,1 @@
+"""Pictures as data: charts of numbers and words, which two renderers draw."""

@@ -1,0 +1,318 @@
+"""Draws charts for papers by matplotlib, which is imported when something is drawn."""
+
+import os
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metaviz.charts.shapes import Picture, Shapes, shapes_of
+from metaviz.charts.thinning import has_logarithms, thin, thin_band
+from metaviz.charts.values import (
+    PALETTE,
+    Axis,
+    Bars,
+    Chart,
+    Histogram,
+    ImageGrid,
+    Lines,
+    Panels,
+    Scatter,
+    Series,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DASH: dict[str, Any] = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+_COLORS = {
+    **{"foreground": "#333333", "muted": "#808080", "grid": "#b0b0b0", "accent": "#2f5fc4"},
+    **{"error": "#b2182b", "background": "#ffffff"},
+}
+_POINTS = 2000
+_LINE, _DOT = 0.7, 0.55
+"""Points of a printed line and dot for each pixel on screen."""
+_NARROWEST_CM, _WIDEST_CM, _ROW_CM, _FRAME_CM = 6.0, 11.0, 0.55, 2.2
+_CM = 1 / 2.54
+_MANY = 24
+
+
+@dataclass(frozen=True)
+class Page:
+    """Size and resolution of a figure: centimetres, dots per inch, points of the font.
+
+    Without a height each figure takes what suits its panels and its legend.
+    """
+
+    width_cm: float = 16.0
+    height_cm: float | None = None
+    dpi: int = 150
+    font_pt: float = 9.0
+
+
+def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
+    """Return a figure of a chart; what its slider changes is drawn where it starts."""
+    charts = chart.charts if isinstance(chart, Panels) else (chart,)
+    wanted = chart.columns if isinstance(chart, Panels) else 1
+    page = page or (Page(_WIDEST_CM * wanted) if isinstance(chart, Panels) else Page())
+    columns = max(1, min(wanted, int(page.width_cm / _NARROWEST_CM)))
+    rows = -(-len(charts) // columns)
+    keys = [one for part in charts if part.caption for one in _named(part)]
+    legend_cm = _legend_cm(keys, page)
+    tall = [_height_cm(part, page.width_cm / columns, len(charts)) for part in charts]
+    heights = [max(tall[row * columns : (row + 1) * columns]) for row in range(rows)]
+    size = (page.width_cm * _CM, (page.height_cm or sum(heights) + legend_cm) * _CM)
+    with quiet_matplotlib() as mpl, mpl.rc_context({"font.size": page.font_pt}):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=size, dpi=page.dpi, layout="constrained")
+        share: dict[str, Any] = {f"share{a}": getattr(chart, f"share_{a}", False) for a in "xy"}
+        ratios = {"height_ratios": heights}
+        every = np.ravel(figure.subplots(rows, columns, gridspec_kw=ratios, **share))
+        for axes in every[len(charts) :]:
+            axes.set_visible(False)
+        for axes, part in zip(every, charts, strict=False):
+            _draw(figure, axes, part)
+        if isinstance(chart, Panels) and chart.title:
+            figure.suptitle(_literal(chart.title), fontsize=page.font_pt)
+        captions = dict.fromkeys(one.caption for one in (chart, *charts) if one.caption)
+        _add_legend(figure, keys, page, "; ".join(captions))
+    return figure
+
+
+@contextmanager
+def quiet_matplotlib() -> Iterator[Any]:
+    """Import matplotlib with a folder that it may write to, and without its advice."""
+    if "MPLCONFIGDIR" not in os.environ and not os.access(Path.home(), os.W_OK):
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="metaviz-")
+    import matplotlib as mpl
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        yield mpl
+
+
+def _named(chart: Chart) -> list[Series]:
+    return [one for one in getattr(chart, "series", ()) if one.label]
+
+
+def _height_cm(chart: Chart, width_cm: float, panels: int) -> float:
+    rows = len(chart.rows) if isinstance(chart, Histogram) else 0
+    if isinstance(chart, Scatter | Lines | Bars):
+        rows = len(chart.names) if isinstance(chart, Bars) else len(chart.y.ticks or ())
+    if isinstance(chart, ImageGrid):
+        count = -(-len(chart.images) // chart.columns)
+        return width_cm / chart.columns * count * 1.25 + 1.0
+    if rows:
+        least = 0.0 if isinstance(chart, Scatter | Bars) else 9.0
+        return max(least, _FRAME_CM + _ROW_CM * rows)
+    return min(8.0, max(5.0, 0.8 * width_cm)) if panels > 1 else min(10.0, 0.7 * width_cm)
+
+
+def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
+    shown = shapes_of(chart)
+    axes.set_axisbelow(True)
+    if not (shown.bare or shown.pictures):
+        axes.grid(visible=True, alpha=0.25, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    if shown.y.ticks is not None:
+        axes.grid(axis="y", visible=False)
+    for one in shown.regions:
+        span = axes.axvspan if one.across == "x" else axes.axhspan
+        span(one.low, one.high, color=_color(one.role), alpha=one.alpha, lw=0)
+    for picture in shown.pictures:
+        _draw_picture(figure, axes, picture, square=shown.square)
+    _draw_lines(axes, shown)
+    for box in shown.boxes:
+        x, wide, y, high = box.x0, box.x1 - box.x0, box.y0, box.y1 - box.y0
+        axes.bar(x, high, wide, y, align="edge", color=_color(box.role), alpha=box.alpha)
+    for mark in shown.marks:
+        line = axes.axvline if mark.across == "x" else axes.axhline
+        look: dict[str, Any] = {"linestyle": _DASH[mark.dash], "linewidth": 0.8 * mark.width}
+        line(mark.at, color=_color(mark.role), **look)
+    for word in shown.words:
+        across = {0.0: "left", 0.5: "center"}.get(word.across, "right")
+        down = {0.0: "top", 0.5: "center"}.get(word.down, "bottom")
+        look = {"ha": across, "va": down, "color": _color(word.role), "fontsize": "small"}
+        axes.text(word.x, word.y, _literal(word.text), **look)
+    beside = axes.get_yaxis_transform()
+    for at, text in shown.right:
+        axes.text(1.01, at, text, va="center", fontsize="small", transform=beside)
+    _set_axes(axes, chart, shown)
+
+
+def _draw_lines(axes: "Axes", shown: Shapes) -> None:
+    floor = np.nan
+    if shown.y.log:
+        known = [one.y[np.isfinite(one.y) & (one.y > 0)] for one in shown.series]
+        floor = 1e-2 * min((float(values.min()) for values in known if values.size), default=1.0)
+    for band in shown.bands:
+        x, low, high = thin_band(band.x, band.low, band.high, _POINTS)
+        low = np.fmax(low, floor) if shown.y.log else low
+        axes.fill_between(x, low, high, color=_color(band.role), alpha=band.alpha, lw=0)
+    for one in shown.series:
+        color, hollow = _color(one.role), "white"
+        dots: dict[str, Any] = {"marker": "o", "markersize": _DOT * one.dots} if one.dots else {}
+        if dots and not one.filled:
+            dots["markerfacecolor"] = hollow
+        points = (one.x, one.y)
+        axes.plot(
+            *(thin(*points, _POINTS) if shown.curves and one.width else points),
+            color=color,
+            alpha=one.alpha,
+            linestyle=_DASH[one.dash] if one.width else "none",
+            linewidth=_LINE * one.width,
+            label=_literal(one.label) if one.label else None,
+            **dots,
+        )
+
+
+def _draw_picture(figure: "Figure", axes: "Axes", one: Picture, *, square: bool) -> None:
+    left, low, width, height = one.rect
+    rows, columns = one.values.shape[:2]
+    if one.contours and min(rows, columns) > 1:
+        x = left + (np.arange(columns) + 0.5) * width / columns
+        y = low + (np.arange(rows) + 0.5) * height / rows
+        image: Any = axes.contourf(x, y, one.values, levels=15)
+    else:
+        shades: dict[str, Any] = {"cmap": "RdBu_r" if one.diverging else "gray"}
+        ends: dict[str, Any] = dict(zip(("vmin", "vmax"), one.levels or (0.0, 1.0), strict=True))
+        extent = (left, left + width, low, low + height)
+        look: dict[str, Any] = {"aspect": "equal" if square else "auto", "interpolation": "nearest"}
+        image = axes.imshow(one.values, origin="lower", extent=extent, **look, **shades, **ends)
+    if one.meaning:
+        beyond = one.levels and np.nanmax(np.abs(one.values), initial=0) > max(map(abs, one.levels))
+        extend = "both" if beyond and not one.contours else "neither"
+        figure.colorbar(image, ax=axes, label=_literal(one.meaning), extend=extend)
+
+
+def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
+    axes.set_title(_literal(chart.title), fontsize="medium")
+    curves = [one.y for one in shown.series]
+    if shown.bare:
+        axes.set_axis_off()
+    for name, axis in (("x", shown.x), ("y", shown.y)):
+        log = axis.log and (name == "x" or has_logarithms(curves))
+        _set_scale(axes, name, axis, log=log, crowded=bool(shown.pictures))
+    nothing = not any(one.x.size for one in shown.series) and not (
+        shown.boxes or shown.pictures or shown.words
+    )
+    if nothing:
+        axes.text(0.5, 0.5, "nothing recorded yet", transform=axes.transAxes, ha="center")
+    elif any(one.label for one in shown.series) and not chart.caption:
+        axes.legend(fontsize="small", frameon=False)
+
+
+def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool, crowded: bool) -> None:
+    getattr(axes, f"set_{name}label")(_literal(axis.text))
+    if log:
+        _set_logarithmic(axes, name)
+    if axis.limits is not None and (log or not axis.log):
+        getattr(axes, f"set_{name}lim")(*axis.limits)
+    if axis.whole and axis.ticks is None:
+        from matplotlib.ticker import MaxNLocator
+
+        getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(integer=True))
+    if axis.knee is not None:
+        end = axes.dataLim.intervalx[1]
+        axes.set_xscale("symlog", linthresh=axis.knee, linscale=2)
+        ticks = sorted({0, round(axis.knee), round(end)})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.set_xlim(0, end)
+    if axis.ticks is not None:
+        _set_ticks(axes, name, axis, crowded=crowded)
+    if axis.down and not getattr(axes, f"{name}axis_inverted")():
+        getattr(axes, f"invert_{name}axis")()
+
+
+def _set_ticks(axes: "Axes", name: str, axis: Axis, *, crowded: bool) -> None:
+    ticks = list(axis.ticks or ())
+    if name == "y" and crowded and len(ticks) > _MANY:
+        reach = np.ptp([at for at, _ in ticks]) / _MANY
+        kept: list[tuple[float, str]] = []
+        for tick in ticks:
+            if all(abs(tick[0] - at) >= reach for at, _ in kept):
+                kept.append(tick)
+        ticks = kept
+    elif name == "x":
+        ticks = ticks[:: max(1, -(-len(ticks) // _MANY))]
+    turned = {"rotation": 45, "ha": "right"} if name == "x" and _crowded(ticks) else {}
+    texts = [_literal(text) for _, text in ticks]
+    getattr(axes, f"set_{name}ticks")([at for at, _ in ticks], texts, **turned)
+
+
+def _crowded(ticks: Sequence[tuple[float, str]]) -> bool:
+    return sum(len(text) for _, text in ticks) > 2 * _MANY
+
+
+def _set_logarithmic(axes: "Axes", name: str) -> None:
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        """Writes 0.6 where its parent mixes 6e-01 with 1, 2 and 3."""
+
+        def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
+            del vmin, vmax
+            return f"{x:g}"
+
+    getattr(axes, f"set_{name}scale")("log")
+    if name == "y":
+        plain = Plain(minor_thresholds=(2, 0.5))
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_formatter(plain)
+
+
+def _legend_columns(keys: Sequence[Series], page: Page) -> int:
+    """Return how many entries fit side by side; letters are about half as wide as high."""
+    longest = max((len(key.label) for key in keys), default=0)
+    entry_pt = page.font_pt * (0.83 * 0.62 * longest + 5.0)
+    return max(1, min(len(keys), int(page.width_cm * _CM * 72 / entry_pt)))
+
+
+def _legend_cm(keys: Sequence[Series], page: Page) -> float:
+    """Return the height that the legend needs."""
+    rows = -(-len(keys) // _legend_columns(keys, page)) + 1 if keys else 0
+    return rows * page.font_pt * 1.3 / 72 / _CM
+
+
+def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, title: str) -> None:
+    """Name the curves below all panels, in as many columns as fit."""
+    if not keys:
+        return
+    from matplotlib.lines import Line2D
+
+    letters = int(page.width_cm * _CM * 72 / (page.font_pt * 0.83 * 0.62))
+    options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "columnspacing": 1.2}
+    figure.legend(
+        [Line2D([], [], color=_color(key.role), linestyle=_DASH[key.dash]) for key in keys],
+        [_literal(key.label) for key in keys],
+        loc="outside lower center",
+        ncols=_legend_columns(keys, page),
+        title=textwrap.fill(title, max(letters, 20)),
+        frameon=False,
+        **options,
+    )
+
+
+def _color(role: str) -> Any:
+    kind, _, rest = role.partition("-")
+    if kind == "method":
+        return PALETTE[int(rest) % len(PALETTE)]
+    if kind == "ramp":
+        import matplotlib as mpl
+
+        return mpl.colormaps["viridis"](0.05 + 0.85 * float(rest))
+    return _COLORS.get(role, role)
+
+
+def _literal(text: str) -> str:
+    """Keep matplotlib from reading $ as mathematics, and a leading _ as a curve to leave out."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped

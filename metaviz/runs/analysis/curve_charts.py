@@ -1,0 +1,318 @@
+"""Charts of curves: over training, over the inner steps, and of groups of runs compared."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from metaviz.charts.stored import fan_chart, slice_charts
+from metaviz.charts.thinning import has_logarithms, thin, thin_band
+from metaviz.charts.values import Axis, Band, Lines, Mark, Panels, Paths, Region, Series
+from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
+from metaviz.runs.analysis.comparison import (
+    AXES,
+    ComparisonView,
+    GroupCurve,
+    has_several,
+    measure_title,
+)
+from metaviz.runs.analysis.curves import (
+    AXIS_TITLES,
+    QUANTITY_TITLES,
+    InnerCurve,
+    InnerQuantity,
+    InnerView,
+    TrainingCurve,
+    TrainingView,
+    band_alpha,
+    beyond_trained,
+    inner_curves,
+    training_curves,
+)
+from metaviz.runs.analysis.smoothing import Smoother
+from metaviz.runs.model.events import Pictured
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import range_with_bands, robust_range
+
+_FEW, _FEW_GROUPS = 2, 8
+_QUANTILE_POINTS = 500
+_MANY_STEPS = 40
+_UNEQUAL = 3
+_BAND_POINTS = 100
+_FEWEST_POINTS, _ALL_POINTS = 200, 45_000
+
+
+def training_chart(
+    records: Sequence[Record],
+    view: TrainingView,
+    smoother: Smoother | None = None,
+    *,
+    live: bool = False,
+    message: str = "",
+) -> Lines:
+    """Show losses or accuracies before and after adaptation over training.
+
+    While several runs train `live`, lines are thin and raw curves and gaps are left out, to be
+    quick. The message is shown where no run has recorded the quantity.
+    """
+    curves = training_curves(records, view, smoother)
+    crowded = live and len(curves) > _FEW
+    series: list[Series] = []
+    bands = []
+    for curve in curves:
+        series += _before_and_after(curve, view, crowded=crowded)
+        if view.show_pre and not crowded:
+            gap = curve.x, curve.post, curve.pre
+            bands.append(Band(f"{curve.run} gap", *gap, curve.style.role, 0.07))
+    title = QUANTITY_TITLES[view.quantity]
+    texts = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
+    shown = [curve.post for curve in curves]
+    shown += [curve.pre for curve in curves if view.show_pre]
+    # Every few points are enough for quantiles, and this is done at every redraw.
+    sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
+    return Lines(
+        id="training",
+        x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
+        y=Axis(
+            f"{title}, batch mean",
+            log=view.log_y,
+            limits=robust_range(sparse, log=view.log_y) if view.robust else None,
+        ),
+        series=tuple(series),
+        bands=tuple(bands),
+        caption="bold: after adaptation" + ("; thin: before adaptation" if view.show_pre else ""),
+        spoken="; ".join(texts) or "Nothing recorded yet.",
+        message="" if curves else message,
+    )
+
+
+def _before_and_after(curve: TrainingCurve, view: TrainingView, *, crowded: bool) -> list[Series]:
+    role, dash = curve.style.role, curve.style.dash
+    found = []
+    if view.show_raw and view.smoothing > 0 and not crowded:
+        found.append(Series(f"{curve.run} raw", curve.x, curve.post_raw, role=role, alpha=0.18))
+    if view.show_pre:
+        name = f"{curve.run} pre"
+        found.append(Series(name, curve.x, curve.pre, role=role, dash=dash, alpha=0.5))
+    wide = 1.0 if crowded else 2.0
+    name = f"{curve.run} post"
+    return [*found, Series(name, curve.x, curve.post, curve.label, role, dash, wide)]
+
+
+def inner_chart(
+    records: Sequence[Record],
+    view: InnerView,
+    *,
+    labelled: bool = True,
+    shaded: bool = False,
+    message: str = "",
+) -> Lines:
+    """Show a quantity against the inner step, with dots or `shaded` beyond the trained steps.
+
+    Unless `labelled`, another chart beside this one names the runs.
+    """
+    curves = inner_curves(records, view)
+    log = view.log_y and has_logarithms([curve.mean for curve in curves])
+    last = [len(curve.k) - 1 for curve in curves]
+    trained = sorted({c.trained_steps for c in curves if c.trained_steps <= max(last)})
+    tasks = next((curve.tasks for curve in curves), 0)
+    trained_text = "shaded: beyond the trained K" if shaded else "dotted: trained K"
+    title = QUANTITY_TITLES[view.quantity]
+    return Lines(
+        id=f"inner-{view.quantity}",
+        # Linear for the steps that all runs take, logarithmic beyond.
+        x=Axis(
+            "inner step k",
+            whole=True,
+            knee=min(last) if last and not shaded and max(last) > _UNEQUAL * min(last) else None,
+        ),
+        y=Axis(
+            title if labelled else title.removeprefix("support "),
+            log=log,
+            limits=inner_limits(curves, replace(view, log_y=log)),
+        ),
+        series=tuple(_inner_series(one, labelled=labelled, dotted=not shaded) for one in curves),
+        bands=tuple(_inner_band(c, len(curves)) for c in curves if view.show_interval),
+        marks=() if shaded else tuple(Mark(f"K {k}", k, label=f"trained K = {k}") for k in trained),
+        regions=tuple(Region(f"beyond {a}", a, b) for a, b in beyond_trained(curves))
+        if shaded
+        else (),
+        caption=f"mean over {tasks} tasks; band: 95 % of the mean; {trained_text}"
+        if labelled
+        else "",
+        message="" if curves else message,
+    )
+
+
+def _inner_series(curve: InnerCurve, *, labelled: bool, dotted: bool) -> Series:
+    dots = 5.0 if dotted and len(curve.k) <= _MANY_STEPS else 0.0
+    label, style = curve.label if labelled else "", curve.style
+    return Series(curve.run, curve.k, curve.mean, label, style.role, style.dash, 2.0, dots=dots)
+
+
+def _inner_band(curve: InnerCurve, runs: int) -> Band:
+    """Return the 95 % interval, one of several, as a band that a logarithmic axis can show."""
+    with np.errstate(invalid="ignore"):  # a run that diverged
+        low, high = curve.mean - curve.ci95, curve.mean + curve.ci95
+    if np.nanmin(curve.mean) > 0:
+        low = np.maximum(low, np.nanmin(curve.mean) * 1e-2)
+    return Band(curve.run, curve.k, low, high, curve.style.role, band_alpha(runs))
+
+
+def inner_limits(curves: Sequence[InnerCurve], view: InnerView) -> tuple[float, float] | None:
+    """Return a range that holds every mean, and bands as far as they do not dwarf the means."""
+    means = np.concatenate([np.empty(0), *(curve.mean for curve in curves)])
+    spread = np.concatenate([np.empty(0), *(curve.ci95 for curve in curves)])
+    known = np.isfinite(means)
+    means, spread = means[known], np.where(np.isfinite(spread), spread, 0)[known]
+    if not means.size:
+        return None
+    spread = spread if view.show_interval else 0 * means
+    low, high = means.min(), means.max()
+    if view.log_y:
+        if not low > 0:
+            return None
+        bottom = max((means - spread).min(), low / 3)
+        return float(bottom * 0.95), float(min((means + spread).max(), 2 * high) * 1.05)
+    room = (high - low) or abs(high) or 1.0
+    bottom, top = max((means - spread).min(), low - room), min((means + spread).max(), high + room)
+    return float(bottom - room / 20), float(top + room / 20)
+
+
+def inner_charts(
+    records: Sequence[Record], views: Sequence[InnerView] = (), *, shaded: bool = False
+) -> Panels:
+    """Show the inner loop at the last evaluation, one panel for each view."""
+    chosen = views or usual_inner_views(records)
+    charts = (
+        inner_chart(records, view, labelled=not place, shaded=shaded)
+        for place, view in enumerate(chosen)
+    )
+    return Panels(id="inner", charts=tuple(charts), columns=len(chosen))
+
+
+def usual_inner_views(records: Sequence[Record]) -> list[InnerView]:
+    """Return support loss, query loss and gradient norm, and accuracy where there is one."""
+    known = [record.evaluations[-1] for record in records if record.evaluations]
+    names: list[InnerQuantity] = ["support_loss", "query_loss", "gradient_norm"]
+    if any("query_accuracy" in evaluation.curves for evaluation in known):
+        names.append("query_accuracy")
+    return [InnerView(quantity=name, log_y=name != "query_accuracy") for name in names]
+
+
+def convergence_charts(
+    records: Sequence[Record],
+    around: tuple[Lines, Paths | None] | None = None,
+    views: Sequence[InnerView] = (InnerView("support_loss"), InnerView("gradient_norm")),
+) -> Panels:
+    """Show support loss and gradient norm against k, and the loss around one adaptation."""
+    curves = inner_charts(records, views, shaded=True)
+    slices = tuple(chart for chart in around or () if chart is not None)
+    return replace(curves, id="convergence", charts=(*curves.charts, *slices), columns=2)
+
+
+def loss_slice(record: Record, label: str, at: int = -1) -> tuple[Lines, Paths | None] | None:
+    """Return the charts of the slice stored at an evaluation, or None where there is none."""
+    found = _picture(record, "slice", at)
+    if found is None:
+        return None
+    return slice_charts(found.arrays, f"{label}, meta-step {found.step}")
+
+
+def fan(record: Record, task: int = 0, at: int = -1) -> Lines | None:
+    """Return predictions on one task of a run, or None where its problem draws none."""
+    found = _picture(record, "predictions", at)
+    if found is None:
+        return None
+    trained = record.evaluations[-1].trained_steps if record.evaluations else 0
+    title = f"{record.label}, meta-step {found.step}"
+    return fan_chart(found.arrays, task, title=title, trained=trained)
+
+
+def fan_tasks(record: Record) -> int:
+    """Return on how many tasks a run's predictions are drawn."""
+    found = _picture(record, "predictions", -1)
+    return len(found.arrays["truth"]) if found is not None else 0
+
+
+def without_slider(chart: Lines) -> Lines:
+    """Return a chart for a file: without what only a slider shows."""
+    fixed = tuple(one for one in chart.series if one.y.ndim == 1)
+    return replace(chart, series=fixed, slider=None)
+
+
+def _picture(record: Record, name: str, at: int) -> Pictured | None:
+    drawn = [picture for picture in record.pictures if name in picture.arrays]
+    return drawn[max(-len(drawn), min(at, len(drawn) - 1))] if drawn else None
+
+
+def comparison_chart(
+    curves: Sequence[GroupCurve],
+    view: ComparisonView,
+    *,
+    pixels: int = 1000,
+    span: tuple[float, float] | None = None,
+    message: str = "",
+) -> Lines:
+    """Show one line and one band for each group, thinned to pixels; `span` is the visible x."""
+    points = max(_FEWEST_POINTS, min(2 * pixels, _ALL_POINTS // max(1, len(curves))))
+    series: list[Series] = []
+    bands = []
+    for place, one in enumerate(curves):
+        role, curve = one.style.role, one.curve
+        for number, run in enumerate(one.samples if view.members else ()):
+            seen = _seen(span, run.x)
+            x, y = thin(run.x[seen], run.y[seen], points // 2)
+            series.append(Series(f"{place} run {number}", x, y, role=role, alpha=0.35))
+        seen = _seen(span, curve.x)
+        x, y = thin(curve.x[seen], curve.mean[seen], points)
+        # Thick lines and dashes take ten times as long, and tell nothing apart where many cross.
+        wide, dash = (2.0, one.style.dash) if len(curves) <= _FEW_GROUPS else (1.0, "solid")
+        series.append(Series(f"{place}", x, y, one.legend, role, dash, wide))
+        if np.isfinite(curve.low).any():
+            edges = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
+            bands.append(Band(f"{place} band", *edges, role, band_alpha(len(curves))))
+    return Lines(
+        id="comparison",
+        x=Axis(AXES[view.axis], log=view.log_x),
+        y=Axis(
+            measure_title(view, curves).partition(",")[0],
+            log=view.log_y,
+            limits=_comparison_limits(curves, view),
+        ),
+        series=tuple(series),
+        bands=tuple(bands),
+        caption=caption(curves, view),
+        spoken="; ".join(f"{one.legend}: {one.final()[0]:.4g}" for one in curves),
+        message="" if curves else message,
+    )
+
+
+def caption(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
+    """Say what lines and bands are, naming the interval."""
+    if not has_several(curves):
+        return "one run per line"
+    where = "while two runs have data" if view.partly else "where all runs have data"
+    return f"line: mean over runs, {where}; band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
+
+
+def _comparison_limits(
+    curves: Sequence[GroupCurve], view: ComparisonView
+) -> tuple[float, float] | None:
+    """Return what is shown of y; some hundred points of a curve tell that."""
+    if not view.robust:
+        return None
+    means, edges = [], []
+    for curve in (one.curve for one in curves):
+        few = slice(None, None, max(1, len(curve.mean) // _QUANTILE_POINTS))
+        means.append(curve.mean[few])
+        edges += [curve.low[few], curve.high[few]]
+    return range_with_bands(means, edges, log=view.log_y)
+
+
+def _seen(span: tuple[float, float] | None, x: np.ndarray) -> slice:
+    """Return the points in sight, and one more on each side."""
+    if span is None:
+        return slice(None)
+    low, high = np.searchsorted(x, span)
+    return slice(max(0, int(low) - 1), int(high) + 1)
