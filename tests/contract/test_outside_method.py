@@ -15,10 +15,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from metaviz.algorithms.registry import ALGORITHMS
+from metaviz.charts.matplotlib import figure_of
+from metaviz.charts.stored import charts_of
+from metaviz.charts.values import HeatMap
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.quantities import QUANTITIES
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.runs.analysis import geometry
 from metaviz.runs.analysis.comparison import offered
 from metaviz.runs.export.html_report import write_report
 from metaviz.runs.export.tables import inner_csv, metrics_csv, summary_csv
@@ -150,16 +154,28 @@ def test_tables_and_tensorboard_have_its_quantity(record: Record) -> None:
     assert found == entropy.tolist()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="lists of measures, columns and searches do not know own quantities yet"
-)
 def test_axes_columns_and_searches_have_its_quantity(record: Record, folder: Path) -> None:
     assert "entropy" in offered([record])
     entry = entry_of(record, folder)
     known = {column.key: column for column in Columns().known([entry])}
     assert known["entropy"].title == "Entropy of predictions (nats)"
-    assert parse("entropy > 0", entry.values).matches(entry)
-    assert not parse("entropy > 100", entry.values).matches(entry)
+    assert parse("entropy>0", ["entropy"]).matches(entry)
+    assert not parse("entropy>100", ["entropy"]).matches(entry)
+
+
+def test_its_chart_is_stored_offered_and_drawn(record: Record) -> None:
+    assert record.traits.charts == ("centroids",)
+    assert [picture.step for picture in record.pictures] == [
+        evaluation.step for evaluation in record.evaluations
+    ]
+    assert "Distances of centroids" in geometry.offered(record).values()
+    (chart,) = charts_of(record.pictures[-1].arrays)
+    assert isinstance(chart, HeatMap)
+    assert chart.id == "centroids"
+    np.testing.assert_allclose(chart.values, chart.values.T, rtol=1e-4, atol=1e-4)
+    assert chart.values.shape == (5, 5)
+    assert chart.values.max() > 0
+    assert figure_of(chart).axes
 
 
 def test_it_is_evaluated_and_shows_an_episode(folder: Path) -> None:
@@ -215,5 +231,6 @@ def test_it_is_exported_and_reported(folder: Path, record: Record, tmp_path: Pat
     assert "entropy" in text.partition("\n")[0]
     report = tmp_path / "report.html"
     write_report([record], {record.id: folder}, report)
-    assert NAME in report.read_text(encoding="utf-8")
+    assert "Distances of centroids" in report.read_text(encoding="utf-8")
+    assert (tmp_path / "figures" / f"geometry-centroids-{record.id}.png").exists()
     assert rows((tmp_path / "results.csv").read_text(encoding="utf-8"))[0]["entropy"]

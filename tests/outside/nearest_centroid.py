@@ -4,11 +4,16 @@ A method in one file outside the program: importing it is all that it takes.
 """
 
 import math
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.algorithms.registry import MethodOptions, register
+from metaviz.charts.storage import to_arrays
+from metaviz.charts.values import Axis, HeatMap
 from metaviz.config.options import option
 from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.config.run_config import Shared
@@ -20,6 +25,7 @@ from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
 
 ENTROPY = register_quantity(Quantity("entropy", "Entropy of predictions", "nats", "smaller"))
+CHART = "centroids"
 
 
 class NearestCentroidOptions(MethodOptions):
@@ -70,6 +76,29 @@ class CentroidModel:
         return context.learner.net.features(weights, batch.x, batch.beside)
 
 
+class NearestCentroid(Episodic):
+    """Draws how far the centroids of the first task are apart."""
+
+    @override
+    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+        first = context[:1]
+        found = self.model.predict(first, meta, first.tasks.query, maps=True)
+        centroids = found.maps["centroids"][0]
+        apart = torch.cdist(centroids, centroids).float().cpu().numpy()
+        chart = HeatMap(
+            id=CHART,
+            title="Distances of centroids",
+            x=Axis("class"),
+            y=Axis("class", down=True),
+            values=apart,
+            levels=(0.0, max(float(apart.max()), 1e-6)),
+            meaning="distance",
+            square=True,
+            diverging=False,
+        )
+        yield to_arrays([chart])
+
+
 @register(
     NearestCentroidOptions,
     id="nearest_centroid",
@@ -78,6 +107,7 @@ class CentroidModel:
     summary="The class whose mean feature is nearest, softened by a learned temperature.",
     needs={"classes": "Nearest centroid tells classes apart"},
     quantities=(ENTROPY.id,),
+    charts=(CHART,),
     formula="p(n | x) ∝ exp(−|f(x) − cₙ| / t)",
     cost="1 gradient per task; no inner steps",
     citation="Mensink et al. 2013",
@@ -85,4 +115,4 @@ class CentroidModel:
 def nearest_centroid(options: NearestCentroidOptions, shared: Shared) -> Algorithm:
     """Build nearest centroids."""
     del shared
-    return Episodic(CentroidModel(options.temperature))
+    return NearestCentroid(CentroidModel(options.temperature))
