@@ -99,12 +99,14 @@ class Episodic:
         readings: dict[str, Tensor] = {}
 
         def read(name: str, batch: Batch) -> Tensor:
-            outputs = self.model.predict(context, leaves, batch).outputs
-            loss = learner.judge.loss(outputs, batch)
+            found = self.model.predict(context, leaves, batch)
+            loss = learner.judge.loss(found.outputs, batch)
             readings[f"post_{name}_loss"] = loss.detach()
-            accuracy = learner.accuracy(outputs, batch)
+            accuracy = learner.accuracy(found.outputs, batch)
             if accuracy is not None:
                 readings[f"post_{name}_accuracy"] = accuracy
+            if name == "query":
+                readings.update({key: value.detach() for key, value in found.readings.items()})
             return loss
 
         loss = read("query", tasks.query)
@@ -143,4 +145,8 @@ class FromSupport:
             self.model.predict(self.context, self.meta, batch.examples(slice(n, n + 1)))
             for n in range(batch.x.shape[1])
         ]
-        return Prediction(torch.cat([part.outputs for part in parts], 1))
+        readings = {
+            name: torch.stack([part.readings[name] for part in parts]).mean(0)
+            for name in parts[0].readings
+        }
+        return Prediction(torch.cat([part.outputs for part in parts], 1), readings=readings)

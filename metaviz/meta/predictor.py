@@ -19,11 +19,13 @@ class Prediction:
     Shapes: outputs (tasks, n, d), in the judge's form (logits or values), without noise; samples
     (M, tasks, n, d) where a method is probabilistic. `maps` hold what charts need (prototypes,
     embeddings, attention) with the tasks axis first, and are empty unless they were asked for.
+    `readings` are quantities of the method's own by id, means over the examples, shape (tasks,).
     """
 
     outputs: Tensor
     samples: Tensor | None = None
     maps: Mapping[str, Tensor] = field(default_factory=dict)
+    readings: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,8 @@ def _chunk(
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
     found: dict[str, list[Tensor]] = {}
     for state in algorithm.adapt(setting.adapting(tasks, steps), meta):
-        outputs = state.predict(tasks.query, alone=not together).outputs
-        seen, row = state.seen, dict[str, Tensor]()
+        prediction = state.predict(tasks.query, alone=not together)
+        outputs, seen, row = prediction.outputs, state.seen, dict[str, Tensor]()
         if seen is not None:
             row["support_loss"] = seen.loss
         row["query_loss"] = learner.judge.loss(outputs, tasks.query)
@@ -113,7 +113,7 @@ def _chunk(
         accuracy = learner.accuracy(outputs, tasks.query)
         if accuracy is not None:
             row["query_accuracy"] = accuracy
-        for name, value in row.items():
+        for name, value in (row | dict(prediction.readings)).items():
             found.setdefault(name, []).append(value)
     return {name: torch.stack(values) for name, values in found.items()}
 

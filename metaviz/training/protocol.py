@@ -185,7 +185,8 @@ def _seated(folder: Path, protocol: EvaluationProtocol) -> Iterator[_Seat]:
     config = stored_config(record, folder).at(saved["step"])
     setting = settle(_asked(config, protocol))
     meta = _fitting(setting, saved, folder)
-    steps = protocol.steps or setting.algorithm.steps
+    asked = protocol.steps if setting.traits.has_inner_loop else None
+    steps = asked or setting.algorithm.steps
     try:
         yield _Seat(record, setting, meta, int(saved["step"]), steps, protocol)
     finally:

@@ -367,3 +367,11 @@ def test_a_methods_own_charts_are_shown_beside_others_and_exported(qtbot) -> Non
     exported = dict(run_figures(run, Page))
     assert list(exported) == ["geometry-temperature"]
     assert exported["geometry-temperature"].axes[0].get_title() == "own · seed 0, meta-step 9"
+
+
+def test_names_of_files_are_plain_whatever_a_run_calls_its_charts() -> None:
+    record = Record("r", {"algorithm": "maml", "problem": "sinusoid", "seed": 0})
+    chart = HeatMap(id="../../away/x", values=np.eye(2), levels=(0.0, 1.0))
+    record.apply(Pictured(0, to_arrays([chart])))
+    names = [name for name, _ in run_figures(record, Page)]
+    assert names == ["geometry-______away_x"]

@@ -116,6 +116,30 @@ def test_algorithms_of_one_seed_meet_the_same_tasks(tmp_path: Path) -> None:
     assert len({(row["seed"], row["query_loss"]) for row in start}) == 2
 
 
+def test_methods_with_and_without_an_inner_loop_are_compared(tmp_path: Path) -> None:
+    outcome = metaviz(
+        *("compare", "--problem", "strokes", "--algorithms", "maml,protonet", "--steps", "2"),
+        *("--set", "strokes.channels=2", "--set", "query_shots=2", "--set", "eval_tasks=3"),
+        *("--set", "meta_batch=2", "--set", "reading_every=1", "--out", tmp_path),
+    )
+    assert outcome.code == 0, outcome.error
+    maml, protonet = rows(tmp_path / "summary.csv")
+    assert (maml["state"], protonet["state"]) == ("done", "done")
+    assert (maml["eval_k"], protonet["eval_k"]) == ("5", "")
+    inner = rows(tmp_path / "inner.csv")
+    steps = {
+        name: {r["k"] for r in inner if r["algorithm"] == name} for name in ("maml", "protonet")
+    }
+    assert steps == {"maml": set("012345"), "protonet": {""}}
+    (last,) = [r for r in inner if r["algorithm"] == "protonet" and r["step"] == "2"]
+    assert (last["gradient_norm"], protonet["post_query_loss"]) == ("", last["query_loss"])
+    metrics = [row for row in rows(tmp_path / "metrics.csv") if row["algorithm"] == "protonet"]
+    assert [row["gradient_evaluations"] for row in metrics] == ["2", "4"]
+    assert {row["pre_query_loss"] for row in metrics} == {""}
+    for name in ("training.png", "inner.png", "convergence.png"):
+        assert (tmp_path / name).stat().st_size > 5000
+
+
 def test_written_comparison_gives_the_same_numbers_again(tmp_path: Path) -> None:
     compare(
         tmp_path / "first",

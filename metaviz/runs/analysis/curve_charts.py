@@ -113,18 +113,19 @@ def inner_chart(
     """
     curves = inner_curves(records, view)
     log = view.log_y and has_logarithms([curve.mean for curve in curves])
-    last = [len(curve.k) - 1 for curve in curves]
-    trained = sorted({c.trained_steps for c in curves if c.trained_steps <= max(last)})
+    last = [len(curve.k) - 1 for curve in curves if len(curve.k) > 1]
+    end = max(last, default=0)
+    trained = sorted({c.trained_steps for c in curves if 0 < c.trained_steps <= end})
     tasks = next((curve.tasks for curve in curves), 0)
     trained_text = "shaded: beyond the trained K" if shaded else "dotted: trained K"
     title = QUANTITY_TITLES[view.quantity]
     return Lines(
         id=f"inner-{view.quantity}",
-        # Linear for the steps that all runs take, logarithmic beyond.
+        # Linear for the steps that all runs with an inner loop take, logarithmic beyond.
         x=Axis(
             "inner step k",
             whole=True,
-            knee=min(last) if last and not shaded and max(last) > _UNEQUAL * min(last) else None,
+            knee=min(last) if last and not shaded and end > _UNEQUAL * min(last) else None,
         ),
         y=Axis(
             title if labelled else title.removeprefix("support "),

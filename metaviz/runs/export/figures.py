@@ -8,7 +8,7 @@ import numpy as np
 
 from metaviz.charts.matplotlib import Page, figure_of, quiet_matplotlib
 from metaviz.charts.values import Chart
-from metaviz.files.atomic import write_atomically
+from metaviz.files.atomic import plain_name, write_atomically
 from metaviz.runs.analysis.comparison import compared, has_several, usual_view
 from metaviz.runs.analysis.curve_charts import (
     comparison_chart,
@@ -69,7 +69,12 @@ def _run_charts(record: Record) -> Iterator[tuple[str, Chart | None]]:
         yield "mirror", mirror_charts(record, len(history.steps) - 1, most_changed(history))
     for view in offered(record):
         part = -1 if view == "rates" else 0
-        yield f"geometry-{view.replace(OWN, '')}", geometry_chart_of(record, -1, view, part)
+        yield view_name(view), geometry_chart_of(record, -1, view, part)
+
+
+def view_name(view: str) -> str:
+    """Return the name of a figure of what was learned: a run's own charts may have any id."""
+    return f"geometry-{plain_name(view.removeprefix(OWN))}"
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

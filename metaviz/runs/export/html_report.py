@@ -22,6 +22,7 @@ from metaviz.runs.analysis.benchmark import (
     same_data,
     task_lists,
 )
+from metaviz.runs.analysis.geometry import offered
 from metaviz.runs.analysis.published import told_beside
 from metaviz.runs.analysis.result_charts import benchmark_chart
 from metaviz.runs.export.figures import (
@@ -30,6 +31,7 @@ from metaviz.runs.export.figures import (
     comparison_figures,
     run_figures,
     save_figure,
+    view_name,
 )
 from metaviz.runs.export.tables import summary_csv
 from metaviz.runs.model.evaluation import Judgement, stored
@@ -276,8 +278,9 @@ def _figures(
     for name, caption, figure in _benchmarks(records, folders, paper):
         keep(name, caption, figure)
     for record in records:
+        own = {view_name(view): title for view, title in offered(record).items()}
         for name, figure in run_figures(record, paper):
-            caption = f"{_CAPTIONS[name]}: {names[record.id]}"
+            caption = f"{_CAPTIONS.get(name) or own[name]}: {names[record.id]}"
             keep(f"{name}-{plain_name(record.id)}", caption, figure)
     return shown, files
 

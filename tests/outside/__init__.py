@@ -1,0 +1,1 @@
+"""Methods that lie outside the program, as a person would write them."""

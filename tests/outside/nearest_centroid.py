@@ -1,0 +1,118 @@
+"""Nearest centroid: the class whose mean feature is nearest, softened by a learned temperature.
+
+A method in one file outside the program: importing it is all that it takes.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from metaviz.algorithms.registry import MethodOptions, register
+from metaviz.charts.storage import to_arrays
+from metaviz.charts.values import Axis, HeatMap
+from metaviz.config.options import option
+from metaviz.config.quantities import Quantity, register_quantity
+from metaviz.config.run_config import Shared
+from metaviz.meta.algorithm import Algorithm
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.episodic import Episodic
+from metaviz.meta.learner import Learner
+from metaviz.meta.predictor import Prediction
+from metaviz.meta.tasks import Batch
+
+ENTROPY = register_quantity(Quantity("entropy", "Entropy of predictions", "nats", "smaller"))
+CHART = "centroids"
+
+
+class NearestCentroidOptions(MethodOptions):
+    """Options of nearest centroids."""
+
+    temperature: float = option(
+        4.0, "Temperature", "Where the learned temperature starts.", gt=0, le=1000, log=True
+    )
+
+
+class CentroidModel:
+    """logit_n(x) = -|f(x) - c_n| / t, c_n the mean feature of class n; t = exp(log t) is learned.
+
+    Reads the mean entropy of its predictions, in nats.
+    """
+
+    groups = frozenset({"init", "temperature"})
+    transductive = False
+    rowwise = False
+
+    def __init__(self, temperature: float) -> None:
+        """Take the temperature to start from."""
+        self.temperature = temperature
+
+    def init(self, learner: Learner, generator: torch.Generator) -> Meta:
+        """Draw the network's weights; the temperature starts at the given one."""
+        start = torch.tensor([math.log(self.temperature)], dtype=torch.float64)
+        return {"init": learner.net.init(generator), "temperature": start}
+
+    def predict(
+        self, context: Context, meta: Meta, batch: Batch, *, maps: bool = False
+    ) -> Prediction:
+        """Compare every example with the centroids; logits (tasks, n, ways)."""
+        support = context.tasks.support
+        known = self._features(context, meta, support)
+        members = torch.nn.functional.one_hot(support.y, context.ways).to(known.dtype)
+        centroids = members.mT @ known / members.sum(1).unsqueeze(2)
+        asked = known if batch is support else self._features(context, meta, batch)
+        apart = (asked.unsqueeze(2) - centroids.unsqueeze(1)).square().sum(3) + 1e-12
+        outputs = -apart.sqrt() / meta["temperature"].exp()
+        logs = torch.log_softmax(outputs, 2)
+        entropy = -(logs.exp() * logs).sum(2).mean(1)
+        shown = {"centroids": centroids} if maps else {}
+        return Prediction(outputs, maps=shown, readings={ENTROPY.id: entropy})
+
+    def _features(self, context: Context, meta: Meta, batch: Batch) -> Tensor:
+        weights = meta["init"].expand(len(batch), -1)
+        return context.learner.net.features(weights, batch.x, batch.beside)
+
+
+class NearestCentroid(Episodic):
+    """Draws how far the centroids of the first task are apart."""
+
+    @override
+    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+        first = context[:1]
+        found = self.model.predict(first, meta, first.tasks.query, maps=True)
+        centroids = found.maps["centroids"][0]
+        apart = torch.cdist(centroids, centroids).float().cpu().numpy()
+        chart = HeatMap(
+            id=CHART,
+            title="Distances of centroids",
+            x=Axis("class"),
+            y=Axis("class", down=True),
+            values=apart,
+            levels=(0.0, max(float(apart.max()), 1e-6)),
+            meaning="distance",
+            square=True,
+            diverging=False,
+        )
+        yield to_arrays([chart])
+
+
+@register(
+    NearestCentroidOptions,
+    id="nearest_centroid",
+    title="Nearest centroid",
+    group="Metric",
+    summary="The class whose mean feature is nearest, softened by a learned temperature.",
+    needs={"classes": "Nearest centroid tells classes apart"},
+    quantities=(ENTROPY.id,),
+    charts=(CHART,),
+    formula="p(n | x) ∝ exp(−|f(x) − cₙ| / t)",
+    cost="1 gradient per task; no inner steps",
+    citation="Mensink et al. 2013",
+)
+def nearest_centroid(options: NearestCentroidOptions, shared: Shared) -> Algorithm:
+    """Build nearest centroids."""
+    del shared
+    return NearestCentroid(CentroidModel(options.temperature))
