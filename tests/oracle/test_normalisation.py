@@ -34,6 +34,7 @@ NORMS = [
         ("batch", "support", "group"), ("both", "beta"), (1e-5, 1e-3)
     )
 ]
+LOOPS = [name for name, known in ALGORITHMS.items() if known.entry.traits.has_inner_loop]
 RESTLESS = {"reptile", "warpgrad", "mirror", "metalstm"}
 
 
@@ -261,7 +262,7 @@ def test_condition_loss_is_that_of_what_adapts() -> None:
     spreads = []
     for held in (judge.net.held, frozenset()):
         judge.net.held = held
-        readings = meta_step(method, judge, {"init": init}, drawn).readings
+        readings = meta_step(method, replace(judge), {"init": init}, drawn).readings
         spreads.append(readings["condition_loss"])
     assert not torch.allclose(*spreads, rtol=1e-3)
 
@@ -270,7 +271,7 @@ def drawn_meta(method: Algorithm, judge: Learner) -> Meta:
     return method.init(judge, torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name not in RESTLESS])
+@pytest.mark.parametrize("name", [name for name in LOOPS if name not in RESTLESS])
 def test_held_weights_stay_in_the_inner_loop_and_move_in_the_outer_one(name: str) -> None:
     judge, drawn = learner(Norm(adapted=False)), tasks(Norm())
     method = build(name, shared(inner_lr=0.1, inner_steps=3), inner_steps=3)

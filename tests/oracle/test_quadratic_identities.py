@@ -101,9 +101,9 @@ def test_imaml_is_the_dense_implicit_gradient(case: Quadratics, prox: float) -> 
     system = torch.eye(case.size, dtype=DOUBLE) + case.a / prox
     expected = torch.linalg.solve(system, v).squeeze(2).mean(0)
     for operator in ("gauss_newton", "hessian"):
-        options = {"prox": prox, "operator": operator, "inner_steps": 300, "cg_steps": 20}
+        options = {"prox": prox, "operator": operator, "inner_steps": 600, "cg_steps": 20}
         assert_close(case.gradient("imaml", 1, rate, **options), expected, 1e-8)
-    series = {"prox": prox, "inner_steps": 300, "terms": 300}
+    series = {"prox": prox, "inner_steps": 600, "terms": 600}
     assert_close(case.gradient("neumann", 1, rate, **series), expected, 1e-8)
     assert_close(case.gradient("neumann", 1, rate, variant="truncated", **series), expected, 1e-8)
 
