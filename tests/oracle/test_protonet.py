@@ -16,7 +16,9 @@ from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Adapted
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.layout import Layout, Weights
+from metaviz.runs.model.events import Evaluated
 from metaviz.training.setting import Setting, settle
+from metaviz.training.trainer import begin, train
 from tests.oracle.engine import (
     DOUBLE,
     ClassificationLoss,
@@ -29,6 +31,7 @@ from tests.oracle.engine import (
 )
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "protonet.json").read_text())
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "omniglot"
 DISTANCES = get_args(Distance)
 WITHOUT_ORIGIN = ("squared", "mean_square", "plain")
 NORMS = ("batch", "support", "group")
@@ -365,6 +368,27 @@ def test_maps_hold_what_a_chart_needs_only_where_it_is_asked_for() -> None:
         "query",
     }
     assert state.weights is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real archives are not on this machine")
+def test_a_hundred_episodes_of_omniglot_teach_new_alphabets() -> None:
+    asked = RunConfig(
+        problem="omniglot",
+        algorithm="protonet",
+        seed=0,
+        steps=100,
+        problem_options={"path": str(REAL), "test_alphabets": "Korean,Tagalog"},
+        shared=Shared(
+            ways=5, shots=1, query_shots=15, meta_batch=1, eval_tasks=100, eval_every=100
+        ),
+        device="cpu",
+    )
+    setting = settle(asked)
+    events = list(train(setting, begin(setting)))
+    first, last = (event for event in events if isinstance(event, Evaluated))
+    assert first.at("query_accuracy") < 0.65
+    assert last.at("query_accuracy") >= 0.75
 
 
 def test_ways_are_those_of_the_call() -> None:
