@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QFrame,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QProgressBar,
@@ -23,7 +22,8 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.dataset.episode_view import EpisodeView
 from metaviz.gui.dataset.summary_view import DatasetSummary
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import named, push_button, spoken, text_label
+from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 
@@ -75,15 +75,17 @@ class DatasetDialog(QDialog):
         self.subject = subject
         self._shown: DatasetRequest | None = None
         self._asked: DatasetRequest | None = None
-        self.path = QLineEdit(subject.path, self)
-        self.read = QPushButton("&Read", self)
+        self.path = named(QLineEdit(subject.path), "dataset_path", "Folder or archive of images")
+        self.read = push_button("dataset_read", "&Read", "Read the data at this path.")
+        self.read.setAccessibleName("Read the data")
+        self.read.setAutoDefault(True)
         self.facts = DatasetSummary(self)
         self.episode = EpisodeView(subject.swapped, self)
         self.pages = QStackedWidget(self)
         self.message = text_label("dataset_message", "Message")
         self.line = text_label("dataset_progress_text", "Progress")
-        self.bar = QProgressBar(self)
-        self.cancel = QPushButton("&Cancel", self)
+        self.bar = named(QProgressBar(self), "dataset_progress", "Progress of reading")
+        self.cancel = push_button("dataset_cancel", "&Cancel", title="Cancel reading")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
         self.use = self.buttons.addButton("&Use these data", QDialogButtonBox.ButtonRole.AcceptRole)
         self._assemble()
@@ -239,56 +241,30 @@ class DatasetDialog(QDialog):
         self._empty = _framed(_centred(self.message))
         self._reading = _centred(self.line, self.bar, self.cancel)
         self._full = QWidget(self)
-        row = QHBoxLayout(self._full)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(14)
-        row.addWidget(self.facts)
-        row.addWidget(self.episode, 1)
+        row(self.facts, self.episode, spacing=14, stretch=self.episode, inside=self._full)
         for page in (self._empty, self._reading, self._full):
             self.pages.addWidget(page)
         layout = QVBoxLayout(self)
         layout.setSpacing(10)
-        layout.addWidget(self._path_row())
-        layout.addWidget(self.pages, 1)
-        layout.addWidget(self.buttons)
-        self.cancel.setObjectName("dataset_cancel")
-        self.cancel.setAccessibleName("Cancel reading")
-        self.cancel.setAutoDefault(False)
-        self.bar.setObjectName("dataset_progress")
-        self.bar.setAccessibleName("Progress of reading")
+        fill(layout, self._path_row(), self.pages, self.buttons, stretch=self.pages)
         self.bar.setTextVisible(False)
-        self.use.setObjectName("dataset_use")
-        self.use.setToolTip("Set the path in the form, and whether red and blue are swapped.")
+        tip = "Set the path in the form, and whether red and blue are swapped."
+        named(self.use, "dataset_use", spoken(self.use.text()), tip)
         self.use.setVisible(self.subject.help_text is not None)
 
     def _path_row(self) -> QWidget:
-        self.path.setObjectName("dataset_path")
-        self.path.setAccessibleName("Folder or archive of images")
         self.path.setPlaceholderText("Folder or zip archive of images")
         # The dialog takes what is dropped here, too: a line would type its address.
         self.path.setAcceptDrops(False)
-        self.read.setObjectName("dataset_read")
-        self.read.setAccessibleName("Read the data")
-        self.read.setToolTip("Read the data at this path.")
         box = QWidget(self)
-        row = QHBoxLayout(box)
-        row.setContentsMargins(0, 0, 0, 0)
-        label = QLabel("&Data", self)
-        label.setBuddy(self.path)
-        row.addWidget(label)
-        row.addWidget(self.path, 1)
+        buttons = []
         for name, text, title, slot in (
             ("dataset_folder", "&Folder…", "Browse for a folder", self._browse_folder),
             ("dataset_archive", "&Zip…", "Browse for a zip archive", self._browse_archive),
         ):
-            button = QPushButton(text, self)
-            button.setObjectName(name)
-            button.setAccessibleName(title)
-            button.setToolTip(f"{title} and read it.")
-            button.setAutoDefault(False)
-            button.clicked.connect(slot)
-            row.addWidget(button)
-        row.addWidget(self.read)
+            buttons.append(push_button(name, text, f"{title} and read it.", title))
+            buttons[-1].clicked.connect(slot)
+        row(("&Data", self.path), *buttons, self.read, spacing=6, stretch=self.path, inside=box)
         box.setVisible(self.subject.help_text is not None)
         return box
 
@@ -304,19 +280,13 @@ class DatasetDialog(QDialog):
 
 def _centred(*parts: QWidget) -> QWidget:
     """Return a page with some parts in its middle, not wider than is good to read."""
-    page = QWidget()
-    column = QVBoxLayout(page)
-    column.addStretch(1)
+    rows = []
     for part in parts:
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(part, 0 if isinstance(part, QPushButton) else 3)
-        row.addStretch(1)
-        column.addLayout(row)
+        rows.append(row(None, part, None))
+        rows[-1].setStretchFactor(part, 0 if isinstance(part, QPushButton) else 3)
         if isinstance(part, QLabel):
             part.setAlignment(Qt.AlignmentFlag.AlignCenter)
-    column.addStretch(1)
-    return page
+    return column(None, None, *rows, None)
 
 
 def _framed(content: QWidget) -> QFrame:

@@ -1,9 +1,10 @@
 """One episode of a data set, with the controls that choose another and exchange its colours."""
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 
-from metaviz.gui.widgets.controls import combo, offer, switch, text_label
+from metaviz.gui.widgets.controls import combo, named, offer, push_button, switch, text_label
+from metaviz.gui.widgets.layouts import alternatives, column, row
 from metaviz.gui.widgets.sample_grid import SampleGrid, described
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
@@ -21,9 +22,11 @@ class EpisodeView(QWidget):
         """Make the controls; `swapped` is None for images without colours."""
         super().__init__(parent)
         self.split = combo("dataset_split", "Classes of the episode", _SPLITS)
-        self.before = QPushButton("Pre&vious", self)
-        self.number = QLabel(self)
-        self.another = QPushButton("Another &episode", self)
+        tip = "Previous episode, of classes of the same split."
+        self.before = push_button("dataset_before", "Pre&vious", tip, "Previous episode")
+        self.number = named(QLabel(), "dataset_number")
+        tip = "Another episode, of classes of the same split."
+        self.another = push_button("dataset_another", "Another &episode", tip)
         self.swap = switch(
             "dataset_swap",
             "&Swap red and blue",
@@ -46,8 +49,7 @@ class EpisodeView(QWidget):
         """Show the episode of a view, or why there is none."""
         offer(self.split, {s: _SPLITS.get(s, s) for s, c in view.splits.items() if c.classes})
         episode = view.episode
-        self.grid.setVisible(episode is not None)
-        self.refusal.setVisible(episode is None)
+        self._pages.setCurrentWidget(self.refusal if episode is None else self.grid)
         self.refusal.setText(view.refusal)
         self.caption.setVisible(episode is not None)
         self.hint.setVisible(self._coloured and episode is not None)
@@ -59,32 +61,12 @@ class EpisodeView(QWidget):
         self._on_swap(self.swap.isChecked())
 
     def _assemble(self) -> None:
-        self.number.setObjectName("dataset_number")
         self.number.setMinimumWidth(self.fontMetrics().horizontalAdvance("Episode 000"))
         self.number.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        for button, name, title in (
-            (self.before, "dataset_before", "Previous episode"),
-            (self.another, "dataset_another", "Another episode"),
-        ):
-            button.setObjectName(name)
-            button.setAccessibleName(title)
-            button.setToolTip(f"{title}, of classes of the same split.")
-            button.setAutoDefault(False)
-        controls = QHBoxLayout()
-        label = QLabel("&Classes", self)
-        label.setBuddy(self.split)
-        for part in (label, self.split, self.before, self.number, self.another):
-            controls.addWidget(part)
-        controls.addStretch(1)
-        controls.addWidget(self.swap)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addLayout(controls)
-        column.addWidget(self.grid, 1)
-        column.addWidget(self.refusal, 1)
-        column.addWidget(self.caption)
-        column.addWidget(self.hint)
+        turning = (("&Classes", self.split), self.before, self.number, self.another)
+        controls = row(*turning, None, self.swap, spacing=6)
+        box, self._pages = alternatives(self.grid, self.refusal, parent=self)
+        column(self, controls, box, self.caption, self.hint, stretch=box, spacing=6)
         tint(self.caption, current_theme().muted)
         tint(self.refusal, current_theme().warning)
 

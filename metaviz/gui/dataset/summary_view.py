@@ -8,11 +8,11 @@ from PySide6.QtWidgets import (
     QLabel,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
-from metaviz.gui.widgets.controls import scrolling, text_label
+from metaviz.gui.widgets.controls import make_bold, named, scrolling, text_label
+from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView, SplitCount
 
@@ -28,17 +28,11 @@ class DatasetSummary(QWidget):
         super().__init__(parent)
         self.setFixedWidth(_WIDTH)
         self.name = text_label("dataset_name", "Data set")
-        font = self.name.font()
-        font.setBold(True)
-        font.setPointSizeF(1.4 * font.pointSizeF())
-        self.name.setFont(font)
+        make_bold(self.name, 1.4)
         self.layout_text = text_label("dataset_layout", "How the data are kept")
         self.totals = text_label("dataset_totals", "Size")
         self.table = self._make_table()
-        heading = QLabel("What to know", self)
-        bold = heading.font()
-        bold.setBold(True)
-        heading.setFont(bold)
+        heading = make_bold(QLabel("What to know"))
         self.remarks = text_label("dataset_remarks", "What to know")
         self.remarks.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.remarks.setTextInteractionFlags(
@@ -47,16 +41,10 @@ class DatasetSummary(QWidget):
         )
         for label in (self.layout_text, self.totals):
             tint(label, current_theme().muted)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        for part in (self.name, self.layout_text, self.totals):
-            column.addWidget(part)
-        column.addSpacing(6)
-        column.addWidget(self.table)
-        column.addSpacing(6)
-        column.addWidget(heading)
-        column.addWidget(scrolling("dataset_remarks_scroll", "What to know", self.remarks), 1)
+        area = scrolling("dataset_remarks_scroll", "What to know", self.remarks)
+        facts = column(None, self.name, self.layout_text, self.totals, spacing=4)
+        about = column(None, heading, area, stretch=area, spacing=4)
+        column(self, facts, self.table, about, stretch=about, spacing=10)
 
     def show_view(self, view: DatasetView) -> None:
         """Describe a data set."""
@@ -76,12 +64,9 @@ class DatasetSummary(QWidget):
 
     def _make_table(self) -> QTableWidget:
         table = QTableWidget(0, len(_COLUMNS), self)
-        table.setObjectName("dataset_splits")
-        table.setAccessibleName("Classes and images of each split")
-        for column, text in enumerate(_COLUMNS):
-            title = QTableWidgetItem(text)
-            title.setTextAlignment(_aligned(column))
-            table.setHorizontalHeaderItem(column, title)
+        named(table, "dataset_splits", "Classes and images of each split")
+        for at, text in enumerate(_COLUMNS):
+            table.setHorizontalHeaderItem(at, _item(at, text))
         table.verticalHeader().hide()
         table.setShowGrid(False)
         table.setFrameShape(QFrame.Shape.NoFrame)
@@ -105,10 +90,8 @@ class DatasetSummary(QWidget):
         table.setRowCount(len(splits))
         for row, (split, count) in enumerate(splits.items()):
             texts = (split, spaced(count.classes), spaced(count.images), per_class(count))
-            for column, text in enumerate(texts):
-                item = QTableWidgetItem(text)
-                item.setTextAlignment(_aligned(column))
-                table.setItem(row, column, item)
+            for at, text in enumerate(texts):
+                table.setItem(row, at, _item(at, text))
         rows = sum(table.rowHeight(row) for row in range(len(splits)))
         table.setFixedHeight(table.horizontalHeader().sizeHint().height() + rows + 2)
 
@@ -132,6 +115,8 @@ def headed(name: str) -> str:
     return name.capitalize() if name == name.lower() else name
 
 
-def _aligned(column: int) -> Qt.AlignmentFlag:
+def _item(column: int, text: str) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
     side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
-    return side | Qt.AlignmentFlag.AlignVCenter
+    item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+    return item

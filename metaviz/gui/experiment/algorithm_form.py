@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import Plain
+from metaviz.gui.widgets.controls import named
 from metaviz.gui.widgets.editors import ChoiceBox, write_value
+from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 
 _DEFAULTS, _CUSTOM = "defaults", "changed by hand"
@@ -26,16 +28,17 @@ class AlgorithmForm(QWidget):
         self.entry = entry
         self.form = OptionForm(entry.options, f"{entry.id}.")
         self._defaults: Mapping[str, Plain] = {}
-        body = QWidget(self)
-        inside = QVBoxLayout(body)
-        inside.setContentsMargins(12, 2, 0, 8)
-        self.presets = ChoiceBox(body)
-        self._add_presets(inside)
-        inside.addWidget(self.form)
+        tip, title = "Values that a paper or its code used.", f"Presets of {entry.title}"
+        self.presets = named(ChoiceBox(), f"presets_{entry.id}", title, tip)
+        for name in (_DEFAULTS, *entry.presets):
+            self.presets.addItem(name, name)
+        self.presets.activated.connect(self._use_preset)
+        choice = QWidget()
+        row(("Preset", self.presets), spacing=6, stretch=self.presets, inside=choice)
+        choice.setVisible(bool(entry.presets))
+        body = column(None, choice, self.form, margins=(12, 2, 0, 8))
         self.section = CollapsibleSection(f"{entry.title} settings", entry.id, body, self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.section)
+        column(self, self.section)
         self.form.changed.connect(self._on_changed)
         self.form.focused.connect(self.focused)
         self.form.sweep_requested.connect(self.sweep_requested)
@@ -51,29 +54,11 @@ class AlgorithmForm(QWidget):
             if name in shared and field.spec.optional:
                 field.set_automatic(f"shared: {write_value(shared[name])}")
 
-    def _add_presets(self, layout: QVBoxLayout) -> None:
-        self.presets.setObjectName(f"presets_{self.entry.id}")
-        self.presets.setAccessibleName(f"Presets of {self.entry.title}")
-        self.presets.setToolTip("Values that a paper or its code used.")
-        for name in (_DEFAULTS, *self.entry.presets):
-            self.presets.addItem(name, name)
-        label = QLabel("Preset", self)
-        label.setBuddy(self.presets)
-        line = QHBoxLayout()
-        line.addWidget(label)
-        line.addWidget(self.presets, 1)
-        layout.addLayout(line)
-        shown = bool(self.entry.presets)
-        label.setVisible(shown)
-        self.presets.setVisible(shown)
-        self.presets.activated.connect(self._use_preset)
-
     def _use_preset(self) -> None:
         name = self.presets.currentData()
         if name != _CUSTOM:
-            self.form.blockSignals(True)  # one change, not one per field
-            self.form.set_changes(self.entry.presets.get(name, {}))
-            self.form.blockSignals(False)
+            with QSignalBlocker(self.form):  # one change, not one per field
+                self.form.set_changes(self.entry.presets.get(name, {}))
             self._on_changed()
 
     def _on_changed(self) -> None:

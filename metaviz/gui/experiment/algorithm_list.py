@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QFont, QPalette
 from PySide6.QtWidgets import (
     QHeaderView,
@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config.catalogue import AlgorithmEntry
+from metaviz.gui.widgets.controls import named
 
 _ID = Qt.ItemDataRole.UserRole
 _PADDING, _TALLEST = 6, 420
@@ -28,8 +29,7 @@ class AlgorithmList(QTreeWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("algorithms")
-        self.setAccessibleName("Algorithms")
+        named(self, "algorithms", "Algorithms")
         self.setColumnCount(2)
         self.setHeaderHidden(True)
         self.setRootIsDecorated(False)
@@ -75,11 +75,10 @@ class AlgorithmList(QTreeWidget):
     def tick(self, names: tuple[str, ...]) -> None:
         """Tick exactly these algorithms; emits `ticked_changed` once."""
         before = self.ticked()
-        self.blockSignals(True)
-        for name, item in self._items.items():
-            on = name in names
-            item.setCheckState(0, Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
-        self.blockSignals(False)
+        with QSignalBlocker(self):
+            for name, item in self._items.items():
+                on = name in names
+                item.setCheckState(0, Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
         if self.ticked() != before:
             self.ticked_changed.emit()
 

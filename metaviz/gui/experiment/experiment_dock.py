@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
@@ -15,8 +15,9 @@ from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
 from metaviz.gui.experiment.help_strip import HelpStrip
 from metaviz.gui.experiment.shared_form import OF_INNER_LOOPS, OF_THE_COMPARISON, SEEDS, shared_form
-from metaviz.gui.widgets.controls import order_tabs, scrolling, text_label
+from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
 from metaviz.gui.widgets.editors import ChoiceBox
+from metaviz.gui.widgets.layouts import column, order_tabs, row
 from metaviz.gui.widgets.option_field import OptionField
 from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.theme import current_theme, tint
@@ -36,11 +37,12 @@ class ExperimentDock(QWidget):
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
         super().__init__(parent)
         self.catalogue = catalogue
-        self.problem_box = ChoiceBox(self)
+        tip = "The family of tasks that is learned from."
+        self.problem_box = named(ChoiceBox(self), "problem", "Problem", tip)
         self.algorithms = AlgorithmList(self)
         self.summary = text_label("problem_summary")
-        self.look = QPushButton("&Look at the data…", self)
-        self.download = QPushButton(self)
+        self.look = push_button("look", "&Look at the data…")
+        self.download = push_button("download", "")
         self.help_strip = HelpStrip(self)
         self._sections: dict[str, AlgorithmForm] = {}
         self._is_filling = False
@@ -206,58 +208,30 @@ class ExperimentDock(QWidget):
             section.form.restyle()
 
     def _build(self) -> None:
-        self._name_parts()
-        content = QWidget(self)
-        content.setObjectName("experiment_content")
-        column = QVBoxLayout(content)
-        column.setContentsMargins(10, 8, 10, 8)
-        column.setSpacing(6)
+        tint(self.summary, current_theme().muted)
+        self.show_downloading(under_way=False)
+        self._data = QWidget()
+        data = row(self.look, self.download, spacing=6, stretch=self.look, inside=self._data)
+        data.setStretchFactor(self.download, 1)
         self._forms = QVBoxLayout()
+        self._forms.setSpacing(6)
         # What was typed for a problem comes back with it.
         self._typed: dict[str, dict[str, Plain]] = {}
         self._shown_problem = ""
         self.problem_form: OptionForm
         self._problem_section: CollapsibleSection
-        self._forms.setSpacing(6)
-        for part in (
-            _heading("&Problem", self.problem_box),
-            self.problem_box,
-            self.summary,
-            self._data_row(),
-            _heading("&Algorithms", self.algorithms),
-            self.algorithms,
-        ):
-            column.addWidget(part)
-        column.addLayout(self._forms)
-        column.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(scrolling("experiment_scroll", "Settings of the experiment", content), 1)
-        layout.addWidget(self.help_strip)
+        parts = (
+            *(_heading("&Problem", self.problem_box), self.problem_box, self.summary, self._data),
+            *(_heading("&Algorithms", self.algorithms), self.algorithms, self._forms, None),
+        )
+        content = column(None, *parts, margins=(10, 8, 10, 8), spacing=6)
+        content.setObjectName("experiment_content")
+        area = scrolling("experiment_scroll", "Settings of the experiment", content)
+        column(self, area, self.help_strip, stretch=area, spacing=0)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)
         self.algorithms.entered_algorithm.connect(self.help_strip.explain)
         self.download.clicked.connect(self._on_download)
-
-    def _data_row(self) -> QWidget:
-        """Return the buttons that act on the problem's data."""
-        self._data = QWidget(self)
-        row = QHBoxLayout(self._data)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.look, 1)
-        row.addWidget(self.download, 1)
-        return self._data
-
-    def _name_parts(self) -> None:
-        self.problem_box.setObjectName("problem")
-        self.problem_box.setAccessibleName("Problem")
-        self.problem_box.setToolTip("The family of tasks that is learned from.")
-        tint(self.summary, current_theme().muted)
-        self.look.setObjectName("look")
-        self.look.setAccessibleName("Look at the data")
-        self.download.setObjectName("download")
-        self.show_downloading(under_way=False)
 
     def _fill(self) -> None:
         """Make list and forms from the catalogue."""
@@ -271,9 +245,7 @@ class ExperimentDock(QWidget):
         self._sections = {}
         self._shown_problem = ""
         self.shared = shared_form(self.catalogue, self)
-        self.shared.changed.connect(self._on_changed)
-        self.shared.focused.connect(self.help_strip.explain)
-        self.shared.sweep_requested.connect(self.sweep_requested)
+        self._follow(self.shared)
         self._forms.addWidget(_heading("Settings that all share", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
@@ -313,9 +285,7 @@ class ExperimentDock(QWidget):
         self._shown_problem = problem.id
         self.problem_form = OptionForm(problem.options, f"{problem.id}.", parent=self)
         self.problem_form.set_changes(self._typed.get(problem.id, {}))
-        self.problem_form.changed.connect(self._on_changed)
-        self.problem_form.focused.connect(self.help_strip.explain)
-        self.problem_form.sweep_requested.connect(self.sweep_requested)
+        self._follow(self.problem_form)
         self._problem_section = CollapsibleSection(
             f"{problem.title} settings", f"problem_{problem.id}", self.problem_form, self
         )
@@ -334,13 +304,17 @@ class ExperimentDock(QWidget):
     def _add_section(self, entry: AlgorithmEntry) -> None:
         section = AlgorithmForm(entry)
         section.set_baseline(entry.defaults.get(self.problem.id, {}))
-        section.changed.connect(self._on_changed)
-        section.focused.connect(self.help_strip.explain)
-        section.sweep_requested.connect(self.sweep_requested)
+        self._follow(section)
         order = [item.id for item in self.catalogue.algorithms]
         before = sum(order.index(name) < order.index(entry.id) for name in self._sections)
         self._forms.insertWidget(self._forms.indexOf(self._problem_section) + 1 + before, section)
         self._sections[entry.id] = section
+
+    def _follow(self, form: OptionForm | AlgorithmForm) -> None:
+        """Follow what is changed in a form, what is entered, and what is to be varied."""
+        form.changed.connect(self._on_changed)
+        form.focused.connect(self.help_strip.explain)
+        form.sweep_requested.connect(self.sweep_requested)
 
     def _shown(self) -> dict[str, AlgorithmForm]:
         ticked = self.algorithms.ticked()
@@ -379,10 +353,7 @@ class ExperimentDock(QWidget):
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:
-    label = QLabel(text)
-    font = label.font()
-    font.setBold(True)
-    label.setFont(font)
+    label = make_bold(QLabel(text))
     label.setBuddy(buddy)
     return label
 

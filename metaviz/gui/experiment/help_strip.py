@@ -1,13 +1,14 @@
 """The foot of the experiment dock: help for what has the focus, and what Run would do."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.algorithm_list import describe
-from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.controls import scrolling, text_label
+from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 
@@ -20,26 +21,14 @@ class HelpStrip(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.help = QLabel("Choose a field or an algorithm to read what it does.", self)
-        self.reason = QLabel(self)
-        self.count = QLabel(self)
-        for label, name in (
-            (self.help, "help"),
-            (self.reason, "reason"),
-            (self.count, "run_count"),
-        ):
-            label.setObjectName(name)
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
+        hint = "Choose a field or an algorithm to read what it does."
+        self.help = text_label("help", text=hint)
+        self.reason = text_label("reason")
+        self.count = text_label("run_count")
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._row = QHBoxLayout()
-        self._row.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(10, 6, 10, 6)
-        column.addWidget(self._steady_help())
-        column.addWidget(self.reason)
-        column.addWidget(self.count)
-        column.addLayout(self._row)
+        self._row = row(None, spacing=6)
+        parts = (self._steady_help(), self.reason, self.count, self._row)
+        column(self, *parts, margins=(10, 6, 10, 6))
         self.restyle()
 
     def _steady_help(self) -> QScrollArea:

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QGridLayout, QLineEdit, QToolButton, QWidget
 
 from metaviz.config.options import OptionError, OptionSpec, Plain
 from metaviz.config.sweep import Axis, parse_range
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import named, text_label
 from metaviz.gui.widgets.editors import ChoiceBox, write_value
 from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
@@ -51,7 +51,7 @@ class SweepAxisRow(QObject):
         for kind, title in KINDS.items():
             self.kind.addItem(title, kind)
         self.key.currentIndexChanged.connect(self._on_key)
-        self.kind.currentIndexChanged.connect(self._on_kind)
+        self.kind.currentIndexChanged.connect(self._fill)
         self.text.textChanged.connect(self.changed)
         self.remove_button.clicked.connect(self._on_remove_clicked)
 
@@ -97,9 +97,7 @@ class SweepAxisRow(QObject):
             (self.text, "values", "Values", ""),
             (self.remove_button, "remove", "Remove this row", "Vary this no more."),
         ):
-            widget.setObjectName(f"sweep_{name}_{number}")
-            widget.setAccessibleName(title)
-            widget.setToolTip(tip)
+            named(widget, f"sweep_{name}_{number}", title, tip)
         self.key.setMinimumContentsLength(18)
         self.kind.setMinimumContentsLength(10)
         self.remove_button.setText("✕")
@@ -120,13 +118,10 @@ class SweepAxisRow(QObject):
         self._fill()
 
     @Slot()
-    def _on_kind(self) -> None:
-        self._fill()
-
-    @Slot()
     def _on_remove_clicked(self) -> None:
         self.removed.emit(self)
 
+    @Slot()
     def _fill(self) -> None:
         """Propose values around the form's value."""
         kind = self.kind.currentData()

@@ -8,10 +8,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFormLayout,
     QGridLayout,
-    QHBoxLayout,
-    QHeaderView,
     QLineEdit,
-    QPushButton,
     QSpinBox,
     QTableWidget,
     QTableWidgetItem,
@@ -25,8 +22,10 @@ from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
 from metaviz.gui.experiment.form_values import seeds_text
 from metaviz.gui.experiment.sweep_axis import SweepAxisRow
-from metaviz.gui.widgets.controls import scrolling, text_label
+from metaviz.gui.widgets.controls import named, push_button, scrolling, text_label
 from metaviz.gui.widgets.editors import write_value
+from metaviz.gui.widgets.layouts import column, fill, row
+from metaviz.gui.widgets.plain_table import set_up_table
 from metaviz.gui.widgets.theme import current_theme, tint
 
 MOST_LISTED = 200
@@ -64,16 +63,16 @@ class SweepDialog(QDialog):
 
     def add_row(self, key: str = "") -> SweepAxisRow:
         """Vary one more hyperparameter: a given one, or the first that is not varied yet."""
-        taken = {row.key.currentData() for row in self.rows}
+        taken = {one.key.currentData() for one in self.rows}
         free = [name for name in ("inner_lr", *self._known) if name not in taken]
-        row = SweepAxisRow(self._made, self._known, self._values, self)
+        axis = SweepAxisRow(self._made, self._known, self._values, self)
         self._made += 1
-        row.place(self._grid, 2 * self._made)
-        row.changed.connect(self._check)
-        row.removed.connect(self._remove)
-        self.rows.append(row)
-        row.choose(key or free[0])
-        return row
+        axis.place(self._grid, 2 * self._made)
+        axis.changed.connect(self._check)
+        axis.removed.connect(self._remove)
+        self.rows.append(axis)
+        axis.choose(key or free[0])
+        return axis
 
     def runs(self) -> list[RunConfig]:
         """Return the runs. Raises: OptionError with one sentence."""
@@ -101,7 +100,7 @@ class SweepDialog(QDialog):
             self._show_reason(str(error))
             return
         if runs:
-            name = ", ".join(f"{row.key.currentData()}: {row.text.text()}" for row in self.rows)
+            name = ", ".join(f"{one.key.currentData()}: {one.text.text()}" for one in self.rows)
             self.queued.emit(runs, name)
             super().accept()
 
@@ -111,43 +110,32 @@ class SweepDialog(QDialog):
         super().done(result)
 
     def _build(self) -> None:
-        content = QWidget(self)
-        column = QVBoxLayout(content)
-        column.setContentsMargins(0, 0, 6, 0)
         self._grid = QGridLayout()
-        self._grid.setColumnStretch(0, 4)
-        self._grid.setColumnStretch(1, 2)
-        self._grid.setColumnStretch(2, 4)
-        column.addLayout(self._grid)
-        column.addStretch(1)
+        for at, share in enumerate((4, 2, 4)):
+            self._grid.setColumnStretch(at, share)
+        content = column(None, self._grid, None, margins=(0, 0, 6, 0))
         area = scrolling("sweep_rows", "What is varied", content)
         area.setMinimumHeight(_ROWS_HEIGHT)
-        self.more = QPushButton("&Vary another", self)
-        self.more.setObjectName("sweep_more")
-        self.more.setAccessibleName("Vary another hyperparameter")
-        self.more.setToolTip("Add a row; every combination of the rows is trained.")
-        self.more.setAutoDefault(False)
+        self.more = push_button(
+            "sweep_more",
+            "&Vary another",
+            "Add a row; every combination of the rows is trained.",
+            "Vary another hyperparameter",
+        )
         self.more.clicked.connect(self._on_more)
         layout = QVBoxLayout(self)
-        layout.addWidget(area, 1)
-        line = QHBoxLayout()
-        line.addWidget(self.more)
-        line.addStretch(1)
-        layout.addLayout(line)
-        layout.addLayout(self._seeds_form())
-        layout.addWidget(self._make_table(), 2)
-        layout.addLayout(self._make_footer())
+        table = self._make_table()
+        seeds = self._seeds_form()
+        fill(layout, area, row(self.more, None), seeds, table, *self._make_footer(), stretch=area)
+        layout.setStretchFactor(table, 2)
 
     def _seeds_form(self) -> QFormLayout:
-        self.seeds = QLineEdit(seeds_text(self._comparison.seeds), self)
-        self.seeds.setObjectName("sweep_seeds")
-        self.seeds.setAccessibleName("Seeds")
-        self.seeds.setToolTip("Every point is trained with each seed. Write 0,1,2 or 0-4.")
+        tip = "Every point is trained with each seed. Write 0,1,2 or 0-4."
+        seeds = QLineEdit(seeds_text(self._comparison.seeds))
+        self.seeds = named(seeds, "sweep_seeds", "Seeds", tip)
         self.seeds.textChanged.connect(self._check)
-        self.draw = QSpinBox(self)
-        self.draw.setObjectName("sweep_draw")
-        self.draw.setAccessibleName("Seed of random values")
-        self.draw.setToolTip("Draws the random values; the same number draws the same ones.")
+        tip = "Draws the random values; the same number draws the same ones."
+        self.draw = named(QSpinBox(), "sweep_draw", "Seed of random values", tip)
         self.draw.setRange(0, 2**31 - 1)
         self.draw.valueChanged.connect(self._check)
         form = QFormLayout()
@@ -157,44 +145,28 @@ class SweepDialog(QDialog):
         return form
 
     def _make_table(self) -> QTableWidget:
-        self.table = QTableWidget(0, 3, self)
-        self.table.setObjectName("sweep_points")
-        self.table.setAccessibleName("Runs of the sweep")
+        self.table = named(QTableWidget(0, 3), "sweep_points", "Runs of the sweep")
         self.table.setHorizontalHeaderLabels(["Algorithm", "Seed", "What is varied"])
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.table.setTabKeyNavigation(False)
-        self.table.setShowGrid(False)
         self.table.setAlternatingRowColors(True)
-        self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
-        header = self.table.horizontalHeader()
-        header.setStretchLastSection(True)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        set_up_table(self.table)
         return self.table
 
-    def _make_footer(self) -> QVBoxLayout:
+    def _make_footer(self) -> tuple[QWidget, ...]:
         self.reason = text_label("sweep_reason", "Number of runs")
         self.time = text_label("sweep_time", "Estimated time")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
-        self.accepting = QPushButton("&Queue", self)
-        self.accepting.setObjectName("sweep_queue")
-        self.accepting.setAccessibleName("Queue the runs")
-        self.accepting.setToolTip("Queue these runs; they train one after another.")
-        self.estimate = QPushButton("&Estimate", self)
-        self.estimate.setObjectName("sweep_estimate")
-        self.estimate.setAccessibleName("Estimate the time")
-        self.estimate.setToolTip("Take a few steps of each algorithm to tell how long all take.")
-        self.estimate.setAutoDefault(False)
+        tip = "Queue these runs; they train one after another."
+        self.accepting = push_button("sweep_queue", "&Queue", tip, "Queue the runs")
+        tip = "Take a few steps of each algorithm to tell how long all take."
+        self.estimate = push_button("sweep_estimate", "&Estimate", tip, "Estimate the time")
         self.buttons.addButton(self.accepting, QDialogButtonBox.ButtonRole.AcceptRole)
         self.buttons.addButton(self.estimate, QDialogButtonBox.ButtonRole.ActionRole)
         self.accepting.setDefault(True)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self.estimate.clicked.connect(self._on_estimate)
-        help_strip = QVBoxLayout()
-        for widget in (self.reason, self.time, self.buttons):
-            help_strip.addWidget(widget)
-        return help_strip
+        return self.reason, self.time, self.buttons
 
     @Slot()
     def _on_more(self) -> None:
@@ -214,13 +186,13 @@ class SweepDialog(QDialog):
         self.estimate_requested.emit(runs)
 
     @Slot(object)
-    def _remove(self, row: SweepAxisRow) -> None:
-        self.rows.remove(row)
-        for widget in row.widgets:
+    def _remove(self, axis_row: SweepAxisRow) -> None:
+        self.rows.remove(axis_row)
+        for widget in axis_row.widgets:
             self._grid.removeWidget(widget)
             widget.hide()
             widget.deleteLater()
-        row.deleteLater()
+        axis_row.deleteLater()
         self._check()
 
     @Slot()
@@ -228,18 +200,18 @@ class SweepDialog(QDialog):
         """Follow every edit: what is wrong, or how many runs there are and which."""
         self.sweep = None
         self.time.clear()
-        drawn = any(row.kind.currentData() in {"uniform", "loguniform"} for row in self.rows)
+        drawn = any(r.kind.currentData() in {"uniform", "loguniform"} for r in self.rows)
         self._form.setRowVisible(self.draw, drawn)
         try:
             axes, wrong = [], ""
-            for row in self.rows:
-                row.show_error("")
+            for axis_row in self.rows:
+                axis_row.show_error("")
                 try:
-                    axis = row.axis(self.draw.value())
+                    axis = axis_row.axis(self.draw.value())
                     plan_sweep(self._comparison, [axis], self._catalogue)
                     axes.append(axis)
                 except OptionError as error:
-                    row.show_error(str(error))
+                    axis_row.show_error(str(error))
                     wrong = str(error)
             if wrong:
                 self._show_reason("Nothing to queue yet: see the row in red.")
@@ -264,11 +236,13 @@ class SweepDialog(QDialog):
             varied_text = ", ".join(
                 f"{key} = {write_value(v) or 'none'}" for key, v in point.items()
             )
-            for column, text in enumerate((name, str(seed), varied_text)):
-                self.table.setItem(place, column, QTableWidgetItem(text))
+            self._write(place, name, str(seed), varied_text)
         if count > MOST_LISTED:
-            for column, text in enumerate(("…", "", f"and {count - MOST_LISTED} more")):
-                self.table.setItem(MOST_LISTED, column, QTableWidgetItem(text))
+            self._write(MOST_LISTED, "…", "", f"and {count - MOST_LISTED} more")
+
+    def _write(self, place: int, *texts: str) -> None:
+        for at, text in enumerate(texts):
+            self.table.setItem(place, at, QTableWidgetItem(text))
 
     def _show_reason(self, sentence: str) -> None:
         self.sweep = None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QTableWidgetItem, QTabWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QTableWidgetItem, QTabWidget, QWidget
 
 from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
@@ -13,7 +13,7 @@ from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, Wors
 from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, offer, scrolling
+from metaviz.gui.widgets.controls import combo, offer, push_button, scrolling
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.benchmark import (
     Judged,
@@ -160,19 +160,19 @@ class BenchmarkTab(QWidget):
         self.worst.itemActivated.connect(self._want_worst)
 
     def _actions(self) -> QHBoxLayout:
-        self.evaluate = _button(
+        self.evaluate = push_button(
             "benchmarkEvaluate",
             "E&valuate",
             "Adapt the ticked runs' stored weights to the tasks of the protocol.",
         )
-        self.vary = _button(
+        self.vary = push_button(
             "benchmarkVary",
             "Vary s&teps",
             "Evaluate the run chosen below with seven step sizes and up to twice its inner steps, "
             f"on at most {MOST_TASKS} tasks.",
         )
-        self.settings = _button("benchmarkProtocol", "Pro&tocol…", "Which tasks, and how.")
-        self.cancel = _button("benchmarkCancel", "&Cancel", "Stop the evaluation.")
+        self.settings = push_button("benchmarkProtocol", "Pro&tocol…", "Which tasks, and how.")
+        self.cancel = push_button("benchmarkCancel", "&Cancel", "Stop the evaluation.")
         self.next = plain_label(
             "benchmarkTold", f"Next: {protocol_text(self.protocol)}", wraps=False
         )
@@ -185,11 +185,8 @@ class BenchmarkTab(QWidget):
         return row(*buttons, self.next, self.cancel, stretch=self.next)
 
     def _filters(self) -> QHBoxLayout:
-        self.list = combo("benchmarkList", "List of tasks that runs were evaluated on", {})
-        self.list.setMinimumContentsLength(12)
-        self.list.setSizeAdjustPolicy(
-            self.list.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        title = "List of tasks that runs were evaluated on"
+        self.list = combo("benchmarkList", title, {}, letters=12)
         self.list.currentIndexChanged.connect(self._take_list)
         self.filter.changed.connect(self._fill)
         made = row(("&Ours:", self.list), ("Pu&blished:", self.filter), spacing=6)
@@ -317,15 +314,8 @@ class BenchmarkTab(QWidget):
 def protocol_of(judged: Judged) -> EvaluationProtocol:
     """Return the protocol that a judgement was made by."""
     about = judged.judgement.protocol
-    return EvaluationProtocol(
-        tasks=about["tasks"],
-        split=about["split"],
-        seed=about["seed"],
-        shots=about["shots"],
-        query_shots=about["query"],
-        steps=about["k"],
-        together=about["together"],
-    )
+    same = {name: about[name] for name in ("tasks", "split", "seed", "shots", "together")}
+    return EvaluationProtocol(query_shots=about["query"], steps=about["k"], **same)
 
 
 def _map_text(found: Robustness) -> str:
@@ -338,11 +328,3 @@ def _map_text(found: Robustness) -> str:
 
 def _folders(records: list[Record]) -> dict[str, Path]:
     return {r.id: Path(r.environment["folder"]) for r in records if "folder" in r.environment}
-
-
-def _button(name: str, text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setAccessibleName(text.replace("&", "").rstrip("…"))
-    button.setToolTip(tip)
-    return button

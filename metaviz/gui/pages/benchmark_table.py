@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
 
 from metaviz.gui.pages.layouts import ReadTable, row
-from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.controls import combo, cut_after, offer
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
 from metaviz.runs.analysis.published import published
@@ -63,8 +63,7 @@ class PublishedFilter(QWidget):
             offer(box, {value: text} | dict(sorted(others.items())))
         for box in self._boxes():
             box.currentIndexChanged.connect(self.changed)
-            box.setMinimumContentsLength(5)
-            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            cut_after(box, 5)
         layout = row(*self._boxes(), spacing=6, inside=self)
         for place in range(layout.count()):
             layout.setStretch(place, 1)
@@ -84,11 +83,10 @@ class PublishedFilter(QWidget):
             (self.shots, shots, _shots(shots)),
         )
         for box, value, text in values:
-            box.blockSignals(True)
-            if box.findData(value) < 0:
-                box.addItem(text, value)
-            box.setCurrentIndex(box.findData(value))
-            box.blockSignals(False)
+            with QSignalBlocker(box):
+                if box.findData(value) < 0:
+                    box.addItem(text, value)
+                box.setCurrentIndex(box.findData(value))
 
     def _boxes(self) -> tuple[QComboBox, ...]:
         return self.dataset, self.ways, self.shots, self.backbone

@@ -6,17 +6,27 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QLabel, QMenu, QToolButton, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 
 from metaviz.config.quantities import QUANTITIES, quantity_of
 from metaviz.gui.pages.layouts import column, row, slider
-from metaviz.gui.widgets.controls import combo, offer, switch
+from metaviz.gui.widgets.controls import (
+    choose_silently,
+    combo,
+    enable_only,
+    menu_button,
+    menu_choice,
+    named,
+    offer,
+    switch,
+    toggled_keys,
+    tool_button,
+)
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, measure_of
 from metaviz.runs.model.record import Record
 
 _SMOOTHEST = 99
-_SEED_ONLY = "All but the seed"
 _AXES = {"step": "Meta-step"} | {name: quantity_of(name).label for name in AXES if name != "step"}
 _SWITCHES = {
     "log_y": ("compareLogY", "log &y", "Logarithmic vertical axis."),
@@ -38,27 +48,18 @@ class CompareControls(QWidget):
         self._keys = keys
         self._group_keys: tuple[str, ...] | None = None
         self._chosen = False
-        self.measure = combo("compareMeasure", "Compared quantity", _short(MEASURES))
-        self.axis = combo("compareAxis", "Horizontal axis", _AXES)
-        self.band = combo("compareBand", "Interval of the band", BANDS)
+        self.measure = combo("compareMeasure", "Compared quantity", _short(MEASURES), letters=15)
+        self.axis = combo("compareAxis", "Horizontal axis", _AXES, letters=9)
+        tip = "Which interval over the runs of a group the band shows."
+        self.band = combo("compareBand", "Interval of the band", BANDS, tip, letters=7)
         for place in range(self.band.count()):
             tip = BAND_TIPS[self.band.itemData(place)]
             self.band.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
-        self.band.setToolTip("Which interval over the runs of a group the band shows.")
-        for box, letters in ((self.measure, 15), (self.axis, 9), (self.band, 7)):
-            box.setMinimumContentsLength(letters)
-            box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setStatusTip(box.toolTip())
-        self.group = QToolButton()
-        self.group.setObjectName("compareGroup")
-        self.group.setText("Group")
-        self.group.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.group.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self._menu = QMenu(self.group)
+        self.group = tool_button("compareGroup", "Group", "")
+        self._menu = menu_button(self.group)
         self._menu.setObjectName("compareGroupMenu")
-        self._menu.setToolTipsVisible(True)
         self._menu.aboutToShow.connect(self.fill_groups)
-        self.group.setMenu(self._menu)
+        self._menu.triggered.connect(self._on_group)
         tip = "Smooth each run by a bias-corrected running mean, then average."
         self.smoothing = slider("compareSmoothing", "Smoothing of every run", tip)
         self.smoothing.setRange(0, _SMOOTHEST)
@@ -126,13 +127,9 @@ class CompareControls(QWidget):
         """Grey out what no run has recorded; until a person has chosen, choose what is shown."""
         chosen = [self.measure.currentData()] if self._chosen else []
         offer(self.measure, _short(dict.fromkeys([*MEASURES, *chosen, *measures]), records))
-        model: Any = self.measure.model()
-        for place in range(self.measure.count()):
-            model.item(place).setEnabled(self.measure.itemData(place) in measures)
+        enable_only(self.measure, measures)
         if not self._chosen and self.measure.currentData() != shown:
-            self.measure.blockSignals(True)
-            self.measure.setCurrentIndex(self.measure.findData(shown))
-            self.measure.blockSignals(False)
+            choose_silently(self.measure, shown)
 
     def add_to_first_row(self, widget: QWidget) -> None:
         """Put a widget to the right of the first row."""
@@ -151,20 +148,19 @@ class CompareControls(QWidget):
     @Slot()
     def fill_groups(self) -> None:
         """Offer the keys that the shown runs have."""
-        self._menu.clear()
-        for text, keys in ((_SEED_ONLY, None), ("Every run alone", ("id",)), ("All runs", ())):
-            action = self._menu.addAction(text)
-            action.setCheckable(True)
-            action.setChecked(self._group_keys == keys)
-            action.triggered.connect(self._on_whole)
-        self._menu.addSeparator()
-        self._menu.addAction(self.partly)
-        self._menu.addSeparator()
+        menu, chosen = self._menu, self._group_keys
+        menu.clear()
+        for text, keys in (
+            ("All but the seed", None),
+            ("Every run alone", ("id",)),
+            ("All runs", ()),
+        ):
+            menu_choice(menu, text, keys, checked=chosen == keys)
+        menu.addSeparator()
+        menu.addAction(self.partly)
+        menu.addSeparator()
         for key in self._keys():
-            action = self._menu.addAction(key)
-            action.setCheckable(True)
-            action.setChecked(key in (self._group_keys or ()))
-            action.triggered.connect(self._on_key)
+            menu_choice(menu, key, key, checked=key in (chosen or ()))
 
     def _whole(self) -> str:
         return "all but the seed" if self._group_keys is None else "all runs"
@@ -186,12 +182,9 @@ class CompareControls(QWidget):
             toggle.toggled.connect(self._on_changed)
 
     def _show_group(self) -> None:
-        keys = self._group_keys
-        named = ", ".join(keys) if keys else self._whole()
-        tip = f"Runs with equal values are one curve. Grouped by: {named}."
-        self.group.setToolTip(tip)
-        self.group.setStatusTip(tip)
-        self.group.setAccessibleName(f"Group runs by: {named}")
+        keys = ", ".join(self._group_keys or ()) or self._whole()
+        tip = f"Runs with equal values are one curve. Grouped by: {keys}."
+        named(self.group, "compareGroup", f"Group runs by: {keys}", tip)
 
     @Slot()
     def _on_changed(self) -> None:
@@ -202,21 +195,9 @@ class CompareControls(QWidget):
     def _on_chosen(self) -> None:
         self._chosen = True
 
-    @Slot()
-    def _on_whole(self) -> None:
-        chosen = self.sender()
-        if isinstance(chosen, QAction):
-            whole = {_SEED_ONLY: None, "All runs": ()}
-            self.use_keys(whole.get(chosen.text(), ("id",)))
-
-    @Slot()
-    def _on_key(self) -> None:
-        chosen = self.sender()
-        if isinstance(chosen, QAction):
-            keys = [key for key in self._group_keys or () if key not in {chosen.text(), "id"}]
-            if chosen.isChecked():
-                keys.append(chosen.text())
-            self.use_keys(tuple(keys))
+    def _on_group(self, action: QAction) -> None:
+        if action is not self.partly:
+            self.use_keys(toggled_keys(self._group_keys, action))
 
 
 def _short(names: Iterable[str], records: Sequence[Record] = ()) -> dict[str, str]:

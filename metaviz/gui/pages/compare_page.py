@@ -14,6 +14,7 @@ from metaviz.gui.pages.compare_table import GroupTable
 from metaviz.gui.pages.compare_worker import CompareWorker, Ready, Request
 from metaviz.gui.pages.layouts import column, page, plain_label, split
 from metaviz.gui.pages.parallel_page import ParallelPage
+from metaviz.gui.widgets.controls import tool_button
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.analysis.curve_charts import comparison_chart
@@ -116,7 +117,7 @@ class CompareTab(QWidget):
     def offer_views(self, menu: QMenu) -> None:
         """Offer saved views."""
         tip = "Keep this choice under a name, or bring another back."
-        button = _button("compareViews", "Views", "Saved views", tip)
+        button = tool_button("compareViews", "Views", tip, "Saved views")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         button.setMenu(menu)
         self.controls.add_to_second_row(button)
@@ -174,7 +175,7 @@ class CompareTab(QWidget):
         page(self, self.controls, self.pages, stretch=self.pages)
 
     def _add_segment(self, name: str, text: str, tip: str) -> None:
-        button = _button(name, text, text, tip)
+        button = tool_button(name, text, tip)
         button.setCheckable(True)
         # Fusion shows on a dark ground hardly which one is pressed.
         button.setStyleSheet(
@@ -258,14 +259,3 @@ class CompareTab(QWidget):
     @Slot()
     def _on_base(self) -> None:
         self.plot.use_base(self.groups.baseline())
-
-
-def _button(name: str, text: str, title: str, tip: str) -> QToolButton:
-    button = QToolButton()
-    button.setObjectName(name)
-    button.setText(text)
-    button.setAccessibleName(title)
-    button.setToolTip(tip)
-    button.setStatusTip(tip)
-    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    return button

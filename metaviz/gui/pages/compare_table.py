@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QLineEdit, QWidget
+from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.pages.layouts import ReadTable, column, named, plain_label, row
-from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.pages.layouts import ReadTable, column, plain_label, row
+from metaviz.gui.widgets.controls import combo, offer, search_line
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import ComparisonView, GroupCurve, group_difference
@@ -42,22 +42,12 @@ class GroupTable(QWidget):
         self._lengths: list[int] = []
         self.table = ReadTable("compareTable", "Groups of runs", _COLUMNS)
         self.table.setMinimumHeight(60)
-        self.level = named(QLineEdit(), "compareLevel", "Level to reach")
-        self.level.setPlaceholderText("none")
-        self.level.setClearButtonEnabled(True)
+        tip = "A loss (or accuracy): the table then says when the runs are first there or beyond."
+        self.level = search_line("compareLevel", "Level to reach", "none", tip)
         self.level.setMaximumWidth(110)
-        self.level.setToolTip(
-            "A loss (or accuracy): the table then says when the runs are first there or beyond."
-        )
-        self.level.setStatusTip(self.level.toolTip())
         self.level.textChanged.connect(self.refresh)
-        self.base = combo("compareBase", "Baseline", {})
-        self.base.setToolTip("The group that all others are compared with.")
-        self.base.setStatusTip(self.base.toolTip())
-        self.base.setMinimumContentsLength(14)
-        self.base.setSizeAdjustPolicy(
-            self.base.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        tip = "The group that all others are compared with."
+        self.base = combo("compareBase", "Baseline", {}, tip, letters=14)
         self.base.activated.connect(self._on_base)
         self._lay_out()
 

@@ -104,10 +104,9 @@ class EpisodeGrid(QWidget):
         """Return the room that all images take."""
         if self._episode is None:
             return QSize(0, 0)
-        columns = 1 + max(cell.column for cell in self._cells)
         last = max(self._cells, key=lambda cell: cell.row)
-        side = self._side()
-        return QSize(self._left() + columns * (side + _GAP), self._place(last).bottom() + _GAP + 22)
+        width = self._left() + self._columns() * (self._side() + _GAP)
+        return QSize(width, self._place(last).bottom() + _GAP + 22)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Choose by the arrow keys."""
@@ -141,7 +140,7 @@ class EpisodeGrid(QWidget):
         painter = QPainter(self)
         metrics = painter.fontMetrics()
         painter.setPen(QColor(theme.muted))
-        for column in range(1 + max(cell.column for cell in self._cells)):
+        for column in range(self._columns()):
             left = self._left() + column * (self._side() + _GAP)
             painter.drawText(
                 QRect(left, 0, self._side(), self._top()),
@@ -199,8 +198,11 @@ class EpisodeGrid(QWidget):
         """Return the side of an image on screen."""
         if self._episode is None:
             return _LARGEST
-        columns = 1 + max(cell.column for cell in self._cells)
-        return max(_SMALLEST, min(_LARGEST, (self._room - self._left()) // columns - _GAP))
+        room = (self._room - self._left()) // self._columns() - _GAP
+        return max(_SMALLEST, min(_LARGEST, room))
+
+    def _columns(self) -> int:
+        return 1 + max(cell.column for cell in self._cells)
 
     def _left(self) -> int:
         return self.fontMetrics().horizontalAdvance("support") + 2 * _GAP

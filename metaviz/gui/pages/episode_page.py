@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QStackedWidget, QWidget
 
 from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.pages.layouts import named, page, plain_label, row, slider, split
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
+from metaviz.gui.widgets.controls import combo, offer, push_button, scrolling, switch
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.result_charts import (
     episode_chart,
@@ -54,11 +54,9 @@ class EpisodeTab(QWidget):
         self.fit = ChartView("episodeFit", "Predictions on the task", self)
         self.path = ChartView("episodePath", "The chosen image's path", self)
         self.losses = ChartView("episodeLosses", "Losses of the task", self)
-        self.message = QLabel(EMPTY)
+        self.message = plain_label("episodeEmpty", EMPTY)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.message.setWordWrap(True)
-        self.caption = QLabel(_CAPTION)
-        self.caption.setWordWrap(True)
+        self.caption = plain_label("episodeCaption", _CAPTION)
         self._lay_out()
         self._set_step_range(0)
 
@@ -146,21 +144,17 @@ class EpisodeTab(QWidget):
         page(self, *rows, self.caption, body, stretch=body, spacing=4)
 
     def _choices(self) -> QHBoxLayout:
-        self.show_button = named(
-            QPushButton("S&how"), "episodeShow", "", "Adapt the run's stored weights to this task."
-        )
+        tip = "Adapt the run's stored weights to this task."
+        self.show_button = push_button("episodeShow", "S&how", tip)
         self.show_button.clicked.connect(self.request)
         self.show_button.setEnabled(False)
         self.run = combo("episodeRun", "Run", {})
         self.run.setMinimumContentsLength(18)
-        self.split = combo(
-            "episodeSplit", "Classes of the task", {"test": "test", "validation": "validation"}
-        )
-        self.number = QSpinBox()
+        splits = {"test": "test", "validation": "validation"}
+        self.split = combo("episodeSplit", "Classes of the task", splits)
+        tip = "Which task of the seeded list, counted from 0."
+        self.number = named(QSpinBox(), "episodeNumber", "Number of the task", tip)
         self.number.setProperty("transient", True)
-        self.number.setObjectName("episodeNumber")
-        self.number.setAccessibleName("Number of the task")
-        self.number.setToolTip("Which task of the seeded list, counted from 0.")
         self.number.setRange(0, 1_000_000)
         self.number.editingFinished.connect(self._on_number)
         self.status = plain_label("episodeStatus", wraps=False)

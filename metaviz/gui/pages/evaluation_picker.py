@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from metaviz.gui.pages.layouts import follow, row, slider
-from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.controls import combo, named, offer
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.record import Record
@@ -27,19 +27,14 @@ class EvaluationPicker(QWidget):
         self.place = 0
         self.steps: list[int] = []
         self._records: list[Record] = []
-        self.run = combo(f"{name}Run", "Run", {})
-        self.run.setToolTip("The run whose geometry is shown.")
-        self.run.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.run.setMinimumContentsLength(18)
+        tip = "The run whose geometry is shown."
+        self.run = combo(f"{name}Run", "Run", {}, tip, letters=18)
         self.run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.run.setMaximumWidth(280)
         tip = "Go back to earlier evaluations; the number is the meta-step."
         self.time = slider(f"{name}Time", "Evaluation shown", tip, transient=True)
         self.time.setMinimumWidth(70)
-        self.step_text = QLabel()
-        self.step_text.setObjectName(f"{name}Step")
+        self.step_text = named(QLabel(), f"{name}Step")
         parts = ("r&un", self.run), ("&at meta-step", self.time), self.step_text
         made = row(*parts, spacing=6, inside=self)
         made.setStretchFactor(self.run, 1)

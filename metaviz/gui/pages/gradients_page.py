@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QSpinBox, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QSpinBox, QWidget
 
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.layouts import ReadTable, named, page, plain_label, row, split
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, switch
+from metaviz.gui.widgets.controls import combo, offer, push_button, switch
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.paths import runs_dir
 from metaviz.runs.analysis.result_charts import gradients_chart, lengths_chart
@@ -59,12 +59,8 @@ class GradientsTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Offer these runs' weights as points."""
         self._records = records
-        chosen = self.start.currentData()
-        self.start.clear()
-        self.start.addItem(INITIAL, None)
-        for record in records:
-            self.start.addItem(f"the weights of {record.label}", record.id)
-        self.start.setCurrentIndex(max(0, self.start.findData(chosen)))
+        weights = {record.id: f"the weights of {record.label}" for record in records}
+        offer(self.start, {"": INITIAL} | weights)
 
     def refresh(self) -> None:
         """Keep what was compared: it does not change while training."""
@@ -110,22 +106,17 @@ class GradientsTab(QWidget):
         self._show_status(sentence, wrong=True)
 
     def _controls(self) -> QHBoxLayout:
-        self.compare = named(
-            QPushButton("&Compare"),
+        self.compare = push_button(
             "compareGradients",
-            "Compare meta-gradients",
+            "&Compare",
             "Compute each ticked algorithm's meta-gradient; nothing is trained.",
+            "Compare meta-gradients",
         )
         self.compare.clicked.connect(self._request)
-        self.start = combo("gradientStart", "Point", {})
-        self.start.addItem(INITIAL, None)
+        self.start = combo("gradientStart", "Point", {"": INITIAL})
         self.start.setSizeAdjustPolicy(self.start.SizeAdjustPolicy.AdjustToContents)
-        self.step = named(
-            QSpinBox(),
-            "gradientStep",
-            "Meta-batch",
-            "Which of the seeded meta-batches, counted from 0.",
-        )
+        tip = "Which of the seeded meta-batches, counted from 0."
+        self.step = named(QSpinBox(), "gradientStep", "Meta-batch", tip)
         self.step.setRange(0, 1_000_000)
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         self.log.toggled.connect(self._draw_lengths)

@@ -1,13 +1,10 @@
-"""How pages are laid out: rows of labelled controls, splitters, sliders and tables to read."""
+"""How pages are laid out: margins, splitters, sliders and tables to read."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QBoxLayout,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QSizePolicy,
@@ -15,57 +12,13 @@ from PySide6.QtWidgets import (
     QSplitter,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
-Part = QWidget | QBoxLayout | str | tuple[str, QWidget] | None
-"""A widget, a layout, a text, a control with its label before it, or None for what room is left."""
+from metaviz.gui.widgets.controls import named, text_label
+from metaviz.gui.widgets.layouts import Part, column, row
 
-
-def fill(layout: QBoxLayout, *parts: Part, stretch: QWidget | QBoxLayout | None = None) -> None:
-    """Put parts into a layout; one of them may take what room is left."""
-    for part in parts:
-        if part is None:
-            layout.addStretch(1)
-        elif isinstance(part, QBoxLayout):
-            layout.addLayout(part, int(part is stretch))
-        elif isinstance(part, tuple):
-            label = QLabel(part[0])
-            label.setBuddy(part[1])
-            fill(layout, label, part[1], stretch=stretch)
-        else:
-            widget = QLabel(part) if isinstance(part, str) else part
-            layout.addWidget(widget, int(widget is stretch))
-
-
-def row(
-    *parts: Part, spacing: int = 8, stretch: QWidget | None = None, inside: QWidget | None = None
-) -> QHBoxLayout:
-    """Return parts side by side, within a widget where one is given."""
-    made = QHBoxLayout(inside) if inside is not None else QHBoxLayout()
-    if inside is not None:
-        made.setContentsMargins(0, 0, 0, 0)
-    made.setSpacing(spacing)
-    fill(made, *parts, stretch=stretch)
-    return made
-
-
-def column(
-    widget: QWidget | None,
-    *parts: Part,
-    stretch: QWidget | QBoxLayout | None = None,
-    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
-    spacing: int | None = None,
-) -> QWidget:
-    """Put parts below each other into a widget, or into a new one for None."""
-    widget = widget or QWidget()
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(*margins)
-    if spacing is not None:
-        layout.setSpacing(spacing)
-    fill(layout, *parts, stretch=stretch)
-    return widget
+__all__ = ["column", "named", "row"]
 
 
 def page(widget: QWidget, *parts: Part, stretch: QWidget, spacing: int | None = None) -> None:
@@ -87,18 +40,6 @@ def split(
     return made
 
 
-Widget = TypeVar("Widget", bound=QWidget)
-
-
-def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
-    """Give a widget its object name, its name for screen readers and its tip."""
-    widget.setObjectName(name)
-    widget.setAccessibleName(title)
-    widget.setToolTip(tip)
-    widget.setStatusTip(tip)
-    return widget
-
-
 def slider(
     name: str, title: str, tip: str, *, transient: bool = False, ticks: bool = False
 ) -> QSlider:
@@ -115,18 +56,16 @@ def slider(
 def follow(made: QSlider, last: int) -> None:
     """Let a slider reach the last place, and stay at the newest if it was there; emits nothing."""
     newest = made.value() == made.maximum()
-    made.blockSignals(True)
-    made.setMaximum(max(0, last))
-    if newest:
-        made.setValue(made.maximum())
-    made.blockSignals(False)
+    with QSignalBlocker(made):
+        made.setMaximum(max(0, last))
+        if newest:
+            made.setValue(made.maximum())
     made.setEnabled(last > 0)
 
 
 def plain_label(name: str, text: str = "", title: str = "", *, wraps: bool = True) -> QLabel:
     """Return a label that shows its text as it is; without wrapping it may be cut."""
-    label = named(QLabel(text), name, title)
-    label.setTextFormat(Qt.TextFormat.PlainText)
+    label = text_label(name, title, text)
     label.setWordWrap(wraps)
     if not wraps:
         label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QLabel, QToolButton, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 
 from metaviz.config.quantities import quantity_of
 from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.pages.parallel_plot import ParallelPlot
-from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.controls import combo, named, offer, tool_button
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.model.record import Record
@@ -42,14 +42,9 @@ class ParallelPage(QWidget):
         self._theme: Theme | None = None
         self.plot = ParallelPlot(self)
         self.result = combo("parallelResult", "Result of the last axis", _RESULTS)
-        self.result.setStatusTip(self.result.toolTip())
-        self.count = QLabel()
-        self.count.setObjectName("parallelCount")
-        self.clear = QToolButton()
-        self.clear.setObjectName("parallelClear")
-        self.clear.setText("Clear brushes")
-        self.clear.setToolTip("Choose all runs again, in the table, too. (Esc)")
-        self.clear.setStatusTip(self.clear.toolTip())
+        self.count = named(QLabel(), "parallelCount")
+        tip = "Choose all runs again, in the table, too. (Esc)"
+        self.clear = tool_button("parallelClear", "Clear brushes", tip)
         self.clear.setEnabled(False)
         above = row(("Coloured by", self.result), self.count, None, self.clear, spacing=6)
         column(self, above, self.plot, stretch=self.plot, spacing=2)

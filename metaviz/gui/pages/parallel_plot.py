@@ -69,18 +69,18 @@ class ParallelPlot(QWidget):
         message: str = "",
     ) -> None:
         """Show runs (id and label) over axes; the order that a person dragged is kept."""
-        places = {key: place for place, key in enumerate(self._order)}
-        self.axes = sorted(axes, key=lambda axis: places.get(axis.key, len(places)))
+        self.axes = list(axes)
+        self._sort_axes()
         self._ids, self._labels = [one for one, _ in runs], [label for _, label in runs]
         self._colors, self._message = list(colors), message
-        before = dict(self.brushes)
-        keys = {axis.key for axis in axes}
-        self.brushes = {key: brush for key, brush in before.items() if key in keys}
         self.current = min(self.current, max(0, len(self.axes) - 1))
         self._hovered = None
-        self._renew()
-        if before:
-            self._emit_brushed()
+        if self.brushes:
+            keys = {axis.key for axis in axes}
+            self.brushes = {key: brush for key, brush in self.brushes.items() if key in keys}
+            self._follow_brushes()
+        else:
+            self._renew()
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
@@ -98,15 +98,13 @@ class ParallelPlot(QWidget):
     def brush(self, key: str, low: float, high: float) -> None:
         """Choose the runs from one place of an axis to another; ABSENT is below 0."""
         self.brushes[key] = (max(ABSENT - 0.02, min(low, high)), min(1.0, max(low, high)))
-        self._renew()
-        self._emit_brushed()
+        self._follow_brushes()
 
     def clear(self) -> None:
         """Choose all runs again."""
         if self.brushes:
             self.brushes = {}
-            self._renew()
-            self._emit_brushed()
+            self._follow_brushes()
 
     def move_axis(self, key: str, place: int) -> None:
         """Put an axis at another place."""
@@ -124,8 +122,7 @@ class ParallelPlot(QWidget):
     def use_order(self, keys: Sequence[str]) -> None:
         """Put axes in an order; others come behind."""
         self._order = list(keys)
-        places = {key: place for place, key in enumerate(keys)}
-        self.axes.sort(key=lambda axis: places.get(axis.key, len(places)))
+        self._sort_axes()
         self._renew()
 
     def x_of(self, place: int) -> float:
@@ -206,8 +203,7 @@ class ParallelPlot(QWidget):
         moved = abs(self.y_of(start) - event.position().y())
         if kind == "brush" and moved < 3 and key in self.brushes:  # noqa: PLR2004 - pixels
             del self.brushes[key]
-            self._renew()
-            self._emit_brushed()
+            self._follow_brushes()
 
     def leaveEvent(self, event: QEvent) -> None:
         """Tell of no run."""
@@ -239,16 +235,19 @@ class ParallelPlot(QWidget):
             self.current = min(max(self.current + by, 0), len(self.axes) - 1)
             self.update()
 
+    def _sort_axes(self) -> None:
+        places = {key: place for place, key in enumerate(self._order)}
+        self.axes.sort(key=lambda axis: places.get(axis.key, len(places)))
+
     def _renew(self) -> None:
         self._picture = None
         self.update()
 
-    def _emit_brushed(self) -> None:
-        if not self.brushes:
-            self.brushed.emit(None)
-            return
-        left = self.chosen()
-        self.brushed.emit({name for name, kept in zip(self._ids, left, strict=True) if kept})
+    def _follow_brushes(self) -> None:
+        """Draw anew, and emit which runs are left."""
+        self._renew()
+        left = {name for name, kept in zip(self._ids, self.chosen(), strict=True) if kept}
+        self.brushed.emit(left if self.brushes else None)
 
     def _foot(self) -> float:
         return _BOTTOM + (18 if any(axis.absent for axis in self.axes) else 0)
@@ -265,12 +264,8 @@ class ParallelPlot(QWidget):
         return place if abs(self.x_of(place) - point.x()) <= near else None
 
     def _line(self, run: int) -> QPolygonF:
-        return QPolygonF(
-            [
-                QPointF(self.x_of(place), self.y_of(float(axis.places[run])))
-                for place, axis in enumerate(self.axes)
-            ]
-        )
+        heights = (self.y_of(float(axis.places[run])) for axis in self.axes)
+        return QPolygonF([QPointF(self.x_of(at), height) for at, height in enumerate(heights)])
 
     def _drawn(self, theme: Theme) -> QPixmap:
         """Draw every line: those that brushes leave out faintly and below."""
@@ -298,13 +293,13 @@ class ParallelPlot(QWidget):
         painter.drawLine(QPointF(x, self.y_of(1.0)), QPointF(x, self.y_of(0.0)))
         brush = self.brushes.get(axis.key)
         if brush is not None:
-            top, bottom = self.y_of(brush[1]), self.y_of(brush[0])
+            upper, lower = self.y_of(brush[1]), self.y_of(brush[0])
             color = QColor(theme.accent)
             painter.setPen(QPen(color, 1))
             color.setAlphaF(0.25)
             painter.setBrush(color)
-            height = max(3.0, bottom - top)
-            painter.drawRect(QRectF(x - _BRUSH_HALF, top, 2 * _BRUSH_HALF, height))
+            height = max(3.0, lower - upper)
+            painter.drawRect(QRectF(x - _BRUSH_HALF, upper, 2 * _BRUSH_HALF, height))
             painter.setBrush(Qt.BrushStyle.NoBrush)
         room = int((self.width() - 2 * _SIDE) / max(1, len(self.axes) - 1)) - 8
         room = max(30, min(room, 2 * _SIDE - 6))
@@ -317,12 +312,8 @@ class ParallelPlot(QWidget):
         for height, text in ticks:
             shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, _SIDE - 12)
             width = metrics.horizontalAdvance(shown) + 4
-            box = QRectF(
-                x + 6 if last else x - 6 - width,
-                self.y_of(height) - metrics.height() / 2,
-                width,
-                metrics.height(),
-            )
+            top = self.y_of(height) - metrics.height() / 2
+            box = QRectF(x + 6 if last else x - 6 - width, top, width, metrics.height())
             ground = QColor(theme.background)
             ground.setAlphaF(0.75)
             painter.fillRect(box, ground)
@@ -350,9 +341,8 @@ class ParallelPlot(QWidget):
         left = min(int(np.searchsorted(x, point.x(), side="right")) - 1, len(x) - 2)
         share = (point.x() - x[left]) / (x[left + 1] - x[left])
         one, other = self.axes[left].places, self.axes[left + 1].places
-        heights = self.y_of(0.0) - ((1 - share) * one + share * other) * (
-            self.y_of(0.0) - self.y_of(1.0)
-        )
+        foot, top = self.y_of(0.0), self.y_of(1.0)
+        heights = foot - ((1 - share) * one + share * other) * (foot - top)
         apart = np.where(self.chosen(), np.abs(heights - point.y()), np.inf)
         nearest = int(apart.argmin())
         return nearest if apart[nearest] <= _NEAR else None

@@ -30,9 +30,8 @@ class FanPlot(QWidget):
         self.plot = ChartView("fanPlot", "Predictions on one sinusoid task", self)
         self.run = combo("fanRun", "Run", {})
         self.run.setMinimumContentsLength(14)
-        self.task = named(
-            QSpinBox(), "fanTask", "Task", "Which of the drawn evaluation tasks is shown."
-        )
+        tip = "Which of the drawn evaluation tasks is shown."
+        self.task = named(QSpinBox(), "fanTask", "Task", tip)
         self.task.setRange(1, 1)
         self.caption = QLabel()
         choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None

@@ -4,12 +4,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 
 from metaviz.charts.values import Lines
-from metaviz.gui.pages.layouts import page, row, slider
+from metaviz.gui.pages.layouts import column, page, row, slider
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, switch
+from metaviz.gui.widgets.controls import combo, enable_only, switch, text_label
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curve_charts import training_chart
@@ -68,11 +68,8 @@ class TrainingTab(QWidget):
         self._smoother = Smoother()
         self._offered: set[str] = set()
         self.plot = ChartView("trainingPlot", "Losses before and after adaptation", self)
-        self.hint = QLabel(
-            "Bold: after adaptation. Thin: before. The shaded gap is what adaptation gains."
-        )
-        self.hint.setObjectName("trainingHint")
-        self.hint.setWordWrap(True)
+        hint = "Bold: after adaptation. Thin: before. The shaded gap is what adaptation gains."
+        self.hint = text_label("trainingHint", text=hint)
         page(self, self._controls(), self.plot, self.hint, stretch=self.plot)
         self.refresh()
 
@@ -141,7 +138,7 @@ class TrainingTab(QWidget):
             toggle.setChecked(bool(getattr(view, name)))
         self._take_view()
 
-    def _controls(self) -> QVBoxLayout:
+    def _controls(self) -> QWidget:
         self.quantity = combo("trainingQuantity", "Quantity", _QUANTITIES)
         self.axis = combo("trainingAxis", "Horizontal axis", _AXES)
         tip = "Weight of the past in a bias-corrected running mean; a constant stays constant."
@@ -159,11 +156,8 @@ class TrainingTab(QWidget):
         self.axis.currentIndexChanged.connect(self._take_view)
         self.smoothing.valueChanged.connect(self._take_view)
         smoothing = ("Smoothi&ng", self.smoothing), self.smoothing_value
-        rows = QVBoxLayout()
-        rows.setSpacing(2)
-        rows.addLayout(row(self.quantity, "over", self.axis, *smoothing, None))
-        rows.addLayout(row(*self._switches.values(), None, spacing=14))
-        return rows
+        above = row(self.quantity, "over", self.axis, *smoothing, None)
+        return column(None, above, row(*self._switches.values(), None, spacing=14), spacing=2)
 
     @Slot()
     def _take_view(self) -> None:
@@ -185,6 +179,4 @@ class TrainingTab(QWidget):
         if offered == self._offered:
             return
         self._offered = offered
-        model: Any = self.quantity.model()
-        for place in range(self.quantity.count()):
-            model.item(place).setEnabled(self.quantity.itemData(place) in offered)
+        enable_only(self.quantity, offered)

@@ -1,5 +1,7 @@
 """From the form into the queue: its runs as they are, or a sweep of them."""
 
+from functools import partial
+
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QWidget
 
@@ -32,8 +34,7 @@ class EnqueueCommands(QObject):
         self._commands, self._notifier, self._window = commands, notifier, window
         self.dialog: SweepDialog | None = None
         self._estimating = False
-        commands["queue"].triggered.connect(self._queue)
-        commands["sweep"].triggered.connect(self._open)
+        commands.connect({"queue": self._queue, "sweep": partial(self.open_sweep, "")})
         form.sweep_requested.connect(self.open_sweep)
 
     @Slot()
@@ -53,8 +54,7 @@ class EnqueueCommands(QObject):
             ),
             ("sweep", "Queue runs over ranges of hyperparameters. (Ctrl+Shift+W)"),
         ):
-            self._commands[name].setEnabled(not reason)
-            self._commands[name].setToolTip(reason or tip)
+            self._commands.allow(name, reason, tip)
             self._commands[name].setStatusTip(reason or tip)
 
     @Slot(str)
@@ -82,10 +82,6 @@ class EnqueueCommands(QObject):
     def _values(self) -> dict[str, Plain]:
         """Return what the form has, by dotted key."""
         return {field.key: field.value for field in self._form.every_field()}
-
-    @Slot()
-    def _open(self) -> None:
-        self.open_sweep("")
 
     @Slot()
     def _queue(self) -> None:

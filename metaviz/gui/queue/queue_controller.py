@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,23 +193,19 @@ class QueueController(QObject):
         )
         pause.setToolTip(tip)
         pause.setStatusTip(tip)
-        states = {entry.state for entry in chosen}
-        movable = bool(chosen)
+        states = _states(chosen)
         allowed = {
             "queue_next": "waiting" in states,
-            "queue_up": movable,
-            "queue_down": movable,
+            "queue_up": bool(chosen),
+            "queue_down": bool(chosen),
             "queue_remove": bool(states - {"running"}),
             "queue_retry": bool(states & (OVER | {"interrupted"})),
-            "queue_resume": bool(states & RESUMABLE) or self._can_resume(),
+            "queue_resume": bool(states & RESUMABLE)
+            or (not chosen and "interrupted" in _states(entries)),
             "queue_clear": bool(_states(entries) & OVER),
         }
         for name, enabled in allowed.items():
             self._commands[name].setEnabled(enabled)
-
-    def _can_resume(self) -> bool:
-        """Return whether, with nothing selected, interrupted runs can go on."""
-        return not self.dock.selected() and "interrupted" in _states(self.model.entries)
 
     def _connect(self) -> None:
         self._timer.timeout.connect(self.poll)
@@ -218,18 +215,17 @@ class QueueController(QObject):
         self.model.moved.connect(self._on_moved)
         self.dock.selection_changed.connect(self.update_actions)
         self.dock.workers_changed.connect(self._on_workers)
-        slots: dict[str, Callable[[], None]] = {
+        slots: dict[str, Callable[[], object]] = {
             "queue_pause": self._pause_or_start,
-            "queue_next": self._run_next,
-            "queue_up": self._up,
-            "queue_down": self._down,
-            "queue_remove": self._remove,
+            "queue_next": partial(self._change_chosen, Queue.run_next),
+            "queue_up": partial(self._change_chosen, partial(Queue.shift, by=-1)),
+            "queue_down": partial(self._change_chosen, partial(Queue.shift, by=1)),
+            "queue_remove": partial(self._change_chosen, Queue.remove),
             "queue_retry": self._retry,
             "queue_resume": self._resume,
-            "queue_clear": self._clear,
+            "queue_clear": partial(self._change, Queue.clear),
         }
-        for name, slot in slots.items():
-            self._commands[name].triggered.connect(slot)
+        self._commands.connect(slots)
 
     def _show(self, entries: list[Entry]) -> None:
         before = {entry.id: entry.state for entry in self.model.entries}
@@ -275,21 +271,8 @@ class QueueController(QObject):
     def _pause_or_start(self) -> None:
         self._set_started(started=self.is_paused or not (self.pool.busy or self.is_started))
 
-    @Slot()
-    def _run_next(self) -> None:
-        self._change(lambda queue: queue.run_next(self._chosen()))
-
-    @Slot()
-    def _up(self) -> None:
-        self._change(lambda queue: queue.shift(self._chosen(), -1))
-
-    @Slot()
-    def _down(self) -> None:
-        self._change(lambda queue: queue.shift(self._chosen(), 1))
-
-    @Slot()
-    def _remove(self) -> None:
-        self._change(lambda queue: queue.remove(self._chosen()))
+    def _change_chosen(self, change: Callable[[Queue, list[int]], object]) -> None:
+        self._change(lambda queue: change(queue, self._chosen()))
 
     @Slot()
     def _retry(self) -> None:
@@ -307,10 +290,6 @@ class QueueController(QObject):
             self._change(lambda queue: queue.set_paused(paused=False))
         self.is_started = self.is_started or idle
         self._change(change)
-
-    @Slot()
-    def _clear(self) -> None:
-        self._change(lambda queue: queue.clear())
 
     @Slot(object, int)
     def _on_moved(self, ids: list[int], place: int) -> None:

@@ -6,20 +6,17 @@ from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, Sign
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
-    QHeaderView,
-    QLabel,
     QMenu,
     QSpinBox,
-    QStackedLayout,
     QTableView,
-    QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from metaviz.gui.queue.queue_model import QueueModel
 from metaviz.gui.widgets.commands import Actions
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import command_button, named, popup_menu, text_label
+from metaviz.gui.widgets.layouts import alternatives, column, row
+from metaviz.gui.widgets.plain_table import set_up_table
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.storage.queue import Entry
 
@@ -51,8 +48,13 @@ class QueueDock(QWidget):
         self._commands = commands
         self.view = QTableView(self)
         self.summary = text_label("queue_summary", "State of the queue")
-        self.workers = QSpinBox(self)
-        self._empty = QLabel(_EMPTY, self)
+        self.workers = named(
+            QSpinBox(self),
+            "queue_workers",
+            "Number of workers",
+            "So many runs of the queue train at once, each in a process of its own.",
+        )
+        self._empty = text_label("queue_empty", text=_EMPTY)
         self._selected: set[int] = set()
         self._build()
         self._set_up_view()
@@ -67,15 +69,15 @@ class QueueDock(QWidget):
 
     def select(self, ids: Sequence[int]) -> None:
         """Select entries."""
-        rows = [place for place, entry in enumerate(self.model.entries) if entry.id in ids]
-        chosen = QItemSelection()
+        places = [place for place, entry in enumerate(self.model.entries) if entry.id in ids]
+        chosen, view = QItemSelection(), self.view.selectionModel()
         last = self.model.columnCount() - 1
-        for row in rows:
-            chosen.select(self.model.index(row, 0), self.model.index(row, last))
+        for place in places:
+            chosen.select(self.model.index(place, 0), self.model.index(place, last))
         flags = QItemSelectionModel.SelectionFlag
-        self.view.selectionModel().select(chosen, flags.ClearAndSelect)
-        if rows:
-            self.view.selectionModel().setCurrentIndex(self.model.index(rows[0], 0), flags.NoUpdate)
+        view.select(chosen, flags.ClearAndSelect)
+        if places:
+            view.setCurrentIndex(self.model.index(places[0], 0), flags.NoUpdate)
 
     def show_running(self) -> None:
         """Bring what trains into sight, unless a person is looking at something."""
@@ -94,65 +96,25 @@ class QueueDock(QWidget):
         self.model.renew()
 
     def _build(self) -> None:
-        self.workers.setObjectName("queue_workers")
-        self.workers.setAccessibleName("Number of workers")
-        tip = "So many runs of the queue train at once, each in a process of its own."
-        self.workers.setToolTip(tip)
-        self.workers.setStatusTip(tip)
         self.workers.setRange(1, 1)
         self.workers.valueChanged.connect(self.workers_changed)
-        label = QLabel("&Workers", self)
-        label.setBuddy(self.workers)
-        head = QHBoxLayout()
-        head.setSpacing(6)
-        for name in ("queue_pause", "queue_resume", "queue_clear"):
-            head.addWidget(self._button(name))
-        head.addWidget(self.summary, 1)
-        head.addWidget(label)
-        head.addWidget(self.workers)
-        self._empty.setObjectName("queue_empty")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._empty.setWordWrap(True)
-        pages = QWidget(self)
-        self._pages = QStackedLayout(pages)
-        self._pages.setContentsMargins(0, 0, 0, 0)
-        self._pages.addWidget(self._empty)
-        self._pages.addWidget(self.view)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
-        layout.addLayout(head)
-        layout.addWidget(pages, 1)
+        box, self._pages = alternatives(self._empty, self.view, parent=self)
+        column(self, self._head(), box, stretch=box, margins=(6, 4, 6, 4))
 
-    def _button(self, name: str) -> QToolButton:
-        button = QToolButton(self)
-        button.setObjectName(f"button_{name}")
-        button.setDefaultAction(self._commands[name])
-        button.setAccessibleName(self._commands[name].text().replace("&", ""))
-        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        return button
+    def _head(self) -> QHBoxLayout:
+        names = ("queue_pause", "queue_resume", "queue_clear")
+        buttons = [command_button(f"button_{name}", self._commands[name]) for name in names]
+        workers = ("&Workers", self.workers)
+        return row(*buttons, self.summary, workers, spacing=6, stretch=self.summary)
 
     def _set_up_view(self) -> None:
         view = self.view
-        view.setObjectName("queue")
-        view.setAccessibleName("Queue")
-        view.setModel(self.model)
-        view.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        set_up_table(named(view, "queue", "Queue"), self.model, _WIDTHS, spacing=8)
         view.setAlternatingRowColors(True)
-        view.setShowGrid(False)
-        view.setTabKeyNavigation(False)
-        view.setWordWrap(False)
         view.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         view.setDragDropOverwriteMode(False)
         view.setDropIndicatorShown(True)
-        view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 8)
-        header = view.horizontalHeader()
-        header.setStretchLastSection(True)
-        header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        for column, width in enumerate(_WIDTHS):
-            view.setColumnWidth(column, width)
         view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         view.customContextMenuRequested.connect(self._menu)
         view.selectionModel().selectionChanged.connect(self.selection_changed)
@@ -166,10 +128,8 @@ class QueueDock(QWidget):
         if not self.selected():
             return
         menu = QMenu(self)
-        menu.setToolTipsVisible(True)
         menu.addActions([self._commands[name] for name in ROW_COMMANDS])
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.view.viewport().mapToGlobal(place))
+        popup_menu(menu, self.view.viewport().mapToGlobal(place))
 
     @Slot()
     def _remember(self) -> None:

@@ -51,8 +51,7 @@ class ArchiveCommands(QObject):
         phase = self._controller.phase
         busy = "" if phase in {"idle", "paused"} else "The engine is busy or not there yet."
         for name, why in (("pack_run", reason), ("save_weights", reason or busy)):
-            self._commands[name].setEnabled(not why)
-            self._commands[name].setToolTip(why or self._commands[name].statusTip())
+            self._commands.allow(name, why)
 
     @Slot()
     def ask_pack(self) -> None:
@@ -60,11 +59,9 @@ class ArchiveCommands(QObject):
         folder = self._folder()
         if folder is None:
             return
+        suggestion = str(Path.home() / f"{folder.name}.zip")
         chosen, _ = QFileDialog.getSaveFileName(
-            self._window,
-            "Pack run",
-            str(Path.home() / f"{folder.name}.zip"),
-            "Zip archives (*.zip)",
+            self._window, "Pack run", suggestion, "Zip archives (*.zip)"
         )
         if chosen:
             self.pack(folder, Path(chosen))

@@ -7,14 +7,14 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QDialog,
     QDialogButtonBox,
-    QLabel,
-    QLineEdit,
     QListWidget,
     QListWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
+from metaviz.gui.widgets.controls import named, search_line, spoken
+from metaviz.gui.widgets.layouts import fill
 from metaviz.runs.table.columns import USUAL, Column
 
 _KEY = Qt.ItemDataRole.UserRole
@@ -32,18 +32,11 @@ class ColumnDialog(QDialog):
         self.setWindowTitle("Columns of the runs table")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(420, 460)
-        hint = QLabel("Tick what to show, and drag columns into order.", self)
-        self.filter = QLineEdit(self)
-        self.filter.setObjectName("column_filter")
-        self.filter.setAccessibleName("Find a column")
-        self.filter.setPlaceholderText("Find a column")
-        self.filter.setClearButtonEnabled(True)
+        self.filter = search_line("column_filter", "Find a column", "Find a column")
         self.filter.textChanged.connect(self._filter)
-        self.list = QListWidget(self)
-        self.list.setObjectName("column_list")
-        self.list.setAccessibleName("Columns")
+        tip = "Space ticks; the first column always stays."
+        self.list = named(QListWidget(self), "column_list", "Columns", tip)
         self.list.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
-        self.list.setToolTip("Space ticks; the first column always stays.")
         self._known = {column.key: column for column in known}
         self._fill(keys)
         buttons = QDialogButtonBox(self)
@@ -59,11 +52,9 @@ class ColumnDialog(QDialog):
         usual.clicked.connect(self._restore)
         for name in ("Ok", "Cancel", "RestoreDefaults"):
             button = buttons.button(getattr(QDialogButtonBox.StandardButton, name))
-            button.setObjectName(f"columns_{name.lower()}")
-            button.setAccessibleName(button.text().replace("&", ""))
-        layout = QVBoxLayout(self)
-        for widget in (hint, self.filter, self.list, buttons):
-            layout.addWidget(widget)
+            named(button, f"columns_{name.lower()}", spoken(button.text()), button.toolTip())
+        hint = "Tick what to show, and drag columns into order."
+        fill(QVBoxLayout(self), hint, self.filter, self.list, buttons)
 
     def tick(self, key: str, *, on: bool = True) -> None:
         """Tick or untick a column."""
@@ -89,8 +80,8 @@ class ColumnDialog(QDialog):
         first = [key for key in keys if key in self._known]
         for key in dict.fromkeys([*first, *self._known]):
             column = self._known[key]
-            named = column.title if column.title in {key, "★"} else f"{column.title}  –  {key}"
-            item = QListWidgetItem("★  –  star" if key == "star" else named)
+            title = column.title if column.title in {key, "★"} else f"{column.title}  –  {key}"
+            item = QListWidgetItem("★  –  star" if key == "star" else title)
             item.setData(_KEY, key)
             item.setToolTip(column.tip)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)

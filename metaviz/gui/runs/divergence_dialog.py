@@ -7,11 +7,12 @@ from PySide6.QtWidgets import (
     QCommandLinkButton,
     QDialog,
     QDialogButtonBox,
-    QLabel,
     QVBoxLayout,
     QWidget,
 )
 
+from metaviz.gui.widgets.controls import named, text_label
+from metaviz.gui.widgets.layouts import fill
 from metaviz.runs.model.events import Divergence
 
 _WIDTH = 460
@@ -38,20 +39,16 @@ class DivergenceDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(_WIDTH)
         self._folder = folder
-        layout = QVBoxLayout(self)
-        for text in (
+        texts = (
             message.partition(" What may help")[0],
             "It can go on from its last good checkpoint with a change, which is stored with the "
             "run and made again whenever the run is repeated:",
-        ):
-            label = QLabel(text, self)
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setWordWrap(True)
-            layout.addWidget(label)
+        )
+        layout = QVBoxLayout(self)
+        fill(layout, *(text_label("", text=text) for text in texts))
         for remedy in divergence.remedies:
             button = QCommandLinkButton(remedy.label, _MEANING.get(remedy.id, ""), self)
-            button.setObjectName(f"remedy_{remedy.id}")
-            button.setAccessibleName(remedy.label)
+            named(button, f"remedy_{remedy.id}", remedy.label)
             button.setProperty("remedy", remedy.id)
             button.clicked.connect(self._choose)
             layout.addWidget(button)

@@ -1,6 +1,7 @@
 """Commands that mark the selected runs: star, name, tags, notes, colour, trash."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QAction
@@ -37,8 +38,10 @@ class MarkCommands(QObject):
         self._to_delete: dict[str, Row] = {}
         self.colors = QMenu("&Colour", parent)
         self.colors.setObjectName("runs_colours")
-        self.colors.aboutToShow.connect(self._fill_colors)
-        self._fill_colors()
+        self.colors.addAction(_AUTOMATIC).setData("")
+        for name, color in zip(COLOR_NAMES, PALETTE, strict=True):
+            self.colors.addAction(patch(color), name).setData(color)
+        self.colors.triggered.connect(self._paint)
         self._make()
         self.actions = [
             *(self.star, self.rename, self.tag, self.note, self.colors.menuAction()),
@@ -65,9 +68,10 @@ class MarkCommands(QObject):
             action.setEnabled(some and trash)
 
     def _make(self) -> None:
-        view = self._view
+        view, edit = self._view, self._edit
+        star = partial(edit, MarkEditor.star)
         self.star = view_action(
-            view, "star", "S&tar", "Star the runs, or take the stars away.", self._star, "*"
+            view, "star", "S&tar", "Star the runs, or take the stars away.", star, "*"
         )
         self.rename = view_action(
             view, "rename", "&Rename…", "Give the run a name.", self._rename, "F2"
@@ -83,11 +87,12 @@ class MarkCommands(QObject):
             "trash",
             "Move to trash",
             "Put the runs out of sight; their files stay, and this can be undone.",
-            self._trash,
+            partial(edit, partial(MarkEditor.trash, trashed=True)),
             "Delete",
         )
+        restore = partial(edit, partial(MarkEditor.trash, trashed=False))
         self.restore = view_action(
-            view, "restore", "R&estore", "Take the runs out of the trash.", self._restore
+            view, "restore", "R&estore", "Take the runs out of the trash.", restore
         )
         self.delete = view_action(
             view,
@@ -98,25 +103,11 @@ class MarkCommands(QObject):
             "Shift+Delete",
         )
 
-    def _fill_colors(self) -> None:
-        self.colors.clear()
-        automatic = self.colors.addAction(_AUTOMATIC)
-        automatic.setData("")
-        automatic.triggered.connect(self._paint)
-        for name, color in zip(COLOR_NAMES, PALETTE, strict=True):
-            action = self.colors.addAction(patch(color), name)
-            action.setData(color)
-            action.triggered.connect(self._paint)
-
     def _edit(self, change: Callable[[MarkEditor, Sequence[Row]], object]) -> None:
         """Change the marks of the selected runs."""
         self._rows = self._view.selected()
         if self._editor is not None and self._rows:
             change(self._editor, self._rows)
-
-    @Slot()
-    def _star(self) -> None:
-        self._edit(MarkEditor.star)
 
     @Slot(object)
     def _star_rows(self, rows: Sequence[Row]) -> None:
@@ -179,20 +170,9 @@ class MarkCommands(QObject):
         if self._editor is not None:
             self._editor.note(self._rows, text)
 
-    @Slot()
-    def _paint(self) -> None:
-        chosen = self.sender()
-        if isinstance(chosen, QAction):
-            color = str(chosen.data() or "")
-            self._edit(lambda editor, rows: editor.paint(rows, color))
-
-    @Slot()
-    def _trash(self) -> None:
-        self._edit(lambda editor, rows: editor.trash(rows, trashed=True))
-
-    @Slot()
-    def _restore(self) -> None:
-        self._edit(lambda editor, rows: editor.trash(rows, trashed=False))
+    @Slot(QAction)
+    def _paint(self, chosen: QAction) -> None:
+        self._edit(lambda editor, rows: editor.paint(rows, str(chosen.data())))
 
     @Slot()
     def _ask_deletion(self) -> None:

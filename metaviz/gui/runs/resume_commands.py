@@ -36,11 +36,14 @@ class ResumeCommands(QObject):
         self._table, self._controller, self._window = table, controller, window
         self._commands, self._notifier = commands, notifier
         self._folders: list[Path] = []
-        table.add_commands([commands[name] for name in ("resume", "mend", "repeat", "fine_tune")])
-        commands["resume"].triggered.connect(self._resume)
-        commands["mend"].triggered.connect(self._mend)
-        commands["repeat"].triggered.connect(self._repeat)
-        commands["fine_tune"].triggered.connect(self._fine_tune)
+        slots = {
+            "resume": self._resume,
+            "mend": self._mend,
+            "repeat": self._repeat,
+            "fine_tune": self._fine_tune,
+        }
+        table.add_commands([commands[name] for name in slots])
+        commands.connect(slots)
         table.view.selectionModel().selectionChanged.connect(self.update_actions)
         self.update_actions()
 
@@ -53,9 +56,7 @@ class ResumeCommands(QObject):
             ("repeat", self._why_not_now() or self._why_not_one()),
             ("fine_tune", self._why_not_now() or self._why_not_one()),
         ):
-            command = self._commands[name]
-            command.setEnabled(not reason)
-            command.setToolTip(reason or command.statusTip())
+            self._commands.allow(name, reason)
 
     def _why_not_now(self) -> str:
         rows = self._table.selected()

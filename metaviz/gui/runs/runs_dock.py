@@ -1,11 +1,12 @@
 """The runs dock: search and buttons above a table of all runs, and what can be done to them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt, QUrl, Signal, Slot
 from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QLabel, QMenu, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.gui.runs.column_dialog import ColumnDialog
@@ -16,6 +17,8 @@ from metaviz.gui.runs.run_tree_model import RunTreeModel
 from metaviz.gui.runs.run_tree_view import RunTreeView
 from metaviz.gui.runs.runs_toolbar import RunsToolbar
 from metaviz.gui.widgets.commands import view_action
+from metaviz.gui.widgets.controls import menu_choice, popup_menu, text_label
+from metaviz.gui.widgets.layouts import alternatives, column
 from metaviz.runs.table.baseline import Baseline, read_baseline
 from metaviz.runs.table.columns import Columns, Sight
 from metaviz.runs.table.groups import BASIC, INTERVALS, Group
@@ -48,11 +51,10 @@ class RunsDock(QWidget):
         self.showing_trash = False
         self._brushed: set[str] | None = None
         self._actions = self._make_actions()
-        self._empty = QLabel(_NO_RUNS, self)
-        self._empty.setObjectName("runs_empty")
+        self._empty = text_label("runs_empty", text=_NO_RUNS)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._empty.setWordWrap(True)
-        self._lay_out()
+        box, self._pages = alternatives(self._empty, self.view, parent=self)
+        column(self, self.bar, box, stretch=box, spacing=0)
         self._connect()
         self._filter()
         self._on_arranged()
@@ -178,18 +180,6 @@ class RunsDock(QWidget):
         dialog.chosen.connect(self._on_columns)
         dialog.open()
 
-    def _lay_out(self) -> None:
-        pages = QWidget(self)
-        self._pages = QStackedLayout(pages)
-        self._pages.setContentsMargins(0, 0, 0, 0)
-        self._pages.addWidget(self._empty)
-        self._pages.addWidget(self.view)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.bar)
-        column.addWidget(pages, 1)
-
     def _connect(self) -> None:
         bar = self.bar
         bar.search.searched.connect(self._on_searched)
@@ -268,15 +258,12 @@ class RunsDock(QWidget):
     @Slot()
     def _on_arranged(self) -> None:
         some = self.tree_model.rowCount() > 0
-        searched = bool(self.bar.search.query.text.strip())
-        if not self.model.rows:
-            self._empty.setText(_NO_RUNS)
-        elif self._brushed is not None:
-            self._empty.setText(_NO_BRUSHED)
-        elif searched:
-            self._empty.setText(_NO_MATCH)
-        else:
-            self._empty.setText(_NO_TRASH if self.showing_trash else _NO_RUNS)
+        text = _NO_TRASH if self.showing_trash else _NO_RUNS
+        if self.model.rows and self._brushed is not None:
+            text = _NO_BRUSHED
+        elif self.model.rows and self.bar.search.query.text.strip():
+            text = _NO_MATCH
+        self._empty.setText(text if self.model.rows else _NO_RUNS)
         self._pages.setCurrentIndex(1 if some else 0)
         self._update_menu()
 
@@ -290,34 +277,25 @@ class RunsDock(QWidget):
             return
         menu = QMenu(self)
         menu.setObjectName("runs_menu")
-        menu.setToolTipsVisible(True)
         menu.addActions([action for action in self._actions if action.isVisible()])
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.view.viewport().mapToGlobal(place))
+        popup_menu(menu, self.view.viewport().mapToGlobal(place))
 
     @Slot(int, QPoint)
     def _header_menu(self, section: int, place: QPoint) -> None:
         menu = QMenu(self)
         menu.setObjectName("runs_header_menu")
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction("&Choose columns…").triggered.connect(self.choose_columns)
-        differing = menu.addAction("Only &differing")
-        differing.setCheckable(True)
-        differing.setChecked(self.tree_model.only_differing)
+        only = self.tree_model.only_differing
+        differing = menu_choice(menu, "Only &differing", None, checked=only)
         differing.triggered.connect(self.bar.differing.setChecked)
         shown = self.tree_model.shown
         if 0 < section < len(shown) and shown[section].key in self.tree_model.chosen:
             hide = menu.addAction(f"&Hide “{shown[section].title}”")
-            hide.setData(shown[section].key)
-            hide.triggered.connect(self._hide_column)
-        menu.popup(place)
+            hide.triggered.connect(partial(self._hide_column, shown[section].key))
+        popup_menu(menu, place)
 
-    @Slot()
-    def _hide_column(self) -> None:
-        asked = self.sender()
-        if isinstance(asked, QAction):
-            keys = [key for key in self.tree_model.chosen if key != asked.data()]
-            self.tree_model.choose(keys, only_differing=self.tree_model.only_differing)
+    def _hide_column(self, key: str) -> None:
+        self._on_columns([other for other in self.tree_model.chosen if other != key])
 
     @Slot()
     def _toggle(self) -> None:

@@ -6,16 +6,13 @@ from PySide6.QtCore import QEvent, QObject, QStringListModel, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QCompleter,
-    QHBoxLayout,
-    QLineEdit,
     QListView,
     QMessageBox,
-    QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import named, search_line, text_label, tool_button
+from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.table.search import HELP, Query, QueryError, completions, parse
 from metaviz.runs.table.summary import Entry
@@ -37,22 +34,13 @@ class SearchField(QWidget):
         self._keys = tuple(keys)
         self._entries = entries
         self.query: Query = parse("")
-        self.line = QLineEdit(self)
-        self.line.setObjectName("runs_search")
-        self.line.setAccessibleName("Search runs")
-        self.line.setPlaceholderText("Search: algo:maml alpha<0.1 tag:paper")
         tip = "Show only runs that match; “?” explains the language. (Ctrl+F; Esc clears)"
-        self.line.setToolTip(tip)
-        self.line.setStatusTip(tip)
-        self.line.setClearButtonEnabled(True)
+        placeholder = "Search: algo:maml alpha<0.1 tag:paper"
+        self.line = search_line("runs_search", "Search runs", placeholder, tip)
         self.line.setMinimumWidth(120)
         self.line.installEventFilter(self)
-        self.help = QToolButton(self)
-        self.help.setText("?")
-        self.help.setObjectName("runs_search_help")
-        self.help.setAccessibleName("How to search")
-        self.help.setToolTip("Explain the search language.")
-        self.help.setStatusTip(self.help.toolTip())
+        tip = "Explain the search language."
+        self.help = tool_button("runs_search_help", "?", tip, "How to search")
         self.help.clicked.connect(self._explain)
         self.mistake = text_label("runs_search_mistake")
         self.mistake.hide()
@@ -60,20 +48,18 @@ class SearchField(QWidget):
         self._completer = QCompleter(self._words, self)
         self._completer.setWidget(self.line)
         self._completer.setCompletionMode(QCompleter.CompletionMode.UnfilteredPopupCompletion)
-        popup = QListView(self)
-        popup.setObjectName("runs_search_words")
-        popup.setAccessibleName("Words to search with")
-        self._completer.setPopup(popup)
-        self._popup = popup
+        self._popup = named(QListView(self), "runs_search_words", "Words to search with")
+        self._completer.setPopup(self._popup)
         self._completer.activated.connect(self._complete)
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(self.apply)
-        self.line.textChanged.connect(self._on_text)
+        self.line.textChanged.connect(self._pause.start)
         self.line.textEdited.connect(self._offer_words)
         self.line.returnPressed.connect(self.apply)
-        self._lay_out()
+        above = row(self.line, self.help, spacing=2, stretch=self.line)
+        column(self, above, self.mistake, spacing=1)
 
     def set_text(self, text: str) -> None:
         """Search for something now."""
@@ -106,26 +92,10 @@ class SearchField(QWidget):
             return True
         return super().eventFilter(watched, event)
 
-    def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
-        row.addWidget(self.line, 1)
-        row.addWidget(self.help)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(1)
-        column.addLayout(row)
-        column.addWidget(self.mistake)
-
     def _show_mistake(self, sentence: str) -> None:
         self.mistake.setText(sentence)
         self.mistake.setVisible(bool(sentence))
         self.restyle()
-
-    @Slot()
-    def _on_text(self) -> None:
-        self._pause.start()
 
     @Slot(str)
     def _offer_words(self, text: str) -> None:

@@ -1,14 +1,15 @@
 """The menu of saved views: what is compared, searched, grouped and shown, by name."""
 
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Slot
-from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QMenu, QWidget
 
 from metaviz.gui.pages.page import Tab
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.runs.runs_dock import RunsDock
+from metaviz.gui.widgets.controls import menu_choice
 from metaviz.gui.widgets.message_boxes import input_dialog
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.saved_views import (
@@ -57,12 +58,10 @@ class SavedViews(QObject):
         self._add("delete_view", f"&Delete {what}", "Delete it for good.", self.delete, known)
         self.menu.addSeparator()
         for name in views:
-            action = self.menu.addAction(name.replace("&", "&&"))
-            action.setCheckable(True)
-            action.setChecked(name == self.current)
-            action.setData(name)
+            text = name.replace("&", "&&")
+            action = menu_choice(self.menu, text, name, checked=name == self.current)
             action.setToolTip(f"{len(views[name].shown)} runs")
-            action.triggered.connect(self._on_chosen)
+            action.triggered.connect(partial(self.open, name))
         self.menu.addSeparator()
         self._add("import_view", "&Import…", "Take a view from a file.", self.ask_import, ready)
         self._add("export_view", "&Export…", "Write it to a file.", self.ask_export, known)
@@ -200,9 +199,3 @@ class SavedViews(QObject):
         box.setTextValue(value)
         QTimer.singleShot(0, box.open)
         return box
-
-    @Slot()
-    def _on_chosen(self) -> None:
-        chosen = self.sender()
-        if isinstance(chosen, QAction):
-            self.open(str(chosen.data()))

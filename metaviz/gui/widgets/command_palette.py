@@ -5,28 +5,17 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal, Slot
 from PySide6.QtGui import QKeyEvent, QPalette, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import (
-    QDialog,
-    QFrame,
-    QHeaderView,
-    QLineEdit,
-    QTreeView,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QDialog, QFrame, QHeaderView, QTreeView, QWidget
 
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import named, search_line, text_label
+from metaviz.gui.widgets.layouts import column
 
 _WORD_START, _CONSECUTIVE, _RECENT, _MOST = 8, 9, 4, 200
 _WIDTH, _HEIGHT = 620, 420
 _NEVER = -(10**9)
 _PLACE = Qt.ItemDataRole.UserRole
-_MOVES = {
-    Qt.Key.Key_Up,
-    Qt.Key.Key_Down,
-    Qt.Key.Key_PageUp,
-    Qt.Key.Key_PageDown,
-}
+_Key = Qt.Key
+_MOVES = {_Key.Key_Up, _Key.Key_Down, _Key.Key_PageUp, _Key.Key_PageDown}
 
 
 @dataclass(frozen=True)
@@ -81,13 +70,13 @@ class CommandPalette(QDialog):
     ) -> None:
         """Show all entries, those used last first."""
         super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
-        self.setObjectName("palette")
-        self.setAccessibleName("Command palette")
+        named(self, "palette", "Command palette")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._entries, self._recent = list(entries), list(recent)
         self._listed: list[PaletteEntry] = []
-        self.line = QLineEdit(self)
-        self.view = QTreeView(self)
+        placeholder = "Search commands, settings to load, problems, runs…"
+        self.line = search_line("palette_search", "Search commands", placeholder)
+        self.view = named(QTreeView(self), "palette_list", "Commands found")
         self.reason = text_label("palette_reason", "About the command")
         self._model = QStandardItemModel(0, 2, self)
         self._build()
@@ -107,14 +96,11 @@ class CommandPalette(QDialog):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move by arrows and run by Return while the cursor stays in the search field."""
         if watched is self.line and isinstance(event, QKeyEvent):
-            key = Qt.Key(event.key())
-            if event.type() == QEvent.Type.KeyPress and key in _MOVES:
+            key, pressed = _Key(event.key()), event.type() == QEvent.Type.KeyPress
+            if pressed and key in _MOVES:
                 self._move(key)
                 return True
-            if event.type() == QEvent.Type.KeyPress and key in {
-                Qt.Key.Key_Return,
-                Qt.Key.Key_Enter,
-            }:
+            if pressed and key in {_Key.Key_Return, _Key.Key_Enter}:
                 self._run()
                 return True
         return super().eventFilter(watched, event)
@@ -122,20 +108,11 @@ class CommandPalette(QDialog):
     def _build(self) -> None:
         frame = QFrame(self)
         frame.setFrameShape(QFrame.Shape.StyledPanel)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(frame)
-        layout = QVBoxLayout(frame)
-        layout.setContentsMargins(8, 8, 8, 8)
-        self.line.setObjectName("palette_search")
-        self.line.setAccessibleName("Search commands")
-        self.line.setPlaceholderText("Search commands, settings to load, problems, runs…")
-        self.line.setClearButtonEnabled(True)
+        column(self, frame)
+        column(frame, self.line, self.view, self.reason, margins=(8, 8, 8, 8))
         self.line.installEventFilter(self)
         self.line.textChanged.connect(self._search)
         view = self.view
-        view.setObjectName("palette_list")
-        view.setAccessibleName("Commands found")
         view.setModel(self._model)
         view.setHeaderHidden(True)
         view.setRootIsDecorated(False)
@@ -147,8 +124,6 @@ class CommandPalette(QDialog):
         view.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         view.clicked.connect(self._run)
         view.selectionModel().currentChanged.connect(self._explain)
-        for part in (self.line, view, self.reason):
-            layout.addWidget(part)
 
     @Slot(str)
     def _search(self, query: str) -> None:
@@ -180,7 +155,7 @@ class CommandPalette(QDialog):
 
     def _move(self, key: Qt.Key) -> None:
         page = max(1, self.view.viewport().height() // max(1, self.view.sizeHintForRow(0)) - 1)
-        steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_PageUp: -page, Qt.Key.Key_PageDown: page}
+        steps = {_Key.Key_Up: -1, _Key.Key_PageUp: -page, _Key.Key_PageDown: page}
         row = self.view.currentIndex().row() + steps.get(key, 1)
         last = len(self._listed) - 1
         self.view.setCurrentIndex(self._model.index(min(max(row, 0), last), 0))

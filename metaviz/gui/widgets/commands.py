@@ -1,6 +1,6 @@
 """Every command of the window, declared once and shared by menus, toolbar and keyboard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from PySide6.QtCore import Qt
@@ -243,6 +243,16 @@ class Actions:
         """Return every action, in the order of declaration."""
         return list(self._actions.values())
 
+    def connect(self, slots: Mapping[str, Callable[..., object]]) -> None:
+        """Call these when the commands are triggered."""
+        for name, slot in slots.items():
+            self[name].triggered.connect(slot)
+
+    def allow(self, name: str, reason: str, tip: str = "") -> None:
+        """Enable a command unless there is a reason not to, which its tip then says."""
+        self[name].setEnabled(not reason)
+        self[name].setToolTip(reason or tip or self[name].statusTip())
+
     def use_icons(self, theme: Theme) -> None:
         """Draw the icons in the theme's colours; the first call loads the icon font."""
         for command in COMMANDS:
@@ -271,9 +281,9 @@ def shortcut_text(action: QAction) -> str:
 def view_action(
     view: QWidget, name: str, text: str, tip: str, slot: Callable[..., object], keys: str = ""
 ) -> QAction:
-    """Return an action that works while the runs table has the focus, with its keys in the tip."""
+    """Return an action that works while a view has the focus, with its keys in the tip."""
     action = QAction(text, view)
-    action.setObjectName(f"action_runs_{name}")
+    action.setObjectName(f"action_{view.objectName()}_{name}")
     action.setStatusTip(tip)
     action.setToolTip(f"{tip} ({keys})" if keys else tip)
     if keys:

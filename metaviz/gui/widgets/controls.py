@@ -1,32 +1,161 @@
-"""Small controls, named for screen readers: a choice, a switch, a scrolled area."""
+"""Controls with object name, name for screen readers and tip: buttons, choices, lines, menus."""
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QLabel, QLayout, QScrollArea, QWidget
+from PySide6.QtCore import QPoint, QSignalBlocker, Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFrame,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QScrollArea,
+    QToolButton,
+    QWidget,
+)
+
+Widget = TypeVar("Widget", bound=QWidget)
+
+
+def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
+    """Give a widget its object name, its name for screen readers and its tip."""
+    widget.setObjectName(name)
+    widget.setAccessibleName(title)
+    widget.setToolTip(tip)
+    widget.setStatusTip(tip)
+    return widget
+
+
+def spoken(text: str) -> str:
+    """Return a control's text without what only the eye needs."""
+    return text.replace("&", "").rstrip("…")
+
+
+def push_button(name: str, text: str, tip: str = "", title: str = "") -> QPushButton:
+    """Return a button that Enter does not press; without a title it is called by its text."""
+    button = named(QPushButton(text), name, title or spoken(text), tip)
+    button.setAutoDefault(False)
+    return button
+
+
+def tool_button(name: str, text: str, tip: str, title: str = "") -> QToolButton:
+    """Return a small button that the keyboard reaches, too."""
+    button = named(QToolButton(), name, title or text, tip)
+    button.setText(text)
+    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    return button
+
+
+def command_button(name: str, command: QAction, *, icon: bool = True) -> QToolButton:
+    """Return a button for a command of the window."""
+    button = QToolButton()
+    button.setDefaultAction(command)
+    button.setObjectName(name)
+    button.setAccessibleName(spoken(command.text()))
+    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    style = Qt.ToolButtonStyle
+    button.setToolButtonStyle(style.ToolButtonTextBesideIcon if icon else style.ToolButtonTextOnly)
+    return button
+
+
+def close_buttons(dialog: QDialog, name: str, title: str) -> QDialogButtonBox:
+    """Return a row of buttons that begins with the one that closes a dialog."""
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, dialog)
+    buttons.rejected.connect(dialog.reject)
+    named(buttons.button(QDialogButtonBox.StandardButton.Close), name, title)
+    return buttons
+
+
+def search_line(name: str, title: str, placeholder: str, tip: str = "") -> QLineEdit:
+    """Return a line that a button in it clears."""
+    line = named(QLineEdit(), name, title, tip)
+    line.setPlaceholderText(placeholder)
+    line.setClearButtonEnabled(True)
+    return line
+
+
+def menu_button(button: QToolButton) -> QMenu:
+    """Give a button a menu, which a click opens."""
+    menu = QMenu(button)
+    menu.setToolTipsVisible(True)
+    button.setMenu(menu)
+    button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+    return menu
+
+
+def popup_menu(menu: QMenu, place: QPoint) -> None:
+    """Open a menu at a place of the screen; it deletes itself once it is closed."""
+    menu.setToolTipsVisible(True)
+    menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    menu.popup(place)
+
+
+def menu_choice(menu: QMenu, text: str, data: object, *, checked: bool) -> QAction:
+    """Add something to a menu that can be ticked; `data` says what it stands for."""
+    action = menu.addAction(text)
+    action.setCheckable(True)
+    action.setChecked(checked)
+    action.setData(data)
+    return action
+
+
+def toggled_keys(keys: Sequence[str] | None, action: QAction) -> tuple[str, ...] | None:
+    """Return the keys to group by after a menu's choice: a whole grouping, or one key more or less.
+
+    The action's data are a key, or all keys of a whole grouping: None for all but the seed.
+    """
+    chosen = action.data()
+    if not isinstance(chosen, str):
+        return None if chosen is None else tuple(chosen)
+    others = [key for key in keys or () if key not in {chosen, "id"}]
+    return (*others, chosen) if action.isChecked() else tuple(others)
+
+
+def make_bold(label: QLabel, scale: float = 1.0) -> QLabel:
+    """Write a label in bold letters, so many times as large."""
+    font = label.font()
+    font.setBold(True)
+    font.setPointSizeF(scale * font.pointSizeF())
+    label.setFont(font)
+    return label
 
 
 def text_label(name: str, title: str = "", text: str = "") -> QLabel:
     """Return a label for sentences, which are plain text and wrapped."""
-    label = QLabel(text)
-    label.setObjectName(name)
-    label.setAccessibleName(title)
+    label = named(QLabel(text), name, title)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     return label
 
 
-def combo(name: str, title: str, choices: dict[str, str]) -> QComboBox:
-    """Return a choice of values (the items' data) with their texts."""
-    box = QComboBox()
-    box.setObjectName(name)
-    box.setAccessibleName(title)
-    box.setToolTip(title)
+def combo(
+    name: str, title: str, choices: dict[str, str], tip: str = "", letters: int = 0
+) -> QComboBox:
+    """Return a choice of values (the items' data) with their texts, cut after so many letters."""
+    box = named(QComboBox(), name, title, tip or title)
+    if letters:
+        cut_after(box, letters)
     for value, text in choices.items():
         box.addItem(text, value)
     return box
+
+
+def cut_after(box: QComboBox, letters: int) -> None:
+    """Let a choice be as wide as so many letters, whatever it offers."""
+    box.setMinimumContentsLength(letters)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+
+
+def choose_silently(box: QComboBox, value: object) -> None:
+    """Choose a value without emitting a signal."""
+    with QSignalBlocker(box):
+        box.setCurrentIndex(box.findData(value))
 
 
 def offer(box: QComboBox, choices: Mapping[Any, str]) -> None:
@@ -34,21 +163,23 @@ def offer(box: QComboBox, choices: Mapping[Any, str]) -> None:
     if [(box.itemData(i), box.itemText(i)) for i in range(box.count())] == list(choices.items()):
         return
     chosen = box.currentData()
-    box.blockSignals(True)
-    box.clear()
-    for value, text in choices.items():
-        box.addItem(text, value)
-    box.setCurrentIndex(max(0, box.findData(chosen)) if choices else -1)
-    box.blockSignals(False)
+    with QSignalBlocker(box):
+        box.clear()
+        for value, text in choices.items():
+            box.addItem(text, value)
+        box.setCurrentIndex(max(0, box.findData(chosen)) if choices else -1)
+
+
+def enable_only(box: QComboBox, values: Collection[object]) -> None:
+    """Grey out all other values of a choice."""
+    model: Any = box.model()
+    for place in range(box.count()):
+        model.item(place).setEnabled(box.itemData(place) in values)
 
 
 def switch(name: str, text: str, tip: str) -> QCheckBox:
     """Return a switch."""
-    box = QCheckBox(text)
-    box.setObjectName(name)
-    box.setToolTip(tip)
-    box.setAccessibleName(text.replace("&", ""))
-    return box
+    return named(QCheckBox(text), name, spoken(text), tip)
 
 
 def scrolling(name: str, title: str, content: QWidget) -> QScrollArea:
@@ -62,33 +193,3 @@ def scrolling(name: str, title: str, content: QWidget) -> QScrollArea:
     scroll.setWidgetResizable(True)
     scroll.setWidget(content)
     return scroll
-
-
-def order_tabs(widget: QWidget) -> None:
-    """Set the tab order by the layouts, also where widgets were inserted later."""
-    for before, after in pairwise(_in_order(widget)):
-        QWidget.setTabOrder(before, after)
-
-
-def _in_order(widget: QWidget) -> Iterator[QWidget]:
-    if isinstance(widget, QScrollArea):
-        content = widget.widget()
-        if content is not None:
-            yield from _in_order(content)
-        return
-    if widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
-        yield widget
-        return
-    layout = widget.layout()
-    if layout is not None:
-        yield from _of_layout(layout)
-
-
-def _of_layout(layout: QLayout) -> Iterator[QWidget]:
-    for place in range(layout.count()):
-        item = layout.itemAt(place)
-        inner, child = (item.layout(), item.widget()) if item is not None else (None, None)
-        if inner is not None:
-            yield from _of_layout(inner)
-        elif child is not None:
-            yield from _in_order(child)

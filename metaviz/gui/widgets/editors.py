@@ -6,18 +6,11 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QWheelEvent
-from PySide6.QtWidgets import (
-    QComboBox,
-    QDialog,
-    QFileDialog,
-    QHBoxLayout,
-    QLineEdit,
-    QMenu,
-    QToolButton,
-    QWidget,
-)
+from PySide6.QtWidgets import QComboBox, QDialog, QFileDialog, QLineEdit, QMenu, QWidget
 
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.gui.widgets.controls import tool_button
+from metaviz.gui.widgets.layouts import row
 
 _MANTISSAS = (1.0, 2.0, 5.0, 10.0)
 
@@ -96,17 +89,10 @@ class PathEdit(QWidget):
         super().__init__(parent)
         self.line = QLineEdit(self)
         self._folder = spec.name != "file"
-        browse = QToolButton(self)
-        browse.setText("Browse…")
-        browse.setObjectName(f"browse_{spec.name}")
-        browse.setAccessibleName(f"Browse for {spec.title}")
-        browse.setToolTip("Choose on this computer. A path can also be typed.")
+        tip = "Choose on this computer. A path can also be typed."
+        browse = tool_button(f"browse_{spec.name}", "Browse…", tip, f"Browse for {spec.title}")
         browse.clicked.connect(self._browse)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.line, 1)
-        layout.addWidget(browse)
+        row(self.line, browse, spacing=4, stretch=self.line, inside=self)
         self.setFocusProxy(self.line)
         self.line.textChanged.connect(self.changed)
 

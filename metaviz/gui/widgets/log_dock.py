@@ -16,24 +16,20 @@ from PySide6.QtCore import (
     Signal,
     Slot,
 )
-from PySide6.QtGui import QAction, QColor, QGuiApplication, QKeySequence
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QTableView,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtGui import QAction, QColor, QGuiApplication
+from PySide6.QtWidgets import QTableView, QWidget
 
+from metaviz.gui.widgets.commands import view_action
+from metaviz.gui.widgets.controls import command_button, named, push_button, search_line
 from metaviz.gui.widgets.editors import ChoiceBox
+from metaviz.gui.widgets.layouts import column, row
+from metaviz.gui.widgets.plain_table import set_up_table
 from metaviz.gui.widgets.theme import current_theme
 
 LEVELS = ("info", "warning", "error")
 _CAPACITY = 5000
 _TITLES = ("Time", "Run", "Level", "Message")
+_COPY_TIP = "Copy the selected lines, or all that are shown."
 _NOWHERE = QModelIndex()
 Index = QModelIndex | QPersistentModelIndex
 
@@ -109,19 +105,10 @@ class _Filter(QSortFilterProxyModel):
         self._least, self._run = 0, ""
         self._words: list[str] = []
 
-    def set_least(self, level: int) -> None:
+    def accept_only(self, least: int, run: str, text: str) -> None:
+        """Accept lines from a level on, of one run or of all, that hold every word of a text."""
         self.beginFilterChange()
-        self._least = level
-        self.endFilterChange()
-
-    def set_run(self, run: str) -> None:
-        self.beginFilterChange()
-        self._run = run
-        self.endFilterChange()
-
-    def set_text(self, text: str) -> None:
-        self.beginFilterChange()
-        self._words = text.casefold().split()
+        self._least, self._run, self._words = least, run, text.casefold().split()
         self.endFilterChange()
 
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:  # noqa: N802 - a name of Qt's
@@ -146,14 +133,9 @@ class LogDock(QWidget):
         self.proxy = _Filter(self)
         self.proxy.setSourceModel(self.model)
         self.view = QTableView(self)
-        self.level = ChoiceBox(self)
-        self.run = ChoiceBox(self)
-        self.search = QLineEdit(self)
         self._kept = 0
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 4, 6, 4)
-        layout.addLayout(self._head())
-        layout.addWidget(self.view)
+        self._make_head()
+        column(self, self._head, self.view, margins=(6, 4, 6, 4))
         self._set_up_widgets()
 
     def add(self, level: str, message: str, run: str = "", run_id: str = "") -> None:
@@ -191,64 +173,34 @@ class LogDock(QWidget):
         lines = [self.model.lines[place].text() for place in places]
         QGuiApplication.clipboard().setText("\n".join(lines))
 
-    def _head(self) -> QHBoxLayout:
-        label = QLabel("&From level", self)
-        label.setBuddy(self.level)
-        self.level.setObjectName("log_level")
-        self.level.setAccessibleName("Lowest level shown")
+    def _make_head(self) -> None:
+        tip = "Show lines of this level and above."
+        self.level = named(ChoiceBox(self), "log_level", "Lowest level shown", tip)
         self.level.addItems(LEVELS)
-        self.level.setToolTip("Show lines of this level and above.")
-        self.level.currentIndexChanged.connect(self._filter_level)
-        self.run.setObjectName("log_run")
-        self.run.setAccessibleName("Run whose lines are shown")
-        self.run.setToolTip("Show the lines of one run only.")
+        self.level.currentIndexChanged.connect(self._filter)
+        tip = "Show the lines of one run only."
+        self.run = named(ChoiceBox(self), "log_run", "Run whose lines are shown", tip)
         self.run.addItem("all runs", "")
         self.run.setMinimumContentsLength(8)
-        self.run.currentIndexChanged.connect(self._filter_run)
-        self.search.setObjectName("log_search")
-        self.search.setAccessibleName("Search the log")
-        self.search.setPlaceholderText("Search the log")
-        self.search.setToolTip("Show the lines that hold all of these words.")
-        self.search.setClearButtonEnabled(True)
+        self.run.currentIndexChanged.connect(self._filter)
+        tip = "Show the lines that hold all of these words."
+        self.search = search_line("log_search", "Search the log", "Search the log", tip)
         self.search.setMinimumWidth(130)
-        self.search.textChanged.connect(self._filter_text)
-        copy = QPushButton("Copy &lines", self)
-        copy.setObjectName("log_copy")
-        copy.setAccessibleName("Copy lines of the log")
-        copy.setToolTip("Copy the selected lines, or all that are shown.")
+        self.search.textChanged.connect(self._filter)
+        copy = push_button("log_copy", "Copy &lines", _COPY_TIP, "Copy lines of the log")
         copy.clicked.connect(self.copy)
-        line = self._line = QHBoxLayout()
-        line.addWidget(label)
-        line.addWidget(self.level)
-        line.addWidget(self.run)
-        line.addWidget(self.search, 1)
-        line.addWidget(copy)
-        return line
+        parts = ("&From level", self.level), self.run, self.search, copy
+        self._head = row(*parts, spacing=6, stretch=self.search)
 
     def add_command(self, action: QAction) -> None:
         """Put a command of the window at the right of the filters, and into the context menu."""
-        button = QToolButton(self)
-        button.setDefaultAction(action)
-        button.setObjectName(f"log_{action.objectName()}")
-        button.setAccessibleName(action.text().replace("&", ""))
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        self._line.addWidget(button)
+        self._head.addWidget(command_button(f"log_{action.objectName()}", action, icon=False))
         self.view.addAction(action)
 
     @Slot()
-    def _filter_run(self) -> None:
-        self.proxy.set_run(str(self.run.currentData() or ""))
-        self.view.scrollToBottom()
-
-    @Slot(str)
-    def _filter_text(self, text: str) -> None:
-        self.proxy.set_text(text)
-        self.view.scrollToBottom()
-
-    @Slot(int)
-    def _filter_level(self, level: int) -> None:
-        self.proxy.set_least(level)
+    def _filter(self) -> None:
+        run = str(self.run.currentData() or "")
+        self.proxy.accept_only(self.level.currentIndex(), run, self.search.text())
         self.view.scrollToBottom()
 
     def _is_at_end(self) -> bool:
@@ -265,36 +217,17 @@ class LogDock(QWidget):
 
     def _set_up_widgets(self) -> None:
         view = self.view
-        view.setObjectName("log")
-        view.setAccessibleName("Log")
-        view.setModel(self.proxy)
-        view.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        view.setShowGrid(False)
-        view.setTabKeyNavigation(False)
-        view.setWordWrap(False)
-        view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 6)
-        view.horizontalHeader().setStretchLastSection(True)
-        view.horizontalHeader().setHighlightSections(False)
-        for column, width in enumerate((70, 190, 70)):
-            view.setColumnWidth(column, width)
-        action = QAction("&Copy lines", view)
-        action.setObjectName("action_log_copy")
-        action.setStatusTip("Copy the selected lines, or all that are shown.")
-        action.setToolTip(action.statusTip())
-        action.setShortcut(QKeySequence.StandardKey.Copy)
-        action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
-        action.triggered.connect(self.copy)
-        view.addAction(action)
-        jump = QAction("&Show this run", view)
-        jump.setObjectName("action_log_jump")
-        jump.setStatusTip("Select the run that the line is about in the runs table.")
-        jump.setToolTip(f"{jump.statusTip()} (Return)")
-        jump.setShortcut(QKeySequence("Return"))
-        jump.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
-        jump.triggered.connect(self._jump)
+        set_up_table(named(view, "log", "Log"), self.proxy, (70, 190, 70))
+        view_action(view, "copy", "&Copy lines", _COPY_TIP, self.copy, "Ctrl+C")
+        view_action(
+            view,
+            "jump",
+            "&Show this run",
+            "Select the run that the line is about in the runs table.",
+            self._jump,
+            "Return",
+        )
         view.doubleClicked.connect(self._jump)
-        view.addAction(jump)
         view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
 
 

@@ -2,9 +2,10 @@
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QPalette
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import push_button, text_label, tool_button
+from metaviz.gui.widgets.layouts import row
 from metaviz.gui.widgets.theme import current_theme, tint
 
 
@@ -25,36 +26,33 @@ class MessageBar(QFrame):
         self._level, self._details, self._run = "error", "", ""
         self.text = text_label("message_text", "Message")
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.copy = QPushButton("Copy &details", self)
-        self.copy.setObjectName("message_copy")
-        self.copy.setAccessibleName("Copy details of the message")
-        self.copy.setToolTip("Copy the sentence and the technical details.")
+        self.copy = push_button(
+            "message_copy",
+            "Copy &details",
+            "Copy the sentence and the technical details.",
+            "Copy details of the message",
+        )
         self.copy.clicked.connect(self.copy_details)
-        self.remedy = QPushButton("&What to do…", self)
-        self.remedy.setObjectName("message_remedy")
-        self.remedy.setAccessibleName("What to do about the run that diverged")
-        self.remedy.setToolTip("Let the run go on from its last good checkpoint, with a change.")
+        self.remedy = push_button(
+            "message_remedy",
+            "&What to do…",
+            "Let the run go on from its last good checkpoint, with a change.",
+            "What to do about the run that diverged",
+        )
         self.remedy.clicked.connect(self._want_remedy)
-        self.resume = QPushButton("&Resume them", self)
-        self.resume.setObjectName("message_resume")
-        self.resume.setAccessibleName("Resume the interrupted runs")
-        self.resume.setToolTip("Train the interrupted runs further, from their last checkpoints.")
+        self.resume = push_button(
+            "message_resume",
+            "&Resume them",
+            "Train the interrupted runs further, from their last checkpoints.",
+            "Resume the interrupted runs",
+        )
         self.resume.clicked.connect(self.resume_requested)
-        close = QToolButton(self)
-        close.setText("✕")
+        tip = "Close. The message stays in the log."
+        close = tool_button("message_close", "✕", tip, "Close the message")
         close.setAutoRaise(True)
-        close.setObjectName("message_close")
-        close.setAccessibleName("Close the message")
-        close.setToolTip("Close. The message stays in the log.")
-        close.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         close.clicked.connect(self.hide)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(10, 6, 6, 6)
-        layout.addWidget(self.text, 1)
-        layout.addWidget(self.remedy)
-        layout.addWidget(self.resume)
-        layout.addWidget(self.copy)
-        layout.addWidget(close)
+        parts = (self.text, self.remedy, self.resume, self.copy, close)
+        row(*parts, stretch=self.text, inside=self, margins=(10, 6, 6, 6))
         self.hide()
 
     @Slot(str, str)

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QGridLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.gui.widgets.controls import tool_button
+from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.option_field import Check, OptionField
 
 
@@ -33,13 +35,12 @@ class OptionForm(QWidget):
         self.fields: dict[str, OptionField] = {}
         self._hidden: frozenset[str] = frozenset()
         self._more = frozenset(spec.name for spec in more)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._rows(specs, prefix, checks or {}))
+        parts = [self._rows(specs, prefix, checks or {})]
         if more:
             rows = self._rows(more, prefix, checks or {})
             self.section = CollapsibleSection(more_title, "more", rows)
-            column.addWidget(self.section)
+            parts.append(self.section)
+        column(self, *parts)
 
     def _rows(
         self, specs: Sequence[OptionSpec], prefix: str, checks: Mapping[str, Check]
@@ -114,20 +115,12 @@ class CollapsibleSection(QWidget):
         super().__init__(parent)
         self._title = title
         self.body = body
-        self.heading = QToolButton(self)
-        self.heading.setObjectName(f"fold_{name}")
-        self.heading.setAccessibleName(title)
+        self.heading = tool_button(f"fold_{name}", title, "Show or hide these settings.")
         self.heading.setCheckable(True)
         self.heading.setAutoRaise(True)
-        self.heading.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.heading.setToolTip("Show or hide these settings.")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.heading)
-        layout.addWidget(body)
+        column(self, self.heading, body, spacing=2)
         self.heading.toggled.connect(self.set_open)
         self.note("")
         self.set_open(False)

@@ -4,6 +4,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 
+from metaviz.gui.widgets.controls import menu_choice
 from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import (
     THEME_CHOICES,
@@ -29,16 +30,12 @@ class ThemeMenu(QObject):
         group = QActionGroup(self)
         self._actions: dict[str, QAction] = {}
         for choice in THEME_CHOICES:
-            action = QAction(f"&{choice.capitalize()}", self)
+            action = menu_choice(self.menu, f"&{choice.capitalize()}", choice, checked=False)
             action.setObjectName(f"action_theme_{choice}")
-            action.setCheckable(True)
-            action.setData(choice)
             tip = "Follow the desktop." if choice == "system" else f"Always {choice}."
             action.setStatusTip(tip)
             action.setToolTip(tip)
-            group.addAction(action)
-            self.menu.addAction(action)
-            self._actions[choice] = action
+            self._actions[choice] = group.addAction(action)
         found = preferences.read("window/theme", "system")
         self.choice: ThemeChoice = found if found in THEME_CHOICES else "system"
         self._actions[self.choice].setChecked(True)

@@ -8,7 +8,6 @@ from PySide6.QtCore import QLibraryInfo, QObject, Qt, QUrl, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import (
     QDialog,
-    QDialogButtonBox,
     QLabel,
     QMainWindow,
     QVBoxLayout,
@@ -17,6 +16,8 @@ from PySide6.QtWidgets import (
 
 from metaviz import paths
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.controls import close_buttons, named
+from metaviz.gui.widgets.layouts import fill
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.window.shortcut_dialog import ShortcutsDialog, every_key
 
@@ -64,8 +65,7 @@ def about_dialog(device_text: str, parent: QWidget) -> QDialog:
         Qt.TextInteractionFlag.TextSelectableByMouse
         | Qt.TextInteractionFlag.TextSelectableByKeyboard
     )
-    facts.setAccessibleName("Versions and paths")
-    facts.setObjectName("facts")
+    named(facts, "facts", "Versions and paths")
     return _dialog("About MetaViz", "about_dialog", [label, facts], parent)
 
 
@@ -109,14 +109,7 @@ def _dialog(title: str, name: str, parts: list[QWidget], parent: QWidget) -> QDi
     dialog.setObjectName(name)
     dialog.setWindowTitle(title)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, dialog)
-    buttons.rejected.connect(dialog.reject)
-    close = buttons.button(QDialogButtonBox.StandardButton.Close)
-    close.setObjectName(f"{name}_close")
-    close.setAccessibleName(f"Close “{title}”")
-    layout = QVBoxLayout(dialog)
-    for part in (*parts, buttons):
-        layout.addWidget(part)
+    fill(QVBoxLayout(dialog), *parts, close_buttons(dialog, f"{name}_close", f"Close “{title}”"))
     return dialog
 
 

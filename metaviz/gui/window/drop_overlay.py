@@ -5,8 +5,9 @@ from pathlib import Path
 
 from PySide6.QtCore import QEvent, QMimeData, QObject, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.storage.file_kind import Dropped, recognised, told
@@ -27,12 +28,9 @@ class DropOverlay(QObject):
         super().__init__(window)
         self._notifier, self._window = notifier, window
         self._found: list[Dropped] = []
-        self.label = QLabel(window)
-        self.label.setObjectName("dropShade")
-        self.label.setAccessibleName("What would be opened")
+        self.label = text_label("dropShade", "What would be opened")
+        self.label.setParent(window)
         self.label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.label.setTextFormat(Qt.TextFormat.PlainText)
-        self.label.setWordWrap(True)
         self.label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.label.hide()
         window.setAcceptDrops(True)
@@ -55,15 +53,16 @@ class DropOverlay(QObject):
     def open(self, paths: Sequence[Path]) -> None:
         """Open what was dropped; what is of no use is said."""
         found = [recognised(path) for path in paths]
+        signals = {
+            "run": self.runs_dropped,
+            "runs": self.runs_dropped,
+            "archive": self.archive_dropped,
+            "view": self.view_dropped,
+            "configuration": self.configuration_dropped,
+        }
         for one in found:
-            if one.kind in {"run", "runs"}:
-                self.runs_dropped.emit(one.path)
-            elif one.kind == "archive":
-                self.archive_dropped.emit(one.path)
-            elif one.kind == "view":
-                self.view_dropped.emit(one.path)
-            elif one.kind == "configuration":
-                self.configuration_dropped.emit(one.path)
+            if one.kind in signals:
+                signals[one.kind].emit(one.path)
         reasons = [one.reason for one in found if one.kind == "nothing"]
         if reasons:
             self._notifier.fail(reasons[0], "\n".join(reasons[1:]))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import (
@@ -15,9 +15,7 @@ from PySide6.QtWidgets import (
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
-    QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -29,7 +27,8 @@ from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.page import Tab
-from metaviz.gui.widgets.controls import switch, text_label
+from metaviz.gui.widgets.controls import close_buttons, named, push_button, switch, text_label
+from metaviz.gui.widgets.layouts import fill, row
 from metaviz.runs.analysis.curve_charts import fan, without_slider
 from metaviz.runs.analysis.geometry import has_learned, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
@@ -55,6 +54,8 @@ _PLOTS = {
     "episode": "E&pisode: the task that is shown",
 }
 Draw = Callable[["Page"], "Figure | None"]
+
+Number = TypeVar("Number", QSpinBox, QDoubleSpinBox)
 
 
 class ExportDialog(QDialog):
@@ -86,20 +87,14 @@ class ExportDialog(QDialog):
         self._folders = folders or {}
         self.written: list[Path] = []
         self._is_writing = False
-        layout = QVBoxLayout(self)
-        layout.addWidget(self._what())
-        layout.addWidget(self._how())
-        layout.addLayout(self._where())
         explanation = "Figures are drawn in the light theme, with legend and units."
         self.status = text_label("exportStatus", text=explanation)
-        layout.addWidget(self.status)
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        self.export = self.buttons.addButton("&Export", QDialogButtonBox.ButtonRole.ActionRole)
-        self.export.setObjectName("exportButton")
+        buttons = close_buttons(self, "exportClose", "Close")
+        self.export = push_button("exportButton", "&Export")
+        buttons.addButton(self.export, QDialogButtonBox.ButtonRole.ActionRole)
         self.export.setDefault(True)
         self.export.clicked.connect(self.start)
-        self.buttons.rejected.connect(self.reject)
-        layout.addWidget(self.buttons)
+        fill(QVBoxLayout(self), self._what(), self._how(), self._where(), self.status, buttons)
         if not records:
             self.status.setText("There are no runs to export yet: run a comparison first.")
             self.export.setEnabled(False)
@@ -184,7 +179,6 @@ class ExportDialog(QDialog):
 
     def _what(self) -> QGroupBox:
         box = QGroupBox("What")
-        layout = QVBoxLayout(box)
         self.plots: dict[str, QCheckBox] = {}
         for name, text in _PLOTS.items():
             if name in self._draw or name == "fan":
@@ -192,21 +186,18 @@ class ExportDialog(QDialog):
                 possible = self._possible(name)
                 self.plots[name].setChecked(possible)
                 self.plots[name].setEnabled(possible)
-                layout.addWidget(self.plots[name])
         self.tables = switch(
             "exportTables",
             "Ta&bles: metrics, inner loop, summary, geometry, evaluations",
             "Tidy tables of the visible runs, numbers in full precision.",
         )
         self.tables.setChecked(True)
-        layout.addWidget(self.tables)
         self.report = switch(
             "exportReport",
             "Re&port: one HTML file with all of it",
             "Results, figures, settings that differ, environment, and how to repeat the runs; its "
             "figures, table and configurations lie beside it. Takes a while with many runs.",
         )
-        layout.addWidget(self.report)
         self.events = switch(
             "exportEvents",
             "Tensor&Board event files",
@@ -215,7 +206,8 @@ class ExportDialog(QDialog):
             else MISSING,
         )
         self.events.setEnabled(has_tensorboard())
-        layout.addWidget(self.events)
+        parts = (*self.plots.values(), self.tables, self.report, self.events)
+        fill(QVBoxLayout(box), *parts)
         return box
 
     def _possible(self, name: str) -> bool:
@@ -232,47 +224,31 @@ class ExportDialog(QDialog):
     def _how(self) -> QGroupBox:
         box = QGroupBox("Figures")
         form = QFormLayout(box)
-        row = QHBoxLayout()
         self.formats = {
             name: switch(f"export_{name}", text, f"Write {text} files.")
             for name, text in FORMATS.items()
         }
         self.formats["png"].setChecked(True)
-        for widget in self.formats.values():
-            row.addWidget(widget)
-        row.addStretch(1)
-        form.addRow("Formats", row)
-        self.width_cm = _length("exportWidth", 16.0)
-        self.height_cm = _length("exportHeight", 10.0)
+        form.addRow("Formats", row(*self.formats.values(), None, spacing=6))
+        self.width_cm = _number("exportWidth", QDoubleSpinBox(), (2, 200), 16, " cm")
+        self.width_cm.setDecimals(1)
+        self.height_cm = _number("exportHeight", QDoubleSpinBox(), (2, 200), 10, " cm")
+        self.height_cm.setDecimals(1)
+        self.dpi = _number("exportDpi", QSpinBox(), (30, 1200), 300, " dpi")
+        self.font_size = _number("exportFont", QDoubleSpinBox(), (4, 40), 9, " pt")
         form.addRow("&Width", self.width_cm)
         form.addRow("&Height", self.height_cm)
-        self.dpi = QSpinBox()
-        self.dpi.setObjectName("exportDpi")
-        self.dpi.setRange(30, 1200)
-        self.dpi.setValue(300)
-        self.dpi.setSuffix(" dpi")
         form.addRow("&Resolution of PNG", self.dpi)
-        self.font_size = QDoubleSpinBox()
-        self.font_size.setObjectName("exportFont")
-        self.font_size.setRange(4, 40)
-        self.font_size.setValue(9)
-        self.font_size.setSuffix(" pt")
         form.addRow("F&ont", self.font_size)
         return box
 
     def _where(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        label = QLabel("Fo&lder")
-        self.folder = QLineEdit(str(Path.home() / "metaviz-export"))
-        self.folder.setObjectName("exportFolder")
-        self.folder.setAccessibleName("Folder to write to")
-        label.setBuddy(self.folder)
-        browse = QPushButton("Bro&wse…")
-        browse.setObjectName("exportBrowse")
+        folder = QLineEdit(str(Path.home() / "metaviz-export"))
+        self.folder = named(folder, "exportFolder", "Folder to write to")
+        browse = push_button("exportBrowse", "Bro&wse…")
+        browse.setAutoDefault(True)
         browse.clicked.connect(self._browse)
-        for widget in (label, self.folder, browse):
-            row.addWidget(widget)
-        return row
+        return row(("Fo&lder", self.folder), browse, spacing=6, stretch=self.folder)
 
     @Slot()
     def _browse(self) -> None:
@@ -331,11 +307,10 @@ def _figure(chart: "Chart | None", page: "Page") -> "Figure | None":
     return None if chart is None else figure_of(chart, page)
 
 
-def _length(name: str, value: float) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
+def _number(name: str, box: Number, limits: tuple[int, int], value: int, unit: str) -> Number:
+    """Let a box of numbers hold values within limits."""
     box.setObjectName(name)
-    box.setRange(2, 200)
-    box.setDecimals(1)
+    box.setRange(*limits)
     box.setValue(value)
-    box.setSuffix(" cm")
+    box.setSuffix(unit)
     return box

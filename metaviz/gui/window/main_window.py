@@ -2,18 +2,13 @@
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent, QUndoStack
-from PySide6.QtWidgets import (
-    QLabel,
-    QMainWindow,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QLabel, QMainWindow
 
 from metaviz import __version__, paths
 from metaviz.config.catalogue import Catalogue
@@ -43,6 +38,8 @@ from metaviz.gui.session.saved_views import SavedViews
 from metaviz.gui.session.session import Part, Session, form_part, tabs_part
 from metaviz.gui.session.shown_runs import ShownRuns
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.controls import command_button, named
+from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.message_bar import MessageBar
 from metaviz.gui.widgets.notifier import Notifier
@@ -226,30 +223,17 @@ class MainWindow(QMainWindow):
         self.shutdown.ask()
 
     def _assemble(self) -> None:
-        centre = QWidget(self)
-        column = QVBoxLayout(centre)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.messages)
-        column.addLayout(self.welcome.stack, 1)
-        self.setCentralWidget(centre)
+        stack = self.welcome.stack
+        self.setCentralWidget(column(None, self.messages, stack, stretch=stack, spacing=0))
         self.dock_layout = DockLayout(
             self, self.toolbar, self.form, self.table, self.queue_controller.dock, self.log
         )
         self.log.add_command(self.commands["open_log"])
         menus = (self.saved_views.menu, self.theme_menu.menu)
         build_menus(self, self.commands, self.dock_layout.toggles(), menus)
-        for name, title in (("sweep", "Sweep"), ("queue", "Queue"), ("run", "Run")):
-            button = QToolButton(self.form)
-            button.setObjectName(f"form_{name}")
-            button.setAccessibleName(title)
-            button.setDefaultAction(self.commands[name])
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-            button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            self.form.help_strip.add_button(button)
-        self.queue_status = QLabel(self)
-        self.queue_status.setObjectName("queue_status")
-        self.queue_status.setAccessibleName("Progress of the queue")
+        for name in ("sweep", "queue", "run"):
+            self.form.help_strip.add_button(command_button(f"form_{name}", self.commands[name]))
+        self.queue_status = named(QLabel(self), "queue_status", "Progress of the queue")
         self.statusBar().addPermanentWidget(self.queue_status)
         self.statusBar().setObjectName("status")
         self.status_line = StatusLine(
@@ -284,7 +268,7 @@ class MainWindow(QMainWindow):
         self.live.diverged.connect(messages.show_divergence)
         messages.remedy_requested.connect(self.resume_commands.mend)
         self.notifier.informed.connect(self.show_status)
-        self.notifier.warned.connect(self._log_warning)
+        self.notifier.warned.connect(partial(self.log.add, "warning"))
         self.notifier.failed.connect(messages.show_error)
         self.form.changed.connect(self.update_actions)
         for signal in (
@@ -300,13 +284,13 @@ class MainWindow(QMainWindow):
         self._connect_commands()
 
     def _connect_commands(self) -> None:
-        slots = {
+        slots: dict[str, Callable[..., object]] = {
             "open_runs": self.files.open_runs,
             "open_configuration": self.files.open_configuration,
             "save_configuration": self.files.save_configuration,
             "reset_form": self._reset_form,
             "export": self._export,
-            "copy_plot": self._copy_plot,
+            "copy_plot": partial(self.files.copy_plot, self.tabs),
             "undo": self.undo_stack.undo,
             "redo": self.undo_stack.redo,
             "find": self._find,
@@ -314,8 +298,7 @@ class MainWindow(QMainWindow):
             "full_screen": self._full_screen,
             "reset_layout": self.dock_layout.reset,
         }
-        for name, slot in slots.items():
-            self.commands[name].triggered.connect(slot)
+        self.commands.connect(slots)
         self.undo_stack.indexChanged.connect(self._show_undo)
         self._show_undo()
 
@@ -430,10 +413,6 @@ class MainWindow(QMainWindow):
     def _export(self) -> None:
         self.files.export(self.tabs, self.runs.visible_records(), self.runs.folders())
 
-    @Slot()
-    def _copy_plot(self) -> None:
-        self.files.copy_plot(self.tabs)
-
     @Slot(bool)
     def _full_screen(self, full: bool) -> None:
         self.showFullScreen() if full else self.showNormal()
@@ -530,10 +509,6 @@ class MainWindow(QMainWindow):
         ):
             self.commands[name].setEnabled(can)
             self.commands[name].setText(f"&{name.capitalize()} {what}".rstrip())
-
-    @Slot(str)
-    def _log_warning(self, sentence: str) -> None:
-        self.log.add("warning", sentence)
 
     @Slot()
     def _on_visibility(self) -> None:

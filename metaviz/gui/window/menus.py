@@ -7,53 +7,22 @@ from PySide6.QtWidgets import QMainWindow, QMenu
 
 from metaviz.gui.widgets.commands import Actions
 
-_SEPARATOR = "-"
 _FILE = (
-    "open_runs",
-    "import_run",
-    "pack_run",
-    "save_weights",
-    _SEPARATOR,
-    "open_configuration",
-    "save_configuration",
-    "reset_form",
-    "look",
-    _SEPARATOR,
-    "export",
-    "copy_plot",
-    _SEPARATOR,
-    "quit",
+    ("open_runs", "import_run", "pack_run", "save_weights"),
+    ("open_configuration", "save_configuration", "reset_form", "look"),
+    ("export", "copy_plot"),
+    ("quit",),
 )
-_EDIT = ("undo", "redo", _SEPARATOR, "find", "palette", _SEPARATOR, "preferences")
-_RUN = (
-    "run",
-    "pause",
-    "step",
-    _SEPARATOR,
-    "stop",
-    "abort",
-    _SEPARATOR,
-    "resume",
-    "mend",
-    "repeat",
-    "fine_tune",
-)
+_EDIT = ("undo", "redo"), ("find", "palette"), ("preferences",)
+_RUN = ("run", "pause", "step"), ("stop", "abort"), ("resume", "mend", "repeat", "fine_tune")
 _QUEUE = (
-    "queue",
-    "sweep",
-    _SEPARATOR,
-    "queue_pause",
-    _SEPARATOR,
-    "queue_next",
-    "queue_up",
-    "queue_down",
-    "queue_resume",
-    "queue_retry",
-    "queue_remove",
-    _SEPARATOR,
-    "queue_clear",
+    ("queue", "sweep"),
+    ("queue_pause",),
+    ("queue_next", "queue_up", "queue_down", "queue_resume", "queue_retry", "queue_remove"),
+    ("queue_clear",),
 )
-_HELP = ("welcome", "shortcuts", _SEPARATOR, "copy_diagnostics", "open_log", _SEPARATOR, "about")
+_VIEW = ("full_screen",), ("reset_layout",)
+_HELP = ("welcome", "shortcuts"), ("copy_diagnostics", "open_log"), ("about",)
 
 
 def build_menus(
@@ -69,7 +38,7 @@ def build_menus(
     view.addSeparator()
     for menu in menus:
         view.addMenu(menu)
-    _fill(view, ("full_screen", _SEPARATOR, "reset_layout"), actions)
+    _fill(view, _VIEW, actions)
     _fill(_menu(window, "&Help"), _HELP, actions)
 
 
@@ -80,9 +49,9 @@ def _menu(window: QMainWindow, title: str) -> QMenu:
     return menu
 
 
-def _fill(menu: QMenu, names: tuple[str, ...], actions: Actions) -> None:
-    for name in names:
-        if name == _SEPARATOR:
+def _fill(menu: QMenu, groups: Sequence[Sequence[str]], actions: Actions) -> None:
+    """Add groups of commands with a line between them."""
+    for place, names in enumerate(groups):
+        if place:
             menu.addSeparator()
-        else:
-            menu.addAction(actions[name])
+        menu.addActions([actions[name] for name in names])

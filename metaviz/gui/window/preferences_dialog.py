@@ -5,16 +5,12 @@ from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
-from metaviz.gui.widgets.controls import scrolling, text_label
+from metaviz.gui.widgets.controls import close_buttons, named, push_button, scrolling, text_label
+from metaviz.gui.widgets.layouts import fill
 from metaviz.gui.widgets.option_form import OptionForm
 from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import current_theme, tint
@@ -103,8 +99,7 @@ class PreferencesDialog(QDialog):
     def __init__(self, options: tuple[OptionSpec, ...], now: Preferences, parent: QWidget) -> None:
         """Show preferences."""
         super().__init__(parent)
-        self.setObjectName("preferences_dialog")
-        self.setAccessibleName("Preferences")
+        named(self, "preferences_dialog", "Preferences")
         self.setWindowTitle("Preferences")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.form = OptionForm(options, "preferences.", parent=self)
@@ -122,26 +117,19 @@ class PreferencesDialog(QDialog):
         self.help.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
         content = QWidget(self)
-        column = QVBoxLayout(content)
-        column.addWidget(self.form)
-        column.addStretch(1)
-        column.addWidget(folder)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
-        buttons.rejected.connect(self.reject)
-        defaults = buttons.addButton("&Reset to defaults", QDialogButtonBox.ButtonRole.ResetRole)
-        defaults.setObjectName("preferences_defaults")
-        defaults.setAccessibleName("Reset all preferences to their defaults")
-        defaults.setToolTip("Put every preference back to its default.")
+        fill(QVBoxLayout(content), self.form, None, folder)
+        buttons = close_buttons(self, "preferences_close", "Close the preferences")
+        defaults = push_button(
+            "preferences_defaults",
+            "&Reset to defaults",
+            "Put every preference back to its default.",
+            "Reset all preferences to their defaults",
+        )
+        buttons.addButton(defaults, QDialogButtonBox.ButtonRole.ResetRole)
         defaults.clicked.connect(self._reset)
-        close = buttons.button(QDialogButtonBox.StandardButton.Close)
-        defaults.setAutoDefault(False)
-        close.setDefault(True)
-        close.setObjectName("preferences_close")
-        close.setAccessibleName("Close the preferences")
-        layout = QVBoxLayout(self)
-        layout.addWidget(scrolling("preferences_scroll", "Preferences", content), 1)
-        layout.addWidget(self.help)
-        layout.addWidget(buttons)
+        buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
+        area = scrolling("preferences_scroll", "Preferences", content)
+        fill(QVBoxLayout(self), area, self.help, buttons, stretch=area)
         self.resize(480, 500)
         self.restyle()
 

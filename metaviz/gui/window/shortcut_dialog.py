@@ -7,10 +7,10 @@ from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import (
     QDialog,
-    QDialogButtonBox,
     QLineEdit,
     QMainWindow,
     QMenu,
+    QMenuBar,
     QTabWidget,
     QTreeWidget,
     QTreeWidgetItem,
@@ -19,7 +19,9 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.widgets.command_palette import score
+from metaviz.gui.widgets.controls import close_buttons, named, search_line, spoken
 from metaviz.gui.widgets.editors import NumberEdit
+from metaviz.gui.widgets.layouts import fill
 
 _ELSEWHERE = "Elsewhere"
 
@@ -47,30 +49,19 @@ class ShortcutsDialog(QDialog):
     def __init__(self, keys: list[Key], parent: QWidget) -> None:
         """List keys."""
         super().__init__(parent)
-        self.setObjectName("shortcuts_dialog")
-        self.setAccessibleName("Keyboard shortcuts")
+        named(self, "shortcuts_dialog", "Keyboard shortcuts")
         self.setWindowTitle("Keyboard shortcuts")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.line = QLineEdit(self)
-        self.line.setObjectName("shortcuts_search")
-        self.line.setAccessibleName("Search shortcuts")
-        self.line.setPlaceholderText("Search by what is done, or by keys")
-        self.line.setClearButtonEnabled(True)
+        placeholder = "Search by what is done, or by keys"
+        self.line = search_line("shortcuts_search", "Search shortcuts", placeholder)
         self.line.textChanged.connect(self._search)
-        self.tree = QTreeWidget(self)
-        self.tree.setObjectName("shortcuts_list")
-        self.tree.setAccessibleName("Shortcuts")
+        self.tree = named(QTreeWidget(self), "shortcuts_list", "Shortcuts")
         self.tree.setHeaderLabels(["What", "Keys"])
         self.tree.setTabKeyNavigation(False)
         self._fill(keys)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
-        buttons.rejected.connect(self.reject)
-        close = buttons.button(QDialogButtonBox.StandardButton.Close)
-        close.setObjectName("shortcuts_close")
-        close.setAccessibleName("Close the list of shortcuts")
+        buttons = close_buttons(self, "shortcuts_close", "Close the list of shortcuts")
         layout = QVBoxLayout(self)
-        for part in (self.line, self.tree, buttons):
-            layout.addWidget(part)
+        fill(layout, self.line, self.tree, buttons)
         self.resize(520, min(600, max(360, parent.height() - 80)))
 
     def shown(self) -> list[tuple[str, str]]:
@@ -106,17 +97,12 @@ def _of_menus(window: QMainWindow) -> Iterator[Key]:
         menu = action.menu()
         if isinstance(menu, QMenu):
             for inner in _of_menu(menu):
-                yield from _keys(_plain(action.text()), inner)
+                yield from _keys(spoken(action.text()), inner)
 
 
 def _of_widgets(window: QMainWindow) -> Iterator[Key]:
     """Yield keys of actions that are in no menu, under the widget that they belong to."""
-    in_menus = {
-        inner
-        for action in window.menuBar().actions()
-        if isinstance(menu := action.menu(), QMenu)
-        for inner in _of_menu(menu)
-    }
+    in_menus = set(_of_menu(window.menuBar()))
     for action in window.findChildren(QAction):
         parent = action.parent()
         if action not in in_menus and isinstance(parent, QWidget) and not _is_inner(parent):
@@ -129,7 +115,7 @@ def _of_tabs(window: QMainWindow) -> Iterator[Key]:
         for place in range(tabs.count()):
             keys = QKeySequence.mnemonic(tabs.tabText(place))
             if not keys.isEmpty():
-                what = f"Show {_plain(tabs.tabText(place))} tab"
+                what = f"Show {spoken(tabs.tabText(place))} tab"
                 yield Key(tabs.accessibleName() or "Tabs", what, _written(keys))
 
 
@@ -139,7 +125,7 @@ def _of_classes(window: QMainWindow) -> Iterator[Key]:
             yield Key(place, what, _written(QKeySequence.fromString(text)))
 
 
-def _of_menu(menu: QMenu) -> Iterator[QAction]:
+def _of_menu(menu: QMenu | QMenuBar) -> Iterator[QAction]:
     for action in menu.actions():
         inner = action.menu()
         if isinstance(inner, QMenu):
@@ -150,7 +136,7 @@ def _of_menu(menu: QMenu) -> Iterator[QAction]:
 
 def _keys(place: str, action: QAction) -> Iterator[Key]:
     if action.shortcuts() and action.text():
-        yield Key(place, _plain(action.text()), ", ".join(map(_written, action.shortcuts())))
+        yield Key(place, spoken(action.text()), ", ".join(map(_written, action.shortcuts())))
 
 
 def _is_inner(widget: QWidget) -> bool:
@@ -160,7 +146,3 @@ def _is_inner(widget: QWidget) -> bool:
 
 def _written(keys: QKeySequence) -> str:
     return keys.toString(QKeySequence.SequenceFormat.NativeText)
-
-
-def _plain(text: str) -> str:
-    return text.replace("&", "").rstrip("…")

@@ -95,16 +95,12 @@ class Shutdown(QObject):
             "What is being computed has not come to its end yet.",
             "“Quit now” ends the program at once: what is stored until here is kept, and the runs "
             "can be resumed from their last checkpoints.",
-            ("&Quit now", self._force),
+            ("&Quit now", self.forced.emit),
             "&Keep waiting",
             destroys=True,
         )
         box.escapeButton().clicked.connect(self._wait_timer.start)
         self._keep(box)
-
-    @Slot()
-    def _force(self) -> None:
-        self.forced.emit()
 
     def _ask(self) -> None:
         box = ask(

@@ -8,7 +8,9 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QTool
 
 from metaviz.gui.background.training_controller import BUSY, Phase
 from metaviz.gui.widgets.commands import Actions
+from metaviz.gui.widgets.controls import named, spoken
 from metaviz.gui.widgets.durations import clock
+from metaviz.gui.widgets.layouts import column
 
 _PARTS = 1000
 _LEAST_SECONDS = 2.0
@@ -52,9 +54,10 @@ class TrainingToolbar(QToolBar):
         for name in ("run", "pause", "step", "stop", "abort"):
             self.addAction(actions[name])
             self._name_button(actions, name)
-        self.progress = QProgressBar(self)
-        self.time_left = QLabel(self)
-        self.device = QLabel("Loading PyTorch…", self)
+        self.progress = named(QProgressBar(self), "progress", "Progress of all runs")
+        self.time_left = named(QLabel(self), "time_left", "Time left")
+        device = QLabel("Loading PyTorch…", self)
+        self.device = named(device, "device", "Device", "What “auto” trains on.")
         self._watch = Stopwatch()
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._set_up_widgets()
@@ -101,23 +104,16 @@ class TrainingToolbar(QToolBar):
         button = self.widgetForAction(actions[name])
         if isinstance(button, QToolButton):
             button.setObjectName(f"button_{name}")
-            button.setAccessibleName(actions[name].text().replace("&", ""))
+            button.setAccessibleName(spoken(actions[name].text()))
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def _set_up_widgets(self) -> None:
-        self.progress.setObjectName("progress")
-        self.progress.setAccessibleName("Progress of all runs")
         self.progress.setRange(0, _PARTS)
         self.progress.setMaximumWidth(220)
         self.progress.setMinimumWidth(80)
         self.progress.setFormat("%p %")
-        self.time_left.setObjectName("time_left")
-        self.time_left.setAccessibleName("Time left")
         self.time_left.setMinimumWidth(self.fontMetrics().horizontalAdvance("00:00:00 left"))
         self.time_left.setContentsMargins(8, 0, 8, 0)
-        self.device.setObjectName("device")
-        self.device.setAccessibleName("Device")
-        self.device.setToolTip("What “auto” trains on.")
         self.device.setContentsMargins(8, 0, 10, 0)
         gap = QWidget(self)
         gap.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
@@ -130,13 +126,7 @@ class TrainingToolbar(QToolBar):
 
 
 def _steady(widget: QWidget) -> QWidget:
-    from PySide6.QtWidgets import QHBoxLayout
-
-    holder = QWidget()
-    layout = QHBoxLayout(holder)
-    layout.setContentsMargins(4, 0, 4, 0)
-    layout.addWidget(widget)
     policy = widget.sizePolicy()
     policy.setRetainSizeWhenHidden(True)
     widget.setSizePolicy(policy)
-    return holder
+    return column(None, widget, margins=(4, 0, 4, 0))

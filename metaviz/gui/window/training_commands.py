@@ -31,14 +31,8 @@ class TrainingCommands(QObject):
         super().__init__(window)
         self._controller, self._form, self._commands = controller, form, commands
         self._notifier, self._window = notifier, window
-        for name, slot in (
-            ("run", self.run),
-            ("pause", self._pause),
-            ("step", controller.step),
-            ("stop", controller.stop),
-            ("abort", self._ask_abort),
-        ):
-            commands[name].triggered.connect(slot)
+        commands.connect({"run": self.run, "pause": self._pause, "abort": self._ask_abort})
+        commands.connect({"step": controller.step, "stop": controller.stop})
 
     def why_not(self) -> str:
         """Return why nothing can be trained now; empty where it can."""
@@ -55,10 +49,8 @@ class TrainingCommands(QObject):
         """Enable what makes sense now; the run action says why it is disabled."""
         reason = self.why_not()
         run = self._commands["run"]
-        run.setEnabled(not reason)
-        tip = reason or "Train the ticked algorithms. (Ctrl+Return)"
-        run.setToolTip(tip)
-        run.setStatusTip(tip)
+        self._commands.allow("run", reason, "Train the ticked algorithms. (Ctrl+Return)")
+        run.setStatusTip(run.toolTip())
         for name in _WHILE_TRAINING:
             self._commands[name].setEnabled(self._controller.phase in {"training", "paused"})
         may_start = not self._controller.busy and not self._controller.blocked

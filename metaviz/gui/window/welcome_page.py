@@ -15,7 +15,8 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.runs.row import Row
-from metaviz.gui.widgets.controls import scrolling
+from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
+from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.theme import current_theme, tint
 
 LAST = 5
@@ -33,28 +34,19 @@ _ABOUT = (
 class Card(QFrame):
     """One thing to begin with: what it is, and a button."""
 
-    def __init__(self, name: str, title: str, text: str, verb: str, parent: QWidget) -> None:
+    def __init__(self, name: str, title: str, text: str, verb: str) -> None:
         """Write the card; `verb` is on the button."""
-        super().__init__(parent)
+        super().__init__()
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        heading, self.text = QLabel(title, self), QLabel(text, self)
-        font = heading.font()
-        font.setBold(True)
-        heading.setFont(font)
+        heading = make_bold(QLabel(title))
         heading.setWordWrap(True)
-        self.text.setWordWrap(True)
-        self.text.setTextFormat(Qt.TextFormat.PlainText)
+        self.text = text_label("", text=text)
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.button = QPushButton(verb, self)
-        self.button.setObjectName(f"welcome_{name}")
-        self.button.setAccessibleName(title)
+        self.button = push_button(f"welcome_{name}", verb, text, title)
         self.button.setAccessibleDescription(text)
-        self.button.setToolTip(text)
-        self.button.setStatusTip(text)
         layout = QVBoxLayout(self)
-        layout.addWidget(heading)
-        layout.addWidget(self.text, 1)
-        layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
+        fill(layout, heading, self.text, self.button, stretch=self.text)
+        layout.setAlignment(self.button, Qt.AlignmentFlag.AlignLeft)
 
 
 class WelcomePage(QWidget):
@@ -66,36 +58,20 @@ class WelcomePage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         """Write the page."""
         super().__init__(parent)
-        self.setObjectName("welcome")
+        named(self, "welcome", "Welcome")
         self._listed: list[tuple[str, str, str]] | None = None
-        self.setAccessibleName("Welcome")
-        content = QWidget(self)
-        self._column = QVBoxLayout(content)
-        self._column.setContentsMargins(24, 16, 24, 16)
-        self._column.setSpacing(12)
-        self._column.addLayout(self._head())
-        self.about = QLabel(_ABOUT, self)
-        self.about.setObjectName("welcome_about")
-        self.about.setWordWrap(True)
-        self._column.addWidget(self.about)
-        self._add_cards()
-        self.last_heading = QLabel("Last runs", self)
-        font = self.last_heading.font()
-        font.setBold(True)
-        self.last_heading.setFont(font)
-        self._column.addWidget(self.last_heading)
+        self.about = text_label("welcome_about", text=_ABOUT)
+        self.last_heading = make_bold(QLabel("Last runs"))
         self._last = QVBoxLayout()
         self._last.setSpacing(2)
-        self._column.addLayout(self._last)
-        self._column.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scrolling("welcome_scroll", "Welcome", content))
+        parts = (self._head(), self.about, self._cards(), self.last_heading, self._last, None)
+        content = column(None, *parts, margins=(24, 16, 24, 16), spacing=12)
+        column(self, scrolling("welcome_scroll", "Welcome", content))
         self.show_runs([])
 
     def show_runs(self, rows: Sequence[Row]) -> None:
         """List the last runs."""
-        listed = [(row.id, row.label, row.summary.state) for row in rows[:LAST]]
+        listed = [(one.id, one.label, one.summary.state) for one in rows[:LAST]]
         if listed == self._listed:
             return
         self._listed = listed
@@ -103,14 +79,15 @@ class WelcomePage(QWidget):
             if (old := item.widget()) is not None:
                 old.setParent(None)
                 old.deleteLater()
-        for place, row in enumerate(rows[:LAST]):
-            button = QPushButton(f"{row.label}  –  {row.summary.state}", self)
-            button.setObjectName(f"welcome_run_{place}")
-            button.setAccessibleName(f"Show run {row.label}, {row.summary.state}")
-            button.setToolTip("Show this run in the plots.")
-            button.setStatusTip("Show this run in the plots.")
+        for place, (name, label, state) in enumerate(listed):
+            button = push_button(
+                f"welcome_run_{place}",
+                f"{label}  –  {state}",
+                "Show this run in the plots.",
+                f"Show run {label}, {state}",
+            )
             button.setFlat(True)
-            button.setProperty("run", row.id)
+            button.setProperty("run", name)
             button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
             button.clicked.connect(self._want_run)
             self._last.addWidget(button)
@@ -121,28 +98,18 @@ class WelcomePage(QWidget):
         tint(self.about, current_theme().muted)
 
     def _head(self) -> QHBoxLayout:
-        title = QLabel("Welcome to MetaViz", self)
-        font = title.font()
-        font.setPointSizeF(font.pointSizeF() * _TITLE_SIZE)
-        font.setBold(True)
-        title.setFont(font)
-        close = QPushButton("&Close this page", self)
-        close.setObjectName("welcome_close")
-        close.setAccessibleName("Close the welcome page")
-        close.setToolTip("Show the plots instead. Help > Welcome brings the page back.")
+        title = make_bold(QLabel("Welcome to MetaViz"), _TITLE_SIZE)
+        tip = "Show the plots instead. Help > Welcome brings the page back."
+        close = push_button("welcome_close", "&Close this page", tip, "Close the welcome page")
         close.clicked.connect(self.closed)
-        row = QHBoxLayout()
-        row.addWidget(title, 1)
-        row.addWidget(close)
-        return row
+        return row(title, close, stretch=title)
 
-    def _add_cards(self) -> None:
+    def _cards(self) -> QGridLayout:
         self.demo = Card(
             "demo",
             "30-second demo",
             "Train MAML, first-order MAML and Reptile on sinusoids, and watch them learn to adapt.",
             "Start the &demo",
-            self,
         )
         self.reproduction = Card(
             "reproduction",
@@ -150,30 +117,27 @@ class WelcomePage(QWidget):
             "MAML against joint training with the settings of the MAML paper. "
             "You are told how long it takes before anything is queued.",
             "Est&imate…",
-            self,
         )
         self.runs = Card(
             "runs",
             "Open runs",
             "Show runs of another folder, for instance from a cluster or a colleague.",
             "Open a &folder…",
-            self,
         )
         self.data = Card(
             "data",
             "Look at data",
             "See what few-shot episodes look like: an invented script needs no download.",
             "&Look…",
-            self,
         )
         grid = QGridLayout()
         grid.setSpacing(10)
         cards = (self.demo, self.reproduction, self.runs, self.data)
         for place, card in enumerate(cards):
             grid.addWidget(card, place // 2, place % 2)
-        for column in (0, 1):
-            grid.setColumnStretch(column, 1)
-        self._column.addLayout(grid)
+        for at in (0, 1):
+            grid.setColumnStretch(at, 1)
+        return grid
 
     @Slot()
     def _want_run(self) -> None:

@@ -1,0 +1,108 @@
+"""How widgets are laid out: rows and columns of labelled controls, and the tab order."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QScrollArea,
+    QStackedLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+Part = QWidget | QLayout | str | tuple[str, QWidget] | None
+"""A widget, a layout, a text, a control with its label before it, or None for what room is left."""
+
+
+def fill(layout: QBoxLayout, *parts: Part, stretch: QWidget | QLayout | None = None) -> None:
+    """Put parts into a layout; one of them may take what room is left."""
+    for part in parts:
+        if part is None:
+            layout.addStretch(1)
+        elif isinstance(part, QLayout):
+            layout.addLayout(part, int(part is stretch))
+        elif isinstance(part, tuple):
+            label = QLabel(part[0])
+            label.setBuddy(part[1])
+            fill(layout, label, part[1], stretch=stretch)
+        else:
+            widget = QLabel(part) if isinstance(part, str) else part
+            layout.addWidget(widget, int(widget is stretch))
+
+
+def row(
+    *parts: Part,
+    spacing: int = 8,
+    stretch: QWidget | None = None,
+    inside: QWidget | None = None,
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> QHBoxLayout:
+    """Return parts side by side, with margins within a widget where one is given."""
+    made = QHBoxLayout(inside) if inside is not None else QHBoxLayout()
+    if inside is not None:
+        made.setContentsMargins(*margins)
+    made.setSpacing(spacing)
+    fill(made, *parts, stretch=stretch)
+    return made
+
+
+def column(
+    widget: QWidget | None,
+    *parts: Part,
+    stretch: QWidget | QLayout | None = None,
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
+    spacing: int | None = None,
+) -> QWidget:
+    """Put parts below each other into a widget, or into a new one for None."""
+    widget = widget or QWidget()
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(*margins)
+    if spacing is not None:
+        layout.setSpacing(spacing)
+    fill(layout, *parts, stretch=stretch)
+    return widget
+
+
+def alternatives(*widgets: QWidget, parent: QWidget) -> tuple[QWidget, QStackedLayout]:
+    """Return a widget that shows one of some others, and the layout that chooses which."""
+    box = QWidget(parent)
+    layout = QStackedLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return box, layout
+
+
+def order_tabs(widget: QWidget) -> None:
+    """Set the tab order by the layouts, also where widgets were inserted later."""
+    for before, after in pairwise(_in_order(widget)):
+        QWidget.setTabOrder(before, after)
+
+
+def _in_order(widget: QWidget) -> Iterator[QWidget]:
+    if isinstance(widget, QScrollArea):
+        content = widget.widget()
+        if content is not None:
+            yield from _in_order(content)
+        return
+    if widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+        yield widget
+        return
+    layout = widget.layout()
+    if layout is not None:
+        yield from _of_layout(layout)
+
+
+def _of_layout(layout: QLayout) -> Iterator[QWidget]:
+    for place in range(layout.count()):
+        item = layout.itemAt(place)
+        inner, child = (item.layout(), item.widget()) if item is not None else (None, None)
+        if inner is not None:
+            yield from _of_layout(inner)
+        elif child is not None:
+            yield from _in_order(child)
