@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.charts.values import Chart
 from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
@@ -36,6 +37,9 @@ class Model(Protocol):
         self, context: Context, meta: Meta, batch: Batch, *, maps: bool = False
     ) -> Prediction:
         """Predict the examples of a batch from the context's support sets, with a graph."""
+
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield charts of what was learned."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,11 @@ class Episodic:
         """Yield nothing: there is no inner loop."""
         del context, meta
         yield from ()
+
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield the model's charts, without a graph."""
+        with torch.no_grad():
+            yield from list(self.model.charts(context, meta))
 
 
 @dataclass(frozen=True)
