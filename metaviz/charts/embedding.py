@@ -1,6 +1,7 @@
 """Where a task's examples lie in a network's embedding."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,17 +28,16 @@ def embedding_chart(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Scat
     for kind, dots, alpha in _KINDS:
         embedded, classes = points[kind]
         for n in np.unique(points["prototype"][1])[:MOST_CLASSES].tolist():
-            places = (embedded[classes == n][:MOST_EXAMPLES] - middle) @ axes.T
-            label = f"class 0: {kind}" if n == 0 else f"class {n}" if kind == "prototype" else ""
-            role = f"method-{n % len(PALETTE)}"
-            look = Series(f"{kind} {n}", *places.T, label, role, width=0, dots=dots, alpha=alpha)
-            series.append(look)
-    x, y = (
+            x, y = axes @ (embedded[classes == n][:MOST_EXAMPLES] - middle).T
+            label = f"class 1: {kind}" if n == 0 else f"class {n + 1}" * (kind == "prototype")
+            look = Series(f"{kind} {n}", x, y, label, f"method-{n % len(PALETTE)}")
+            series.append(replace(look, width=0, dots=dots, alpha=alpha))
+    across, up = (
         Axis(f"{name} component ({100 * share:.3g} % of the variance)")
         for name, share in zip(("first", "second"), shares.tolist(), strict=True)
     )
     title = "Embeddings, first two principal components"
-    return Scatter(id=EMBEDDING, title=title, x=x, y=y, series=tuple(series))
+    return Scatter(id=EMBEDDING, title=title, x=across, y=up, series=tuple(series))
 
 
 def principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

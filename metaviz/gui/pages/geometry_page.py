@@ -9,11 +9,12 @@ from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
 from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
+from metaviz.gui.pages.needs import LEARNED
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
-from metaviz.runs.analysis.geometry import geometry_pictures, has_learned, offered
+from metaviz.runs.analysis.geometry import geometry_pictures, offered
 from metaviz.runs.analysis.result_charts import geometry_chart_of
 from metaviz.runs.model.events import Pictured
 
@@ -65,7 +66,7 @@ class GeometryTab(EvaluationPage):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty plot."""
-        super().__init__("geometry", has_learned, parent)
+        super().__init__("geometry", LEARNED.has, parent)
         self._chosen: tuple[str, int] | None = None
         self.plot = ChartView("geometryPlot", "Learned geometry", self)
         self._lay_out()
