@@ -10,7 +10,7 @@ from metaviz.charts.values import PALETTE, Axis, Scatter, Series
 EMBEDDING = "embedding"
 """The id of the chart."""
 MOST_CLASSES, MOST_EXAMPLES = 20, 50
-_KINDS = (("prototype", 20.0, 0.35), ("query", 5.0, 0.6), ("support", 8.0, 1.0))
+_KINDS = (("prototype", 16.0, 0.35), ("query", 5.0, 0.6), ("support", 8.0, 1.0))
 """Diameters and opacities, the lowest first: with one shot, support lies on the prototype."""
 
 
@@ -33,10 +33,10 @@ def embedding_chart(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Scat
             look = Series(f"{kind} {n}", x, y, label, f"method-{n % len(PALETTE)}")
             series.append(replace(look, width=0, dots=dots, alpha=alpha))
     across, up = (
-        Axis(f"{name} component ({100 * share:.3g} % of the variance)")
-        for name, share in zip(("first", "second"), shares.tolist(), strict=True)
+        Axis(f"{name} component ({100 * share:.3g} %)")
+        for name, share in zip(("1st", "2nd"), shares.tolist(), strict=True)
     )
-    title = "Embeddings, first two principal components"
+    title = "Embeddings, first two principal components (% of variance)"
     return Scatter(id=EMBEDDING, title=title, x=across, y=up, series=tuple(series))
 
 

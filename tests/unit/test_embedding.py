@@ -69,7 +69,7 @@ def test_it_is_stored_with_every_evaluation_and_drawn(folder: Path, tmp_path: Pa
     assert [p.step for p in record.pictures] == [e.step for e in record.evaluations] == [0, 3, 4]
     assert not np.array_equal(points(drawn(folder, 0), "query"), points(drawn(folder), "query"))
     (view, title) = next(iter(offered(record).items()))
-    assert title == "Embeddings, first two principal components"
+    assert title == "Embeddings, first two principal components (% of variance)"
     chart = geometry_chart_of(record, 1, view)
     assert chart is not None
     (axes,) = figure_of(chart).axes
@@ -106,8 +106,8 @@ def test_embeddings_of_one_number_lie_on_a_line() -> None:
     chart = cloud(3, 2, 1)
     assert not np.any(points(chart, "query")[:, 1])
     assert (chart.x.title, chart.y.title) == (
-        "first component (100 % of the variance)",
-        "second component (0 % of the variance)",
+        "1st component (100 %)",
+        "2nd component (0 %)",
     )
 
 

@@ -249,9 +249,11 @@ class BenchmarkTab(QWidget):
     def _draw_map(self) -> None:
         found = self._stored_map()
         left_out = INNER_LOOP.left_out(self._records, "there is no step size to vary")
-        self.remark.setText(f"{left_out} {'' if found is None else _map_text(found)}".strip())
-        missing = INNER_LOOP.missing if self._records and not self.run.count() else NO_MAP
-        empty = Lines(id="robustness", message=missing)
+        alone = bool(left_out) and not self.run.count()
+        self.run.setVisible(not alone)
+        told = "" if alone else left_out, "" if found is None else _map_text(found)
+        self.remark.setText(" ".join(filter(None, told)))
+        empty = Lines(id="robustness", message=INNER_LOOP.missing if alone else NO_MAP)
         self.map.show_chart(empty if found is None else robustness_chart(found))
 
     @Slot(str, str, int)

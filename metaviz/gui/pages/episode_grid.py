@@ -66,7 +66,7 @@ class EpisodeGrid(QWidget):
     def show_episode(self, episode: Episode | None) -> None:
         """Show a task of images; None shows nothing."""
         self._episode = episode
-        self._cells, self._images = [], {}
+        self._cells, self._images, self.k = [], {}, 0
         if episode is not None:
             rows = 0
             for support, examples in ((True, episode.support), (False, episode.query)):

@@ -118,13 +118,13 @@ class EpisodeTab(QWidget):
     def show_result(self, episode: Episode) -> None:
         """Show a task at the run's own number of steps."""
         self.result = episode
+        self.grid.show_episode(episode if episode.has_images else None)
         self.show_button.setEnabled(True)
         self._set_step_range(len(episode.query_loss) - 1)
         self.caption.setText(_CAPTION if episode.has_steps else _ONE_STATE.format(episode.label))
         for widget in (*self.scrubber, self.losses):
             widget.setVisible(episode.has_steps)
         self.step.setValue(min(episode.k, self.step.maximum()))
-        self.grid.show_episode(episode if episode.has_images else None)
         self._draw()
 
     @Slot(str)

@@ -150,9 +150,10 @@ class GeometryTab(EvaluationPage):
 
     def _show_summary(self) -> None:
         picture = self.current()
-        for widget in (self.picker, self.controls, self.table, self.help):
+        for widget in (self.picker, self.controls, self.help):
             widget.setVisible(picture is not None)
         rows = summary(picture.arrays) if picture else []
+        self.table.setVisible(bool(rows))
         self.table.setRowCount(len(rows))
         for place, (layer, quantity, value) in enumerate(rows):
             cells = (shortened(layer), layer), (quantity, quantity), (f"{value:.4g}", repr(value))

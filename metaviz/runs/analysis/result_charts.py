@@ -239,17 +239,18 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
     texts = [f"class {c + 1}{' (true)' if c == true else ''}" for c in classes]
     if not episode.has_steps:
         bars = (
-            Series(text, np.array([float(at)]), values[:1, c], role=f"method-{c % len(OKABE_ITO)}")
-            for at, (c, text) in enumerate(zip(classes, texts, strict=True))
+            Series(texts[at], np.array([float(at)]), values[:1, c], role=_class_role(c))
+            for at, c in enumerate(classes)
         )
-        title, names = f"query image {number + 1}", tuple(texts)
-        return Bars(id="episode-image", x=Axis(title), y=axis, series=tuple(bars), names=names)
+        x = Axis(f"class; query image {number + 1} is of class {true + 1}")
+        names = tuple(str(c + 1) for c in classes)
+        return Bars(id="episode-image", x=x, y=axis, series=tuple(bars), names=names)
     steps = np.arange(len(values), dtype=float)
     series = (
         Series(
             *(f"class{place}", steps, values[:, c]),
             texts[place],
-            f"method-{c % len(OKABE_ITO)}",
+            _class_role(c),
             "solid" if c == true else "dash",
             2.0 if c == true else 1.2,
             dots=5.0,
@@ -263,6 +264,10 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
         series=tuple(series),
         marks=(_step_mark(k),),
     )
+
+
+def _class_role(number: int) -> str:
+    return f"method-{number % len(OKABE_ITO)}"
 
 
 def _step_mark(k: int) -> Mark:
