@@ -1,11 +1,14 @@
 """Prototypical networks: a class is the mean of its support embeddings."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from metaviz.algorithms.registry import MethodOptions, register
+from metaviz.charts.embedding import EMBEDDING, embedding_chart
+from metaviz.charts.values import Chart
 from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
@@ -129,6 +132,20 @@ class PrototypeModel:
         shown = {"prototypes": prototypes, "support": known, "query": asked} if maps else {}
         return Prediction(outputs, maps=shown)
 
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield where the first task's examples and prototypes lie, see `embedding_chart`."""
+        first = context[:1]
+        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
+        classes = torch.arange(context.ways).unsqueeze(0)
+        points = {
+            "prototype": (maps["prototypes"], classes),
+            "query": (maps["query"], first.tasks.query.y),
+            "support": (maps["support"], first.tasks.support.y),
+        }
+        yield embedding_chart(
+            {kind: (z[0].cpu().numpy(), y[0].cpu().numpy()) for kind, (z, y) in points.items()}
+        )
+
     def _embed(
         self, context: Context, meta: Meta, batch: Batch, *, together: bool
     ) -> tuple[Tensor, Tensor]:
@@ -177,6 +194,7 @@ def _unit(x: Tensor) -> Tensor:
     color=12,
     summary="Classes are the means of their support embeddings; the nearest one is the answer.",
     needs={"classes": "ProtoNet tells classes apart"},
+    charts=(EMBEDDING,),
     formula="p(n | x) ∝ exp(−|f(x) − cₙ|²),   cₙ = mean f(support of n)",
     cost="1 gradient per task; no inner steps",
     citation="Snell, Swersky & Zemel 2017, arXiv:1703.05175",

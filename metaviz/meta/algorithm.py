@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 
+from metaviz.charts.values import Chart
 from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.options import OptionError
 from metaviz.config.traits import Traits
@@ -75,6 +76,9 @@ class Algorithm(Protocol):
 
     def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""
+
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield charts of the method's own of what was learned; they are stored with the run."""
 
 
 Adapts = Literal["head", "body"]
@@ -188,6 +192,11 @@ class Composed:
             arrays = look(context, meta)
             if arrays:
                 yield arrays
+
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield none: what was learned is in the portraits."""
+        del context, meta
+        yield from ()
 
 
 def compose(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.charts.values import Chart
 from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
@@ -39,6 +40,9 @@ class Model(Protocol):
 
         With `alone` the batch has one example per task, which is embedded beside the support set.
         """
+
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield charts of what was learned."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,11 @@ class Episodic:
         """Yield nothing: there is no inner loop."""
         del context, meta
         yield from ()
+
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield the model's charts, without a graph."""
+        with torch.no_grad():
+            yield from list(self.model.charts(context, meta))
 
 
 @dataclass(frozen=True)

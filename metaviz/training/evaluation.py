@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.charts.storage import to_arrays
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Meta
 from metaviz.meta.tasks import TaskBatch
@@ -125,8 +126,11 @@ def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
     """
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PORTRAYED))
     context = setting.adapting(tasks, setting.algorithm.steps, drawn=setting.init())
-    with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+    with suppress(torch.linalg.LinAlgError, np.linalg.LinAlgError):  # type: ignore[attr-defined]
         yield from setting.algorithm.portraits(context, meta)
+        charts = list(setting.algorithm.charts(context, meta))
+        if charts:
+            yield to_arrays(charts)
 
 
 def predictions(setting: Setting, meta: Meta) -> PredictSteps:

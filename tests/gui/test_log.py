@@ -7,6 +7,7 @@ from pathlib import Path
 from metaviz.gui.background.training_worker import StartedRun
 from metaviz.gui.widgets.log_dock import LogHandler
 from metaviz.runs.model.events import Noted
+from metaviz.runs.model.record import Record
 from metaviz.runs.storage.queue import Queue
 from metaviz.runs.storage.store import create_run
 
@@ -32,7 +33,7 @@ def about(window, word):
 def test_notes_of_a_run_that_trains_here_name_it(plain_window, tmp_path):
     window = plain_window()
     worker = window.controller.worker
-    worker.started.emit([StartedRun("maml-1", CONFIG, {}, tmp_path / "maml-1")])
+    worker.started.emit([StartedRun(Record("maml-1", CONFIG), tmp_path / "maml-1")])
     worker.progressed.emit([("maml-1", Noted(2, "warning", "mind the step"))])
     worker.ended.emit("maml-1", "failed", "out of memory")
     handler = LogHandler()

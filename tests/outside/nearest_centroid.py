@@ -6,14 +6,11 @@ A method in one file outside the program: importing it is all that it takes.
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from metaviz.algorithms.registry import MethodOptions, register
-from metaviz.charts.storage import to_arrays
-from metaviz.charts.values import Axis, HeatMap
+from metaviz.charts.values import Axis, Chart, HeatMap
 from metaviz.config.options import option
 from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.config.run_config import Shared
@@ -78,17 +75,12 @@ class CentroidModel:
         weights = meta["init"].expand(len(batch), -1)
         return context.learner.net.features(weights, batch.x, batch.beside)
 
-
-class NearestCentroid(Episodic):
-    """Draws how far the centroids of the first task are apart."""
-
-    @override
-    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+    def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
+        """Yield how far the centroids of the first task are apart."""
         first = context[:1]
-        found = self.model.predict(first, meta, first.tasks.query, maps=True)
-        centroids = found.maps["centroids"][0]
+        centroids = self.predict(first, meta, first.tasks.query, maps=True).maps["centroids"][0]
         apart = torch.cdist(centroids, centroids).float().cpu().numpy()
-        chart = HeatMap(
+        yield HeatMap(
             id=CHART,
             title="Distances of centroids",
             x=Axis("class"),
@@ -99,7 +91,6 @@ class NearestCentroid(Episodic):
             square=True,
             diverging=False,
         )
-        yield to_arrays([chart])
 
 
 @register(
@@ -118,4 +109,4 @@ class NearestCentroid(Episodic):
 def nearest_centroid(options: NearestCentroidOptions, shared: Shared) -> Algorithm:
     """Build nearest centroids."""
     del shared
-    return NearestCentroid(CentroidModel(options.temperature))
+    return Episodic(CentroidModel(options.temperature))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig
@@ -21,8 +21,6 @@ class Session(Protocol):
     """One run under way. It stores every event before handing it on."""
 
     id: str
-    config: dict[str, Any]
-    environment: dict[str, Any]
     folder: Path
 
     @property

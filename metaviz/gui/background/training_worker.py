@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
-from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
@@ -40,12 +39,10 @@ class EngineInfo:
 class StartedRun:
     """A run was made and is about to train."""
 
-    id: str
-    config: dict[str, Any]
-    environment: dict[str, Any]
+    record: Record
+    """What is stored of it: of a new run all but numbers."""
     folder: Path
-    record: Record | None = None
-    """What a resumed run holds already."""
+    resumed: bool = False
 
 
 class TrainingWorker(QObject):
@@ -164,7 +161,7 @@ class TrainingWorker(QObject):
             return []
         try:
             sessions = list(make(self._engine))
-            records = {s.id: open_run(s.folder) for s in sessions if stored}
+            runs = [StartedRun(open_run(s.folder), s.folder, stored) for s in sessions]
         except OptionError as error:
             self.refused.emit(error.field, str(error))
         except (OSError, ValueError) as error:
@@ -173,10 +170,7 @@ class TrainingWorker(QObject):
             self._fail("The runs cannot start", error)
         else:
             self._live += sessions
-            return [
-                StartedRun(s.id, s.config, s.environment, s.folder, records.get(s.id))
-                for s in sessions
-            ]
+            return runs
         return []
 
     def set_paused(self, paused: bool) -> None:

@@ -11,6 +11,7 @@ from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, WorstTable
 from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
+from metaviz.gui.pages.needs import INNER_LOOP
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, push_button, scrolling
@@ -41,6 +42,7 @@ NO_MAP = (
     "than it was trained with."
 )
 NO_ROWS = "No results of these data: choose other ones above."
+_HINT = "Least gain. Enter or double-click opens the task."
 _ROW = 17
 NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears here."
 
@@ -79,11 +81,11 @@ class BenchmarkTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Show what is stored with these runs."""
         self._records = records
-        offer(self.run, labels(records))
+        steps = [record for record in records if INNER_LOOP.has(record)]
+        offer(self.run, {record.id: labels(records)[record.id] for record in steps})
         if not self._busy:
             self._show_status("")
-        self.evaluate.setEnabled(bool(records) and not self._busy)
-        self.vary.setEnabled(bool(records) and not self._busy)
+        self._set_busy(busy=self._busy)
         self.read_again()
 
     def refresh(self) -> None:
@@ -204,9 +206,13 @@ class BenchmarkTab(QWidget):
         return column(None, above, self.map, stretch=self.map, margins=(0, 4, 0, 0))
 
     def _task_page(self) -> QWidget:
-        hint = plain_label("benchmarkHint", "Least gain. Enter or double-click opens the task.")
-        side = column(None, hint, self.worst, stretch=self.worst, margins=(4, 4, 0, 0))
+        self.hint = plain_label("benchmarkHint", _HINT)
+        side = column(None, self.hint, self.worst, stretch=self.worst, margins=(4, 4, 0, 0))
         return split("benchmarkTasksBody", self.tasks, side, sizes=(520, 300))
+
+    def _of(self, judged: Sequence[Judged]) -> list[Record]:
+        known = {one.record for one in judged}
+        return [record for record in self._records if record.id in known]
 
     def _drawn(self) -> list[Row]:
         """Return the rows that share an axis."""
@@ -229,7 +235,9 @@ class BenchmarkTab(QWidget):
         drawn = self._drawn()
         self.dots.show_chart(benchmark_chart(drawn, measure_text(self._rows), NO_ROWS))
         self.dots.setMinimumHeight(max(140, _ROW * len(drawn) + 60))
-        self.tasks.show_chart(tasks_chart(self._shown, NO_TASKS), fine=False)
+        left_out = INNER_LOOP.left_out(self._of(self._shown), "nothing is gained step by step")
+        self.hint.setText(f"{_HINT} {left_out}".strip())
+        self.tasks.show_chart(tasks_chart(self._shown, left_out or NO_TASKS), fine=False)
         self.worst.show_tasks(worst_tasks(self._shown))
         if not self._busy and not self._shown:
             self._show_status(EMPTY)
@@ -237,8 +245,12 @@ class BenchmarkTab(QWidget):
     @Slot()
     def _draw_map(self) -> None:
         found = self._stored_map()
-        self.remark.setText("" if found is None else _map_text(found))
-        empty = Lines(id="robustness", message=NO_MAP)
+        left_out = INNER_LOOP.left_out(self._records, "there is no step size to vary")
+        alone = bool(left_out) and not self.run.count()
+        self.run.setVisible(not alone)
+        told = "" if alone else left_out, "" if found is None else _map_text(found)
+        self.remark.setText(" ".join(filter(None, told)))
+        empty = Lines(id="robustness", message=INNER_LOOP.missing if alone else NO_MAP)
         self.map.show_chart(empty if found is None else robustness_chart(found))
 
     @Slot(str, str, int)
@@ -285,7 +297,8 @@ class BenchmarkTab(QWidget):
 
     @Slot()
     def _open_protocol(self) -> None:
-        dialog = ProtocolDialog(self.protocol, self)
+        told = INNER_LOOP.left_out(self._records, "the number of inner steps is not used there")
+        dialog = ProtocolDialog(self.protocol, self, told)
         dialog.chosen.connect(self._take_protocol)
         dialog.open()
 
@@ -300,8 +313,8 @@ class BenchmarkTab(QWidget):
 
     def _set_busy(self, *, busy: bool) -> None:
         self._busy = busy
-        for button in (self.evaluate, self.vary):
-            button.setEnabled(bool(self._records) and not busy)
+        self.evaluate.setEnabled(bool(self._records) and not busy)
+        self.vary.setEnabled(self.run.count() > 0 and not busy)
         self.cancel.setVisible(busy)
 
     def _show_status(self, sentence: str, *, wrong: bool = False) -> None:

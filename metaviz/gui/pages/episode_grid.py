@@ -66,7 +66,7 @@ class EpisodeGrid(QWidget):
     def show_episode(self, episode: Episode | None) -> None:
         """Show a task of images; None shows nothing."""
         self._episode = episode
-        self._cells, self._images = [], {}
+        self._cells, self._images, self.k = [], {}, 0
         if episode is not None:
             rows = 0
             for support, examples in ((True, episode.support), (False, episode.query)):
@@ -172,7 +172,8 @@ class EpisodeGrid(QWidget):
             self._draw_bar(painter, place, float(chances[n, cell.column]), right=bool(right[n]))
             color = theme.foreground if right[n] else theme.error
             painter.setPen(QColor(color))
-            text = f"{first_guess[n] + 1} → {guess[n] + 1}{'' if right[n] else ' ✗'}"
+            text = f"{guess[n] + 1}{'' if right[n] else ' ✗'}"
+            text = f"{first_guess[n] + 1} → {text}" if episode.has_steps else text
             below = QRect(place.left() - 4, place.bottom() + _BAR + 3, place.width() + 8, 18)
             if metrics.horizontalAdvance(text) > below.width():
                 text = text.partition(" ")[2]
@@ -235,9 +236,10 @@ class EpisodeGrid(QWidget):
         before = int(episode.query.outputs[0, number].argmax()) + 1
         after = int(episode.query.outputs[self.k, number].argmax()) + 1
         chance = 100 * float(episode.query.probabilities()[self.k, number, label])
+        steps = f"{before} before adaptation, for {after} after {self.k} steps"
         return (
-            f"Query image {number + 1} of class {label + 1}: taken for class {before} before "
-            f"adaptation, for {after} after {self.k} steps; its own class has {chance:.0f} %."
+            f"Query image {number + 1} of class {label + 1}: taken for class "
+            f"{steps if episode.has_steps else after}; its own class has {chance:.0f} %."
         )
 
     def _describe(self) -> None:

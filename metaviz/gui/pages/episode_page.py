@@ -30,6 +30,10 @@ _CAPTION = (
     "Below each query image: the class it is taken for before adaptation → after k steps, and as a "
     "bar the probability of its own class. Framed and ✗: wrong after k steps."
 )
+_ONE_STATE = (
+    "Below each query image: the class it is taken for, and as a bar the probability of its own "
+    "class. Framed and ✗: wrong. {} has no inner loop: there are no inner steps to move through."
+)
 _NO_PATH = "One image's path over the inner steps."
 _NO_LOSSES = "The task's losses over the inner steps."
 _NO_FIT = "This task has no pictures; its losses are on the right."
@@ -112,10 +116,13 @@ class EpisodeTab(QWidget):
     def show_result(self, episode: Episode) -> None:
         """Show a task at the run's own number of steps."""
         self.result = episode
+        self.grid.show_episode(episode if episode.has_images else None)
         self.show_button.setEnabled(True)
         self._set_step_range(len(episode.query_loss) - 1)
+        self.caption.setText(_CAPTION if episode.has_steps else _ONE_STATE.format(episode.label))
+        for widget in (*self.scrubber, self.losses):
+            widget.setVisible(episode.has_steps)
         self.step.setValue(min(episode.k, self.step.maximum()))
-        self.grid.show_episode(episode if episode.has_images else None)
         self._draw()
 
     @Slot(str)
@@ -171,7 +178,10 @@ class EpisodeTab(QWidget):
             "episodeLogits", "lo&gits", "Draw the network's outputs in place of probabilities."
         )
         self.logits.toggled.connect(self._draw_path)
-        return row(("i&nner step", self.step), self.at, self.logits, stretch=self.step)
+        title = QLabel("i&nner step")
+        title.setBuddy(self.step)
+        self.scrubber = title, self.step, self.at
+        return row(*self.scrubber, self.logits, stretch=self.step)
 
     @Slot()
     def _on_number(self) -> None:
@@ -207,11 +217,11 @@ class EpisodeTab(QWidget):
     def _summary(self, episode: Episode, k: int) -> str:
         name = f" · {episode.dataset}, task {episode.number}"
         if not episode.has_classes:
-            losses = episode.query_loss
-            return f"query loss {losses[0]:.3g} → {losses[k]:.3g}{name}"
-        right = 100 * episode.query.right().mean(axis=1)
-        count = len(episode.query.y)
-        return f"{right[0]:.0f} % → {right[k]:.0f} % right of {count} query images{name}"
+            told = [f"{loss:.3g}" for loss in episode.query_loss[[0, k]]]
+            return f"query loss {' → '.join(told[not episode.has_steps :])}{name}"
+        right = 100 * episode.query.right().mean(axis=1)[[0, k]]
+        told = [f"{share:.0f} %" for share in right[not episode.has_steps :]]
+        return f"{' → '.join(told)} right of {len(episode.query.y)} query images{name}"
 
     @Slot()
     def _draw_path(self) -> None:

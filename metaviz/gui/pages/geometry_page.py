@@ -9,11 +9,12 @@ from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
 from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
+from metaviz.gui.pages.needs import LEARNED
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
-from metaviz.runs.analysis.geometry import geometry_pictures, has_learned, offered
+from metaviz.runs.analysis.geometry import geometry_pictures, offered
 from metaviz.runs.analysis.result_charts import geometry_chart_of
 from metaviz.runs.model.events import Pictured
 
@@ -65,7 +66,7 @@ class GeometryTab(EvaluationPage):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty plot."""
-        super().__init__("geometry", has_learned, parent)
+        super().__init__("geometry", LEARNED.has, parent)
         self._chosen: tuple[str, int] | None = None
         self.plot = ChartView("geometryPlot", "Learned geometry", self)
         self._lay_out()
@@ -149,9 +150,10 @@ class GeometryTab(EvaluationPage):
 
     def _show_summary(self) -> None:
         picture = self.current()
-        for widget in (self.picker, self.controls, self.table, self.help):
+        for widget in (self.picker, self.controls, self.help):
             widget.setVisible(picture is not None)
         rows = summary(picture.arrays) if picture else []
+        self.table.setVisible(bool(rows))
         self.table.setRowCount(len(rows))
         for place, (layer, quantity, value) in enumerate(rows):
             cells = (shortened(layer), layer), (quantity, quantity), (f"{value:.4g}", repr(value))

@@ -10,6 +10,7 @@ from metaviz.charts.shapes import shortened
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
 from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
+from metaviz.gui.pages.needs import MAP
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, scrolling
 from metaviz.gui.widgets.redraw_timer import Piece
@@ -17,7 +18,6 @@ from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.geometry import (
     DIAGNOSTIC_TITLES,
     MapHistory,
-    has_map,
     map_history,
     map_warnings,
     most_changed,
@@ -49,7 +49,7 @@ class MirrorTab(EvaluationPage):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty plots."""
-        super().__init__("mirror", has_map, parent)
+        super().__init__("mirror", MAP.has, parent)
         self._history: MapHistory | None = None
         self._row = 0
         self._first_shown = ""

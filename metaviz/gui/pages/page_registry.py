@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from metaviz.gui.pages.needs import INNER_LOOP, LEARNED, MAP, Need
 from metaviz.gui.pages.page import PageRequests, Tab
-from metaviz.runs.analysis.geometry import has_learned, has_map
-from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 
 
@@ -33,64 +32,58 @@ def _comparison(requests: PageRequests, columns: Columns) -> Tab:
 
 
 @dataclass(frozen=True)
-class PageKind:
+class View:
     """A page before it is made; `make` imports what draws it."""
 
-    name: str
+    id: str
     """The name that it is exported under."""
     title: str
     tip: str
     make: Callable[[PageRequests, Columns], Tab]
-    fits: Callable[[Record], bool] = lambda _: True
-    """Whether a run has something to show there."""
-    reason: str = ""
-    """Why it cannot be opened without such a run; empty where it always can."""
+    need: Need | None = None
+    """What runs need to be drawn there. A page of what is learned opens with the first of them."""
 
 
-_NO_GEOMETRY = (
-    "Tick a run of a method that learns a geometry, like Meta-SGD. "
-    "Its first evaluation opens this page."
-)
-PAGES = (
-    PageKind(
+VIEWS = (
+    View(
         *("training", "&Training", "Losses before and after adaptation, while training."),
         _page("training_page.TrainingTab"),
     ),
-    PageKind(
+    View(
         *("comparison", "Comp&are"),
         "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
         _comparison,
     ),
-    PageKind(
+    View(
         *("inner", "&Inner loop"),
         "What adaptation does, step by step, on the evaluation tasks.",
         _page("inner_loop_page.InnerTab"),
+        INNER_LOOP,
     ),
-    PageKind(
+    View(
         *("convergence", "&Convergence"),
         "How fast the inner loops of all runs converge, and the loss around one adaptation.",
         _page("convergence_page.ConvergenceTab"),
+        INNER_LOOP,
     ),
-    PageKind(
+    View(
         *("gradients", "&Gradients"),
         "How the meta-gradients of the ticked algorithms differ on one batch.",
         _page("gradients_page.GradientsTab", requested="gradients_requested"),
     ),
-    PageKind(
+    View(
         *("geometry", "G&eometry"),
         "Step sizes, preconditioners, masks and gates that methods have learned.",
         _page("geometry_page.GeometryTab"),
-        has_learned,
-        _NO_GEOMETRY,
+        LEARNED,
     ),
-    PageKind(
+    View(
         *("mirror", "&Mirror map"),
         "The map in which mirror descent adapts, over training.",
         _page("mirror_map_page.MirrorTab"),
-        has_map,
-        "Tick a run of Mirror descent. Its first evaluation opens this page.",
+        MAP,
     ),
-    PageKind(
+    View(
         *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
         _page(
             "benchmark_page.BenchmarkTab",
@@ -100,7 +93,7 @@ PAGES = (
             episode_requested="episode_opened",
         ),
     ),
-    PageKind(
+    View(
         *("episode", "E&pisode", "What a run makes of a single task, image by image."),
         _page("episode_page.EpisodeTab", requested="episode_requested"),
     ),

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from PySide6.QtCore import QSize, Signal, Slot
+from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
+from metaviz.gui.pages.layouts import plain_label
 from metaviz.gui.pages.page import Divisible, PageRequests, Tab
-from metaviz.gui.pages.page_registry import PAGES
+from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from metaviz.gui.pages.gradients_page import GradientsTab
     from metaviz.gui.pages.training_page import TrainingTab
 
-NAMES = tuple(kind.name for kind in PAGES)
+NAMES = tuple(view.id for view in VIEWS)
 _MANY = 4
 _SMALLEST = QSize(320, 160)
 
@@ -50,11 +51,16 @@ class Tabs(QTabWidget):
         self._seen: dict[int, int] = {}
         self._behind: set[Tab] = set()
         self._places: list[QVBoxLayout] = []
-        for kind in PAGES:
+        self._remarks = [plain_label(f"{name}Remark") for name in NAMES]
+        for view, remark in zip(VIEWS, self._remarks, strict=True):
             blank = QWidget()
             self._places.append(QVBoxLayout(blank))
             self._places[-1].setContentsMargins(0, 0, 0, 0)
-            self.setTabToolTip(self.addTab(blank, kind.title), kind.tip)
+            self._places[-1].addWidget(remark)
+            remark.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            remark.setMargin(4)
+            remark.hide()
+            self.setTabToolTip(self.addTab(blank, view.title), view.tip)
         self._open_pages()
         self.currentChanged.connect(self.refresh)
 
@@ -158,6 +164,7 @@ class Tabs(QTabWidget):
         self._open_pages()
         page = self.current_page()
         self._catch_up(page)
+        self._remark()
         revision = sum(record.revision for record in self._records)
         if page is None or self._seen.get(self.currentIndex()) == revision:
             return []
@@ -172,8 +179,8 @@ class Tabs(QTabWidget):
 
     def _make(self, place: int) -> Tab:
         """Make a page where its tab is."""
-        page = self._made[NAMES[place]] = PAGES[place].make(self.requests, self._columns)
-        self._places[place].addWidget(cast("QWidget", page))
+        page = self._made[NAMES[place]] = VIEWS[place].make(self.requests, self._columns)
+        self._places[place].addWidget(cast("QWidget", page), 1)
         if self._theme is not None:
             page.apply_theme(self._theme)
         self._behind.add(page)
@@ -185,13 +192,26 @@ class Tabs(QTabWidget):
     def _catch_up(self, page: Tab | None) -> None:
         if page is not None and page in self._behind:
             self._behind.discard(page)
-            page.show_records(list(self._records))
+            need = VIEWS[NAMES.index(page.export_name)].need
+            page.show_records([r for r in self._records if need is None or not need.lacks(r)])
             self.shown.emit(page)
 
     def _open_pages(self) -> None:
         """Let pages of learned geometries be opened where a shown run has one to show."""
-        for place, kind in enumerate(PAGES):
-            useful = not kind.reason or any(kind.fits(record) for record in self._records)
-            if useful != self.isTabEnabled(place):
-                self.setTabEnabled(place, useful)
-                self.setTabToolTip(place, kind.tip if useful else kind.reason)
+        for place, view in enumerate(VIEWS):
+            if view.need is not None and view.need.learned:
+                useful = any(map(view.need.has, self._records))
+                if useful != self.isTabEnabled(place):
+                    self.setTabEnabled(place, useful)
+                    self.setTabToolTip(place, view.tip if useful else view.need.missing)
+
+    def _remark(self) -> None:
+        """Say on the page in front which runs it leaves out; alone, where it leaves out all."""
+        place = self.currentIndex()
+        need, remark, page = VIEWS[place].need, self._remarks[place], self.current_page()
+        if need is None or page is None:
+            return
+        text, alone = need.left_out(self._records), all(map(need.lacks, self._records))
+        remark.setText(need.missing if text and alone else text)
+        remark.setVisible(bool(text))
+        cast("QWidget", page).setVisible(not (text and alone))

@@ -13,8 +13,10 @@ class ProtocolDialog(QDialog):
 
     chosen = Signal(object)
 
-    def __init__(self, protocol: EvaluationProtocol, parent: QWidget | None = None) -> None:
-        """Show a protocol."""
+    def __init__(
+        self, protocol: EvaluationProtocol, parent: QWidget | None = None, told: str = ""
+    ) -> None:
+        """Show a protocol, and what there is to say of the runs that follow it."""
         super().__init__(parent)
         self.setObjectName("protocolDialog")
         self.setWindowTitle("Evaluation protocol")
@@ -22,7 +24,7 @@ class ProtocolDialog(QDialog):
         self.form.set_changes(protocol.model_dump())
         self.note = QLabel(
             "Papers report 600 tasks or more; 10 000 take the interval below a fifth of a per "
-            "cent. All runs are evaluated on the same tasks."
+            f"cent. All runs are evaluated on the same tasks. {told}".strip()
         )
         self.note.setWordWrap(True)
         buttons = QDialogButtonBox.StandardButton

@@ -53,7 +53,7 @@ class LiveRuns(QObject):
     def _on_started(self, started: list[StartedRun]) -> None:
         self.records = {}
         self._add(started)
-        if any(b.record is not None for b in started):  # resumed: the others stay in sight
+        if any(run.resumed for run in started):  # resumed: the others stay in sight
             self._model.show(list(self.records), visible=True)
         else:
             self._model.show_only(list(self.records))
@@ -63,18 +63,15 @@ class LiveRuns(QObject):
     @Slot(object)
     def _on_joined(self, started: list[StartedRun]) -> None:
         self._add(started)
-        self._model.show([b.id for b in started], visible=True)
+        self._model.show([run.record.id for run in started], visible=True)
 
     def _add(self, started: list[StartedRun]) -> None:
         """Put runs on top of the table, instead of what it knew of them."""
-        for b in started:
-            record = b.record
-            if record is None:
-                record = Record(b.id, b.config, dict(b.environment))
-            record.environment["folder"] = str(b.folder)
-            self.records[b.id] = record
-        rows = [row_of(self.records[b.id], b.folder, keep=True) for b in started]
-        self._model.forget([b.id for b in started])
+        for run in started:
+            run.record.environment["folder"] = str(run.folder)
+            self.records[run.record.id] = run.record
+        rows = [row_of(run.record, run.folder, keep=True) for run in started]
+        self._model.forget([run.record.id for run in started])
         self._model.add(rows[::-1], first=True)
 
     @Slot(object)

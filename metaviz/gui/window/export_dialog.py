@@ -27,10 +27,10 @@ from metaviz.gui.pages.compare_page import CompareTab
 from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.page import Tab
+from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.widgets.controls import close_buttons, named, push_button, switch, text_label
 from metaviz.gui.widgets.layouts import fill, row
 from metaviz.runs.analysis.curve_charts import fan, without_slider
-from metaviz.runs.analysis.geometry import has_learned, has_map
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.model.record import Record
 
@@ -213,8 +213,7 @@ class ExportDialog(QDialog):
     def _possible(self, name: str) -> bool:
         """Return whether there is anything to draw."""
         needs: dict[str, Callable[[Record], bool]] = {
-            "geometry": has_learned,
-            "mirror": has_map,
+            **{view.id: view.need.has for view in VIEWS if view.need is not None},
             "fan": lambda record: fan(record) is not None,
         }
         if name in self._blank:

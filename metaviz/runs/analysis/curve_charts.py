@@ -61,13 +61,13 @@ def training_chart(
     bands = []
     for curve in curves:
         series += _before_and_after(curve, view, crowded=crowded)
-        if view.show_pre and not crowded:
+        if view.show_pre and curve.has_pre and not crowded:
             gap = curve.x, curve.post, curve.pre
             bands.append(Band(f"{curve.run} gap", *gap, curve.style.role, 0.07))
     title = QUANTITY_TITLES[view.quantity]
     texts = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
     shown = [curve.post for curve in curves]
-    shown += [curve.pre for curve in curves if view.show_pre]
+    shown += [curve.pre for curve in curves if view.show_pre and curve.has_pre]
     # Every few points are enough for quantiles, and this is done at every redraw.
     sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
     return Lines(
@@ -91,7 +91,7 @@ def _before_and_after(curve: TrainingCurve, view: TrainingView, *, crowded: bool
     found = []
     if view.show_raw and view.smoothing > 0 and not crowded:
         found.append(Series(f"{curve.run} raw", curve.x, curve.post_raw, role=role, alpha=0.18))
-    if view.show_pre:
+    if view.show_pre and curve.has_pre:
         name = f"{curve.run} pre"
         found.append(Series(name, curve.x, curve.pre, role=role, dash=dash, alpha=0.5))
     wide = 1.0 if crowded else 2.0

@@ -77,6 +77,11 @@ class TrainingCurve:
     pre_raw: np.ndarray
     post_raw: np.ndarray
 
+    @property
+    def has_pre(self) -> bool:
+        """Whether there is a state before adaptation."""
+        return bool(np.isfinite(self.pre).any())
+
 
 def training_curves(
     records: Sequence[Record], view: TrainingView, smoother: Smoother | None = None

@@ -144,7 +144,8 @@ def robustness_chart(found: Robustness) -> HeatMap:
 
 
 def tasks_chart(judged: Sequence[Judged], message: str = "") -> Scatter:
-    """Show a dot for each run and task: the loss before adaptation, and what adaptation gained."""
+    """Show what inner steps gained against the loss before: a dot for each run and task."""
+    judged = [one for one in judged if one.judgement.adapts]
     accuracy = bool(judged) and judged[0].judgement.unit > 1
     series = (
         Series(
@@ -184,14 +185,16 @@ def episode_chart(episode: Episode, k: int) -> Lines | ImageGrid:
                 text = ""
                 if number is not None and part == "query":
                     missed = not right[number]
-                    text = f"{guess[0, number] + 1} → {guess[k, number] + 1}{' ✗' * missed}"
+                    before = f"{guess[0, number] + 1} → " if episode.has_steps else ""
+                    text = f"{before}{guess[k, number] + 1}{' ✗' * missed}"
                     wrong += [len(images)] if missed else []
                 images.append(None if number is None else _pixels(examples.x[number]))
                 below.append(text)
+    shown_below = f" before → after k = {k} steps" if episode.has_steps else ""
     return ImageGrid(
         id="episode",
         title=f"{episode.label}, {episode.dataset}, task {episode.number}\n"
-        f"below query images: class predicted before → after k = {k} steps",
+        f"below query images: class predicted{shown_below}",
         images=tuple(images),
         columns=ways,
         above=tuple(f"class {c + 1}" for c in range(ways)),
@@ -223,18 +226,31 @@ def losses_chart(episode: Episode, k: int = 0) -> Lines:
     )
 
 
-def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) -> Lines:
-    """Show what one query image is taken for at each inner step: its class and the nearest ones."""
+def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) -> Lines | Bars:
+    """Show what one query image is taken for at each inner step: its class and the nearest ones.
+
+    Without inner steps there is a bar for each.
+    """
     outputs = episode.query.outputs if logits else episode.query.probabilities()
     values, true = outputs[:, number], int(episode.query.y[number])
     rivals = np.argsort(-values.max(axis=0), kind="stable").tolist()
     classes = [true, *(c for c in rivals if c != true)][:_MOST_CLASSES]
+    axis = Axis("logit") if logits else Axis("probability", limits=(0.0, 1.0))
+    texts = [f"class {c + 1}{' (true)' if c == true else ''}" for c in classes]
+    if not episode.has_steps:
+        bars = (
+            Series(texts[at], np.array([float(at)]), values[:1, c], role=_class_role(c))
+            for at, c in enumerate(classes)
+        )
+        x = Axis(f"class; query image {number + 1} is of class {true + 1}")
+        names = tuple(str(c + 1) for c in classes)
+        return Bars(id="episode-image", x=x, y=axis, series=tuple(bars), names=names)
     steps = np.arange(len(values), dtype=float)
     series = (
         Series(
             *(f"class{place}", steps, values[:, c]),
-            f"class {c + 1}{' (true)' if c == true else ''}",
-            f"method-{c % len(OKABE_ITO)}",
+            texts[place],
+            _class_role(c),
             "solid" if c == true else "dash",
             2.0 if c == true else 1.2,
             dots=5.0,
@@ -244,10 +260,14 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
     return Lines(
         id="episode-image",
         x=Axis(f"inner step k, query image {number + 1}", whole=True),
-        y=Axis("logit") if logits else Axis("probability", limits=(0.0, 1.0)),
+        y=axis,
         series=tuple(series),
         marks=(_step_mark(k),),
     )
+
+
+def _class_role(number: int) -> str:
+    return f"method-{number % len(OKABE_ITO)}"
 
 
 def _step_mark(k: int) -> Mark:

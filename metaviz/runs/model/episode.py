@@ -46,6 +46,11 @@ class Episode:
     query_loss: np.ndarray
 
     @property
+    def has_steps(self) -> bool:
+        """Whether adaptation took steps that were looked at."""
+        return len(self.query_loss) > 1
+
+    @property
     def has_classes(self) -> bool:
         """Whether this is classification."""
         return self.query.y.ndim == 1
