@@ -16,7 +16,7 @@ from metaviz.paths import data_dir, runs_dir
 from metaviz.runs.export.tables import safe_text
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.table.baseline import Baseline
-from metaviz.runs.table.columns import Column, Columns, Sight
+from metaviz.runs.table.columns import CellContext, Column, Columns
 from metaviz.runs.table.groups import BASIC, Group, Interval, grouped
 from metaviz.runs.table.index import INDEX, Index
 from metaviz.runs.table.search import QueryError, parse
@@ -87,7 +87,7 @@ def baseline_of(text: str | None, entries: Sequence[Entry]) -> Baseline:
     return Baseline(found[0])
 
 
-def chosen_columns(text: str | None, entries: Sequence[Entry], seen: Sight) -> list[Column]:
+def chosen_columns(text: str | None, entries: Sequence[Entry], seen: CellContext) -> list[Column]:
     """Return the columns that are asked for, or those that hold something. Raises: OptionError."""
     every = Columns(shipped_catalogue())
     left_out = _BESIDES if seen.baseline else ()
@@ -112,7 +112,7 @@ def one_of(option: str, text: str, choices: Sequence[str]) -> Any:
 
 
 def print_items(
-    items: Sequence[Item], shown: Sequence[Column], seen: Sight, *, grouped: bool
+    items: Sequence[Item], shown: Sequence[Column], seen: CellContext, *, grouped: bool
 ) -> None:
     """Print runs or groups as a table."""
     titles = [seen.title(column, grouped=grouped) for column in shown]
@@ -121,7 +121,7 @@ def print_items(
     console().print(table(titles, rows, right=right, fold=range(len(titles))))
 
 
-def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: Sight) -> str:
+def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: CellContext) -> str:
     """Return raw numbers; of groups the mean, its half-width under the interval's name, and n."""
     groups = any(isinstance(item, Group) for item in items)
     stream = io.StringIO()
@@ -138,7 +138,7 @@ def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: Sight) -> st
     return stream.getvalue()
 
 
-def _values(item: Item, column: Column, seen: Sight) -> list[Any]:
+def _values(item: Item, column: Column, seen: CellContext) -> list[Any]:
     if isinstance(item, Entry):
         return [column.text(item) if column.key in _AS_TEXT else seen.value(column, item)]
     if column.result:
@@ -148,7 +148,7 @@ def _values(item: Item, column: Column, seen: Sight) -> list[Any]:
     return [by(column, item)]
 
 
-def _text(item: Item, column: Column, seen: Sight) -> str:
+def _text(item: Item, column: Column, seen: CellContext) -> str:
     return seen.group_text(column, item) if isinstance(item, Group) else seen.text(column, item)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.config.run_config import RunConfig, presets
-from metaviz.runs.analysis.published import told_beside
+from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
@@ -123,7 +123,7 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     paper = console()
     paper.print(table(columns, measured, title, right=_AFTER_FIRST))
     paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
-    rows = [(found.run, *told) for found in judgements for told in told_beside(found)]
+    rows = [(found.run, *row) for found in judgements for row in published_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
         names = ("our run", "method", "accuracy (%)", "known differences")

@@ -145,7 +145,7 @@ class Amendment(Options):
     skip_step: int = Field(default=0, ge=0)
     skip_task: int = Field(default=0, ge=0)
 
-    def told(self) -> str:
+    def text(self) -> str:
         """Say what changes when, like `after step 300: inner_lr = 0.005`."""
         values = {**self.shared, **self.options}
         changes = [f"after step {self.step}: {key} = {value}" for key, value in values.items()]
@@ -154,9 +154,9 @@ class Amendment(Options):
         return ", ".join(changes)
 
 
-def amendments_told(config: dict[str, Any]) -> list[str]:
+def amendment_texts(config: dict[str, Any]) -> list[str]:
     """Return the amendments of a stored configuration in words. Raises: OptionError."""
-    return [checked(Amendment, told).told() for told in config.get("amendments", ())]
+    return [checked(Amendment, one).text() for one in config.get("amendments", ())]
 
 
 class RunConfig(Options):

@@ -205,9 +205,9 @@ def plan_sweep(comparison: Comparison, axes: Sequence[Axis], catalogue: Catalogu
         fitted[axis.key] = Axis(axis.key, kept, axis.drawn)
     counts = {axis.key: len(axis.values) for axis in fitted.values() if axis.drawn}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{key} has {count}" for key, count in counts.items())
+        sizes = ", ".join(f"{key} has {count}" for key, count in counts.items())
         raise OptionError(
-            next(iter(counts)), f"Random ranges are drawn together, but {told}: use one number."
+            next(iter(counts)), f"Random ranges are drawn together, but {sizes}: use one number."
         )
     _check_size(comparison, tuple(fitted.values()))
     return Sweep(comparison, tuple(fitted.values()), catalogue)

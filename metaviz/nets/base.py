@@ -37,5 +37,5 @@ class Net(Protocol):
         """Map weights, flat or by name, and x (tasks, n, *features) to outputs (tasks, n, d).
 
         A network that normalises by the support set takes the statistics of the examples `beside`
-        (tasks, m, *features); others do not look at them.
+        (tasks, m, *features); others do not use them.
         """

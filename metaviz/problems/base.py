@@ -70,7 +70,7 @@ class Problem(Protocol):
         """Return support and query examples as one set."""
 
     def shown(self, x: Tensor) -> np.ndarray:
-        """Return examples as they are looked at: images as 8-bit levels, numbers as they are."""
+        """Return examples as they are shown: images as 8-bit levels, numbers as they are."""
 
     def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return arrays that draw adaptation on a few fixed tasks; empty where nothing is drawn."""

@@ -11,7 +11,7 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
-from metaviz.images.progress import Telling
+from metaviz.images.progress import ProgressReport
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.spec import NetSpec
 from metaviz.paths import data_dir
@@ -253,7 +253,7 @@ def _load(options: ImageOptions) -> ImageData:
         return open_images(
             place,
             cache_dir(),
-            report=Telling(),
+            report=ProgressReport(),
             side=options.side,
             cifar=options.cifar,
             seed=options.split_seed,

@@ -11,7 +11,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
-from metaviz.images.progress import tell
+from metaviz.images.progress import report
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.spec import NetSpec
@@ -228,7 +228,7 @@ def _load(path: str) -> Characters:
 @lru_cache(maxsize=2)
 def _load_once(place: Path, modified: int) -> Characters:
     del modified  # part of the key: data that changed are read again
-    return read_omniglot(place, IMAGE, tell)
+    return read_omniglot(place, IMAGE, report)
 
 
 def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:

@@ -72,7 +72,7 @@ class Checkpoints:
         `score` is what an evaluation of it found, larger for better; None without one.
         Raises: StoreError or OSError; the checkpoints before are then untouched.
         """
-        mark = (progress.step, progress.looked)
+        mark = (progress.step, progress.evaluated)
         if mark == self._mark:
             return
         stream = io.BytesIO()

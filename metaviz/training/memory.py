@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 SHARE = 0.5
-"""Share of the machine's memory that a run may use unless it is told otherwise."""
+"""Share of the machine's memory that a run may use by default."""
 _TRIM, _TOP_PAD, _MMAP, _ARENAS = -1, -2, -3, -8  # the numbers of malloc.h
 _HEAP = {_TRIM: 2**30, _TOP_PAD: 2**26, _MMAP: 2**25, _ARENAS: 2}
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

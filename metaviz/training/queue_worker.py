@@ -62,7 +62,7 @@ class Orders:
             self.leaving = self.leaving or order == "quit"
             self._orders.put(order)
             if order in _ENDS and self._session is not None:
-                self._session.hurry()
+                self._session.cut_short()
 
     def take(self, *, wait: bool) -> Order | None:
         """Return the next order; None where there is none and nobody waits for one."""
@@ -190,8 +190,8 @@ def _sentence(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def run_worker(home: Path, runs: Path, given: int, told: int) -> None:
-    """Work the queue off; orders come from one file handle, and happenings go to another as JSON.
+def run_worker(home: Path, runs: Path, orders_from: int, results: int) -> None:
+    """Work the queue off; orders come from one file handle, and events go to another as JSON.
 
     Raises: StoreError where the queue cannot be used.
     """
@@ -199,12 +199,12 @@ def run_worker(home: Path, runs: Path, given: int, told: int) -> None:
 
     def say(happening: dict[str, object]) -> None:
         try:
-            os.write(told, (json.dumps(happening) + "\n").encode())
-        except OSError:  # nobody listens any more: the other pipe ends, too
+            os.write(results, (json.dumps(happening) + "\n").encode())
+        except OSError:  # no process reads it any more: the other pipe ends, too
             orders.give("quit")
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is the parent's to handle
     signal.signal(signal.SIGTERM, lambda _number, _frame: orders.give("quit"))
-    thread = threading.Thread(target=orders.listen, args=(given,), name="orders", daemon=True)
+    thread = threading.Thread(target=orders.listen, args=(orders_from,), name="orders", daemon=True)
     thread.start()
     QueueWorker(home, runs, orders, say).work()

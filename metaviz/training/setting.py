@@ -80,7 +80,7 @@ class Setting:
     algorithm: Algorithm
     device: torch.device
     dtype: torch.dtype
-    hurry: Event = field(default_factory=Event)
+    cut_short: Event = field(default_factory=Event)
     """Set from any thread to cut an evaluation short, because the run is about to be ended."""
     start: Meta | None = None
     """Meta-parameters to start from instead of those that the seed draws."""
@@ -117,12 +117,12 @@ class Setting:
     @cached_property
     def traits(self) -> Traits:
         """What is true of the method on this problem."""
-        company = self.config.problem_options.get("norm") == "batch"
+        by_batch = self.config.problem_options.get("norm") == "batch"
         traits = self.algorithm.traits
         entry = find_algorithm(self.config.algorithm).entry
         return replace(
             traits,
-            transductive=traits.transductive or company,
+            transductive=traits.transductive or by_batch,
             quantities=entry.quantities,
             charts=entry.charts,
         )
@@ -173,7 +173,7 @@ class Setting:
             return self
         self.shards.close()
         made = settle(self.config.at(step), self.problem)
-        return replace(made, hurry=self.hurry, start=self.start, amended=due)
+        return replace(made, cut_short=self.cut_short, start=self.start, amended=due)
 
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batch of a step, counted from 0, on the device."""

@@ -80,7 +80,7 @@ class NearestCentroid(Episodic):
     """Draws how far the centroids of the first task are apart."""
 
     @override
-    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+    def pictures(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         first = context[:1]
         found = self.model.predict(first, meta, first.tasks.query, maps=True)
         centroids = found.maps["centroids"][0]

@@ -25,10 +25,10 @@ RUNS_ORDER = ("model", "storage", "table", "analysis", "export")
 MOST_FILES = 30
 MOST_LOOSE_FILES = 12
 KNOWN_CIRCLES = (
-    # The inner rule makes portraits, which take a Jacobian out of the estimators that call rules.
+    # The inner rule makes pictures, which take a Jacobian out of the estimators that call rules.
     {
         *("metaviz.meta.estimators.base", "metaviz.meta.estimators.conditioned"),
-        *("metaviz.meta.estimators.unrolled", "metaviz.meta.inner", "metaviz.meta.portraits"),
+        *("metaviz.meta.estimators.unrolled", "metaviz.meta.inner", "metaviz.meta.pictures"),
         "metaviz.meta.rules",
     },
 )

@@ -138,7 +138,7 @@ def read(
         if accuracy is not None:
             readings[f"{name}_accuracy"] = accuracy
 
-    def look(name: str, point: Tensor, batch: Batch) -> None:
+    def evaluate(name: str, point: Tensor, batch: Batch) -> None:
         with torch.no_grad():
             outputs = case.outputs(point.detach(), batch)
         note(name, outputs, learner.judge.loss(outputs, batch), batch)
@@ -155,13 +155,13 @@ def read(
     with torch.no_grad():
         start = case.start()
     if not descent.steps:
-        look("pre_support", start, tasks.support)
-    look("post_support", descent.point, tasks.support)
+        evaluate("pre_support", start, tasks.support)
+    evaluate("post_support", descent.point, tasks.support)
     with torch.no_grad():
         outputs = _outputs_before(case, start)
     note("pre_query", outputs, learner.judge.loss(outputs, tasks.query), tasks.query)
     if post_query is None:
-        look("post_query", descent.point, tasks.query)
+        evaluate("post_query", descent.point, tasks.query)
     else:
         note("post_query", *post_query, tasks.query)
     return readings, torch.stack([*curve, readings["post_support_loss"]])

@@ -48,7 +48,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. Values are as they are told: accuracies in per cent.
+    """A line of the table. Values are as they are shown: accuracies in per cent.
 
     `record` is empty for published rows. `beside` is the published row of the same method.
     """
@@ -75,9 +75,9 @@ class Row:
 
 def judged_runs(records: Sequence[Record], folders: Mapping[str, Path]) -> list[Judged]:
     """Read what is stored with the shown runs."""
-    names, looks = labels(list(records)), styles(records)
+    names, line_styles = labels(list(records)), styles(records)
     return [
-        Judged(record.id, names[record.id], looks[record.id], judgement)
+        Judged(record.id, names[record.id], line_styles[record.id], judgement)
         for record in records
         if record.id in folders
         for judgement in stored(folders[record.id])
@@ -140,7 +140,7 @@ class Worst:
 def gains(judgement: Judgement) -> np.ndarray:
     """Return what adaptation gains on each task, shape (tasks,): accuracy won, or loss taken off.
 
-    In the unit that is told, so that accuracies are in per cent.
+    In the unit that is shown, so that accuracies are in per cent.
     """
     before, after = judgement.per_task[judgement.measure][0], judgement.values()
     sign = 1.0 if quantity_of(judgement.measure).better == "larger" else -1.0

@@ -312,7 +312,7 @@ def _comparison_limits(
 
 
 def _seen(span: tuple[float, float] | None, x: np.ndarray) -> slice:
-    """Return the points in sight, and one more on each side."""
+    """Return the points in the shown range, and one more on each side."""
     if span is None:
         return slice(None)
     low, high = np.searchsorted(x, span)

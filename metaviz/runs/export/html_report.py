@@ -23,7 +23,7 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
 )
 from metaviz.runs.analysis.geometry import offered
-from metaviz.runs.analysis.published import told_beside
+from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.analysis.result_charts import benchmark_chart
 from metaviz.runs.export.figures import (
     USUAL_CM,
@@ -144,7 +144,7 @@ def _judged(
     groups: dict[tuple[Any, ...], list[tuple[str, Judgement]]] = {}
     for name, judgement in found:
         groups.setdefault(judgement.task_list, []).append((name, judgement))
-    published = [(name, *told) for name, judgement in found for told in told_beside(judgement)]
+    published = [(name, *row) for name, judgement in found for row in published_beside(judgement)]
     return {
         "judged": [
             {
@@ -179,7 +179,7 @@ def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any
             common.append((key, cells[0]))
     environments: list[tuple[list[str], list[tuple[str, str]]]] = []
     for record in records:
-        told = [
+        environment = [
             (key, _text(value))
             for key, value in sorted(record.environment.items())
             # Where the window found the run says nothing to those who read the report, and
@@ -187,11 +187,11 @@ def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any
             if key not in {"folder", "git_diff"}
         ]
         for known, same in environments:
-            if same == told:
+            if same == environment:
                 known.append(names[record.id])
                 break
         else:
-            environments.append(([names[record.id]], told))
+            environments.append(([names[record.id]], environment))
     return {"differing": differing, "common": common, "environments": environments}
 
 
@@ -247,8 +247,8 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
     names |= {"query": "query_shots", "k": "steps", "together": "together"}
     commands = []
     for judgement in every:
-        told = {names[key]: value for key, value in judgement.protocol.items() if key in names}
-        settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in told.items())
+        values = {names[key]: value for key, value in judgement.protocol.items() if key in names}
+        settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in values.items())
         commands.append(f"metaviz evaluate repeated {settings}")
     return list(dict.fromkeys(commands))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metaviz.config.run_config import amendments_told
+from metaviz.config.run_config import amendment_texts
 from metaviz.files.atomic import write_text
 from metaviz.runs.analysis.comparison import (
     ComparisonView,
@@ -302,7 +302,7 @@ def hyperparameters(record: Record) -> dict[str, Cell]:
     settings |= {
         f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()
     }
-    if amendments := amendments_told(config):
+    if amendments := amendment_texts(config):
         settings["amendments"] = "; ".join(amendments)
     return settings
 

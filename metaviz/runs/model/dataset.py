@@ -1,4 +1,4 @@
-"""What a data set of images holds, and one episode of it to look at."""
+"""What a data set of images holds, and one episode of it."""
 
 from dataclasses import dataclass
 

@@ -43,7 +43,7 @@ class Judgement:
 
     @property
     def unit(self) -> float:
-        """What the measure is multiplied by where it is told: accuracies are in per cent."""
+        """What the measure is multiplied by where it is shown: accuracies are in per cent."""
         return 100.0 if self.measure == "query_accuracy" else 1.0
 
     def measure_text(self) -> str:
@@ -58,13 +58,13 @@ class Judgement:
 
     def protocol_text(self) -> str:
         """Return the protocol in words."""
-        told = self.protocol
-        ways = f"{told['ways']}-way " if self.measure == "query_accuracy" else ""
-        together = "together" if told["together"] else "one by one"
+        p = self.protocol
+        ways = f"{p['ways']}-way " if self.measure == "query_accuracy" else ""
+        together = "together" if p["together"] else "one by one"
         return (
-            f"{told['tasks']} {told['split']} tasks, {ways}{told['shots']}-shot, {told['query']} "
+            f"{p['tasks']} {p['split']} tasks, {ways}{p['shots']}-shot, {p['query']} "
             f"query examples {'per class ' if ways else ''}predicted {together}, "
-            f"{self.steps_text()}seed {told['seed']}"
+            f"{self.steps_text()}seed {p['seed']}"
         )
 
     @property
@@ -77,7 +77,7 @@ class Judgement:
         return f"k = {self.k}, " if self.adapts else ""
 
     def before(self) -> float | None:
-        """Return the mean before adaptation, in the unit that is told; None where nothing is."""
+        """Return the mean before adaptation, in the unit that is shown; None where nothing is."""
         return self.unit * float(self.per_task[self.measure][0].mean()) if self.adapts else None
 
     def before_text(self) -> str:

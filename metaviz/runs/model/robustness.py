@@ -40,7 +40,7 @@ class Robustness:
 
     @property
     def unit(self) -> float:
-        """What the measure is multiplied by where it is told: accuracies are in per cent."""
+        """What the measure is multiplied by where it is shown: accuracies are in per cent."""
         return 100.0 if self.measure == "query_accuracy" else 1.0
 
 
@@ -67,7 +67,7 @@ def stored_robustness(folder: Path) -> Robustness | None:
 
 
 def factor_text(found: Robustness, factor: float) -> str:
-    """Return how a step size is told: the size where all weights share it, or a multiple."""
+    """Return how a step size is shown: the size where all weights share it, or a multiple."""
     if found.shares_rate:
         return f"α = {found.rate * factor:.3g}"
     return f"{factor:g} × learned"

@@ -130,6 +130,6 @@ def _unpack(archive: Zip, folder: Path) -> None:
 
 def _without_place(error: StoreError, path: Path) -> StoreError:
     """Name the archive instead of the folder that it was unpacked into for a moment."""
-    said = str(error)
-    before, told, reason = said.partition(" is not a readable run: ")
-    return StoreError(f"{path} holds no readable run: {reason}") if told and before else error
+    text = str(error)
+    before, found, reason = text.partition(" is not a readable run: ")
+    return StoreError(f"{path} holds no readable run: {reason}") if found and before else error

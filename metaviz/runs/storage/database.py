@@ -148,14 +148,14 @@ def divergence_of(database: sqlite3.Connection) -> Divergence | None:
     row = database.execute("SELECT value FROM about WHERE key = 'divergence'").fetchone()
     if not (row and row[0]):
         return None
-    told: dict[str, Any] = json.loads(row[0])
-    task = told["task"]
+    stored: dict[str, Any] = json.loads(row[0])
+    task = stored["task"]
     remedies = tuple(
         Remedy(str(one["id"]), str(one["label"]), dict(one["amendment"]))
-        for one in told["remedies"]
+        for one in stored["remedies"]
     )
     place = None if task is None else int(task)
-    return Divergence(str(told["quantity"]), int(told["step"]), place, remedies)
+    return Divergence(str(stored["quantity"]), int(stored["step"]), place, remedies)
 
 
 @dataclass(frozen=True)

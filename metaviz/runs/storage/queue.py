@@ -13,7 +13,7 @@ from metaviz.files.foreign import ForeignError, open_to_write
 from metaviz.runs.storage.database import DATABASE, open_to_read, read_facts
 from metaviz.runs.storage.lock import Writer, is_written
 from metaviz.runs.storage.store import StoreError
-from metaviz.runs.storage.worker_process import WORDLESS, WORKERS, forget_worker, host_of
+from metaviz.runs.storage.worker_process import ENDED, WORKERS, forget_worker, host_of
 
 QUEUE = "queue.db"
 VERSION = 1
@@ -195,7 +195,7 @@ class Queue:
                 "UPDATE entries SET state = ?, message = ?, worker = '' WHERE id = ?", row
             )
 
-    def recover(self, message: str = WORDLESS) -> list[int]:
+    def recover(self, message: str = ENDED) -> list[int]:
         """Mark running entries whose worker is gone as interrupted, or as their run ended."""
         with self._telling():
             rows = self._database.execute(
@@ -205,9 +205,9 @@ class Queue:
         for name, worker, pid, folder in rows:
             if is_written(self._home / WORKERS / worker, Writer(pid, host_of(worker))):
                 continue
-            state, said = _ended(Path(folder)) if folder else ("", "")
+            state, reason = _ended(Path(folder)) if folder else ("", "")
             with self._changing() as database:
-                row = (state or "interrupted", said if state else message, name, worker)
+                row = (state or "interrupted", reason if state else message, name, worker)
                 changed = database.execute(
                     "UPDATE entries SET state = ?, message = ?, worker = '' "
                     "WHERE id = ? AND worker = ? AND state = 'running'",

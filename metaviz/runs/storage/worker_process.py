@@ -16,7 +16,7 @@ WORKER_LOG = "queue-worker.log"
 PATIENCE_SECONDS = 10.0
 """So long a worker may take to save and leave, before it is ended."""
 WORKERS = "queue-workers"
-WORDLESS = "The worker process ended without a word. Resume the run, or remove it from the queue."
+ENDED = "The worker process ended without a word. Resume the run, or remove it from the queue."
 _MOST_LOG = 1_000_000
 _AT = "@"
 
@@ -79,13 +79,13 @@ def worker_log(home: Path) -> Path:
     return path
 
 
-def heard(line: bytes) -> dict[str, Any]:
-    """Read one line of a worker; empty where it is none of its happenings."""
+def parsed_event(line: bytes) -> dict[str, Any]:
+    """Read one line of a worker; empty where it is none of its events."""
     try:
-        happening = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return {}
-    return happening if isinstance(happening, dict) and "event" in happening else {}
+    return event if isinstance(event, dict) and "event" in event else {}
 
 
 def how_it_ended(code: int, *, by_signal: bool = False) -> str:
@@ -101,9 +101,9 @@ def how_it_ended(code: int, *, by_signal: bool = False) -> str:
     return f"signal {number}, {name}{hint}"
 
 
-def wordless(how: str) -> str:
+def ended_message(how: str) -> str:
     """Say what became of the run of a worker that is gone."""
-    return WORDLESS.replace(".", f" ({how}).", 1)
+    return ENDED.replace(".", f" ({how}).", 1)
 
 
 def usable_cores() -> int:

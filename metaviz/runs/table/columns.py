@@ -221,8 +221,8 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """How a table is looked at: the interval of groups, and the baseline with its results."""
+class CellContext:
+    """What cells depend on beside their run: interval of groups, baseline and its results."""
 
     interval: Interval = "ci95"
     baseline: Baseline = field(default_factory=Baseline)
@@ -246,7 +246,7 @@ class Sight:
     def text(self, column: Column, entry: Entry) -> str:
         """Return a run's cell."""
         if column.key == DELTA:
-            return self._told(self.run_difference(entry), baseline=self.baseline.is_run(entry))
+            return self._delta(self.run_difference(entry), baseline=self.baseline.is_run(entry))
         return column.text(entry)
 
     def value(self, column: Column, entry: Entry) -> Any:
@@ -260,7 +260,7 @@ class Sight:
         """Return a group's cell."""
         if column.key == DELTA:
             found = self.group_difference(group)
-            return self._told(found, baseline=self.baseline.is_group(group))
+            return self._delta(found, baseline=self.baseline.is_group(group))
         if column.result:
             spread = group.spread(column.result, self.interval)
             if column.result == "seconds":
@@ -304,7 +304,7 @@ class Sight:
             DELTA,
             f"Δ {self.result} vs baseline",
             f"{self.result.capitalize()} minus the baseline's, and in per cent of it",
-            lambda e: self._told(self.run_difference(e), baseline=self.baseline.is_run(e)),
+            lambda e: self._delta(self.run_difference(e), baseline=self.baseline.is_run(e)),
             lambda e: getattr(self.run_difference(e), "absolute", None),
         )
 
@@ -317,22 +317,22 @@ class Sight:
         return max(names, key=lambda name: len(group.counted(name)))
 
     @staticmethod
-    def _told(found: Difference | None, *, baseline: bool) -> str:
+    def _delta(found: Difference | None, *, baseline: bool) -> str:
         if baseline:
             return "baseline"
         return found.text if found else ""
 
 
-def sight(
+def cell_context(
     entries: Sequence[Entry],
     interval: Interval = "ci95",
     baseline: Baseline | None = None,
     result: Result = "loss",
-) -> Sight:
-    """Return how a table is looked at; without the baseline's runs nothing is compared."""
+) -> CellContext:
+    """Return what cells depend on; without the baseline's runs nothing is compared."""
     chosen = baseline or Baseline()
     base = chosen.results(entries, result) if chosen else None
-    return Sight(interval, chosen, result, base)
+    return CellContext(interval, chosen, result, base)
 
 
 def in_order(values: Sequence[Any], *, descending: bool) -> list[int]:

@@ -1,4 +1,4 @@
-"""What runs differ in, told in as few words as possible."""
+"""What runs differ in, in as few words as possible."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
 def told_apart(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say of each run in what it differs from others of its algorithm, or in what all differ.
 
-    Algorithm, problem and seed are not told.
+    Algorithm, problem and seed are left out.
     """
     values = [flat(config) for config in configs]
     seen: dict[str, set[str]] = {}

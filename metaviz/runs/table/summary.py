@@ -11,7 +11,7 @@ import numpy as np
 
 from metaviz.config.options import Plain
 from metaviz.config.quantities import Quantity, primary_of
-from metaviz.config.run_config import amendments_told
+from metaviz.config.run_config import amendment_texts
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
@@ -104,7 +104,7 @@ class Entry:
 
     @property
     def haystack(self) -> str:
-        """Everything that words of a search are looked for in, case-folded."""
+        """Everything that words of a search are compared with, case-folded."""
         made = self.__dict__.get("_haystack")
         if made is None or made[0] is not self.marks or made[1] is not self.summary:
             made = self.__dict__["_haystack"] = (self.marks, self.summary, self._words())
@@ -164,7 +164,7 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
     shared, own = settings_of(config)
     found |= shared
     algorithm, problem = config["algorithm"], config["problem"]
-    found["amendments"] = "; ".join(amendments_told(config)) or None
+    found["amendments"] = "; ".join(amendment_texts(config)) or None
     for key, value in own.items():
         if key not in OWN:
             found[f"{algorithm}.{key}"] = value
@@ -180,9 +180,9 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
 def settings_of(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return shared hyperparameters and a method's own, as they were after all amendments."""
     shared, own = dict(config.get("shared", {})), dict(config.get("options", {}))
-    for told in config.get("amendments", ()):
-        shared |= told.get("shared", {})
-        own |= told.get("options", {})
+    for amendment in config.get("amendments", ()):
+        shared |= amendment.get("shared", {})
+        own |= amendment.get("options", {})
     return shared, own
 
 
