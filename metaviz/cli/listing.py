@@ -1,8 +1,5 @@
 """What `metaviz runs` lists: search, groups, columns, and the CSV of it."""
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +10,7 @@ from metaviz.cli.tables import console, table
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.options import OptionError
 from metaviz.paths import data_dir, runs_dir
-from metaviz.runs.export.tables import safe_text
+from metaviz.runs.export.tables import csv_text
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.table.baseline import Baseline
 from metaviz.runs.table.columns import CellContext, Column, Columns
@@ -124,18 +121,13 @@ def print_items(
 def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: CellContext) -> str:
     """Return raw numbers; of groups the mean, its half-width under the interval's name, and n."""
     groups = any(isinstance(item, Group) for item in items)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     header: list[str] = []
     for column in shown:
         header.append(column.key)
         if groups and column.result:
             header += [f"{column.key}_{seen.interval}", f"{column.key}_n"]
-    writer.writerow(header)
-    for item in items:
-        cells = (cell for column in shown for cell in _values(item, column, seen))
-        writer.writerow([_cell(value) for value in cells])
-    return stream.getvalue()
+    rows = ([cell for column in shown for cell in _values(item, column, seen)] for item in items)
+    return csv_text(header, rows)
 
 
 def _values(item: Item, column: Column, seen: CellContext) -> list[Any]:
@@ -150,14 +142,6 @@ def _values(item: Item, column: Column, seen: CellContext) -> list[Any]:
 
 def _text(item: Item, column: Column, seen: CellContext) -> str:
     return seen.group_text(column, item) if isinstance(item, Group) else seen.text(column, item)
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return safe_text(value).replace("\r", "\n") if isinstance(value, str) else repr(value)
 
 
 def _check_keys(option: str, keys: Sequence[str], known: Sequence[str], also: str) -> None:

@@ -167,19 +167,8 @@ class Composed:
 
     def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
         """Return mean meta-gradients of the tasks; with all readings, or those at hand."""
-        learner = context.learner
-        self.rule.fit(learner.net)
-        return self.estimator(
-            Case(
-                self.rule,
-                learner,
-                meta,
-                context.tasks,
-                context.steps,
-                context.draws,
-                context.reading,
-            )
-        )
+        self.rule.fit(context.learner.net)
+        return self.estimator(Case(self.rule, context, meta))
 
     def pictures(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""

@@ -147,6 +147,8 @@ class Classification(Family):
     size: tuple[int, int]
     shape: EpisodeShape
     """Of evaluation, and of training unless a method asks for another."""
+    held_out = "test"
+    """The split of the evaluation tasks."""
 
     @abstractmethod
     def counts(self) -> dict[str, np.ndarray]:
@@ -157,6 +159,10 @@ class Classification(Family):
         self, split: str, first: int, count: int, shape: EpisodeShape | None = None
     ) -> TaskBatch:
         """Return tasks, as every problem does."""
+
+    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
+        """Return episodes of classes that training never shows."""
+        return self.tasks(self.held_out, first, count)
 
     def check_training(self, shape: EpisodeShape, method: str) -> None:
         """Refuse training episodes that the training classes do not fill. Raises: OptionError."""

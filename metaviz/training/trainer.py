@@ -130,7 +130,7 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
                 last or progress.step % config.shared.eval_every == 0
             ):
                 yield from warnings.summary(progress.step)
-                yield from _look(setting, progress)
+                yield from _evaluated(setting, progress)
             if last:
                 break
             now = _in_force(setting, progress, progress.step)
@@ -205,7 +205,7 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
         progress.meta[name] = value
 
 
-def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:
+def _evaluated(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:
     meta = {name: value.detach() for name, value in progress.meta.items()}
     try:
         evaluated = evaluate(setting, meta, progress.step)

@@ -2,7 +2,7 @@
 
 import torch
 
-from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
+from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, measured
 from metaviz.meta.rules import Enters, InnerRule
 
 
@@ -24,11 +24,9 @@ class Joint:
         """Return grad L_Q(theta), averaged over tasks."""
         trained = self.trains(case.rule)
         inside = case.with_leaves(trained)
-        loss = inside.losses(inside.start(), case.tasks.query).mean()
+        loss = inside.losses(inside.start(), case.context.tasks.query).mean()
         gradients = inside.differentiate(loss, trained)
-        descent = case.show()
-        readings, curve = read(case, descent)
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, 1)
+        return measured(case, gradients, 1)
 
 
 class Untrained:
@@ -44,7 +42,5 @@ class Untrained:
 
     def __call__(self, case: Case) -> MetaStep:
         """Return zero gradients and what adaptation from the untrained start achieves."""
-        descent = case.show()
-        readings, curve = read(case, descent)
         gradients = {name: torch.zeros_like(case.meta[name]) for name in self.trains(case.rule)}
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, len(descent.steps))
+        return measured(case, gradients, case.context.steps if case.context.reading else 0)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
-from metaviz.meta.inner import Graph, inner_step
+from metaviz.meta.inner import Graph
 from metaviz.meta.rules import Enters, InnerRule
 
 InitObjective = Literal["leap", "path", "none"]
@@ -39,7 +39,7 @@ class Trajectory:
 
     def __call__(self, case: Case) -> MetaStep:
         """Walk along the path and add up the gradients of all its points."""
-        rule, support, query = case.rule, case.tasks.support, case.tasks.query
+        rule, query = case.rule, case.context.tasks.query
         case = case.detached()
         shaping = groups_entering(rule, [Enters.DECODE])
         inside = case.with_leaves(shaping)
@@ -50,10 +50,8 @@ class Trajectory:
         for k, (step, end) in enumerate(zip(descent.steps, ends, strict=True)):
             state = step.point.clone().requires_grad_()
             if not self.approximate:
-                state, _ = inner_step(
-                    rule, case.learner, inside.meta, support, state, k, Graph.SECOND_ORDER
-                )
-            loss = inside.losses(rule.point(inside.meta, state), query).mean() / case.steps
+                state, _ = inside.step(state, k, Graph.SECOND_ORDER)
+            loss = inside.losses(rule.point(inside.meta, state), query).mean() / case.context.steps
             share = inside.differentiate(loss, shaping)
             total = {name: total[name] + share[name] for name in total}
             drift += self._moved(step.point - end)
@@ -61,7 +59,7 @@ class Trajectory:
         if self.init_objective != "none":
             gradients["init"] = drift
         readings, curve = read(case, descent)
-        count = case.steps
+        count = case.context.steps
         return MetaStep(
             gradients,
             readings,

@@ -1,9 +1,11 @@
 """Penalties on the inner gradient in place of an inner loop."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
+from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, measured
 from metaviz.meta.rules import Enters, InnerRule
 
 
@@ -31,14 +33,12 @@ class StartPenalty:
         trained = self.trains(case.rule)
         inside = case.with_leaves(trained)
         point = inside.start()
-        support = inside.losses(point, case.tasks.support)
+        support = inside.losses(point, case.context.tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), point, create_graph=True)
-        query = inside.losses(point, case.tasks.query)
-        objective = query + self.weight * case.learner.adapted(gradient).square().sum(1)
+        query = inside.losses(point, case.context.tasks.query)
+        objective = query + self.weight * case.context.learner.adapted(gradient).square().sum(1)
         gradients = inside.differentiate(objective.mean(), trained)
-        descent = case.show()
-        readings, curve = read(case, descent)
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, 2, 1)
+        return measured(case, gradients, 2, 1)
 
 
 class JointPenalty:
@@ -68,23 +68,21 @@ class JointPenalty:
         """Return -2 lambda mu r at the adapted parameters, averaged over tasks."""
         with torch.no_grad():
             point = start = case.start()
-        for _ in range(case.steps):
+        for _ in range(case.context.steps):
             leaf = point.detach().requires_grad_()
             residual = self._residual(case, leaf, start, create_graph=True)
-            query = case.losses(leaf, case.tasks.query)
+            query = case.losses(leaf, case.context.tasks.query)
             objective = query + self.weight * residual.square().sum(1)
             (gradient,) = torch.autograd.grad(objective.sum(), leaf)
             point = leaf.detach() - self.rate * gradient
         leaf = point.detach().requires_grad_()
         residual = self._residual(case, leaf, start, create_graph=False).detach()
         gradients = {"init": (-2 * self.weight * self.pull * residual).mean(0)}
-        descent = case.show()
-        readings, curve = read(case, descent)
-        readings["inner_residual"] = residual.norm(dim=1)
-        cost = 2 * case.steps + 1
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, cost, case.steps)
+        steps = case.context.steps
+        result = measured(case, gradients, 2 * steps + 1, steps)
+        return replace(result, readings={**result.readings, "inner_residual": residual.norm(dim=1)})
 
     def _residual(self, case: Case, leaf: Tensor, start: Tensor, *, create_graph: bool) -> Tensor:
-        loss = case.losses(leaf, case.tasks.support).sum()
+        loss = case.losses(leaf, case.context.tasks.support).sum()
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=create_graph)
         return gradient + self.pull * (leaf - start)

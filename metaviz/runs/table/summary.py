@@ -131,7 +131,7 @@ def summarise(record: Record, started: float = np.nan) -> Summary:
     """Return the numbers of one row from a record."""
     last = record.evaluations[-1] if record.evaluations else Evaluated(0, 0, 0, {})
     config, environment = record.applied, record.environment
-    shared, own = settings_of(config)
+    rate, steps = inner_loop_of(record)
     return Summary(
         algorithm=record.algorithm,
         problem=record.problem,
@@ -145,8 +145,8 @@ def summarise(record: Record, started: float = np.nan) -> Summary:
         accuracy=last.at("query_accuracy"),
         accuracy_ci95=last.at("query_accuracy_ci95"),
         seconds=float(record.column("seconds")[-1]) if len(record) else np.nan,
-        inner_steps=_inner_steps(record),
-        inner_lr=float(own.get("inner_lr") or shared.get("inner_lr") or np.nan),
+        inner_steps=int(steps or 0),
+        inner_lr=float(rate or np.nan),
         started=started,
         device=str(environment.get("device", config.get("device", ""))),
         version=str(environment.get("metaviz", "")),
@@ -186,9 +186,13 @@ def settings_of(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return shared, own
 
 
-def _inner_steps(record: Record) -> int:
-    """Return the inner steps behind the shown loss."""
-    if record.evaluations:
-        return record.evaluations[-1].trained_steps
+def inner_loop_of(record: Record) -> tuple[float | None, int | None]:
+    """Return the step size and the steps of the inner loop in force; None where there is none.
+
+    Runs of 0.1 do not store them, and amendments change them: then settings and evaluations say.
+    """
+    if record.resolved and not record.config.get("amendments"):
+        return record.resolved.get("inner_lr"), record.resolved.get("inner_steps")
     shared, own = settings_of(record.applied)
-    return int(own.get("inner_steps") or shared.get("inner_steps") or 0)
+    rate, steps = (own.get(key) or shared.get(key) for key in ("inner_lr", "inner_steps"))
+    return rate, record.evaluations[-1].trained_steps if record.evaluations else steps
