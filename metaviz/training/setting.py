@@ -20,7 +20,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed, uniforms
@@ -197,10 +197,6 @@ class Setting:
         """Move tasks to the device and type of the run."""
         return tasks.to(self.device, self.dtype)
 
-    def prepare_batch(self, batch: Batch) -> Batch:
-        """Move a batch to the device and type of the run."""
-        return batch.to(self.device, self.dtype)
-
     def draws(self, step: int) -> Draws:
         """Return the random numbers of the tasks of the meta-batch of a step."""
         size = self.config.shared.meta_batch
@@ -270,15 +266,12 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     problem_options = registered.checked(dict(config.problem_options))
     if problem is None:
         problem = registered.factory(problem_options, config.shared, config.seed)
-    resolved = {
-        "options": options.model_dump(),
-        "problem_options": problem_options.model_dump(),
-    }
+    own = {"options": options.model_dump(), "problem_options": problem_options.model_dump()}
     device = find_device(config.device)
     _check_engine(config.engine, device)
     problem.place(device)
     setting = Setting(
-        config.model_copy(update=resolved),
+        config.model_copy(update=own),
         problem,
         options,
         method.make(options, config.shared),

@@ -36,13 +36,7 @@ class Choice:
     def admits(self, row: Published) -> bool:
         """Return whether a published row is wanted."""
         return all(
-            wanted is None or wanted == there
-            for wanted, there in (
-                (self.dataset, row.dataset),
-                (self.ways, row.ways),
-                (self.shots, row.shots),
-                (self.backbone, row.backbone),
-            )
+            wanted is None or wanted == getattr(row, name) for name, wanted in vars(self).items()
         )
 
 
@@ -54,18 +48,18 @@ class Row:
     """
 
     name: str
-    record: str
-    color: str
     value: float
     half_width: float | None
-    before: float | None
     details: str
-    minus_first: str
-    counts: str
-    p: str
     is_loss: bool
-    beside: Published | None
-    remarks: tuple[str, ...]
+    record: str = ""
+    color: str = ""
+    before: float | None = None
+    minus_first: str = ""
+    counts: str = ""
+    p: str = ""
+    beside: Published | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def minus_published(self) -> float | None:
@@ -90,7 +84,7 @@ def task_lists(judged: Sequence[Judged]) -> dict[tuple[Any, ...], str]:
     for one in judged:
         found.setdefault(one.judgement.task_list, []).append(one)
     order = sorted(found, key=lambda key: -len({one.record for one in found[key]}))
-    return {key: _told(found[key][0].judgement) for key in order}
+    return {key: _tasks_text(found[key][0].judgement) for key in order}
 
 
 def rows_of(judged: Sequence[Judged], choice: Choice) -> list[Row]:
@@ -176,7 +170,7 @@ def task_text(ways: int, shots: int) -> str:
     return f"{ways}-way {shots}-shot" if ways else f"{shots}-shot"
 
 
-def _told(judgement: Judgement) -> str:
+def _tasks_text(judgement: Judgement) -> str:
     protocol = judgement.protocol
     same = same_data(judgement)
     task = task_text(same.ways or 0, protocol["shots"])
@@ -219,18 +213,10 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
 def _theirs(row: Published) -> Row:
     return Row(
         name=row.name,
-        record="",
-        color="",
         value=row.value,
         half_width=row.half_width,
-        before=None,
         details=f"{row.dataset} {task_text(row.ways, row.shots)}, {backbone_text(row.backbone)}",
-        minus_first="",
-        counts="",
-        p="",
         is_loss=row.is_loss,
-        beside=None,
-        remarks=(),
     )
 
 

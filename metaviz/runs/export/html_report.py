@@ -11,7 +11,7 @@ import numpy as np
 
 from metaviz import __version__
 from metaviz.charts.matplotlib import Page, figure_of
-from metaviz.config.run_config import Comparison, machine_of, to_toml
+from metaviz.config.run_config import comparison_of, to_toml
 from metaviz.files.atomic import plain_name, write_text
 from metaviz.paths import resource
 from metaviz.runs.analysis.benchmark import (
@@ -34,7 +34,7 @@ from metaviz.runs.export.figures import (
     view_name,
 )
 from metaviz.runs.export.tables import summary_csv
-from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import labels
@@ -87,7 +87,7 @@ def write_report(
             figures=figures,
             commands=commands + _evaluations(records, folders),
             **_results(records, names),
-            **_judged(records, folders, names),
+            **_judged(records, folders),
             **_settings(records, names),
         )
         write_text(out, page)
@@ -130,17 +130,10 @@ def _interval(last: Evaluated, name: str, unit: float) -> str:
     return interval_text(unit * last.at(name), unit * last.at(f"{name}_ci95"))
 
 
-def _judged(
-    records: Sequence[Record], folders: dict[str, Path], names: dict[str, str]
-) -> dict[str, Any]:
+def _judged(records: Sequence[Record], folders: dict[str, Path]) -> dict[str, Any]:
     """Return held-out results, differences within each protocol, and published rows."""
     # A run whose folder was copied is the run of that folder, whatever it was called when judged.
-    found = [
-        (names[record.id], judgement)
-        for record in records
-        if record.id in folders
-        for judgement in stored(folders[record.id])
-    ]
+    found = [(one.label, one.judgement) for one in judged_runs(records, folders)]
     groups: dict[tuple[Any, ...], list[tuple[str, Judgement]]] = {}
     for name, judgement in found:
         groups.setdefault(judgement.task_list, []).append((name, judgement))
@@ -218,22 +211,12 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
     """Write one configuration for each run, and return the commands that repeat them."""
     commands, paths = [], []
     for record in records:
-        config = record.config
-        comparison = Comparison(
-            problem=record.problem,
-            algorithms=(record.algorithm,),
-            seeds=(record.seed,),
-            steps=record.total_steps,
-            **machine_of(config),
-            shared=config.get("shared", {}),
-            options={record.algorithm: config.get("options", {})},
-            problem_options=config.get("problem_options", {}),
-        )
+        comparison = comparison_of({**record.config, "amendments": ()})
         path = folder / "configs" / f"{plain_name(record.id)}.toml"
         path.parent.mkdir(exist_ok=True)
         write_text(path, to_toml(comparison))
         paths.append(path)
-        if config.get("amendments"):  # only its folder knows when they came into force
+        if record.config.get("amendments"):  # only its folder knows when they came into force
             commands.append(f"metaviz repeat {plain_name(record.id)} --out repeated")
         else:
             commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
@@ -242,11 +225,10 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
 
 def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[str]:
     """Return the commands that repeat what runs were judged by, after those that train them."""
-    every = [j for record in records if record.id in folders for j in stored(folders[record.id])]
     names = {"tasks": "tasks", "split": "split", "seed": "seed", "shots": "shots"}
     names |= {"query": "query_shots", "k": "steps", "together": "together"}
     commands = []
-    for judgement in every:
+    for judgement in (one.judgement for one in judged_runs(records, folders)):
         values = {names[key]: value for key, value in judgement.protocol.items() if key in names}
         settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in values.items())
         commands.append(f"metaviz evaluate repeated {settings}")

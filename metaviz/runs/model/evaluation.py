@@ -1,6 +1,5 @@
 """What a run's weights achieve on tasks of a stated protocol, and how two runs differ on them."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
-from metaviz.files.atomic import write_atomically
-from metaviz.files.foreign import MOST_ARRAY_BYTES, read_bytes
-from metaviz.runs.model.arrays import read_arrays
+from metaviz.runs.model.arrays import read_described, write_described
 from metaviz.runs.model.statistics import mean_and_ci95
 
 FOLDER = "evaluations"
@@ -156,18 +153,8 @@ def store(judgement: Judgement, folder: Path) -> Path:
     name = "-".join(f"{key}{value}" for key, value in sorted(judgement.protocol.items()))
     path = folder / FOLDER / f"step{judgement.step}-{name}.npz"
     path.parent.mkdir(exist_ok=True)
-    about = {
-        "label": judgement.label,
-        "run": judgement.run,
-        "config": judgement.config,
-        "step": judgement.step,
-        "k": judgement.k,
-        "protocol": judgement.protocol,
-        "dataset": judgement.dataset,
-    }
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    arrays: dict[str, Any] = {"about": text, **judgement.per_task}
-    write_atomically(path, lambda stream: np.savez(stream, **arrays))
+    names = ("label", "run", "config", "step", "k", "protocol", "dataset")
+    write_described(path, {name: getattr(judgement, name) for name in names}, judgement.per_task)
     return path
 
 
@@ -176,8 +163,7 @@ def stored(folder: Path) -> list[Judgement]:
     found = []
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
-            per_task = read_arrays(read_bytes(path, MOST_ARRAY_BYTES))
-            about = json.loads(per_task.pop("about").tobytes())
+            about, per_task = read_described(path)
             found.append(Judgement(per_task=per_task, **about))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue

@@ -11,7 +11,7 @@ import numpy as np
 
 from metaviz.config.options import Plain
 from metaviz.config.quantities import Quantity, primary_of
-from metaviz.config.run_config import amendment_texts
+from metaviz.config.run_config import amendment_texts, settings_of
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
@@ -175,15 +175,6 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
     for key, value in config.get("problem_options", {}).items():
         found[f"{problem}.{key}"] = value
     return {key: value for key, value in found.items() if value is not None}
-
-
-def settings_of(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return shared hyperparameters and a method's own, as they were after all amendments."""
-    shared, own = dict(config.get("shared", {})), dict(config.get("options", {}))
-    for amendment in config.get("amendments", ()):
-        shared |= amendment.get("shared", {})
-        own |= amendment.get("options", {})
-    return shared, own
 
 
 def inner_loop_of(record: Record) -> tuple[float | None, int | None]:
