@@ -165,7 +165,7 @@ def _after_first_paint(window: MainWindow, warning: str) -> None:
     if os.environ.get(TIMING):
         _print_age("first paint")
     window.begin()
-    if warning:  # beside what the queue or the last session had to say
+    if warning:  # beside the message of the queue or the last session
         shown = window.messages.text.text() if window.messages.isVisible() else ""
         window.messages.show_warning(f"{warning} {shown}".rstrip())
     if os.environ.get(TIMING):

@@ -18,7 +18,7 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.storage.queue import Entry
 from metaviz.runs.table.columns import interval_text
-from metaviz.runs.table.differences import told_apart
+from metaviz.runs.table.differences import differing_texts
 
 _COSINES_SIDE_BY_SIDE = 7
 _MOST_ROWS = 60
@@ -172,7 +172,7 @@ def print_options(
 
 def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
     """Print the runs with what is varied, the first ones only where there are many."""
-    texts = told_apart([config.model_dump(mode="json") for config in configs])
+    texts = differing_texts([config.model_dump(mode="json") for config in configs])
     rows = [
         (str(place), config.algorithm, str(config.seed), text or ", ".join(keys))
         for place, (config, text) in enumerate(zip(configs, texts, strict=True), 1)
@@ -186,7 +186,7 @@ def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
 def print_entries(entries: Sequence[Entry]) -> None:
     """Print the queue in order."""
     rows = []
-    texts = told_apart([entry.config for entry in entries])
+    texts = differing_texts([entry.config for entry in entries])
     for place, (entry, text) in enumerate(zip(entries, texts, strict=True), 1):
         names = (str(entry.config.get(key, "?")) for key in ("algorithm", "problem", "seed"))
         rows.append((str(place), *names, text, entry.state, entry.message or entry.run))

@@ -130,7 +130,7 @@ class Family(ABC):
         del device
 
     def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
-        """Return nothing: the inner-loop curves say what there is to say."""
+        """Return nothing: the inner-loop curves show all there is."""
         del predict
         return {}
 

@@ -175,7 +175,7 @@ def default_folder() -> Path:
 def _load(path: str) -> Characters:
     try:
         place = Path(path).expanduser() if path else default_folder()
-    except RuntimeError as error:  # ~somebody who is not there
+    except RuntimeError as error:  # ~USER without such a user
         raise DataError(f"omniglot.path = {path!r} cannot be found: {error}") from None
     if not path and not place.exists():
         raise DataError(

@@ -1,4 +1,4 @@
-"""The engine's front door, for the window and the command line alike."""
+"""The engine as the window and the command line use it."""
 
 import time
 from collections.abc import Callable, Sequence

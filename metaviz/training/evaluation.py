@@ -19,7 +19,7 @@ from metaviz.training.setting import Setting
 _PORTRAYED = 4
 
 
-class CutShort(Exception):  # noqa: N818 - not an error: somebody asked for it
+class CutShort(Exception):  # noqa: N818 - not an error: it was requested
     """An evaluation was left unfinished because the run is about to be ended."""
 
 

@@ -56,7 +56,7 @@ class _StoredRun:
         }
 
     def common(self) -> dict[str, Any]:
-        """Return what every result says of its run."""
+        """Return the fields that every result has of its run."""
         return {
             "run": self.record.id,
             "label": self.record.label,
@@ -194,7 +194,7 @@ def _stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[_StoredR
 
 
 def _counted(report: Report, label: str, count: int) -> Callable[[int], None]:
-    """Return what takes numbers of tasks that are done, from any thread, and tells their sum."""
+    """Return what takes numbers of tasks that are done, from any thread, and reports their sum."""
     done, lock = 0, Lock()
 
     def add(tasks: int) -> None:

@@ -38,13 +38,13 @@ class Trajectory:
         return shaping | (start & frozenset(rule.groups))
 
     def __call__(self, case: Case) -> MetaStep:
-        """Walk along the path and add up the gradients of all its points."""
+        """Add up the gradients of all points of the path."""
         rule, query = case.rule, case.context.tasks.query
         case = case.detached()
         shaping = groups_entering(rule, [Enters.DECODE])
         inside = case.with_leaves(shaping)
         total: Meta = {name: torch.zeros_like(case.meta[name]) for name in shaping}
-        drift = torch.zeros_like(case.meta["init"])
+        moved = torch.zeros_like(case.meta["init"])
         descent = case.descend()
         ends = [*(step.point for step in descent.steps[1:]), descent.point]
         for k, (step, end) in enumerate(zip(descent.steps, ends, strict=True)):
@@ -54,10 +54,10 @@ class Trajectory:
             loss = inside.losses(rule.point(inside.meta, state), query).mean() / case.context.steps
             share = inside.differentiate(loss, shaping)
             total = {name: total[name] + share[name] for name in total}
-            drift += self._moved(step.point - end)
+            moved += self._moved(step.point - end)
         gradients = dict(total)
         if self.init_objective != "none":
-            gradients["init"] = drift
+            gradients["init"] = moved
         readings, curve = read(case, descent)
         count = case.context.steps
         return MetaStep(

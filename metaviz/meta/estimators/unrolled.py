@@ -28,7 +28,7 @@ class Unrolled:
     rowwise = True
 
     def __init_subclass__(cls, *, rowwise: bool = False) -> None:
-        """Let every subclass say anew whether it is rowwise; it is not unless it says so."""
+        """Make every subclass declare whether it is rowwise; by default it is not."""
         cls.rowwise = rowwise
 
     def __init__(self, *, first_order: bool = False, recompute: bool = False) -> None:

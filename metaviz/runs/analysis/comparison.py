@@ -1,4 +1,4 @@
-"""Groups of runs compared: one curve with a named band per group, and what a table says of it."""
+"""Groups of runs compared: one curve with a named band per group, and its row of a table."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ _EVALUATED = "eval_"
 
 
 def measure_of(name: str, records: Iterable[Record] = ()) -> Quantity:
-    """Return what is compared under a name; runs tell the meaning of quantities of their own.
+    """Return what is compared under a name; runs hold the meaning of quantities of their own.
 
     Its title says of what it is a mean, and after a bracket the unit.
     """

@@ -227,8 +227,8 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
     """Show what one query image is taken for at each inner step: its class and the nearest ones."""
     outputs = episode.query.outputs if logits else episode.query.probabilities()
     values, true = outputs[:, number], int(episode.query.y[number])
-    rivals = np.argsort(-values.max(axis=0), kind="stable").tolist()
-    classes = [true, *(c for c in rivals if c != true)][:_MOST_CLASSES]
+    others = np.argsort(-values.max(axis=0), kind="stable").tolist()
+    classes = [true, *(c for c in others if c != true)][:_MOST_CLASSES]
     steps = np.arange(len(values), dtype=float)
     series = (
         Series(

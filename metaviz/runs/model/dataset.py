@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MOST_SHOWN = 20
-"""Classes of an episode, and images of each, that are kept for looking."""
+"""Classes of an episode, and images of each, that are kept for display."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def pack_run(folder: Path, path: Path) -> None:
 def unpack_run(path: Path, root: Path) -> Path:
     """Unpack a run into a folder of runs; return the run's folder.
 
-    Everything goes into a neighbour first, which is renamed once it is a readable run.
+    Everything goes into a folder beside it first, which is renamed once it is a readable run.
     Raises: StoreError with one sentence where the archive is damaged, holds links, paths that lead
     elsewhere or far too much, where it holds no readable run, or where that run is there already.
     """
@@ -72,7 +72,7 @@ def unpack_run(path: Path, root: Path) -> Path:
             with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as work:
                 _unpack(archive, Path(work))
                 found = Path(work) / name
-                # Whoever trained it when it was packed does not train this copy.
+                # The process that trained it when it was packed does not train this copy.
                 (found / LOCK).touch()
                 if open_run(found).id != name:
                     raise StoreError(f"{path} holds no readable run: its names differ.")

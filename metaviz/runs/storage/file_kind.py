@@ -1,4 +1,4 @@
-"""What a path is that somebody dropped onto the window."""
+"""What a path is that a person dropped onto the window."""
 
 import zipfile
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.files.atomic import sweep, write_text
-from metaviz.files.foreign import ForeignError, read_text
+from metaviz.files.foreign import DAMAGED, ForeignError, read_text
 from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
 from metaviz.runs.model.record import Record
@@ -39,19 +39,7 @@ COMMIT_ROWS = 100
 COMMIT_SECONDS = 0.5
 ABOUT = "run.toml"
 # What damaged files raise when they are read, besides KeyError.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    IndexError,
-    sqlite3.Error,
-    zipfile.BadZipFile,
-    RecursionError,
-    MemoryError,
-)
+_UNREADABLE = (*DAMAGED, IndexError, sqlite3.Error, zipfile.BadZipFile, RecursionError)
 
 
 class StoreError(OSError):
@@ -160,11 +148,11 @@ class RunWriter:
             write_facts(self._database, **afresh, **_this_process())
 
     def close(self) -> None:
-        """Commit and let go of the database."""
+        """Commit and close the database."""
         try:
             self.commit()
         finally:
-            self._let_go()
+            self._release()
 
     def give_up(self, message: str) -> None:
         """Close after a write that failed, keeping what is on disk and what still fits."""
@@ -173,9 +161,9 @@ class RunWriter:
                 last()
         with suppress(sqlite3.Error):
             write_facts(self._database, state="failed", message=message)
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         with suppress(sqlite3.Error):
             self._database.close()
         self._lock.release()
@@ -189,7 +177,7 @@ def create_run(
 ) -> RunWriter:
     """Make the folder of a new run.
 
-    `about` are what else a record has that `run.toml` tells: parent, network, traits, resolved.
+    `about` are what else a record has that `run.toml` holds: parent, network, traits, resolved.
 
     The folder's name is made from the ids of algorithm and seed and a random part; names that a
     person gives are data only, so that none can lead elsewhere. `run.toml` comes last: a folder

@@ -1,4 +1,4 @@
-"""How a worker process of the queue is started, and what it says."""
+"""How a worker process of the queue is started, and what it reports."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _AT = "@"
 
 
 class WorkerLock:
-    """Says that a worker is alive, for as long as its process is."""
+    """Marks a worker as alive, for as long as its process is."""
 
     def __init__(self, home: Path) -> None:
         """Lock a name of its own. Raises: StoreError where the folder cannot be written."""
@@ -36,7 +36,7 @@ class WorkerLock:
             raise StoreError(f"Cannot write to {self._folder}: {reason}.") from error
 
     def release(self) -> None:
-        """Let go, at the worker's end."""
+        """Release it, at the worker's end."""
         self._lock.release()
         forget_worker(self._folder)
 
@@ -47,7 +47,7 @@ def host_of(name: str) -> str:
 
 
 def forget_worker(folder: Path) -> None:
-    """Remove what a worker that is gone left to tell that it is alive."""
+    """Remove the mark of a worker that is gone."""
     try:
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()

@@ -20,7 +20,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def told_apart(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_texts(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say of each run in what it differs from others of its algorithm, or in what all differ.
 
     Algorithm, problem and seed are left out.

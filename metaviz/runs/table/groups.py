@@ -1,6 +1,6 @@
 """Runs that differ in nothing but their seed, as one: mean and a named interval over them.
 
-`grouped(entries, keys)` is the door for tables and plots alike: ordered groups with a label, their
+`grouped(entries, keys)` serves tables and plots alike: ordered groups with a label, their
 members and how many of them count.
 """
 
@@ -61,7 +61,7 @@ class Group:
 
     @cached_property
     def repeats(self) -> frozenset[str]:
-        """Ids of runs with settings, seed and results of an earlier member: they tell nothing new.
+        """Ids of runs with settings, seed and results of an earlier member: they add nothing new.
 
         A run that was repeated bit for bit is not another sample.
         """

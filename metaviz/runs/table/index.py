@@ -44,7 +44,7 @@ class Found:
     warnings: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        """Return whether there is anything to tell."""
+        """Return whether anything changed."""
         return bool(self.entries or self.gone or self.warnings)
 
 
@@ -68,7 +68,7 @@ class _Kept:
 
 
 class Index:
-    """Lists the runs of folders; each scan tells only what changed since the one before."""
+    """Lists the runs of folders; each scan yields only what changed since the one before."""
 
     def __init__(self, path: Path | None) -> None:
         """Use a cache file, made when first needed; without one every run is read anew."""
@@ -77,7 +77,7 @@ class Index:
         self._scanned: dict[Path, int] = {}
 
     def close(self) -> None:
-        """Let go of the cache."""
+        """Close the cache."""
         self._cache.close()
 
     def changed(self, root: Path) -> bool:

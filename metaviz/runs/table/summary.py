@@ -180,7 +180,7 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
 def inner_loop_of(record: Record) -> tuple[float | None, int | None]:
     """Return the step size and the steps of the inner loop in force; None where there is none.
 
-    Runs of 0.1 do not store them, and amendments change them: then settings and evaluations say.
+    Runs of 0.1 do not store them, and amendments change them: then settings and evaluations decide.
     """
     if record.resolved and not record.config.get("amendments"):
         return record.resolved.get("inner_lr"), record.resolved.get("inner_steps")
