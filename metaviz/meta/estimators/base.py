@@ -163,6 +163,18 @@ def read(
     return readings, torch.stack([*curve, readings["post_support_loss"]])
 
 
+class TrainsStart:
+    """An estimator whose gradient reaches the starting point alone, without inner steps."""
+
+    sequential = False
+    trains_held = True
+    rowwise = True
+
+    def trains(self, rule: InnerRule) -> frozenset[str]:
+        """Return the groups that fix the starting point."""
+        return groups_entering(rule, [Enters.START])
+
+
 def measured(case: Case, gradients: Meta, gradient_evaluations: int, products: int = 0) -> MetaStep:
     """Return meta-gradients without a part of adaptation, which is computed for its readings."""
     descent = case.show()

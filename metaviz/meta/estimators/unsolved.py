@@ -5,28 +5,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, measured
-from metaviz.meta.rules import Enters, InnerRule
+from metaviz.meta.estimators.base import Case, MetaStep, TrainsStart, measured
 
 
-class StartPenalty:
+class StartPenalty(TrainsStart):
     """L_Q(theta) + lambda ||grad L_S(theta)||^2, all at the start, without an inner loop.
 
     Gradient: grad L_Q(theta) + 2 lambda H_S(theta) grad L_S(theta). It rewards a start that is
     stationary for every support set, so that adaptation may have nothing left to do.
     """
 
-    sequential = False
-    trains_held = True
-    rowwise = True
-
     def __init__(self, weight: float) -> None:
         """Take the penalty weight lambda."""
         self.weight = weight
-
-    def trains(self, rule: InnerRule) -> frozenset[str]:
-        """Return the groups that fix the starting point."""
-        return groups_entering(rule, [Enters.START])
 
     def __call__(self, case: Case) -> MetaStep:
         """Return the gradient at the start, averaged over tasks."""
@@ -41,7 +32,7 @@ class StartPenalty:
         return measured(case, gradients, 2, 1)
 
 
-class JointPenalty:
+class JointPenalty(TrainsStart):
     """Descend start and adapted parameters together.
 
     min over theta and phi_t of L_Q(phi_t) + lambda ||r_t||^2 with the inner residual
@@ -50,7 +41,6 @@ class JointPenalty:
     For rules whose point is the start plus their own steps.
     """
 
-    sequential = False
     trains_held = False
     rowwise = False
 
@@ -59,10 +49,6 @@ class JointPenalty:
         self.weight = weight
         self.pull = pull
         self.rate = rate
-
-    def trains(self, rule: InnerRule) -> frozenset[str]:
-        """Return the groups that fix the starting point."""
-        return groups_entering(rule, [Enters.START])
 
     def __call__(self, case: Case) -> MetaStep:
         """Return -2 lambda mu r at the adapted parameters, averaged over tasks."""
