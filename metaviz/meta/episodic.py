@@ -33,9 +33,12 @@ class Model(Protocol):
         """Draw meta-parameters, flat float64 vectors by group."""
 
     def predict(
-        self, context: Context, meta: Meta, batch: Batch, *, maps: bool = False
+        self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
     ) -> Prediction:
-        """Predict the examples of a batch from the context's support sets, with a graph."""
+        """Predict the examples of a batch from the context's support sets, with a graph.
+
+        With `alone` the batch has one example per task, which is embedded beside the support set.
+        """
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class FromSupport:
         if not alone:
             return self.model.predict(self.context, self.meta, batch, maps=maps)
         parts = [
-            self.model.predict(self.context, self.meta, batch.examples(slice(n, n + 1)))
+            self.model.predict(self.context, self.meta, batch.examples(slice(n, n + 1)), alone=True)
             for n in range(batch.x.shape[1])
         ]
         readings = {
