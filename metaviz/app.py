@@ -106,7 +106,7 @@ def claim_store() -> tuple[RunLock, str]:
     home = paths.data_dir()
     try:
         lock = lock_store(home)
-    except OSError:  # said where something is to be written
+    except OSError:  # reported where something is to be written
         return RunLock(None), ""
     if lock is None:
         sentence = (
@@ -165,9 +165,9 @@ def _after_first_paint(window: MainWindow, warning: str) -> None:
     if os.environ.get(TIMING):
         _print_age("first paint")
     window.begin()
-    if warning:  # beside what the queue or the last session had to say
-        said = window.messages.text.text() if window.messages.isVisible() else ""
-        window.messages.show_warning(f"{warning} {said}".rstrip())
+    if warning:  # beside the message of the queue or the last session
+        shown = window.messages.text.text() if window.messages.isVisible() else ""
+        window.messages.show_warning(f"{warning} {shown}".rstrip())
     if os.environ.get(TIMING):
         _print_age("plots loaded")
 
@@ -195,13 +195,13 @@ def _end_on_signals(window: MainWindow) -> None:
     Python runs signal handlers between two of its own instructions, which do not come while Qt
     waits; so the signal also writes to a socket that Qt watches.
     """
-    heard, told = socket.socketpair()
-    for end in (heard, told):
+    read_end, write_end = socket.socketpair()
+    for end in (read_end, write_end):
         end.setblocking(False)
-    signal.set_wakeup_fd(told.fileno())
-    notifier = QSocketNotifier(heard.fileno(), QSocketNotifier.Type.Read, window)
+    signal.set_wakeup_fd(write_end.fileno())
+    notifier = QSocketNotifier(read_end.fileno(), QSocketNotifier.Type.Read, window)
     # The notifier holds both ends for as long as the window lives.
-    notifier.activated.connect(lambda: (heard.recv(64), told.fileno()))
+    notifier.activated.connect(lambda: (read_end.recv(64), write_end.fileno()))
     for which in (signal.SIGINT, signal.SIGTERM):
         signal.signal(which, lambda _number, _frame: window.shutdown.begin())
 

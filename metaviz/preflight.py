@@ -66,7 +66,7 @@ class Problem:
 
 
 def installed_version(distribution: str) -> str | None:
-    """Look up the version of an installed distribution, or None where it is not installed."""
+    """Return the version of an installed distribution, or None where it is not installed."""
     from importlib import metadata
 
     try:

@@ -13,7 +13,7 @@ from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.portraits import Arrays, of_mode_factors
+from metaviz.meta.pictures import Arrays, of_mode_factors
 from metaviz.nets.base import Net
 
 _MODES: dict[str, dict[int, tuple[int, ...]]] = {
@@ -62,7 +62,7 @@ class ModeCurvature(Preconditioned, rowwise=True):
         """Multiply every mode by its factor."""
         return self.factors(meta[self.group], gradient)
 
-    def portrait(self, context: Context, meta: Meta) -> Arrays:
+    def picture(self, context: Context, meta: Meta) -> Arrays:
         """Return the factors of every tensor."""
         return of_mode_factors(self, context, meta, self.factors, meta["curvature"])
 

@@ -13,7 +13,7 @@ from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.inner import inner_states
 from metaviz.meta.modes import ModeFactors
-from metaviz.meta.portraits import SMALL, Arrays, of_mode_factors
+from metaviz.meta.pictures import SMALL, Arrays, of_mode_factors
 from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
@@ -92,7 +92,7 @@ class KroneckerTransform(GradientDescent, rowwise=True):
             (slope,) = torch.autograd.grad(inner, leaf, create_graph=graph)
         return slope
 
-    def portrait(self, context: Context, meta: Meta) -> Arrays:
+    def picture(self, context: Context, meta: Meta) -> Arrays:
         """Return the factors of every tensor; those of a task's later steps shape its condition."""
         factors, later = meta["transform"], list[Tensor]()
         if self.adapt and self.factors.layout.size <= SMALL:

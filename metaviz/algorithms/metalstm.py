@@ -16,7 +16,7 @@ from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.inner import inner_states
-from metaviz.meta.portraits import Arrays, Summary, labelled
+from metaviz.meta.pictures import Arrays, Summary, labelled
 from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
@@ -144,7 +144,7 @@ class GatedDescent(GradientDescent):
         shared = torch.cat([seen, point.unsqueeze(-1)], dim=-1) @ weight[:, :-1].mT
         return hidden, cell, shared + last * weight[:, -1] + bias
 
-    def portrait(self, context: Context, meta: Meta) -> Arrays:
+    def picture(self, context: Context, meta: Meta) -> Arrays:
         """Return how the gates are distributed over weights and tasks at each inner step."""
         levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
         rows: dict[str, list[Tensor]] = {"forget": [], "input": []}

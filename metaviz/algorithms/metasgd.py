@@ -13,7 +13,7 @@ from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
-from metaviz.meta.portraits import (
+from metaviz.meta.pictures import (
     Arrays,
     Summary,
     labelled,
@@ -94,7 +94,7 @@ class LearnedRates(Preconditioned, rowwise=True):
         """Return a * gradient / alpha."""
         return self.rates(meta) / self.first * gradient
 
-    def portrait(self, context: Context, meta: Meta) -> Arrays:
+    def picture(self, context: Context, meta: Meta) -> Arrays:
         """Return the rates of each tensor."""
         rates = self.rates(meta)
         layout = context.learner.net.layout

@@ -17,7 +17,7 @@ from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.flows import BlockFlow, partition
 from metaviz.meta.inner import inner_points, inner_states
-from metaviz.meta.portraits import (
+from metaviz.meta.pictures import (
     SMALL,
     Arrays,
     Linear,
@@ -74,7 +74,7 @@ class MirrorDescent(GradientDescent):
         return self.flow(meta["flow"], state)
 
     @torch.no_grad()
-    def portrait(self, context: Context, meta: Meta) -> Arrays:
+    def picture(self, context: Context, meta: Meta) -> Arrays:
         """Return the map along sampled coordinates, and how far it is from a gradient map."""
         flow, layout = meta["flow"], context.learner.net.layout
         start = meta["init"].unsqueeze(0)
@@ -112,7 +112,7 @@ class MirrorDescent(GradientDescent):
         return labelled("map", summary, arrays)
 
     def _jacobian(self, context: Context, meta: Meta, slope: Tensor) -> tuple[Arrays, float, float]:
-        """Return the portrait of J, ||J - J'|| / ||J|| and the least eigenvalue of (J + J') / 2.
+        """Return the picture of J, ||J - J'|| / ||J|| and the least eigenvalue of (J + J') / 2.
 
         J at the start is what preconditions the first step. It is block triangular with diagonal
         blocks: its eigenvalues are the slopes. Empty and NaN for large networks.

@@ -15,7 +15,7 @@ from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
-from metaviz.meta.portraits import (
+from metaviz.meta.pictures import (
     SMALL,
     Arrays,
     labelled,
@@ -129,7 +129,7 @@ class LayerTransform(GradientDescent):
             masks[name] = unit.reshape(*unit.shape, *[1] * (len(shape) - 1)).expand(-1, *shape)
         return self.layout.join(masks)
 
-    def portrait(self, context: Context, meta: Meta) -> Arrays:
+    def picture(self, context: Context, meta: Meta) -> Arrays:
         """Return the transform of every layer, how likely its units adapt, and P = T diag(m) T'."""
         images, summary = of_factors(self.transforms.split(meta["transform"]))
         likely = torch.ones(sum(self.units.values())).to(meta["init"])

@@ -12,7 +12,7 @@ from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.trajectory import InitObjective, Trajectory
-from metaviz.meta.portraits import (
+from metaviz.meta.pictures import (
     SMALL,
     Arrays,
     labelled,
@@ -73,7 +73,7 @@ class WarpedDescent(GradientDescent):
         shared = {name: value.expand(len(point), *value.shape) for name, value in warps.items()}
         return {**self.layout.split(point), **shared}
 
-    def portrait(self, context: Context, meta: Meta) -> Arrays:
+    def picture(self, context: Context, meta: Meta) -> Arrays:
         """Return the warps, and P of the plain network into which linear warps can be merged."""
         warps = self.warps.split(meta["warp"])
         square = {name: warp for name, warp in warps.items() if warp.dim() > 1}

@@ -14,7 +14,7 @@ _SLOW_SECONDS = 1.0
 _MOST_REPEATS = 100
 _SHARE = 10
 _TRIES = 3
-TROUBLES = (ArithmeticError, RuntimeError, MemoryError)
+FAILURES = (ArithmeticError, RuntimeError, MemoryError)
 """What ends one contestant and leaves the others alone."""
 
 
@@ -22,7 +22,7 @@ TROUBLES = (ArithmeticError, RuntimeError, MemoryError)
 class Contestant:
     """Something that is timed: a step, with so many OpenMP threads, so often in a row.
 
-    A lap takes about `lap_seconds`. `seconds` holds one step's by lap; `trouble` says why there are
+    A lap takes about `lap_seconds`. `seconds` holds one step's by lap; `failure` says why there are
     no more.
     """
 
@@ -31,7 +31,7 @@ class Contestant:
     lap_seconds: float = LAP_SECONDS
     repeats: int = 1
     seconds: list[float] = field(default_factory=list)
-    trouble: str = ""
+    failure: str = ""
 
     def warm_up(self) -> None:
         """Take a step that loads what later ones find loaded, then choose how many make a lap."""
@@ -52,12 +52,12 @@ class Contestant:
             self.repeats = max(1, repeats)
 
     def _guarded(self, act: Callable[[], object]) -> None:
-        if self.trouble:
+        if self.failure:
             return
         try:
             act()
-        except TROUBLES as error:
-            self.trouble = first_line(error)
+        except FAILURES as error:
+            self.failure = first_line(error)
 
     def _timed(self, repeats: int) -> float:
         torch.set_num_threads(self.threads)

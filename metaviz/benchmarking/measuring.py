@@ -9,7 +9,7 @@ import numpy as np
 
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.benchmarking.contestants import counted_operations, distance, peer_step
-from metaviz.benchmarking.laps import CORES, TROUBLES, Contestant, first_line
+from metaviz.benchmarking.laps import CORES, FAILURES, Contestant, first_line
 from metaviz.benchmarking.limits import alone_seconds
 from metaviz.benchmarking.memory import Order, peaks
 from metaviz.benchmarking.peers import TOLERANCE, is_there
@@ -21,7 +21,7 @@ from metaviz.training.operations import abreast, operations_per_step, products_o
 from metaviz.training.setting import environment_of
 
 _LIMIT_SECONDS = 0.05
-_PEER_TROUBLES = (*TROUBLES, ImportError, OSError, AttributeError, TypeError, ValueError)
+_PEER_FAILURES = (*FAILURES, ImportError, OSError, AttributeError, TypeError, ValueError)
 
 
 @dataclass
@@ -60,13 +60,13 @@ class _Row:
         """Warm up something to be timed; what goes wrong is noted."""
         contestant.warm_up()
         self.contestants.append(contestant)
-        self.note = self.note or contestant.trouble
+        self.note = self.note or contestant.failure
 
     def lap(self) -> None:
         """Time every thread setting once."""
         for contestant in self.contestants:
             contestant.lap()
-            self.note = self.note or contestant.trouble
+            self.note = self.note or contestant.failure
 
 
 def _in_peers(config: RunConfig) -> bool:
@@ -152,13 +152,13 @@ class Measurement:
             row.apart = distance(row.library, row.config, setting.problem)
             step = peer_step(row.library, setting)
             row.operations = counted_operations(step)
-        except _PEER_TROUBLES as error:
+        except _PEER_FAILURES as error:
             row.note = first_line(error)
             return
         if not row.apart <= TOLERANCE:
             row.note = (
                 f"The float64 meta-gradient of {row.library} differs from ours by "
-                f"{row.apart:.0e}, so no ratio is told."
+                f"{row.apart:.0e}, so no ratio is given."
             )
         for threads in sorted({1, CORES}) if setting.device.type == "cpu" else [1]:
             row.add(Contestant(step, threads))

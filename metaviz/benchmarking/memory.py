@@ -19,7 +19,7 @@ from typing import Any, Self
 import torch
 
 from metaviz.benchmarking.contestants import peer_step
-from metaviz.benchmarking.laps import TROUBLES
+from metaviz.benchmarking.laps import FAILURES
 from metaviz.config.run_config import RunConfig
 from metaviz.runs.storage.worker_process import worker_command, worker_environment
 from metaviz.training.meta_steps import MetaSteps
@@ -28,7 +28,7 @@ COMMAND = "benchmark-memory"
 _STEPS = 2
 _FORKS = sys.platform == "linux"
 """Whether one helper serves all orders, a fork of it each: only then are imports paid once."""
-_TROUBLES = (*TROUBLES, ImportError, OSError, TypeError, ValueError)
+_FAILURES = (*FAILURES, ImportError, OSError, TypeError, ValueError)
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _HIGH_WATER = "5"
 
@@ -102,23 +102,23 @@ def measure_memory() -> None:
 
 def _forked(line: str) -> str:
     """Work an order off in a fork of this process, which has computed nothing yet."""
-    ear, mouth = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
         try:
-            os.write(mouth, _found(line).encode())
+            os.write(write_end, _found(line).encode())
         finally:
             os._exit(0)
-    os.close(mouth)
-    with open(ear, encoding="utf-8") as stream:  # noqa: PTH123 - it has no path
-        told = stream.read()
+    os.close(write_end)
+    with open(read_end, encoding="utf-8") as stream:  # noqa: PTH123 - it has no path
+        answer = stream.read()
     os.waitpid(child, 0)
-    return told or json.dumps(None)
+    return answer or json.dumps(None)
 
 
 def _found(line: str) -> str:
     peak = None
-    with suppress(*_TROUBLES):
+    with suppress(*_FAILURES):
         order = Order(**json.loads(line))
         peak = _peak(RunConfig.model_validate(order.config), order.peer)
     return json.dumps(peak)

@@ -135,13 +135,13 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
         axes.bar(x, high, wide, y, align="edge", color=_color(box.role), alpha=box.alpha)
     for mark in shown.marks:
         line = axes.axvline if mark.across == "x" else axes.axhline
-        look: dict[str, Any] = {"linestyle": _DASH[mark.dash], "linewidth": 0.8 * mark.width}
-        line(mark.at, color=_color(mark.role), **look)
+        drawn: dict[str, Any] = {"linestyle": _DASH[mark.dash], "linewidth": 0.8 * mark.width}
+        line(mark.at, color=_color(mark.role), **drawn)
     for word in shown.words:
         across = {0.0: "left", 0.5: "center"}.get(word.across, "right")
         down = {0.0: "top", 0.5: "center"}.get(word.down, "bottom")
-        look = {"ha": across, "va": down, "color": _color(word.role), "fontsize": "small"}
-        axes.text(word.x, word.y, _literal(word.text), **look)
+        drawn = {"ha": across, "va": down, "color": _color(word.role), "fontsize": "small"}
+        axes.text(word.x, word.y, _literal(word.text), **drawn)
     beside = axes.get_yaxis_transform()
     for at, text in shown.right:
         axes.text(1.01, at, text, va="center", fontsize="small", transform=beside)
@@ -185,8 +185,8 @@ def _draw_picture(figure: "Figure", axes: "Axes", one: Picture, *, square: bool)
         shades: dict[str, Any] = {"cmap": "RdBu_r" if one.diverging else "gray"}
         ends: dict[str, Any] = dict(zip(("vmin", "vmax"), one.levels or (0.0, 1.0), strict=True))
         extent = (left, left + width, low, low + height)
-        look: dict[str, Any] = {"aspect": "equal" if square else "auto", "interpolation": "nearest"}
-        image = axes.imshow(one.values, origin="lower", extent=extent, **look, **shades, **ends)
+        kind: dict[str, Any] = {"aspect": "equal" if square else "auto", "interpolation": "nearest"}
+        image = axes.imshow(one.values, origin="lower", extent=extent, **kind, **shades, **ends)
     if one.meaning:
         beyond = one.levels and np.nanmax(np.abs(one.values), initial=0) > max(map(abs, one.levels))
         extend = "both" if beyond and not one.contours else "neither"

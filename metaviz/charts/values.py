@@ -24,7 +24,7 @@ MUTED = (
 """Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
 PALETTE = OKABE_ITO + MUTED
 BLUE, ORANGE = "method-0", "method-1"
-"""Roles of what is told apart within one run: positive and negative, support and query."""
+"""Roles of what is distinguished within one run: positive and negative, support and query."""
 _ROLE = re.compile(
     r"foreground|muted|grid|accent|error|background"
     r"|method-\d+|ramp-[01](\.\d+)?|#[0-9A-Fa-f]{6}"

@@ -47,7 +47,7 @@ def evaluate(
     from metaviz.runs.storage.store import StoreError
     from metaviz.training.protocol import judge
 
-    judgements, troubles = [], []
+    judgements, failures = [], []
     for place, folder in enumerate(folders, 1):
         say(f"Evaluating {folder.name} ({place} of {len(folders)}).")
         try:
@@ -56,11 +56,11 @@ def evaluate(
         except (OptionError, StoreError) as error:
             if len(folders) == 1:
                 raise
-            troubles.append(f"Left out: {folder.name}. {error}")
+            failures.append(f"Left out: {folder.name}. {error}")
     if judgements:
         print_judgements(judgements)
-    say(*troubles)
+    say(*failures)
     if out is not None:
         write_file(out, evaluations_csv(judgements))
         put(out)
-    return int(bool(troubles))
+    return int(bool(failures))

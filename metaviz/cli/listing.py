@@ -1,8 +1,5 @@
 """What `metaviz runs` lists: search, groups, columns, and the CSV of it."""
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,10 +10,10 @@ from metaviz.cli.tables import console, table
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.options import OptionError
 from metaviz.paths import data_dir, runs_dir
-from metaviz.runs.export.tables import safe_text
+from metaviz.runs.export.tables import csv_text
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.table.baseline import Baseline
-from metaviz.runs.table.columns import Column, Columns, Sight
+from metaviz.runs.table.columns import CellContext, Column, Columns
 from metaviz.runs.table.groups import BASIC, Group, Interval, grouped
 from metaviz.runs.table.index import INDEX, Index
 from metaviz.runs.table.search import QueryError, parse
@@ -87,7 +84,7 @@ def baseline_of(text: str | None, entries: Sequence[Entry]) -> Baseline:
     return Baseline(found[0])
 
 
-def chosen_columns(text: str | None, entries: Sequence[Entry], seen: Sight) -> list[Column]:
+def chosen_columns(text: str | None, entries: Sequence[Entry], seen: CellContext) -> list[Column]:
     """Return the columns that are asked for, or those that hold something. Raises: OptionError."""
     every = Columns(shipped_catalogue())
     left_out = _BESIDES if seen.baseline else ()
@@ -112,7 +109,7 @@ def one_of(option: str, text: str, choices: Sequence[str]) -> Any:
 
 
 def print_items(
-    items: Sequence[Item], shown: Sequence[Column], seen: Sight, *, grouped: bool
+    items: Sequence[Item], shown: Sequence[Column], seen: CellContext, *, grouped: bool
 ) -> None:
     """Print runs or groups as a table."""
     titles = [seen.title(column, grouped=grouped) for column in shown]
@@ -121,24 +118,19 @@ def print_items(
     console().print(table(titles, rows, right=right, fold=range(len(titles))))
 
 
-def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: Sight) -> str:
+def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: CellContext) -> str:
     """Return raw numbers; of groups the mean, its half-width under the interval's name, and n."""
     groups = any(isinstance(item, Group) for item in items)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     header: list[str] = []
     for column in shown:
         header.append(column.key)
         if groups and column.result:
             header += [f"{column.key}_{seen.interval}", f"{column.key}_n"]
-    writer.writerow(header)
-    for item in items:
-        cells = (cell for column in shown for cell in _values(item, column, seen))
-        writer.writerow([_cell(value) for value in cells])
-    return stream.getvalue()
+    rows = ([cell for column in shown for cell in _values(item, column, seen)] for item in items)
+    return csv_text(header, rows)
 
 
-def _values(item: Item, column: Column, seen: Sight) -> list[Any]:
+def _values(item: Item, column: Column, seen: CellContext) -> list[Any]:
     if isinstance(item, Entry):
         return [column.text(item) if column.key in _AS_TEXT else seen.value(column, item)]
     if column.result:
@@ -148,16 +140,8 @@ def _values(item: Item, column: Column, seen: Sight) -> list[Any]:
     return [by(column, item)]
 
 
-def _text(item: Item, column: Column, seen: Sight) -> str:
+def _text(item: Item, column: Column, seen: CellContext) -> str:
     return seen.group_text(column, item) if isinstance(item, Group) else seen.text(column, item)
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return safe_text(value).replace("\r", "\n") if isinstance(value, str) else repr(value)
 
 
 def _check_keys(option: str, keys: Sequence[str], known: Sequence[str], also: str) -> None:

@@ -16,9 +16,9 @@ from metaviz.runs.storage.database import DATABASE, open_to_read
 from metaviz.runs.storage.queue import Entry, Queue
 from metaviz.runs.storage.worker_process import (
     PATIENCE_SECONDS,
-    heard,
+    ended_message,
     how_it_ended,
-    wordless,
+    parsed_event,
     worker_command,
     worker_environment,
     worker_log,
@@ -86,7 +86,7 @@ class _Worker:
     def _read(self) -> None:
         with suppress(ValueError):  # closed meanwhile
             for line in cast(IO[bytes], self.process.stdout):
-                self._box.put((self, heard(line)))
+                self._box.put((self, parsed_event(line)))
         self._box.put((self, None))
 
 
@@ -134,7 +134,7 @@ class _Runner:
             return
         if not worker.claimed:
             say(f"A worker process could not begin ({how_it_ended(code)}); see the worker log.")
-        for entry in self._queue.recover(wordless(how_it_ended(code))):
+        for entry in self._queue.recover(ended_message(how_it_ended(code))):
             self._show_end(entry, progress)
         if worker.claimed and self._queue.counts()["waiting"]:
             self._workers.append(_Worker(self._home, self._box))

@@ -32,7 +32,7 @@ def runs(
 ) -> None:
     """List stored runs as the window does: searched, grouped, compared with a baseline."""
     from metaviz.cli import listing
-    from metaviz.runs.table.columns import sight
+    from metaviz.runs.table.columns import cell_context
 
     spread = listing.one_of("interval", interval, listing.INTERVALS)
     compared = listing.one_of("result", result, listing.RESULTS)
@@ -40,7 +40,7 @@ def runs(
     found = listing.search(entries, query)
     say(*warnings)
     items = found if group_by is None else listing.grouped_by(group_by, found, entries)
-    seen = sight(entries, spread, listing.baseline_of(baseline, entries), compared)
+    seen = cell_context(entries, spread, listing.baseline_of(baseline, entries), compared)
     shown = listing.chosen_columns(columns, entries, seen)
     if out is None:
         listing.print_items(items, shown, seen, grouped=group_by is not None)

@@ -11,14 +11,14 @@ from rich.table import Table
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.config.run_config import RunConfig, presets
-from metaviz.runs.analysis.published import told_beside
+from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.storage.queue import Entry
 from metaviz.runs.table.columns import interval_text
-from metaviz.runs.table.differences import told_apart
+from metaviz.runs.table.differences import differing_texts
 
 _COSINES_SIDE_BY_SIDE = 7
 _MOST_ROWS = 60
@@ -123,7 +123,7 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     paper = console()
     paper.print(table(columns, measured, title, right=_AFTER_FIRST))
     paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
-    rows = [(found.run, *told) for found in judgements for told in told_beside(found)]
+    rows = [(found.run, *row) for found in judgements for row in published_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
         names = ("our run", "method", "accuracy (%)", "known differences")
@@ -172,7 +172,7 @@ def print_options(
 
 def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
     """Print the runs with what is varied, the first ones only where there are many."""
-    texts = told_apart([config.model_dump(mode="json") for config in configs])
+    texts = differing_texts([config.model_dump(mode="json") for config in configs])
     rows = [
         (str(place), config.algorithm, str(config.seed), text or ", ".join(keys))
         for place, (config, text) in enumerate(zip(configs, texts, strict=True), 1)
@@ -186,7 +186,7 @@ def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
 def print_entries(entries: Sequence[Entry]) -> None:
     """Print the queue in order."""
     rows = []
-    texts = told_apart([entry.config for entry in entries])
+    texts = differing_texts([entry.config for entry in entries])
     for place, (entry, text) in enumerate(zip(entries, texts, strict=True), 1):
         names = (str(entry.config.get(key, "?")) for key in ("algorithm", "problem", "seed"))
         rows.append((str(place), *names, text, entry.state, entry.message or entry.run))

@@ -87,7 +87,7 @@ def train(sessions: list[Session]) -> Trained:
 
 @contextmanager
 def logged_data() -> Iterator[None]:
-    """Write meanwhile what the engine says about its data."""
+    """Write meanwhile what the engine logs about its data."""
     log, handler = logging.getLogger("metaviz.images"), logging.StreamHandler(sys.stderr)
     level = log.level
     log.setLevel(logging.INFO)

@@ -16,6 +16,11 @@ class EpisodeShape:
         """Examples of each class."""
         return self.shots + self.query
 
+    @property
+    def parts(self) -> tuple[slice, slice]:
+        """The support and the query examples of a class."""
+        return slice(self.shots), slice(self.shots, self.examples)
+
     def purpose(self, text: str, usual: "EpisodeShape") -> str:
         """Return the purpose of a stream of draws: of another shape, tasks are others.
 

@@ -145,7 +145,7 @@ class Amendment(Options):
     skip_step: int = Field(default=0, ge=0)
     skip_task: int = Field(default=0, ge=0)
 
-    def told(self) -> str:
+    def text(self) -> str:
         """Say what changes when, like `after step 300: inner_lr = 0.005`."""
         values = {**self.shared, **self.options}
         changes = [f"after step {self.step}: {key} = {value}" for key, value in values.items()]
@@ -154,9 +154,9 @@ class Amendment(Options):
         return ", ".join(changes)
 
 
-def amendments_told(config: dict[str, Any]) -> list[str]:
+def amendment_texts(config: dict[str, Any]) -> list[str]:
     """Return the amendments of a stored configuration in words. Raises: OptionError."""
-    return [checked(Amendment, told).told() for told in config.get("amendments", ())]
+    return [checked(Amendment, one).text() for one in config.get("amendments", ())]
 
 
 class RunConfig(Options):
@@ -291,22 +291,26 @@ def machine_of(config: dict[str, Any]) -> dict[str, Any]:
     return {name: config[name] for name in MACHINE if name in config}
 
 
+def settings_of(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return shared hyperparameters and a method's own, as they were after all amendments."""
+    shared, own = dict(config.get("shared", {})), dict(config.get("options", {}))
+    for amendment in config.get("amendments", ()):
+        shared |= amendment.get("shared", {})
+        own |= amendment.get("options", {})
+    return shared, own
+
+
 def comparison_of(config: dict[str, Any]) -> Comparison:
     """Return the comparison with the settings of one run, as they were after all amendments."""
-    known = set(Shared.model_fields)
     algorithm = str(config["algorithm"])
-    shared = {key: value for key, value in config.get("shared", {}).items() if key in known}
-    options = dict(config.get("options", {}))
-    for amendment in config.get("amendments", ()):
-        shared |= amendment["shared"]
-        options |= amendment["options"]
+    shared, options = settings_of(config)
     return Comparison(
         problem=str(config["problem"]),
         algorithms=(algorithm,),
         seeds=(int(config["seed"]),),
         steps=int(config["steps"]),
         **machine_of(config),
-        shared=shared,
+        shared={key: value for key, value in shared.items() if key in Shared.model_fields},
         options={algorithm: options},
         problem_options=dict(config.get("problem_options", {})),
     )
@@ -320,9 +324,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for part in text.replace(" ", "").split(","):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
-        low, high = int(first), int(last or first)
+        numeric = first.isdecimal() and (not dash or last.isdecimal())
+        low, high = (int(first), int(last or first)) if numeric else (1, 0)
         if low > high:
             raise OptionError("seeds", f"seeds = {text!r} is not valid: write 0,1,2 or 0-4.")
         if high - low >= MAX_SEEDS:

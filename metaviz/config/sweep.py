@@ -76,17 +76,13 @@ def parse_range(key: str, text: str, seed: int = 0) -> Axis:
     name = call[1].lower()
     if name not in (*_SPACED, *_DRAWN):
         known = ", ".join((*_SPACED, *_DRAWN))
-        raise OptionError(key, f"{key} = {text.strip()} is not valid: {name!r} is none of {known}.")
+        raise _invalid(key, text, f"{name!r} is none of {known}.")
     low, high, count = _arguments(key, text, call[2])
     logarithmic = name in {"log", "loguniform"}
     if logarithmic and min(low, high) <= 0:
-        raise OptionError(
-            key, f"{key} = {text.strip()} is not valid: a logarithmic range needs ends above 0."
-        )
+        raise _invalid(key, text, "a logarithmic range needs ends above 0.")
     if name in _DRAWN and low >= high:
-        raise OptionError(
-            key, f"{key} = {text.strip()} is not valid: the first number must be the smaller one."
-        )
+        raise _invalid(key, text, "the first number must be the smaller one.")
     if name in _SPACED:
         shares = [place / max(count - 1, 1) for place in range(count)]
         values = [_between(low, high, share, logarithmic=logarithmic) for share in shares]
@@ -205,9 +201,9 @@ def plan_sweep(comparison: Comparison, axes: Sequence[Axis], catalogue: Catalogu
         fitted[axis.key] = Axis(axis.key, kept, axis.drawn)
     counts = {axis.key: len(axis.values) for axis in fitted.values() if axis.drawn}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{key} has {count}" for key, count in counts.items())
+        sizes = ", ".join(f"{key} has {count}" for key, count in counts.items())
         raise OptionError(
-            next(iter(counts)), f"Random ranges are drawn together, but {told}: use one number."
+            next(iter(counts)), f"Random ranges are drawn together, but {sizes}: use one number."
         )
     _check_size(comparison, tuple(fitted.values()))
     return Sweep(comparison, tuple(fitted.values()), catalogue)
@@ -255,10 +251,14 @@ def _within(spec: OptionSpec, number: float) -> bool:
     return high is None or number <= high
 
 
+def _invalid(key: str, text: str, why: str) -> OptionError:
+    return OptionError(key, f"{key} = {text.strip() or 'nothing'} is not valid: {why}")
+
+
 def _listed(key: str, text: str) -> tuple[Plain, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts) or any(mark in text for mark in "()"):
-        raise OptionError(key, f"{key} = {text.strip() or 'nothing'} is not valid: {_HOW}.")
+        raise _invalid(key, text, f"{_HOW}.")
     if len(parts) > MAX_RUNS:
         raise OptionError(key, f"{key} has {len(parts)} values: use at most {MAX_RUNS}.")
     values = []
@@ -266,12 +266,12 @@ def _listed(key: str, text: str) -> tuple[Plain, ...]:
         try:
             values.append(parse_value(part))
         except ValueError:  # Python reads no whole number of thousands of digits
-            raise OptionError(key, f"{key} = {part[:20]}… is not valid: it is too long.") from None
+            raise _invalid(key, f"{part[:20]}…", "it is too long.") from None
     return tuple(dict.fromkeys(values))
 
 
 def _arguments(key: str, text: str, inside: str) -> tuple[float, float, int]:
-    wrong = OptionError(key, f"{key} = {text.strip()} is not valid: {_HOW}.")
+    wrong = _invalid(key, text, f"{_HOW}.")
     parts = inside.split(",")
     if len(parts) != _ARGUMENTS:
         raise wrong
@@ -282,9 +282,7 @@ def _arguments(key: str, text: str, inside: str) -> tuple[float, float, int]:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise wrong
     if not 1 <= count <= MAX_RUNS:
-        raise OptionError(
-            key, f"{key} = {text.strip()} is not valid: the count goes from 1 to {MAX_RUNS}."
-        )
+        raise _invalid(key, text, f"the count goes from 1 to {MAX_RUNS}.")
     return low, high, count
 
 

@@ -80,7 +80,7 @@ class Folder:
         """Return the contents of one file."""
         path = self.root / name
         try:
-            # Reading a pipe would wait for somebody to write to it.
+            # Reading a pipe would wait for a writer.
             if path.exists() and not path.is_file():
                 raise DataError(f"{path} is no file; remove it from the data")
             return path.read_bytes()

@@ -8,19 +8,19 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all: into a neighbour first, then renamed into place.
+    """Write a file whole or not at all: into a file beside it first, then renamed into place.
 
     Raises: OSError (or what `write` raises); the old file is then untouched.
     """
-    neighbour = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        with neighbour.open("wb") as stream:
+        with beside.open("wb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        neighbour.replace(path)
+        beside.replace(path)
     except BaseException:
-        neighbour.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 
@@ -35,6 +35,6 @@ def plain_name(name: str) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writes that a crash broke off left in a folder that nobody else writes to."""
+    """Remove what interrupted writes left in a folder that no other process writes to."""
     for path in folder.glob("*.tmp-*"):
         path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The door for files that somebody else may have made.
+"""Reading files of unknown origin, which may be damaged or hostile.
 
-What is read here can change no file, wait for nobody, and takes memory and time in proportion to
+What is read here can change no file, never waits, and takes memory and time in proportion to
 its size on disk. Whatever is refused raises ForeignError with the name of the file.
 """
 
@@ -24,9 +24,11 @@ MOST_ARRAY_BYTES = 256_000_000
 """Largest file of arrays, and largest value in a database."""
 MOST_CHECKPOINT_BYTES = 16_000_000_000
 MOST_DATABASE_BYTES = 64_000_000_000
+DAMAGED = (OSError, ValueError, TypeError, AttributeError, EOFError, OverflowError, MemoryError)
+"""What readers of any format raise for damaged files."""
 _MOST_DOTS = 64
 _MOST_SQL = 20_000
-_FREE_OPERATIONS, _LOOK_EVERY = 10_000_000, 10_000
+_FREE_OPERATIONS, _CHECK_EVERY = 10_000_000, 10_000
 _FREE_BYTES = 100_000
 _SIZED = frozenset({bytes, str})
 _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
@@ -103,7 +105,7 @@ def stored_members(data: bytes, what: str, ending: str) -> dict[str, bytes]:
 def check_pickled(data: bytes, what: str) -> None:
     """Refuse a checkpoint that is compressed, or that calls anything but to rebuild tensors.
 
-    Even what a careful reader of pickles allows can be asked for gigabytes.
+    Even what a careful reader of pickles allows may allocate gigabytes.
     Raises: ForeignError where it is damaged or compressed, pickle.UnpicklingError for calls.
     """
     for member in stored_members(data, what, "data.pkl").values():
@@ -134,7 +136,7 @@ def open_to_read(path: Path, *, live: bool) -> sqlite3.Connection:
 
     SQLite deletes any file that a rollback journal names while it plays it back, so a journal is
     never played back here. A write-ahead log names none, and is read where it holds anything;
-    `live` says that somebody writes, so that it may come to hold something.
+    `live`: another process writes, so that it may come to hold something.
     Raises: ForeignError, sqlite3.Error or OSError.
     """
     check_regular(path, MOST_DATABASE_BYTES)
@@ -174,16 +176,16 @@ def open_to_write(path: Path, **options: Any) -> sqlite3.Connection:
 
 
 class _Bounded(sqlite3.Connection):
-    """A connection whose every statement may return and compute as much as the file's size says.
+    """A connection whose every statement may return and compute as much as the file's size allows.
 
     Pages of a crafted file may be used many times over, so that few hold endless rows.
     """
 
     def watch(self, size: Callable[[], int]) -> None:
-        """Take the function that tells the size on disk in bytes."""
+        """Take the function that returns the size on disk in bytes."""
         self._size_of = size
         self.row_factory = self._counted
-        self.set_progress_handler(self._is_over, _LOOK_EVERY)
+        self.set_progress_handler(self._is_over, _CHECK_EVERY)
         self._begin()
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
@@ -203,7 +205,7 @@ class _Bounded(sqlite3.Connection):
         return row
 
     def _is_over(self) -> bool:
-        self._operations -= _LOOK_EVERY
+        self._operations -= _CHECK_EVERY
         return self._operations < 0
 
 

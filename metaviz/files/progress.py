@@ -1,6 +1,6 @@
-"""How slow work tells how far it is, and hears that nobody waits for it any more."""
+"""How slow work reports its progress, and how it is cancelled."""
 
 from collections.abc import Callable
 
 Report = Callable[[str], None]
-"""Takes a line on how far the work is; raises InterruptedError once nobody waits for it."""
+"""Takes a line on how far the work is; raises InterruptedError once it is cancelled."""

@@ -15,7 +15,7 @@ from metaviz.files.progress import Report
 MOST_BYTES = 2**30
 TIMEOUT_SECONDS = 20.0
 _PORTION = 2**16
-_TELL_SECONDS = 0.1
+_REPORT_SECONDS = 0.1
 _PARTIAL, _NOT_SATISFIABLE = 206, 416
 _MB = 1e6
 
@@ -100,13 +100,13 @@ def _receive(remote: Remote, part: Path, report: Report) -> None:
         total = have + int(length) if length.isdecimal() else None
         _refuse_size(remote, total or 0)
         with part.open("ab" if have else "wb") as stream:
-            told = 0.0
+            reported = 0.0
             while portion := response.read(_PORTION):
                 stream.write(portion)
                 have += len(portion)
                 _refuse_size(remote, have)
-                if time.monotonic() - told > _TELL_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() - reported > _REPORT_SECONDS:
+                    reported = time.monotonic()
                     report(_line(remote, have, total))
     if total is not None and have < total:
         raise DataError(
@@ -129,7 +129,7 @@ def _first_byte(response: HTTPResponse) -> int | None:
 
 
 def _reason(error: Exception) -> str:
-    """Return what the system said, without its number."""
+    """Return what the system reports, without its number."""
     inner = getattr(error, "reason", error)
     return str(getattr(inner, "strerror", None) or inner)
 

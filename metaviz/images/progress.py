@@ -1,4 +1,4 @@
-"""How far the reading of images is: logged, and told to whoever listens."""
+"""How far the reading of images is: logged, and reported to a listener."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ _listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def heard_by(listener: Progress) -> Iterator[None]:
-    """Have `listener` told of all reading inside the block, in this thread."""
+def reported_to(listener: Progress) -> Iterator[None]:
+    """Report all reading inside the block, in this thread, to `listener`."""
     token = _listener.set(listener)
     try:
         yield
@@ -22,24 +22,24 @@ def heard_by(listener: Progress) -> Iterator[None]:
         _listener.reset(token)
 
 
-def tell(done: int, count: int) -> None:
-    """Tell the listener, if there is one, that `done` of `count` images are decoded."""
+def report(done: int, count: int) -> None:
+    """Report to the listener, if there is one, that `done` of `count` images are decoded."""
     listener = _listener.get()
     if listener is not None:
         listener(done, count)
 
 
-class Telling:
-    """Logs every tenth of one reading, and tells the listener of each call."""
+class ProgressReport:
+    """Logs every tenth of one reading, and reports each call to the listener."""
 
     def __init__(self) -> None:
         """Begin at nothing."""
-        self._said = -1
+        self._logged = -1
 
     def __call__(self, done: int, count: int) -> None:
-        """Log and tell that `done` of `count` images are decoded."""
+        """Log and report that `done` of `count` images are decoded."""
         tenth = 10 * done // max(count, 1)
-        if tenth > self._said:
-            self._said = tenth
+        if tenth > self._logged:
+            self._logged = tenth
             _log.info("Decoded %d of %d images; this is for the first use only.", done, count)
-        tell(done, count)
+        report(done, count)

@@ -16,7 +16,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import Case, Estimator, MetaStep, groups_entering
 from metaviz.meta.inner import Descent, adaptation, descend
 from metaviz.meta.learner import Learner
-from metaviz.meta.portraits import slices
+from metaviz.meta.pictures import slices
 from metaviz.meta.predictor import Adapted
 from metaviz.meta.rules import Enters, InnerRule
 from metaviz.meta.tasks import Batch
@@ -74,7 +74,7 @@ class Algorithm(Protocol):
     def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
         """Return mean meta-gradients of the tasks; with all readings, or those at hand."""
 
-    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+    def pictures(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
@@ -171,30 +171,19 @@ class Composed:
 
     def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
         """Return mean meta-gradients of the tasks; with all readings, or those at hand."""
-        learner = context.learner
-        self.rule.fit(learner.net)
-        return self.estimator(
-            Case(
-                self.rule,
-                learner,
-                meta,
-                context.tasks,
-                context.steps,
-                context.draws,
-                context.reading,
-            )
-        )
+        self.rule.fit(context.learner.net)
+        return self.estimator(Case(self.rule, context, meta))
 
-    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+    def pictures(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield arrays that show what was learned, and the loss along adaptation."""
         self.rule.fit(context.learner.net)
-        for look in (self.rule.portrait, lambda *at: slices(self.rule, *at)):
-            arrays = look(context, meta)
+        for picture_of in (self.rule.picture, lambda *at: slices(self.rule, *at)):
+            arrays = picture_of(context, meta)
             if arrays:
                 yield arrays
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield none: what was learned is in the portraits."""
+        """Yield none: what was learned is in the pictures."""
         del context, meta
         yield from ()
 

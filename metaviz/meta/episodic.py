@@ -127,7 +127,7 @@ class Episodic:
                 curve = read("support", tasks.support).unsqueeze(0)
         return MetaStep(dict(zip(leaves, gradients, strict=True)), readings, curve, empty, 1)
 
-    def portraits(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+    def pictures(self, context: Context, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
         """Yield nothing: there is no inner loop."""
         del context, meta
         yield from ()
@@ -140,7 +140,7 @@ class Episodic:
 
 @dataclass(frozen=True)
 class FromSupport:
-    """A predictor that looks at the support sets for every prediction."""
+    """A predictor that uses the support sets for every prediction."""
 
     model: Model
     context: Context

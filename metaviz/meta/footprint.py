@@ -30,7 +30,7 @@ class _Ledger:
 
 
 class _Held:
-    """A tensor that a graph keeps; it leaves the ledger when the graph lets go of it."""
+    """A tensor that a graph keeps; it leaves the ledger when the graph releases it."""
 
     def __init__(self, tensor: Tensor, ledger: _Ledger) -> None:
         storage = tensor.untyped_storage()

@@ -49,7 +49,7 @@ class Adapted(Protocol):
 
     @property
     def seen(self) -> Seen | None:
-        """What was seen of the support set, where the method looks at it."""
+        """What was seen of the support set, where the method uses it."""
 
     def predict(self, batch: Batch, *, alone: bool = False, maps: bool = False) -> Prediction:
         """Predict the examples of a batch, without a graph.

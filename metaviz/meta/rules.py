@@ -68,7 +68,7 @@ class InnerRule(Protocol):
     def memory(self, meta: Meta, state: State) -> Meta:
         """Return the new values of MEMORY groups after adaptation; empty where there are none."""
 
-    def portrait(self, context: Context, meta: Meta) -> dict[str, np.ndarray]:
+    def picture(self, context: Context, meta: Meta) -> dict[str, np.ndarray]:
         """Return arrays that show what was learned about steps; empty where nothing was."""
 
 
@@ -84,7 +84,7 @@ class GradientDescent:
     rowwise = True
 
     def __init_subclass__(cls, *, rowwise: bool = False) -> None:
-        """Let every subclass say anew whether it is rowwise; it is not unless it says so."""
+        """Make every subclass declare whether it is rowwise; by default it is not."""
         cls.rowwise = rowwise
 
     def __init__(self, rate: float) -> None:
@@ -129,7 +129,7 @@ class GradientDescent:
         del meta, state
         return {}
 
-    def portrait(self, context: Context, meta: Meta) -> dict[str, np.ndarray]:
+    def picture(self, context: Context, meta: Meta) -> dict[str, np.ndarray]:
         """Return nothing."""
         del context, meta
         return {}

@@ -28,7 +28,7 @@ class Shards:
         self.together = together
         self.alone = False
         """Whether one thread does all the work, so that no two parts take memory at a time."""
-        # torch's thread count belongs to a thread: each must be told to use one.
+        # torch's thread count belongs to a thread: each must be set to use one.
         self._pool = (
             ThreadPoolExecutor(count, "metaviz-shard", torch.set_num_threads, (1,))
             if count > 1

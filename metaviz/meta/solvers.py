@@ -55,11 +55,6 @@ def _ratio(numerator: Tensor, denominator: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, numerator / safe, torch.zeros_like(numerator))
 
 
-def relative_residual(operator: LinearMap, x: Tensor, b: Tensor) -> Tensor:
-    """Return ||b - A x|| / ||b|| per task, 0 where b = 0."""
-    return _relative(b - operator(x), b)
-
-
 def _relative(residual: Tensor, b: Tensor) -> Tensor:
     size = b.norm(dim=1, keepdim=True)
     return _ratio(residual.norm(dim=1, keepdim=True), size, size > 0).squeeze(1)

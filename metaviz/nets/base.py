@@ -15,7 +15,7 @@ class Net(Protocol):
     held: frozenset[str]
     """Tensors that inner steps leave where they are, though they are meta-learned."""
     independent: bool
-    """Whether what it says of an example is the same whatever the other examples are."""
+    """Whether its output for an example is the same whatever the other examples are."""
 
     def warps(self, *, residual: bool) -> Layout:
         """Return the weights of layers that can be put between those that adapt, all square.
@@ -37,5 +37,5 @@ class Net(Protocol):
         """Map weights, flat or by name, and x (tasks, n, *features) to outputs (tasks, n, d).
 
         A network that normalises by the support set takes the statistics of the examples `beside`
-        (tasks, m, *features); others do not look at them.
+        (tasks, m, *features); others do not use them.
         """

@@ -120,7 +120,7 @@ class Conv4:
 
     def _features(self, params: Params, x: Tensor, beside: Tensor | None) -> Tensor:
         tasks = x.shape[0]
-        x, counted = self.norm.company(x, beside)
+        x, counted = self.norm.with_support(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
             x = warped(params, block, self._block(params, block, x, counted))

@@ -50,7 +50,7 @@ class Norm:
             name for name, _ in layout.shapes if name.rpartition(".")[2] in {"gamma", "beta"}
         )
 
-    def company(self, x: Tensor, beside: Tensor | None) -> tuple[Tensor, int | None]:
+    def with_support(self, x: Tensor, beside: Tensor | None) -> tuple[Tensor, int | None]:
         """Return the examples that go through the network, and how many of them count.
 
         Shapes: x (tasks, n, ...) and beside (tasks, m, ...) give (tasks, m + n, ...) and m where

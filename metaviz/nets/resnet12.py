@@ -112,7 +112,7 @@ class ResidualNet:
 
     def _features(self, params: Params, x: Tensor, beside: Tensor | None) -> Tensor:
         tasks = x.shape[0]
-        x, counted = self.norm.company(x, beside)
+        x, counted = self.norm.with_support(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
             x = F.max_pool2d(self._block(params, block, x, counted), 2, ceil_mode=self.rounds_up)

@@ -80,7 +80,7 @@ def net_spec(name: str, **options: Any) -> NetSpec:
 
 
 def read_spec(values: Any) -> NetSpec:
-    """Check what describes a network, whoever wrote it.
+    """Check what describes a network, from any source.
 
     Raises: OptionError with one sentence.
     """

@@ -70,7 +70,7 @@ class Problem(Protocol):
         """Return support and query examples as one set."""
 
     def shown(self, x: Tensor) -> np.ndarray:
-        """Return examples as they are looked at: images as 8-bit levels, numbers as they are."""
+        """Return examples as they are shown: images as 8-bit levels, numbers as they are."""
 
     def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return arrays that draw adaptation on a few fixed tasks; empty where nothing is drawn."""
@@ -130,7 +130,7 @@ class Family(ABC):
         del device
 
     def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
-        """Return nothing: the inner-loop curves say what there is to say."""
+        """Return nothing: the inner-loop curves show all there is."""
         del predict
         return {}
 
@@ -147,6 +147,8 @@ class Classification(Family):
     size: tuple[int, int]
     shape: EpisodeShape
     """Of evaluation, and of training unless a method asks for another."""
+    held_out = "test"
+    """The split of the evaluation tasks."""
 
     @abstractmethod
     def counts(self) -> dict[str, np.ndarray]:
@@ -157,6 +159,10 @@ class Classification(Family):
         self, split: str, first: int, count: int, shape: EpisodeShape | None = None
     ) -> TaskBatch:
         """Return tasks, as every problem does."""
+
+    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
+        """Return episodes of classes that training never shows."""
+        return self.tasks(self.held_out, first, count)
 
     def check_training(self, shape: EpisodeShape, method: str) -> None:
         """Refuse training episodes that the training classes do not fill. Raises: OptionError."""

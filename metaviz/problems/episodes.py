@@ -6,11 +6,16 @@ import numpy as np
 import torch
 
 from metaviz.config.episodes import EpisodeShape
-from metaviz.config.options import OptionError
+from metaviz.config.options import OptionError, Plain
 from metaviz.config.run_config import Shared
 from metaviz.problems.stream import uniforms
 
 QUARTER_TURNS = 4
+USUAL: dict[str, Plain] = {
+    **{"inner_lr": 0.01, "inner_steps": 5, "meta_batch": 4, "shots": 1, "query_shots": 15},
+    **{"ways": 5, "eval_tasks": 100, "eval_steps": 5, "reading_every": 10},
+}
+"""Shared hyperparameters that suit families of images."""
 
 
 class Episodes(NamedTuple):
@@ -26,14 +31,14 @@ class Episodes(NamedTuple):
 
 
 def draw_episodes(
-    seed: int, purpose: str, first: int, count: int, sizes: np.ndarray, ways: int, images: int
+    seed: int, purpose: str, first: int, count: int, sizes: np.ndarray, shape: EpisodeShape
 ) -> Episodes:
-    """Draw tasks first..first+count-1 from classes with `sizes` images each.
+    """Draw tasks first..first+count-1 of a shape from classes with `sizes` images each.
 
     The order of a task's classes is its labels: 0..ways-1, drawn anew for every task. A task's
     draws depend on (seed, purpose, its number) alone.
     """
-    classes, most = len(sizes), int(sizes.max())
+    classes, most, ways, images = len(sizes), int(sizes.max()), shape.ways, shape.examples
     draw = uniforms(seed, purpose, first, count, classes + ways + ways * most)
     by_class, turns, by_image = np.split(draw, [classes, classes + ways], axis=1)
     chosen = by_class.argsort(1, kind="stable")[:, :ways]

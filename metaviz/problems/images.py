@@ -11,13 +11,20 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
 from metaviz.images.cache import Classed, ImageData, open_images
-from metaviz.images.progress import Telling
+from metaviz.images.progress import ProgressReport
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.spec import NetSpec
 from metaviz.paths import data_dir
 from metaviz.problems.augmentation import DRAWS, Augmentation
 from metaviz.problems.base import Classification
-from metaviz.problems.episodes import QUARTER_TURNS, draw_episodes, labels, refuse_ways, usual_shape
+from metaviz.problems.episodes import (
+    QUARTER_TURNS,
+    USUAL,
+    draw_episodes,
+    labels,
+    refuse_ways,
+    usual_shape,
+)
 from metaviz.problems.image_options import ImageOptions
 from metaviz.problems.normalising import conv4_spec, paired, spec_of
 from metaviz.problems.registry import register_problem
@@ -44,17 +51,7 @@ _SIMPLE_WIDTHS: tuple[int, ...] = (64, 96, 128, 256)
     offers=("classes", "layers", "residuals"),
     citation="Vinyals et al. 2016; split of Ravi & Larochelle 2017",
     steps=500,
-    shared={
-        "inner_lr": 0.01,
-        "inner_steps": 5,
-        "meta_batch": 4,
-        "shots": 1,
-        "query_shots": 15,
-        "ways": 5,
-        "eval_tasks": 100,
-        "eval_steps": 10,
-        "reading_every": 10,
-    },
+    shared=USUAL | {"eval_steps": 10},
 )
 class FewShotImages(Classification):
     """N-way episodes of colour images, by default with Conv4 and BatchNorm on batch statistics.
@@ -126,22 +123,13 @@ class FewShotImages(Classification):
         shape = shape or self.shape
         if shape != self.shape:
             classes = np.flatnonzero(classed.counts >= shape.examples)
-        drawn = draw_episodes(
-            self.seed,
-            shape.purpose(f"images {split}", self.shape),
-            first,
-            count,
-            classed.counts[classes],
-            shape.ways,
-            shape.examples,
-        )
+        purpose = shape.purpose(f"images {split}", self.shape)
+        drawn = draw_episodes(self.seed, purpose, first, count, classed.counts[classes], shape)
         rows = classed.starts[classes[drawn.classes]][:, :, None] + drawn.images
         turns = drawn.turns if split == "train" else None
         per_task = rows[0].size
-        flips = uniforms(
-            self.seed, shape.purpose(f"images flips {split}", self.shape), first, count, per_task
-        )
-        flips = flips.reshape(rows.shape)
+        purpose = shape.purpose(f"images flips {split}", self.shape)
+        flips = uniforms(self.seed, purpose, first, count, per_task).reshape(rows.shape)
         draws = None
         if split == "train" and self._augment.is_on:
             purpose = shape.purpose(f"images augmentation {split}", self.shape)
@@ -155,13 +143,9 @@ class FewShotImages(Classification):
                 flips[:, :, part],
                 None if draws is None else draws[:, :, part],
             )
-            for part in (slice(shape.shots), slice(shape.shots, None))
+            for part in shape.parts
         )
         return paired(support, query, self.options.norm)
-
-    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
-        """Return episodes of held-out classes."""
-        return self.tasks(self.held_out, first, count)
 
     def counts(self) -> dict[str, np.ndarray]:
         """Return the number of images of every class, by split."""
@@ -253,7 +237,7 @@ def _load(options: ImageOptions) -> ImageData:
         return open_images(
             place,
             cache_dir(),
-            report=Telling(),
+            report=ProgressReport(),
             side=options.side,
             cifar=options.cifar,
             seed=options.split_seed,

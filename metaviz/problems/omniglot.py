@@ -11,7 +11,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
-from metaviz.images.progress import tell
+from metaviz.images.progress import report
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.spec import NetSpec
@@ -19,6 +19,7 @@ from metaviz.paths import data_dir
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import (
     QUARTER_TURNS,
+    USUAL,
     draw_episodes,
     labels,
     refuse_shots,
@@ -40,26 +41,10 @@ IMAGE = 28
 
 EVALUATION_ALPHABETS = frozenset(
     {
-        "Angelic",
-        "Atemayar_Qelisayer",
-        "Atlantean",
-        "Aurek-Besh",
-        "Avesta",
-        "Ge_ez",
-        "Glagolitic",
-        "Gurmukhi",
-        "Kannada",
-        "Keble",
-        "Malayalam",
-        "Manipuri",
-        "Mongolian",
-        "Old_Church_Slavonic_(Cyrillic)",
-        "Oriya",
-        "Sylheti",
-        "Syriac_(Serto)",
-        "Tengwar",
-        "Tibetan",
-        "ULOG",
+        *("Angelic", "Atemayar_Qelisayer", "Atlantean", "Aurek-Besh", "Avesta", "Ge_ez"),
+        *("Glagolitic", "Gurmukhi", "Kannada", "Keble", "Malayalam", "Manipuri"),
+        *("Mongolian", "Old_Church_Slavonic_(Cyrillic)", "Oriya", "Sylheti"),
+        *("Syriac_(Serto)", "Tengwar", "Tibetan", "ULOG"),
     }
 )
 """The alphabets of images_evaluation. Source: Lake, Salakhutdinov & Tenenbaum 2015."""
@@ -118,17 +103,7 @@ class OmniglotOptions(Options):
     can_download=True,
     citation="Lake, Salakhutdinov & Tenenbaum 2015; few-shot protocol of Vinyals et al. 2016",
     steps=500,
-    shared={
-        "inner_lr": 0.4,
-        "inner_steps": 5,
-        "meta_batch": 4,
-        "shots": 1,
-        "query_shots": 15,
-        "ways": 5,
-        "eval_tasks": 100,
-        "eval_steps": 5,
-        "reading_every": 10,
-    },
+    shared=USUAL | {"inner_lr": 0.4},
 )
 class Omniglot(Classification):
     """N-way episodes of 28x28 drawings with Conv4, by default BatchNorm on batch statistics.
@@ -171,26 +146,13 @@ class Omniglot(Classification):
         images = self._images["train" if split == "train" else "test"]
         turns, characters, drawers = images.shape[:3]
         shape = shape or self.shape
-        draw = draw_episodes(
-            self.seed,
-            shape.purpose(f"omniglot {split}", self.shape),
-            first,
-            count,
-            np.full(characters, drawers),
-            shape.ways,
-            shape.examples,
-        )
+        purpose = shape.purpose(f"omniglot {split}", self.shape)
+        sizes = np.full(characters, drawers)
+        draw = draw_episodes(self.seed, purpose, first, count, sizes, shape)
         turn = (draw.turns * turns).astype(np.int64)
         drawn = images[turn[:, :, None], draw.classes[:, :, None], draw.images]
-        support, query = (
-            self._batch(drawn[:, :, part])
-            for part in (slice(shape.shots), slice(shape.shots, None))
-        )
+        support, query = (self._batch(drawn[:, :, part]) for part in shape.parts)
         return paired(support, query, self.options.norm)
-
-    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
-        """Return episodes of characters from the held-out alphabets."""
-        return self.tasks("test", first, count)
 
     def counts(self) -> dict[str, np.ndarray]:
         """Return the number of drawings of every character, by split; no turned ones."""
@@ -213,7 +175,7 @@ def default_folder() -> Path:
 def _load(path: str) -> Characters:
     try:
         place = Path(path).expanduser() if path else default_folder()
-    except RuntimeError as error:  # ~somebody who is not there
+    except RuntimeError as error:  # ~USER without such a user
         raise DataError(f"omniglot.path = {path!r} cannot be found: {error}") from None
     if not path and not place.exists():
         raise DataError(
@@ -228,7 +190,7 @@ def _load(path: str) -> Characters:
 @lru_cache(maxsize=2)
 def _load_once(place: Path, modified: int) -> Characters:
     del modified  # part of the key: data that changed are read again
-    return read_omniglot(place, IMAGE, tell)
+    return read_omniglot(place, IMAGE, report)
 
 
 def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:

@@ -189,11 +189,11 @@ def _complete(found: _Drawings, problems: list[str]) -> _Drawings:
         )
     sentences = []
     for (alphabet, character), drawings in sorted(found.items()):
-        fate = "was left out" if len(drawings) < usual else f"only the first {usual} were read"
+        action = "was left out" if len(drawings) < usual else f"only the first {usual} were read"
         if len(drawings) != usual:
             sentences.append(
                 f"{alphabet}/{character} has {len(drawings)} drawings where most characters have "
-                f"{usual}: {fate}"
+                f"{usual}: {action}"
             )
     problems += sentences[:LISTED_PROBLEMS]
     if len(sentences) > LISTED_PROBLEMS:

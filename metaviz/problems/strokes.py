@@ -13,7 +13,14 @@ from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.spec import NetSpec
 from metaviz.problems.base import Classification
-from metaviz.problems.episodes import draw_episodes, labels, refuse_shots, refuse_ways, usual_shape
+from metaviz.problems.episodes import (
+    USUAL,
+    draw_episodes,
+    labels,
+    refuse_shots,
+    refuse_ways,
+    usual_shape,
+)
 from metaviz.problems.normalising import (
     adapted_option,
     affine_option,
@@ -80,18 +87,7 @@ class StrokesOptions(Options):
     offers=("classes", "layers", "residuals"),
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
-    shared={
-        "inner_lr": 0.4,
-        "inner_steps": 5,
-        "meta_batch": 4,
-        "shots": 1,
-        "query_shots": 10,
-        "ways": 5,
-        "eval_tasks": 100,
-        "eval_steps": 5,
-        "eval_every": 50,
-        "reading_every": 10,
-    },
+    shared=USUAL | {"inner_lr": 0.4, "query_shots": 10, "eval_every": 50},
 )
 class Strokes(Classification):
     """N-way episodes of 28x28 drawings of random Bezier strokes, 20 hands for each character.
@@ -124,15 +120,9 @@ class Strokes(Classification):
     ) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28), 8-bit levels; y (tasks, n)."""
         shape = shape or self.shape
-        drawn = draw_episodes(
-            self.seed,
-            shape.purpose(f"strokes {split}", self.shape),
-            first,
-            count,
-            np.full(CLASSES[split], DRAWERS),
-            shape.ways,
-            shape.examples,
-        )
+        purpose = shape.purpose(f"strokes {split}", self.shape)
+        sizes = np.full(CLASSES[split], DRAWERS)
+        drawn = draw_episodes(self.seed, purpose, first, count, sizes, shape)
         names = list(CLASSES)
         start = sum(CLASSES[name] for name in names[: names.index(split)])
         images = np.stack(
@@ -144,13 +134,9 @@ class Strokes(Classification):
         x = torch.from_numpy(images).unsqueeze(3)
         support, query = (
             Batch(part.flatten(1, 2), labels(*part.shape[:3]))
-            for part in (x[:, :, : shape.shots], x[:, :, shape.shots :])
+            for part in (x[:, :, chosen] for chosen in shape.parts)
         )
         return paired(support, query, self.options.norm)
-
-    def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
-        """Return episodes of characters that training never shows."""
-        return self.tasks("test", first, count)
 
     def counts(self) -> dict[str, np.ndarray]:
         """Return the number of drawings of every character, by split."""

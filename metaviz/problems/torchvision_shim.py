@@ -1,4 +1,4 @@
-"""The one door to torchvision."""
+"""The only module that imports torchvision."""
 
 import importlib
 import sys

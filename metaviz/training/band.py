@@ -14,12 +14,12 @@ from metaviz.meta.together import parted, rows_bytes, rows_of
 from metaviz.training.engines import stepper
 from metaviz.training.memory import budget_bytes, is_memory_error
 from metaviz.training.setting import Setting
-from metaviz.training.stepping import Eager, drained
+from metaviz.training.stepping import Eager, take_notes
 from metaviz.training.trainer import Progress
 
 ROWS = 0.25
 """Share of the memory budget that rows may take: what then is left for parts is enough."""
-_TROUBLE = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
+_FAILURES = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
 
 
 def pays(device: torch.device) -> bool:
@@ -28,7 +28,7 @@ def pays(device: torch.device) -> bool:
 
 
 def bands_of(settings: Sequence[Setting]) -> "list[Band | None]":
-    """Return which band each run belongs to; None for those that have nobody to share with."""
+    """Return which band each run belongs to; None for those that no other run can join."""
     alike: dict[str, list[int]] = {}
     for place, setting in enumerate(settings):
         config = setting.config
@@ -66,8 +66,8 @@ class Joined(Setting):
 
 
 @dataclass
-class _Bill:
-    """What a batch cost each of the runs that share it, once the first has paid."""
+class _SharedTime:
+    """The seconds of a batch for each run that shares it, once the first has counted them."""
 
     runs: int
     seconds: float = 0.0
@@ -81,22 +81,22 @@ class _Share:
     reading: bool
     weights: tuple[tuple[int, int], ...]
     result: MetaStep
-    bill: _Bill
+    shared_time: _SharedTime
 
 
 class Member:
     """Computes the meta-steps of a run of a band: its share of a batch, or else the run alone."""
 
     def __init__(self, band: "Band", setting: Setting, progress: Progress) -> None:
-        """Take the run, whose progress tells at any time where it is."""
+        """Take the run, whose progress says at any time at which step it is."""
         self.notes: list[str] = []
         self.setting = setting
         self.progress = progress
         self.share: _Share | None = None
         self._band = band
         self._own: Eager | None = None
-        self._bill: _Bill | None = None
-        self._pays = False
+        self._shared_time: _SharedTime | None = None
+        self._computes = False
 
     @property
     def engine(self) -> str:
@@ -112,21 +112,21 @@ class Member:
             yield from self._band.ready(step)
         if not self._band.is_ready(step):
             yield from self._alone().ready(meta, step)
-            self._hear()
+            self._collect_notes()
 
     def take(self, meta: Meta, step: int, *, reading: bool) -> MetaStep:
-        """Return the run's share of a batch, which the first who asks for it computes for all."""
-        self._pays = self.share is None
+        """Return the run's share of a batch, which the first that asks for it computes for all."""
+        self._computes = self.share is None
         if self.share is None and self._band.is_ready(step):
             self._band.compute(step, reading=reading)
         share, self.share = self.share, None
         wanted = (step, reading, _weights(meta))
         if share is not None and (share.step, share.reading, share.weights) == wanted:
-            self._bill = share.bill
+            self._shared_time = share.shared_time
             return share.result
-        self._bill = None
+        self._shared_time = None
         result = self._alone().take(meta, step, reading=reading)
-        self._hear()
+        self._collect_notes()
         return result
 
     def cost(self, seconds: float) -> float:
@@ -134,16 +134,16 @@ class Member:
 
         The others add what they took themselves, to move their meta-parameters.
         """
-        bill = self._bill
-        if bill is None:
+        shared_time = self._shared_time
+        if shared_time is None:
             return seconds
-        if self._pays:
-            bill.seconds = seconds / bill.runs
-            return bill.seconds
-        return seconds + bill.seconds
+        if self._computes:
+            shared_time.seconds = seconds / shared_time.runs
+            return shared_time.seconds
+        return seconds + shared_time.seconds
 
     def leave(self) -> None:
-        """Leave the band: the run has ended, and nobody should wait for it."""
+        """Leave the band: the run has ended, and no other should wait for it."""
         self._band.leave(self)
 
     def _alone(self) -> Eager:
@@ -151,17 +151,17 @@ class Member:
             self._own = stepper(self.setting)
         return self._own
 
-    def _hear(self) -> None:
-        self.notes += drained(self._alone().notes)
+    def _collect_notes(self) -> None:
+        self.notes += take_notes(self._alone().notes)
 
 
 class Band:
     """Runs of several seeds. Where all that are left are at one step, they take it as one batch.
 
-    Whoever is elsewhere makes the others compute alone, so its runs are to be advanced in turn.
+    A run at another step makes the others compute alone, so runs are to be advanced in turn.
     No batch is computed before all have taken their shares of the last one, because a recorded
-    step writes its results where it wrote the last ones. In whatever trouble, each computes alone,
-    so that it is known whose it is.
+    step writes its results where it wrote the last ones. Where a batch fails, each computes alone,
+    so that the failing run is known.
     """
 
     def __init__(self, seeds: tuple[int, ...]) -> None:
@@ -174,8 +174,8 @@ class Band:
         self._dissolved = False
 
     @property
-    def told(self) -> str:
-        """Say who is in it, like "seeds 0, 1, 2"."""
+    def description(self) -> str:
+        """The seeds of its runs, like "seeds 0, 1, 2"."""
         return f"seeds {', '.join(map(str, self.seeds))}"
 
     @property
@@ -223,42 +223,42 @@ class Band:
             if rows_bytes(meta) > ROWS * budget_bytes(setting.device, setting.config.memory_gib):
                 raise MemoryError
             yield from compute.ready(meta, step)
-        except _TROUBLE as error:
+        except _FAILURES as error:
             self._dissolve(_reason(error))
             return
         if compute.failure:
             self._dissolve(compute.failure)
             return
         self._group, self._compute = group, compute
-        self._tell(drained(compute.notes))
+        self._note(take_notes(compute.notes))
 
     def compute(self, step: int, *, reading: bool) -> None:
-        """Compute a step of all runs, and lay each one's share ready for it."""
+        """Compute a step of all runs, and store each one's share with it."""
         compute, group = self._compute, self._group
         if compute is None:
             return
         try:
             result = compute.take(_rows(group, step), step, reading=reading)
-        except _TROUBLE as error:
+        except _FAILURES as error:
             self._dissolve(_reason(error))
             return
-        bill = _Bill(len(group))
+        shared_time = _SharedTime(len(group))
         for member, own in zip(group, parted(result, _sizes(group, step)), strict=True):
             weights = _weights(member.progress.meta)
-            member.share = _Share(step, reading, weights, own, bill)
-        self._tell(drained(compute.notes))
+            member.share = _Share(step, reading, weights, own, shared_time)
+        self._note(take_notes(compute.notes))
 
     def _dissolve(self, reason: str) -> None:
         self._dissolved = True
         self._close()
-        self._tell([f"Seeds are not computed as one batch: {reason}. Each computes its own."])
+        self._note([f"Seeds are not computed as one batch: {reason}. Each computes its own."])
 
     def _close(self) -> None:
         if self._setting is not None:
             self._setting.shards.close()
         self._setting, self._compute, self._group = None, None, ()
 
-    def _tell(self, notes: Sequence[str]) -> None:
+    def _note(self, notes: Sequence[str]) -> None:
         for member in self._members:
             member.notes += notes
 

@@ -12,7 +12,13 @@ from typing import Any
 import torch
 
 from metaviz.files.atomic import write_atomically
-from metaviz.files.foreign import MOST_CHECKPOINT_BYTES, ForeignError, check_pickled, read_bytes
+from metaviz.files.foreign import (
+    DAMAGED,
+    MOST_CHECKPOINT_BYTES,
+    ForeignError,
+    check_pickled,
+    read_bytes,
+)
 from metaviz.runs.storage.store import RunWriter, StoreError, checkpoint_hashes
 from metaviz.training.trainer import Progress
 
@@ -22,19 +28,7 @@ BEST = "checkpoint-best.pt"
 _ROOM = 2
 """The new checkpoint and the best one are written while the ones before still exist."""
 # What torch.load raises for bytes that are no checkpoint.
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-)
+_UNREADABLE = (*DAMAGED, RuntimeError, LookupError, AssertionError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Checkpoints:
         `score` is what an evaluation of it found, larger for better; None without one.
         Raises: StoreError or OSError; the checkpoints before are then untouched.
         """
-        mark = (progress.step, progress.looked)
+        mark = (progress.step, progress.evaluated)
         if mark == self._mark:
             return
         stream = io.BytesIO()

@@ -106,7 +106,7 @@ def in_background(work: Callable[[], Any]) -> Iterator[float]:
     raised: list[BaseException] = []
 
     def guarded() -> None:
-        torch.set_num_threads(1)  # it belongs to a thread, and the compiler looks at it
+        torch.set_num_threads(1)  # it is set per thread, and the compiler reads it
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - it is raised again below

@@ -1,4 +1,4 @@
-"""The engine's front door, for the window and the command line alike."""
+"""The engine as the window and the command line use it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -112,14 +112,16 @@ class LocalEngine:
 
         return estimate(configs, report)
 
-    def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
+    def dataset_view(
+        self, comparison: Comparison, split: str, number: int, report: Report
+    ) -> DatasetView:
         """Read the images of a comparison's problem and draw task `number` of a split.
 
         Raises: OptionError or ValueError with one sentence.
         """
-        from metaviz.problems.looking import look
+        from metaviz.problems.dataset_view import dataset_view
 
-        return look(planned_runs(comparison)[0], split, number, report)
+        return dataset_view(planned_runs(comparison)[0], split, number, report)
 
     def save_weights(self, folder: Path, path: Path) -> Path:
         """Write the newest weights of a stored run as safetensors; return the file.
@@ -147,14 +149,14 @@ def _of_each(folders: Sequence[Path], call: Callable[[Path], Found]) -> list[Fou
     Raises: ValueError, which names the runs that were left out.
     """
     found: list[Found] = []
-    troubles: list[str] = []
+    failures: list[str] = []
     for folder in folders:
         try:
             found.append(call(folder))
         except (OptionError, StoreError) as error:
-            troubles.append(f"{folder.name} was left out: {error}")
-    if troubles:
-        raise ValueError(" ".join(troubles))
+            failures.append(f"{folder.name} was left out: {error}")
+    if failures:
+        raise ValueError(" ".join(failures))
     return found
 
 

@@ -1,4 +1,4 @@
-"""How long runs will take, told by a few real steps of each kind of run."""
+"""How long runs will take, measured by a few real steps of each kind of run."""
 
 import json
 import time

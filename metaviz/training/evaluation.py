@@ -17,10 +17,10 @@ from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.training.memory import is_memory_error
 from metaviz.training.setting import Setting
 
-_PORTRAYED = 4
+_PICTURED = 4
 
 
-class CutShort(Exception):  # noqa: N818 - not an error: somebody asked for it
+class CutShort(Exception):  # noqa: N818 - not an error: it was requested
     """An evaluation was left unfinished because the run is about to be ended."""
 
 
@@ -28,7 +28,7 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     """Adapt to the evaluation tasks and return the mean curves over k = 0..K_eval.
 
     K_eval is the larger of `eval_steps` and the method's own number of steps.
-    Raises: CutShort where the setting's `hurry` was set meanwhile.
+    Raises: CutShort where the setting's `cut_short` was set meanwhile.
     """
     shared = setting.config.shared
     count = shared.eval_tasks if tasks is None else tasks
@@ -57,10 +57,10 @@ def task_curves(
     Methods without an inner loop have one state, and no norm of a gradient.
 
     With `together` the query examples of a task are predicted as one batch, whose statistics
-    BatchNorm uses unless it is told otherwise; without, one by one beside the support set (not
-    transductive). `report` is told the tasks that are done, from several threads. The setting's own
+    BatchNorm uses by default; without, one by one beside the support set (not transductive).
+    `report` receives the number of tasks that are done, from several threads. The setting's own
     algorithm adapts, or another that fits its weights.
-    Raises: CutShort where the setting's `hurry` was set meanwhile, and what `report` raises.
+    Raises: CutShort where the setting's `cut_short` was set meanwhile, and what `report` raises.
     """
     chunk = setting.problem.chunk
     spans = [(first, min(chunk, count - first)) for first in range(0, count, chunk)]
@@ -99,7 +99,7 @@ def _chunk(
 ) -> dict[str, Tensor]:
     """Return the curves of a few tasks, each (steps+1, tasks)."""
     learner = setting.learner
-    if setting.hurry.is_set():
+    if setting.cut_short.is_set():
         raise CutShort
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
     found: dict[str, list[Tensor]] = {}
@@ -119,15 +119,15 @@ def _chunk(
     return {name: torch.stack(values) for name, values in found.items()}
 
 
-def portraits(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
+def pictures(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
     """Yield arrays that show what was learned, on the first evaluation tasks.
 
     What is no longer finite is not drawn: the next meta-step says so.
     """
-    tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PORTRAYED))
+    tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PICTURED))
     context = setting.adapting(tasks, setting.algorithm.steps, drawn=setting.init())
     with suppress(torch.linalg.LinAlgError, np.linalg.LinAlgError):  # type: ignore[attr-defined]
-        yield from setting.algorithm.portraits(context, meta)
+        yield from setting.algorithm.pictures(context, meta)
         charts = list(setting.algorithm.charts(context, meta))
         if charts:
             yield to_arrays(charts)

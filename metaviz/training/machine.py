@@ -1,4 +1,4 @@
-"""How fast this machine multiplies large matrices: the limit that a run's speed is told against."""
+"""How fast this machine multiplies large matrices: the limit of a run's speed."""
 
 import json
 import platform

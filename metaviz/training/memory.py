@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 SHARE = 0.5
-"""Share of the machine's memory that a run may use unless it is told otherwise."""
+"""Share of the machine's memory that a run may use by default."""
 _TRIM, _TOP_PAD, _MMAP, _ARENAS = -1, -2, -3, -8  # the numbers of malloc.h
 _HEAP = {_TRIM: 2**30, _TOP_PAD: 2**26, _MMAP: 2**25, _ARENAS: 2}
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -42,7 +42,7 @@ def _physical_bytes() -> int:
 
 
 def _limits() -> list[int]:
-    """Return the bytes that this process may address, where somebody has limited them."""
+    """Return the bytes that this process may address, where a limit is set."""
     if sys.platform == "win32":
         return []
     import resource
@@ -52,7 +52,7 @@ def _limits() -> list[int]:
 
 
 def _windows_bytes() -> int:
-    """Return the machine's memory as Windows tells it; 8 GiB where it does not."""
+    """Return the machine's memory as Windows reports it; 8 GiB where it does not."""
     import ctypes
 
     class _Status(ctypes.Structure):
@@ -77,7 +77,7 @@ def keep_freed_memory() -> None:
     By default glibc gives every thread a heap and hands large blocks back at once, so that each
     step takes them page by page from the system again: with Conv4-64 at 84 pixels and two threads
     8 to 24 % of the time and a tenth of the memory. The main thread, which draws the window, has a
-    heap of its own all the same and waits for nobody. Elsewhere than with glibc nothing is changed.
+    heap of its own all the same and waits for no other. Without glibc nothing is changed.
     """
     if (library := _glibc()) is not None:
         for setting, value in _HEAP.items():

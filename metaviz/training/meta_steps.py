@@ -25,7 +25,7 @@ class MetaSteps:
         endless = config.model_copy(update={"steps": _NEVER, "shared": shared})
         self.setting: Setting = settle(endless, problem)
         self.progress: Progress = begin(self.setting)
-        self.progress.looked = 0  # as if the evaluation before the first step were done
+        self.progress.evaluated = 0  # as if the evaluation before the first step were done
         self.notes: list[str] = []
         """Warnings of the run, each once: a step that is not compiled, for instance."""
         self._events = train(self.setting, self.progress)

@@ -17,7 +17,7 @@ _aten = torch.ops.aten
 
 
 class Shape(NamedTuple):
-    """What a tensor looks like, so that one like it can be made."""
+    """Shape and kind of a tensor, so that one like it can be made."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -124,7 +124,7 @@ def abreast(setting: Setting) -> int:
 
 
 def operations_per_step(setting: Setting) -> float:
-    """Return the operations of one meta-step, told by meta-gradients of one and of two tasks.
+    """Return the operations of one meta-step, counted in meta-gradients of one and of two tasks.
 
     What a part costs is something that its tasks have in common and something for each of them.
     Where batches are not read at every step, this is the mean over steps.

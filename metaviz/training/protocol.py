@@ -31,7 +31,7 @@ from metaviz.training.setting import Setting, settle
 
 
 @dataclass(frozen=True)
-class _Seat:
+class _StoredRun:
     """A run's stored weights before the tasks of a protocol."""
 
     record: Record
@@ -41,7 +41,7 @@ class _Seat:
     steps: int
     protocol: EvaluationProtocol
 
-    def told(self) -> dict[str, Any]:
+    def as_stored(self) -> dict[str, Any]:
         """Return the protocol as it is stored with results."""
         shared = self.setting.config.shared
         return {
@@ -56,12 +56,12 @@ class _Seat:
         }
 
     def common(self) -> dict[str, Any]:
-        """Return what every result says of its run."""
+        """Return the fields that every result has of its run."""
         return {
             "run": self.record.id,
             "label": self.record.label,
             "step": self.step,
-            "protocol": self.told(),
+            "protocol": self.as_stored(),
             "dataset": self.setting.problem.dataset,
         }
 
@@ -74,18 +74,18 @@ def judge(
     Raises: StoreError where the folder holds no readable run, OptionError where the protocol does
     not fit it, ValueError where its data cannot be read, and whatever `report` raises.
     """
-    with _seated(folder, protocol) as seat:
-        setting = seat.setting
+    with _stored_run(folder, protocol) as run:
+        setting = run.setting
         per_task = task_curves(
             setting,
-            seat.meta,
+            run.meta,
             protocol.tasks,
-            seat.steps,
+            run.steps,
             together=protocol.together,
-            report=_counted(report, seat.record.label, protocol.tasks),
+            report=_counted(report, run.record.label, protocol.tasks),
         )
-        config = setting.config.model_dump(mode="json") | {"seed": seat.record.seed}
-        found = Judgement(config=config, k=seat.steps, per_task=per_task, **seat.common())
+        config = setting.config.model_dump(mode="json") | {"seed": run.record.seed}
+        found = Judgement(config=config, k=run.steps, per_task=per_task, **run.common())
     store(found, folder)
     return found
 
@@ -98,22 +98,22 @@ def robustness(
     The largest number of steps is the protocol's, or twice the method's own.
     Raises: as `judge`.
     """
-    with _seated(folder, protocol) as seat:
-        setting = seat.setting
+    with _stored_run(folder, protocol) as run:
+        setting = run.setting
         trained, rate = setting.algorithm.steps, setting.algorithm.rate
         if rate is None:
             raise OptionError(
                 "algorithm",
-                f"{seat.record.label} was left out: {setting.config.algorithm} has no inner loop, "
+                f"{run.record.label} was left out: {setting.config.algorithm} has no inner loop, "
                 "so that there is no step size to vary.",
             )
         steps = protocol.steps or 2 * trained
-        counted = _counted(report, seat.record.label, len(FACTORS) * protocol.tasks)
+        counted = _counted(report, run.record.label, len(FACTORS) * protocol.tasks)
         rows = []
         for factor in FACTORS:
             curves = task_curves(
                 setting,
-                seat.meta,
+                run.meta,
                 protocol.tasks,
                 steps,
                 together=protocol.together,
@@ -131,7 +131,7 @@ def robustness(
             measure=measure,
             mean=np.stack([mean for mean, _ in rows]),
             half_width=np.stack([half for _, half in rows]),
-            **seat.common() | {"protocol": seat.told() | {"k": steps}},
+            **run.common() | {"protocol": run.as_stored() | {"k": steps}},
         )
     store_robustness(found, folder)
     return found
@@ -142,14 +142,14 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
 
     Raises: as `judge`.
     """
-    with _seated(folder, protocol) as seat:
-        setting, learner = seat.setting, seat.setting.learner
+    with _stored_run(folder, protocol) as run:
+        setting, learner = run.setting, run.setting.learner
         drawn = setting.problem.evaluation_tasks(number, 1)
         tasks = setting.prepare(drawn)
         trained = setting.algorithm.steps
         steps = protocol.steps or max(trained, setting.config.shared.eval_steps)
         found: dict[str, list[Tensor]] = {}
-        for state in setting.algorithm.adapt(setting.adapting(tasks, steps), seat.meta):
+        for state in setting.algorithm.adapt(setting.adapting(tasks, steps), run.meta):
             outputs = state.predict(tasks.query, alone=not protocol.together).outputs
             row = {
                 "query": outputs[0],
@@ -174,12 +174,12 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
             query=examples(drawn.query, curves["query"]),
             support_loss=curves["support_loss"],
             query_loss=curves["query_loss"],
-            **seat.common(),
+            **run.common(),
         )
 
 
 @contextmanager
-def _seated(folder: Path, protocol: EvaluationProtocol) -> Iterator[_Seat]:
+def _stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[_StoredRun]:
     record = open_run(folder)
     saved = load_checkpoint(folder / CHECKPOINT)
     config = stored_config(record, folder).at(saved["step"])
@@ -188,13 +188,13 @@ def _seated(folder: Path, protocol: EvaluationProtocol) -> Iterator[_Seat]:
     asked = protocol.steps if setting.traits.has_inner_loop else None
     steps = asked or setting.algorithm.steps
     try:
-        yield _Seat(record, setting, meta, int(saved["step"]), steps, protocol)
+        yield _StoredRun(record, setting, meta, int(saved["step"]), steps, protocol)
     finally:
         setting.shards.close()
 
 
 def _counted(report: Report, label: str, count: int) -> Callable[[int], None]:
-    """Return what takes numbers of tasks that are done, from any thread, and tells their sum."""
+    """Return what takes numbers of tasks that are done, from any thread, and reports their sum."""
     done, lock = 0, Lock()
 
     def add(tasks: int) -> None:

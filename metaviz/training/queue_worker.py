@@ -1,4 +1,4 @@
-"""A worker process: it trains the entries of the queue one after another, as its parent says."""
+"""A worker process, which trains entries of the queue one after another, on its parent's orders."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ Say = Callable[[dict[str, object]], None]
 
 
 class Orders:
-    """What the parent has asked for and was not done yet; the end of its pipe means `quit`."""
+    """Orders of the parent that were not carried out yet; the end of its pipe means `quit`."""
 
     def __init__(self) -> None:
         """Have nothing to do."""
@@ -62,10 +62,10 @@ class Orders:
             self.leaving = self.leaving or order == "quit"
             self._orders.put(order)
             if order in _ENDS and self._session is not None:
-                self._session.hurry()
+                self._session.cut_short()
 
     def take(self, *, wait: bool) -> Order | None:
-        """Return the next order; None where there is none and nobody waits for one."""
+        """Return the next order; None where there is none and it is not to be waited for."""
         try:
             return self._orders.get(block=wait)
         except mailbox.Empty:
@@ -94,7 +94,7 @@ class Orders:
 
 
 class QueueWorker:
-    """Claims entries until none waits, the queue is paused, or it is told to leave."""
+    """Claims entries until none waits, the queue is paused, or an order ends it."""
 
     def __init__(self, home: Path, runs: Path, orders: Orders, say: Say) -> None:
         """Open the queue in a data folder. Raises: StoreError with one sentence."""
@@ -118,7 +118,7 @@ class QueueWorker:
             self._lock.release()
 
     def _trained(self, entry: Entry) -> tuple[EntryState, str]:
-        """Train one entry to its end; whatever goes wrong with it is the entry's own fate."""
+        """Train one entry to its end; an error fails this entry alone."""
         try:
             session = self._opened(entry)
             if session is None:
@@ -136,7 +136,7 @@ class QueueWorker:
             return "failed", _sentence(error)
         except StoreError as error:
             return "failed", self._stored_nothing(entry, error)
-        except Exception as error:  # noqa: BLE001 - training's door, as in the window's worker
+        except Exception as error:  # noqa: BLE001 - the outermost frame of training, as in the window's worker
             if not isinstance(error, ValueError):
                 _log.exception("Entry %d failed", entry.id)
             return "failed", _sentence(error)
@@ -171,11 +171,11 @@ class QueueWorker:
                 state, mark, message = _ENDS[order]
                 session.end(state)
                 return mark, message
-            elif (event := session.advance()) is not None and (fate := _fate(event)) is not None:
-                return fate
+            elif (event := session.advance()) is not None and (end := _end_of(event)) is not None:
+                return end
 
 
-def _fate(event: Event) -> tuple[EntryState, str] | None:
+def _end_of(event: Event) -> tuple[EntryState, str] | None:
     if not isinstance(event, Ended):
         return None
     # "waiting" alone is no state of a run, and runs do not end as running or paused.
@@ -190,21 +190,21 @@ def _sentence(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def run_worker(home: Path, runs: Path, given: int, told: int) -> None:
-    """Work the queue off; orders come from one file handle, and happenings go to another as JSON.
+def run_worker(home: Path, runs: Path, orders_from: int, results: int) -> None:
+    """Work the queue off; orders come from one file handle, and events go to another as JSON.
 
     Raises: StoreError where the queue cannot be used.
     """
     orders = Orders()
 
-    def say(happening: dict[str, object]) -> None:
+    def say(event: dict[str, object]) -> None:
         try:
-            os.write(told, (json.dumps(happening) + "\n").encode())
-        except OSError:  # nobody listens any more: the other pipe ends, too
+            os.write(results, (json.dumps(event) + "\n").encode())
+        except OSError:  # no process reads it any more: the other pipe ends, too
             orders.give("quit")
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is the parent's to handle
     signal.signal(signal.SIGTERM, lambda _number, _frame: orders.give("quit"))
-    thread = threading.Thread(target=orders.listen, args=(given,), name="orders", daemon=True)
+    thread = threading.Thread(target=orders.listen, args=(orders_from,), name="orders", daemon=True)
     thread.start()
     QueueWorker(home, runs, orders, say).work()

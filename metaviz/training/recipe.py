@@ -25,7 +25,7 @@ class CannotRecordError(RuntimeError):
 
 
 class _Refused(Draws):
-    """Refuses whoever draws random numbers: they would be the same at every step."""
+    """Refuses to draw random numbers: they would be the same at every step."""
 
     @override
     def __getitem__(self, tasks: slice) -> Draws:

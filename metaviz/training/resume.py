@@ -128,10 +128,10 @@ def _go_on(plan: _Plan, band: Band | None) -> Session:
     if plan.resumption.found is None:
         plan.writer.roll_back(-1, whole=True)
     else:
-        plan.writer.roll_back(progress.step, whole=progress.looked == progress.step)
+        plan.writer.roll_back(progress.step, whole=progress.evaluated == progress.step)
     if plan.changed:
         rewrite_about(plan.writer.folder, plan.record)
-    resumption = replace(plan.resumption, note=_with_company(plan, band))
+    resumption = replace(plan.resumption, note=_with_band(plan, band))
     session = Session(plan.setting, plan.writer, resumption, band)
     parent = plan.record.parent
     if parent.get("kind") == "repeat":
@@ -139,12 +139,15 @@ def _go_on(plan: _Plan, band: Band | None) -> Session:
     return session
 
 
-def _with_company(plan: _Plan, band: Band | None) -> str:
+def _with_band(plan: _Plan, band: Band | None) -> str:
     """Add to a run's note whether other seeds shared, or share, its batches: that rounds otherwise.
 
     Who shared which batch is not stored, so that the bits of an uninterrupted run are not promised.
     """
-    before, now = plan.record.environment.get("band"), band.told if band is not None else None
+    before, now = (
+        plan.record.environment.get("band"),
+        band.description if band is not None else None,
+    )
     if before is None and now is None:
         return plan.resumption.note
     first, then = (f"with {seeds}" if seeds else "by itself" for seeds in (before, now))

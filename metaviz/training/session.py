@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
-from metaviz.runs.analysis.reproduction import first_difference, told
+from metaviz.runs.analysis.reproduction import first_difference, repeat_sentence
 from metaviz.runs.model.events import Ended, Evaluated, Event, Noted, State
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge
@@ -100,9 +100,9 @@ class Session:
         """How many meta-steps the run has taken."""
         return self._progress.step if self._progress else 0
 
-    def hurry(self) -> None:
+    def cut_short(self) -> None:
         """Cut an evaluation short, because `end` is about to be called; from any thread."""
-        self._setting.hurry.set()
+        self._setting.cut_short.set()
 
     def set_state(self, state: State) -> None:
         """Record that the run is paused or running."""
@@ -136,7 +136,7 @@ class Session:
             original, mine = open_run(folder), open_run(self.folder)
         except StoreError as error:
             return Noted(self.step, "warning", f"Cannot be compared: {error}")
-        sentence = told(original, mine)
+        sentence = repeat_sentence(original, mine)
         if first_difference(original, mine) is None:
             return Noted(self.step, "info", sentence)
         changed = changed_since(self._setting, original.environment)
@@ -168,7 +168,7 @@ class Session:
 
 def _environment(setting: Setting, band: Band | None) -> dict[str, Any]:
     described = environment_of(setting)
-    return described if band is None else {**described, "band": band.told}
+    return described if band is None else {**described, "band": band.description}
 
 
 def _is_good(event: Event, progress: Progress) -> bool:
@@ -177,7 +177,7 @@ def _is_good(event: Event, progress: Progress) -> bool:
     A run that diverged keeps those of its last evaluation: it is the newest ones that broke it.
     """
     if isinstance(event, Evaluated):
-        return progress.sentinel.is_good(event)
+        return progress.monitor.is_good(event)
     return isinstance(event, Ended) and event.state not in {"diverged", "failed"}
 
 

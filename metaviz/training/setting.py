@@ -20,7 +20,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed, uniforms
@@ -80,7 +80,7 @@ class Setting:
     algorithm: Algorithm
     device: torch.device
     dtype: torch.dtype
-    hurry: Event = field(default_factory=Event)
+    cut_short: Event = field(default_factory=Event)
     """Set from any thread to cut an evaluation short, because the run is about to be ended."""
     start: Meta | None = None
     """Meta-parameters to start from instead of those that the seed draws."""
@@ -117,12 +117,12 @@ class Setting:
     @cached_property
     def traits(self) -> Traits:
         """What is true of the method on this problem."""
-        company = self.config.problem_options.get("norm") == "batch"
+        by_batch = self.config.problem_options.get("norm") == "batch"
         traits = self.algorithm.traits
         entry = find_algorithm(self.config.algorithm).entry
         return replace(
             traits,
-            transductive=traits.transductive or company,
+            transductive=traits.transductive or by_batch,
             quantities=entry.quantities,
             charts=entry.charts,
         )
@@ -173,7 +173,7 @@ class Setting:
             return self
         self.shards.close()
         made = settle(self.config.at(step), self.problem)
-        return replace(made, hurry=self.hurry, start=self.start, amended=due)
+        return replace(made, cut_short=self.cut_short, start=self.start, amended=due)
 
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batch of a step, counted from 0, on the device."""
@@ -196,10 +196,6 @@ class Setting:
     def prepare(self, tasks: TaskBatch) -> TaskBatch:
         """Move tasks to the device and type of the run."""
         return tasks.to(self.device, self.dtype)
-
-    def prepare_batch(self, batch: Batch) -> Batch:
-        """Move a batch to the device and type of the run."""
-        return batch.to(self.device, self.dtype)
 
     def draws(self, step: int) -> Draws:
         """Return the random numbers of the tasks of the meta-batch of a step."""
@@ -272,15 +268,12 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     problem_options = registered.checked(dict(config.problem_options))
     if problem is None:
         problem = registered.factory(problem_options, config.shared, config.seed)
-    resolved = {
-        "options": options.model_dump(),
-        "problem_options": problem_options.model_dump(),
-    }
+    own = {"options": options.model_dump(), "problem_options": problem_options.model_dump()}
     device = find_device(config.device)
     _check_engine(config.engine, device)
     problem.place(device)
     setting = Setting(
-        config.model_copy(update=resolved),
+        config.model_copy(update=own),
         problem,
         options,
         method.make(options, config.shared),

@@ -28,7 +28,7 @@ class Steps(Protocol):
     """Computes the meta-steps of a run."""
 
     notes: list[str]
-    """What a person should know and has not been told; `drained` empties it."""
+    """Messages for a person that have not been shown yet; `take_notes` empties it."""
 
     @property
     def engine(self) -> str:
@@ -50,7 +50,7 @@ class Eager:
     def __init__(self, setting: Setting) -> None:
         """Compute on the setting's threads."""
         self.notes: list[str] = []
-        """What a person should know and has not been told; `drained` empties it."""
+        """Messages for a person that have not been shown yet; `take_notes` empties it."""
         self.failure = ""
         """Why steps are not computed as they were asked for; empty where they are."""
         self._setting = setting
@@ -163,8 +163,8 @@ class Eager:
             shards.alone = True
         else:
             return False
-        said = "one task" if shards.together == 1 else f"{shards.together} tasks"
-        self.notes.append(f"Memory ran out: the meta-batch is computed in parts of {said} now.")
+        size = "one task" if shards.together == 1 else f"{shards.together} tasks"
+        self.notes.append(f"Memory ran out: the meta-batch is computed in parts of {size} now.")
         return True
 
 
@@ -189,8 +189,8 @@ def plan(shards: Shards, one: int, budget: int, device: torch.device) -> None:
     shards.together = max(1, int(together))
 
 
-def drained(notes: list[str]) -> Sequence[str]:
+def take_notes(notes: list[str]) -> Sequence[str]:
     """Return the notes and empty the list."""
-    told = list(notes)
+    taken = list(notes)
     notes.clear()
-    return told
+    return taken

@@ -22,14 +22,14 @@ from metaviz.runs.model.events import (
     Stepped,
     Waiting,
 )
+from metaviz.training.divergence import DivergenceError, DivergenceMonitor, divergence
 from metaviz.training.engines import stepper
-from metaviz.training.evaluation import CutShort, evaluate, portraits, predictions
+from metaviz.training.evaluation import CutShort, evaluate, pictures, predictions
 from metaviz.training.memory import release_memory
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import OuterOptimizer
-from metaviz.training.sentinel import DivergenceError, Sentinel, divergence
 from metaviz.training.setting import Setting
-from metaviz.training.stepping import Steps, drained
+from metaviz.training.stepping import Steps, take_notes
 from metaviz.training.warnings import Warnings
 
 
@@ -48,12 +48,12 @@ class Progress:
     """What its meta-steps took; of a batch that several runs share, an equal share."""
     gradient_evaluations: int = 0
     hessian_vector_products: int = 0
-    looked: int = -1
+    evaluated: int = -1
     """Step of the last finished evaluation, -1 before the first."""
     engine: str = ""
     """How its meta-steps are computed now; not stored, empty before the first."""
     warnings: Warnings = field(default_factory=Warnings)
-    sentinel: Sentinel = field(default_factory=Sentinel)
+    monitor: DivergenceMonitor = field(default_factory=DivergenceMonitor)
 
     def state(self) -> dict[str, Any]:
         """Return plain values and tensors."""
@@ -62,8 +62,9 @@ class Progress:
             "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
             "optimizer": self.optimizer.state(),
             "warnings": self.warnings.state(),
-            "sentinel": self.sentinel.state(),
-            **{name: getattr(self, name) for name in (*_COUNTERS, "looked")},
+            "sentinel": self.monitor.state(),
+            "looked": self.evaluated,
+            **{name: getattr(self, name) for name in _COUNTERS},
         }
 
 
@@ -73,7 +74,7 @@ _COUNTERS = ("step", "seconds", "gradient_evaluations", "hessian_vector_products
 def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     """Return the state before the first step, or the one that `Progress.state` saved.
 
-    Checkpoints of earlier versions know of no evaluation, no warnings and no sentinel.
+    Checkpoints of earlier versions know of no evaluation, no warnings and no monitor.
     Raises: ValueError where the saved state does not fit the run.
     """
     meta = setting.init()
@@ -88,9 +89,9 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
             progress.optimizer.restore(saved["optimizer"])
             for name in _COUNTERS:
                 setattr(progress, name, type(getattr(progress, name))(saved[name]))
-            progress.looked = int(saved.get("looked", -1))
+            progress.evaluated = int(saved.get("looked", -1))
             progress.warnings = Warnings(saved.get("warnings"))
-            progress.sentinel = Sentinel.restored(saved.get("sentinel"))
+            progress.monitor = DivergenceMonitor.restored(saved.get("sentinel"))
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError("The checkpoint was not written for this configuration.") from error
     return progress
@@ -118,18 +119,18 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
     config, warnings = setting.config, progress.warnings
     compute: Steps | None = None
     try:
-        if progress.step == 0 and progress.looked < 0:
+        if progress.step == 0 and progress.evaluated < 0:
             yield from (Noted(0, "warning", remark) for remark in setting.problem.remarks)
         while True:
             yield from warnings.first(progress.step)
             last = progress.step >= config.steps
             # An evaluation belongs to the steps that led to it.
             setting = _in_force(setting, progress, progress.step - 1)
-            if progress.looked != progress.step and (
+            if progress.evaluated != progress.step and (
                 last or progress.step % config.shared.eval_every == 0
             ):
                 yield from warnings.summary(progress.step)
-                yield from _look(setting, progress)
+                yield from _evaluated(setting, progress)
             if last:
                 break
             now = _in_force(setting, progress, progress.step)
@@ -139,11 +140,11 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
                 yield Waiting(progress.step, doing)
             progress.engine = compute.engine
             yield _step(setting, progress, compute)
-            yield from (Noted(progress.step, "warning", note) for note in drained(compute.notes))
+            yield from (Noted(progress.step, "warning", note) for note in take_notes(compute.notes))
         yield Ended(progress.step, "done")
     except DivergenceError as error:
         yield from warnings.summary(progress.step)
-        found = divergence(setting, progress.sentinel, error)
+        found = divergence(setting, progress.monitor, error)
         message = f"{error} What may help: {_listed(found)}."
         yield Ended(progress.step, "diverged", message, found)
     finally:
@@ -175,7 +176,7 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."
         raise DivergenceError(sentence, "matrix", step) from error
-    seen = progress.sentinel.read(result, progress.step + 1, places)
+    seen = progress.monitor.read(result, progress.step + 1, places)
     _update(setting, progress, result, seen.values["meta_gradient_norm"])
     progress.step += 1
     progress.seconds += compute.cost(time.perf_counter() - began)
@@ -204,7 +205,7 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
         progress.meta[name] = value
 
 
-def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:
+def _evaluated(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:
     meta = {name: value.detach() for name, value in progress.meta.items()}
     try:
         evaluated = evaluate(setting, meta, progress.step)
@@ -212,12 +213,12 @@ def _look(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured
         yield Noted(progress.step, "info", "The evaluation was cut short.")
         return
     arrays = setting.problem.picture(predictions(setting, meta))
-    for shown in portraits(setting, meta):
+    for shown in pictures(setting, meta):
         arrays |= shown
     if arrays:
         yield Pictured(progress.step, arrays)
     # Last, because a checkpoint follows it that says that all of this is stored.
-    progress.looked = progress.step
+    progress.evaluated = progress.step
     yield evaluated
 
 

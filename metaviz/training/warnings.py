@@ -1,4 +1,4 @@
-"""What the tasks of a run met, told once when it first happens and summed up at evaluations."""
+"""Difficulties of a run's tasks: noted when one first occurs, summed up at evaluations."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +13,11 @@ class Warnings:
 
     def __init__(self, saved: dict[str, Any] | None = None) -> None:
         """Begin at nothing, or where `state` left off."""
-        told = saved or {}
-        self._counts: dict[str, int] = dict(told.get("counts", {}))
-        self._new: list[str] = list(told.get("new", []))
-        self._known: set[str] = set(told.get("known", []))
-        self._tasks = int(told.get("tasks", 0))
+        stored = saved or {}
+        self._counts: dict[str, int] = dict(stored.get("counts", {}))
+        self._new: list[str] = list(stored.get("new", []))
+        self._known: set[str] = set(stored.get("known", []))
+        self._tasks = int(stored.get("tasks", 0))
 
     def state(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""

@@ -15,7 +15,7 @@ MODULES = (
     "many_runs",
     "compare",
     "geometries",
-    "portraits",
+    "pictures",
     "images",
 )
 

@@ -24,7 +24,7 @@ class Apart:
     shards: int = 1
     threads: int = 1
     seconds: list[float] = field(default_factory=list)
-    trouble: str = ""
+    failure: str = ""
 
     def __enter__(self) -> Self:
         sizes = (str(self.shards), str(self.threads))
@@ -56,7 +56,7 @@ class Apart:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        if self.trouble:
+        if self.failure:
             return None
         process.stdin.write("\n")
         process.stdin.flush()
@@ -64,7 +64,7 @@ class Apart:
         try:
             return float(answer)
         except ValueError:
-            self.trouble = answer or f"{self.method} ended."
+            self.failure = answer or f"{self.method} ended."
             return None
 
 
@@ -81,7 +81,7 @@ def main() -> None:
         else:
             contestant.warm_up()
         seconds = contestant.seconds[-1] if contestant.seconds else 0.0
-        print(contestant.trouble or seconds, flush=True)
+        print(contestant.failure or seconds, flush=True)
 
 
 if __name__ == "__main__":

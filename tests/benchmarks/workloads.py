@@ -176,7 +176,7 @@ class Timed(Protocol):
     """What is timed: here, or in a process of its own."""
 
     seconds: list[float]
-    trouble: str
+    failure: str
 
     def warm_up(self) -> None:
         """Take a step that loads what later ones find loaded."""
@@ -193,8 +193,8 @@ def laps(contestants: Collection[Timed], rounds: int) -> None:
         for contestant in contestants:
             contestant.lap()
     for contestant in contestants:
-        if contestant.trouble:
-            raise SystemExit(contestant.trouble)
+        if contestant.failure:
+            raise SystemExit(contestant.failure)
 
 
 def median_ms(contestant: Timed) -> float:

@@ -260,7 +260,7 @@ def test_without_an_inner_loop_readings_match_the_one_state(
     assert (
         algorithm.steps,
         algorithm.rate,
-        list(algorithm.portraits(called(algorithm, learner, tasks), meta)),
+        list(algorithm.pictures(called(algorithm, learner, tasks), meta)),
     ) == (0, None, [])
     for steps in (0, 5):
         context = replace(called(algorithm, learner, tasks), steps=steps)

@@ -117,7 +117,7 @@ def test_groups_follow_their_runs(qtbot, model, arrangement):
 
 def test_all_are_drawn_anew_where_the_baseline_moved(qtbot, model, arrangement):
     base = model.find("maml-s0")
-    arrangement.look(type(arrangement.sight)("ci95", Baseline("maml-s0"), "seconds"))
+    arrangement.look(type(arrangement.context)("ci95", Baseline("maml-s0"), "seconds"))
     train(base.record)
     model.refresh()
     arrangement.flush()

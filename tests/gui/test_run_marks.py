@@ -421,7 +421,7 @@ def test_a_restart_keeps_marks_columns_baseline_search_and_groups(qtbot, window,
     assert again.table.tree_model.chosen == ["run", "loss", "imaml.prox"]
     assert again.table.tree_model.group_keys == ("algorithm",)
     assert again.table.bar.interval.currentData() == "se"
-    assert again.table.tree_model.sight.baseline.run == run.id
+    assert again.table.tree_model.context.baseline.run == run.id
     assert again.runs.find(run.id).marks.star
     assert labels(again) == ["imaml", "maml"]
 

@@ -10,7 +10,7 @@ import torch
 
 from metaviz.config.run_config import Amendment, RunConfig
 from metaviz.meta.sharding import part_of
-from metaviz.runs.analysis.reproduction import told
+from metaviz.runs.analysis.reproduction import repeat_sentence
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Event, Noted, Stepped
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run
@@ -244,7 +244,7 @@ def test_several_algorithms_are_bands_of_their_own(forced):
     assert found[1] is found[3] is found[5]
     assert found[0] is not found[1]
     assert found[0] is not None
-    assert found[0].told == "seeds 0, 1, 2"
+    assert found[0].description == "seeds 0, 1, 2"
 
 
 def test_the_time_of_a_batch_is_shared(forced):
@@ -414,12 +414,12 @@ def test_a_repetition_that_rounds_differently_says_why(forced, tmp_path):
     assert repeated.band is None
     (again,) = trained([repeated])
     again.column("post_query_loss")[4] *= 2
-    sentence = told(record, again)
+    sentence = repeat_sentence(record, again)
     assert "first at step" in sentence
     assert sentence.endswith(
         "It was computed as one batch with seeds 0, 1, 2, which rounds differently."
     )
-    assert "rounds" not in told(again, record)
+    assert "rounds" not in repeat_sentence(again, record)
 
 
 def test_the_command_line_trains_a_band_side_by_side(forced, sizes, monkeypatch, tmp_path):

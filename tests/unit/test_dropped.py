@@ -6,7 +6,7 @@ import pytest
 
 from metaviz.config.run_config import Comparison, to_toml
 from metaviz.runs.storage.archive import pack_run
-from metaviz.runs.storage.file_kind import recognised, told
+from metaviz.runs.storage.file_kind import description_of, recognised
 from metaviz.runs.storage.saved_views import saved_view, write_view
 from tests.unit.entries import store
 
@@ -51,6 +51,6 @@ def test_garbage_is_refused_in_one_sentence(tmp_path, kind):
 
 
 def test_many_drops_are_told_in_few_lines(tmp_path):
-    lines = told([recognised(tmp_path / str(number)) for number in range(7)]).splitlines()
+    lines = description_of([recognised(tmp_path / str(number)) for number in range(7)]).splitlines()
     assert len(lines) == 4
     assert lines[-1] == "and 4 more"

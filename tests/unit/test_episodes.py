@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
@@ -28,7 +29,7 @@ def test_episodes_hold_different_classes_and_different_images(
     ways = data.draw(st.integers(2, len(sizes)))
     count = data.draw(st.integers(1, 5))
     images = data.draw(st.integers(2, min(sizes)))
-    drawn = draw_episodes(seed, "x", first, count, np.array(sizes), ways, images)
+    drawn = draw_episodes(seed, "x", first, count, np.array(sizes), EpisodeShape(ways, images, 0))
     assert drawn.classes.shape == (count, ways)
     assert drawn.images.shape == (count, ways, images)
     for classes, rows in zip(drawn.classes, drawn.images, strict=True):
@@ -44,16 +45,18 @@ def test_episodes_hold_different_classes_and_different_images(
 def test_a_task_is_the_same_in_whatever_batch(seed: int, first: int, data: st.DataObject) -> None:
     sizes = np.array([9, 7, 8, 12])
     ends = sorted(data.draw(st.lists(st.integers(0, 7), min_size=0, max_size=4)))
-    whole = draw_episodes(seed, "x", first, 7, sizes, 3, 6)
+    whole = draw_episodes(seed, "x", first, 7, sizes, EpisodeShape(3, 2, 4))
     for start, stop in zip([0, *ends], [*ends, 7], strict=True):
         if stop > start:
-            part = draw_episodes(seed, "x", first + start, stop - start, sizes, 3, 6)
+            part = draw_episodes(
+                seed, "x", first + start, stop - start, sizes, EpisodeShape(3, 2, 4)
+            )
             for one, other in zip(part, whole, strict=True):
                 np.testing.assert_array_equal(one, other[start:stop])
 
 
 def test_every_label_goes_to_every_class() -> None:
-    drawn = draw_episodes(3, "x", 0, 4000, np.full(4, 9), 3, 2)
+    drawn = draw_episodes(3, "x", 0, 4000, np.full(4, 9), EpisodeShape(3, 1, 1))
     shares = np.array([[(drawn.classes[:, way] == c).mean() for c in range(4)] for way in range(3)])
     assert shares == pytest.approx(np.full((3, 4), 0.25), abs=0.03)
     places = np.bincount(drawn.images.ravel(), minlength=9) / drawn.images.size

@@ -6,7 +6,14 @@ from scipy import stats
 
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.table.baseline import Baseline, difference, finite, read_baseline
-from metaviz.runs.table.columns import BY_KEY, Columns, Sight, duration_text, in_order, sight
+from metaviz.runs.table.columns import (
+    BY_KEY,
+    CellContext,
+    Columns,
+    cell_context,
+    duration_text,
+    in_order,
+)
 from metaviz.runs.table.groups import differing, grouped, spread, welch
 from tests.unit.entries import entry
 
@@ -127,24 +134,24 @@ def test_a_baseline_that_makes_no_sense_is_none(text):
 
 def test_a_table_tells_the_baseline_and_the_differences():
     made = runs()
-    seen = sight(made, baseline=Baseline("m0"))
+    seen = cell_context(made, baseline=Baseline("m0"))
     delta = seen.delta_column()
     assert seen.text(delta, made[0]) == "baseline"
     assert seen.text(delta, made[1]) == "▼ −0.03 (−9.7 %)"
-    assert sight(made, baseline=Baseline("gone")).text(delta, made[1]) == ""
+    assert cell_context(made, baseline=Baseline("gone")).text(delta, made[1]) == ""
 
 
 def test_headings_of_groups_name_the_interval():
     loss = BY_KEY["loss"]
     for name, title in (("std", "± SD"), ("se", "± SE"), ("ci95", "± 95 % CI")):
-        assert Sight(name).title(loss, grouped=True) == f"Query loss {title}"
-        assert title.removeprefix("± ") in Sight(name).tip(loss, grouped=True)
-    assert Sight("std").title(loss, grouped=False) == "Query loss"
+        assert CellContext(name).title(loss, grouped=True) == f"Query loss {title}"
+        assert title.removeprefix("± ") in CellContext(name).tip(loss, grouped=True)
+    assert CellContext("std").title(loss, grouped=False) == "Query loss"
 
 
 def test_cells_of_groups():
     group = grouped(runs())[0]
-    seen, columns = Sight("std"), Columns()
+    seen, columns = CellContext("std"), Columns()
     half = VALUES[:3].std(ddof=1)
     assert seen.group_text(BY_KEY["loss"], group) == f"{VALUES[:3].mean():.4g} ± {half:.2g}"
     assert seen.group_text(BY_KEY["seed"], group) == "0–3"

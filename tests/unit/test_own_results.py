@@ -34,12 +34,12 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, labels
 from metaviz.runs.storage.store import create_run, open_last, open_run
 from metaviz.runs.storage.tail import Follower
-from metaviz.runs.table.columns import Columns, Sight
+from metaviz.runs.table.columns import CellContext, Columns
 from metaviz.runs.table.groups import grouped
 from metaviz.runs.table.index import Index
 from metaviz.runs.table.search import QueryError, completions, parse
 from metaviz.runs.table.summary import Entry, entry_of
-from metaviz.training.sentinel import Sentinel
+from metaviz.training.divergence import DivergenceMonitor
 from tests.unit.entries import config, store
 
 ENTROPY = Quantity("entropy", "Entropy of predictions", "nats", "larger")
@@ -147,7 +147,7 @@ def test_columns_and_searches_know_what_listed_runs_have(
     assert not {"inner_lr", "inner_steps", "eval_steps"} & mine.values.keys()
     assert (mine.summary.inner_steps, mine.summary.loss) == (0, 0.6)
     (group,) = grouped([mine])
-    assert Sight().group_text(known["entropy"], group) == "0.5"
+    assert CellContext().group_text(known["entropy"], group) == "0.5"
     keys = [key for entry in found for key in entry.keys]
     assert [entry.id for entry in found if parse("entropy<1", keys).matches(entry)] == [mine.id]
     assert not any(parse("entropy>1", keys).matches(entry) for entry in found)
@@ -260,7 +260,7 @@ def test_runs_are_judged_by_their_primary_quantity(monkeypatch: pytest.MonkeyPat
     made.apply(Evaluated(1, 2, 0, {name: np.array([1.0]) for name in names}))
     assert entry_of(made, None).summary.primary == "episode_return"
     assert usual_view([made]).measure == "eval_episode_return"
-    sentinel = Sentinel(first=1.0)
+    monitor = DivergenceMonitor(first=1.0)
     for values, good in (([1.0, np.nan], True), ([np.nan, np.nan], False)):
         per_task = {"episode_return": np.array(values)}
-        assert sentinel.is_good(Evaluated(1, 2, 0, {}, per_task)) is good
+        assert monitor.is_good(Evaluated(1, 2, 0, {}, per_task)) is good

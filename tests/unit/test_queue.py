@@ -14,7 +14,7 @@ import pytest
 from metaviz.runs.storage import queue as stored
 from metaviz.runs.storage.queue import Queue
 from metaviz.runs.storage.store import StoreError
-from metaviz.runs.storage.worker_process import WORDLESS, WorkerLock
+from metaviz.runs.storage.worker_process import ENDED, WorkerLock
 from tests.unit.stored import config, train
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +162,7 @@ def test_an_entry_whose_process_was_killed_is_interrupted_and_not_claimed_again(
     hand.communicate(timeout=60)
     assert queue.recover() == [ids[0]]
     entry = queue.entries()[0]
-    assert (entry.state, entry.message) == ("interrupted", WORDLESS)
+    assert (entry.state, entry.message) == ("interrupted", ENDED)
     assert queue.claim("somebody").id == ids[1]
     assert queue.claim("somebody") is None
     assert list((home / "queue-workers").iterdir()) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaviz.runs.analysis.reproduction import Difference, first_difference, told
+from metaviz.runs.analysis.reproduction import Difference, first_difference, repeat_sentence
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import environment
 from metaviz.training.environment import describe_environment
@@ -54,14 +54,14 @@ def test_the_first_difference_is_shown_with_both_values(tmp_path: Path) -> None:
     del other.environment["shards"]
     again.environment["git_commit"] = "e" * 40
     budget = again.environment["memory_budget"] / 2**30
-    assert told(other, again).endswith(
+    assert repeat_sentence(other, again).endswith(
         f"{float(before)!r}. Other than then: commit eeeeeeeeeeee (ffffffffffff), "
         f"uncommitted changes off (on), PyTorch {torch.__version__} (1.0), cuDNN 91000 (91001), "
         f"memory budget {budget:.3g} GiB (0.5 GiB)."
     )
     other.environment = dict(again.environment)
     other.environment["memory_budget"] += 4096
-    assert "Other than then" not in told(other, again)
+    assert "Other than then" not in repeat_sentence(other, again)
 
 
 CHANGED = [

@@ -72,7 +72,7 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None
     session = begin(asked, tmp_path / "stopped")
     while not (isinstance(event := session.advance(), Stepped) and event.step == 3):
         pass
-    session.hurry()
+    session.cut_short()
     session.advance()
     session.end("stopped")
     assert [e.step for e in open_run(session.folder).evaluations] == [0]

@@ -41,7 +41,7 @@ class Session(Protocol):
     def end(self, state: State) -> Event:
         """End the run early as `stopped` or `aborted`, keeping what it has; return Ended."""
 
-    def hurry(self) -> None:
+    def cut_short(self) -> None:
         """Cut an evaluation short, because `end` is about to be called; from any thread."""
 
     def set_state(self, state: State) -> None:
@@ -117,7 +117,9 @@ class Engine(Protocol):
         Raises: OptionError or ValueError with one sentence.
         """
 
-    def look(self, comparison: Comparison, split: str, number: int, report: Report) -> DatasetView:
+    def dataset_view(
+        self, comparison: Comparison, split: str, number: int, report: Report
+    ) -> DatasetView:
         """Read the images of a comparison's problem and draw task `number` of a split.
 
         What `report` raises breaks decoding off, and leaves nothing of it.

@@ -87,7 +87,7 @@ class TrainingWorker(QObject):
         """Cut the current slice, an evaluation or a request short; for use from any thread."""
         self._interrupted.set()
         for session in list(self._live):
-            session.hurry()
+            session.cut_short()
 
     def cancel_request(self) -> None:
         """Cancel the request that is under way; for use from any thread."""

@@ -8,8 +8,8 @@ from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signa
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import (
     PATIENCE_SECONDS,
-    heard,
     how_it_ended,
+    parsed_event,
     worker_command,
     worker_environment,
     worker_log,
@@ -51,7 +51,7 @@ class WorkerProcess(QObject):
     @Slot()
     def _on_output(self) -> None:
         while self.process.canReadLine():
-            event = heard(bytes(self.process.readLine().data()))
+            event = parsed_event(bytes(self.process.readLine().data()))
             if event:
                 self.claimed = self.claimed or event["event"] == "claimed"
                 self.event_received.emit(event)

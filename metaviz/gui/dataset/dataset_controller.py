@@ -102,7 +102,9 @@ class DatasetController(QObject):
                     raise InterruptedError("Cancelled.")
                 report(line)
 
-            return engine.look(comparison, request.split, request.number, report_unless_cancelled)
+            return engine.dataset_view(
+                comparison, request.split, request.number, report_unless_cancelled
+            )
 
         self._controller.ask(
             read,

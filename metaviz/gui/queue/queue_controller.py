@@ -21,7 +21,7 @@ from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.settings import Settings
 from metaviz.runs.storage.queue import OVER, RESUMABLE, Entry, Queue
 from metaviz.runs.storage.store import StoreError
-from metaviz.runs.storage.worker_process import wordless
+from metaviz.runs.storage.worker_process import ended_message
 
 POLL_MS = 500
 _BAD = {"failed", "diverged", "interrupted"}
@@ -329,8 +329,8 @@ class QueueController(QObject):
         if self.queue is None:
             return
         try:
-            for entry in self.queue.recover(wordless(how)):
-                self._log_end("error", wordless(how), entry)
+            for entry in self.queue.recover(ended_message(how)):
+                self._log_end("error", ended_message(how), entry)
             if not had_started:
                 self.is_started = False
                 self.queue.set_paused(paused=True)

@@ -19,7 +19,7 @@ from metaviz.gui.widgets.commands import icon
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.queue import Entry
-from metaviz.runs.table.differences import told_apart
+from metaviz.runs.table.differences import differing_texts
 
 Index = QModelIndex | QPersistentModelIndex
 _NOWHERE = QModelIndex()
@@ -90,7 +90,7 @@ class QueueModel(QAbstractTableModel):
             self.entries = list(entries)
             self.renew()
             return
-        differences = told_apart([entry.config for entry in entries])
+        differences = differing_texts([entry.config for entry in entries])
         if sorted(before) != sorted(after):
             self.beginResetModel()
             self.entries, self._differences = list(entries), differences

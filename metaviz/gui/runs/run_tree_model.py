@@ -20,7 +20,15 @@ from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.export.tables import safe_text
-from metaviz.runs.table.columns import DELTA, USUAL, Column, Columns, Sight, in_order, sight
+from metaviz.runs.table.columns import (
+    DELTA,
+    USUAL,
+    CellContext,
+    Column,
+    Columns,
+    cell_context,
+    in_order,
+)
 from metaviz.runs.table.groups import Group, differing, grouped
 
 Index = QModelIndex | QPersistentModelIndex
@@ -53,7 +61,7 @@ class RunTreeModel(QAbstractItemModel):
         super().__init__(parent)
         self.model, self.columns = model, columns
         self.chosen: list[str] = list(USUAL)
-        self.sight = Sight()
+        self.context = CellContext()
         self.shown: list[Column] = []
         self.only_differing = False
         self.group_keys: tuple[str, ...] | None = ()
@@ -111,9 +119,9 @@ class RunTreeModel(QAbstractItemModel):
         """Key of the column that rows are sorted by; empty for the order of the runs."""
         return self._sort_key
 
-    def look(self, seen: Sight) -> None:
+    def look(self, seen: CellContext) -> None:
         """Take another interval, baseline or result."""
-        self.sight = seen
+        self.context = seen
         self.rearrange()
 
     def entries(self) -> list[Row]:
@@ -188,9 +196,9 @@ class RunTreeModel(QAbstractItemModel):
             return None
         column = self.shown[section]
         if role == _Role.DisplayRole:
-            return self.sight.title(column, grouped=self.is_grouped)
+            return self.context.title(column, grouped=self.is_grouped)
         if role in {_Role.ToolTipRole, _Role.StatusTipRole}:
-            return self.sight.tip(column, grouped=self.is_grouped)
+            return self.context.tip(column, grouped=self.is_grouped)
         return _alignment(column) if role == _Role.TextAlignmentRole else None
 
     def data(self, index: Index, role: int = _Role.DisplayRole) -> Any:
@@ -259,13 +267,13 @@ class RunTreeModel(QAbstractItemModel):
         must_redraw, self._dirty, self._must_redraw = self._must_redraw, False, False
         self._timer.stop()
         rows = [row for row in self.model.rows if self._accepts(row)]
-        seen = self.sight
-        self.sight = sight(self.model.rows, seen.interval, seen.baseline, seen.result)
+        seen = self.context
+        self.context = cell_context(self.model.rows, seen.interval, seen.baseline, seen.result)
         columns = self._wanted_columns(rows)
         tops, members = self._arranged(rows)
         if self._same(columns, tops, members):
             self._tops, self._members = tops, members
-            if must_redraw or not _same_base(self.sight, seen):
+            if must_redraw or not _same_base(self.context, seen):
                 self._emit_all_changed()
             elif self.is_grouped:
                 self._emit_changed_rows([(0, place) for place in range(len(tops))])
@@ -296,11 +304,11 @@ class RunTreeModel(QAbstractItemModel):
         if not self._sort_key or not items:
             return list(items)
         key = self._sort_key
-        column = self.sight.delta_column() if key == DELTA else self.columns.column(key)
+        column = self.context.delta_column() if key == DELTA else self.columns.column(key)
         values = [
-            self.sight.group_value(column, item)
+            self.context.group_value(column, item)
             if isinstance(item, Group)
-            else self.sight.value(column, item)
+            else self.context.value(column, item)
             for item in items
         ]
         descending = self._sorting[1] == Qt.SortOrder.DescendingOrder
@@ -323,9 +331,9 @@ class RunTreeModel(QAbstractItemModel):
             own = {c.key for c in self.columns.known([])}
             keys = [key for key in keys if key in own] + differing(rows)
         found = [self.columns.column(key) for key in keys]
-        if self.sight.baseline:
-            after = next((p for p, key in enumerate(keys) if key == self.sight.result), 0)
-            found.insert(after + 1, self.sight.delta_column())
+        if self.context.baseline:
+            after = next((p for p, key in enumerate(keys) if key == self.context.result), 0)
+            found.insert(after + 1, self.context.delta_column())
         return found
 
     def _choose_columns(self, rows: Sequence[Row]) -> None:
@@ -388,8 +396,8 @@ class RunTreeModel(QAbstractItemModel):
 
     def _text(self, item: Row | Group, column: Column) -> str:
         if isinstance(item, Group):
-            return self.sight.group_text(column, item)
-        return self.sight.text(column, item)
+            return self.context.group_text(column, item)
+        return self.context.text(column, item)
 
     def _spoken(self, item: Row | Group, column: Column) -> str:
         if column.key == "star" and isinstance(item, Row):
@@ -413,8 +421,8 @@ class RunTreeModel(QAbstractItemModel):
 
     def _difference(self, item: Row | Group) -> Any:
         if isinstance(item, Group):
-            return self.sight.group_difference(item)
-        return self.sight.run_difference(item)
+            return self.context.group_difference(item)
+        return self.context.run_difference(item)
 
     def _delta_color(self, item: Row | Group) -> QColor | None:
         found = self._difference(item)
@@ -435,7 +443,7 @@ class RunTreeModel(QAbstractItemModel):
         return swatch(self.model.styles.get(item.id), given=item.marks.color)
 
 
-def _same_base(one: Sight, other: Sight) -> bool:
+def _same_base(one: CellContext, other: CellContext) -> bool:
     if one.base is None or other.base is None:
         return one.base is other.base
     return np.array_equal(one.base, other.base)

@@ -20,7 +20,7 @@ from metaviz.gui.widgets.commands import view_action
 from metaviz.gui.widgets.controls import menu_choice, popup_menu, text_label
 from metaviz.gui.widgets.layouts import alternatives, column
 from metaviz.runs.table.baseline import Baseline, read_baseline
-from metaviz.runs.table.columns import Columns, Sight
+from metaviz.runs.table.columns import CellContext, Columns
 from metaviz.runs.table.groups import BASIC, INTERVALS, Group
 from metaviz.runs.table.search import Query
 
@@ -82,7 +82,7 @@ class RunsDock(QWidget):
 
     def state(self) -> dict[str, Any]:
         """Return columns, widths, search, grouping, interval and baseline as plain values."""
-        seen = self.tree_model.sight
+        seen = self.tree_model.context
         return {
             "columns": self.tree_model.chosen,
             "differing": self.tree_model.only_differing,
@@ -114,7 +114,7 @@ class RunsDock(QWidget):
         baseline = read_baseline(str(state["baseline"]))
         self.bar.show_interval(interval)
         self.bar.show_result(result)
-        self.tree_model.sight = Sight(interval, baseline, result)
+        self.tree_model.context = CellContext(interval, baseline, result)
         differing = bool(state["differing"])
         self.tree_model.choose(columns, only_differing=differing)
         self.bar.differing.setChecked(differing)
@@ -132,16 +132,16 @@ class RunsDock(QWidget):
     @Slot(str)
     def use_interval(self, interval: Any) -> None:
         """Show another interval for groups."""
-        seen = self.tree_model.sight
+        seen = self.tree_model.context
         self.bar.show_interval(interval)
-        self.tree_model.look(Sight(interval, seen.baseline, seen.result))
+        self.tree_model.look(CellContext(interval, seen.baseline, seen.result))
 
     @Slot(str)
     def compare(self, result: Any) -> None:
         """Compare another result with the baseline."""
-        seen = self.tree_model.sight
+        seen = self.tree_model.context
         self.bar.show_result(result)
-        self.tree_model.look(Sight(seen.interval, seen.baseline, result))
+        self.tree_model.look(CellContext(seen.interval, seen.baseline, result))
 
     @Slot()
     def clear_baseline(self) -> None:
@@ -150,8 +150,8 @@ class RunsDock(QWidget):
 
     def use_baseline(self, baseline: Baseline) -> None:
         """Compare everything with a run or a group."""
-        seen = self.tree_model.sight
-        self.tree_model.look(Sight(seen.interval, baseline, seen.result))
+        seen = self.tree_model.context
+        self.tree_model.look(CellContext(seen.interval, baseline, seen.result))
 
     @Slot(bool)
     def show_differing(self, only: bool) -> None:
@@ -190,8 +190,8 @@ class RunsDock(QWidget):
         bar.result_requested.connect(self.compare)
         bar.baseline_cleared.connect(self.clear_baseline)
         bar.trash_requested.connect(self.show_trash)
-        bar.show_interval(self.tree_model.sight.interval)
-        bar.show_result(self.tree_model.sight.result)
+        bar.show_interval(self.tree_model.context.interval)
+        bar.show_result(self.tree_model.context.result)
         bar.show_grouping(())
         self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.view.customContextMenuRequested.connect(self._menu)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.theme import current_theme
-from metaviz.runs.storage.file_kind import Dropped, recognised, told
+from metaviz.runs.storage.file_kind import Dropped, description_of, recognised
 
 _MARGIN = 12
 
@@ -79,7 +79,7 @@ class DropOverlay(QObject):
             f"background: {theme.raised}; color: {theme.foreground}; font-size: 15px;"
             f" border: 3px dashed {color}; border-radius: 10px; padding: 20px"
         )
-        self.label.setText(told(found))
+        self.label.setText(description_of(found))
         frame = self._window.rect().adjusted(_MARGIN, _MARGIN, -_MARGIN, -_MARGIN)
         self.label.setGeometry(frame)
         self.label.raise_()

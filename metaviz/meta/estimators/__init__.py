@@ -1,6 +1,5 @@
 """Meta-gradient estimators: how the query loss reaches the meta-parameters."""
 
-from metaviz.meta.estimators.base import Case, Estimator, MetaStep
 from metaviz.meta.estimators.implicit import Curvature, Implicit
 from metaviz.meta.estimators.plain import Joint, Untrained
 from metaviz.meta.estimators.reptile import Reptile
@@ -8,13 +7,10 @@ from metaviz.meta.estimators.unrolled import PenalisedEnd, Unrolled
 from metaviz.meta.estimators.unsolved import JointPenalty, StartPenalty
 
 __all__ = [
-    "Case",
     "Curvature",
-    "Estimator",
     "Implicit",
     "Joint",
     "JointPenalty",
-    "MetaStep",
     "PenalisedEnd",
     "Reptile",
     "StartPenalty",

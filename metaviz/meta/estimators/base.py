@@ -7,12 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metaviz.meta.context import Meta
-from metaviz.meta.draws import Draws
-from metaviz.meta.inner import Descent, Graph, descend
-from metaviz.meta.learner import Learner
-from metaviz.meta.rules import Enters, InnerRule
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.inner import Descent, Graph, Step, descend, inner_step
+from metaviz.meta.rules import Enters, InnerRule, State
+from metaviz.meta.tasks import Batch
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,11 @@ class MetaStep:
 
 @dataclass(frozen=True)
 class Case:
-    """What a meta-gradient is asked for: `steps` inner steps of a rule on a batch of tasks.
-
-    `draws` are the tasks' own random numbers. `reading` asks for the losses before and
-    after adaptation, also where the gradient does not need them.
-    """
+    """What a meta-gradient is asked for: a call with an inner rule and its meta-parameters."""
 
     rule: InnerRule
-    learner: Learner
+    context: Context
     meta: Meta
-    tasks: TaskBatch
-    steps: int
-    draws: Draws
-    reading: bool = True
 
     def detached(self) -> "Case":
         """Return the case with meta-parameters that belong to no graph."""
@@ -68,25 +58,31 @@ class Case:
 
     def start(self) -> Tensor:
         """Return the point before adaptation, shape (tasks, P)."""
-        return self.rule.point(self.meta, self.rule.start(self.meta, self.tasks.support))
+        return self.rule.point(self.meta, self.rule.start(self.meta, self.context.tasks.support))
 
     def descend(self, graph: Graph = Graph.NONE) -> Descent:
         """Adapt to the support sets."""
-        return descend(self.rule, self.learner, self.meta, self.tasks.support, self.steps, graph)
+        call = self.context
+        return descend(self.rule, call.learner, self.meta, call.tasks.support, call.steps, graph)
+
+    def step(self, state: State, k: int, graph: Graph) -> tuple[State, Step]:
+        """Take step k of adaptation to the support sets."""
+        call = self.context
+        return inner_step(self.rule, call.learner, self.meta, call.tasks.support, state, k, graph)
 
     def show(self) -> Descent:
         """Adapt to the support sets for the sake of the readings; not at all without them."""
-        if self.reading:
+        if self.context.reading:
             return self.descend()
-        return Descent(None, self.meta["init"].new_empty(len(self.tasks), 0), ())
+        return Descent(None, self.meta["init"].new_empty(len(self.context.tasks), 0), ())
 
     def outputs(self, point: Tensor, batch: Batch) -> Tensor:
         """Return the network's outputs at a point."""
-        return self.learner.outputs(self.rule.decode(self.meta, point), batch)
+        return self.context.learner.outputs(self.rule.decode(self.meta, point), batch)
 
     def losses(self, point: Tensor, batch: Batch) -> Tensor:
         """Return the losses at a point, shape (tasks,)."""
-        return self.learner.losses(self.rule.decode(self.meta, point), batch)
+        return self.context.learner.losses(self.rule.decode(self.meta, point), batch)
 
     def differentiate(self, loss: Tensor, trained: frozenset[str]) -> Meta:
         """Return the gradients of a scalar by trained group; zero where it does not reach one."""
@@ -129,7 +125,7 @@ def read(
     Outputs and losses that are known already, like `post_query`, are not computed again; a case
     that is not read has these alone.
     """
-    learner, tasks = case.learner, case.tasks
+    learner, tasks = case.context.learner, case.context.tasks
     readings: dict[str, Tensor] = {}
 
     def note(name: str, outputs: Tensor, loss: Tensor, batch: Batch) -> None:
@@ -138,7 +134,7 @@ def read(
         if accuracy is not None:
             readings[f"{name}_accuracy"] = accuracy
 
-    def look(name: str, point: Tensor, batch: Batch) -> None:
+    def evaluate(name: str, point: Tensor, batch: Batch) -> None:
         with torch.no_grad():
             outputs = case.outputs(point.detach(), batch)
         note(name, outputs, learner.judge.loss(outputs, batch), batch)
@@ -147,7 +143,7 @@ def read(
         first = descent.steps[0]
         note("pre_support", first.outputs, first.loss, tasks.support)
     curve = [step.loss for step in descent.steps]
-    if not case.reading:
+    if not case.context.reading:
         if post_query is not None:
             note("post_query", *post_query, tasks.query)
         empty = tasks.support.x.new_empty(0, len(tasks))
@@ -155,16 +151,36 @@ def read(
     with torch.no_grad():
         start = case.start()
     if not descent.steps:
-        look("pre_support", start, tasks.support)
-    look("post_support", descent.point, tasks.support)
+        evaluate("pre_support", start, tasks.support)
+    evaluate("post_support", descent.point, tasks.support)
     with torch.no_grad():
         outputs = _outputs_before(case, start)
     note("pre_query", outputs, learner.judge.loss(outputs, tasks.query), tasks.query)
     if post_query is None:
-        look("post_query", descent.point, tasks.query)
+        evaluate("post_query", descent.point, tasks.query)
     else:
         note("post_query", *post_query, tasks.query)
     return readings, torch.stack([*curve, readings["post_support_loss"]])
+
+
+class TrainsStart:
+    """An estimator whose gradient reaches the starting point alone, without inner steps."""
+
+    sequential = False
+    trains_held = True
+    rowwise = True
+
+    def trains(self, rule: InnerRule) -> frozenset[str]:
+        """Return the groups that fix the starting point."""
+        return groups_entering(rule, [Enters.START])
+
+
+def measured(case: Case, gradients: Meta, gradient_evaluations: int, products: int = 0) -> MetaStep:
+    """Return meta-gradients without a part of adaptation, which is computed for its readings."""
+    descent = case.show()
+    readings, curve = read(case, descent)
+    norm = descent.gradient_norm
+    return MetaStep(gradients, readings, curve, norm, gradient_evaluations, products)
 
 
 def _outputs_before(case: Case, start: Tensor) -> Tensor:
@@ -173,8 +189,8 @@ def _outputs_before(case: Case, start: Tensor) -> Tensor:
     Where all tasks share it, and a network's outputs do not depend on the other examples of a
     task, all query sets are that of one task, which makes one large product of many small ones.
     """
-    query = case.tasks.query
-    if not case.learner.net.independent or start.stride(0):
+    query = case.context.tasks.query
+    if not case.context.learner.net.independent or start.stride(0):
         return case.outputs(start, query)
     count, examples = query.x.shape[:2]
     batch = Batch(query.x.flatten(0, 1).unsqueeze(0), query.y.flatten(0, 1).unsqueeze(0))

@@ -9,7 +9,7 @@ from torch import Tensor
 from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.meta.estimators.base import Case, MetaStep
 from metaviz.meta.estimators.unrolled import Unrolled
-from metaviz.meta.inner import Descent, Graph, Step, inner_step
+from metaviz.meta.inner import Descent, Graph, Step
 from metaviz.meta.jacobian import residual_jacobian
 from metaviz.meta.learner import Learner
 
@@ -56,16 +56,14 @@ class Conditioned(Unrolled, rowwise=True):
 
     def __call__(self, case: Case) -> MetaStep:
         """Return the gradient of query loss plus condition loss, averaged over tasks."""
-        rule, support = case.rule, case.tasks.support
+        rule, support = case.rule, case.context.tasks.support
         trained = self.trains(rule)
         inside = case.with_leaves(trained)
         state = rule.start(inside.meta, support)
         rows, spread = self._spread(inside, rule.point(inside.meta, state))
         spreads, seen = [spread], list[Step]()
-        for k in range(case.steps):
-            state, step = inner_step(
-                rule, case.learner, inside.meta, support, state, k, Graph.SECOND_ORDER
-            )
+        for k in range(case.context.steps):
+            state, step = inside.step(state, k, Graph.SECOND_ORDER)
             seen.append(step)
             spreads.append(self._spread(inside, rule.point(inside.meta, state))[1])
         descent = Descent(state, rule.point(inside.meta, state), tuple(seen))
@@ -83,13 +81,13 @@ class Conditioned(Unrolled, rowwise=True):
 
     def _spread(self, case: Case, point: Tensor) -> tuple[int, Tensor]:
         """Return the number of residuals, each of which costs a gradient, and the spread."""
-        batch, net = case.tasks.support, case.learner.net
+        batch, learner = case.context.tasks.support, case.context.learner
         outputs = case.outputs(point, batch)
-        jacobian = case.learner.adapted(residual_jacobian(outputs, batch.y, point))
+        jacobian = learner.adapted(residual_jacobian(outputs, batch.y, point))
         if self.subset == "head":
-            jacobian = jacobian[:, :, -sum(net.layout.sizes[_HEAD]) :]
+            jacobian = jacobian[:, :, -sum(learner.net.layout.sizes[_HEAD]) :]
         classes = None if batch.y.is_floating_point() else outputs.shape[2]
-        return jacobian.shape[1], spread_of_curvature(jacobian, self._rank(case.learner, classes))
+        return jacobian.shape[1], spread_of_curvature(jacobian, self._rank(learner, classes))
 
     def _rank(self, learner: Learner, classes: int | None) -> int:
         """Return what the rank of J cannot exceed, however many residuals there are.

@@ -56,7 +56,7 @@ class Implicit:
 
     def __call__(self, case: Case) -> MetaStep:
         """Solve the inner problem, then the linear system, and return the mean over tasks."""
-        rule, learner, tasks = case.rule, case.learner, case.tasks
+        rule, learner, tasks = case.rule, case.context.learner, case.context.tasks
         if not isinstance(rule, ProximalDescent):
             raise TypeError("Implicit differentiation needs proximal inner steps.")
         case = case.detached()
@@ -89,7 +89,7 @@ class Implicit:
             readings,
             curve,
             torch.cat([descent.gradient_norm, gradient.norm(dim=1).unsqueeze(0)]),
-            case.steps + 2,
+            case.context.steps + 2,
             solution.products + bool(learner.held),
             {**solution.warnings, UNSOLVED: unsolved},
         )

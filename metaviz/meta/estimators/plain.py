@@ -2,49 +2,28 @@
 
 import torch
 
-from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
-from metaviz.meta.rules import Enters, InnerRule
+from metaviz.meta.estimators.base import Case, MetaStep, TrainsStart, measured
 
 
-class Joint:
+class Joint(TrainsStart):
     """Train one model on the query sets of all tasks: the meta-gradient without inner steps.
 
     What is shown after adaptation is measured with the rule's steps but has no part in training.
     """
 
-    sequential = False
-    trains_held = True
-    rowwise = True
-
-    def trains(self, rule: InnerRule) -> frozenset[str]:
-        """Return the groups that fix the starting point."""
-        return groups_entering(rule, [Enters.START])
-
     def __call__(self, case: Case) -> MetaStep:
         """Return grad L_Q(theta), averaged over tasks."""
         trained = self.trains(case.rule)
         inside = case.with_leaves(trained)
-        loss = inside.losses(inside.start(), case.tasks.query).mean()
+        loss = inside.losses(inside.start(), case.context.tasks.query).mean()
         gradients = inside.differentiate(loss, trained)
-        descent = case.show()
-        readings, curve = read(case, descent)
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, 1)
+        return measured(case, gradients, 1)
 
 
-class Untrained:
+class Untrained(TrainsStart):
     """Leave the meta-parameters as they were drawn; every task is learnt from scratch."""
-
-    sequential = False
-    trains_held = True
-    rowwise = True
-
-    def trains(self, rule: InnerRule) -> frozenset[str]:
-        """Return all groups: each is given a gradient of zero."""
-        return groups_entering(rule, [Enters.START])
 
     def __call__(self, case: Case) -> MetaStep:
         """Return zero gradients and what adaptation from the untrained start achieves."""
-        descent = case.show()
-        readings, curve = read(case, descent)
         gradients = {name: torch.zeros_like(case.meta[name]) for name in self.trains(case.rule)}
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, len(descent.steps))
+        return measured(case, gradients, case.context.steps if case.context.reading else 0)

@@ -1,7 +1,6 @@
 """Reptile: move the start towards where adaptation ends."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -52,8 +51,8 @@ class Reptile:
     def __call__(self, case: Case) -> MetaStep:
         """Return the displacement of the start."""
         case = case.detached()
-        support = case.tasks.support
-        data = case.learner.judge.pool(case.tasks) if self.pooled else support
+        support = case.context.tasks.support
+        data = case.context.learner.judge.pool(case.context.tasks) if self.pooled else support
         shown: Descent | None = None
         if self.serial_epsilon is None:
             displacement, descent = self._displace(case, data)
@@ -61,7 +60,7 @@ class Reptile:
             if data is support and self.batch_size == 0:
                 shown = descent
         else:
-            displacement, replaced = self._walk(case, data, self.serial_epsilon)
+            displacement, replaced = self._one_by_one(case, data, self.serial_epsilon)
         if shown is None:
             # What is shown is adaptation to the support set alone, as for every other method:
             # the loss on query examples that were adapted to would flatter.
@@ -69,32 +68,33 @@ class Reptile:
         readings, curve = read(case, shown)
         gradients = {"init": displacement / self.scale}
         return MetaStep(
-            gradients, readings, curve, shown.gradient_norm, case.steps, replaced=replaced
+            gradients, readings, curve, shown.gradient_norm, case.context.steps, replaced=replaced
         )
 
     def _displace(self, case: Case, data: Batch) -> tuple[Tensor, Descent]:
         """Adapt all tasks side by side."""
         batches = None
         if self.batch_size:
-            batches = _minibatches(data, self.batch_size, case.steps, case.draws)
-        descent = descend(case.rule, case.learner, case.meta, data, case.steps, batches=batches)
+            batches = _minibatches(data, self.batch_size, case.context.steps, case.context.draws)
+        descent = descend(
+            case.rule, case.context.learner, case.meta, data, case.context.steps, batches=batches
+        )
         if self.direction == "tail":
             before = descent.steps[-1].point if descent.steps else descent.point
             return (before - descent.point).mean(0), descent
         return case.meta["init"] - descent.point.mean(0), descent
 
-    def _walk(self, case: Case, data: Batch, epsilon: float) -> tuple[Tensor, Meta]:
+    def _one_by_one(self, case: Case, data: Batch, epsilon: float) -> tuple[Tensor, Meta]:
         """Adapt one task after another, each from where the last one moved the start."""
-        here = case
+        meta = case.meta
         for task in range(len(data)):
             alone = slice(task, task + 1)
-            here = replace(here, draws=case.draws[alone])
+            here = Case(case.rule, case.context[alone], meta)
             displacement, descent = self._displace(here, data[alone])
-            moved = {"init": here.meta["init"] - epsilon * displacement}
-            memory = case.rule.memory(here.meta, descent.state)
-            here = replace(here, meta={**here.meta, **memory, **moved})
-        memory = {name: here.meta[name] for name in groups_entering(case.rule, [Enters.MEMORY])}
-        return (case.meta["init"] - here.meta["init"]) / epsilon, memory
+            moved = {"init": meta["init"] - epsilon * displacement}
+            meta = {**meta, **case.rule.memory(meta, descent.state), **moved}
+        memory = {name: meta[name] for name in groups_entering(case.rule, [Enters.MEMORY])}
+        return (case.meta["init"] - meta["init"]) / epsilon, memory
 
 
 def _minibatches(data: Batch, size: int, steps: int, draws: Draws) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
-from metaviz.meta.inner import Graph, inner_step
+from metaviz.meta.inner import Graph
 from metaviz.meta.rules import Enters, InnerRule
 
 InitObjective = Literal["leap", "path", "none"]
@@ -38,30 +38,28 @@ class Trajectory:
         return shaping | (start & frozenset(rule.groups))
 
     def __call__(self, case: Case) -> MetaStep:
-        """Walk along the path and add up the gradients of all its points."""
-        rule, support, query = case.rule, case.tasks.support, case.tasks.query
+        """Add up the gradients of all points of the path."""
+        rule, query = case.rule, case.context.tasks.query
         case = case.detached()
         shaping = groups_entering(rule, [Enters.DECODE])
         inside = case.with_leaves(shaping)
         total: Meta = {name: torch.zeros_like(case.meta[name]) for name in shaping}
-        drift = torch.zeros_like(case.meta["init"])
+        moved = torch.zeros_like(case.meta["init"])
         descent = case.descend()
         ends = [*(step.point for step in descent.steps[1:]), descent.point]
         for k, (step, end) in enumerate(zip(descent.steps, ends, strict=True)):
             state = step.point.clone().requires_grad_()
             if not self.approximate:
-                state, _ = inner_step(
-                    rule, case.learner, inside.meta, support, state, k, Graph.SECOND_ORDER
-                )
-            loss = inside.losses(rule.point(inside.meta, state), query).mean() / case.steps
+                state, _ = inside.step(state, k, Graph.SECOND_ORDER)
+            loss = inside.losses(rule.point(inside.meta, state), query).mean() / case.context.steps
             share = inside.differentiate(loss, shaping)
             total = {name: total[name] + share[name] for name in total}
-            drift += self._moved(step.point - end)
+            moved += self._moved(step.point - end)
         gradients = dict(total)
         if self.init_objective != "none":
-            gradients["init"] = drift
+            gradients["init"] = moved
         readings, curve = read(case, descent)
-        count = case.steps
+        count = case.context.steps
         return MetaStep(
             gradients,
             readings,

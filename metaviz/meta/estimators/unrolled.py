@@ -5,7 +5,7 @@ from torch import Tensor
 
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
-from metaviz.meta.inner import Descent, Graph, Step, inner_step
+from metaviz.meta.inner import Descent, Graph, Step
 from metaviz.meta.rules import Enters, InnerRule
 
 _ANYWHERE = (Enters.START, Enters.POINT, Enters.STEP, Enters.DECODE, Enters.OBJECTIVE)
@@ -28,7 +28,7 @@ class Unrolled:
     rowwise = True
 
     def __init_subclass__(cls, *, rowwise: bool = False) -> None:
-        """Let every subclass say anew whether it is rowwise; it is not unless it says so."""
+        """Make every subclass declare whether it is rowwise; by default it is not."""
         cls.rowwise = rowwise
 
     def __init__(self, *, first_order: bool = False, recompute: bool = False) -> None:
@@ -53,8 +53,8 @@ class Unrolled:
 
     def _end(self, case: Case, descent: Descent) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Return query outputs and losses after adaptation, and what is differentiated."""
-        outputs = case.outputs(descent.point, case.tasks.query)
-        loss = case.learner.judge.loss(outputs, case.tasks.query)
+        outputs = case.outputs(descent.point, case.context.tasks.query)
+        loss = case.context.learner.judge.loss(outputs, case.context.tasks.query)
         return (outputs, loss), self._objective(case, descent, loss).mean()
 
     def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
@@ -75,21 +75,19 @@ class Unrolled:
             readings,
             curve,
             descent.gradient_norm,
-            case.steps + 1 + gradient_cost + (case.steps if self.recompute else 0),
-            (case.steps if self.graph is Graph.SECOND_ORDER else 0) + product_cost,
+            case.context.steps + 1 + gradient_cost + (case.context.steps if self.recompute else 0),
+            (case.context.steps if self.graph is Graph.SECOND_ORDER else 0) + product_cost,
         )
 
     def _recomputed(self, case: Case) -> MetaStep:
         """Go forward without a graph, then back one step at a time."""
-        rule, support = case.rule, case.tasks.support
+        rule, support = case.rule, case.context.tasks.support
         trained = self.trains(rule)
         with torch.no_grad():
             states = [rule.start(case.meta, support)]
         seen: list[Step] = []
-        for k in range(case.steps):
-            state, step = inner_step(
-                rule, case.learner, case.meta, support, states[-1], k, Graph.NONE
-            )
+        for k in range(case.context.steps):
+            state, step = case.step(states[-1], k, Graph.NONE)
             states.append(state)
             seen.append(step)
         inside = case.with_leaves(trained)
@@ -98,11 +96,9 @@ class Unrolled:
         descent = Descent(state, point, tuple(seen))
         after, objective = self._end(inside, descent)
         adjoint, total = _pull_back(objective, None, state, inside.meta, trained)
-        for k in reversed(range(case.steps)):
+        for k in reversed(range(case.context.steps)):
             state = states[k].detach().requires_grad_()
-            following, _ = inner_step(
-                rule, case.learner, inside.meta, support, state, k, Graph.SECOND_ORDER
-            )
+            following, _ = inside.step(state, k, Graph.SECOND_ORDER)
             adjoint, share = _pull_back(following, adjoint, state, inside.meta, trained)
             total = {name: total[name] + share[name] for name in total}
         start = rule.start(inside.meta, support)
@@ -139,9 +135,9 @@ class PenalisedEnd(Unrolled, rowwise=True):
 
     def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
         """Return query loss plus penalty, shape (tasks,)."""
-        support = case.losses(descent.point, case.tasks.support)
+        support = case.losses(descent.point, case.context.tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
-        return query_loss + self.weight * case.learner.adapted(gradient).square().sum(dim=1)
+        return query_loss + self.weight * case.context.learner.adapted(gradient).square().sum(dim=1)
 
     def _extra_cost(self) -> tuple[int, int]:
         return 1, 1

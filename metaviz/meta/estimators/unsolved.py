@@ -1,47 +1,38 @@
 """Penalties on the inner gradient in place of an inner loop."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.base import Case, MetaStep, groups_entering, read
-from metaviz.meta.rules import Enters, InnerRule
+from metaviz.meta.estimators.base import Case, MetaStep, TrainsStart, measured
 
 
-class StartPenalty:
+class StartPenalty(TrainsStart):
     """L_Q(theta) + lambda ||grad L_S(theta)||^2, all at the start, without an inner loop.
 
     Gradient: grad L_Q(theta) + 2 lambda H_S(theta) grad L_S(theta). It rewards a start that is
     stationary for every support set, so that adaptation may have nothing left to do.
     """
 
-    sequential = False
-    trains_held = True
-    rowwise = True
-
     def __init__(self, weight: float) -> None:
         """Take the penalty weight lambda."""
         self.weight = weight
-
-    def trains(self, rule: InnerRule) -> frozenset[str]:
-        """Return the groups that fix the starting point."""
-        return groups_entering(rule, [Enters.START])
 
     def __call__(self, case: Case) -> MetaStep:
         """Return the gradient at the start, averaged over tasks."""
         trained = self.trains(case.rule)
         inside = case.with_leaves(trained)
         point = inside.start()
-        support = inside.losses(point, case.tasks.support)
+        support = inside.losses(point, case.context.tasks.support)
         (gradient,) = torch.autograd.grad(support.sum(), point, create_graph=True)
-        query = inside.losses(point, case.tasks.query)
-        objective = query + self.weight * case.learner.adapted(gradient).square().sum(1)
+        query = inside.losses(point, case.context.tasks.query)
+        objective = query + self.weight * case.context.learner.adapted(gradient).square().sum(1)
         gradients = inside.differentiate(objective.mean(), trained)
-        descent = case.show()
-        readings, curve = read(case, descent)
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, 2, 1)
+        return measured(case, gradients, 2, 1)
 
 
-class JointPenalty:
+class JointPenalty(TrainsStart):
     """Descend start and adapted parameters together.
 
     min over theta and phi_t of L_Q(phi_t) + lambda ||r_t||^2 with the inner residual
@@ -50,7 +41,6 @@ class JointPenalty:
     For rules whose point is the start plus their own steps.
     """
 
-    sequential = False
     trains_held = False
     rowwise = False
 
@@ -60,31 +50,25 @@ class JointPenalty:
         self.pull = pull
         self.rate = rate
 
-    def trains(self, rule: InnerRule) -> frozenset[str]:
-        """Return the groups that fix the starting point."""
-        return groups_entering(rule, [Enters.START])
-
     def __call__(self, case: Case) -> MetaStep:
         """Return -2 lambda mu r at the adapted parameters, averaged over tasks."""
         with torch.no_grad():
             point = start = case.start()
-        for _ in range(case.steps):
+        for _ in range(case.context.steps):
             leaf = point.detach().requires_grad_()
             residual = self._residual(case, leaf, start, create_graph=True)
-            query = case.losses(leaf, case.tasks.query)
+            query = case.losses(leaf, case.context.tasks.query)
             objective = query + self.weight * residual.square().sum(1)
             (gradient,) = torch.autograd.grad(objective.sum(), leaf)
             point = leaf.detach() - self.rate * gradient
         leaf = point.detach().requires_grad_()
         residual = self._residual(case, leaf, start, create_graph=False).detach()
         gradients = {"init": (-2 * self.weight * self.pull * residual).mean(0)}
-        descent = case.show()
-        readings, curve = read(case, descent)
-        readings["inner_residual"] = residual.norm(dim=1)
-        cost = 2 * case.steps + 1
-        return MetaStep(gradients, readings, curve, descent.gradient_norm, cost, case.steps)
+        steps = case.context.steps
+        result = measured(case, gradients, 2 * steps + 1, steps)
+        return replace(result, readings={**result.readings, "inner_residual": residual.norm(dim=1)})
 
     def _residual(self, case: Case, leaf: Tensor, start: Tensor, *, create_graph: bool) -> Tensor:
-        loss = case.losses(leaf, case.tasks.support).sum()
+        loss = case.losses(leaf, case.context.tasks.support).sum()
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=create_graph)
         return gradient + self.pull * (leaf - start)

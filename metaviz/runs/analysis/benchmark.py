@@ -36,36 +36,30 @@ class Choice:
     def admits(self, row: Published) -> bool:
         """Return whether a published row is wanted."""
         return all(
-            wanted is None or wanted == there
-            for wanted, there in (
-                (self.dataset, row.dataset),
-                (self.ways, row.ways),
-                (self.shots, row.shots),
-                (self.backbone, row.backbone),
-            )
+            wanted is None or wanted == getattr(row, name) for name, wanted in vars(self).items()
         )
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. Values are as they are told: accuracies in per cent.
+    """A line of the table. Values are as they are shown: accuracies in per cent.
 
     `record` is empty for published rows. `beside` is the published row of the same method.
     """
 
     name: str
-    record: str
-    color: str
     value: float
     half_width: float | None
-    before: float | None
     details: str
-    minus_first: str
-    counts: str
-    p: str
     is_loss: bool
-    beside: Published | None
-    remarks: tuple[str, ...]
+    record: str = ""
+    color: str = ""
+    before: float | None = None
+    minus_first: str = ""
+    counts: str = ""
+    p: str = ""
+    beside: Published | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def minus_published(self) -> float | None:
@@ -75,9 +69,9 @@ class Row:
 
 def judged_runs(records: Sequence[Record], folders: Mapping[str, Path]) -> list[Judged]:
     """Read what is stored with the shown runs."""
-    names, looks = labels(list(records)), styles(records)
+    names, line_styles = labels(list(records)), styles(records)
     return [
-        Judged(record.id, names[record.id], looks[record.id], judgement)
+        Judged(record.id, names[record.id], line_styles[record.id], judgement)
         for record in records
         if record.id in folders
         for judgement in stored(folders[record.id])
@@ -90,7 +84,7 @@ def task_lists(judged: Sequence[Judged]) -> dict[tuple[Any, ...], str]:
     for one in judged:
         found.setdefault(one.judgement.task_list, []).append(one)
     order = sorted(found, key=lambda key: -len({one.record for one in found[key]}))
-    return {key: _told(found[key][0].judgement) for key in order}
+    return {key: _tasks_text(found[key][0].judgement) for key in order}
 
 
 def rows_of(judged: Sequence[Judged], choice: Choice) -> list[Row]:
@@ -140,7 +134,7 @@ class Worst:
 def gains(judgement: Judgement) -> np.ndarray:
     """Return what adaptation gains on each task, shape (tasks,): accuracy won, or loss taken off.
 
-    In the unit that is told, so that accuracies are in per cent.
+    In the unit that is shown, so that accuracies are in per cent.
     """
     before, after = judgement.per_task[judgement.measure][0], judgement.values()
     sign = 1.0 if quantity_of(judgement.measure).better == "larger" else -1.0
@@ -176,7 +170,7 @@ def task_text(ways: int, shots: int) -> str:
     return f"{ways}-way {shots}-shot" if ways else f"{shots}-shot"
 
 
-def _told(judgement: Judgement) -> str:
+def _tasks_text(judgement: Judgement) -> str:
     protocol = judgement.protocol
     same = same_data(judgement)
     task = task_text(same.ways or 0, protocol["shots"])
@@ -219,18 +213,10 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
 def _theirs(row: Published) -> Row:
     return Row(
         name=row.name,
-        record="",
-        color="",
         value=row.value,
         half_width=row.half_width,
-        before=None,
         details=f"{row.dataset} {task_text(row.ways, row.shots)}, {backbone_text(row.backbone)}",
-        minus_first="",
-        counts="",
-        p="",
         is_loss=row.is_loss,
-        beside=None,
-        remarks=(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Groups of runs compared: one curve with a named band per group, and what a table says of it."""
+"""Groups of runs compared: one curve with a named band per group, and its row of a table."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ _EVALUATED = "eval_"
 
 
 def measure_of(name: str, records: Iterable[Record] = ()) -> Quantity:
-    """Return what is compared under a name; runs tell the meaning of quantities of their own.
+    """Return what is compared under a name; runs hold the meaning of quantities of their own.
 
     Its title says of what it is a mean, and after a bracket the unit.
     """
@@ -101,19 +101,19 @@ class GroupCurve:
     def name(self) -> str:
         """The group's label and how many of its runs count: `maml (3 of 4 runs, 1 diverged)`."""
         states = Counter(entry.summary.state for entry in self.group.members)
-        told = [f"{states[state]} {state}" for state in sorted(_BROKEN) if states[state]]
+        parts = [f"{states[state]} {state}" for state in sorted(_BROKEN) if states[state]]
         without = sum(
             not np.isfinite(one.y).any() and entry.summary.state not in _BROKEN
             for one, entry in zip(self.samples, self.group.members, strict=True)
         )
-        told += [f"{without} without data"] if without else []
+        parts += [f"{without} without data"] if without else []
         copies = len(self.group.repeats)
-        told += [f"{copies} repeated"] if copies else []
+        parts += [f"{copies} repeated"] if copies else []
         total = len(self.samples)
         out = sum(states[state] for state in _BROKEN) + without + copies
         runs = f"{total} run{'s'[: total > 1]}"
         head = f"{total - out} of {runs}" if out else runs
-        return f"{self.group.label} ({', '.join([head, *told])})"
+        return f"{self.group.label} ({', '.join([head, *parts])})"
 
     @property
     def counting(self) -> list[Sample]:
@@ -208,7 +208,7 @@ def usual_view(records: Sequence[Record]) -> ComparisonView:
 
 
 def usual_measure(measures: Sequence[str]) -> str:
-    """Return which of these is looked at first."""
+    """Return which of these is shown first."""
     judged = primary_of(n.removeprefix(_EVALUATED) for n in measures if n.startswith(_EVALUATED))
     if judged is None and "post_query_loss" in measures:
         return "post_query_loss"
@@ -242,7 +242,7 @@ def difference_at(mine: GroupCurve, base: GroupCurve, x: float) -> float:
 def _evaluated(
     record: Record, view: ComparisonView, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return evaluations after adaptation; what they had cost is looked up at their meta-step."""
+    """Return evaluations after adaptation; what they had cost is read at their meta-step."""
     name = view.measure.removeprefix(_EVALUATED)
     known = [one for one in list(record.evaluations) if name in one.curves]
     y = np.array([one.at(name) for one in known], dtype=float)

@@ -267,7 +267,7 @@ def comparison_chart(
             series.append(Series(f"{place} run {number}", x, y, role=role, alpha=0.35))
         seen = _seen(span, curve.x)
         x, y = thin(curve.x[seen], curve.mean[seen], points)
-        # Thick lines and dashes take ten times as long, and tell nothing apart where many cross.
+        # Thick lines and dashes take ten times as long, and distinguish nothing where many cross.
         wide, dash = (2.0, one.style.dash) if len(curves) <= _FEW_GROUPS else (1.0, "solid")
         series.append(Series(f"{place}", x, y, one.legend, role, dash, wide))
         if np.isfinite(curve.low).any():
@@ -300,7 +300,7 @@ def caption(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
 def _comparison_limits(
     curves: Sequence[GroupCurve], view: ComparisonView
 ) -> tuple[float, float] | None:
-    """Return what is shown of y; some hundred points of a curve tell that."""
+    """Return what is shown of y; some hundred points of a curve suffice."""
     if not view.robust:
         return None
     means, edges = [], []
@@ -312,7 +312,7 @@ def _comparison_limits(
 
 
 def _seen(span: tuple[float, float] | None, x: np.ndarray) -> slice:
-    """Return the points in sight, and one more on each side."""
+    """Return the points in the shown range, and one more on each side."""
     if span is None:
         return slice(None)
     low, high = np.searchsorted(x, span)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -178,12 +178,7 @@ def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]
 
 def available(records: Iterable[Record]) -> list[Quantity]:
     """Return the quantities that at least one run has recorded, losses first."""
-    known: tuple[Quantity, ...] = (
-        "query_loss",
-        "support_loss",
-        "query_accuracy",
-        "support_accuracy",
-    )
+    known: tuple[Quantity, ...] = get_args(Quantity)
     runs = list(records)
     return [
         name

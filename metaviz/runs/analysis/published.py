@@ -121,7 +121,7 @@ def beside(judgement: Judgement, dataset: str) -> list[Published]:
     ]
 
 
-def told_beside(judgement: Judgement) -> list[tuple[str, str, str]]:
+def published_beside(judgement: Judgement) -> list[tuple[str, str, str]]:
     """Return name, result and known differences of the same method's rows."""
     found = []
     for row in beside(judgement, judgement.dataset):

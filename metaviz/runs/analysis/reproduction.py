@@ -56,7 +56,7 @@ def first_difference(one: Record, other: Record) -> Difference | None:
     return min(found, key=lambda difference: difference.step, default=None)
 
 
-def told(one: Record, other: Record) -> str:
+def repeat_sentence(one: Record, other: Record) -> str:
     """Say in one sentence whether a repetition has the bits of the run that it repeats."""
     steps = min(one.step, other.step)
     apart = first_difference(one, other)

@@ -233,8 +233,8 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
     """
     outputs = episode.query.outputs if logits else episode.query.probabilities()
     values, true = outputs[:, number], int(episode.query.y[number])
-    rivals = np.argsort(-values.max(axis=0), kind="stable").tolist()
-    classes = [true, *(c for c in rivals if c != true)][:_MOST_CLASSES]
+    others = np.argsort(-values.max(axis=0), kind="stable").tolist()
+    classes = [true, *(c for c in others if c != true)][:_MOST_CLASSES]
     axis = Axis("logit") if logits else Axis("probability", limits=(0.0, 1.0))
     texts = [f"class {c + 1}{' (true)' if c == true else ''}" for c in classes]
     if not episode.has_steps:
@@ -369,14 +369,14 @@ def diagnostics_chart(
 ) -> Lines:
     """Show a diagnostic of mirror maps over training, marked at a meta-step."""
     runs = [record for record in records if has_map(record)]
-    look, names = styles(records), labels(records)
+    line_styles, names = styles(records), labels(records)
     series = []
     for record in runs:
         history = map_history(record)
         if history is None or not np.isfinite(history.diagnostics[name]).any():
             continue
         label = names[record.id] if len(runs) > 1 else ""
-        wide, style = 2.0 if record is chosen else 1.0, look[record.id]
+        wide, style = 2.0 if record is chosen else 1.0, line_styles[record.id]
         points = history.steps.astype(float), history.diagnostics[name]
         series.append(Series(record.id, *points, label, style.role, style.dash, wide, dots=5.0))
     mark = Mark("time", at or 0, role="foreground", dash="dash", width=1.5)

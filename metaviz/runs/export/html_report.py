@@ -11,7 +11,7 @@ import numpy as np
 
 from metaviz import __version__
 from metaviz.charts.matplotlib import Page, figure_of
-from metaviz.config.run_config import Comparison, machine_of, to_toml
+from metaviz.config.run_config import comparison_of, to_toml
 from metaviz.files.atomic import plain_name, write_text
 from metaviz.paths import resource
 from metaviz.runs.analysis.benchmark import (
@@ -23,7 +23,7 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
 )
 from metaviz.runs.analysis.geometry import offered
-from metaviz.runs.analysis.published import told_beside
+from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.analysis.result_charts import benchmark_chart
 from metaviz.runs.export.figures import (
     USUAL_CM,
@@ -34,7 +34,7 @@ from metaviz.runs.export.figures import (
     view_name,
 )
 from metaviz.runs.export.tables import summary_csv
-from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import labels
@@ -87,7 +87,7 @@ def write_report(
             figures=figures,
             commands=commands + _evaluations(records, folders),
             **_results(records, names),
-            **_judged(records, folders, names),
+            **_judged(records, folders),
             **_settings(records, names),
         )
         write_text(out, page)
@@ -130,21 +130,14 @@ def _interval(last: Evaluated, name: str, unit: float) -> str:
     return interval_text(unit * last.at(name), unit * last.at(f"{name}_ci95"))
 
 
-def _judged(
-    records: Sequence[Record], folders: dict[str, Path], names: dict[str, str]
-) -> dict[str, Any]:
+def _judged(records: Sequence[Record], folders: dict[str, Path]) -> dict[str, Any]:
     """Return held-out results, differences within each protocol, and published rows."""
     # A run whose folder was copied is the run of that folder, whatever it was called when judged.
-    found = [
-        (names[record.id], judgement)
-        for record in records
-        if record.id in folders
-        for judgement in stored(folders[record.id])
-    ]
+    found = [(one.label, one.judgement) for one in judged_runs(records, folders)]
     groups: dict[tuple[Any, ...], list[tuple[str, Judgement]]] = {}
     for name, judgement in found:
         groups.setdefault(judgement.task_list, []).append((name, judgement))
-    published = [(name, *told) for name, judgement in found for told in told_beside(judgement)]
+    published = [(name, *row) for name, judgement in found for row in published_beside(judgement)]
     return {
         "judged": [
             {
@@ -179,7 +172,7 @@ def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any
             common.append((key, cells[0]))
     environments: list[tuple[list[str], list[tuple[str, str]]]] = []
     for record in records:
-        told = [
+        environment = [
             (key, _text(value))
             for key, value in sorted(record.environment.items())
             # Where the window found the run says nothing to those who read the report, and
@@ -187,11 +180,11 @@ def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any
             if key not in {"folder", "git_diff"}
         ]
         for known, same in environments:
-            if same == told:
+            if same == environment:
                 known.append(names[record.id])
                 break
         else:
-            environments.append(([names[record.id]], told))
+            environments.append(([names[record.id]], environment))
     return {"differing": differing, "common": common, "environments": environments}
 
 
@@ -218,22 +211,12 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
     """Write one configuration for each run, and return the commands that repeat them."""
     commands, paths = [], []
     for record in records:
-        config = record.config
-        comparison = Comparison(
-            problem=record.problem,
-            algorithms=(record.algorithm,),
-            seeds=(record.seed,),
-            steps=record.total_steps,
-            **machine_of(config),
-            shared=config.get("shared", {}),
-            options={record.algorithm: config.get("options", {})},
-            problem_options=config.get("problem_options", {}),
-        )
+        comparison = comparison_of({**record.config, "amendments": ()})
         path = folder / "configs" / f"{plain_name(record.id)}.toml"
         path.parent.mkdir(exist_ok=True)
         write_text(path, to_toml(comparison))
         paths.append(path)
-        if config.get("amendments"):  # only its folder knows when they came into force
+        if record.config.get("amendments"):  # only its folder knows when they came into force
             commands.append(f"metaviz repeat {plain_name(record.id)} --out repeated")
         else:
             commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
@@ -242,13 +225,12 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
 
 def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[str]:
     """Return the commands that repeat what runs were judged by, after those that train them."""
-    every = [j for record in records if record.id in folders for j in stored(folders[record.id])]
     names = {"tasks": "tasks", "split": "split", "seed": "seed", "shots": "shots"}
     names |= {"query": "query_shots", "k": "steps", "together": "together"}
     commands = []
-    for judgement in every:
-        told = {names[key]: value for key, value in judgement.protocol.items() if key in names}
-        settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in told.items())
+    for judgement in (one.judgement for one in judged_runs(records, folders)):
+        values = {names[key]: value for key, value in judgement.protocol.items() if key in names}
+        settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in values.items())
         commands.append(f"metaviz evaluate repeated {settings}")
     return list(dict.fromkeys(commands))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metaviz.config.run_config import amendments_told
+from metaviz.config.run_config import amendment_texts
 from metaviz.files.atomic import write_text
 from metaviz.runs.analysis.comparison import (
     ComparisonView,
@@ -22,28 +22,15 @@ from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
+from metaviz.runs.table.summary import inner_loop_of
 
 METRICS_HEADER = (
-    "run",
-    "algorithm",
-    "problem",
-    "seed",
-    "step",
-    "seconds",
-    "gradient_evaluations",
-    "hessian_vector_products",
-    "pre_support_loss",
-    "post_support_loss",
-    "pre_query_loss",
-    "post_query_loss",
-    "pre_query_accuracy",
-    "post_query_accuracy",
-    "meta_gradient_norm",
-    "pre_support_accuracy",
-    "post_support_accuracy",
-    "inner_residual",
-    "solver_residual",
-    "peak_memory_mb",
+    *("run", "algorithm", "problem", "seed", "step", "seconds"),
+    *("gradient_evaluations", "hessian_vector_products"),
+    *("pre_support_loss", "post_support_loss", "pre_query_loss", "post_query_loss"),
+    *("pre_query_accuracy", "post_query_accuracy", "meta_gradient_norm"),
+    *("pre_support_accuracy", "post_support_accuracy"),
+    *("inner_residual", "solver_residual", "peak_memory_mb"),
 )
 INNER_HEADER = ("run", "algorithm", "problem", "seed", "step", "k", *INNER_COLUMNS)
 EVALUATIONS_HEADER = (
@@ -54,21 +41,9 @@ EVALUATIONS_HEADER = (
 _WHOLE = {"step", "gradient_evaluations", "hessian_vector_products"}
 _RESULTS = ("support_loss", "query_loss", "query_accuracy", "gradient_norm")
 _SUMMARY_HEAD = (
-    "run",
-    "algorithm",
-    "problem",
-    "seed",
-    "state",
-    "steps",
-    "steps_done",
-    "seconds",
-    "gradient_evaluations",
-    "hessian_vector_products",
-    "eval_step",
-    "eval_tasks_done",
-    "eval_k",
-    "pre_query_loss",
-    "pre_query_accuracy",
+    *("run", "algorithm", "problem", "seed", "state", "steps", "steps_done", "seconds"),
+    *("gradient_evaluations", "hessian_vector_products", "eval_step", "eval_tasks_done"),
+    *("eval_k", "pre_query_loss", "pre_query_accuracy"),
     *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
 )
 COMPARISON_HEADER = ("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval")
@@ -84,7 +59,7 @@ def metrics_csv(records: Iterable[Record]) -> str:
     """
     runs = list(records)
     header = (*METRICS_HEADER, *_own_names(runs))
-    return _table(header, (row for record in runs for row in _metric_rows(record, header[4:])))
+    return csv_text(header, (row for record in runs for row in _metric_rows(record, header[4:])))
 
 
 def inner_csv(records: Iterable[Record]) -> str:
@@ -95,7 +70,7 @@ def inner_csv(records: Iterable[Record]) -> str:
     runs = list(records)
     own = dict.fromkeys(name for run in runs for one in run.evaluations for name in one.own)
     names = (*INNER_COLUMNS, *own)
-    return _table(
+    return csv_text(
         (*INNER_HEADER, *own), (row for record in runs for row in _inner_rows(record, names))
     )
 
@@ -122,7 +97,7 @@ def summary_csv(records: Iterable[Record]) -> str:
         ]
         for record, setting, found in zip(runs, settings, results, strict=True)
     )
-    return _table((*_SUMMARY_HEAD, *_MARKS_HEAD, *own, *names), rows)
+    return csv_text((*_SUMMARY_HEAD, *_MARKS_HEAD, *own, *names), rows)
 
 
 def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None) -> str:
@@ -134,17 +109,17 @@ def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None
     curves = compared(records, shown)
     if view is None and not has_several(curves):
         return ""
-    return _table(COMPARISON_HEADER, _comparison_rows(curves, shown))
+    return csv_text(COMPARISON_HEADER, _comparison_rows(curves, shown))
 
 
 def geometry_csv(records: Iterable[Record]) -> str:
     """Return `geometry.csv`: one row per run, evaluation, layer and quantity."""
-    return _table(GEOMETRY_HEADER, (row for record in records for row in summary_rows(record)))
+    return csv_text(GEOMETRY_HEADER, (row for record in records for row in summary_rows(record)))
 
 
 def evaluations_csv(judgements: Iterable[Judgement]) -> str:
     """Return `evaluations.csv`: one row per run and held-out task."""
-    return _table(EVALUATIONS_HEADER, (row for one in judgements for row in _task_rows(one)))
+    return csv_text(EVALUATIONS_HEADER, (row for one in judgements for row in _task_rows(one)))
 
 
 def write_tables(
@@ -189,7 +164,8 @@ def safe_text(value: str) -> str:
     return f"'{value}" if value.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Return a CSV table, with texts that a spreadsheet takes as texts."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)
@@ -293,16 +269,14 @@ def hyperparameters(record: Record) -> dict[str, Cell]:
     settings: dict[str, Cell] = {"device": device, "dtype": config.get("dtype")}
     settings |= config.get("shared", {})
     own = dict(config.get("options", {}))
-    loop = record.traits.has_inner_loop
-    if loop and own.get("inner_lr") is None:
-        own["inner_lr"] = config.get("shared", {}).get("inner_lr")
-    if loop and own.get("inner_steps") is None and record.evaluations:
-        own["inner_steps"] = record.evaluations[-1].trained_steps
+    if record.traits.has_inner_loop:
+        used = dict(zip(("inner_lr", "inner_steps"), inner_loop_of(record), strict=True))
+        own |= {key: value for key, value in used.items() if own.get(key) is None}
     settings |= {f"{config['algorithm']}.{k}": v for k, v in own.items()}
     settings |= {
         f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()
     }
-    if amendments := amendments_told(config):
+    if amendments := amendment_texts(config):
         settings["amendments"] = "; ".join(amendments)
     return settings
 

@@ -1,11 +1,15 @@
 """Arrays as they are stored: read without trust in what their headers say."""
 
 import io
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from metaviz.files.foreign import ForeignError, stored_members
+from metaviz.files.atomic import write_atomically
+from metaviz.files.foreign import MOST_ARRAY_BYTES, ForeignError, read_bytes, stored_members
 
 _KINDS = "biufcSU"
 
@@ -24,6 +28,22 @@ def read_arrays(data: bytes) -> dict[str, np.ndarray]:
     """
     members = stored_members(data, "an array", ".npy")
     return {name.removesuffix(".npy"): _array(member) for name, member in members.items()}
+
+
+def write_described(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays as an npz file, with plain values that describe them. Raises: OSError."""
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    write_atomically(path, lambda stream: stream.write(pack_arrays({"about": text, **arrays})))
+
+
+def read_described(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what `write_described` wrote.
+
+    Raises: OSError, or ValueError, KeyError, TypeError or RecursionError where it is damaged.
+    """
+    arrays = read_arrays(read_bytes(path, MOST_ARRAY_BYTES))
+    about: dict[str, Any] = json.loads(arrays.pop("about").tobytes())
+    return about, arrays
 
 
 def _array(data: bytes) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""What a data set of images holds, and one episode of it to look at."""
+"""What a data set of images holds, and one episode of it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 MOST_SHOWN = 20
-"""Classes of an episode, and images of each, that are kept for looking."""
+"""Classes of an episode, and images of each, that are kept for display."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples of one task and what the network says of them.
+    """Examples of one task and what the network predicts for them.
 
     Shapes: x (n, *features), images as 8-bit levels (n, channels, height, width); y (n,) class
     indices or (n, d) targets; outputs (K+1, n, d), logits or predictions after k = 0..K steps.

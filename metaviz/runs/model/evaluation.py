@@ -1,6 +1,5 @@
 """What a run's weights achieve on tasks of a stated protocol, and how two runs differ on them."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
-from metaviz.files.atomic import write_atomically
-from metaviz.files.foreign import MOST_ARRAY_BYTES, read_bytes
-from metaviz.runs.model.arrays import read_arrays
+from metaviz.runs.model.arrays import read_described, write_described
 from metaviz.runs.model.statistics import mean_and_ci95
 
 FOLDER = "evaluations"
@@ -43,7 +40,7 @@ class Judgement:
 
     @property
     def unit(self) -> float:
-        """What the measure is multiplied by where it is told: accuracies are in per cent."""
+        """What the measure is multiplied by where it is shown: accuracies are in per cent."""
         return 100.0 if self.measure == "query_accuracy" else 1.0
 
     def measure_text(self) -> str:
@@ -58,13 +55,13 @@ class Judgement:
 
     def protocol_text(self) -> str:
         """Return the protocol in words."""
-        told = self.protocol
-        ways = f"{told['ways']}-way " if self.measure == "query_accuracy" else ""
-        together = "together" if told["together"] else "one by one"
+        p = self.protocol
+        ways = f"{p['ways']}-way " if self.measure == "query_accuracy" else ""
+        together = "together" if p["together"] else "one by one"
         return (
-            f"{told['tasks']} {told['split']} tasks, {ways}{told['shots']}-shot, {told['query']} "
+            f"{p['tasks']} {p['split']} tasks, {ways}{p['shots']}-shot, {p['query']} "
             f"query examples {'per class ' if ways else ''}predicted {together}, "
-            f"{self.steps_text()}seed {told['seed']}"
+            f"{self.steps_text()}seed {p['seed']}"
         )
 
     @property
@@ -77,7 +74,7 @@ class Judgement:
         return f"k = {self.k}, " if self.adapts else ""
 
     def before(self) -> float | None:
-        """Return the mean before adaptation, in the unit that is told; None where nothing is."""
+        """Return the mean before adaptation, in the unit that is shown; None where nothing is."""
         return self.unit * float(self.per_task[self.measure][0].mean()) if self.adapts else None
 
     def before_text(self) -> str:
@@ -156,18 +153,8 @@ def store(judgement: Judgement, folder: Path) -> Path:
     name = "-".join(f"{key}{value}" for key, value in sorted(judgement.protocol.items()))
     path = folder / FOLDER / f"step{judgement.step}-{name}.npz"
     path.parent.mkdir(exist_ok=True)
-    about = {
-        "label": judgement.label,
-        "run": judgement.run,
-        "config": judgement.config,
-        "step": judgement.step,
-        "k": judgement.k,
-        "protocol": judgement.protocol,
-        "dataset": judgement.dataset,
-    }
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    arrays: dict[str, Any] = {"about": text, **judgement.per_task}
-    write_atomically(path, lambda stream: np.savez(stream, **arrays))
+    names = ("label", "run", "config", "step", "k", "protocol", "dataset")
+    write_described(path, {name: getattr(judgement, name) for name in names}, judgement.per_task)
     return path
 
 
@@ -176,8 +163,7 @@ def stored(folder: Path) -> list[Judgement]:
     found = []
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
-            per_task = read_arrays(read_bytes(path, MOST_ARRAY_BYTES))
-            about = json.loads(per_task.pop("about").tobytes())
+            about, per_task = read_described(path)
             found.append(Judgement(per_task=per_task, **about))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue

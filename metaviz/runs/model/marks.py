@@ -61,7 +61,7 @@ def read_marks(folder: Path) -> Marks:
 def change_marks(folder: Path, changes: Mapping[str, Any]) -> Marks:
     """Change some marks of a run and return all; what others changed meanwhile stays.
 
-    The folder of runs is touched, so that other windows look again.
+    The folder of runs is touched, so that other windows read it again.
     Raises: MarksError with one sentence where they cannot be saved; nothing has changed then.
     """
     path = folder / MARKS

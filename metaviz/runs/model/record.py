@@ -33,7 +33,7 @@ class Record:
     """Everything that is known of one run, as numbers and text.
 
     `config` is the plain form of its RunConfig, `environment` what it ran on. `revision` grows
-    with every event, so that a plot can tell whether there is something new.
+    with every event, so that a plot can check whether there is something new.
     """
 
     id: str

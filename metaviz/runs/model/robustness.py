@@ -1,15 +1,12 @@
 """How a run's weights do with more or fewer, larger or smaller inner steps than they know."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metaviz.files.atomic import write_atomically
-from metaviz.files.foreign import MOST_ARRAY_BYTES, read_bytes
-from metaviz.runs.model.arrays import read_arrays
+from metaviz.runs.model.arrays import read_described, write_described
 
 FOLDER = "robustness"
 MOST_TASKS = 100
@@ -40,7 +37,7 @@ class Robustness:
 
     @property
     def unit(self) -> float:
-        """What the measure is multiplied by where it is told: accuracies are in per cent."""
+        """What the measure is multiplied by where it is shown: accuracies are in per cent."""
         return 100.0 if self.measure == "query_accuracy" else 1.0
 
 
@@ -48,18 +45,16 @@ def store_robustness(found: Robustness, folder: Path) -> Path:
     """Write a map into its run's folder, in place of an older one; return the file."""
     about = asdict(found)
     arrays = {name: about.pop(name) for name in ("mean", "half_width")}
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     path = folder / FOLDER / "map.npz"
     path.parent.mkdir(exist_ok=True)
-    write_atomically(path, lambda stream: np.savez(stream, about=text, **arrays))
+    write_described(path, about, arrays)
     return path
 
 
 def stored_robustness(folder: Path) -> Robustness | None:
     """Return the map in a run's folder; None where there is none that can be read."""
     try:
-        arrays = read_arrays(read_bytes(folder / FOLDER / "map.npz", MOST_ARRAY_BYTES))
-        about = json.loads(arrays["about"].tobytes())
+        about, arrays = read_described(folder / FOLDER / "map.npz")
         about["factors"] = tuple(about["factors"])
         return Robustness(**about, mean=arrays["mean"], half_width=arrays["half_width"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -67,7 +62,7 @@ def stored_robustness(folder: Path) -> Robustness | None:
 
 
 def factor_text(found: Robustness, factor: float) -> str:
-    """Return how a step size is told: the size where all weights share it, or a multiple."""
+    """Return how a step size is shown: the size where all weights share it, or a multiple."""
     if found.shares_rate:
         return f"α = {found.rate * factor:.3g}"
     return f"{factor:g} × learned"

@@ -37,7 +37,7 @@ SPEED_HEADER = (
 
 @dataclass(frozen=True)
 class Gauge:
-    """What a run's pace is told by: operations of one meta-step, and per second at most.
+    """What a run's speed is measured by: operations of one meta-step, and per second at most.
 
     `engine` says how its meta-steps are computed.
     """

@@ -22,7 +22,7 @@ def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[fl
     """Return limits that show the bulk of all curves and cut rare spikes, or None without values.
 
     The upper limit is the 99 % quantile of all values, the lower one the smallest 1 % quantile of
-    a curve, so that the best curve stays in sight; both widened by a twentieth of their distance.
+    a curve, so that the best curve stays visible; both widened by a twentieth of their distance.
     """
     known = [values[np.isfinite(values)] for values in curves]
     if log:

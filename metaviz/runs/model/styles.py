@@ -1,4 +1,4 @@
-"""Colours, dashes and labels that tell runs apart, in every plot and table."""
+"""Colours, dashes and labels that distinguish runs, in every plot and table."""
 
 import zlib
 from collections import Counter
@@ -21,7 +21,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 
 @dataclass(frozen=True)
 class Style:
-    """Colour tells the algorithm, dash the seed."""
+    """Colour shows the algorithm, dash the seed."""
 
     color: str
     dash: str
@@ -70,7 +70,7 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _differences(records: Sequence[Record]) -> list[str]:
-    """Return what tells runs with the same name apart."""
+    """Return what distinguishes runs with the same name."""
     options = [
         {**record.applied.get("shared", {}), **record.config.get("options", {})}
         for record in records

@@ -53,7 +53,7 @@ def pack_run(folder: Path, path: Path) -> None:
 def unpack_run(path: Path, root: Path) -> Path:
     """Unpack a run into a folder of runs; return the run's folder.
 
-    Everything goes into a neighbour first, which is renamed once it is a readable run.
+    Everything goes into a folder beside it first, which is renamed once it is a readable run.
     Raises: StoreError with one sentence where the archive is damaged, holds links, paths that lead
     elsewhere or far too much, where it holds no readable run, or where that run is there already.
     """
@@ -72,7 +72,7 @@ def unpack_run(path: Path, root: Path) -> Path:
             with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as work:
                 _unpack(archive, Path(work))
                 found = Path(work) / name
-                # Whoever trained it when it was packed does not train this copy.
+                # The process that trained it when it was packed does not train this copy.
                 (found / LOCK).touch()
                 if open_run(found).id != name:
                     raise StoreError(f"{path} holds no readable run: its names differ.")
@@ -130,6 +130,6 @@ def _unpack(archive: Zip, folder: Path) -> None:
 
 def _without_place(error: StoreError, path: Path) -> StoreError:
     """Name the archive instead of the folder that it was unpacked into for a moment."""
-    said = str(error)
-    before, told, reason = said.partition(" is not a readable run: ")
-    return StoreError(f"{path} holds no readable run: {reason}") if told and before else error
+    text = str(error)
+    before, found, reason = text.partition(" is not a readable run: ")
+    return StoreError(f"{path} holds no readable run: {reason}") if found and before else error

@@ -86,18 +86,26 @@ def read(database: sqlite3.Connection, record: Record) -> None:
     last = "SELECT inner_support_loss, inner_gradient_norm FROM steps ORDER BY step DESC LIMIT 1"
     for losses, norms in database.execute(last):
         record.last_inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
-    query = "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations ORDER BY step"
-    for step, tasks, trained, curves, per_task in database.execute(query):
-        record.apply(
-            Evaluated(step, tasks, trained, _curves(curves, trained), read_arrays(per_task))
-        )
+    for row in database.execute(f"SELECT {_EVALUATION} FROM evaluations ORDER BY step"):
+        record.apply(_evaluated(*row))
     for step, arrays in database.execute("SELECT step, arrays FROM pictures ORDER BY step"):
         record.apply(Pictured(step, read_arrays(arrays)))
-    for step, level, message in database.execute("SELECT step, level, message FROM notes"):
-        record.apply(Noted(step, level, message))
+    for row in database.execute("SELECT step, level, message FROM notes"):
+        record.apply(Noted(*row))
+    _read_state(database, record)
+    record.divergence = divergence_of(database)
+
+
+_EVALUATION = "step, tasks, trained_steps, curves, per_task"
+
+
+def _evaluated(step: int, tasks: int, trained: int, curves: bytes, per_task: bytes) -> Evaluated:
+    return Evaluated(step, tasks, trained, _curves(curves, trained), read_arrays(per_task))
+
+
+def _read_state(database: sqlite3.Connection, record: Record) -> None:
     about = read_facts(database)
     record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
-    record.divergence = divergence_of(database)
 
 
 _Readings = dict[int, dict[str, float | None]]
@@ -148,14 +156,14 @@ def divergence_of(database: sqlite3.Connection) -> Divergence | None:
     row = database.execute("SELECT value FROM about WHERE key = 'divergence'").fetchone()
     if not (row and row[0]):
         return None
-    told: dict[str, Any] = json.loads(row[0])
-    task = told["task"]
+    stored: dict[str, Any] = json.loads(row[0])
+    task = stored["task"]
     remedies = tuple(
         Remedy(str(one["id"]), str(one["label"]), dict(one["amendment"]))
-        for one in told["remedies"]
+        for one in stored["remedies"]
     )
     place = None if task is None else int(task)
-    return Divergence(str(told["quantity"]), int(told["step"]), place, remedies)
+    return Divergence(str(stored["quantity"]), int(stored["step"]), place, remedies)
 
 
 @dataclass(frozen=True)
@@ -212,14 +220,9 @@ def read_since(
     pictured = [
         Pictured(at, read_arrays(a)) for at, a in database.execute(query, (seen.pictured, until))
     ]
-    query = (
-        "SELECT step, tasks, trained_steps, curves, per_task FROM evaluations "
-        "WHERE step > ? AND step <= ? ORDER BY step"
-    )
-    evaluated = [
-        Evaluated(at, tasks, trained, _curves(curves, trained), read_arrays(per_task))
-        for at, tasks, trained, curves, per_task in database.execute(query, (seen.evaluated, until))
-    ]
+    query = f"SELECT {_EVALUATION} FROM evaluations WHERE step > ? AND step <= ? ORDER BY step"
+    rows = database.execute(query, (seen.evaluated, until)).fetchall()
+    evaluated = [_evaluated(*row) for row in rows]
     found = sorted([*found, *pictured, *evaluated], key=lambda event: event.step)
     now = Seen(
         step,
@@ -249,8 +252,7 @@ def read_last(database: sqlite3.Connection, record: Record) -> None:
     query = f"SELECT step, tasks, trained_steps, curves FROM evaluations {newest}"
     for step, tasks, trained, curves in database.execute(query):
         record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), {}))
-    about = dict(database.execute("SELECT key, value FROM about"))
-    record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
+    _read_state(database, record)
 
 
 def write_facts(database: sqlite3.Connection, **values: str) -> None:

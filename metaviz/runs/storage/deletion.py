@@ -1,4 +1,4 @@
-"""Deleting a run for good: only one of the trash, inside the folder of runs, that nobody trains."""
+"""Deleting a run for good: only from the trash, inside the folder of runs, while none trains it."""
 
 import shutil
 import uuid

@@ -1,4 +1,4 @@
-"""What a path is that somebody dropped onto the window."""
+"""What a path is that a person dropped onto the window."""
 
 import zipfile
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ def recognised(path: Path) -> Dropped:
     return Dropped("nothing", path, reason)
 
 
-def told(found: Iterable[Dropped]) -> str:
+def description_of(found: Iterable[Dropped]) -> str:
     """Say what dropping would do, one line for each, of many the first few."""
     lines = [f"{TITLES[one.kind]}: {one.path.name}" for one in found]
     more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []

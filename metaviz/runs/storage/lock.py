@@ -61,7 +61,7 @@ class Writer:
 
 
 class RunLock:
-    """Says that somebody writes to a folder; `release` it when done."""
+    """Marks a folder as being written to; `release` it when done."""
 
     def __init__(self, handle: int | None) -> None:
         """Take over an open, locked file; None where the file system knows no locks."""
@@ -124,7 +124,7 @@ def _lock(path: Path, patience: float = _PATIENCE_SECONDS) -> RunLock | None:
 
 
 def is_locked(folder: Path) -> bool | None:
-    """Return whether somebody writes to a run; None where it has no lock file to tell by."""
+    """Return whether a process writes to a run; None where it has no lock file."""
     path = folder / LOCK
     try:
         # What lies there may be a pipe or a device.
@@ -148,10 +148,10 @@ def host_name() -> str:
 
 
 def is_written(folder: Path, writer: Writer) -> bool:
-    """Return whether somebody writes to a folder, whose last writer is known.
+    """Return whether a process writes to a folder, whose last writer is known.
 
-    The lock tells, as process ids are used again. Without one the process tells, but only on its
-    own computer: what another one does cannot be known here, so its run is left to it.
+    The lock decides, as process ids are used again. Without one the process decides, but only on
+    its own computer: what another one does cannot be known here, so its run is left to it.
     """
     locked = is_locked(folder)
     if locked is not None or writer.pid <= 0:
@@ -162,7 +162,7 @@ def is_written(folder: Path, writer: Writer) -> bool:
 def process_runs_on_windows(pid: int, kernel: Any, last_error: Callable[[], int]) -> bool:
     """Return whether a process runs, where asking by a signal would end it.
 
-    `kernel` is the system's library of that name, `last_error` tells why its last call failed.
+    `kernel` is the system's library of that name, `last_error` returns why its last call failed.
     """
     access_denied, limited_information, still_active = 5, 0x1000, 259
     kernel.OpenProcess.restype = ctypes.c_void_p

@@ -1,4 +1,4 @@
-"""What `run.toml` says of a run: its configuration, its network, what it ran on, where from."""
+"""What `run.toml` holds of a run: its configuration, its network, what it ran on, where from."""
 
 from collections.abc import Iterable
 from dataclasses import asdict

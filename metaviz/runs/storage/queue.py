@@ -13,7 +13,7 @@ from metaviz.files.foreign import ForeignError, open_to_write
 from metaviz.runs.storage.database import DATABASE, open_to_read, read_facts
 from metaviz.runs.storage.lock import Writer, is_written
 from metaviz.runs.storage.store import StoreError
-from metaviz.runs.storage.worker_process import WORDLESS, WORKERS, forget_worker, host_of
+from metaviz.runs.storage.worker_process import ENDED, WORKERS, forget_worker, host_of
 
 QUEUE = "queue.db"
 VERSION = 1
@@ -67,25 +67,25 @@ class Queue:
         self.path = home / QUEUE
         self.note = ""
         self._home = home
-        with self._telling():
+        with self._store_errors():
             home.mkdir(parents=True, exist_ok=True)
             self._database = self._opened()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     @property
     def version(self) -> tuple[int, int]:
         """A value that changes whenever anybody changes the queue."""
-        with self._telling():
+        with self._store_errors():
             (others,) = self._database.execute("PRAGMA data_version").fetchone()
             return int(others), self._database.total_changes
 
     @property
     def paused(self) -> bool:
         """Whether no further entry is to be begun."""
-        with self._telling():
+        with self._store_errors():
             found = self._database.execute("SELECT value FROM about WHERE key = 'paused'")
             return bool(found.fetchone() == ("1",))
 
@@ -97,13 +97,13 @@ class Queue:
 
     def entries(self) -> list[Entry]:
         """Return all entries in order."""
-        with self._telling():
+        with self._store_errors():
             rows = self._database.execute(f"SELECT {_COLUMNS} FROM entries ORDER BY position, id")
             return [_entry(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """Return how many entries are in each state."""
-        with self._telling():
+        with self._store_errors():
             rows = self._database.execute("SELECT state, count(*) FROM entries GROUP BY state")
             return dict.fromkeys(STATES, 0) | dict(rows)
 
@@ -129,7 +129,7 @@ class Queue:
 
     def run_next(self, ids: Sequence[int]) -> None:
         """Put entries before everything else that waits."""
-        with self._telling():
+        with self._store_errors():
             rows = self._database.execute("SELECT id, state FROM entries ORDER BY position, id")
             states = list(rows)
         chosen = set(ids)
@@ -195,9 +195,9 @@ class Queue:
                 "UPDATE entries SET state = ?, message = ?, worker = '' WHERE id = ?", row
             )
 
-    def recover(self, message: str = WORDLESS) -> list[int]:
+    def recover(self, message: str = ENDED) -> list[int]:
         """Mark running entries whose worker is gone as interrupted, or as their run ended."""
-        with self._telling():
+        with self._store_errors():
             rows = self._database.execute(
                 "SELECT id, worker, pid, folder FROM entries WHERE state = 'running'"
             ).fetchall()
@@ -205,9 +205,9 @@ class Queue:
         for name, worker, pid, folder in rows:
             if is_written(self._home / WORKERS / worker, Writer(pid, host_of(worker))):
                 continue
-            state, said = _ended(Path(folder)) if folder else ("", "")
+            state, reason = _ended(Path(folder)) if folder else ("", "")
             with self._changing() as database:
-                row = (state or "interrupted", said if state else message, name, worker)
+                row = (state or "interrupted", reason if state else message, name, worker)
                 changed = database.execute(
                     "UPDATE entries SET state = ?, message = ?, worker = '' "
                     "WHERE id = ? AND worker = ? AND state = 'running'",
@@ -252,8 +252,8 @@ class Queue:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        """Change the queue whole or not at all, while nobody else does."""
-        with self._telling():
+        """Change the queue whole or not at all, while no other process does."""
+        with self._store_errors():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -264,7 +264,7 @@ class Queue:
                 raise
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, ForeignError) as error:

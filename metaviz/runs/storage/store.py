@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.files.atomic import sweep, write_text
-from metaviz.files.foreign import ForeignError, read_text
+from metaviz.files.foreign import DAMAGED, ForeignError, read_text
 from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
 from metaviz.runs.model.record import Record
@@ -39,23 +39,37 @@ COMMIT_ROWS = 100
 COMMIT_SECONDS = 0.5
 ABOUT = "run.toml"
 # What damaged files raise when they are read, besides KeyError.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    IndexError,
-    sqlite3.Error,
-    zipfile.BadZipFile,
-    RecursionError,
-    MemoryError,
-)
+_UNREADABLE = (*DAMAGED, IndexError, sqlite3.Error, zipfile.BadZipFile, RecursionError)
 
 
 class StoreError(OSError):
     """A run cannot be stored or read; the message is one sentence."""
+
+
+@contextmanager
+def _written(folder: Path, lock: RunLock | None = None) -> Iterator[None]:
+    """Raise StoreError where a run's folder cannot be written, and release its lock."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (OSError, ForeignError, sqlite3.Error) as error:
+        if lock is not None:
+            lock.release()
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"Cannot write to {folder}: {reason}.") from error
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Raise StoreError where a run's folder cannot be read."""
+    try:
+        yield
+    except KeyError as error:
+        raise StoreError(f"{folder} is not a readable run: {error} is missing.") from error
+    except _UNREADABLE as error:
+        reason = str(getattr(error, "strerror", None) or error or "it is damaged").rstrip(".")
+        raise StoreError(f"{folder} is not a readable run: {reason}.") from error
 
 
 class RunWriter:
@@ -79,7 +93,7 @@ class RunWriter:
 
     def append(self, event: Event) -> None:
         """Store one event; it is on disk after the next commit."""
-        with self._writing():
+        with _written(self.folder):
             insert(self._database, event)
             self._pending += 1
             late = time.monotonic() - self._committed > COMMIT_SECONDS
@@ -88,13 +102,13 @@ class RunWriter:
 
     def commit(self) -> None:
         """Put everything so far on disk."""
-        with self._writing():
+        with _written(self.folder):
             self._database.commit()
             self._pending, self._committed = 0, time.monotonic()
 
     def set_state(self, state: str) -> None:
         """Record that the run is paused or running again."""
-        with self._writing():
+        with _written(self.folder):
             write_facts(self._database, state=state)
 
     def record_checkpoint(self, sha256: str, step: int, score: float | None) -> None:
@@ -103,7 +117,7 @@ class RunWriter:
         `score` is what the evaluation behind it found, larger for better; None without one.
         """
         self.commit()
-        with self._writing():
+        with _written(self.folder):
             self._database.execute("PRAGMA synchronous=FULL")
             row = (sha256, step, score)
             self._database.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", row)
@@ -112,7 +126,7 @@ class RunWriter:
 
     def forget_checkpoints(self, kept: Collection[str]) -> None:
         """Forget the hashes of all checkpoints but those that are kept."""
-        with self._writing():
+        with _written(self.folder):
             marks = ", ".join("?" * len(kept))
             self._database.execute(
                 f"DELETE FROM checkpoints WHERE sha256 NOT IN ({marks})",
@@ -124,7 +138,7 @@ class RunWriter:
 
         Unless `whole`, the evaluation at the step itself was not finished, and goes too.
         """
-        with self._writing():
+        with _written(self.folder):
             for table in BY_STEP:
                 self._database.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
             if not whole:
@@ -134,11 +148,11 @@ class RunWriter:
             write_facts(self._database, **afresh, **_this_process())
 
     def close(self) -> None:
-        """Commit and let go of the database."""
+        """Commit and close the database."""
         try:
             self.commit()
         finally:
-            self._let_go()
+            self._release()
 
     def give_up(self, message: str) -> None:
         """Close after a write that failed, keeping what is on disk and what still fits."""
@@ -147,19 +161,12 @@ class RunWriter:
                 last()
         with suppress(sqlite3.Error):
             write_facts(self._database, state="failed", message=message)
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         with suppress(sqlite3.Error):
             self._database.close()
         self._lock.release()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(f"Cannot write to {self.folder}: {error}.") from error
 
 
 def create_run(
@@ -170,7 +177,7 @@ def create_run(
 ) -> RunWriter:
     """Make the folder of a new run.
 
-    `about` are what else a record has that `run.toml` tells: parent, network, traits, resolved.
+    `about` are what else a record has that `run.toml` holds: parent, network, traits, resolved.
 
     The folder's name is made from the ids of algorithm and seed and a random part; names that a
     person gives are data only, so that none can lead elsewhere. `run.toml` comes last: a folder
@@ -206,24 +213,17 @@ def reopen_run(folder: Path) -> tuple[Record, RunWriter]:
     readable, where another process or session trains it, or where it cannot be written.
     """
     record = open_run(folder)
-    try:
+    with _written(folder):
         lock = lock_run(folder) if record.ended else None
-    except OSError as error:
-        raise StoreError(f"Cannot write to {folder}: {error.strerror or error}.") from error
     if lock is None:
         raise StoreError(
             f"{record.id} is being trained by another window or command: stop it there first."
         )
-    try:
+    with _written(folder, lock):
         sweep(folder)
         database = open_to_write(folder)
         database.executescript(ADDED)
         write_facts(database, schema=str(SCHEMA_VERSION))
-    except (OSError, ForeignError, sqlite3.Error) as error:
-        lock.release()
-        raise StoreError(
-            f"Cannot write to {folder}: {getattr(error, 'strerror', None) or error}."
-        ) from error
     return record, RunWriter(folder, database, lock)
 
 
@@ -232,12 +232,10 @@ def rewrite_about(folder: Path, record: Record) -> None:
 
     Raises: StoreError where the disk refuses.
     """
-    try:
+    with _written(folder):
         made = (folder / ABOUT).stat()
         write_text(folder / ABOUT, write_about(record))
         os.utime(folder / ABOUT, ns=(made.st_atime_ns, made.st_mtime_ns))
-    except OSError as error:
-        raise StoreError(f"Cannot write to {folder}: {error.strerror or error}.") from error
 
 
 def checkpoint_hashes(folder: Path) -> dict[str, float | None]:
@@ -245,13 +243,10 @@ def checkpoint_hashes(folder: Path) -> dict[str, float | None]:
 
     Raises: StoreError where the database cannot be read.
     """
-    try:
-        with closing(open_to_read(folder / DATABASE)) as database:
-            if not has_table(database, "checkpoints"):
-                return {}
-            return dict(database.execute("SELECT sha256, score FROM checkpoints"))
-    except _UNREADABLE as error:
-        raise StoreError(f"{folder} is not a readable run: {error}.") from error
+    with _readable(folder), closing(open_to_read(folder / DATABASE)) as database:
+        if not has_table(database, "checkpoints"):
+            return {}
+        return dict(database.execute("SELECT sha256, score FROM checkpoints"))
 
 
 def open_run(folder: Path) -> Record:
@@ -276,7 +271,7 @@ def open_last(folder: Path) -> tuple[Record, Writer | None]:
 def _open(
     folder: Path, reads: Callable[[sqlite3.Connection, Record], None]
 ) -> tuple[Record, Writer | None]:
-    try:
+    with _readable(folder):
         record = read_about(read_text(folder / ABOUT))
         with suppress(MarksError):
             record.marks = read_marks(folder)
@@ -288,12 +283,7 @@ def _open(
         if writer is not None and not is_written(folder, writer):
             record.state = "interrupted"
             record.message = "The program ended while this run was training."
-    except KeyError as error:
-        raise StoreError(f"{folder} is not a readable run: {error} is missing.") from error
-    except _UNREADABLE as error:
-        reason = str(getattr(error, "strerror", None) or error or "it is damaged").rstrip(".")
-        raise StoreError(f"{folder} is not a readable run: {reason}.") from error
-    return record, writer
+        return record, writer
 
 
 def read_divergence(folder: Path) -> Divergence | None:
@@ -301,11 +291,8 @@ def read_divergence(folder: Path) -> Divergence | None:
 
     Raises: StoreError with one sentence where this is not a readable run.
     """
-    try:
-        with closing(open_to_read(folder / DATABASE)) as database:
-            return divergence_of(database)
-    except (KeyError, *_UNREADABLE) as error:
-        raise StoreError(f"{folder} is not a readable run: {error}.") from error
+    with _readable(folder), closing(open_to_read(folder / DATABASE)) as database:
+        return divergence_of(database)
 
 
 def list_runs(root: Path) -> list[Path]:

@@ -60,7 +60,7 @@ class Follower:
             self._database = open_to_read(folder / DATABASE, live=True)
 
     def close(self) -> None:
-        """Let go of the run."""
+        """Close the run's files."""
         self._database.close()
 
     def poll(self) -> News:

@@ -1,4 +1,4 @@
-"""How a worker process of the queue is started, and what it says."""
+"""How a worker process of the queue is started, and what it reports."""
 
 import json
 import os
@@ -16,13 +16,13 @@ WORKER_LOG = "queue-worker.log"
 PATIENCE_SECONDS = 10.0
 """So long a worker may take to save and leave, before it is ended."""
 WORKERS = "queue-workers"
-WORDLESS = "The worker process ended without a word. Resume the run, or remove it from the queue."
+ENDED = "The worker process ended without a word. Resume the run, or remove it from the queue."
 _MOST_LOG = 1_000_000
 _AT = "@"
 
 
 class WorkerLock:
-    """Says that a worker is alive, for as long as its process is."""
+    """Marks a worker as alive, for as long as its process is."""
 
     def __init__(self, home: Path) -> None:
         """Lock a name of its own. Raises: StoreError where the folder cannot be written."""
@@ -36,7 +36,7 @@ class WorkerLock:
             raise StoreError(f"Cannot write to {self._folder}: {reason}.") from error
 
     def release(self) -> None:
-        """Let go, at the worker's end."""
+        """Release it, at the worker's end."""
         self._lock.release()
         forget_worker(self._folder)
 
@@ -47,7 +47,7 @@ def host_of(name: str) -> str:
 
 
 def forget_worker(folder: Path) -> None:
-    """Remove what a worker that is gone left to tell that it is alive."""
+    """Remove the mark of a worker that is gone."""
     try:
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
@@ -79,13 +79,13 @@ def worker_log(home: Path) -> Path:
     return path
 
 
-def heard(line: bytes) -> dict[str, Any]:
-    """Read one line of a worker; empty where it is none of its happenings."""
+def parsed_event(line: bytes) -> dict[str, Any]:
+    """Read one line of a worker; empty where it is none of its events."""
     try:
-        happening = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return {}
-    return happening if isinstance(happening, dict) and "event" in happening else {}
+    return event if isinstance(event, dict) and "event" in event else {}
 
 
 def how_it_ended(code: int, *, by_signal: bool = False) -> str:
@@ -101,9 +101,9 @@ def how_it_ended(code: int, *, by_signal: bool = False) -> str:
     return f"signal {number}, {name}{hint}"
 
 
-def wordless(how: str) -> str:
+def ended_message(how: str) -> str:
     """Say what became of the run of a worker that is gone."""
-    return WORDLESS.replace(".", f" ({how}).", 1)
+    return ENDED.replace(".", f" ({how}).", 1)
 
 
 def usable_cores() -> int:

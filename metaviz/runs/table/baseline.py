@@ -44,16 +44,16 @@ class Difference:
     def tip(self) -> str:
         """Say in words which way the difference goes."""
         want = "lower" if self.better == "smaller" else "higher"
-        said = f"{self.verdict.capitalize()}: {want} {self.result} is better."
+        text = f"{self.verdict.capitalize()}: {want} {self.result} is better."
         if self.verdict == "different":
-            said = "Different: of this, neither less nor more is better."
+            text = "Different: of this, neither less nor more is better."
         if self.verdict == "same":
-            said = "The same as the baseline."
+            text = "The same as the baseline."
         if self.verdict == "not told apart":
-            said = "Not told apart: the interval of the difference contains 0."
+            text = "Not told apart: the interval of the difference contains 0."
         if math.isfinite(self.half):
-            said += " ± is Welch's 95 % interval of the difference of means."
-        return said
+            text += " ± is Welch's 95 % interval of the difference of means."
+        return text
 
 
 @dataclass(frozen=True)

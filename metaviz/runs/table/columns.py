@@ -42,15 +42,15 @@ def _results(entry: Entry, name: str) -> str:
     return interval_text(getattr(entry.summary, name), getattr(entry.summary, f"{name}_ci95"))
 
 
+def _words(key: str, title: str, tip: str, text: Callable[[Entry], str]) -> Column:
+    """Return a column of texts, which sorts by them without case."""
+    return Column(key, title, tip, text, lambda e: text(e).casefold() or None, right=False)
+
+
 _TASKS = "After adaptation at the last evaluation: mean ± 95 % interval over the tasks"
 COLUMNS = (
-    Column(
-        "run",
-        "Run",
-        "Name, or algorithm and seed. Ticked: shown in the plots",
-        lambda e: e.label,
-        lambda e: e.label.casefold(),
-        right=False,
+    _words(
+        "run", "Run", "Name, or algorithm and seed. Ticked: shown in the plots", lambda e: e.label
     ),
     Column(
         "star",
@@ -60,22 +60,8 @@ COLUMNS = (
         lambda e: not e.marks.star,
         right=False,
     ),
-    Column(
-        "algorithm",
-        "Algorithm",
-        "Id of the algorithm",
-        lambda e: e.summary.algorithm,
-        lambda e: e.summary.algorithm,
-        right=False,
-    ),
-    Column(
-        "problem",
-        "Problem",
-        "Task family",
-        lambda e: e.summary.problem,
-        lambda e: e.summary.problem,
-        right=False,
-    ),
+    _words("algorithm", "Algorithm", "Id of the algorithm", lambda e: e.summary.algorithm),
+    _words("problem", "Problem", "Task family", lambda e: e.summary.problem),
     Column(
         "seed",
         "Seed",
@@ -84,14 +70,7 @@ COLUMNS = (
         lambda e: e.summary.seed,
         right=False,
     ),
-    Column(
-        "state",
-        "State",
-        "How the run is doing",
-        lambda e: e.summary.state,
-        lambda e: e.summary.state,
-        right=False,
-    ),
+    _words("state", "State", "How the run is doing", lambda e: e.summary.state),
     Column(
         "step",
         "Step",
@@ -123,14 +102,7 @@ COLUMNS = (
         lambda e: _known(e.summary.seconds),
         result="seconds",
     ),
-    Column(
-        "tags",
-        "Tags",
-        "Tags that a person gave",
-        lambda e: " ".join(e.marks.tags),
-        lambda e: " ".join(e.marks.tags).casefold() or None,
-        right=False,
-    ),
+    _words("tags", "Tags", "Tags that a person gave", lambda e: " ".join(e.marks.tags)),
     Column(
         "note",
         "Note",
@@ -147,21 +119,9 @@ COLUMNS = (
         lambda e: _known(e.summary.started),
         right=False,
     ),
-    Column(
-        "device",
-        "Device",
-        "What it was trained on",
-        lambda e: e.summary.device,
-        lambda e: e.summary.device or None,
-        right=False,
-    ),
-    Column(
-        "version",
-        "Version",
-        "Version of MetaViz that made the run",
-        lambda e: e.summary.version,
-        lambda e: e.summary.version or None,
-        right=False,
+    _words("device", "Device", "What it was trained on", lambda e: e.summary.device),
+    _words(
+        "version", "Version", "Version of MetaViz that made the run", lambda e: e.summary.version
     ),
     Column("id", "Id", "Name of the run's folder", lambda e: e.id, lambda e: e.id, right=False),
 )
@@ -221,8 +181,8 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """How a table is looked at: the interval of groups, and the baseline with its results."""
+class CellContext:
+    """What cells depend on beside their run: interval of groups, baseline and its results."""
 
     interval: Interval = "ci95"
     baseline: Baseline = field(default_factory=Baseline)
@@ -246,7 +206,7 @@ class Sight:
     def text(self, column: Column, entry: Entry) -> str:
         """Return a run's cell."""
         if column.key == DELTA:
-            return self._told(self.run_difference(entry), baseline=self.baseline.is_run(entry))
+            return self._delta(self.run_difference(entry), baseline=self.baseline.is_run(entry))
         return column.text(entry)
 
     def value(self, column: Column, entry: Entry) -> Any:
@@ -260,7 +220,7 @@ class Sight:
         """Return a group's cell."""
         if column.key == DELTA:
             found = self.group_difference(group)
-            return self._told(found, baseline=self.baseline.is_group(group))
+            return self._delta(found, baseline=self.baseline.is_group(group))
         if column.result:
             spread = group.spread(column.result, self.interval)
             if column.result == "seconds":
@@ -296,7 +256,9 @@ class Sight:
 
     def group_difference(self, group: Group) -> Difference | None:
         """Return how far a group is from the baseline."""
-        return None if self.base is None else self._group_difference(group)
+        if self.base is None:
+            return None
+        return difference(self.result, group.counted(self.result), self.base)
 
     def delta_column(self) -> Column:
         """Return the column of differences to the baseline."""
@@ -304,12 +266,9 @@ class Sight:
             DELTA,
             f"Δ {self.result} vs baseline",
             f"{self.result.capitalize()} minus the baseline's, and in per cent of it",
-            lambda e: self._told(self.run_difference(e), baseline=self.baseline.is_run(e)),
+            lambda e: self._delta(self.run_difference(e), baseline=self.baseline.is_run(e)),
             lambda e: getattr(self.run_difference(e), "absolute", None),
         )
-
-    def _group_difference(self, group: Group) -> Difference | None:
-        return difference(self.result, group.counted(self.result), self.base)
 
     def _counted_result(self, group: Group) -> Result:
         own = (entry.summary.primary for entry in group.members)
@@ -317,22 +276,22 @@ class Sight:
         return max(names, key=lambda name: len(group.counted(name)))
 
     @staticmethod
-    def _told(found: Difference | None, *, baseline: bool) -> str:
+    def _delta(found: Difference | None, *, baseline: bool) -> str:
         if baseline:
             return "baseline"
         return found.text if found else ""
 
 
-def sight(
+def cell_context(
     entries: Sequence[Entry],
     interval: Interval = "ci95",
     baseline: Baseline | None = None,
     result: Result = "loss",
-) -> Sight:
-    """Return how a table is looked at; without the baseline's runs nothing is compared."""
+) -> CellContext:
+    """Return what cells depend on; without the baseline's runs nothing is compared."""
     chosen = baseline or Baseline()
     base = chosen.results(entries, result) if chosen else None
-    return Sight(interval, chosen, result, base)
+    return CellContext(interval, chosen, result, base)
 
 
 def in_order(values: Sequence[Any], *, descending: bool) -> list[int]:

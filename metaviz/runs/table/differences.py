@@ -1,4 +1,4 @@
-"""What runs differ in, told in as few words as possible."""
+"""What runs differ in, in as few words as possible."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def told_apart(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_texts(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say of each run in what it differs from others of its algorithm, or in what all differ.
 
-    Algorithm, problem and seed are not told.
+    Algorithm, problem and seed are left out.
     """
     values = [flat(config) for config in configs]
     seen: dict[str, set[str]] = {}

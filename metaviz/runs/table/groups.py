@@ -1,6 +1,6 @@
 """Runs that differ in nothing but their seed, as one: mean and a named interval over them.
 
-`grouped(entries, keys)` is the door for tables and plots alike: ordered groups with a label, their
+`grouped(entries, keys)` serves tables and plots alike: ordered groups with a label, their
 members and how many of them count.
 """
 
@@ -36,7 +36,7 @@ ABSENT = "–"
 BASIC = ("algorithm", "problem")
 Values = tuple[tuple[str, Plain], ...]
 _COUNTING = {"done", "stopped"}
-_TOLD_KEYS = 3
+_MOST_KEYS = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Group:
 
     @cached_property
     def repeats(self) -> frozenset[str]:
-        """Ids of runs with settings, seed and results of an earlier member: they tell nothing new.
+        """Ids of runs with settings, seed and results of an earlier member: they add nothing new.
 
         A run that was repeated bit for bit is not another sample.
         """
@@ -101,13 +101,13 @@ class Group:
             entry.summary.state in _COUNTING and not math.isfinite(entry.summary.result(result))
             for entry in self.members
         )
-        told = [f"{count} {state}" for state, count in sorted(states.items())]
+        parts = [f"{count} {state}" for state, count in sorted(states.items())]
         if self.repeats:
-            told.append(f"{len(self.repeats)} repeated")
+            parts.append(f"{len(self.repeats)} repeated")
         if without:
-            told.append(f"{without} without a result")
+            parts.append(f"{without} without a result")
         head = f"{counting} of {total}" if counting < total else f"{total} run{'s'[: total > 1]}"
-        return "; ".join([head, ", ".join(told)] if told else [head])
+        return "; ".join([head, ", ".join(parts)] if parts else [head])
 
 
 def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list[Group]:
@@ -120,17 +120,19 @@ def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list
     names = tuple(keys) if keys is not None else everything_but_seed(runs)
     found: dict[Values, list[Entry]] = {}
     for entry in runs:
-        found.setdefault(tuple(_told(value_of(entry, name)) for name in names), []).append(entry)
+        found.setdefault(tuple(_comparable(value_of(entry, name)) for name in names), []).append(
+            entry
+        )
     algorithm = names.index("algorithm") if "algorithm" in names else None
     alike: dict[Plain, list[Values]] = {}
     for key in found:
         alike.setdefault(_owner(key, algorithm), []).append(key)
-    told = {owner: _differing(keys, names) for owner, keys in alike.items()}
+    differing = {owner: _differing(keys, names) for owner, keys in alike.items()}
     groups = []
     for place, (key, members) in enumerate(found.items()):
         values = tuple(value_of(members[0], name) for name in names)
         style = Style(_color(members, names, place), "solid")
-        label = _label(names, values, told[_owner(key, algorithm)])
+        label = _label(names, values, differing[_owner(key, algorithm)])
         groups.append(Group(label, names, values, tuple(members), style))
     return groups
 
@@ -145,7 +147,7 @@ def differing(entries: Iterable[Entry]) -> list[str]:
     """Return the hyperparameters in which runs differ; absent is a value of its own."""
     runs = list(entries)
     keys = dict.fromkeys(key for entry in runs for key in entry.values)
-    return [key for key in keys if len({_told(entry.values.get(key)) for entry in runs}) > 1]
+    return [key for key in keys if len({_comparable(entry.values.get(key)) for entry in runs}) > 1]
 
 
 def value_of(entry: Entry, key: str) -> Plain:
@@ -206,7 +208,7 @@ def student(freedom: float) -> float:
     return float(stdtrit(freedom, 0.975))
 
 
-def _told(value: Plain) -> tuple[str, Plain]:
+def _comparable(value: Plain) -> tuple[str, Plain]:
     """Tell True from 1, while 1 and 1.0 are the same number."""
     return ("bool" if isinstance(value, bool) else "", value)
 
@@ -220,16 +222,16 @@ def _differing(found: list[Values], names: Sequence[str]) -> list[int]:
 
 
 def _label(names: Sequence[str], values: Sequence[Plain], differing: Sequence[int]) -> str:
-    """Name a group by its algorithm and by what tells it from others of that algorithm."""
+    """Name a group by its algorithm and by what distinguishes it from others of that algorithm."""
     known = dict(zip(names, values, strict=True))
     head = [str(known["algorithm"])] if known.get("algorithm") is not None else []
-    told = [
+    varied = [
         f"{SYMBOLS.get(names[p], names[p])} {ABSENT if values[p] is None else text_of(values[p])}"
         for p in differing
         if names[p] != "algorithm"
     ]
-    parts = [*head, *told[:_TOLD_KEYS]]
-    return " · ".join(parts) + (" …" if len(told) > _TOLD_KEYS else "") if parts else "all runs"
+    parts = [*head, *varied[:_MOST_KEYS]]
+    return " · ".join(parts) + (" …" if len(varied) > _MOST_KEYS else "") if parts else "all runs"
 
 
 def text_of(value: Plain) -> str:

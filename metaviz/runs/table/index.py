@@ -44,7 +44,7 @@ class Found:
     warnings: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        """Return whether there is anything to tell."""
+        """Return whether anything changed."""
         return bool(self.entries or self.gone or self.warnings)
 
 
@@ -68,28 +68,28 @@ class _Kept:
 
 
 class Index:
-    """Lists the runs of folders; each scan tells only what changed since the one before."""
+    """Lists the runs of folders; each scan yields only what changed since the one before."""
 
     def __init__(self, path: Path | None) -> None:
         """Use a cache file, made when first needed; without one every run is read anew."""
         self._cache = _Cache(path)
         self._kept: dict[Path, dict[str, _Kept]] = {}
-        self._looked: dict[Path, int] = {}
+        self._scanned: dict[Path, int] = {}
 
     def close(self) -> None:
-        """Let go of the cache."""
+        """Close the cache."""
         self._cache.close()
 
     def changed(self, root: Path) -> bool:
         """Return whether a folder, or a run in it that had not ended, differs from the last scan.
 
-        Costs one look at the folder and one at each run that had not ended.
+        Reads the state of the folder and of each run that had not ended.
         """
-        if self._looked.get(root) != _time_of(root):
+        if self._scanned.get(root) != _time_of(root):
             return True
         open_runs = [kept for kept in self._kept.get(root, {}).values() if kept.writer is not None]
         return any(
-            _look(root / kept.place.name) != kept.place or not _still(root, kept)
+            _place_of(root / kept.place.name) != kept.place or not _still(root, kept)
             for kept in open_runs
         )
 
@@ -100,7 +100,7 @@ class Index:
         """
         first = root not in self._kept
         before = self._kept.setdefault(root, self._cache.load(root) if first else {})
-        looked, places = _time_of(root), _places(root)
+        scanned, places = _time_of(root), _places(root)
         read: list[_Kept] = []
         batch, began, limit = Found(), time.monotonic(), _FIRST_BATCH
         for place in places:
@@ -122,7 +122,7 @@ class Index:
         batch.gone += [entry.id for entry in lost if entry is not None and not first]
         self._cache.save(root, read)
         self._cache.forget(root, gone)
-        self._looked[root] = looked
+        self._scanned[root] = scanned
         if batch:
             yield batch
 
@@ -207,16 +207,16 @@ class _Cache:
 
 
 def _places(root: Path) -> list[_Place]:
-    """Look at every run's folder, newest first; none where the folder is absent."""
+    """Return the place of every run's folder, newest first; none where the folder is absent."""
     try:
         names = [entry.name for entry in os.scandir(root) if not entry.name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [place for name in names if (place := _look(root / name)) is not None]
+    found = [place for name in names if (place := _place_of(root / name)) is not None]
     return sorted(found, key=lambda place: (place.made, place.name), reverse=True)
 
 
-def _look(folder: Path) -> _Place | None:
+def _place_of(folder: Path) -> _Place | None:
     """Return the stamps of a run's folder, or None where it holds no run."""
     base = os.fspath(folder)
     try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from metaviz.config.options import Plain
 from metaviz.config.quantities import Quantity, primary_of
-from metaviz.config.run_config import amendments_told
+from metaviz.config.run_config import amendment_texts, settings_of
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
@@ -104,7 +104,7 @@ class Entry:
 
     @property
     def haystack(self) -> str:
-        """Everything that words of a search are looked for in, case-folded."""
+        """Everything that words of a search are compared with, case-folded."""
         made = self.__dict__.get("_haystack")
         if made is None or made[0] is not self.marks or made[1] is not self.summary:
             made = self.__dict__["_haystack"] = (self.marks, self.summary, self._words())
@@ -131,7 +131,7 @@ def summarise(record: Record, started: float = np.nan) -> Summary:
     """Return the numbers of one row from a record."""
     last = record.evaluations[-1] if record.evaluations else Evaluated(0, 0, 0, {})
     config, environment = record.applied, record.environment
-    shared, own = settings_of(config)
+    rate, steps = inner_loop_of(record)
     return Summary(
         algorithm=record.algorithm,
         problem=record.problem,
@@ -145,8 +145,8 @@ def summarise(record: Record, started: float = np.nan) -> Summary:
         accuracy=last.at("query_accuracy"),
         accuracy_ci95=last.at("query_accuracy_ci95"),
         seconds=float(record.column("seconds")[-1]) if len(record) else np.nan,
-        inner_steps=_inner_steps(record),
-        inner_lr=float(own.get("inner_lr") or shared.get("inner_lr") or np.nan),
+        inner_steps=int(steps or 0),
+        inner_lr=float(rate or np.nan),
         started=started,
         device=str(environment.get("device", config.get("device", ""))),
         version=str(environment.get("metaviz", "")),
@@ -164,7 +164,7 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
     shared, own = settings_of(config)
     found |= shared
     algorithm, problem = config["algorithm"], config["problem"]
-    found["amendments"] = "; ".join(amendments_told(config)) or None
+    found["amendments"] = "; ".join(amendment_texts(config)) or None
     for key, value in own.items():
         if key not in OWN:
             found[f"{algorithm}.{key}"] = value
@@ -177,18 +177,13 @@ def hyperparameters(config: dict[str, Any], inner_steps: int = 0) -> dict[str, P
     return {key: value for key, value in found.items() if value is not None}
 
 
-def settings_of(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return shared hyperparameters and a method's own, as they were after all amendments."""
-    shared, own = dict(config.get("shared", {})), dict(config.get("options", {}))
-    for told in config.get("amendments", ()):
-        shared |= told.get("shared", {})
-        own |= told.get("options", {})
-    return shared, own
+def inner_loop_of(record: Record) -> tuple[float | None, int | None]:
+    """Return the step size and the steps of the inner loop in force; None where there is none.
 
-
-def _inner_steps(record: Record) -> int:
-    """Return the inner steps behind the shown loss."""
-    if record.evaluations:
-        return record.evaluations[-1].trained_steps
+    Runs of 0.1 do not store them, and amendments change them: then settings and evaluations decide.
+    """
+    if record.resolved and not record.config.get("amendments"):
+        return record.resolved.get("inner_lr"), record.resolved.get("inner_steps")
     shared, own = settings_of(record.applied)
-    return int(own.get("inner_steps") or shared.get("inner_steps") or 0)
+    rate, steps = (own.get(key) or shared.get(key) for key in ("inner_lr", "inner_steps"))
+    return rate, record.evaluations[-1].trained_steps if record.evaluations else steps

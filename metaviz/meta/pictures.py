@@ -1,4 +1,4 @@
-"""What a learned geometry looks like: small arrays that are stored with a run and drawn."""
+"""Pictures of what was learned: small arrays that are stored with a run and drawn."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ Summary = list[tuple[str, str, float]]
 """Rows of (layer, quantity, value)."""
 
 SMALL = 2000
-"""Networks of up to so many weights are looked at whole."""
+"""Networks of up to so many weights are shown whole."""
 IMAGE = 256
 FACTOR_IMAGE = 64
 SAMPLED = 200
@@ -91,7 +91,7 @@ def sampled_rows(values: Sequence[Tensor]) -> np.ndarray:
 
 
 def of_factors(factors: dict[str, Tensor]) -> tuple[Arrays, Summary]:
-    """Return images of matrices (diagonals as one row) and what can be said of them in numbers."""
+    """Return images of matrices (diagonals as one row) and numbers that describe them."""
     arrays: Arrays = {"factor_names": np.array(list(factors))}
     summary: Summary = []
     for number, (name, factor) in enumerate(factors.items()):
@@ -141,7 +141,7 @@ def of_preconditioner(
 def of_constant(
     rule: InnerRule, context: Context, meta: Meta, apply: Linear, spectrum: Tensor
 ) -> Arrays:
-    """Return the portrait of the same P at every point, for small nets."""
+    """Return the picture of the same P at every point, for small nets."""
     path = inner_points(rule, context, meta)[:, 0]
     return _of_one(context, path, apply, spectrum)
 
@@ -154,7 +154,7 @@ def of_merged(
     spectrum: Tensor,
     mask: Tensor | float = 1.0,
 ) -> Arrays:
-    """Return the portrait of a rule that adapts factors of the network's weights.
+    """Return the picture of a rule that adapts factors of the network's weights.
 
     `merge` maps points (n, P) to weights of the plain network (n, P) and is affine with the linear
     part D. A step along `mask` times the gradient then moves the weights by P = D diag(mask) D'.
@@ -186,7 +186,7 @@ def of_mode_factors(
     gram: bool = False,
     later: Sequence[Tensor] = (),
 ) -> Arrays:
-    """Return the portrait of a rule whose preconditioner is made of mode factors.
+    """Return the picture of a rule whose preconditioner is made of mode factors.
 
     `later` are the first task's factors from the second step on, where they adapt too.
     """

@@ -1,4 +1,4 @@
-"""Looks at the data of a classification problem, without training on them."""
+"""Describes the data of a classification problem and draws one episode of it."""
 
 import numpy as np
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.files.progress import Report
-from metaviz.images.progress import heard_by
+from metaviz.images.progress import reported_to
 from metaviz.problems.base import Classification
 from metaviz.problems.registry import find_problem
 from metaviz.runs.model.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount
@@ -14,7 +14,7 @@ from metaviz.runs.model.dataset import MOST_SHOWN, DatasetView, SampleEpisode, S
 _SMALLEST = {"ways": 2, "shots": 1, "query_shots": 1}
 
 
-def look(config: RunConfig, split: str, number: int, report: Report) -> DatasetView:
+def dataset_view(config: RunConfig, split: str, number: int, report: Report) -> DatasetView:
     """Read a problem's data and draw task `number` of a split.
 
     Data that hold too little for the run's ways and shots are described all the same. `report`
@@ -43,11 +43,11 @@ def _built(config: RunConfig, report: Report) -> tuple[Classification, str]:
     known = find_problem(config.problem)
     refusal = ""
 
-    def tell(done: int, count: int) -> None:
+    def report_images(done: int, count: int) -> None:
         report(f"Decoded {done} of {count} images")
 
     report("Finding out what is there")
-    with heard_by(tell):
+    with reported_to(report_images):
         try:
             problem = known.build(config.problem_options, config.shared, config.seed)
         except ValueError as error:

@@ -23,7 +23,7 @@ def asked(problem: str, path: Path | None, shared: dict[str, int], **options: ob
 
 
 def look(comparison: Comparison, split: str = "train", number: int = 0) -> DatasetView:
-    return LocalEngine().look(comparison, split, number, lambda _line: None)
+    return LocalEngine().dataset_view(comparison, split, number, lambda _line: None)
 
 
 def two_alphabets(root: Path) -> Path:
@@ -123,7 +123,7 @@ def test_an_unknown_split_is_refused() -> None:
 def test_reading_reports_how_far_it_is(tmp_path: Path, problem: str) -> None:
     root = two_alphabets(tmp_path) if problem == "omniglot" else split_folders_below(tmp_path)
     lines: list[str] = []
-    LocalEngine().look(asked(problem, root, SMALL), "train", 0, lines.append)
+    LocalEngine().dataset_view(asked(problem, root, SMALL), "train", 0, lines.append)
     count = 21 if problem == "images" else 16
     assert lines[1] == f"Decoded 0 of {count} images"
     assert len(lines) > 2
@@ -136,7 +136,7 @@ def test_reading_that_is_broken_off_leaves_no_half_cache(tmp_path: Path) -> None
 
     comparison = asked("images", split_folders_below(tmp_path), SMALL, side=20)
     with pytest.raises(InterruptedError, match="Cancelled"):
-        LocalEngine().look(comparison, "train", 0, stop)
+        LocalEngine().dataset_view(comparison, "train", 0, stop)
     assert list(cache_dir().iterdir()) == []
     assert data_dir() in cache_dir().parents
     assert look(comparison).episode is not None

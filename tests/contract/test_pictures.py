@@ -12,7 +12,7 @@ from metaviz.meta.algorithm import Composed
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.conditioned import residual_jacobian
 from metaviz.meta.inner import Graph, inner_points, inner_step
-from metaviz.meta.portraits import pooled
+from metaviz.meta.pictures import pooled
 from metaviz.runs.model.events import Ended, Pictured
 from metaviz.runs.storage.store import open_run
 from metaviz.training.session import new_session
@@ -42,7 +42,7 @@ def perturbed(name: str, **options: object) -> tuple[Composed, Context, Meta]:
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_a_run_stores_bounded_portraits(name: str, tmp_path: Path) -> None:
+def test_a_run_stores_bounded_pictures(name: str, tmp_path: Path) -> None:
     problem, looped = problem_of(name), loops(name)
     config = RunConfig(
         problem=problem,
@@ -75,9 +75,9 @@ def test_a_run_stores_bounded_portraits(name: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(kept.arrays[key], array)
 
 
-def test_map_portrait_is_the_map() -> None:
+def test_map_picture_is_the_map() -> None:
     algorithm, context, meta = perturbed("mirror", partition="2")
-    arrays = algorithm.rule.portrait(context, meta)
+    arrays = algorithm.rule.picture(context, meta)
     flow = algorithm.rule.flow  # type: ignore[attr-defined]
     z = meta["init"]
 
@@ -103,9 +103,9 @@ def test_map_portrait_is_the_map() -> None:
 
 
 @pytest.mark.parametrize("name", ["metasgd", "metacurvature", "metakfo"])
-def test_preconditioner_portrait_is_dense_linear_algebra(name: str) -> None:
+def test_preconditioner_picture_is_dense_linear_algebra(name: str) -> None:
     algorithm, context, meta = perturbed(name, **({"form": "direct"} if name == "metasgd" else {}))
-    arrays = algorithm.rule.portrait(context, meta)
+    arrays = algorithm.rule.picture(context, meta)
     size = context.learner.net.layout.size
     rule = algorithm.rule
     argument = meta["transform"] if name == "metakfo" else meta
@@ -139,7 +139,7 @@ def test_portrayed_matrix_is_what_a_step_does(name: str) -> None:
     layout, rule = learner.net.layout, algorithm.rule
     if name == "mtnet":
         meta["masks"] = torch.where(torch.arange(len(meta["masks"])) % 3 > 0, 0.7, -0.4).double()
-    arrays = rule.portrait(context, meta)
+    arrays = rule.picture(context, meta)
 
     def plain(state: object) -> torch.Tensor:
         decoded = rule.decode(meta, rule.point(meta, state))
@@ -181,7 +181,7 @@ def test_portrayed_matrix_is_what_a_step_does(name: str) -> None:
 
 def test_slices_pass_through_the_path() -> None:
     algorithm, context, meta = perturbed("maml")
-    (line,) = [a for a in algorithm.portraits(context, meta) if "slice" in a]
+    (line,) = [a for a in algorithm.pictures(context, meta) if "slice" in a]
     points = inner_points(algorithm.rule, context, meta)[:, 0]
     ends = [
         float(context.learner.losses(point.unsqueeze(0), context.tasks.support[:1]))

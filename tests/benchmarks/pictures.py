@@ -1,6 +1,6 @@
 """What the stored pictures of learned geometries cost, against the training between them.
 
-Run with `python -m tests.benchmarks.portraits`.
+Run with `python -m tests.benchmarks.pictures`.
 """
 
 import time
@@ -12,7 +12,7 @@ from rich.table import Table
 from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.runs.model.events import Stepped
-from metaviz.training.evaluation import portraits
+from metaviz.training.evaluation import pictures
 from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train
 
@@ -37,7 +37,7 @@ def main() -> None:
         taken, size = [], 0
         for _ in range(4):
             began = time.perf_counter()
-            drawn = list(portraits(setting, meta))
+            drawn = list(pictures(setting, meta))
             taken.append(time.perf_counter() - began)
             size = sum(array.nbytes for arrays in drawn for array in arrays.values())
         one = min(taken)

@@ -1,4 +1,4 @@
-"""Watches over the numbers of a run: says what broke first, and what might have prevented it."""
+"""Checks the numbers of a run: which one is not finite or exploded, and which change may help."""
 
 import math
 from collections import deque
@@ -22,7 +22,7 @@ PATIENCE = 10
 """Readings in a row at which half of the tasks must be so bad."""
 _NORMS, _CLIP = 100, 10.0
 _WORSE = 10.0
-"""With a loss before adaptation of so many times the first, outer steps have spoilt the start."""
+"""With a loss before adaptation of so many times the first, outer steps made the start worse."""
 
 
 class DivergenceError(ArithmeticError):
@@ -40,8 +40,8 @@ class DivergenceError(ArithmeticError):
 
 
 @dataclass
-class Sentinel:
-    """Remembers what losses were at first, and for how long they have been far beyond."""
+class DivergenceMonitor:
+    """Keeps the first loss, and counts the readings in a row with losses far above it."""
 
     first: float | None = None
     """Mean query loss of the first meta-step, before or after adaptation, whichever is larger."""
@@ -53,11 +53,11 @@ class Sentinel:
         return {"first": self.first, "bad": self.bad}
 
     @classmethod
-    def restored(cls, saved: dict[str, Any] | None) -> "Sentinel":
+    def restored(cls, saved: dict[str, Any] | None) -> "DivergenceMonitor":
         """Go on where `state` left off; checkpoints of earlier versions hold nothing."""
-        told = saved or {}
-        first = told.get("first")
-        return cls(None if first is None else float(first), int(told.get("bad", 0)))
+        state = saved or {}
+        first = state.get("first")
+        return cls(None if first is None else float(first), int(state.get("bad", 0)))
 
     def read(self, result: MetaStep, step: int, tasks: list[int]) -> Means:
         """Return the batch means of all readings.
@@ -103,7 +103,7 @@ class Sentinel:
         step: int,
         tasks: list[int],
     ) -> None:
-        """Count how long the loss of half of the tasks has been far beyond the first one."""
+        """Count how long the loss of half of the tasks has been far above the first one."""
         if self.first is None:
             losses = (found.get(name, 0.0) for name in ("pre_query_loss", "post_query_loss"))
             self.first = max(map(abs, losses))
@@ -137,7 +137,7 @@ class Sentinel:
     def _cause(self, numbers: dict[str, float]) -> str:
         """Return which remedy suits: is the start bad already, or what adaptation makes of it?
 
-        A step that does without the loss at the start is spoilt by the start.
+        Where a step does not compute the loss at the start, the start counts as bad.
         """
         first = np.inf if self.first is None else self.first
         loss = numbers.get("pre_support_loss", np.nan)
@@ -157,9 +157,9 @@ class Sentinel:
         return _remedy("clip", label, amendment)
 
 
-def divergence(setting: Setting, sentinel: Sentinel, error: DivergenceError) -> Divergence:
+def divergence(setting: Setting, monitor: DivergenceMonitor, error: DivergenceError) -> Divergence:
     """Return what is stored with a run that diverged."""
-    remedies = sentinel.remedies(setting, error)
+    remedies = monitor.remedies(setting, error)
     return Divergence(error.quantity, error.step, error.task, remedies)
 
 

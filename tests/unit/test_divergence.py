@@ -18,10 +18,10 @@ from metaviz.runs.model.events import Stepped
 from metaviz.runs.storage.database import open_to_write, write_facts
 from metaviz.runs.storage.store import StoreError, open_run, read_divergence
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
+from metaviz.training.divergence import EXPLODED, PATIENCE, DivergenceError, DivergenceMonitor
 from metaviz.training.evaluation import task_curves
 from metaviz.training.protocol import judge
 from metaviz.training.resume import resume_sessions
-from metaviz.training.sentinel import EXPLODED, PATIENCE, DivergenceError, Sentinel
 from metaviz.training.session import repeat_session
 from metaviz.training.setting import settle
 from tests.unit.command_line import metaviz, refusal
@@ -153,19 +153,19 @@ def step_with(losses: list[float]) -> MetaStep:
 
 
 def test_losses_explode_where_half_of_the_tasks_stay_far_beyond_the_first() -> None:
-    sentinel = Sentinel()
-    sentinel.read(step_with([1.0, 2.0, 3.0]), 1, [0, 1, 2])
-    assert sentinel.first == 2.0
+    monitor = DivergenceMonitor()
+    monitor.read(step_with([1.0, 2.0, 3.0]), 1, [0, 1, 2])
+    assert monitor.first == 2.0
     bad = 2.0 * EXPLODED * 1.01
     for step in range(2, 60):  # one task alone does not end a run
-        sentinel.read(step_with([1.0, 2.0, MANY * bad]), step, [0, 1, 2])
+        monitor.read(step_with([1.0, 2.0, MANY * bad]), step, [0, 1, 2])
     for step in range(60, 60 + PATIENCE - 1):
-        sentinel.read(step_with([1.0, bad, bad]), step, [0, 1, 2])
-    sentinel.read(step_with([1.0, 2.0, bad]), 70, [0, 1, 2])
+        monitor.read(step_with([1.0, bad, bad]), step, [0, 1, 2])
+    monitor.read(step_with([1.0, 2.0, bad]), 70, [0, 1, 2])
     for step in range(71, 71 + PATIENCE - 1):
-        sentinel.read(step_with([1.0, bad, 2 * bad]), step, [0, 1, 4])
-    restored = Sentinel.restored(sentinel.state())
-    for one in (sentinel, restored):
+        monitor.read(step_with([1.0, bad, 2 * bad]), step, [0, 1, 4])
+    restored = DivergenceMonitor.restored(monitor.state())
+    for one in (monitor, restored):
         with pytest.raises(DivergenceError, match=r"exploded.*task 4 most, at step 80"):
             one.read(step_with([1.0, bad, 2 * bad]), 80, [0, 1, 4])
 
