@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from metaviz.algorithms.methods import method_modules
+from metaviz.algorithms.display_order import method_modules
 from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionError, Options, OptionSpec, Plain, option, specs
 from metaviz.config.outer_rule import OuterRule

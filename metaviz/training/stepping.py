@@ -10,18 +10,11 @@ import torch
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.footprint import kept_bytes
-from metaviz.meta.sharding import Shards, part_of, sharded_meta_gradient
+from metaviz.meta.sharding import part_of, sharded_meta_gradient
 from metaviz.meta.tasks import TaskBatch
 from metaviz.meta.together import rows_bytes
-from metaviz.training.memory import budget_bytes, is_memory_error
+from metaviz.training.memory import ON_TOP, budget_bytes, is_memory_error, plan_parts
 from metaviz.training.setting import Setting
-
-COMFORT_BYTES = 128 * 2**20
-"""What the tasks of one tensor batch may keep on a CPU: with more, caches miss and it gets slower,
-with less the operations are too small (measured with Conv4-64 at 28 and at 84 pixels)."""
-ON_TOP = 2.5
-"""Memory of a part over what its graph keeps: passing results and gradients. Measured with
-Conv4-64: 1.8 for a task at 84 pixels, 2.5 for one at 28."""
 
 
 class Steps(Protocol):
@@ -130,7 +123,7 @@ class Eager:
         if setting.device.type == "cuda" and setting.config.tf32:
             self._tell_tf32(first, own)
         budget = budget_bytes(setting.device, setting.config.memory_gib) - rows_bytes(meta)
-        plan(setting.shards, one, budget, setting.device)
+        plan_parts(setting.shards, one, budget, setting.device)
         if ON_TOP * one > budget:
             self.notes.append(
                 f"One task needs about {ON_TOP * one / 2**30:.2g} GiB, more than the budget of "
@@ -173,20 +166,6 @@ def allow_tf32(device: torch.device, *, allowed: bool) -> None:
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = allowed
         torch.backends.cudnn.allow_tf32 = allowed
-
-
-def plan(shards: Shards, one: int, budget: int, device: torch.device) -> None:
-    """Choose the size of parts for tasks that keep `one` bytes each, so that all fit the budget.
-
-    Where two threads do not fit with a task each, one works.
-    """
-    one = max(one, 1)
-    shards.alone = ON_TOP * one * shards.count > budget
-    abreast = 1 if shards.alone else shards.count
-    together = budget / (ON_TOP * one * abreast)
-    if device.type == "cpu":
-        together = min(together, COMFORT_BYTES / one)
-    shards.together = max(1, int(together))
 
 
 def take_notes(notes: list[str]) -> Sequence[str]:

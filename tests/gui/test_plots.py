@@ -23,8 +23,8 @@ from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import labels
 
 K = 6
 TASKS = 3

@@ -30,8 +30,9 @@ from metaviz.runs.export.tables import evaluations_csv, inner_csv, metrics_csv, 
 from metaviz.runs.export.tensorboard import scalars
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import Style, labels
+from metaviz.runs.model.styles import Style
 from metaviz.runs.storage.store import create_run, open_last, open_run
 from metaviz.runs.storage.tail import Follower
 from metaviz.runs.table.columns import CellContext, Columns

@@ -29,9 +29,9 @@ from metaviz.runs.analysis.benchmark import (
 )
 from metaviz.runs.analysis.result_charts import benchmark_chart, robustness_chart, tasks_chart
 from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
-from metaviz.runs.model.styles import labels
 
 EMPTY = (
     "Tick trained runs below and press Evaluate: each one's weights adapt to the same tasks of "

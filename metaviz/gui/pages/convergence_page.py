@@ -22,8 +22,8 @@ from metaviz.runs.analysis.curves import (
     evaluation_text,
     inner_curves,
 )
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import labels
 
 EMPTY = (
     "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "

@@ -19,8 +19,8 @@ from metaviz.runs.analysis.result_charts import (
     regression_chart,
 )
 from metaviz.runs.model.episode import Episode
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import labels
 
 EMPTY = (
     "Tick a trained run below and press Show: what it makes of one task's images, step by step. "

@@ -10,8 +10,8 @@ from metaviz.gui.pages.layouts import follow, row, slider
 from metaviz.gui.widgets.controls import combo, named, offer
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import labels
 
 
 class EvaluationPicker(QWidget):

@@ -13,8 +13,8 @@ from metaviz.gui.pages.parallel_plot import ParallelPlot
 from metaviz.gui.widgets.controls import combo, named, offer, tool_button
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.parallel import parallel_axes
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import labels
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.summary import Entry, entry_of, own_of
 

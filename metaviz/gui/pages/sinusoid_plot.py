@@ -11,8 +11,8 @@ from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curve_charts import fan, fan_tasks
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import labels
 
 NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
 WAITING = "Truth, support points and predictions after each inner step appear here."

@@ -10,8 +10,9 @@ import numpy as np
 from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
 from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import Style, labels, styles
+from metaviz.runs.model.styles import Style, styles
 
 
 @dataclass(frozen=True)

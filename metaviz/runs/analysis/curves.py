@@ -9,8 +9,9 @@ import numpy as np
 from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.events import INNER_COLUMNS
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import Style, labels, styles
+from metaviz.runs.model.styles import Style, styles
 
 Axis = Literal["step", "seconds", "gradient_evaluations"]
 Quantity = Literal["query_loss", "support_loss", "query_accuracy", "support_accuracy"]

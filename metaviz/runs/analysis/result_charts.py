@@ -35,10 +35,11 @@ from metaviz.runs.analysis.geometry import (
 )
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import Robustness, factor_text
 from metaviz.runs.model.speed import Speed, place_text
-from metaviz.runs.model.styles import labels, styles
+from metaviz.runs.model.styles import styles
 
 _POINTS = 20.0
 _ROOM = 1.3

@@ -36,8 +36,8 @@ from metaviz.runs.export.figures import (
 from metaviz.runs.export.tables import summary_csv
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import Evaluated
+from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import labels
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.table.columns import interval_text
 

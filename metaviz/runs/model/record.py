@@ -20,6 +20,7 @@ from metaviz.runs.model.events import (
     Stepped,
     Waiting,
 )
+from metaviz.runs.model.labels import run_label
 from metaviz.runs.model.marks import Marks
 
 _FIRST_CAPACITY = 256
@@ -96,7 +97,7 @@ class Record:
     @property
     def label(self) -> str:
         """Name given by a person, or algorithm and seed."""
-        return self.marks.name or f"{self.algorithm} · seed {self.seed}"
+        return run_label(self.marks, self.algorithm, self.seed)
 
     @property
     def ended(self) -> bool:

@@ -13,6 +13,7 @@ from metaviz.config.options import Plain
 from metaviz.config.quantities import Quantity, primary_of
 from metaviz.config.run_config import amendment_texts, settings_of
 from metaviz.runs.model.events import Evaluated
+from metaviz.runs.model.labels import run_label
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
 
@@ -100,7 +101,7 @@ class Entry:
     @property
     def label(self) -> str:
         """Name given by a person, or algorithm and seed."""
-        return self.marks.name or f"{self.summary.algorithm} · seed {self.summary.seed}"
+        return run_label(self.marks, self.summary.algorithm, self.summary.seed)
 
     @property
     def haystack(self) -> str:

@@ -1,4 +1,4 @@
-"""The methods there are, each a module of this package, in the order in which they are shown."""
+"""The order in which methods are shown; each is a module of this package, found by itself."""
 
 from pkgutil import iter_modules
 
