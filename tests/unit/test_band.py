@@ -348,7 +348,7 @@ def test_the_budget_of_a_batch_has_room_for_its_rows(forced):
         given.append(budget)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(stepping, "plan", note)
+        patched.setattr(stepping, "plan_parts", note)
         list(Eager(joined).prepare(rows, 0))
         list(Eager(settings[0]).prepare(metas[0], 0))
     assert given[1] - given[0] == bands.rows_bytes(rows) == ROWS_BYTES

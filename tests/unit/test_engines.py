@@ -24,11 +24,11 @@ from metaviz.runs.model.record import Record
 from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
 from metaviz.training.fixed import FixedSteps, distance
-from metaviz.training.memory import budget_bytes, is_memory_error
+from metaviz.training.memory import CACHED_BYTES, ON_TOP, budget_bytes, is_memory_error, plan_parts
 from metaviz.training.outer import OuterOptimizer
 from metaviz.training.recipe import CannotRecordError, Recipe
 from metaviz.training.setting import settle
-from metaviz.training.stepping import COMFORT_BYTES, ON_TOP, Eager, plan
+from metaviz.training.stepping import Eager
 from metaviz.training.trainer import begin, train
 from tests.unit.stored import config
 
@@ -73,7 +73,7 @@ def test_parts_hold_every_task_once_and_no_more_than_go_together(count, tasks, t
 @pytest.mark.parametrize(
     ("one", "budget", "together", "alone"),
     [
-        (1000, 10**9, COMFORT_BYTES // 1000, False),
+        (1000, 10**9, CACHED_BYTES // 1000, False),
         (44 * MIB, 10**10, 2, False),
         (405 * MIB, 10**10, 1, False),
         (405 * MIB, 1000 * MIB, 1, True),
@@ -84,7 +84,7 @@ def test_parts_hold_every_task_once_and_no_more_than_go_together(count, tasks, t
 def test_parts_fit_into_the_budget(one, budget, together, alone):
     shards = Shards(1)
     shards.count = 2
-    plan(shards, one, budget, CPU)
+    plan_parts(shards, one, budget, CPU)
     assert (shards.together, shards.alone) == (together, alone)
     if budget > ON_TOP * one:
         assert ON_TOP * one * together * (1 if alone else 2) <= budget

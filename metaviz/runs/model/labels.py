@@ -1,15 +1,27 @@
 """What runs are called, in legends, tables and figures."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from metaviz.runs.model.marks import Marks
 
-if TYPE_CHECKING:
-    from metaviz.runs.model.record import Record
-
 _ID_LETTERS = 4
 _TOLD_OPTIONS = 2
+
+
+class Labelled(Protocol):
+    """What is known of a run that has a label."""
+
+    id: str
+    config: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """Name given by a person, or algorithm and seed."""
+
+    @property
+    def applied(self) -> dict[str, Any]:
+        """The configuration without what means nothing for its method."""
 
 
 def run_label(marks: Marks, algorithm: str, seed: int) -> str:
@@ -17,12 +29,12 @@ def run_label(marks: Marks, algorithm: str, seed: int) -> str:
     return marks.name or f"{algorithm} · seed {seed}"
 
 
-def labels(records: Sequence["Record"]) -> dict[str, str]:
+def labels(records: Sequence[Labelled]) -> dict[str, str]:
     """Return a label for each run id.
 
     Runs that share a name get the options in which they differ, or the end of their id.
     """
-    alike: dict[str, list[Record]] = {}
+    alike: dict[str, list[Labelled]] = {}
     for record in records:
         alike.setdefault(record.label, []).append(record)
     found: dict[str, str] = {}
@@ -32,7 +44,7 @@ def labels(records: Sequence["Record"]) -> dict[str, str]:
     return {record.id: found[record.id] for record in records}
 
 
-def _differences(records: Sequence["Record"]) -> list[str]:
+def _differences(records: Sequence[Labelled]) -> list[str]:
     """Return what distinguishes runs with the same name."""
     options = [
         {**record.applied.get("shared", {}), **record.config.get("options", {})}
