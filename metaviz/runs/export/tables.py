@@ -22,7 +22,6 @@ from metaviz.runs.model.evaluation import Judgement, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
-from metaviz.runs.table.summary import inner_loop_of
 
 METRICS_HEADER = (
     *("run", "algorithm", "problem", "seed", "step", "seconds"),
@@ -269,9 +268,11 @@ def hyperparameters(record: Record) -> dict[str, Cell]:
     settings: dict[str, Cell] = {"device": device, "dtype": config.get("dtype")}
     settings |= config.get("shared", {})
     own = dict(config.get("options", {}))
-    if record.traits.has_inner_loop:
-        used = dict(zip(("inner_lr", "inner_steps"), inner_loop_of(record), strict=True))
-        own |= {key: value for key, value in used.items() if own.get(key) is None}
+    loop = record.traits.has_inner_loop
+    if loop and own.get("inner_lr") is None:
+        own["inner_lr"] = config.get("shared", {}).get("inner_lr")
+    if loop and own.get("inner_steps") is None and record.evaluations:
+        own["inner_steps"] = record.evaluations[-1].trained_steps
     settings |= {f"{config['algorithm']}.{k}": v for k, v in own.items()}
     settings |= {
         f"{config['problem']}.{k}": v for k, v in config.get("problem_options", {}).items()
