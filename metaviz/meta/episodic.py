@@ -34,9 +34,12 @@ class Model(Protocol):
         """Draw meta-parameters, flat float64 vectors by group."""
 
     def predict(
-        self, context: Context, meta: Meta, batch: Batch, *, maps: bool = False
+        self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
     ) -> Prediction:
-        """Predict the examples of a batch from the context's support sets, with a graph."""
+        """Predict the examples of a batch from the context's support sets, with a graph.
+
+        With `alone` the batch has one example per task, which is embedded beside the support set.
+        """
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield charts of what was learned."""
@@ -151,7 +154,7 @@ class FromSupport:
         if not alone:
             return self.model.predict(self.context, self.meta, batch, maps=maps)
         parts = [
-            self.model.predict(self.context, self.meta, batch.examples(slice(n, n + 1)))
+            self.model.predict(self.context, self.meta, batch.examples(slice(n, n + 1)), alone=True)
             for n in range(batch.x.shape[1])
         ]
         readings = {

@@ -265,6 +265,8 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     settle_process()
     registered = find_problem(config.problem)
     method = find_algorithm(config.algorithm)
+    if reason := method.entry.unsuited(registered.entry):
+        raise OptionError("algorithm", reason)
     suited = method.entry.defaults.get(config.problem, {})
     options = method.checked({**suited, **config.options})
     problem_options = registered.checked(dict(config.problem_options))

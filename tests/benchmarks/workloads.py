@@ -22,6 +22,7 @@ from metaviz.benchmarking.contestants import exercise_of
 from metaviz.benchmarking.laps import CORES, LAP_SECONDS
 from metaviz.benchmarking.memory import weigh
 from metaviz.benchmarking.peers import PEERS
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
@@ -49,8 +50,10 @@ class Prepared:
     def net(self) -> Net:
         return self._net
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
-        del split, first, count
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
+        del split, first, count, shape
         return self._tasks
 
 

@@ -61,7 +61,9 @@ def test_a_run_that_breaks_where_no_losses_are_read_ends_as_diverged(
     assert " at step " in last.message
     assert last.message.endswith(".")
     assert last.divergence is not None
-    assert last.divergence.remedies
+    remedies = {remedy.id for remedy in last.divergence.remedies}
+    assert remedies
+    assert name in LOOPS or "half-inner" not in remedies
     # Without training there is nothing to break before losses are read again.
     assert last.divergence.step == (EVERY + 1 if name == "scratch" else 2)
 

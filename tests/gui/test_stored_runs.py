@@ -110,8 +110,8 @@ def test_a_run_is_fine_tuned_without_the_form(qtbot, window):
 def test_a_run_that_diverged_is_mended_beside_one_that_trains(qtbot, window, home, monkeypatch):
     drawn = Sinusoid.tasks
 
-    def tasks(self, split, first, count):
-        found = drawn(self, split, first, count)
+    def tasks(self, split, first, count, shape=None):
+        found = drawn(self, split, first, count, shape)
         if self.seed == 1 and split == "train" and first <= 3 < first + count:
             found.query.y[3 - first] = math.inf
         return found

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaviz.algorithms.registry import find_algorithm
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
@@ -146,6 +147,8 @@ class ClassificationLoss(Classification):
         """Have no data."""
         return {}
 
-    def tasks(self, split: str, first: int, count: int) -> TaskBatch:
+    def tasks(
+        self, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
         """Have no tasks."""
-        raise NotImplementedError(f"no tasks {split} {first} {count}")
+        raise NotImplementedError(f"no tasks {split} {first} {count} {shape}")

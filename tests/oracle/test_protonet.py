@@ -16,7 +16,9 @@ from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Adapted
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.layout import Layout, Weights
+from metaviz.runs.model.events import Evaluated
 from metaviz.training.setting import Setting, settle
+from metaviz.training.trainer import begin, train
 from tests.oracle.engine import (
     DOUBLE,
     ClassificationLoss,
@@ -29,6 +31,7 @@ from tests.oracle.engine import (
 )
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "protonet.json").read_text())
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "omniglot"
 DISTANCES = get_args(Distance)
 WITHOUT_ORIGIN = ("squared", "mean_square", "plain")
 NORMS = ("batch", "support", "group")
@@ -326,7 +329,12 @@ def test_an_example_alone_is_embedded_beside_the_support_set(norm: str) -> None:
     alone = state.predict(tasks.query, alone=True).outputs
     for number in (0, 4):
         one = tasks.query.examples(slice(number, number + 1))
-        assert_close(alone[:, number : number + 1], state.predict(one).outputs, 1e-12)
+        # One more example changes what the support set's own statistics are.
+        joint = state.predict(one).outputs
+        found = alone[:, number : number + 1]
+        assert (norm == "batch") == (not torch.allclose(found, joint, rtol=1e-9))
+        both = replace(setting, algorithm=build("protonet", embed="together"))
+        assert_close(found, adapted(both)[1].predict(one).outputs, 1e-12)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -367,9 +375,30 @@ def test_maps_hold_what_a_chart_needs_only_where_it_is_asked_for() -> None:
     assert state.weights is None
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real archives are not on this machine")
+def test_a_hundred_episodes_of_omniglot_teach_new_alphabets() -> None:
+    asked = RunConfig(
+        problem="omniglot",
+        algorithm="protonet",
+        seed=0,
+        steps=100,
+        problem_options={"path": str(REAL), "test_alphabets": "Korean,Tagalog"},
+        shared=Shared(
+            ways=5, shots=1, query_shots=15, meta_batch=1, eval_tasks=100, eval_every=100
+        ),
+        device="cpu",
+    )
+    setting = settle(asked)
+    events = list(train(setting, begin(setting)))
+    first, last = (event for event in events if isinstance(event, Evaluated))
+    assert first.at("query_accuracy") < 0.65
+    assert last.at("query_accuracy") >= 0.75
+
+
 def test_ways_are_those_of_the_call() -> None:
     episode = golden()
-    model = PrototypeModel("squared", 1.0, learn_scale=False)
+    model = PrototypeModel("squared", 1.0, learn_scale=False, together=False)
     context = Context(episode.learner, episode.tasks, 0, ways=3)
     outputs = model.predict(context, episode.meta, episode.tasks.query).outputs
     assert outputs.shape == (1, 4, 3)

@@ -53,7 +53,7 @@ class CentroidModel:
         return {"init": learner.net.init(generator), "temperature": start}
 
     def predict(
-        self, context: Context, meta: Meta, batch: Batch, *, maps: bool = False
+        self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
     ) -> Prediction:
         """Compare every example with the centroids; logits (tasks, n, ways)."""
         support = context.tasks.support
@@ -61,6 +61,9 @@ class CentroidModel:
         members = torch.nn.functional.one_hot(support.y, context.ways).to(known.dtype)
         centroids = members.mT @ known / members.sum(1).unsqueeze(2)
         asked = known if batch is support else self._features(context, meta, batch)
+        if alone:
+            x, y = torch.cat([support.x, batch.x], 1), torch.cat([support.y, batch.y], 1)
+            asked = self._features(context, meta, Batch(x, y))[:, -1:]
         apart = (asked.unsqueeze(2) - centroids.unsqueeze(1)).square().sum(3) + 1e-12
         outputs = -apart.sqrt() / meta["temperature"].exp()
         logs = torch.log_softmax(outputs, 2)

@@ -370,10 +370,10 @@ def test_a_seed_with_broken_data_fails_alone(forced, monkeypatch, tmp_path):
     problem = sessions[1]._setting.problem
     real = problem.tasks
 
-    def broken(split, first, count):
+    def broken(split, first, count, shape=None):
         if first >= 3 * TASKS and split == "train":
             raise ValueError("An image is damaged.")
-        return real(split, first, count)
+        return real(split, first, count, shape)
 
     problem.tasks = broken
     ends = [event for _, event in in_turn(sessions) if isinstance(event, Ended)]

@@ -126,6 +126,19 @@ def test_a_setting_of_one_problem_is_not_taken_for_one_of_another(tmp_path):
     assert [row["problem"] for row in rows(tmp_path / "benchmark.csv")] == ["sinusoid", "strokes"]
 
 
+def test_a_method_without_an_inner_loop_is_measured_beside_one_with(tmp_path):
+    outcome = metaviz(
+        *("benchmark", "--problems", "strokes", "--algorithms", "maml,protonet", "--rounds", "1"),
+        *("--set", "strokes.channels=2", "--set", "meta_batch=2", "--set", "query_shots=2"),
+        *("--no-weigh", "--out", tmp_path),
+    )
+    assert outcome.code == 0, outcome.error
+    maml, protonet = rows(tmp_path / "benchmark.csv")
+    assert (maml["algorithm"], protonet["algorithm"]) == ("maml", "protonet")
+    assert 0 < float(protonet["operations_per_step"]) < float(maml["operations_per_step"])
+    assert protonet["note"] == ""
+
+
 def test_a_run_that_diverges_is_noted_and_leaves_the_others_alone():
     runs = tiny_runs(algorithms=("maml", "fomaml"))
     spoilt = runs[0].shared.model_copy(update={"inner_lr": 1000.0, "inner_steps": 100})

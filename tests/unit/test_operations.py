@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from metaviz.benchmarking.limits import alone_seconds
-from metaviz.config.run_config import Comparison
+from metaviz.config.run_config import Comparison, RunConfig, Shared
 from metaviz.training.engine import planned_runs
 from metaviz.training.machine import FILE, limit, matmul_rate
 from metaviz.training.operations import (
@@ -80,6 +80,21 @@ def test_one_and_two_tasks_tell_the_operations_of_a_meta_batch(algorithm, option
     chosen = setting(algorithm, "sinusoid", **options)
     whole = sum(map(operations, products_of(chosen, shares(chosen))))
     assert operations_per_step(chosen) == whole
+
+
+def test_a_meta_batch_of_one_episode_has_its_own_operations():
+    asked = RunConfig(
+        problem="strokes",
+        algorithm="protonet",
+        seed=0,
+        steps=1,
+        device="cpu",
+        problem_options={"channels": 2},
+        shared=Shared(meta_batch=1, ways=3, shots=1, query_shots=2),
+    )
+    chosen = settle(asked)
+    (whole,) = products_of(chosen, [1])
+    assert operations_per_step(chosen) == operations(whole) > 0
 
 
 def test_products_alone_and_large_ones_take_time():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from metaviz.config.episodes import EpisodeShape
 from metaviz.config.run_config import EvaluationProtocol, RunConfig, comparison_of
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch
@@ -41,8 +42,10 @@ def broken_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give one task of one meta-batch targets that are not finite."""
     drawn = Sinusoid.tasks
 
-    def tasks(self: Sinusoid, split: str, first: int, count: int) -> TaskBatch:
-        found = drawn(self, split, first, count)
+    def tasks(
+        self: Sinusoid, split: str, first: int, count: int, shape: EpisodeShape | None = None
+    ) -> TaskBatch:
+        found = drawn(self, split, first, count, shape)
         place = (BAD_STEP - 1) * 4 + BAD_TASK - first
         if split == "train" and 0 <= place < count:
             found.query.y[place] = math.inf

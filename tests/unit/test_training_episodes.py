@@ -132,6 +132,11 @@ def test_a_method_that_needs_classes_is_refused_where_there_are_none(tmp_path: P
     assert outcome.error == (
         "metaviz: ProtoNet tells classes apart, and the sinusoid problem has none.\n"
     )
+    with pytest.raises(
+        OptionError, match="ProtoNet tells classes apart, and the sinusoid"
+    ) as refused:
+        settle(config("maml").model_copy(update={"algorithm": "protonet", "options": {}}))
+    assert refused.value.field == "algorithm"
     chosen = find_problem("sinusoid").build({}, config("maml").shared, 0)
     with pytest.raises(OptionError, match="protonet tells classes apart, and this problem has"):
         chosen.check_training(EpisodeShape(5, 1, 3), "protonet")
