@@ -88,9 +88,9 @@ def sizes(monkeypatch):
     """Let seeds be computed together here; collect how many tasks each meta-step has."""
     real, seen = stepping.sharded_meta_gradient, []
 
-    def noted(algorithm, learner, meta, tasks, *rest, **others):
-        seen.append(len(tasks))
-        return real(algorithm, learner, meta, tasks, *rest, **others)
+    def noted(algorithm, context, *rest, **others):
+        seen.append(len(context.tasks))
+        return real(algorithm, context, *rest, **others)
 
     monkeypatch.setattr(stepping, "sharded_meta_gradient", noted)
     monkeypatch.setattr(bands, "pays", lambda _device: True)

@@ -43,9 +43,9 @@ def test_places_are_principal_components_of_the_first_evaluation_task(folder: Pa
     setting = settle(ASKED)
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, 1))
     meta = load_checkpoint(folder / CHECKPOINT)["meta"]
-    both = torch.cat([tasks.support.x, tasks.query.x], 1)
-    features = setting.learner.net.features(meta["init"].to(both).expand(1, -1), both)
-    features = features[0].double().numpy()
+    weights = meta["init"].to(tasks.query.x).expand(1, -1)
+    parts = [setting.learner.net.features(weights, b.x) for b in (tasks.support, tasks.query)]
+    features = torch.cat(parts, 1)[0].double().numpy()
     values, vectors = np.linalg.eigh(np.cov(features.T))
     expected = (features - features.mean(0)) @ vectors[:, :-3:-1]
     support = tasks.support.x.shape[1]

@@ -43,10 +43,11 @@ def comparison_figures(records: Sequence[Record], paper: Paper) -> "Iterator[tup
     accuracy = any("query_accuracy" in e.curves for r in records for e in r.evaluations[-1:])
     view = TrainingView(quantity="query_accuracy" if accuracy else "query_loss")
     yield "training", figure_of(training_chart(records, view), paper(USUAL_CM))
-    inner = inner_charts(records)
-    yield "inner", figure_of(inner, paper(_PANEL_CM * len(inner.charts)))
-    if any(record.evaluations for record in records):
-        yield "convergence", figure_of(convergence_charts(records), paper(USUAL_CM))
+    if any(record.traits.has_inner_loop for record in records):
+        inner = inner_charts(records)
+        yield "inner", figure_of(inner, paper(_PANEL_CM * len(inner.charts)))
+        if any(record.evaluations for record in records):
+            yield "convergence", figure_of(convergence_charts(records), paper(USUAL_CM))
     compared_view = usual_view(records)
     curves = compared(records, compared_view)
     if has_several(curves):
