@@ -3,23 +3,9 @@
 from pkgutil import iter_modules
 
 FIRST = (
-    "maml",
-    "penalty",
-    "fomaml",
-    "reptile",
-    "imaml",
-    "neumann",
-    "metasgd",
-    "metacurvature",
-    "metakfo",
-    "mtnet",
-    "warpgrad",
-    "mirror",
-    "metalstm",
-    "ecml",
-    "protonet",
-    "joint",
-    "scratch",
+    *("maml", "penalty", "fomaml", "reptile", "imaml", "neumann"),
+    *("metasgd", "metacurvature", "metakfo", "mtnet", "warpgrad", "mirror", "metalstm", "ecml"),
+    *("protonet", "joint", "scratch"),
 )
 
 

@@ -9,7 +9,6 @@ from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionError, Options, OptionSpec, Plain, option, specs
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
-from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.registry import Registered, Registry
 
@@ -99,32 +98,24 @@ def register(options: type[MethodOptions], **description: Any) -> Callable[[Reci
     """Register a method; `description` has the fields of AlgorithmEntry."""
 
     def keep(recipe: Recipe) -> Recipe:
-        usual = recipe(options(), Shared()).traits
-        described: list[OptionSpec] = []
-        exceptions: dict[str, dict[str, Traits]] = {}
-        for spec in specs(options):
-            found = {choice: _traits(recipe, options, spec, choice) for choice in spec.choices}
-            refused = {choice: str(e) for choice, e in found.items() if isinstance(e, Exception)}
-            other = {c: t for c, t in found.items() if isinstance(t, Traits) and t != usual}
-            exceptions |= {spec.name: other} if other else {}
-            described.append(spec.model_copy(update={"refused": refused}))
-        entry = AlgorithmEntry(
-            options=tuple(described), traits=usual, exceptions=exceptions, **description
-        )
+        described = tuple(_with_refusals(spec, options, recipe) for spec in specs(options))
+        traits = recipe(options(), Shared()).traits
+        entry = AlgorithmEntry(options=described, traits=traits, **description)
         ALGORITHMS.register(RegisteredAlgorithm(entry, options, recipe))
         return recipe
 
     return keep
 
 
-def _traits(
-    recipe: Recipe, options: type[MethodOptions], spec: OptionSpec, choice: str
-) -> Traits | CannotTrainError:
-    """Return what is true of a method with one choice, or why it cannot be trained with it."""
-    try:
-        return recipe(options.model_validate({spec.name: choice}), Shared()).traits
-    except CannotTrainError as error:
-        return error
+def _with_refusals(spec: OptionSpec, options: type[MethodOptions], recipe: Recipe) -> OptionSpec:
+    """Say which estimators cannot train a method, by asking each of them."""
+    refused = {}
+    for choice in spec.choices:
+        try:
+            recipe(options.model_validate({spec.name: choice}), Shared())
+        except CannotTrainError as error:
+            refused[choice] = str(error)
+    return spec.model_copy(update={"refused": refused})
 
 
 def find_algorithm(name: str) -> RegisteredAlgorithm:

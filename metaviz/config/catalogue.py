@@ -38,8 +38,6 @@ class AlgorithmEntry(BaseModel):
     """What it asks of a problem, each with the clause that says what for."""
     traits: Traits = Traits()
     """What is true of it with its default options."""
-    exceptions: dict[str, dict[str, Traits]] = {}
-    """What is true of it with another choice of one option, where that differs."""
 
     def unsuited(self, problem: "ProblemEntry") -> str:
         """Say in one sentence why it cannot run on a problem; empty where it can."""
@@ -47,14 +45,6 @@ class AlgorithmEntry(BaseModel):
             if need not in problem.offers:
                 return f"{clause}, and the {problem.id} problem has none."
         return ""
-
-    def traits_with(self, options: Mapping[str, Plain]) -> Traits:
-        """Return what is true of it under some options."""
-        for name, choices in self.exceptions.items():
-            found = choices.get(str(options.get(name)))
-            if found is not None:
-                return found
-        return self.traits
 
     def without_preset(self, values: Mapping[str, Plain]) -> dict[str, Plain]:
         """Return option values with what a `preset` among them stands for in its place.

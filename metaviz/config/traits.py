@@ -25,8 +25,6 @@ class Traits:
     """Whether tasks of one batch depend on each other, so that they cannot be split up."""
     rowwise: bool = False
     """Whether meta-gradients take meta-parameters of each task's own, shape (tasks, P)."""
-    own_episodes: bool = False
-    """Whether training episodes may have other sizes than those of evaluation."""
     quantities: tuple[str, ...] = ()
     """Ids of quantities of its own that it measures."""
     charts: tuple[str, ...] = ()

@@ -67,7 +67,6 @@ class Episodic:
             shares_rate=False,
             transductive=self.model.transductive,
             rowwise=self.model.rowwise,
-            own_episodes=True,
         )
 
     def rests(self, net: Net) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """Runs as files: packed into a zip, imported from one, and their weights for other programs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -56,15 +57,7 @@ class ArchiveCommands(QObject):
     @Slot()
     def ask_pack(self) -> None:
         """Ask where to, and pack the selected run."""
-        folder = self._folder()
-        if folder is None:
-            return
-        suggestion = str(Path.home() / f"{folder.name}.zip")
-        chosen, _ = QFileDialog.getSaveFileName(
-            self._window, "Pack run", suggestion, "Zip archives (*.zip)"
-        )
-        if chosen:
-            self.pack(folder, Path(chosen))
+        self._ask_target("Pack run", ".zip", "Zip archives", self.pack)
 
     def pack(self, folder: Path, path: Path) -> None:
         """Pack a run into an archive, beside the window."""
@@ -105,15 +98,7 @@ class ArchiveCommands(QObject):
     @Slot()
     def ask_weights(self) -> None:
         """Ask where to, and save the newest weights of the selected run."""
-        folder = self._folder()
-        if folder is None:
-            return
-        suggestion = str(Path.home() / f"{folder.name}.safetensors")
-        chosen, _ = QFileDialog.getSaveFileName(
-            self._window, "Save weights", suggestion, "Safetensors (*.safetensors)"
-        )
-        if chosen:
-            self.save_weights(folder, Path(chosen))
+        self._ask_target("Save weights", ".safetensors", "Safetensors", self.save_weights)
 
     def save_weights(self, folder: Path, path: Path) -> None:
         """Write the newest weights of a run as safetensors."""
@@ -124,6 +109,18 @@ class ArchiveCommands(QObject):
             self._on_weights_saved,
             self._notifier.fail,
         )
+
+    def _ask_target(
+        self, title: str, ending: str, kind: str, save: Callable[[Path, Path], None]
+    ) -> None:
+        """Ask where to save something of the selected run, and save it there."""
+        folder = self._folder()
+        if folder is None:
+            return
+        place, kinds = str(Path.home() / f"{folder.name}{ending}"), f"{kind} (*{ending})"
+        chosen, _ = QFileDialog.getSaveFileName(self._window, title, place, kinds)
+        if chosen:
+            save(folder, Path(chosen))
 
     def _folder(self) -> Path | None:
         rows = self._table.selected()
