@@ -160,7 +160,7 @@ def test_steps_that_fail_end_their_own_laps_alone():
     for one in (broken, sound):
         one.warm_up()
         one.lap()
-    assert (broken.trouble, broken.seconds) == ("No memory.", [])
+    assert (broken.failure, broken.seconds) == ("No memory.", [])
     assert len(sound.seconds) == 1
 
 

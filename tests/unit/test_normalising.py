@@ -38,7 +38,7 @@ def test_batch_keeps_what_is_beside_it() -> None:
         (whole.examples(torch.tensor([2, 0])), whole.beside),
         (whole[:1].repeated(5), whole.beside[:1].expand(5, -1, -1)),
         (whole.to("cpu", torch.float64), whole.beside.double()),
-        (next(_minibatches(whole, 2, draws(len(whole)))), whole.beside),
+        (next(_minibatches(whole, 2, 1, draws(len(whole)))), whole.beside),
         (whole.chosen(torch.tensor([[0], [1], [3]])), whole.beside),
     ):
         assert part.beside is not None
