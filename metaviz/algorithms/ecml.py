@@ -35,8 +35,8 @@ class ECMLOptions(AlgorithmOptions):
         if version >= (0, 2):
             return ""
         return (
-            "Its condition loss was that as in 0.1, which counted eigenvalues that are zero "
-            "whatever the weights of a classification are."
+            "Up to version 0.1 the condition loss of a classification counted eigenvalues that "
+            "are zero whatever the weights are."
         )
 
 

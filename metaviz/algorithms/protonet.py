@@ -1,7 +1,7 @@
 """Prototypical networks: a class is the mean of its support embeddings."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,30 +23,25 @@ Distance = Literal["squared", "mean_square", "plain", "cosine"]
 _SMALLEST = 1e-12
 
 
+def _size(title: str, description: str, least: int = 1) -> Any:
+    text = f"{description} Empty: the shared value."
+    return option(None, title, text, ge=least, le=1000)
+
+
 class EpisodeOptions(MethodOptions):
     """Options of methods whose training episodes may have sizes of their own."""
 
-    train_ways: int | None = option(
-        None,
+    train_ways: int | None = _size(
         "Ways in training",
         "Classes of a training episode. More than at evaluation make training harder, which the "
-        "authors found to help. Empty: the shared value.",
-        ge=2,
-        le=1000,
+        "authors found to help.",
+        least=2,
     )
-    train_shots: int | None = option(
-        None,
-        "Shots in training",
-        "Support examples per class of a training episode. Empty: the shared value.",
-        ge=1,
-        le=1000,
+    train_shots: int | None = _size(
+        "Shots in training", "Support examples per class of a training episode."
     )
-    train_query: int | None = option(
-        None,
-        "Query examples in training",
-        "Query examples per class of a training episode. Empty: the shared value.",
-        ge=1,
-        le=1000,
+    train_query: int | None = _size(
+        "Query examples in training", "Query examples per class of a training episode."
     )
 
     def episodes(self) -> TrainingEpisodes:

@@ -68,8 +68,8 @@ class ReptileOptions(AlgorithmOptions):
         if version >= (0, 2) or not self.batch_size:
             return ""
         return (
-            "Its minibatches were draws as in 0.1, which depended on the parts that a meta-batch "
-            "was computed in; now every task has its own."
+            "Up to version 0.1 minibatches depended on the parts that a meta-batch was computed "
+            "in; now every task has its own."
         )
 
 

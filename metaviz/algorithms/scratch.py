@@ -17,8 +17,8 @@ class ScratchOptions(AlgorithmOptions):
         if version >= (0, 2) or shared.reading_every == 1:
             return ""
         return (
-            "Its gradient evaluations were counted as in 0.1, also at meta-steps whose losses were "
-            "not read and that computed none."
+            "Up to version 0.1 gradient evaluations were counted also at meta-steps whose losses "
+            "were not read and that computed none."
         )
 
 

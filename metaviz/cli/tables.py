@@ -113,11 +113,14 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     """Print each run's mean, its difference to the first run, and published results beside it."""
     first = judgements[0]
     name = first.measure.replace("_", " ") + (" (%)" if first.unit > 1 else "")
-    title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{first.protocol_text()}"
+    # Of methods without an inner loop no k is told.
+    asked = next((one for one in judgements if one.adapts), first).protocol_text()
+    title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{asked}"
     measured = []
     for found in judgements:
         row = [found.run, str(found.step), found.before_text(), found.after_text()]
-        apart = found is not first and found.task_list == first.task_list
+        alike = (found.task_list, found.measure) == (first.task_list, first.measure)
+        apart = found is not first and alike
         measured.append((*row, *(found.minus(first) if apart else ())))
     columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
     paper = console()

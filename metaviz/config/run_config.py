@@ -17,6 +17,8 @@ MAX_SEED = 2**31 - 1
 EngineName = Literal["auto", "eager", "compiled", "captured"]
 MACHINE = ("device", "dtype", "engine", "memory_gib", "tf32")
 """Names of a comparison and its runs that say where and how to compute."""
+OF_INNER_LOOPS = ("inner_lr", "inner_steps", "eval_steps")
+"""Names that have no meaning for methods without an inner loop."""
 
 
 class Shared(Options):

@@ -11,7 +11,7 @@ from typing import Any
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, OptionSpec, Plain, checked, known_text
 from metaviz.config.overrides import check_ids, parse_value, place_settings
-from metaviz.config.run_config import Comparison, RunConfig
+from metaviz.config.run_config import OF_INNER_LOOPS, Comparison, RunConfig
 
 MAX_RUNS = 10_000
 DIGITS = 6
@@ -178,7 +178,9 @@ class Sweep:
 
     def _concerns(self, axis: Axis, algorithm: str) -> bool:
         owner, dot, _ = axis.key.partition(".")
-        return not dot or owner in {algorithm, self.comparison.problem}
+        entry = self.catalogue.algorithm(algorithm)
+        means = entry is None or entry.traits.has_inner_loop or axis.key not in OF_INNER_LOOPS
+        return means and (not dot or owner in {algorithm, self.comparison.problem})
 
 
 def plan_sweep(comparison: Comparison, axes: Sequence[Axis], catalogue: Catalogue) -> Sweep:

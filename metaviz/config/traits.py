@@ -25,6 +25,8 @@ class Traits:
     """Whether tasks of one batch depend on each other, so that they cannot be split up."""
     rowwise: bool = False
     """Whether meta-gradients take meta-parameters of each task's own, shape (tasks, P)."""
+    network: str = "init"
+    """The group of meta-parameters that is the network's weights, empty where there is none."""
     quantities: tuple[str, ...] = ()
     """Ids of quantities of its own that it measures."""
     charts: tuple[str, ...] = ()

@@ -34,11 +34,6 @@ class SplitPixels:
         self._kept: Tensor | None = None
         self._decided = False
 
-    @property
-    def is_resident(self) -> bool:
-        """Whether the split is kept on a device."""
-        return self._kept is not None
-
     def place(self, device: torch.device, free: FreeBytes = free_bytes) -> None:
         """Keep the split on a device from its first use on, if it then fits."""
         if device != self._device or free is not self._free:

@@ -122,6 +122,7 @@ class Setting:
         entry = find_algorithm(self.config.algorithm).entry
         return replace(
             traits,
+            network=self.algorithm.network or "",
             transductive=traits.transductive or by_batch,
             quantities=entry.quantities,
             charts=entry.charts,

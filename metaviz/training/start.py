@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config.options import OptionError
+from metaviz.config.traits import USUAL
 from metaviz.files.atomic import write_atomically
 from metaviz.meta.context import Meta
 from metaviz.nets.layout import Layout
@@ -49,13 +50,15 @@ def restarted(setting: Setting, folder: Path) -> Setting:
     return _started(setting, load_checkpoint(path), folder) if path.exists() else setting
 
 
-def stored_meta(state: Mapping[str, object], layout: Layout, source: Path) -> Meta:
-    """Return a stored state's meta-parameters; `layout` is that of their network.
+def stored_meta(
+    state: Mapping[str, object], layout: Layout, source: Path, network: str = USUAL.network
+) -> Meta:
+    """Return a stored state's meta-parameters; `layout` is that of the group of their network.
 
     Raises: StoreError where there are none or where they lie in another order than now.
     """
     saved = state["meta"]
-    if not isinstance(saved, dict) or not isinstance(saved.get("init"), Tensor):
+    if not isinstance(saved, dict) or not isinstance(saved.get(network), Tensor):
         raise StoreError(f"{source} has a checkpoint without weights: choose another run.")
     if not lies_as_now(state, layout):
         raise StoreError(f"{source} cannot be used: {OTHER_ORDER}")
@@ -68,7 +71,8 @@ def fitting(setting: Setting, state: Mapping[str, object], source: Path) -> Meta
     Raises: StoreError where there are none or where they lie in another order than now,
     OptionError where one has another shape.
     """
-    saved = stored_meta(state, setting.learner.net.layout, source)
+    network = setting.algorithm.network or ""
+    saved = stored_meta(state, setting.learner.net.layout, source, network)
     meta: Meta = {}
     for name, drawn in setting.init().items():
         value = saved.get(name, drawn)

@@ -34,17 +34,18 @@ def write_weights(folder: Path, path: Path) -> None:
     saved = load_checkpoint(folder / CHECKPOINT)
     network = stored_network(record, folder)
     layout = build(network).layout
-    meta = stored_meta(saved, layout, folder)
-    if meta["init"].shape != (layout.size,):
+    start = record.traits.network
+    meta = stored_meta(saved, layout, folder, start)
+    if meta[start].shape != (layout.size,):
         raise StoreError(
-            f"{folder} has {meta['init'].numel()} weights, but its network has {layout.size}: its "
+            f"{folder} has {meta[start].numel()} weights, but its network has {layout.size}: its "
             "checkpoint is another run's."
         )
     tensors: dict[str, Tensor] = {}
     for group, value in meta.items():
         parts = {group: value}
-        if group == "init":
-            parts = {f"init.{name}": part for name, part in layout.split(value).items()}
+        if group == start:
+            parts = {f"{start}.{name}": part for name, part in layout.split(value).items()}
         # A file holds each number once, in the order of its shape.
         tensors |= {name: part.contiguous() for name, part in parts.items()}
     about = {

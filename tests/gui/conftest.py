@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QTreeWidgetItem
 
 from metaviz import app
 from metaviz.config.catalogue import Catalogue
@@ -50,6 +52,13 @@ def open_window(qapp, qtbot, home: Path) -> Iterator[Callable[..., MainWindow]]:
     for window in windows:
         leave(qtbot, window)
         window.deleteLater()
+
+
+def row_of(form, title: str) -> QTreeWidgetItem:
+    """Return the row of a method in the form's list."""
+    match = Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive
+    (item,) = form.algorithms.findItems(title, match)
+    return item
 
 
 @pytest.fixture

@@ -147,8 +147,11 @@ def test_settings_of_inner_loops_show_while_a_ticked_method_has_one(form):
     assert rate.isHidden()
     assert not seeds.isHidden()
     assert form.comparison().algorithms == ("protonet",)
+    state = form.state()
     form.algorithms.tick(("protonet", "maml"))
     assert not rate.isHidden()
+    form.show_state(state)
+    assert rate.isHidden()
 
 
 def test_a_choice_may_be_left_empty(form):

@@ -9,6 +9,7 @@ from metaviz.gui.runs.row import Row
 from metaviz.gui.widgets import undo as undoing
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.summary import summarise
+from tests.gui.conftest import row_of
 
 CTRL = Qt.KeyboardModifier.ControlModifier
 
@@ -111,7 +112,7 @@ def test_a_new_edit_after_undo_drops_what_could_be_redone(window):
 def test_problem_ticks_and_reset_are_one_edit_each(window):
     form = window.form
     start = form.state()
-    form.algorithms.item_of("reptile").setCheckState(0, Qt.CheckState.Checked)
+    row_of(form, "Reptile").setCheckState(0, Qt.CheckState.Checked)
     assert window.commands["undo"].text() == "&Undo tick Reptile"
     form.field("reptile.inner_lr").set_value(0.3)
     before = form.state()

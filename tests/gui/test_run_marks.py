@@ -79,7 +79,7 @@ def row(window, label: str):
 
 
 def select(window, *names: str) -> None:
-    window.table.view.select_all([row(window, name).id for name in names])
+    window.table.view._select({row(window, name).id for name in names}, set())
     window.table.view.setFocus()
 
 

@@ -12,7 +12,7 @@ from PySide6.QtCore import Qt
 
 from metaviz.gui.session.session_file import BACKUP, SESSION, SessionFile
 from metaviz.runs.storage.store import list_runs
-from tests.gui.conftest import leave
+from tests.gui.conftest import leave, row_of
 
 WAIT = 30_000
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def test_a_start_that_died_of_the_layout_is_followed_by_one_without_it(home):
 
 def test_form_views_tab_and_table_come_back(qtbot, plain_window):
     first = plain_window(plots=True)
-    first.form.algorithms.item_of("reptile").setCheckState(0, Qt.CheckState.Checked)
+    row_of(first.form, "Reptile").setCheckState(0, Qt.CheckState.Checked)
     first.form.field("reptile.inner_lr").editor.setText("quick")
     first.tabs.training.smoothing.setValue(30)
     first.tabs.training.axis.setCurrentIndex(1)

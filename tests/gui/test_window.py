@@ -19,7 +19,7 @@ from metaviz.gui.window.about_dialog import diagnostics
 from metaviz.runs.export.figures import save_figure
 from metaviz.runs.export.tables import write_tables
 from metaviz.runs.storage.store import list_runs, open_run
-from tests.gui.conftest import leave
+from tests.gui.conftest import leave, row_of
 
 WAIT = 20_000
 
@@ -48,7 +48,7 @@ def answer(qtbot, window, name, text):
 
 
 def test_two_ticked_algorithms_train_and_are_stored(qtbot, window, home):
-    window.form.algorithms.item_of("reptile").setCheckState(0, Qt.CheckState.Checked)
+    row_of(window.form, "Reptile").setCheckState(0, Qt.CheckState.Checked)
     assert window.form.help_strip.count.text() == "2 runs: 2 algorithms × 1 seed"
     qtbot.mouseClick(window.findChild(QAbstractButton, "form_run"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(phase(window, "training"), timeout=WAIT)

@@ -55,7 +55,7 @@ def test_nothing_is_kept_on_a_cpu_unless_it_is_forced(folder: str) -> None:
     plain = problem(folder)
     plain.place(CPU)
     plain.tasks("train", 0, 1)
-    assert not any(pixels.is_resident for pixels in plain._pixels.values())
+    assert all(pixels._kept is None for pixels in plain._pixels.values())
 
 
 VARIANTS: list[dict[str, Any]] = [
@@ -77,7 +77,7 @@ def test_resident_split_gives_the_same_episodes(
         whole = plain.tasks(split, 3, 6)
         assert same(kept.tasks(split, 3, 6), whole)
         assert same(kept.tasks(split, 5, 2), whole[2:4])
-        assert kept._pixels[split].is_resident
+        assert kept._pixels[split]._kept is not None
         # What is resident is read no more from the file.
         assert kept._pixels[split]._kept is not None
         kept._pixels[split]._kept.zero_()
@@ -90,13 +90,13 @@ def test_split_that_does_not_fit_stays_in_its_file(folder: str) -> None:
     size = 30 * 3 * 20 * 20
     crowded.place(CPU, lambda _: 4 * size - 1)
     assert same(crowded.tasks("train", 0, 2), plain.tasks("train", 0, 2))
-    assert not crowded._pixels["train"].is_resident
+    assert crowded._pixels["train"]._kept is None
     crowded.tasks("test", 0, 2)
-    assert crowded._pixels["test"].is_resident
+    assert crowded._pixels["test"]._kept is not None
     roomy = problem(folder)
     roomy.place(CPU, lambda _: 4 * size)
     roomy.tasks("train", 0, 2)
-    assert roomy._pixels["train"].is_resident
+    assert roomy._pixels["train"]._kept is not None
 
 
 def test_settling_places_the_problem_on_the_device_of_the_run(folder: str) -> None:

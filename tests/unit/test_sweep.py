@@ -171,3 +171,15 @@ def test_an_estimate_is_shared_among_workers_but_no_run_is_divided():
         "2.0 h",
         "4.6 days",
     ]
+
+
+def test_settings_of_inner_loops_do_not_multiply_methods_without_one():
+    asked = Comparison(problem="strokes", algorithms=("protonet", "maml"))
+    planned = sweep("inner_lr=0.1,0.4", "protonet.scale=1,10", of=asked).runs()
+    found = [(run.algorithm, run.shared.inner_lr, run.options.get("scale")) for run in planned]
+    assert sorted(found, key=str) == [
+        ("maml", 0.1, None),
+        ("maml", 0.4, None),
+        ("protonet", 0.4, 1.0),
+        ("protonet", 0.4, 10.0),
+    ]

@@ -99,10 +99,6 @@ class AlgorithmList(QTreeWidget):
             for column in (0, 1):
                 item.setToolTip(column, f"<p>{escape(reason) or describe(entry)}</p>")
 
-    def item_of(self, name: str) -> QTreeWidgetItem:
-        """Return the row of an algorithm."""
-        return self._items[name]
-
     def _height(self) -> int:
         return min(self.topLevelItemCount() * self._row_height(), _TALLEST) + 2 * self.frameWidth()
 

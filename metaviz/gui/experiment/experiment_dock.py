@@ -9,12 +9,12 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
-from metaviz.config.run_config import MACHINE, Comparison, parse_seeds
+from metaviz.config.run_config import MACHINE, OF_INNER_LOOPS, Comparison, parse_seeds
 from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
 from metaviz.gui.experiment.help_strip import HelpStrip
-from metaviz.gui.experiment.shared_form import OF_INNER_LOOPS, OF_THE_COMPARISON, SEEDS, shared_form
+from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
 from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import column, order_tabs, row
@@ -120,6 +120,7 @@ class ExperimentDock(QWidget):
                 if "." in key and entry is not None and entry.id not in self._sections:
                     self._add_section(entry)
             self._show_sections()
+            self._hide_shared()
             for field in self.every_field():
                 if field.key in state.texts:
                     field.set_raw(state.texts[field.key])

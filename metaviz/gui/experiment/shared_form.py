@@ -16,8 +16,6 @@ SEEDS = OptionSpec(
     default="0",
 )
 USUAL = ("inner_lr", "inner_steps", "outer_lr", "meta_batch", "shots", "query_shots", "ways")
-OF_INNER_LOOPS = ("inner_lr", "inner_steps", "eval_steps")
-"""Names that have no meaning for methods without an inner loop."""
 OF_THE_COMPARISON = ("steps", "seeds", *MACHINE)
 """Names that a comparison holds itself, outside its shared hyperparameters."""
 

@@ -53,6 +53,10 @@ _SWITCHES = {
 }
 
 
+_ADAPTING = "Bold: after adaptation. Thin: before. The shaded gap is what adaptation gains."
+_WITHOUT = "These methods have no inner loop, and so no loss before adaptation."
+
+
 class TrainingTab(QWidget):
     """The training plot and the controls of its view."""
 
@@ -68,8 +72,7 @@ class TrainingTab(QWidget):
         self._smoother = Smoother()
         self._offered: set[str] = set()
         self.plot = ChartView("trainingPlot", "Losses before and after adaptation", self)
-        hint = "Bold: after adaptation. Thin: before. The shaded gap is what adaptation gains."
-        self.hint = text_label("trainingHint", text=hint)
+        self.hint = text_label("trainingHint", text=_ADAPTING)
         page(self, self._controls(), self.plot, self.hint, stretch=self.plot)
         self.refresh()
 
@@ -85,6 +88,8 @@ class TrainingTab(QWidget):
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
         self._records = records
+        without = records and not any(record.traits.has_inner_loop for record in records)
+        self.hint.setText(_WITHOUT if without else _ADAPTING)
         self.refresh()
 
     def refresh(self) -> None:

@@ -116,10 +116,6 @@ class RunTreeView(QTreeView):
             self.selectionModel().setCurrentIndex(index, _Flag.ClearAndSelect | _Flag.Rows)
             self.scrollTo(index)
 
-    def select_all(self, names: Sequence[str]) -> None:
-        """Select several runs."""
-        self._select(set(names), set())
-
     def selected(self) -> list[Row]:
         """Return the selected runs, each once; a group stands for all of its runs."""
         self.tree_model.flush()

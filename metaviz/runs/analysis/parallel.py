@@ -30,10 +30,6 @@ class ParallelAxis:
     ticks: tuple[tuple[float, str], ...]
     absent: bool
 
-    def text_at(self, place: float) -> str:
-        """Return the nearest tick's text."""
-        return min(self.ticks, key=lambda tick: abs(tick[0] - place))[1] if self.ticks else ""
-
 
 def parallel_axes(
     entries: Sequence[Entry],

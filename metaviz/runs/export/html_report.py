@@ -230,6 +230,8 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
     commands = []
     for judgement in (one.judgement for one in judged_runs(records, folders)):
         values = {names[key]: value for key, value in judgement.protocol.items() if key in names}
+        if not judgement.adapts:
+            values.pop("steps", None)
         settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in values.items())
         commands.append(f"metaviz evaluate repeated {settings}")
     return list(dict.fromkeys(commands))

@@ -117,8 +117,11 @@ def geometry_csv(records: Iterable[Record]) -> str:
 
 
 def evaluations_csv(judgements: Iterable[Judgement]) -> str:
-    """Return `evaluations.csv`: one row per run and held-out task."""
-    return csv_text(EVALUATIONS_HEADER, (row for one in judgements for row in _task_rows(one)))
+    """Return `evaluations.csv`: one row per run and held-out task; own quantities come last."""
+    found = list(judgements)
+    own = tuple(dict.fromkeys(n for one in found for n in one.per_task if n not in INNER_COLUMNS))
+    rows = (row for one in found for row in _task_rows(one, own))
+    return csv_text((*EVALUATIONS_HEADER, *own), rows)
 
 
 def write_tables(
@@ -215,7 +218,7 @@ def _inner_rows(record: Record, names: Sequence[str]) -> Iterable[list[Cell]]:
             yield [*about, *(one.at(name, k) for name in names)]
 
 
-def _task_rows(found: Judgement) -> Iterable[list[Cell]]:
+def _task_rows(found: Judgement, own: Sequence[str]) -> Iterable[list[Cell]]:
     config, protocol = found.config, found.protocol
     head: list[Cell] = [found.run, config["algorithm"], config["problem"], found.dataset]
     head += [config["seed"], found.step, found.k if found.adapts else None]
@@ -229,6 +232,10 @@ def _task_rows(found: Judgement) -> Iterable[list[Cell]]:
                 else None
                 for name in ("query_loss", "query_accuracy")
                 for after, place in enumerate((0, found.k))
+            ),
+            *(
+                float(found.per_task[name][found.k, task]) if name in found.per_task else None
+                for name in own
             ),
         ]
 

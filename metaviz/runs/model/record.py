@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.quantities import Quantity, quantity_of
+from metaviz.config.run_config import OF_INNER_LOOPS
 from metaviz.config.traits import USUAL, Traits
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
@@ -25,7 +26,6 @@ from metaviz.runs.model.marks import Marks
 
 _FIRST_CAPACITY = 256
 _ROWS = len(STEP_COLUMNS) + 1
-_OF_INNER_LOOP = {"inner_lr", "inner_steps", "eval_steps"}
 _PLACES = {name: row for row, name in enumerate(("step", *STEP_COLUMNS))}
 
 
@@ -72,7 +72,7 @@ class Record:
         if self.traits.has_inner_loop:
             return self.config
         shared = self.config.get("shared", {}).items()
-        return {**self.config, "shared": {k: v for k, v in shared if k not in _OF_INNER_LOOP}}
+        return {**self.config, "shared": {k: v for k, v in shared if k not in OF_INNER_LOOPS}}
 
     @property
     def algorithm(self) -> str:
