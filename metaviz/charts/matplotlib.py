@@ -207,7 +207,9 @@ def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
     if nothing:
         axes.text(0.5, 0.5, "nothing recorded yet", transform=axes.transAxes, ha="center")
     elif any(one.label for one in shown.series) and not chart.caption:
-        axes.legend(fontsize="small", frameon=False)
+        # Points lie anywhere: their legend stands beside them, its upper left corner (2) outside.
+        place: Any = {"loc": 2, "bbox_to_anchor": (1, 1)} if isinstance(chart, Scatter) else {}
+        axes.legend(fontsize="small", frameon=False, **place)
 
 
 def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool, crowded: bool) -> None:

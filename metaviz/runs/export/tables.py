@@ -120,8 +120,7 @@ def evaluations_csv(judgements: Iterable[Judgement]) -> str:
     """Return `evaluations.csv`: one row per run and held-out task; own quantities come last."""
     found = list(judgements)
     own = tuple(dict.fromkeys(n for one in found for n in one.per_task if n not in INNER_COLUMNS))
-    rows = (row for one in found for row in _task_rows(one, own))
-    return csv_text((*EVALUATIONS_HEADER, *own), rows)
+    return csv_text((*EVALUATIONS_HEADER, *own), (r for one in found for r in _task_rows(one, own)))
 
 
 def write_tables(
