@@ -45,6 +45,7 @@ class ECMLOptions(AlgorithmOptions):
     id="ecml",
     title="ECML (reconstructed)",
     group="Learned geometry",
+    quantities=("condition_loss",),
     needs={"residuals": "ECML looks at residuals of a network"},
     color=15,
     summary="MAML whose inner problem is also trained to be well conditioned.",

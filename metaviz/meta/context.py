@@ -1,4 +1,4 @@
-"""What a method is called with: a learner, tasks, and how far training has come."""
+"""What a method is called with: a learner, tasks and their random numbers."""
 
 from dataclasses import dataclass, field, replace
 

@@ -16,14 +16,13 @@ from metaviz.nets.layout import Weights
 class Prediction:
     """What is predicted for the examples of a batch.
 
-    Shapes: outputs (tasks, n, d), in the judge's form (logits or values), without noise; samples
-    (M, tasks, n, d) where a method is probabilistic. `maps` hold what charts need (prototypes,
-    embeddings, attention) with the tasks axis first, and are empty unless they were asked for.
+    Shapes: outputs (tasks, n, d), in the judge's form (logits or values), without noise. `maps`
+    hold what charts need (prototypes, embeddings, attention) with the tasks axis first, and are
+    empty unless they were asked for.
     `readings` are quantities of the method's own by id, means over the examples, shape (tasks,).
     """
 
     outputs: Tensor
-    samples: Tensor | None = None
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     readings: Mapping[str, Tensor] = field(default_factory=dict)
 

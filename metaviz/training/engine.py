@@ -249,12 +249,12 @@ def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:
 
 def _point(setting: Setting, network: str, folder: Path) -> torch.Tensor:
     layout = setting.learner.net.layout
-    saved = stored_meta(load_checkpoint(folder / CHECKPOINT), layout, folder)[network]
-    expected = layout.size
-    if saved.shape != (expected,):
+    state = load_checkpoint(folder / CHECKPOINT)
+    saved = stored_meta(state, layout, folder, network)[network]
+    if saved.shape != (layout.size,):
         raise OptionError(
             "start",
             f"{folder.name} has {saved.numel()} weights, but this problem's network has "
-            f"{expected}: choose a run of the same problem and network.",
+            f"{layout.size}: choose a run of the same problem and network.",
         )
     return saved.to(setting.device, setting.dtype)

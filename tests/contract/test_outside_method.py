@@ -140,7 +140,7 @@ def test_its_runs_say_what_it_is(record: Record) -> None:
     assert record.traits.inner_loop == "none"
     assert record.traits.quantities == ("entropy",)
     assert not {"inner_lr", "inner_steps"} & record.resolved.keys()
-    assert set(record.resolved["outer_lr"]) == {"init", "temperature"}
+    assert set(record.resolved["outer_lr"]) == {"body", "temperature"}
 
 
 def test_tables_and_tensorboard_have_its_quantity(record: Record) -> None:
@@ -207,12 +207,12 @@ def test_one_by_one_its_entropy_is_the_mean_over_examples(folder: Path) -> None:
 def test_its_weights_are_written_by_name(folder: Path, tmp_path: Path) -> None:
     path = LocalEngine().save_weights(folder, tmp_path / "weights.safetensors")
     meta = load_checkpoint(folder / CHECKPOINT)["meta"]
-    assert set(meta) == {"init", "temperature"}
+    assert set(meta) == {"body", "temperature"}
     tensors = load_file(path)
     assert torch.equal(tensors["temperature"], meta["temperature"])
-    assert "init.conv1.weight" in tensors
+    assert "body.conv1.weight" in tensors
     with safe_open(path, "pt") as opened:
-        assert json.loads(opened.metadata()["groups"]) == ["init", "temperature"]
+        assert json.loads(opened.metadata()["groups"]) == ["body", "temperature"]
 
 
 def test_it_resumes_and_repeats_bit_for_bit(asked: RunConfig, folder: Path, tmp_path: Path) -> None:

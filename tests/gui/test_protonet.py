@@ -167,6 +167,10 @@ def test_it_is_evaluated_shown_exported_and_found_again(
     figures = {"training", "comparison", "inner", "convergence", "geometry", "benchmark", "episode"}
     assert {f"{name}.png" for name in figures} <= written
     assert {"metrics.csv", "inner.csv", "evaluations.csv", "report.html"} <= written
+    (report,) = (path for path in export.written if path.name == "report.html")
+    commands = report.read_text(encoding="utf-8")
+    assert "metaviz evaluate repeated" in commands
+    assert "steps=0" not in commands  # which the command would refuse
     for record, folder in folders.items():
         again = open_run(folder)
         before = maml if record == maml.id else protonet

@@ -39,7 +39,7 @@ class CentroidModel:
     Reads the mean entropy of its predictions, in nats.
     """
 
-    groups = frozenset({"init", "temperature"})
+    groups = frozenset({"body", "temperature"})
     transductive = False
     rowwise = False
 
@@ -50,7 +50,7 @@ class CentroidModel:
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw the network's weights; the temperature starts at the given one."""
         start = torch.tensor([math.log(self.temperature)], dtype=torch.float64)
-        return {"init": learner.net.init(generator), "temperature": start}
+        return {"body": learner.net.init(generator), "temperature": start}
 
     def predict(
         self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
@@ -72,7 +72,7 @@ class CentroidModel:
         return Prediction(outputs, maps=shown, readings={ENTROPY.id: entropy})
 
     def _features(self, context: Context, meta: Meta, batch: Batch) -> Tensor:
-        weights = meta["init"].expand(len(batch), -1)
+        weights = meta["body"].expand(len(batch), -1)
         return context.learner.net.features(weights, batch.x, batch.beside)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
@@ -93,6 +93,12 @@ class CentroidModel:
         )
 
 
+class NearestCentroid(Episodic):
+    """Keeps the weights of its network in a group of another name than the shipped methods."""
+
+    network = "body"
+
+
 @register(
     NearestCentroidOptions,
     id="nearest_centroid",
@@ -109,4 +115,4 @@ class CentroidModel:
 def nearest_centroid(options: NearestCentroidOptions, shared: Shared) -> Algorithm:
     """Build nearest centroids."""
     del shared
-    return Episodic(CentroidModel(options.temperature))
+    return NearestCentroid(CentroidModel(options.temperature))
