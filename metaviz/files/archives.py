@@ -4,32 +4,70 @@ Nothing is ever unpacked to disk, so a hostile archive can neither write outside
 fill the disk; what is left to guard against is memory and time.
 """
 
-import io
+import codecs
+import os
 import re
 import stat
-import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
-
-if TYPE_CHECKING:
-    from PIL import Image
+from typing import BinaryIO, Protocol, Self
 
 MAX_MEMBERS = 1_000_000
 MAX_TOTAL_BYTES = 32 * 2**30
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 1_000_000
-MAX_PIXELS = 16_000_000
-MAX_DEPTH = 7
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+MAX_DEPTH = 16
+MAX_LINKED = 16
+_SAMPLE = 1000
+_SYSTEM = frozenset(
+    {
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
+        *("$recycle.bin", "recycler", "system volume information", "#recycle", "@recycle"),
+        *("#snapshot", "@recently-snapshot", "network trash folder", "temporary items"),
+        "__pycache__",
+    }
+)
 
 
 class DataError(ValueError):
     """A data set cannot be read; the message is one sentence for the person who chose it."""
+
+    def __init__(self, sentence: str) -> None:
+        """Take the sentence; bytes of names that are no UTF-8 are escaped in it."""
+        super().__init__(shown(sentence))
+
+
+def shown(text: str) -> str:
+    r"""Return a text that can be stored and printed: bytes that are no UTF-8 become \xe9."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def text_of(data: bytes) -> str:
+    """Decode the text that a person's program wrote: UTF-8 or UTF-16 with or without a mark.
+
+    What is neither is read by the code page of Western Windows, so that no letter is lost.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = ["utf-16"]
+    else:
+        some = data[:_SAMPLE]
+        wide = {"utf-16-be": some[0::2], "utf-16-le": some[1::2]}
+        likely = [name for name, half in wide.items() if 4 * half.count(0) > len(some)]
+        encodings = [*likely, "utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        with suppress(UnicodeDecodeError):
+            return data.decode(encoding)
+    return data.decode("latin-1")
+
+
+def is_system_made(name: str) -> bool:
+    """Tell the files and folders that systems and programs leave beside a person's own."""
+    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 class Source(Protocol):
@@ -46,27 +84,54 @@ class Source(Protocol):
         Raises: DataError, naming the file, if it cannot be read.
         """
 
+    def start(self, name: str, count: int) -> bytes:
+        """Return the first bytes of one file. Raises: DataError as `read`."""
+
+    def size_of(self, name: str) -> int:
+        """Return the number of bytes of one file."""
+
+    def checksum(self, name: str) -> int:
+        """Return the CRC-32 of the contents of one file. Raises: DataError as `read`."""
+
     def stamp(self, name: str) -> str:
         """Return what changes when the file does, without reading it."""
 
 
+def data_names(source: Source) -> list[str]:
+    """Return the paths in a source that no system made, nor put below a folder of its own."""
+    names = source.names()
+    if isinstance(source, Folder):
+        return names
+    return [name for name in names if not any(map(is_system_made, name.split("/")))]
+
+
 class Folder:
-    """The files under a folder, up to MAX_DEPTH levels below it."""
+    """The files under a folder, up to MAX_DEPTH levels below it.
+
+    Links to folders are followed wherever they lead, as a person made them, but never into a
+    folder above; each folder is entered through links MAX_LINKED times at most, which bounds the
+    time that crafted links take. left_out: what the last listing did not enter, with counts.
+    """
 
     def __init__(self, root: Path) -> None:
         """Name the folder; nothing is read yet."""
         self.root = root
         self.label = str(root)
+        self.left_out: Counter[str] = Counter()
+        self._linked: Counter[tuple[int, int]] = Counter()
 
     def names(self) -> list[str]:
         """Return the paths of all files, relative, sorted, with forward slashes.
 
+        What systems made is not among them.
         Raises: DataError if there are more than MAX_MEMBERS files, or a folder cannot be read.
         """
         names: list[str] = []
+        self.left_out.clear()
+        self._linked.clear()
         try:
-            for path in _walk(self.root, MAX_DEPTH):
-                names.append(path.relative_to(self.root).as_posix())
+            for name in self._below(self.root, "", ()):
+                names.append(name)
                 if len(names) > MAX_MEMBERS:
                     raise DataError(
                         f"{self.root} holds more than {MAX_MEMBERS} files; choose the folder of "
@@ -76,34 +141,75 @@ class Folder:
             raise DataError(f"{self.root} cannot be listed: {error.strerror}") from error
         return sorted(names)
 
+    def _below(
+        self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
+    ) -> Iterator[str]:
+        """Yield the files below a folder, of which those above have these devices and inodes."""
+        known = folder.stat()
+        above = (*above, (known.st_dev, known.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_system_made(entry.name):
+                    continue
+                if not entry.is_dir():
+                    if entry.is_symlink() and not Path(entry.path).exists():
+                        self.left_out["links that lead nowhere"] += 1
+                    else:
+                        yield prefix + entry.name
+                elif self._enters(entry, above):
+                    yield from self._below(Path(entry.path), f"{prefix}{entry.name}/", above)
+
+    def _enters(self, entry: os.DirEntry[str], above: tuple[tuple[int, int], ...]) -> bool:
+        """Return whether to list a folder; count it where not."""
+        known = Path(entry.path).stat()
+        identity = known.st_dev, known.st_ino
+        if identity in above:
+            self.left_out["links to a folder above"] += 1
+            return False
+        if len(above) == MAX_DEPTH:
+            self.left_out[f"folders deeper than {MAX_DEPTH} levels"] += 1
+            return False
+        if entry.is_symlink():
+            self._linked[identity] += 1
+            if self._linked[identity] > MAX_LINKED:
+                self.left_out["links to a folder that is read already"] += 1
+                return False
+        return True
+
     def read(self, name: str) -> bytes:
         """Return the contents of one file."""
+        return self.start(name, -1)
+
+    def start(self, name: str, count: int) -> bytes:
+        """Return the first bytes of one file; -1: all."""
         path = self.root / name
         try:
             # Reading a pipe would wait for a writer.
             if path.exists() and not path.is_file():
                 raise DataError(f"{path} is no file; remove it from the data")
-            return path.read_bytes()
+            with path.open("rb") as stream:
+                return stream.read(count)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
+    def size_of(self, name: str) -> int:
+        """Return the number of bytes."""
+        return self._stat(name).st_size
+
+    def checksum(self, name: str) -> int:
+        """Return the CRC-32 of the contents, for which it reads them."""
+        return zlib.crc32(self.read(name))
+
     def stamp(self, name: str) -> str:
         """Return the file's size and time of change."""
-        try:
-            known = (self.root / name).stat()
-        except OSError as error:
-            raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
+        known = self._stat(name)
         return f"{known.st_size}:{known.st_mtime_ns}"
 
-
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the files below a folder; links to folders are not followed, so there are no loops."""
-    for entry in folder.iterdir():
-        # Most entries are images: spare them the question to the disk.
-        if entry.suffix.lower() in IMAGE_SUFFIXES or not entry.is_dir():
-            yield entry
-        elif depth > 1 and not entry.is_symlink():
-            yield from _walk(entry, depth - 1)
+    def _stat(self, name: str) -> os.stat_result:
+        try:
+            return os.stat(f"{self.label}/{name}")  # noqa: PTH116 - for every image
+        except OSError as error:
+            raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
 
 
 class Zip:
@@ -146,7 +252,9 @@ class Zip:
             )
         for member in members:
             self._check(member)
-        return {member.filename: member for member in members if not member.is_dir()}
+        # Old Windows programs separate folders by backslashes.
+        files = {member.filename.replace("\\", "/"): member for member in members}
+        return {name: member for name, member in files.items() if not name.endswith("/")}
 
     def _check(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
@@ -183,9 +291,13 @@ class Zip:
 
     def read(self, name: str) -> bytes:
         """Return the contents of one file."""
+        return self.start(name, -1)
+
+    def start(self, name: str, count: int) -> bytes:
+        """Return the first bytes of one file; -1: all."""
         try:
-            with self._reading(name):
-                return self._archive.read(self._files[name])
+            with self._reading(name), self._archive.open(self._files[name]) as stream:
+                return stream.read(count)
         except OSError as error:
             raise DataError(
                 f"{name} in {self.path} is damaged ({error}); download the archive again"
@@ -211,6 +323,14 @@ class Zip:
                 "pack it as a plain zip archive"
             ) from error
 
+    def size_of(self, name: str) -> int:
+        """Return the number of bytes, unpacked."""
+        return self._files[name].file_size
+
+    def checksum(self, name: str) -> int:
+        """Return the CRC-32 that the archive states."""
+        return self._files[name].CRC
+
     def stamp(self, name: str) -> str:
         """Return the file's unpacked size and checksum."""
         member = self._files[name]
@@ -228,30 +348,3 @@ class Zip:
     ) -> None:
         """Close the archive."""
         self._archive.close()
-
-
-def decode_image(data: bytes, name: str, mode: str, formats: tuple[str, ...]) -> "Image.Image":
-    """Decode an image and convert it to a PIL mode.
-
-    Raises: DataError, naming the file, if it is damaged, of another format or has more than
-    MAX_PIXELS pixels; the size is checked before memory is taken for the pixels.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    wanted = " or ".join(formats)
-    try:
-        image = Image.open(io.BytesIO(data), formats=formats)
-        pixels = image.width * image.height
-        if pixels <= MAX_PIXELS:
-            return image.convert(mode)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{name} has far too many pixels; at most {MAX_PIXELS} are read") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not a {wanted} image; replace it by the original") from error
-    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
-        raise DataError(
-            f"{name} is a damaged image ({error}); replace it by the original {wanted} file"
-        ) from error
-    raise DataError(
-        f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read"
-    )

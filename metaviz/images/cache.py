@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from PIL import Image
 
 from metaviz.files.archives import DataError, Folder
 from metaviz.files.atomic import write_atomically
-from metaviz.images.found import SPLITS, Found, Picture
+from metaviz.images.found import SPLITS, Found, Picture, refuse_damaged
 from metaviz.images.layouts import recognise
 from metaviz.images.progress import Progress
 
-VERSION = 1
+VERSION = 2
 CHANNELS = 3
 NATIVE = {"CIFAR-FS": 32, "FC100": 32}
 USUAL = 84
@@ -138,7 +139,7 @@ def _build(found: Found, side: int, folder: Path, report: Progress) -> None:
             "dataset": found.dataset,
             "layout": found.layout,
             "side": side,
-            "problems": list(found.problems),
+            "problems": list(found.remarks),
             "splits": {
                 split: [[name, len(images)] for name, images in sorted(classes.items())]
                 for split, classes in found.splits.items()
@@ -168,13 +169,23 @@ def _settle(work: Path, folder: Path) -> None:
 
 
 def _decode(found: Found, side: int, work: Path, report: Progress) -> None:
-    """Write the pixels of every image, class by class, in the order of the index."""
+    """Write the pixels of every image, class by class, in the order of the index.
+
+    Raises: DataError, once all are tried, with how many cannot be read and the first of them.
+    """
     every = [picture for images in found.pictures() for picture in images]
     shape = (CHANNELS, side, side)
 
+    failures: list[tuple[int, DataError]] = []
+
     def decoded(first: int) -> np.ndarray:
-        chunk = every[first : first + _AT_ONCE]
-        return np.stack([_squared(picture, side) for picture in chunk])
+        chunk = np.zeros((min(_AT_ONCE, len(every) - first), *shape), np.uint8)
+        for row in range(len(chunk)):
+            try:
+                chunk[row] = _squared(every[first + row], side)
+            except DataError as error:
+                failures.append((first + row, error))
+        return chunk
 
     report(0, len(every))
     workers = min(8, os.cpu_count() or 1)
@@ -197,6 +208,7 @@ def _decode(found: Found, side: int, work: Path, report: Progress) -> None:
                 waiting.extend(pool.submit(decoded, first) for first in islice(starts, 1))
         finally:
             pool.shutdown(cancel_futures=True)
+    refuse_damaged([error for _, error in sorted(failures, key=itemgetter(0))], len(every))
 
 
 def _squared(picture: Picture, side: int) -> np.ndarray:

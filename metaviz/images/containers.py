@@ -3,6 +3,8 @@
 import importlib
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -32,11 +34,15 @@ class Container(Protocol):
 
 
 def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
-    """Read Ren's pickles: image_data with class_dict, or a list of PNG files with labels beside.
+    """Read the images of one split from a pickle.
 
+    It holds image_data with class_dict (Ren), data with as many labels (MetaOptNet's FC100,
+    CIFAR-FS and miniImageNet), or a list of PNG files with labels beside.
     Raises: DataError if the pickle holds anything else.
     """
     held = _text_keys(unpickle(io.BytesIO(entry.read()), _label(entry)))
+    if isinstance(held, dict) and {"data", "labels"} <= held.keys():
+        return _numbered(held, entry)
     if isinstance(held, dict) and {"image_data", "class_dict"} <= held.keys():
         images = _images(held["image_data"], entry)
         try:
@@ -59,9 +65,24 @@ def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
         ]
         return _by_label(pictures, labels)
     raise DataError(
-        f"{_label(entry)} holds neither image_data with class_dict nor a list of PNG files with "
-        "a pickle of labels beside it; use the original files"
+        f"{_label(entry)} holds neither image_data with class_dict, nor data with labels, nor a "
+        "list of PNG files with a pickle of labels beside it; use the original files"
     )
+
+
+def _numbered(held: dict[str, Any], entry: Container) -> Classes:
+    """Sort the images `data` by the numbers or names in `labels`."""
+    images = _images(held["data"], entry)
+    found: Classes = {}
+    try:
+        for row, label in zip(range(len(images)), held["labels"], strict=True):
+            found.setdefault(_text(label), []).append(_pixels(images, row, entry))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{_label(entry)} does not label each of its {len(images)} images ({error}); use the "
+            "original file"
+        ) from error
+    return found
 
 
 def numpy_images(entry: Container, labels: Container | None) -> Classes:
@@ -84,7 +105,7 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
 def torchmeta_splits(entry: Container) -> Classes:
     """Read one split of torchmeta: datasets/<class>, arrays of images or of PNG files."""
     found: Classes = {}
-    with _open_hdf5(entry) as file:
+    with _open_hdf5(entry) as file, _torchmeta(entry):
         for name, stack in file.get("datasets", {}).items():
             found[str(name)] = _stacked(stack[()], entry)
     return found
@@ -93,7 +114,7 @@ def torchmeta_splits(entry: Container) -> Classes:
 def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str, Classes]:
     """Read torchmeta's CIFAR-100: <coarse>/<fine>, divided by lists of names or of pairs."""
     splits: dict[str, Classes] = {}
-    with _open_hdf5(entry) as file:
+    with _open_hdf5(entry) as file, _torchmeta(entry):
         for split, names in lists.items():
             pairs = [
                 (name, fine)
@@ -195,6 +216,18 @@ def _stacked(stack: Any, entry: Container) -> list[Picture]:
         ]
     images = _images(array, entry)
     return [_pixels(images, row, entry) for row in range(len(images))]
+
+
+@contextmanager
+def _torchmeta(entry: Container) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{_label(entry)} is not a file of torchmeta ({error}); let torchmeta write it again"
+        ) from error
 
 
 def _open_hdf5(entry: Container) -> Any:

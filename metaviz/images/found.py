@@ -1,16 +1,19 @@
 """What was recognised in a folder or archive of images."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
-from metaviz.files.archives import Source, decode_image
+from metaviz.files.archives import DataError, Source, shown
+from metaviz.images.decoding import MAX_PHOTO_PIXELS, decode_image
 
 SPLITS = ("train", "validation", "test")
-FORMATS = ("JPEG", "PNG")
+USUAL_FORMATS = ("JPEG", "PNG")
+_MOST_NAMED = 5
 
 
 class Picture(Protocol):
@@ -22,6 +25,15 @@ class Picture(Protocol):
     def stamp(self) -> str:
         """Return what changes when the image does."""
 
+    def size(self) -> int:
+        """Return its number of bytes, without reading it."""
+
+    def checksum(self) -> int:
+        """Return the CRC-32 of its bytes. Raises: DataError."""
+
+    def content(self) -> bytes:
+        """Return its bytes, encoded or not. Raises: DataError."""
+
 
 class FilePicture(NamedTuple):
     """An image file of a folder or archive."""
@@ -32,11 +44,23 @@ class FilePicture(NamedTuple):
     def image(self) -> Image.Image:
         """Decode the file."""
         label = f"{self.name} in {self.source.label}"
-        return decode_image(self.source.read(self.name), label, "RGB", FORMATS)
+        return decode_image(self.content(), label, "RGB", USUAL_FORMATS, MAX_PHOTO_PIXELS)
 
     def stamp(self) -> str:
         """Return the file's name, and its size and checksum or time."""
         return f"{self.name}:{self.source.stamp(self.name)}"
+
+    def size(self) -> int:
+        """Return the size of the file."""
+        return self.source.size_of(self.name)
+
+    def checksum(self) -> int:
+        """Return that of the file."""
+        return self.source.checksum(self.name)
+
+    def content(self) -> bytes:
+        """Return the contents of the file."""
+        return self.source.read(self.name)
 
 
 class Bytes(NamedTuple):
@@ -48,11 +72,23 @@ class Bytes(NamedTuple):
 
     def image(self) -> Image.Image:
         """Decode the bytes."""
-        return decode_image(self.data, self.label, "RGB", FORMATS)
+        return decode_image(self.data, self.label, "RGB", USUAL_FORMATS, MAX_PHOTO_PIXELS)
 
     def stamp(self) -> str:
         """Return that of the file it lies in."""
         return self.mark
+
+    def size(self) -> int:
+        """Return the number of encoded bytes."""
+        return len(self.data)
+
+    def checksum(self) -> int:
+        """Return that of the encoded bytes."""
+        return zlib.crc32(self.data)
+
+    def content(self) -> bytes:
+        """Return the encoded bytes."""
+        return self.data
 
 
 class Pixels(NamedTuple):
@@ -70,6 +106,28 @@ class Pixels(NamedTuple):
         """Return that of the file it lies in."""
         return self.mark
 
+    def size(self) -> int:
+        """Return the number of levels."""
+        return int(self.array[0].size)
+
+    def checksum(self) -> int:
+        """Return that of the levels."""
+        return zlib.crc32(self.content())
+
+    def content(self) -> bytes:
+        """Return the levels."""
+        return bytes(self.array[self.row].tobytes())
+
+
+def refuse_damaged(failures: Sequence[DataError], count: int) -> None:
+    """Refuse images that cannot be read, all in one sentence. Raises: DataError, if there are."""
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        named = "; ".join(map(str, failures[:_MOST_NAMED]))
+        more = f"; and {len(failures) - _MOST_NAMED} more" if len(failures) > _MOST_NAMED else ""
+        raise DataError(f"{len(failures)} of {count} images cannot be read: {named}{more}")
+
 
 Classes = dict[str, list[Picture]]
 
@@ -79,13 +137,21 @@ class Found:
     """Images by split and class.
 
     dataset: its usual name, or "image folders". layout: how it is kept on disk. problems: what
-    was left out or guessed, one sentence each, without its full stop.
+    was guessed or is doubtful, one sentence each, without its full stop. left_out: how many
+    things were not read, by what they are.
     """
 
     dataset: str
     layout: str
     splits: dict[str, Classes]
     problems: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The problems and what was left out, in sentences that can be stored and shown."""
+        left = (f"left out: {reason} ({count})" for reason, count in self.left_out.items())
+        return tuple(shown(sentence) for sentence in (*self.problems, *left))
 
     def count(self) -> int:
         """Return the number of images."""

@@ -1,20 +1,17 @@
 """Recognises the few-shot data sets that people have, by what is inside."""
 
-import csv
-import io
 import json
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from functools import cache, partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from metaviz.files.archives import IMAGE_SUFFIXES, DataError, Folder, Source, Zip
+from metaviz.files.archives import DataError
 from metaviz.images.containers import (
     cifar_arrays,
     numpy_images,
@@ -22,258 +19,293 @@ from metaviz.images.containers import (
     torchmeta_groups,
     torchmeta_splits,
 )
-from metaviz.images.found import SPLITS, Classes, FilePicture, Found, Picture
+from metaviz.images.copies import same_content, shared_by_splits, without_copies
+from metaviz.images.entries import Entry, Listing, list_entries
+from metaviz.images.found import SPLITS, Classes, FilePicture, Found
+from metaviz.images.lists import Divided, MisfitError, by_lists_of_classes, by_lists_of_files
+from metaviz.images.splits import (
+    class_folders,
+    is_generic,
+    is_whole,
+    split_folders,
+    split_of,
+    splits_in,
+)
 from metaviz.paths import resource
 
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _FEWEST_CLASSES = 2
 _SHARES = (0.64, 0.80)
+_OF_A_CLASS = 600
+_UNSPLIT, _UNKNOWN = "class folders", "image folders"
+_LISTS = {
+    "lists of files (CSV)": by_lists_of_files,
+    "lists of classes": by_lists_of_classes,
+}
+_OUTSIDE = {
+    **dict.fromkeys(_LISTS, "images that no list names"),
+    "folders with a split": "images outside of the folders of the split",
+    _UNSPLIT: "images in no folder of a class",
+}
 EXPECTED = (
     "expected a folder of image folders (one per class, with train, val and test above them where "
     "there is a split), the zip archives of one, or the files of miniImageNet, tieredImageNet, "
     "CIFAR-FS or FC100 as torchmeta, learn2learn or their authors keep them"
 )
-
-
-class Entry(NamedTuple):
-    """A file, with its path inside the archive below the archive's own name."""
-
-    source: Source
-    name: str
-    parts: tuple[str, ...]
-
-    @property
-    def suffix(self) -> str:
-        """The end of its name, like .jpg."""
-        return PurePosixPath(self.name).suffix.lower()
-
-    def read(self) -> bytes:
-        """Return its contents."""
-        return self.source.read(self.name)
-
-    def picture(self) -> Picture:
-        """Return it as an image."""
-        return FilePicture(self.source, self.name)
+_Reader = Callable[[Listing], Divided | None]
 
 
 def recognise(path: Path, opened: ExitStack, *, cifar: str = "CIFAR-FS", seed: int = 0) -> Found:
     """Recognise a folder, a zip archive or a folder of zip archives; nothing is decoded yet.
 
+    The principle: a person's own whole lists come first; of the other readers the first that
+    covers at least half of what the best one does; what it does not cover is told with counts.
     `cifar` names the split that raw CIFAR-100 is read with, `seed` draws the split of folders that
     come without one and are no known data set. Archives stay open until `opened` closes.
     Raises: DataError in one sentence if nothing is recognised or a file is unsafe or damaged.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; choose a folder or a zip archive of images")
-    entries = list(_entries(path, opened))
-    readers: dict[str, Callable[[list[Entry]], dict[str, Classes]]] = {
-        "lists of files (CSV)": _by_lists_of_files,
-        "lists of classes": _by_lists_of_classes,
-        "folders with a split": _by_split_folders,
-        "pickled arrays": _by_pickles,
-        "torchmeta (HDF5)": lambda all_: _by_hdf5(all_, cifar),
-        "CIFAR-100 (Python)": lambda all_: _by_cifar(all_, cifar),
-    }
-    for layout, reader in readers.items():
-        splits = {split: classes for split, classes in reader(entries).items() if classes}
-        if splits:
-            return _named(layout, splits)
-    unsplit = _unsplit(path, _class_folders(entries), cifar, seed)
-    return replace(unsplit, problems=(*unsplit.problems, *_united(entries)))
+    listing = list_entries(path, opened)
+    misfits: list[MisfitError] = []
+    readings = {layout: _told(reader, listing, misfits) for layout, reader in _LISTS.items()}
+    own = next((layout for layout, read in readings.items() if read and read.whole), None)
+    if own is None:
+        others: dict[str, _Reader] = {
+            "folders with a split": _by_split_folders,
+            "pickled arrays": _by_pickles,
+            "torchmeta (HDF5)": partial(_by_hdf5, cifar=cifar),
+            "CIFAR-100 (Python)": partial(_by_cifar, cifar=cifar),
+        }
+        readings |= {layout: reader(listing) for layout, reader in others.items()}
+        own = _best(readings, _by_class_folders(listing))
+    chosen = readings[own] if own else None
+    if chosen is None:
+        if misfits:
+            raise misfits[0]
+        return _finished(listing, _unsplit(listing, cifar, seed))
+    return _finished(listing, _named(own or "", chosen.splits, *chosen.problems))
 
 
-def _entries(path: Path, opened: ExitStack) -> Iterator[Entry]:
-    """List the files of a folder and of the archives that lie in it."""
-    if path.is_file():
-        if path.suffix.lower() != ".zip":
-            raise DataError(f"{path} is no zip archive; choose a folder or a zip archive of images")
-        yield from _listed(opened.enter_context(Zip(path)), (path.stem,))
-        return
-    folder = Folder(path)
-    for name in folder.names():
-        parts = PurePosixPath(name).parts
-        if parts[-1].lower().endswith(".zip"):
-            archive = opened.enter_context(Zip(path / name))
-            yield from _listed(archive, (*parts[:-1], PurePosixPath(name).stem))
-        elif not _hidden(parts):
-            yield Entry(folder, name, parts)
+def _told(reader: _Reader, listing: Listing, misfits: list[MisfitError]) -> Divided | None:
+    try:
+        return reader(listing)
+    except MisfitError as error:
+        misfits.append(error)
+        return None
 
 
-def _listed(archive: Zip, above: tuple[str, ...]) -> Iterator[Entry]:
-    for name in archive.names():
-        parts = PurePosixPath(name).parts
-        if not _hidden(parts):
-            yield Entry(archive, name, (*above, *parts))
+def _best(readings: dict[str, Divided | None], unsplit: Divided) -> str | None:
+    """Return the first layout that covers at least half as much as the one that covers most."""
+    counts = {layout: _count(read.splits) if read else 0 for layout, read in readings.items()}
+    most = max(*counts.values(), _count(unsplit.splits))
+    return next((layout for layout, count in counts.items() if count and 2 * count >= most), None)
 
 
-def _hidden(parts: tuple[str, ...]) -> bool:
-    return parts[-1].startswith(".") or "__MACOSX" in parts
+def _count(splits: dict[str, Classes]) -> int:
+    return sum(len(images) for classes in splits.values() for images in classes.values())
 
 
-def _split_of(text: str) -> str | None:
-    """Tell the split that a word is about: train, val-1 and mini-imagenet-cache-test are."""
-    words = re.split(r"[^a-z]+", text.lower())
-    return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), None)
+def _finished(listing: Listing, found: Found) -> Found:
+    """Count what a reading leaves out, and look for copies, and for what its splits share."""
+    groups = same_content(found.splits)
+    splits, copies = found.splits, 0
+    published = found.dataset in known_splits() and all(
+        len(images) == _OF_A_CLASS for images in found.pictures()
+    )
+    if not published and found.dataset != "tieredImageNet":
+        splits, copies = without_copies(splits, groups)
+    files = chain.from_iterable(found.pictures())
+    read = {picture for picture in files if isinstance(picture, FilePicture)}
+    outside = sum(entry.picture() not in read for entry in listing.images)
+    left_out = Counter(listing.left_out)
+    left_out["copies of images that are read"] = copies
+    left_out[_OUTSIDE.get(found.layout, "images beside the data")] = outside
+    drawn = found.layout == _UNSPLIT and found.dataset == _UNKNOWN
+    shared = shared_by_splits(splits, [] if drawn else groups)
+    told = (*map(str, listing.failures), *listing.notes, *shared, *found.problems)
+    return Found(found.dataset, found.layout, splits, told, +left_out)
 
 
-def _pictures(entries: list[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.suffix in IMAGE_SUFFIXES]
+def _by_split_folders(listing: Listing) -> Divided | None:
+    """Read {train,val,test}/<class>/<image>, at any depth or in an archive per split.
 
-
-def _by_lists_of_files(entries: list[Entry]) -> dict[str, Classes]:
-    """Read {train,val,test}.csv with a class for every file name, wherever the files lie."""
-    lists = {}
-    for entry in entries:
-        split = _split_of(PurePosixPath(entry.name).stem)
-        if entry.suffix == ".csv" and split and split not in lists:
-            lists[split] = entry
-    if not lists:
-        return {}
-    places: dict[tuple[str, ...], Entry] = {}
-    for entry in _pictures(entries):
-        # Names such as 1.jpg may repeat from class to class; with their folder they do not.
-        places.setdefault(entry.parts[-1:], entry)
-        places[entry.parts[-2:]] = entry
-    splits: dict[str, Classes] = {}
-    for split, entry in lists.items():
-        rows = csv.DictReader(io.StringIO(entry.read().decode("utf-8", "replace")))
-        classes: Classes = defaultdict(list)
-        for row in rows:
-            name = row.get("filename") or row.get("image_name")
-            label = row.get("label") or row.get("class_name")
-            if not name or not label:
-                return {}
-            found = places.get((label, name)) or places.get((name,))
-            if found is None:
-                raise DataError(
-                    f"{entry.name} in {entry.source.label} lists {name!r}, which is not there; "
-                    "put the images beside the list"
-                )
-            classes[label].append(found.picture())
-        splits[split] = dict(classes)
-    return splits
-
-
-def _by_lists_of_classes(entries: list[Entry]) -> dict[str, Classes]:
-    """Read {train,val,test}.txt with a class folder on every line, as learn2learn's CIFAR-FS."""
-    lists = {
-        split: entry
-        for entry in entries
-        if entry.suffix == ".txt" and (split := _split_of(PurePosixPath(entry.name).stem))
-    }
-    if set(lists) != set(SPLITS):
-        return {}
-    folders = _class_folders(entries)
-    splits: dict[str, Classes] = {}
-    for split, entry in lists.items():
-        names = entry.read().decode("utf-8", "replace").split()
-        missing = [name for name in names if name not in folders]
-        if missing:
-            return {}
-        splits[split] = {name: folders[name] for name in names}
-    return splits
-
-
-def _by_split_folders(entries: list[Entry]) -> dict[str, Classes]:
-    """Read {train,val,test}/<class>/<image>, at any depth or in an archive per split."""
+    The principle: a split needs train beside it, and the class is the folder below the split.
+    """
+    divided = split_folders(listing.folders)
+    below: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+    for folder, (split, path) in divided.items():
+        below[split][path] += listing.folders[folder]
+    paths = {split: class_folders(counts, below_split=True) for split, counts in below.items()}
     splits: dict[str, Classes] = defaultdict(lambda: defaultdict(list))
-    for entry in _pictures(entries):
-        *above, label, _ = "", "", *entry.parts
-        split = next((found for part in reversed(above) if (found := _split_of(part))), None)
-        if split:
-            splits[split][label].append(entry.picture())
-    return {split: dict(classes) for split, classes in splits.items()}
+    for entry in listing.images:
+        split, path = divided.get(entry.folder, ("", ()))
+        if split and path in paths[split]:
+            splits[split][paths[split][path][-1]].append(entry.picture())
+    if not splits or all(map(is_generic, splits.get("train", ["images"]))):
+        return None
+    problems = [
+        f"the {split} images lie in {', '.join(classes)} without a folder for each class, so they "
+        "count as one class"
+        for split, classes in splits.items()
+        if all(map(is_generic, classes))
+    ]
+    plain = {split: dict(classes) for split, classes in splits.items()}
+    return Divided(plain, is_whole(plain), problems)
 
 
-def _class_folders(entries: list[Entry]) -> Classes:
-    """Read images in one folder per class."""
+def _by_class_folders(listing: Listing) -> Divided:
+    """Read images in one folder per class; no split is drawn yet.
+
+    The principle: folders of one name are one class, and that is told.
+    """
+    paths = class_folders(listing.folders)
     classes: Classes = defaultdict(list)
-    for entry in _pictures(entries):
-        if len(entry.parts) > 1:
-            classes[entry.parts[-2]].append(entry.picture())
-    return dict(classes)
+    for entry in listing.images:
+        if entry.folder in paths:
+            classes[paths[entry.folder][-1]].append(entry.picture())
+    inside = {
+        (name, path)
+        for folder, path in paths.items()
+        for name in folder[len(path) :]
+        if split_of(name)
+    }
+    problems = _united(paths)
+    if inside:
+        names = " and ".join(sorted({name for name, _ in inside}))
+        problems.append(
+            f"the folders {names} inside of {len({path for _, path in inside})} classes were "
+            "united: a split is of classes, not of the images of one"
+        )
+    return Divided({"": dict(classes)}, whole=False, problems=problems)
 
 
-def _united(entries: list[Entry]) -> list[str]:
+def _united(paths: dict[tuple[str, ...], tuple[str, ...]]) -> list[str]:
     """Say which classes came together because their folders have the same name."""
     places: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    for entry in _pictures(entries):
-        if len(entry.parts) > 1:
-            places[entry.parts[-2]].add(entry.parts[:-2])
-    most = max(places, key=lambda name: (len(places[name]), name))
+    for path in paths.values():
+        places[path[-1]].add(path[:-1])
     count = sum(len(found) > 1 for found in places.values())
     if not count:
         return []
+    most = max(places, key=lambda name: (len(places[name]), name))
     return [
         f"{count} classes were united from folders of the same name in several places, "
         f"{most} from {len(places[most])} of them"
     ]
 
 
-def _by_pickles(entries: list[Entry]) -> dict[str, Classes]:
-    """Read arrays of images pickled for each split: Ren's miniImageNet and tieredImageNet."""
+def _by_pickles(listing: Listing) -> Divided | None:
+    """Read arrays of images pickled for each split, as Ren, MetaOptNet and learn2learn keep them.
+
+    The principle: a file that holds no images is no data. One that is damaged is refused only
+    where its split is in no other file, or nothing else can be read.
+    """
     splits: dict[str, Classes] = {}
-    for entry in entries:
-        split = _split_of(PurePosixPath(entry.name).stem)
-        if split is None or entry.suffix not in {".pkl", ".npz"} or "label" in entry.name:
+    failed: dict[str, DataError] = {}
+    for entry in listing.others:
+        if entry.suffix not in {".pkl", ".pickle", ".npz"} or "label" in entry.parts[-1]:
             continue
-        labels = next(
-            (
-                other
-                for other in entries
-                if other.suffix == ".pkl"
-                and "label" in other.parts[-1]
-                and _split_of(PurePosixPath(other.name).stem) == split
-            ),
-            None,
-        )
-        read = pickled_arrays if entry.suffix == ".pkl" else numpy_images
-        splits[split] = read(entry, labels)
-    return splits
+        split = split_of(entry.stem)
+        if split is None:
+            listing.left_out["files of arrays for several splits"] += bool(splits_in(entry.stem))
+            continue
+        try:
+            read = _arrays(entry, _labels_of(entry, split, listing.others))
+        except DataError as error:
+            failed.setdefault(split, error)
+            continue
+        if read and split in splits:
+            raise DataError(
+                f"{entry.label} is a second file of {split} images; keep the one you mean"
+            )
+        if read:
+            splits[split] = read
+    for split, failure in failed.items():
+        if splits and split not in splits:
+            raise failure
+        listing.failures.append(failure)
+    return Divided(splits, is_whole(splits)) if splits else None
 
 
-def _by_hdf5(entries: list[Entry], cifar: str) -> dict[str, Classes]:
-    """Read torchmeta's files: one per split, or one with coarse groups and lists of the split."""
+def _arrays(entry: Entry, labels: Entry | None) -> Classes:
+    return numpy_images(entry, labels) if entry.suffix == ".npz" else pickled_arrays(entry, labels)
+
+
+def _labels_of(entry: Entry, split: str, others: list[Entry]) -> Entry | None:
+    return next(
+        (
+            other
+            for other in others
+            if other.suffix == ".pkl"
+            and "label" in other.parts[-1]
+            and other.folder == entry.folder
+            and split_of(other.stem) == split
+        ),
+        None,
+    )
+
+
+def _by_hdf5(listing: Listing, cifar: str) -> Divided | None:
+    """Read torchmeta's files: one per split, or one with coarse groups and lists of the split.
+
+    The principle: as `_by_pickles`.
+    """
+    entries = listing.others
     coarse = any("fc100" in entry.parts for entry in entries) and cifar == "FC100"
     splits: dict[str, Classes] = {}
     for entry in entries:
         if entry.suffix not in {".hdf5", ".h5"}:
             continue
-        split = _split_of(PurePosixPath(entry.name).stem)
-        if split:
-            splits[split] = torchmeta_splits(entry)
-        else:
+        split = split_of(entry.stem)
+        try:
+            if split:
+                splits |= {split: read} if (read := torchmeta_splits(entry)) else {}
+                continue
             lists = {
-                found: json.loads(other.read())
+                found: _parsed(other)
                 for other in entries
                 if other.parts[-1].endswith("_labels.json")
                 and ("fc100" in other.parts) == coarse
-                and (found := _split_of(PurePosixPath(other.name).stem))
+                and (found := split_of(other.stem))
             }
-            return torchmeta_groups(entry, lists)
-    return splits
+            splits = torchmeta_groups(entry, lists)
+            break
+        except DataError as error:
+            listing.failures.append(error)
+    splits = {split: classes for split, classes in splits.items() if classes}
+    return Divided(splits, is_whole(splits)) if splits else None
 
 
-def _by_cifar(entries: list[Entry], cifar: str) -> dict[str, Classes]:
-    """Read CIFAR-100's own files `train`, `test` and `meta`, divided as CIFAR-FS or FC100."""
-    files = {
-        entry.parts[-1]: entry for entry in entries if entry.parts[-1] in {"train", "test", "meta"}
-    }
-    if len(files) != 3:  # noqa: PLR2004 - the three of the data set
-        return {}
-    fine = cifar_arrays(files["train"], files["test"], files["meta"])
-    return {
+def _parsed(entry: Entry) -> list[Any]:
+    try:
+        held = json.loads(entry.read())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{entry.label} is no list of classes ({error})") from error
+    if not isinstance(held, list):
+        raise DataError(f"{entry.label} is no list of classes")
+    return held
+
+
+def _by_cifar(listing: Listing, cifar: str) -> Divided | None:
+    """Read CIFAR-100's own files `train`, `test` and `meta`, divided as CIFAR-FS or FC100.
+
+    The principle: as `_by_pickles`.
+    """
+    names = {"train", "test", "meta"}
+    files = {entry.parts[-1]: entry for entry in listing.others if entry.parts[-1] in names}
+    if set(files) != names:
+        return None
+    try:
+        fine = cifar_arrays(files["train"], files["test"], files["meta"])
+    except DataError as error:
+        listing.failures.append(error)
+        return None
+    splits = {
         split: {label: images for label, images in fine.items() if label in names}
         for split, names in known_splits()[cifar].items()
     }
+    splits = {split: classes for split, classes in splits.items() if classes}
+    return Divided(splits, is_whole(splits)) if splits else None
 
 
 @cache
@@ -306,7 +338,7 @@ _TIERED = {"train": 351, "validation": 97, "test": 160}
 
 def _named(layout: str, splits: dict[str, Classes], *problems: str) -> Found:
     """Name the data set by its classes."""
-    dataset = "image folders"
+    dataset = _UNKNOWN
     for name, known in known_splits().items():
         if all(set(classes) <= known[split] for split, classes in splits.items()):
             dataset = name
@@ -315,11 +347,15 @@ def _named(layout: str, splits: dict[str, Classes], *problems: str) -> Found:
     return Found(dataset, layout, splits, problems)
 
 
-def _unsplit(path: Path, classes: Classes, cifar: str, seed: int) -> Found:
+def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:
     """Divide classes without a split: as published where they are known, otherwise by chance."""
+    reading = _by_class_folders(listing)
+    classes, united = reading.splits[""], reading.problems
     if len(classes) < _FEWEST_CLASSES:
-        raise DataError(f"no images by class found in {path}; {EXPECTED}")
-    layout = "class folders"
+        raise next(
+            iter(listing.failures),
+            DataError(f"no images by class found in {listing.path}{_why(listing)}; {EXPECTED}"),
+        )
     for name in sorted(known_splits(), key=lambda name: name != cifar):
         known = known_splits()[name]
         if set(classes) <= frozenset().union(*known.values()):
@@ -327,7 +363,7 @@ def _unsplit(path: Path, classes: Classes, cifar: str, seed: int) -> Found:
                 split: {label: images for label, images in classes.items() if label in names}
                 for split, names in known.items()
             }
-            return Found(name, layout, {k: v for k, v in splits.items() if v})
+            return Found(name, _UNSPLIT, {k: v for k, v in splits.items() if v}, tuple(united))
     names = sorted(classes)
     order = np.random.default_rng(seed).permutation(len(names))
     ends = [max(1, round(share * len(names))) for share in _SHARES]
@@ -337,12 +373,19 @@ def _unsplit(path: Path, classes: Classes, cifar: str, seed: int) -> Found:
         for split, places in divided
     }
     return Found(
-        "image folders",
-        layout,
+        _UNKNOWN,
+        _UNSPLIT,
         {split: found for split, found in splits.items() if found},
         (
             f"the {len(names)} classes came without a split: {len(splits['train'])} train, "
             f"{len(splits['validation'])} validate and {len(splits['test'])} test, drawn with "
             f"seed {seed}",
+            *united,
         ),
     )
+
+
+def _why(listing: Listing) -> str:
+    """Say what was there and could not be read."""
+    there = [*listing.notes, *(f"{count} {what}" for what, count in listing.left_out.items())]
+    return f" ({'; '.join(there)})" if there else ""

@@ -11,6 +11,7 @@ import numpy as np
 from metaviz.files.archives import DataError
 
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -33,6 +34,26 @@ def _scalar(kind: np.dtype[Any], data: bytes = b"") -> Any:
     return np.frombuffer(data, kind)[0]
 
 
+def _from_buffer(
+    data: bytes, kind: Any, shape: tuple[int, ...], order: str, axes: Any = None
+) -> np.ndarray:
+    """Make an array of the bytes that protocol 5 keeps it in."""
+    kind = np.dtype(kind)
+    if kind.hasobject or order not in {"C", "F", "K"}:
+        raise pickle.UnpicklingError("it builds an array of an unknown kind")
+    if order == "K" and axes is not None:
+        array = np.frombuffer(data, kind).reshape([shape[axis] for axis in axes])
+        return array.transpose(np.argsort(axes))
+    return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _default_dict(kind: type | None = None, *pairs: Any) -> dict[Any, Any]:
+    """Make a dictionary; what it would give for keys that it lacks is not asked for here."""
+    if kind not in {None, list, dict, set, int, float, str, tuple}:
+        raise pickle.UnpicklingError("it holds a dictionary of an unknown kind")
+    return dict(*pairs)
+
+
 # What a pickle raises whose bytes are not what they were.
 _DAMAGED = (
     EOFError,
@@ -49,11 +70,13 @@ _DAMAGED = (
 )
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): _default_dict,
     ("_codecs", "encode"): _encoded,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     **{(module, "_reconstruct"): _reconstruct for module in _ARRAY_MODULES},
     **{(module, "scalar"): _scalar for module in _ARRAY_MODULES},
+    **{(module, "_frombuffer"): _from_buffer for module in _NUMERIC_MODULES},
     **{
         (module, name): kind
         for module in ("builtins", "__builtin__")
@@ -62,6 +85,11 @@ _ALLOWED: dict[tuple[str, str], Any] = {
             ("dict", dict),
             ("tuple", tuple),
             ("set", set),
+            ("frozenset", frozenset),
+            ("range", range),
+            ("slice", slice),
+            ("complex", complex),
+            ("bool", bool),
             ("int", int),
             ("long", int),
             ("float", float),

@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from metaviz.files.archives import MAX_PIXELS, DataError, Folder, Source, Zip, decode_image
+from metaviz.files.archives import DataError, Folder, Source, Zip, data_names
+from metaviz.images.decoding import MAX_PIXELS, SUFFIXES, decode_image
+from metaviz.images.found import refuse_damaged
 from metaviz.images.progress import Progress
 
 # Tried in this order: in a folder that holds several copies the first one is read.
@@ -123,22 +125,16 @@ def _sources(path: Path, opened: ExitStack) -> list[tuple[str, Source]]:
     ]
 
 
-class _OneFile:
+class _OneFile(Folder):
     """A single file as a source."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(path.parent)
         self.label = str(path)
-        self._folder = Folder(path.parent)
         self._name = path.name
 
     def names(self) -> list[str]:
         return [self._name]
-
-    def read(self, name: str) -> bytes:
-        return self._folder.read(name)
-
-    def stamp(self, name: str) -> str:
-        return self._folder.stamp(name)
 
 
 def _find(sources: Iterable[tuple[str, Source]]) -> dict[str, _Drawings]:
@@ -146,7 +142,7 @@ def _find(sources: Iterable[tuple[str, Source]]) -> dict[str, _Drawings]:
     found: dict[str, _Drawings] = {}
     providers: dict[tuple[str, Name], tuple[str, str]] = {}
     for above, source in sources:
-        for name in source.names():
+        for name in data_names(source):
             place = _place(above + name)
             if place is None:
                 continue
@@ -163,7 +159,7 @@ def _place(name: str) -> tuple[str, Name] | None:
     path = PurePosixPath(name)
     if path.suffix.lower() in HDF5_SUFFIXES:
         return "torchmeta", ("", "")
-    if path.suffix.lower() != ".png" or path.name.startswith(".") or "__MACOSX" in path.parts:
+    if path.suffix.lower() not in SUFFIXES:
         return None
     *above, alphabet, character, _ = "", "", "", *path.parts
     if not alphabet or not re.fullmatch(r"character\d+", character, re.IGNORECASE):
@@ -202,13 +198,21 @@ def _complete(found: _Drawings, problems: list[str]) -> _Drawings:
 
 
 def _read_images(found: _Drawings, size: int, report: Progress) -> dict[Name, Pixels]:
-    """Decode, invert and resize every drawing."""
-    count, stacks = sum(map(len, found.values())), {}
+    """Decode, invert and resize every drawing. Raises: DataError, naming all that are damaged."""
+    count = sum(map(len, found.values()))
+    stacks: dict[Name, Pixels] = {}
+    failures = []
     done = 0
     for name, drawings in found.items():
         report(done, count)
-        stacks[name] = np.stack([_read_drawing(drawing, size) for drawing in drawings])
+        stacks[name] = np.zeros((len(drawings), size, size), np.uint8)
+        for row, drawing in enumerate(drawings):
+            try:
+                stacks[name][row] = _read_drawing(drawing, size)
+            except DataError as error:
+                failures.append(error)
         done += len(drawings)
+    refuse_damaged(failures, count)
     return stacks
 
 

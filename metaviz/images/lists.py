@@ -1,0 +1,387 @@
+"""A person's own lists of the split: tables, plain text and JSON, from whatever wrote them."""
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from metaviz.files.archives import DataError, text_of
+from metaviz.images.decoding import SUFFIXES
+from metaviz.images.entries import Entry, Listing
+from metaviz.images.found import Classes
+from metaviz.images.splits import are_results, is_whole, split_names
+
+MOST_LIST_BYTES = 200_000_000
+_NAMES = (
+    *("filename", "file_name", "image_name", "image", "img", "file", "path", "filepath"),
+    *("file_path", "image_path", "img_path", "image_file", "image_id", "name"),
+)
+_LABELS = (
+    *("label", "class_name", "class", "category", "label_name", "classname", "class_label"),
+    *("target", "species", "class_id", "label_id"),
+)
+_SEPARATORS = ",;\t|"
+_TEXTS = (".txt", ".lst", ".list")
+_TABLES = (".csv", ".tsv")
+
+Parts = tuple[str, ...]
+_Kind = TypeVar("_Kind")
+
+
+class Row(NamedTuple):
+    """A line of a list: an image or a folder of a class, by whatever path; the label if given."""
+
+    text: str
+    label: str = ""
+    is_class: bool = False
+
+
+class Divided(NamedTuple):
+    """What lists say. whole: training classes and others are listed; problems: as in Found."""
+
+    splits: dict[str, Classes]
+    whole: bool
+    problems: Sequence[str] = ()
+
+
+class MisfitError(DataError):
+    """Lists name nothing that is there, so they divide nothing; another reader may do."""
+
+
+def by_lists_of_files(listing: Listing) -> Divided | None:
+    """Read {train,val,test}.csv with a class for every file name, wherever the files lie.
+
+    The principle: a person's list is their word. A name that is not there, or that several images
+    have, is refused; a table that lists no images, or lies there without train, is no list.
+    Raises: DataError in one sentence, naming the list.
+    """
+    return _divided(listing, _TABLES, _table_rows)
+
+
+def by_lists_of_classes(listing: Listing) -> Divided | None:
+    """Read {train,val,test}.txt or .json with a class, or an image and its class, on every line.
+
+    The principle: as `by_lists_of_files`; what some lines name that is not there is told.
+    """
+    return _divided(listing, _TEXTS, _text_rows) or _divided(listing, (".json",), _json_rows)
+
+
+def _divided(
+    listing: Listing, suffixes: tuple[str, ...], read: Callable[[Entry], list[Row] | None]
+) -> Divided | None:
+    """Return what the lists with some endings say; of several that fit they must say the same."""
+    if not listing.images:
+        return None
+    fitting: list[tuple[Entry, Divided]] = []
+    misfit: MisfitError | None = None
+    for group in _groups(listing, suffixes):
+        lists = _read(group, read, listing)
+        if not lists:
+            continue
+        try:
+            fitting.append((next(iter(group.values())), _resolved(group, lists, _Places(listing))))
+        except MisfitError as error:
+            misfit = error if is_whole(lists) else misfit
+            listing.notes.append(str(error))
+    if not fitting and misfit:
+        raise misfit
+    for other, differs in fitting[1:]:
+        if _as_names(differs) != _as_names(fitting[0][1]):
+            raise DataError(
+                f"{fitting[0][0].label} and {other.label} are lists of different splits; keep the "
+                "one you mean and move the other elsewhere"
+            )
+    return fitting[0][1] if fitting else None
+
+
+def _read(
+    group: dict[str, Entry], read: Callable[[Entry], list[Row] | None], listing: Listing
+) -> dict[str, list[Row]]:
+    """Read lists that belong together; none of them where none is a list."""
+    rows = {split: read(entry) for split, entry in group.items()}
+    lists = {split: found for split, found in rows.items() if found is not None}
+    unread = [_no_list(entry) for split, entry in group.items() if split not in lists]
+    if lists and unread:
+        raise DataError(unread[0])
+    listing.notes.extend(unread)
+    return lists
+
+
+def _groups(listing: Listing, suffixes: tuple[str, ...]) -> Iterator[dict[str, Entry]]:
+    """Yield lists that belong together: in one folder, named alike but for the split."""
+    folders: dict[tuple[Parts, str], dict[str, Entry]] = defaultdict(dict)
+    for entry in listing.others:
+        if entry.suffix in suffixes and not are_results(entry.stem):
+            folders[entry.folder, entry.suffix].setdefault(entry.stem, entry)
+    for stems in folders.values():
+        group: dict[str, Entry] = {}
+        for stem, split in split_names(stems).items():
+            if split in group:
+                raise DataError(
+                    f"{group[split].label} and {stems[stem].label} are two lists of one split; "
+                    "keep the one you mean"
+                )
+            group[split] = stems[stem]
+        if group:
+            yield group
+
+
+def _resolved(group: dict[str, Entry], lists: dict[str, list[Row]], places: "_Places") -> Divided:
+    """Look up what lists name. Raises: DataError or MisfitError."""
+    splits: dict[str, Classes] = {}
+    problems = []
+    known = {row.label for rows in lists.values() for row in rows}
+    elsewhere: set[Parts] = set()
+    for split, rows in lists.items():
+        entry = group[split]
+        classes: dict[str, list[Entry]] = defaultdict(list)
+        missing = []
+        for row in rows:
+            label, found = places.find(entry, row, known, elsewhere)
+            classes[label] += found
+            if not found:
+                missing.append(row.text)
+        if missing:
+            told = f"{entry.label} lists {missing[0]!r}{_more(missing)}, which is not there"
+            if any(row.label and not row.is_class for row in rows):
+                raise DataError(f"{told}; put the images beside the list")
+            if len(missing) == len(rows):
+                raise MisfitError(f"{told}; put its classes beside the list, or remove it")
+            problems.append(told)
+        splits[split] = {
+            label: [each.picture() for each in dict.fromkeys(found)]
+            for label, found in classes.items()
+            if found
+        }
+    if elsewhere:
+        problems.append(
+            f"classes of the lists were read from the folders nearest to the lists, and not from "
+            f"{'/'.join(min(elsewhere))}{_more(sorted(elsewhere))}"
+        )
+    return Divided(splits, is_whole(splits), problems)
+
+
+def _more(named: Sequence[object]) -> str:
+    others = len(set(named)) - 1
+    return f" and {others} more" if others else ""
+
+
+def _as_names(divided: Divided) -> dict[str, dict[str, int]]:
+    return {
+        split: {label: len(images) for label, images in classes.items()}
+        for split, classes in divided.splits.items()
+    }
+
+
+def _no_list(entry: Entry) -> str:
+    return f"{entry.label} is no list of images by class{_columns(entry)}"
+
+
+class _Places:
+    """Finds images and folders of classes by what a list calls them."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._images: dict[str, list[Entry]] = defaultdict(list)
+        self._loose: dict[str, list[Entry]] = defaultdict(list)
+        self._folders: dict[str, list[Parts]] = defaultdict(list)
+        self._in: dict[Parts, list[Entry]] = defaultdict(list)
+        for entry in listing.images:
+            self._images[entry.parts[-1]].append(entry)
+            for loose in {entry.parts[-1].lower(), entry.stem.lower()}:
+                self._loose[loose].append(entry)
+            for depth in range(1, len(entry.parts)):
+                self._in[entry.parts[:depth]].append(entry)
+        for folder in self._in:
+            self._folders[folder[-1].lower()].append(folder)
+
+    def find(
+        self, source: Entry, row: Row, labels: set[str], elsewhere: set[Parts]
+    ) -> tuple[str, list[Entry]]:
+        """Return the class of a row and its images; none if they are not there.
+
+        Folders of the class that were passed over are added to `elsewhere`, without its name.
+        Raises: DataError if several images could be meant.
+        """
+        if row.is_class or not row.label:
+            found = self._of_class(source, row.text, elsewhere)
+            if found or row.is_class:
+                return row.label or _parts(row.text)[-1], found
+        if row.label:
+            return row.label, self._image(source, row, labels)
+        if _suffix(row.text) in SUFFIXES and (found := self._image(source, row, labels)):
+            return (found[0].folder or ("",))[-1], found
+        for pair in _pairs(row.text):
+            if found := self._image(source, pair, labels):
+                return pair.label, found
+        return row.text, []
+
+    def _of_class(self, source: Entry, text: str, elsewhere: set[Parts]) -> list[Entry]:
+        """Return the images below the folder of a class: the nearest to the list of that name."""
+        parts = _parts(text)
+        if not parts:
+            return []
+        folders = self._folders.get(parts[-1].lower(), [])
+        exact = [folder for folder in folders if folder[-1] == parts[-1]]
+        best = _most_alike(exact or folders, lambda folder: _shared(folder[::-1], parts[::-1]))
+        near = _most_alike(best, lambda folder: _shared(folder, source.folder))
+        elsewhere.update(folder[:-1] for folder in best if folder not in near)
+        return [entry for folder in near for entry in self._in[folder]]
+
+    def _image(self, source: Entry, row: Row, labels: set[str]) -> list[Entry]:
+        """Return the one image that a row names, or one of its copies."""
+        *above, name = _parts(row.text) or ("",)
+        given = tuple(above)
+        found = self._images.get(name) or self._loose.get(name.lower(), [])
+        best = _most_alike(found, lambda entry: _shared(entry.folder[::-1], given[::-1]))
+        for fits in (
+            lambda entry: row.label in entry.folder,
+            lambda entry: entry.folder == (*source.folder, *given),
+        ):
+            if len(best) > 1:
+                best = [entry for entry in best if fits(entry)] or best
+        if len(best) > 1 and not _are_copies(best):
+            raise DataError(
+                f"{source.label} lists {row.text!r}, and {len(best)} images have that name; list "
+                "them with their folders"
+            )
+        return [entry for entry in best[:1] if not _contradicts(entry, given, row.label, labels)]
+
+
+def _contradicts(entry: Entry, given: Parts, label: str, labels: set[str]) -> bool:
+    """Return whether an image of the name lies in the folder of another class of the lists."""
+    if not label or not entry.folder or _shared(entry.folder[::-1], given[::-1]):
+        return False
+    return label not in entry.folder and entry.folder[-1] in labels
+
+
+def _are_copies(entries: list[Entry]) -> bool:
+    sizes = {entry.source.size_of(entry.name) for entry in entries}
+    return len(sizes) == 1 and len({entry.read() for entry in entries}) == 1
+
+
+def _most_alike(found: list[_Kind], likeness: Callable[[_Kind], int]) -> list[_Kind]:
+    """Return those that are most alike."""
+    if len(found) < 2:  # noqa: PLR2004 - nothing to choose
+        return found
+    degrees = [likeness(each) for each in found]
+    most = max(degrees)
+    return [each for each, degree in zip(found, degrees, strict=True) if degree == most]
+
+
+def _shared(one: Parts, other: Parts) -> int:
+    """Return how many parts two paths have in common from their beginning."""
+    count = 0
+    for mine, theirs in zip(one, other, strict=False):
+        if mine.lower() != theirs.lower():
+            break
+        count += 1
+    return count
+
+
+def _parts(text: str) -> Parts:
+    """Split a path of any system."""
+    parts = re.split(r"[/\\]+", text.strip().strip("\"'"))
+    return tuple(
+        part for part in parts if part and part != "." and not re.fullmatch("[A-Za-z]:", part)
+    )
+
+
+def _suffix(text: str) -> str:
+    return f".{text.rpartition('.')[2].lower()}"
+
+
+def _pairs(line: str) -> Iterator[Row]:
+    """Yield the ways to read a line as an image and its class."""
+    for separator in ("\t", ",", ";", "|", None):
+        image, *rest = line.rsplit(separator, 1)
+        if rest and _suffix(image.strip()) in SUFFIXES:
+            yield Row(image.strip(), rest[0].strip())
+
+
+def _text(entry: Entry) -> str:
+    """Return a list's text with plain line ends. Raises: DataError if it is too large."""
+    if entry.source.size_of(entry.name) > MOST_LIST_BYTES:
+        raise DataError(f"{entry.label} is larger than {MOST_LIST_BYTES // 10**6} MB")
+    return text_of(entry.read()).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _text_rows(entry: Entry) -> list[Row] | None:
+    lines = (line.strip() for line in _text(entry).split("\n"))
+    return [Row(line) for line in lines if line and not line.startswith("#")]
+
+
+def _columns(entry: Entry) -> str:
+    """Say which columns a table has."""
+    if entry.suffix not in _TABLES:
+        return ""
+    header = next((line for line in _text(entry).split("\n") if line.strip()), "")
+    return f": its columns are {', '.join(_cells(header)) or 'none'}; name them filename and label"
+
+
+def _cells(header: str) -> list[str]:
+    """Split a header by the separator that it has most of."""
+    separator = max(_SEPARATORS, key=header.count)
+    return [cell.strip().strip('"') for cell in header.split(separator)]
+
+
+def _table_rows(entry: Entry) -> list[Row] | None:
+    """Read a table; None if no columns of it are known."""
+    text = _text(entry)
+    for separator in _SEPARATORS:
+        try:
+            table = [
+                [cell.strip() for cell in row]
+                for row in csv.reader(io.StringIO(text), delimiter=separator)
+                if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#")
+            ]
+        except csv.Error as error:
+            raise DataError(f"{entry.label} is not a readable table ({error})") from error
+        if not table:
+            continue
+        header = [re.sub(r"[\s-]+", "_", cell.lower()) for cell in table[0]]
+        names = [header.index(name) for name in _NAMES if name in header]
+        labels = [header.index(label) for label in _LABELS if label in header]
+        if names and labels:
+            return _rows_of(entry, table[1:], names[0], labels[0])
+        if len(header) > 1 and all(_suffix(row[0]) in SUFFIXES for row in table):
+            return _rows_of(entry, table, 0, 1)  # without a header
+    return None
+
+
+def _rows_of(entry: Entry, table: list[list[str]], name: int, label: int) -> list[Row]:
+    rows = []
+    for row in table:
+        if len(row) <= max(name, label) or not row[name] or not row[label]:
+            raise DataError(f"{entry.label} has a row without an image or its class, {row!r}")
+        rows.append(Row(row[name], row[label]))
+    return rows
+
+
+def _json_rows(entry: Entry) -> list[Row] | None:
+    """Read easyfsl's classes and their folders, images with numbered labels, or plain names.
+
+    Source: easyfsl/datasets/easy_set.py; wyharveychen/CloserLookFewShot/filelists.
+    """
+    try:
+        held = json.loads(_text(entry))
+    except (ValueError, RecursionError):
+        return None
+    try:
+        if isinstance(held, list):
+            return [Row(name) for name in held] if _all_text(held) else None
+        if "class_names" in held:
+            roots = held.get("class_roots", held["class_names"])
+            pairs = zip(held["class_names"], roots, strict=True)
+            return [Row(str(root), str(name), is_class=True) for name, root in pairs]
+        names = held["label_names"]
+        pairs = zip(held["image_names"], held["image_labels"], strict=True)
+        return [Row(str(image), str(names[label])) for image, label in pairs]
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
+
+
+def _all_text(held: list[Any]) -> bool:
+    return bool(held) and all(isinstance(name, str) for name in held)
