@@ -1,5 +1,7 @@
-"""`metaviz list`, `options` and `gradients`: what there is, what it means, how it points."""
+"""`metaviz list`, `options`, `gradients` and `data inspect`: what there is, and what it means."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -83,3 +85,22 @@ def gradients(
         put(result.to_json())
     else:
         print_gradients(result)
+
+
+def inspect_data(
+    path: Annotated[Path, typer.Argument(help="A folder or zip archive of images.")],
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Decode every image, to find damaged ones.")
+    ] = True,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Say what a folder or archive of images holds, as training would read it."""
+    from metaviz.cli.tables import console, print_inspection
+    from metaviz.problems.inspection import inspect_data as inspected
+
+    with console(stderr=True).status("Finding out what is there") as status:
+        found = inspected(path.expanduser(), status.update, check=check)
+    if as_json:
+        put(json.dumps(asdict(found)))
+    else:
+        print_inspection(found)

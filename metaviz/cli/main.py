@@ -14,7 +14,7 @@ from metaviz.cli.compare import compare, demo, repeat, resume
 from metaviz.cli.errors import end, refuse
 from metaviz.cli.evaluate import evaluate
 from metaviz.cli.export import export, pack, report, unpack, weights
-from metaviz.cli.inspect import gradients, list_, options
+from metaviz.cli.inspect import gradients, inspect_data, list_, options
 from metaviz.cli.output import escape_unknown_letters, put, say
 from metaviz.cli.queue import queue_app, queue_worker, sweep
 from metaviz.cli.runs import mark, runs
@@ -28,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=False,
 )
 data_app = typer.Typer(help="Data sets: nothing is downloaded unless you ask here.")
+data_app.command("inspect")(inspect_data)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 _COMMANDS: tuple[Callable[..., int | None], ...] = (

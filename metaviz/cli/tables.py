@@ -11,6 +11,7 @@ from rich.table import Table
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.config.run_config import RunConfig, presets
+from metaviz.problems.inspection import Inspection
 from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
@@ -184,6 +185,20 @@ def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:
         rows[_MOST_ROWS:] = [("", f"… and {len(rows) - _MOST_ROWS} more", "", "")]
     columns = ("", "algorithm", "seed", "what is varied")
     console().print(table(columns, rows, f"{len(configs)} runs"))
+
+
+def print_inspection(found: Inspection) -> None:
+    """Write what a data set holds: its splits in numbers, and what to know of them."""
+    out = console()
+    out.print(f"{found.dataset}, kept as: {found.layout}")
+    rows = []
+    for split, classes in found.splits.items():
+        counts = sorted({min(classes.values()), max(classes.values())}) if classes else []
+        of_each = "-".join(map(str, counts))
+        rows.append((split, str(len(classes)), str(sum(classes.values())), of_each))
+    out.print(table(("Split", "Classes", "Images", "Per class"), rows, right={1, 2, 3}))
+    for remark in found.remarks or ("Nothing was left out or guessed.",):
+        out.print(remark[:1].upper() + remark[1:], soft_wrap=True)
 
 
 def print_entries(entries: Sequence[Entry]) -> None:

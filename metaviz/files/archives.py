@@ -47,6 +47,15 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def refuse_unstorable(key: str, path: str) -> None:
+    """Refuse a path that no run could store. Raises: DataError in one sentence."""
+    if shown(path) != path:
+        raise DataError(
+            f"{key} = '{shown(path)}' has bytes that are no UTF-8, so that no run could store it: rename "
+            "the folder, or point at a link with another name."
+        )
+
+
 def text_of(data: bytes) -> str:
     """Decode the text that a person's program wrote: UTF-8 or UTF-16 with or without a mark.
 

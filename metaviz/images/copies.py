@@ -85,9 +85,7 @@ def same_content(splits: dict[str, Classes]) -> list[list[_Place]]:
     return [list(group) for group in groups]
 
 
-def _parted(
-    group: Iterable[_Place], key: Callable[[Picture], Hashable]
-) -> Iterator[list[_Place]]:
+def _parted(group: Iterable[_Place], key: Callable[[Picture], Hashable]) -> Iterator[list[_Place]]:
     parts: dict[Hashable, list[_Place]] = defaultdict(list)
     for place in group:
         try:

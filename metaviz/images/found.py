@@ -124,9 +124,14 @@ def refuse_damaged(failures: Sequence[DataError], count: int) -> None:
     if len(failures) == 1:
         raise failures[0]
     if failures:
-        named = "; ".join(map(str, failures[:_MOST_NAMED]))
-        more = f"; and {len(failures) - _MOST_NAMED} more" if len(failures) > _MOST_NAMED else ""
-        raise DataError(f"{len(failures)} of {count} images cannot be read: {named}{more}")
+        raise DataError(damaged_text(failures, count))
+
+
+def damaged_text(failures: Sequence[DataError], count: int) -> str:
+    """Say how many of the images cannot be read, and why the first of them."""
+    named = "; ".join(map(str, failures[:_MOST_NAMED]))
+    more = f"; and {len(failures) - _MOST_NAMED} more" if len(failures) > _MOST_NAMED else ""
+    return f"{len(failures)} of {count} images cannot be read: {named}{more}"
 
 
 Classes = dict[str, list[Picture]]

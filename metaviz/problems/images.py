@@ -9,7 +9,7 @@ from torch import Tensor
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
-from metaviz.files.archives import DataError
+from metaviz.files.archives import DataError, refuse_unstorable, shown
 from metaviz.images.cache import Classed, ImageData, open_images
 from metaviz.images.progress import ProgressReport
 from metaviz.meta.tasks import Batch, TaskBatch
@@ -99,7 +99,7 @@ class FewShotImages(Classification):
         self.held_out = self._held_out(problems)
         for split in ("train", self.held_out):
             self._check_ways(split)
-        self.remarks = tuple(f"{sentence}." for sentence in problems)
+        self.remarks = tuple(f"{shown(sentence)}." for sentence in problems)
 
     def net_spec(self) -> NetSpec:
         """Describe the backbone; Conv4 has 121 093 weights for 64 channels, 84 pixels, 5 ways."""
@@ -229,6 +229,7 @@ def _load(options: ImageOptions) -> ImageData:
             "images.path is empty: choose a folder or zip of miniImageNet, CIFAR-FS or any images "
             "in one folder per class, or have CIFAR-100 downloaded."
         )
+    refuse_unstorable("images.path", options.path)
     try:
         place = Path(options.path).expanduser().resolve()
     except (RuntimeError, OSError) as error:

@@ -10,7 +10,7 @@ import torch
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
-from metaviz.files.archives import DataError
+from metaviz.files.archives import DataError, refuse_unstorable, shown
 from metaviz.images.progress import report
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
@@ -34,20 +34,16 @@ from metaviz.problems.normalising import (
     paired,
     statistics_option,
 )
-from metaviz.problems.omniglot_files import LAYOUTS, Characters, read_omniglot
+from metaviz.problems.omniglot_files import (
+    LAYOUTS,
+    Characters,
+    read_omniglot,
+    some_of,
+    usual_test_alphabets,
+)
 from metaviz.problems.registry import register_problem
 
 IMAGE = 28
-
-EVALUATION_ALPHABETS = frozenset(
-    {
-        *("Angelic", "Atemayar_Qelisayer", "Atlantean", "Aurek-Besh", "Avesta", "Ge_ez"),
-        *("Glagolitic", "Gurmukhi", "Kannada", "Keble", "Malayalam", "Manipuri"),
-        *("Mongolian", "Old_Church_Slavonic_(Cyrillic)", "Oriya", "Sylheti"),
-        *("Syriac_(Serto)", "Tengwar", "Tibetan", "ULOG"),
-    }
-)
-"""The alphabets of images_evaluation. Source: Lake, Salakhutdinov & Tenenbaum 2015."""
 
 
 class OmniglotOptions(Options):
@@ -125,7 +121,7 @@ class Omniglot(Classification):
         self.seed = seed
         characters = _load(options.path)
         self.layout = LAYOUTS[characters.layout]
-        self.remarks = tuple(f"{sentence}." for sentence in characters.problems)
+        self.remarks = tuple(f"{shown(sentence)}." for sentence in characters.problems)
         self.alphabets = _split(characters, options.test_alphabets)
         refuse_shots(shared, characters.images.shape[1], "drawings of a character")
         self._images = {
@@ -173,6 +169,7 @@ def default_folder() -> Path:
 
 
 def _load(path: str) -> Characters:
+    refuse_unstorable("omniglot.path", path)
     try:
         place = Path(path).expanduser() if path else default_folder()
     except RuntimeError as error:  # ~USER without such a user
@@ -206,9 +203,8 @@ def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:
                 f"There is no alphabet {unknown[0]!r} in these data; there are: {known}.",
             )
     else:
-        held_out = EVALUATION_ALPHABETS & set(present)
-    if not held_out or held_out == set(present):
-        held_out = frozenset(present[-max(1, len(present) // 4) :])
+        held_out = usual_test_alphabets(present)
+    held_out = some_of(held_out, present)
     if held_out == set(present):
         raise DataError(
             f"These data hold one alphabet only ({present[0]}): training and testing need two."

@@ -8,7 +8,7 @@ import importlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,15 @@ LAYOUTS = {
     "torchmeta": "torchmeta's HDF5 file",
     "prototypes": "the folder of prototypical networks",
 }
+EVALUATION_ALPHABETS = frozenset(
+    {
+        *("Angelic", "Atemayar_Qelisayer", "Atlantean", "Aurek-Besh", "Avesta", "Ge_ez"),
+        *("Glagolitic", "Gurmukhi", "Kannada", "Keble", "Malayalam", "Manipuri"),
+        *("Mongolian", "Old_Church_Slavonic_(Cyrillic)", "Oriya", "Sylheti"),
+        *("Syriac_(Serto)", "Tengwar", "Tibetan", "ULOG"),
+    }
+)
+"""The alphabets of images_evaluation. Source: Lake, Salakhutdinov & Tenenbaum 2015."""
 HDF5_SUFFIXES = (".hdf5", ".h5")
 FEWEST_DRAWINGS = 2
 HALF_BRIGHT = 127.5
@@ -102,6 +111,24 @@ def read_omniglot(
         else:
             stacks = _read_images(_complete(found[layout], problems), size, report)
     return _characters(stacks, layout, problems)
+
+
+def usual_test_alphabets(present: Sequence[str]) -> frozenset[str]:
+    """Return those of images_evaluation, or others where these are none or all."""
+    return some_of(EVALUATION_ALPHABETS & set(present), present)
+
+
+def some_of(held_out: frozenset[str], present: Sequence[str]) -> frozenset[str]:
+    """Return the alphabets to hold out; the last quarter where none or all are named."""
+    if held_out and held_out != set(present):
+        return held_out
+    return frozenset(sorted(present)[-max(1, len(present) // 4) :])
+
+
+def is_drawing(name: str) -> bool:
+    """Tell a drawing of a character by its path."""
+    place = _place(name)
+    return place is not None and place[0] != "torchmeta"
 
 
 def _sources(path: Path, opened: ExitStack) -> list[tuple[str, Source]]:
