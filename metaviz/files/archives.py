@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
+from metaviz.files.foreign import ForeignError, check_regular
+
 MAX_MEMBERS = 1_000_000
 MAX_TOTAL_BYTES = 32 * 2**30
 MAX_RATIO = 200
@@ -193,11 +195,11 @@ class Folder:
         """Return the first bytes of one file; -1: all."""
         path = self.root / name
         try:
-            # Reading a pipe would wait for a writer.
-            if path.exists() and not path.is_file():
-                raise DataError(f"{path} is no file; remove it from the data")
+            check_regular(path, MAX_TOTAL_BYTES)
             with path.open("rb") as stream:
                 return stream.read(count)
+        except ForeignError as error:
+            raise DataError(f"{path} is not read: {error}; remove it from the data") from error
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -236,8 +238,11 @@ class Zip:
         self.label = str(path)
         self._what, self._links = what, links
         try:
+            check_regular(path, MAX_TOTAL_BYTES)
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except ForeignError as error:
+            raise DataError(f"{path} is not read: {error}") from error
+        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
             raise DataError(
                 f"{path} is not a readable zip archive ({error}); download it again"
             ) from error

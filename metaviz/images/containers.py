@@ -2,7 +2,9 @@
 
 import importlib
 import io
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -14,8 +16,12 @@ from metaviz.files.archives import DataError, Source
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
 from metaviz.images.unpickle import unpickle
 
+_MOST_GROWTH = 50
+"""Arrays may be so many times as large as the file that holds them, or _FREE_BYTES."""
+_FREE_BYTES = 64_000_000
 _COLOUR = 3
 _CIFAR_SIDE = 32
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 class Container(Protocol):
@@ -40,15 +46,22 @@ def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
     CIFAR-FS and miniImageNet), or a list of PNG files with labels beside.
     Raises: DataError if the pickle holds anything else.
     """
-    held = _text_keys(unpickle(io.BytesIO(entry.read()), _label(entry)))
+    held = _text_keys(unpickle(entry.read(), _label(entry)))
     if isinstance(held, dict) and {"data", "labels"} <= held.keys():
         return _numbered(held, entry)
     if isinstance(held, dict) and {"image_data", "class_dict"} <= held.keys():
         images = _images(held["image_data"], entry)
         try:
+            rows_of = _text_keys(held["class_dict"])
+            listed = sum(len(rows) for rows in rows_of.values())
+            if listed > len(images):
+                raise DataError(
+                    f"{_label(entry)} lists {listed} images of classes and holds {len(images)}: "
+                    "some would count twice; use the original file"
+                )
             return {
                 str(name): [_pixels(images, int(row), entry) for row in rows]
-                for name, rows in _text_keys(held["class_dict"]).items()
+                for name, rows in rows_of.items()
             }
         except (AttributeError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
@@ -58,7 +71,7 @@ def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
                 f"({error}); use the original file"
             ) from error
     if isinstance(held, list) and labels is not None:
-        encoded = [np.asarray(item, dtype=np.uint8).tobytes() for item in held]
+        encoded = [_encoded(item, entry) for item in held]
         pictures: list[Picture] = [
             Bytes(data, f"image {row} of {_label(entry)}", f"{_mark(entry)}:{row}")
             for row, data in enumerate(encoded)
@@ -91,9 +104,10 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
     Raises: DataError if the archive is damaged or has no labels beside it.
     """
     try:
-        with np.load(io.BytesIO(entry.read()), allow_pickle=False) as held:
-            images = _images(held["images"], entry)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        images = _images(_zipped_array(entry.read(), "images", entry), entry)
+    except (*_DAMAGED_ZIP, OSError, ValueError, KeyError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"{_label(entry)} is not an archive with an array `images` ({error}); use the original"
         ) from error
@@ -102,12 +116,55 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
     return _by_label([_pixels(images, row, entry) for row in range(len(images))], labels)
 
 
+def _zipped_array(data: bytes, name: str, entry: Container) -> np.ndarray:
+    """Return an array of a NumPy archive, whose size is checked before memory is taken for it."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        member = archive.getinfo(f"{name}.npy")
+        _check_growth(member.file_size, len(data), entry)
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }.get(version)
+            if read_header is None:
+                raise ValueError(f"its array has the unknown version {version}")
+            shape, fortran, kind = read_header(stream)
+            count = math.prod(shape)
+            if kind.hasobject or count * kind.itemsize > member.file_size:
+                raise ValueError("its array is larger than the bytes that there are")
+            array = np.frombuffer(stream.read(count * kind.itemsize), kind, count)
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _check_growth(size: int, stored: int, entry: Container) -> None:
+    if size > max(_FREE_BYTES, _MOST_GROWTH * stored):
+        raise DataError(
+            f"{_label(entry)} would unpack to {size / 1e6:.0f} MB from {stored / 1e6:.1f}; images "
+            f"shrink less than {_MOST_GROWTH} times, so it is not read"
+        )
+
+
+def _encoded(item: Any, entry: Container) -> bytes:
+    """Return the bytes of an encoded image, which is an array or bytes."""
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, np.ndarray) and item.dtype == np.uint8:
+        return item.tobytes()
+    raise DataError(
+        f"{_label(entry)} holds a {type(item).__name__} where the bytes of an image are expected; "
+        "use the original file"
+    )
+
+
 def torchmeta_splits(entry: Container) -> Classes:
     """Read one split of torchmeta: datasets/<class>, arrays of images or of PNG files."""
     found: Classes = {}
     with _open_hdf5(entry) as file, _torchmeta(entry):
-        for name, stack in file.get("datasets", {}).items():
-            found[str(name)] = _stacked(stack[()], entry)
+        group = _linked(file, "datasets", entry) if "datasets" in file else {}
+        budget = _Budget(entry)
+        for name in group:
+            found[str(name)] = _stacked(_linked(group, name, entry), entry, budget)
     return found
 
 
@@ -115,28 +172,32 @@ def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str,
     """Read torchmeta's CIFAR-100: <coarse>/<fine>, divided by lists of names or of pairs."""
     splits: dict[str, Classes] = {}
     with _open_hdf5(entry) as file, _torchmeta(entry):
+        budget = _Budget(entry)
         for split, names in lists.items():
             pairs = [
                 (name, fine)
                 for name in names
-                for fine in (file[name] if isinstance(name, str) else ())
+                for fine in (_linked(file, name, entry) if isinstance(name, str) else ())
             ]
             pairs += [(name[0], name[1]) for name in names if not isinstance(name, str)]
             splits[split] = {
-                str(fine): _stacked(file[coarse][fine][()], entry) for coarse, fine in pairs
+                str(fine): _stacked(
+                    _linked(_linked(file, coarse, entry), fine, entry), entry, budget
+                )
+                for coarse, fine in pairs
             }
     return splits
 
 
 def cifar_arrays(train: Container, test: Container, meta: Container) -> Classes:
     """Read CIFAR-100's own pickles: the images of both files by fine class."""
-    held = _text_keys(unpickle(io.BytesIO(meta.read()), _label(meta)))
+    held = _text_keys(unpickle(meta.read(), _label(meta)))
     names = [_text(name) for name in held.get("fine_label_names", [])]
     found: Classes = {}
     for entry in (train, test):
-        held = _text_keys(unpickle(io.BytesIO(entry.read()), _label(entry)))
+        held = _text_keys(unpickle(entry.read(), _label(entry)))
         try:
-            flat = np.asarray(held["data"], dtype=np.uint8)
+            flat = _flat(held["data"])
             images = flat.reshape(-1, _COLOUR, _CIFAR_SIDE, _CIFAR_SIDE).transpose(0, 2, 3, 1)
             for row, fine in enumerate(held["fine_labels"]):
                 found.setdefault(names[fine], []).append(_pixels(images, row, entry))
@@ -176,7 +237,10 @@ def _text(name: Any) -> str:
 
 def _images(array: Any, entry: Container) -> np.ndarray:
     """Return images uint8 (n, height, width, 3)."""
-    images = np.asarray(array)
+    try:
+        images = _flat(array)
+    except ValueError as error:
+        raise DataError(f"{_label(entry)} holds no images ({error}); use the original") from error
     wrong = images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != _COLOUR  # noqa: PLR2004
     if wrong or not all(images.shape[1:3]):
         raise DataError(
@@ -186,11 +250,18 @@ def _images(array: Any, entry: Container) -> np.ndarray:
     return images
 
 
+def _flat(held: Any) -> np.ndarray:
+    """Return an array, or the numbers of a list; nested lists may stand for any size."""
+    if isinstance(held, list | tuple) and any(isinstance(item, list | tuple) for item in held):
+        raise ValueError("it holds nested lists where an array is expected")
+    return np.asarray(held)
+
+
 def _by_label(pictures: list[Picture], labels: Container) -> Classes:
     """Sort images by the fine labels of tieredImageNet's pickle."""
-    held = _text_keys(unpickle(io.BytesIO(labels.read()), _label(labels)))
+    held = _text_keys(unpickle(labels.read(), _label(labels)))
     try:
-        fine = np.asarray(held["label_specific"]).astype(int).ravel()
+        fine = _flat(held["label_specific"]).astype(int).ravel()
         names = [_text(name) for name in held["label_specific_str"]]
         found: Classes = {}
         for place, picture in zip(fine, pictures, strict=True):
@@ -202,19 +273,50 @@ def _by_label(pictures: list[Picture], labels: Container) -> Classes:
     return found
 
 
-def _stacked(stack: Any, entry: Container) -> list[Picture]:
+class _Budget:
+    """How many bytes the arrays of one file may still take."""
+
+    def __init__(self, entry: Container) -> None:
+        """Begin with what the file's size allows."""
+        self._entry, self._size, self._taken = entry, len(entry.read()), 0
+
+    def take(self, size: int) -> None:
+        """Take memory for an array. Raises: DataError where it is too much."""
+        self._taken += size
+        _check_growth(self._taken, self._size, self._entry)
+
+
+def _linked(group: Any, name: str, entry: Container) -> Any:
+    """Return what a group of this very file holds under a name. Raises: DataError for links."""
+    h5py = _import_h5py(_label(entry))
+    if not isinstance(group, h5py.Group) or name not in group:
+        raise KeyError(name)
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise DataError(
+            f"{_label(entry)} holds a link, {name!r}, which may lead out of the data set; "
+            "write the images themselves"
+        )
+    return group[name]
+
+
+def _stacked(stack: Any, entry: Container, budget: _Budget) -> list[Picture]:
     """Return the images of one class: an array of pixels, or one of encoded files."""
-    array = np.asarray(stack)
-    if array.dtype == object or array.ndim == 1:
-        return [
-            Bytes(
-                np.asarray(item, dtype=np.uint8).tobytes(),
-                f"image {row} of {_label(entry)}",
-                f"{_mark(entry)}:{row}",
-            )
-            for row, item in enumerate(array)
-        ]
-    images = _images(array, entry)
+    h5py = _import_h5py(_label(entry))
+    if not isinstance(stack, h5py.Dataset):
+        raise TypeError(f"{stack.name} is no array")
+    if stack.external or stack.is_virtual:
+        raise DataError(
+            f"{_label(entry)} keeps its array {stack.name} in other files; write it into one file"
+        )
+    budget.take(stack.nbytes)
+    if stack.dtype == object or stack.ndim == 1:
+        found: list[Picture] = []
+        for row in range(len(stack)):
+            data = _encoded(np.asarray(stack[row], dtype=np.uint8), entry)
+            budget.take(len(data))
+            found.append(Bytes(data, f"image {row} of {_label(entry)}", f"{_mark(entry)}:{row}"))
+        return found
+    images = _images(stack[()], entry)
     return [_pixels(images, row, entry) for row in range(len(images))]
 
 

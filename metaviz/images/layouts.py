@@ -268,8 +268,8 @@ def _by_hdf5(listing: Listing, cifar: str) -> Divided | None:
                 and ("fc100" in other.parts) == coarse
                 and (found := split_of(other.stem))
             }
-            splits = torchmeta_groups(entry, lists)
-            break
+            if lists and not splits:
+                splits = torchmeta_groups(entry, lists)
         except DataError as error:
             listing.failures.append(error)
     splits = {split: classes for split, classes in splits.items() if classes}

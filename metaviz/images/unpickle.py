@@ -1,10 +1,18 @@
-"""Reading pickles of strangers: arrays, containers and numbers, and nothing that runs."""
+"""Reading pickles of strangers: arrays, containers and numbers, and nothing that runs.
 
-import codecs
+A pickle is a program of a small machine. The standard library's own machine in Python is used, as
+its instructions can be replaced one by one: those that call, import or allocate are checked
+here, so that a pickle takes memory and time in proportion to its size.
+"""
+
+import io
+import math
 import pickle
+import re
 import struct
 from collections import OrderedDict
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,47 +20,262 @@ from metaviz.files.archives import DataError
 
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
+_BUILTINS = ("builtins", "__builtin__")
+_FREE_BYTES = 16_000_000
+_COPIES = 4
+"""All that calls make may take so many times the size of the pickle, and _FREE_BYTES besides."""
+_POINTER = 8
+_MOST_IN_KEY = 16
+_KIND = re.compile(r"[<>=|]?(?:[?bBhHiIlLqQefdgFDGSUVaOuc]\d{0,5})")
+_MOST_ITEM_BYTES = 1 << 20
+# Instructions that import, call or allocate in other ways than those that are checked here.
+_REFUSED = (
+    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2),
+    *(pickle.EXT4, pickle.PERSID, pickle.BINPERSID, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+)
 
 
-def _encoded(text: str, encoding: str) -> bytes:
-    """Turn text into bytes, as pickles of Python 2 strings ask `codecs.encode` to."""
-    if encoding not in {"latin1", "latin-1"}:
-        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
-    return codecs.encode(text, "latin1")
+_Machine: Any = pickle._Unpickler
 
 
-def _reconstruct(kind: type, shape: tuple[int, ...], code: Any) -> np.ndarray:
-    """Make the empty array that a pickle then fills."""
-    if kind is not np.ndarray or shape != (0,):
-        raise pickle.UnpicklingError("it builds an array of an unknown kind")
-    return np.ndarray.__new__(np.ndarray, shape, code)
+class _Array:
+    """Stands for the class of arrays, which makes any shape where it is called."""
 
 
-def _scalar(kind: np.dtype[Any], data: bytes = b"") -> Any:
-    if kind.hasobject:
-        raise pickle.UnpicklingError("it holds a number of an unknown kind")
-    return np.frombuffer(data, kind)[0]
+class _Budget:
+    """What the calls of one pickle may still allocate."""
+
+    def __init__(self, size: int) -> None:
+        """Take the size of the pickle in bytes."""
+        self._left = _COPIES * size + _FREE_BYTES
+
+    def take(self, size: int) -> None:
+        """Allocate some bytes. Raises: pickle.UnpicklingError where they are too many."""
+        self._left -= size
+        if size < 0 or self._left < 0:
+            raise pickle.UnpicklingError("it unpacks to far more than its size")
+
+    def copied(self, kind: Callable[[Any], Any]) -> Callable[..., Any]:
+        """Return what makes a container of the elements of another."""
+
+        def make(elements: Sequence[Any] = ()) -> Any:
+            if isinstance(elements, int):
+                raise pickle.UnpicklingError("it allocates memory of any size")
+            self.take(_POINTER * len(elements))
+            if kind in {set, frozenset}:
+                _check_keys(elements)
+            return kind(elements)
+
+        return make
+
+    def ordered(self, pairs: Sequence[Sequence[Any]] = ()) -> OrderedDict[Any, Any]:
+        """Return a dictionary of pairs."""
+        self.take(_POINTER * len(pairs))
+        _check_keys([key for key, _ in pairs])
+        return OrderedDict((key, value) for key, value in pairs)
+
+    def default_dict(self, kind: Any = None) -> dict[Any, Any]:
+        """Return a plain dictionary; what it would give for keys it lacks is not asked for."""
+        del kind
+        return {}
+
+    def encoded(self, text: str, encoding: str = "latin1") -> bytes:
+        """Turn text into bytes, as pickles of Python 2 strings ask `codecs.encode` to."""
+        if encoding not in {"latin1", "latin-1"}:
+            raise pickle.UnpicklingError(f"it asks for the codec {encoding!r:.40}")
+        self.take(len(text))
+        return text.encode("latin1")
+
+    def bytes_of(self, *given: Any) -> bytes:
+        """Return bytes that are given as such, or as the text that Python 3 writes for Python 2."""
+        if not given:
+            return b""
+        if isinstance(given[0], str):
+            return self.encoded(*given)
+        if not isinstance(given[0], bytes | bytearray) or len(given) > 1:
+            raise pickle.UnpicklingError("it allocates memory of any size")
+        self.take(len(given[0]))
+        return bytes(given[0])
+
+    def number(self, kind: Callable[[Any], Any]) -> Callable[..., Any]:
+        """Return what makes a number of a number, or of a short text."""
+
+        def make(value: Any = 0) -> Any:
+            if not isinstance(value, int | float | str) or len(str(value)) > _MOST_IN_KEY:
+                raise pickle.UnpicklingError("it holds a number of an unknown kind")
+            return kind(value)
+
+        return make
+
+    def span(self, *ends: int) -> range:
+        """Return a range, as long as one that is counted may be."""
+        found = range(*ends)
+        self.take(_POINTER * len(found))
+        return found
+
+    def kind_of(self, text: Any, *_how: bool) -> np.dtype[Any]:
+        """Return the type of an array of numbers, letters or bytes; its BUILD says the rest."""
+        if isinstance(text, bytes):
+            text = text.decode("latin1")
+        if not isinstance(text, str) or not _KIND.fullmatch(text):
+            raise pickle.UnpicklingError("it holds an array of an unknown kind")
+        return np.dtype(text, copy=True)
+
+    def empty(self, kind: Any, shape: Any, code: Any = b"b") -> np.ndarray:
+        """Return the empty array that a BUILD then fills."""
+        del code
+        if kind is not _Array or tuple(shape) != (0,):
+            raise pickle.UnpicklingError("it builds an array of an unknown kind")
+        return np.ndarray((0,), np.int8)
+
+    def scalar(self, kind: Any, data: Any = b"") -> Any:
+        """Return one number of its bytes."""
+        return self.of_bytes(data, kind, (1,))[0]
+
+    def of_bytes(
+        self, data: Any, kind: Any, shape: Any, order: str = "C", axes: Any = None
+    ) -> np.ndarray:
+        """Return the array of these bytes, in C or Fortran order, or K with the order of axes."""
+        data, kind, shape = _checked(data, kind, shape)
+        if order == "K" and axes is not None:
+            array = np.frombuffer(data, kind).reshape([shape[axis] for axis in axes])
+            return array.transpose(np.argsort(axes))
+        return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
+
+    def names(self) -> dict[tuple[str, str], Any]:
+        """Return what stands for the names that a pickle may ask for, by module and name."""
+        plain = {
+            **{kind.__name__: self.copied(kind) for kind in (list, tuple, set, frozenset)},
+            **{kind.__name__: self.number(kind) for kind in (int, float, bool)},
+            "long": self.number(int),
+            "dict": lambda *pairs: dict(self.ordered(*pairs)),
+            "bytes": self.bytes_of,
+            "bytearray": lambda *given: bytearray(self.bytes_of(*given)),
+            "str": lambda *given: self.bytes_of(*given).decode("latin1"),
+            "range": self.span,
+            "xrange": self.span,
+            "slice": slice,
+        }
+        return {
+            ("collections", "OrderedDict"): self.ordered,
+            ("collections", "defaultdict"): self.default_dict,
+            ("_codecs", "encode"): self.encoded,
+            ("numpy", "ndarray"): _Array,
+            ("numpy", "dtype"): self.kind_of,
+            **{(module, "_reconstruct"): self.empty for module in _ARRAY_MODULES},
+            **{(module, "scalar"): self.scalar for module in _ARRAY_MODULES},
+            **{(module, "_frombuffer"): self.of_bytes for module in _NUMERIC_MODULES},
+            **{(module, name): made for module in _BUILTINS for name, made in plain.items()},
+        }
 
 
-def _from_buffer(
-    data: bytes, kind: Any, shape: tuple[int, ...], order: str, axes: Any = None
-) -> np.ndarray:
-    """Make an array of the bytes that protocol 5 keeps it in."""
-    kind = np.dtype(kind)
-    if kind.hasobject or order not in {"C", "F", "K"}:
-        raise pickle.UnpicklingError("it builds an array of an unknown kind")
-    if order == "K" and axes is not None:
-        array = np.frombuffer(data, kind).reshape([shape[axis] for axis in axes])
-        return array.transpose(np.argsort(axes))
-    return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
+def _checked(data: Any, kind: Any, shape: Any) -> tuple[bytes, np.dtype[Any], tuple[int, ...]]:
+    """Return bytes, type and shape of an array that belong together."""
+    if isinstance(data, str):
+        data = data.encode("latin1")
+    if not isinstance(kind, np.dtype) or kind.hasobject or not kind.itemsize > 0:
+        raise pickle.UnpicklingError("it holds an array of an unknown kind")
+    if not isinstance(data, bytes | bytearray) or not isinstance(shape, tuple):
+        raise pickle.UnpicklingError("it holds an array without its bytes")
+    if not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise pickle.UnpicklingError("it holds an array of an unknown shape")
+    if math.prod(shape) * kind.itemsize != len(data):
+        raise pickle.UnpicklingError("it holds an array of another size than its bytes")
+    return bytes(data), kind, shape
 
 
-def _default_dict(kind: type | None = None, *pairs: Any) -> dict[Any, Any]:
-    """Make a dictionary; what it would give for keys that it lacks is not asked for here."""
-    if kind not in {None, list, dict, set, int, float, str, tuple}:
-        raise pickle.UnpicklingError("it holds a dictionary of an unknown kind")
-    return dict(*pairs)
+def _check_keys(keys: Sequence[Any]) -> None:
+    """Refuse what is not hashed at once: the hash of a nest of tuples takes as long as it likes."""
+    for key in keys:
+        parts = key if isinstance(key, tuple) and len(key) <= _MOST_IN_KEY else (key,)
+        if not all(
+            isinstance(part, str | bytes | int | float | np.generic | None) for part in parts
+        ):
+            raise pickle.UnpicklingError(f"it has a key of the type {type(key).__name__}")
 
+
+class _Careful(_Machine):  # type: ignore[misc]
+    """Runs the instructions of a pickle, the dangerous ones within limits."""
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(_Machine.dispatch)
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._size = len(data)
+        self._names = _Budget(len(data)).names()
+        self._known = frozenset(map(id, self._names.values()))
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for one of the harmless names; refuse all others."""
+        try:
+            return self._names[module, name]
+        except (KeyError, TypeError):
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, which is never run"
+            ) from None
+
+    def _call(self) -> None:
+        given = self.stack.pop()
+        function = self.stack[-1]
+        if id(function) not in self._known or not isinstance(given, tuple):
+            raise pickle.UnpicklingError("it calls what is no function")
+        self.stack[-1] = function(*given)
+
+    def _build(self) -> None:
+        state = self.stack.pop()
+        made = self.stack[-1]
+        if isinstance(made, np.ndarray) and len(state) == 5:  # noqa: PLR2004
+            version, shape, kind, fortran, data = state
+            data, kind, shape = _checked(data, kind, shape)
+            made.__setstate__((version, shape, kind, bool(fortran), data))  # type: ignore[arg-type]
+        elif isinstance(made, np.dtype) and len(state) >= 7:  # noqa: PLR2004
+            if any(part is not None for part in state[2:5]) or state[5] > _MOST_ITEM_BYTES:
+                raise pickle.UnpicklingError("it holds an array of an unknown kind")
+            made.__setstate__(state)  # type: ignore[attr-defined]
+        else:
+            raise pickle.UnpicklingError(f"it changes a {type(made).__name__}")
+
+    def _set_item(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        _Machine.load_setitem(self)
+
+    def _set_items(self) -> None:
+        _check_keys(self.stack[::2])
+        _Machine.load_setitems(self)
+
+    def _make_dict(self) -> None:
+        _check_keys(self.stack[::2])
+        _Machine.load_dict(self)
+
+    def _add_items(self) -> None:
+        _check_keys(self.stack)
+        _Machine.load_additems(self)
+
+    def _freeze(self) -> None:
+        _check_keys(self.stack)
+        _Machine.load_frozenset(self)
+
+    def _byte_array(self) -> None:
+        (length,) = struct.unpack("<Q", self.read(8))
+        if length > self._size:
+            raise pickle.UnpicklingError("it unpacks to far more than its size")
+        self.append(bytearray(self.read(length)))
+
+    def _refuse(self) -> None:
+        raise pickle.UnpicklingError("it has an instruction that arrays do not need")
+
+
+_Careful.dispatch |= {
+    pickle.REDUCE[0]: _Careful._call,
+    pickle.BUILD[0]: _Careful._build,
+    pickle.SETITEM[0]: _Careful._set_item,
+    pickle.SETITEMS[0]: _Careful._set_items,
+    pickle.DICT[0]: _Careful._make_dict,
+    pickle.ADDITEMS[0]: _Careful._add_items,
+    pickle.FROZENSET[0]: _Careful._freeze,
+    pickle.BYTEARRAY8[0]: _Careful._byte_array,
+    **{code[0]: _Careful._refuse for code in _REFUSED},
+}
 
 # What a pickle raises whose bytes are not what they were.
 _DAMAGED = (
@@ -62,63 +285,21 @@ _DAMAGED = (
     ValueError,
     TypeError,
     AttributeError,
-    ImportError,
+    AssertionError,
     OverflowError,
     MemoryError,
     RecursionError,
     struct.error,
 )
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("collections", "defaultdict"): _default_dict,
-    ("_codecs", "encode"): _encoded,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    **{(module, "_reconstruct"): _reconstruct for module in _ARRAY_MODULES},
-    **{(module, "scalar"): _scalar for module in _ARRAY_MODULES},
-    **{(module, "_frombuffer"): _from_buffer for module in _NUMERIC_MODULES},
-    **{
-        (module, name): kind
-        for module in ("builtins", "__builtin__")
-        for name, kind in (
-            ("list", list),
-            ("dict", dict),
-            ("tuple", tuple),
-            ("set", set),
-            ("frozenset", frozenset),
-            ("range", range),
-            ("slice", slice),
-            ("complex", complex),
-            ("bool", bool),
-            ("int", int),
-            ("long", int),
-            ("float", float),
-            ("str", str),
-            ("bytes", bytes),
-            ("bytearray", bytearray),
-        )
-    },
-}
 
 
-class _Careful(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """Return one of the harmless names; refuse all others."""
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which is never run"
-            ) from None
-
-
-def unpickle(stream: BinaryIO, label: str) -> Any:
+def unpickle(data: bytes, label: str) -> Any:
     """Read a pickle of plain containers and numpy arrays, also one written by Python 2.
 
     Raises: DataError, in one sentence, if the file is damaged or asks for anything else.
     """
     try:
-        return _Careful(stream, encoding="latin1").load()
+        return _Careful(data).load()
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{label} is not a pickle of plain arrays: {error}; use the original file"
