@@ -7,14 +7,20 @@ fill the disk; what is left to guard against is memory and time.
 import io
 import re
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, Self
+
+from metaviz.files.foreign import (
+    LIBRARY_ERRORS,
+    ForeignError,
+    check_regular,
+    read_bytes,
+    refused,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +31,8 @@ MAX_RATIO = 200
 RATIO_FREE_BYTES = 1_000_000
 MAX_PIXELS = 16_000_000
 MAX_DEPTH = 7
+_PIECE = 1 << 20
+_MOST_PACKED = 2**40
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -80,12 +88,13 @@ class Folder:
         """Return the contents of one file."""
         path = self.root / name
         try:
-            # Reading a pipe would wait for a writer.
-            if path.exists() and not path.is_file():
-                raise DataError(f"{path} is no file; remove it from the data")
-            return path.read_bytes()
+            return read_bytes(path, MAX_TOTAL_BYTES)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        except ForeignError as error:
+            raise DataError(
+                f"{path} is no file that is read ({error}); remove it from the data"
+            ) from error
 
     def stamp(self, name: str) -> str:
         """Return the file's size and time of change."""
@@ -121,8 +130,10 @@ class Zip:
         self.label = str(path)
         self._what, self._links = what, links
         try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+            check_regular(path, _MOST_PACKED)
+            with refused("it"):
+                self._archive = zipfile.ZipFile(path)
+        except (ForeignError, OSError) as error:
             raise DataError(
                 f"{path} is not a readable zip archive ({error}); download it again"
             ) from error
@@ -183,33 +194,33 @@ class Zip:
 
     def read(self, name: str) -> bytes:
         """Return the contents of one file."""
-        try:
-            with self._reading(name):
-                return self._archive.read(self._files[name])
-        except OSError as error:
-            raise DataError(
-                f"{name} in {self.path} is damaged ({error}); download the archive again"
-            ) from error
+        with self._reading(name):
+            return self._archive.read(self._files[name])
 
     def copy(self, name: str, stream: BinaryIO) -> None:
         """Write the contents of one file to a stream. Raises: DataError as `read`, or OSError."""
-        with self._reading(name), self._archive.open(self._files[name]) as source:
-            while piece := source.read(1 << 20):
+        with self._reading(name):
+            source = self._archive.open(self._files[name])
+        with source:
+            while piece := self._piece(name, source):
                 stream.write(piece)
+
+    def _piece(self, name: str, source: IO[bytes]) -> bytes:
+        with self._reading(name):
+            return source.read(_PIECE)
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
         try:
-            yield
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise DataError(
-                f"{name} in {self.path} is damaged ({error}); download the archive again"
-            ) from error
-        except (NotImplementedError, RuntimeError) as error:
-            raise DataError(
-                f"{name} in {self.path} is encrypted or packed in an unknown way ({error}); "
-                "pack it as a plain zip archive"
-            ) from error
+            with refused(f"{name} in {self.path}"):
+                yield
+        except ForeignError as error:
+            if isinstance(error.__cause__, NotImplementedError | RuntimeError):
+                raise DataError(
+                    f"{name} in {self.path} is encrypted or packed in an unknown way "
+                    f"({error.__cause__}); pack it as a plain zip archive"
+                ) from error
+            raise DataError(f"{error}; download the archive again") from error
 
     def stamp(self, name: str) -> str:
         """Return the file's unpacked size and checksum."""
@@ -248,7 +259,7 @@ def decode_image(data: bytes, name: str, mode: str, formats: tuple[str, ...]) ->
         raise DataError(f"{name} has far too many pixels; at most {MAX_PIXELS} are read") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not a {wanted} image; replace it by the original") from error
-    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+    except LIBRARY_ERRORS as error:
         raise DataError(
             f"{name} is a damaged image ({error}); replace it by the original {wanted} file"
         ) from error

@@ -1,15 +1,16 @@
 """Arrays of images inside larger files: pickles, NumPy archives and HDF5."""
 
-import importlib
 import io
 import zipfile
-from types import ModuleType
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 
 from metaviz.files.archives import DataError, Source
+from metaviz.files.values import row_of
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
+from metaviz.images.hdf5 import Hdf5, open_hdf5
 from metaviz.images.unpickle import unpickle
 
 _COLOUR = 3
@@ -83,26 +84,28 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
 
 def torchmeta_splits(entry: Container) -> Classes:
     """Read one split of torchmeta: datasets/<class>, arrays of images or of PNG files."""
-    found: Classes = {}
-    with _open_hdf5(entry) as file:
-        for name, stack in file.get("datasets", {}).items():
-            found[str(name)] = _stacked(stack[()], entry)
-    return found
+    with _opened(entry) as file:
+        return {
+            name: _stacked(file.array("datasets", name), entry) for name in file.names("datasets")
+        }
 
 
 def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str, Classes]:
     """Read torchmeta's CIFAR-100: <coarse>/<fine>, divided by lists of names or of pairs."""
     splits: dict[str, Classes] = {}
-    with _open_hdf5(entry) as file:
-        for split, names in lists.items():
+    with _opened(entry) as file:
+        for split, listed in lists.items():
             pairs = [
-                (name, fine)
-                for name in names
-                for fine in (file[name] if isinstance(name, str) else ())
+                (one, fine) for one in listed if isinstance(one, str) for fine in file.names(one)
             ]
-            pairs += [(name[0], name[1]) for name in names if not isinstance(name, str)]
+            pairs += [
+                (coarse, fine)
+                for coarse, fine in (
+                    row_of(one, "its list", str, str) for one in listed if not isinstance(one, str)
+                )
+            ]
             splits[split] = {
-                str(fine): _stacked(file[coarse][fine][()], entry) for coarse, fine in pairs
+                fine: _stacked(file.array(coarse, fine), entry) for coarse, fine in pairs
             }
     return splits
 
@@ -197,21 +200,5 @@ def _stacked(stack: Any, entry: Container) -> list[Picture]:
     return [_pixels(images, row, entry) for row in range(len(images))]
 
 
-def _open_hdf5(entry: Container) -> Any:
-    h5py = _import_h5py(_label(entry))
-    try:
-        return h5py.File(io.BytesIO(entry.read()), "r")
-    except OSError as error:
-        raise DataError(
-            f"{_label(entry)} is not a readable HDF5 file ({error}); let torchmeta write it again"
-        ) from error
-
-
-def _import_h5py(label: str) -> ModuleType:
-    try:
-        return importlib.import_module("h5py")
-    except ImportError as error:
-        raise DataError(
-            f"{label} is in torchmeta's HDF5 layout, and the package h5py that reads it is not "
-            "installed; install h5py or choose the images in another layout"
-        ) from error
+def _opened(entry: Container) -> AbstractContextManager[Hdf5]:
+    return open_hdf5(entry.read(), _label(entry), "let torchmeta write it again")

@@ -1,7 +1,5 @@
 """Recognises the few-shot data sets that people have, by what is inside."""
 
-import csv
-import io
 import json
 import re
 from collections import defaultdict
@@ -15,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metaviz.files.archives import IMAGE_SUFFIXES, DataError, Folder, Source, Zip
+from metaviz.files.values import csv_rows, of_kind, parsed_json
 from metaviz.images.containers import (
     cifar_arrays,
     numpy_images,
@@ -144,7 +143,9 @@ def _by_lists_of_files(entries: list[Entry]) -> dict[str, Classes]:
         places[entry.parts[-2:]] = entry
     splits: dict[str, Classes] = {}
     for split, entry in lists.items():
-        rows = csv.DictReader(io.StringIO(entry.read().decode("utf-8", "replace")))
+        rows = csv_rows(
+            entry.read().decode("utf-8", "replace"), f"{entry.name} in {entry.source.label}"
+        )
         classes: Classes = defaultdict(list)
         for row in rows:
             name = row.get("filename") or row.get("image_name")
@@ -252,7 +253,7 @@ def _by_hdf5(entries: list[Entry], cifar: str) -> dict[str, Classes]:
             splits[split] = torchmeta_splits(entry)
         else:
             lists = {
-                found: json.loads(other.read())
+                found: of_kind(parsed_json(other.read()), list, other.name)
                 for other in entries
                 if other.parts[-1].endswith("_labels.json")
                 and ("fc100" in other.parts) == coarse
