@@ -21,7 +21,7 @@ def main() -> None:
 
         try:
             open_window()
-        except (ValueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the command line's door
             refuse(error)
     from metaviz.cli.main import main as run_command
 

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz import __version__, paths
 from metaviz.config.catalogue import shipped_catalogue
+from metaviz.files.platform import ending_signals
 from metaviz.gui.background.engine_protocol import Engine
 from metaviz.gui.background.excepthook import ExceptionHook
 from metaviz.gui.background.garbage_collector import GarbageCollector
@@ -202,7 +203,7 @@ def _end_on_signals(window: MainWindow) -> None:
     notifier = QSocketNotifier(read_end.fileno(), QSocketNotifier.Type.Read, window)
     # The notifier holds both ends for as long as the window lives.
     notifier.activated.connect(lambda: (read_end.recv(64), write_end.fileno()))
-    for which in (signal.SIGINT, signal.SIGTERM):
+    for which in (signal.SIGINT, *ending_signals()):
         signal.signal(which, lambda _number, _frame: window.shutdown.begin())
 
 

@@ -35,6 +35,11 @@ def settings_file() -> Path:
     return folder / "metaviz.ini"
 
 
+def error_log() -> Path:
+    """Return the file to which commands write what they met unexpectedly."""
+    return data_dir() / "errors.log"
+
+
 def log_file() -> Path:
     """Return the log file of the window."""
     return data_dir() / "metaviz.log"

@@ -11,13 +11,14 @@ import typer
 from metaviz import __version__
 from metaviz.cli.benchmark import benchmark, benchmark_memory
 from metaviz.cli.compare import compare, demo, repeat, resume
-from metaviz.cli.errors import end, refuse
+from metaviz.cli.errors import INTERRUPTED, NOBODY_READS, end, refuse
 from metaviz.cli.evaluate import evaluate
 from metaviz.cli.export import export, pack, report, unpack, weights
 from metaviz.cli.inspect import gradients, inspect_data, list_, options
-from metaviz.cli.output import escape_unknown_letters, put, say
+from metaviz.cli.output import escape_unknown_letters, put, said_warnings, say
 from metaviz.cli.queue import queue_app, queue_worker, sweep
 from metaviz.cli.runs import mark, runs
+from metaviz.cli.signals import saving_on_signals
 
 app = typer.Typer(
     name="metaviz",
@@ -45,18 +46,26 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and exit code 2."""
+    """Run the command line.
+
+    Bad input ends with one sentence and exit code 2, a mistake of MetaViz with 70.
+    """
     # One OpenMP thread per worker: spinning threads would fight with the window for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     escape_unknown_letters()
-    try:
-        code = app(standalone_mode=False)
-    except _UsageError as error:
-        end(error.format_message())
-    except (ValueError, OSError) as error:
-        refuse(error)
-    else:
-        sys.exit(code or 0)
+    with said_warnings(), saving_on_signals() as exit_code:
+        try:
+            code = app(standalone_mode=False)
+        except _UsageError as error:
+            end(error.format_message())
+        except (typer.Abort, KeyboardInterrupt):
+            code = INTERRUPTED
+        except BrokenPipeError:  # whoever read the output has gone, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = NOBODY_READS
+        except Exception as error:  # noqa: BLE001 - the command line's door
+            refuse(error)
+        sys.exit(exit_code(code or 0))
 
 
 @app.callback()

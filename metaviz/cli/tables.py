@@ -2,15 +2,18 @@
 
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.config.run_config import RunConfig, presets
+from metaviz.files.text import one_line, printable
 from metaviz.problems.inspection import Inspection
 from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
@@ -26,15 +29,33 @@ _MOST_ROWS = 60
 _AFTER_FIRST = range(1, 100)
 
 
+class _Terminal(Console):
+    """Writes what strangers named as they are, without what would steer a terminal."""
+
+    def render_str(self, text: str, *arguments: Any, **named: Any) -> Text:
+        """Return the letters of a text, with its control characters as numbers."""
+        return super().render_str(printable(text), *arguments, **named)
+
+    def on_broken_pipe(self) -> None:
+        """End in silence where whoever read the output has gone, as `head` does."""
+        raise BrokenPipeError
+
+
+class _Words(TextColumn):
+    def render(self, task: Task) -> Text:
+        """Return the words of one bar."""
+        return Text(one_line(self.text_format.format(task=task)))
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console that takes brackets in names as they are, not as colours."""
-    return Console(stderr=stderr, markup=False)
+    return _Terminal(stderr=stderr, markup=False)
 
 
 def progress_bars(*texts: str) -> Progress:
     """Return bars for standard error, each with its name before it and these texts behind it."""
-    behind = (TextColumn(text) for text in texts)
-    columns = (TextColumn("{task.description}"), BarColumn(), *behind, TimeRemainingColumn())
+    behind = (_Words(text) for text in texts)
+    columns = (_Words("{task.description}"), BarColumn(), *behind, TimeRemainingColumn())
     return Progress(*columns, console=console(stderr=True))
 
 

@@ -1,7 +1,6 @@
 """Trains runs and shows how far each is; progress goes to standard error."""
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from metaviz.charts.matplotlib import Page
+from metaviz.cli.errors import INTERRUPTED
 from metaviz.cli.export import write_figures
-from metaviz.cli.output import say, write_file
+from metaviz.cli.output import Said, say, write_file
 from metaviz.cli.tables import progress_bars
 from metaviz.config.run_config import Comparison, to_toml
 from metaviz.runs.export.tables import write_tables
@@ -22,7 +22,6 @@ from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.training.engine import LocalEngine
 from metaviz.training.session import Session
 
-INTERRUPTED = 130
 _FAILED = {"failed", "diverged"}
 _Shown = tuple[Session, TaskID]
 
@@ -87,8 +86,9 @@ def train(sessions: list[Session]) -> Trained:
 
 @contextmanager
 def logged_data() -> Iterator[None]:
-    """Write meanwhile what the engine logs about its data."""
-    log, handler = logging.getLogger("metaviz.images"), logging.StreamHandler(sys.stderr)
+    """Say meanwhile what the engine logs about its data; what is a warning is said anyway."""
+    log, handler = logging.getLogger("metaviz.images"), Said()
+    handler.addFilter(lambda record: record.levelno < logging.WARNING)
     level = log.level
     log.setLevel(logging.INFO)
     log.addHandler(handler)

@@ -303,19 +303,23 @@ def settings_of(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def comparison_of(config: dict[str, Any]) -> Comparison:
-    """Return the comparison with the settings of one run, as they were after all amendments."""
+    """Return the comparison with the settings of one run, as they were after all amendments.
+
+    Raises: OptionError where this version knows no such settings.
+    """
     algorithm = str(config["algorithm"])
     shared, options = settings_of(config)
-    return Comparison(
-        problem=str(config["problem"]),
-        algorithms=(algorithm,),
-        seeds=(int(config["seed"]),),
-        steps=int(config["steps"]),
+    values = {
+        "problem": str(config["problem"]),
+        "algorithms": (algorithm,),
+        "seeds": (int(config["seed"]),),
+        "steps": int(config["steps"]),
         **machine_of(config),
-        shared={key: value for key, value in shared.items() if key in Shared.model_fields},
-        options={algorithm: options},
-        problem_options=dict(config.get("problem_options", {})),
-    )
+        "shared": {key: value for key, value in shared.items() if key in Shared.model_fields},
+        "options": {algorithm: options},
+        "problem_options": dict(config.get("problem_options", {})),
+    }
+    return checked(Comparison, values)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import IO, BinaryIO, Protocol, Self
 
-from metaviz.files.foreign import ForeignError, check_regular
+from metaviz.files.foreign import ForeignError, check_regular, read_bytes, refused
 
 MAX_MEMBERS = 1_000_000
 MAX_TOTAL_BYTES = 32 * 2**30
@@ -25,6 +25,8 @@ MAX_RATIO = 200
 RATIO_FREE_BYTES = 1_000_000
 MAX_DEPTH = 16
 MAX_LINKED = 16
+_PIECE = 1 << 20
+_MOST_PACKED = 2**40
 _SAMPLE = 1000
 _SYSTEM = frozenset(
     {
@@ -53,8 +55,8 @@ def refuse_unstorable(key: str, path: str) -> None:
     """Refuse a path that no run could store. Raises: DataError in one sentence."""
     if shown(path) != path:
         raise DataError(
-            f"{key} = '{shown(path)}' has bytes that are no UTF-8, so that no run could store it: rename "
-            "the folder, or point at a link with another name."
+            f"{key} = '{shown(path)}' has bytes that are no UTF-8, so that no run could store it: "
+            "rename the folder, or point at a link with another name."
         )
 
 
@@ -195,13 +197,17 @@ class Folder:
         """Return the first bytes of one file; -1: all."""
         path = self.root / name
         try:
+            if count < 0:
+                return read_bytes(path, MAX_TOTAL_BYTES)
             check_regular(path, MAX_TOTAL_BYTES)
             with path.open("rb") as stream:
                 return stream.read(count)
-        except ForeignError as error:
-            raise DataError(f"{path} is not read: {error}; remove it from the data") from error
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        except ForeignError as error:
+            raise DataError(
+                f"{path} is no file that is read ({error}); remove it from the data"
+            ) from error
 
     def size_of(self, name: str) -> int:
         """Return the number of bytes."""
@@ -238,11 +244,10 @@ class Zip:
         self.label = str(path)
         self._what, self._links = what, links
         try:
-            check_regular(path, MAX_TOTAL_BYTES)
-            self._archive = zipfile.ZipFile(path)
-        except ForeignError as error:
-            raise DataError(f"{path} is not read: {error}") from error
-        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+            check_regular(path, _MOST_PACKED)
+            with refused("it"):
+                self._archive = zipfile.ZipFile(path)
+        except (ForeignError, OSError) as error:
             raise DataError(
                 f"{path} is not a readable zip archive ({error}); download it again"
             ) from error
@@ -309,33 +314,33 @@ class Zip:
 
     def start(self, name: str, count: int) -> bytes:
         """Return the first bytes of one file; -1: all."""
-        try:
-            with self._reading(name), self._archive.open(self._files[name]) as stream:
-                return stream.read(count)
-        except OSError as error:
-            raise DataError(
-                f"{name} in {self.path} is damaged ({error}); download the archive again"
-            ) from error
+        with self._reading(name), self._archive.open(self._files[name]) as stream:
+            return stream.read(count)
 
     def copy(self, name: str, stream: BinaryIO) -> None:
         """Write the contents of one file to a stream. Raises: DataError as `read`, or OSError."""
-        with self._reading(name), self._archive.open(self._files[name]) as source:
-            while piece := source.read(1 << 20):
+        with self._reading(name):
+            source = self._archive.open(self._files[name])
+        with source:
+            while piece := self._piece(name, source):
                 stream.write(piece)
+
+    def _piece(self, name: str, source: IO[bytes]) -> bytes:
+        with self._reading(name):
+            return source.read(_PIECE)
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
         try:
-            yield
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise DataError(
-                f"{name} in {self.path} is damaged ({error}); download the archive again"
-            ) from error
-        except (NotImplementedError, RuntimeError) as error:
-            raise DataError(
-                f"{name} in {self.path} is encrypted or packed in an unknown way ({error}); "
-                "pack it as a plain zip archive"
-            ) from error
+            with refused(f"{name} in {self.path}"):
+                yield
+        except ForeignError as error:
+            if isinstance(error.__cause__, NotImplementedError | RuntimeError):
+                raise DataError(
+                    f"{name} in {self.path} is encrypted or packed in an unknown way "
+                    f"({error.__cause__}); pack it as a plain zip archive"
+                ) from error
+            raise DataError(f"{error}; download the archive again") from error
 
     def size_of(self, name: str) -> int:
         """Return the number of bytes, unpacked."""

@@ -1,10 +1,11 @@
 """Writing files so that a crash or a full disk never leaves half of one."""
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from metaviz.files.platform import put_in_place
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -18,7 +19,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(path)
+        put_in_place(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -27,11 +28,6 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))
-
-
-def plain_name(name: str) -> str:
-    """Return a name as it may stand in paths: letters, digits, underscores and dashes only."""
-    return re.sub(r"[^\w-]", "_", name)
 
 
 def sweep(folder: Path) -> None:

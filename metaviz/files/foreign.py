@@ -4,6 +4,8 @@ What is read here can change no file, never waits, and takes memory and time in 
 its size on disk. Whatever is refused raises ForeignError with the name of the file.
 """
 
+import codecs
+import csv
 import io
 import logging
 import os
@@ -12,10 +14,12 @@ import pickletools
 import re
 import sqlite3
 import stat
+import struct
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +28,20 @@ MOST_ARRAY_BYTES = 256_000_000
 """Largest file of arrays, and largest value in a database."""
 MOST_CHECKPOINT_BYTES = 16_000_000_000
 MOST_DATABASE_BYTES = 64_000_000_000
-DAMAGED = (OSError, ValueError, TypeError, AttributeError, EOFError, OverflowError, MemoryError)
-"""What readers of any format raise for damaged files."""
+MOST_GROWTH, FREE_GROWTH_BYTES = 50, 64_000_000
+"""Arrays may take so many times the size of their file, or so many bytes. Images of drawings shrink
+to a thirtieth."""
+DAMAGED = (OSError, ValueError, EOFError, OverflowError, MemoryError)
+"""What our readers of any format raise for damaged files. Whatever else they raise is a mistake of
+theirs, and is told as such; values are asked for their kind by `files.values`, libraries called
+within `refused`."""
+LIBRARY_ERRORS = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
+    *(RuntimeError, SyntaxError, AssertionError, MemoryError, struct.error, zlib.error),
+    *(zipfile.BadZipFile, csv.Error),
+)
+"""What libraries raise for damaged bytes; caught around their own calls only, as `refused` does."""
+_PIECE = 1 << 20
 _MOST_DOTS = 64
 _MOST_SQL = 20_000
 _FREE_OPERATIONS, _CHECK_EVERY = 10_000_000, 10_000
@@ -42,13 +58,37 @@ _PICKLED = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_(?:tensor_v2|parameter)"
     r"|torch(?:\.storage)? \w*Storage|torch Size"
 )
-_RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:\..*)?", re.IGNORECASE)
+_CALLING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"})
 
 _log = logging.getLogger("metaviz.files")
 
 
 class ForeignError(ValueError):
     """A file is refused; the message is a clause that names it."""
+
+
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """Turn whatever a library raises for damaged bytes into ForeignError.
+
+    Nothing but one call of a library may stand inside: of our own code it would hide mistakes.
+    """
+    try:
+        yield
+    except ForeignError:
+        raise
+    except LIBRARY_ERRORS as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ForeignError(f"{what} is damaged ({reason:.200})") from error
+
+
+def check_growth(size: int, stored: int, what: str) -> None:
+    """Refuse what unpacks to far more than its file. Raises: ForeignError."""
+    if size > max(FREE_GROWTH_BYTES, MOST_GROWTH * stored):
+        raise ForeignError(
+            f"{what} would take {size / 1e6:.0f} MB out of {stored / 1e6:.1f}, more than "
+            f"{MOST_GROWTH} times as much"
+        )
 
 
 def check_regular(path: Path, most: int) -> int:
@@ -61,17 +101,26 @@ def check_regular(path: Path, most: int) -> int:
 
 def read_bytes(path: Path, most: int) -> bytes:
     """Return the contents of a regular file. Raises: as `check_regular`."""
-    check_regular(path, most)
+    size = check_regular(path, most)
     with path.open("rb") as stream:
-        data = stream.read(most + 1)
-    if len(data) > most:  # some systems name no size
-        raise _too_large(path, most)
+        data = stream.read(size)
+        while rest := stream.read(_PIECE):  # it grows, or the system names no size
+            data += rest
+            if len(data) > most:
+                raise _too_large(path, most)
     return data
 
 
 def read_text(path: Path, most: int = MOST_TOML_BYTES) -> str:
-    """Return the text of a regular file. Raises: as `check_regular`, and UnicodeDecodeError."""
-    return read_bytes(path, most).decode("utf-8")
+    """Return the text of a regular file: UTF-8, or what its byte order mark says.
+
+    Raises: as `check_regular`, and UnicodeDecodeError.
+    """
+    data = read_bytes(path, most)
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if marked and len(data) == len(codecs.BOM_UTF16_LE):
+        raise ForeignError(f"{path.name} is no text")
+    return data.decode("utf-16" if marked else "utf-8-sig")
 
 
 def parsed_toml(text: str) -> dict[str, Any]:
@@ -89,17 +138,17 @@ def stored_members(data: bytes, what: str, ending: str) -> dict[str, bytes]:
 
     Raises: ForeignError where it is damaged, or holds more than its own size.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise ForeignError(f"{what} is compressed, which MetaViz never does")
-            if sum(member.file_size for member in members) > len(data):
-                raise ForeignError(f"{what} claims to hold more than its size")
-            chosen = [one for one in members if one.filename.lower().endswith(ending)]
+    with refused(what):
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    with archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ForeignError(f"{what} is compressed, which MetaViz never does")
+        if sum(member.file_size for member in members) > len(data):
+            raise ForeignError(f"{what} claims to hold more than its size")
+        chosen = [one for one in members if one.filename.lower().endswith(ending)]
+        with refused(what):
             return {member.filename: archive.read(member) for member in chosen}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ForeignError(f"{what} is damaged: {error}") from error
 
 
 def check_pickled(data: bytes, what: str) -> None:
@@ -109,26 +158,12 @@ def check_pickled(data: bytes, what: str) -> None:
     Raises: ForeignError where it is damaged or compressed, pickle.UnpicklingError for calls.
     """
     for member in stored_members(data, what, "data.pkl").values():
-        try:
-            called = [
-                str(argument)
-                for operation, argument, _ in pickletools.genops(member)
-                if operation.name in {"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
-            ]
-        except ValueError as error:
-            raise ForeignError(f"{what} is damaged: {error}") from error
+        with refused(what):
+            operations = list(pickletools.genops(member))
+        called = [str(arg) for operation, arg, _ in operations if operation.name in _CALLING]
         wrong = next((one for one in called if not _PICKLED.fullmatch(one)), None)
         if wrong is not None:
             raise pickle.UnpicklingError(f"{what} calls {wrong:.80}")
-
-
-def is_plain_name(name: str) -> bool:
-    """Return whether a name is that of a file on every system: no path, stream or device."""
-    return (
-        re.fullmatch(r"\w[\w.-]{0,199}", name) is not None
-        and not name.endswith(".")
-        and not _RESERVED.fullmatch(name)
-    )
 
 
 def open_to_read(path: Path, *, live: bool) -> sqlite3.Connection:

@@ -1,27 +1,22 @@
 """Arrays of images inside larger files: pickles, NumPy archives and HDF5."""
 
-import importlib
 import io
 import math
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 
 from metaviz.files.archives import DataError, Source
+from metaviz.files.foreign import ForeignError, check_growth, refused
+from metaviz.files.values import row_of
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
+from metaviz.images.hdf5 import Hdf5, open_hdf5
 from metaviz.images.unpickle import unpickle
 
-_MOST_GROWTH = 50
-"""Arrays may be so many times as large as the file that holds them, or _FREE_BYTES."""
-_FREE_BYTES = 64_000_000
 _COLOUR = 3
 _CIFAR_SIDE = 32
-_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 class Container(Protocol):
@@ -104,10 +99,8 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
     Raises: DataError if the archive is damaged or has no labels beside it.
     """
     try:
-        images = _images(_zipped_array(entry.read(), "images", entry), entry)
-    except (*_DAMAGED_ZIP, OSError, ValueError, KeyError) as error:
-        if isinstance(error, DataError):
-            raise
+        images = _images(_zipped_array(entry.read(), "images"), entry)
+    except ForeignError as error:
         raise DataError(
             f"{_label(entry)} is not an archive with an array `images` ({error}); use the original"
         ) from error
@@ -116,33 +109,26 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
     return _by_label([_pixels(images, row, entry) for row in range(len(images))], labels)
 
 
-def _zipped_array(data: bytes, name: str, entry: Container) -> np.ndarray:
-    """Return an array of a NumPy archive, whose size is checked before memory is taken for it."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+def _zipped_array(data: bytes, name: str) -> np.ndarray:
+    """Return an array of a NumPy archive, whose size is checked before memory is taken for it.
+
+    Raises: ForeignError.
+    """
+    with refused("it"), zipfile.ZipFile(io.BytesIO(data)) as archive:
         member = archive.getinfo(f"{name}.npy")
-        _check_growth(member.file_size, len(data), entry)
+        check_growth(member.file_size, len(data), member.filename)
         with archive.open(member) as stream:
             version = np.lib.format.read_magic(stream)
             read_header = {
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read_header is None:
-                raise ValueError(f"its array has the unknown version {version}")
+            }[version]
             shape, fortran, kind = read_header(stream)
             count = math.prod(shape)
             if kind.hasobject or count * kind.itemsize > member.file_size:
-                raise ValueError("its array is larger than the bytes that there are")
+                raise ForeignError(f"{member.filename} is larger than the bytes that there are")
             array = np.frombuffer(stream.read(count * kind.itemsize), kind, count)
     return array.reshape(shape, order="F" if fortran else "C")
-
-
-def _check_growth(size: int, stored: int, entry: Container) -> None:
-    if size > max(_FREE_BYTES, _MOST_GROWTH * stored):
-        raise DataError(
-            f"{_label(entry)} would unpack to {size / 1e6:.0f} MB from {stored / 1e6:.1f}; images "
-            f"shrink less than {_MOST_GROWTH} times, so it is not read"
-        )
 
 
 def _encoded(item: Any, entry: Container) -> bytes:
@@ -159,32 +145,28 @@ def _encoded(item: Any, entry: Container) -> bytes:
 
 def torchmeta_splits(entry: Container) -> Classes:
     """Read one split of torchmeta: datasets/<class>, arrays of images or of PNG files."""
-    found: Classes = {}
-    with _open_hdf5(entry) as file, _torchmeta(entry):
-        group = _linked(file, "datasets", entry) if "datasets" in file else {}
-        budget = _Budget(entry)
-        for name in group:
-            found[str(name)] = _stacked(_linked(group, name, entry), entry, budget)
-    return found
+    with _opened(entry) as file:
+        return {
+            name: _stacked(file.array("datasets", name), entry) for name in file.names("datasets")
+        }
 
 
 def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str, Classes]:
     """Read torchmeta's CIFAR-100: <coarse>/<fine>, divided by lists of names or of pairs."""
     splits: dict[str, Classes] = {}
-    with _open_hdf5(entry) as file, _torchmeta(entry):
-        budget = _Budget(entry)
-        for split, names in lists.items():
+    with _opened(entry) as file:
+        for split, listed in lists.items():
             pairs = [
-                (name, fine)
-                for name in names
-                for fine in (_linked(file, name, entry) if isinstance(name, str) else ())
+                (one, fine) for one in listed if isinstance(one, str) for fine in file.names(one)
             ]
-            pairs += [(name[0], name[1]) for name in names if not isinstance(name, str)]
-            splits[split] = {
-                str(fine): _stacked(
-                    _linked(_linked(file, coarse, entry), fine, entry), entry, budget
+            pairs += [
+                (coarse, fine)
+                for coarse, fine in (
+                    row_of(one, "its list", str, str) for one in listed if not isinstance(one, str)
                 )
-                for coarse, fine in pairs
+            ]
+            splits[split] = {
+                fine: _stacked(file.array(coarse, fine), entry) for coarse, fine in pairs
             }
     return splits
 
@@ -273,80 +255,16 @@ def _by_label(pictures: list[Picture], labels: Container) -> Classes:
     return found
 
 
-class _Budget:
-    """How many bytes the arrays of one file may still take."""
-
-    def __init__(self, entry: Container) -> None:
-        """Begin with what the file's size allows."""
-        self._entry, self._size, self._taken = entry, len(entry.read()), 0
-
-    def take(self, size: int) -> None:
-        """Take memory for an array. Raises: DataError where it is too much."""
-        self._taken += size
-        _check_growth(self._taken, self._size, self._entry)
-
-
-def _linked(group: Any, name: str, entry: Container) -> Any:
-    """Return what a group of this very file holds under a name. Raises: DataError for links."""
-    h5py = _import_h5py(_label(entry))
-    if not isinstance(group, h5py.Group) or name not in group:
-        raise KeyError(name)
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise DataError(
-            f"{_label(entry)} holds a link, {name!r}, which may lead out of the data set; "
-            "write the images themselves"
-        )
-    return group[name]
-
-
-def _stacked(stack: Any, entry: Container, budget: _Budget) -> list[Picture]:
+def _stacked(array: np.ndarray, entry: Container) -> list[Picture]:
     """Return the images of one class: an array of pixels, or one of encoded files."""
-    h5py = _import_h5py(_label(entry))
-    if not isinstance(stack, h5py.Dataset):
-        raise TypeError(f"{stack.name} is no array")
-    if stack.external or stack.is_virtual:
-        raise DataError(
-            f"{_label(entry)} keeps its array {stack.name} in other files; write it into one file"
-        )
-    budget.take(stack.nbytes)
-    if stack.dtype == object or stack.ndim == 1:
-        found: list[Picture] = []
-        for row in range(len(stack)):
-            data = _encoded(np.asarray(stack[row], dtype=np.uint8), entry)
-            budget.take(len(data))
-            found.append(Bytes(data, f"image {row} of {_label(entry)}", f"{_mark(entry)}:{row}"))
-        return found
-    images = _images(stack[()], entry)
+    if array.dtype == object or array.ndim == 1:
+        return [
+            Bytes(_encoded(item, entry), f"image {row} of {_label(entry)}", f"{_mark(entry)}:{row}")
+            for row, item in enumerate(array)
+        ]
+    images = _images(array, entry)
     return [_pixels(images, row, entry) for row in range(len(images))]
 
 
-@contextmanager
-def _torchmeta(entry: Container) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"{_label(entry)} is not a file of torchmeta ({error}); let torchmeta write it again"
-        ) from error
-
-
-def _open_hdf5(entry: Container) -> Any:
-    h5py = _import_h5py(_label(entry))
-    try:
-        return h5py.File(io.BytesIO(entry.read()), "r")
-    except OSError as error:
-        raise DataError(
-            f"{_label(entry)} is not a readable HDF5 file ({error}); let torchmeta write it again"
-        ) from error
-
-
-def _import_h5py(label: str) -> ModuleType:
-    try:
-        return importlib.import_module("h5py")
-    except ImportError as error:
-        raise DataError(
-            f"{label} is in torchmeta's HDF5 layout, and the package h5py that reads it is not "
-            "installed; install h5py or choose the images in another layout"
-        ) from error
+def _opened(entry: Container) -> AbstractContextManager[Hdf5]:
+    return open_hdf5(entry.read(), _label(entry), "let torchmeta write it again")

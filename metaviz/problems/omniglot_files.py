@@ -4,15 +4,12 @@ Source: Lake, Salakhutdinov, Tenenbaum 2015, Science 350, 1332: 50 alphabets, 16
 drawings of each, 105 x 105 black on white.
 """
 
-import importlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +18,7 @@ from PIL import Image, ImageOps
 from metaviz.files.archives import DataError, Folder, Source, Zip, data_names
 from metaviz.images.decoding import MAX_PIXELS, SUFFIXES, decode_image
 from metaviz.images.found import refuse_damaged
+from metaviz.images.hdf5 import open_hdf5
 from metaviz.images.progress import Progress
 
 # Tried in this order: in a folder that holds several copies the first one is read.
@@ -261,18 +259,16 @@ def _read_hdf5(drawing: _Drawing, size: int) -> dict[Name, Pixels]:
     Strokes are bright in it already, so nothing is inverted.
     """
     label = f"{drawing.name} in {drawing.source.label}"
-    h5py = _import_h5py(label)
     stacks: dict[Name, Pixels] = {}
-    try:
-        with h5py.File(io.BytesIO(drawing.source.read(drawing.name)), "r") as file:
-            for split in ("images_background", "images_evaluation"):
-                for alphabet, characters in file.get(split, {}).items():
-                    for character, drawings in characters.items():
-                        stacks[alphabet, character] = _read_stack(drawings, label, size)
-    except (OSError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{label} is not torchmeta's Omniglot file ({error}); let torchmeta write it again"
-        ) from error
+    data = drawing.source.read(drawing.name)
+    with open_hdf5(data, label, "choose the original images") as file:
+        for split in ("images_background", "images_evaluation"):
+            for alphabet in file.names(split):
+                for character in file.names(split, alphabet):
+                    drawings = file.array(split, alphabet, character)
+                    stacks[alphabet, character] = _shrunk(
+                        drawings, f"{alphabet}/{character}", label, size
+                    )
     if len({len(stack) for stack in stacks.values()}) != 1:
         raise DataError(
             f"{label} holds {len(stacks)} characters; expected some, all with as many drawings"
@@ -280,23 +276,13 @@ def _read_hdf5(drawing: _Drawing, size: int) -> dict[Name, Pixels]:
     return stacks
 
 
-def _read_stack(drawings: Any, label: str, size: int) -> Pixels:
+def _shrunk(drawings: np.ndarray, name: str, label: str, size: int) -> Pixels:
     if drawings.ndim != 3 or drawings.dtype != np.uint8 or drawings.size > MAX_PIXELS:  # noqa: PLR2004  (drawers, height, width)
         raise DataError(
-            f"{label} has an entry {drawings.name} of shape {drawings.shape} and type "
-            f"{drawings.dtype}; expected uint8 of shape (20, 105, 105)"
+            f"{label} has an entry {name} of shape {drawings.shape} and type {drawings.dtype}; "
+            "expected uint8 of shape (20, 105, 105)"
         )
-    return np.stack([_shrink(Image.fromarray(drawing), size) for drawing in drawings[()]])
-
-
-def _import_h5py(label: str) -> ModuleType:
-    try:
-        return importlib.import_module("h5py")
-    except ImportError as error:
-        raise DataError(
-            f"{label} is in torchmeta's HDF5 layout, and the package h5py that reads it is not "
-            "installed; install h5py or choose the original images"
-        ) from error
+    return np.stack([_shrink(Image.fromarray(drawing), size) for drawing in drawings])
 
 
 def _characters(stacks: dict[Name, Pixels], layout: str, problems: list[str]) -> Characters:

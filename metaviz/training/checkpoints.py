@@ -4,7 +4,6 @@ import hashlib
 import io
 import pickle
 import shutil
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ import torch
 
 from metaviz.files.atomic import write_atomically
 from metaviz.files.foreign import (
-    DAMAGED,
     MOST_CHECKPOINT_BYTES,
     ForeignError,
     check_pickled,
     read_bytes,
+    refused,
 )
+from metaviz.files.platform import put_in_place
 from metaviz.runs.storage.store import RunWriter, StoreError, checkpoint_hashes
 from metaviz.training.trainer import Progress
 
@@ -27,8 +27,6 @@ BEFORE = "checkpoint-before.pt"
 BEST = "checkpoint-best.pt"
 _ROOM = 2
 """The new checkpoint and the best one are written while the ones before still exist."""
-# What torch.load raises for bytes that are no checkpoint.
-_UNREADABLE = (*DAMAGED, RuntimeError, LookupError, AssertionError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -146,21 +144,19 @@ def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
     """Understand the bytes of a checkpoint. Raises: as `load_checkpoint`."""
     try:
         check_pickled(data, path.name)
-        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with refused(path.name):
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise StoreError(
             f"{path} is not a readable checkpoint: it is damaged, or it holds code, which is "
             "never run."
         ) from error
-    except _UNREADABLE as error:
+    except ForeignError as error:
         raise StoreError(f"{path} is not a readable checkpoint: it is damaged.") from error
-    if (
-        not isinstance(state, dict)
-        or not state.keys() >= {"meta", "optimizer", "step"}
-        or not isinstance(state["step"], int)
-    ):
+    known: dict[str, Any] = state if isinstance(state, dict) else {}
+    if not known.keys() >= {"meta", "optimizer"} or not isinstance(known.get("step"), int):
         raise StoreError(f"{path} is not a readable checkpoint: MetaViz did not write it.")
-    return state
+    return known
 
 
 def _read(path: Path) -> bytes:
@@ -197,7 +193,7 @@ def _also_as(path: Path, other: Path) -> None:
         work.hardlink_to(path)
     except OSError:  # some file systems know one name per file only
         shutil.copyfile(path, work)
-    work.replace(other)
+    put_in_place(work, other)
 
 
 def _sha256(data: bytes) -> str:

@@ -11,6 +11,7 @@ import torch
 from metaviz.config.options import Plain
 from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.config.run_config import Amendment
+from metaviz.files.values import of_kind
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.runs.model.events import Divergence, Evaluated, Remedy
 from metaviz.training.readings import Means, means
@@ -54,10 +55,14 @@ class DivergenceMonitor:
 
     @classmethod
     def restored(cls, saved: dict[str, Any] | None) -> "DivergenceMonitor":
-        """Go on where `state` left off; checkpoints of earlier versions hold nothing."""
-        state = saved or {}
+        """Go on where `state` left off; checkpoints of earlier versions hold nothing.
+
+        Raises: ForeignError where it is damaged.
+        """
+        state = of_kind(saved or {}, dict, "sentinel")
         first = state.get("first")
-        return cls(None if first is None else float(first), int(state.get("bad", 0)))
+        first = None if first is None else of_kind(first, float, "first")
+        return cls(first, of_kind(state.get("bad", 0), int, "bad"))
 
     def read(self, result: MetaStep, step: int, tasks: list[int]) -> Means:
         """Return the batch means of all readings.

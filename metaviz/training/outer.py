@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from metaviz.files.values import of_kind, required
+
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -75,17 +77,18 @@ class OuterOptimizer:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; what was saved before a first step has no moments.
 
-        Raises: LookupError, TypeError, AttributeError or ValueError where it does not fit.
+        Raises: ValueError where it does not fit.
         """
-        if len(saved["param_groups"]) != len(self._weights):
+        if len(required(saved, "param_groups", list)) != len(self._weights):
             raise ValueError("The checkpoint has another number of meta-parameters.")
+        moments: dict[Any, Any] = required(saved, "state", dict)
         for number, name in enumerate(self._counts):
-            if number not in saved["state"]:
+            if number not in moments:
                 continue
-            known = saved["state"][number]
-            self._counts[name] = _fitting(known["step"], self._counts[name])
+            known = of_kind(moments[number], dict, "state")
+            self._counts[name] = _fitting(required(known, "step", Tensor), self._counts[name])
             mean, square = (
-                _fitting(known[key], mine)
+                _fitting(required(known, key, Tensor), mine)
                 for key, mine in zip(_MOMENTS, self._moments[name], strict=True)
             )
             self._moments[name] = mean, square

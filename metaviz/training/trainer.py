@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config.quantities import own_quantities
+from metaviz.files.values import of_kind, required
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.runs.model.events import (
@@ -86,13 +87,13 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
     progress = Progress(meta, OuterOptimizer(kind, meta, _rates(setting)))
     if saved is not None:
         try:
-            progress.optimizer.restore(saved["optimizer"])
+            progress.optimizer.restore(required(saved, "optimizer", dict))
             for name in _COUNTERS:
-                setattr(progress, name, type(getattr(progress, name))(saved[name]))
-            progress.evaluated = int(saved.get("looked", -1))
+                setattr(progress, name, required(saved, name, type(getattr(progress, name))))
+            progress.evaluated = of_kind(saved.get("looked", -1), int, "looked")
             progress.warnings = Warnings(saved.get("warnings"))
             progress.monitor = DivergenceMonitor.restored(saved.get("sentinel"))
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except ValueError as error:
             raise ValueError("The checkpoint was not written for this configuration.") from error
     return progress
 

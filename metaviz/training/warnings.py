@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from metaviz.files.values import of_kind
 from metaviz.runs.model.events import Noted
 
 
@@ -12,12 +13,17 @@ class Warnings:
     """Counts tasks that met a difficulty, by the sentence that says which."""
 
     def __init__(self, saved: dict[str, Any] | None = None) -> None:
-        """Begin at nothing, or where `state` left off."""
-        stored = saved or {}
-        self._counts: dict[str, int] = dict(stored.get("counts", {}))
-        self._new: list[str] = list(stored.get("new", []))
-        self._known: set[str] = set(stored.get("known", []))
-        self._tasks = int(stored.get("tasks", 0))
+        """Begin at nothing, or where `state` left off. Raises: ForeignError where it is damaged."""
+        stored = of_kind(saved or {}, dict, "warnings")
+        counts = of_kind(stored.get("counts", {}), dict, "counts")
+        self._counts: dict[str, int] = {
+            of_kind(name, str, "counts"): of_kind(count, int, "counts")
+            for name, count in counts.items()
+        }
+        new, known = (of_kind(stored.get(key, []), list, key) for key in ("new", "known"))
+        self._new = [of_kind(one, str, "new") for one in new]
+        self._known = {of_kind(one, str, "known") for one in known}
+        self._tasks = of_kind(stored.get("tasks", 0), int, "tasks")
 
     def state(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""

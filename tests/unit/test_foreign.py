@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from metaviz.files.foreign import ForeignError, is_plain_name, open_to_read, open_to_write
+from metaviz.files.foreign import ForeignError, open_to_read, open_to_write
+from metaviz.files.platform import is_plain_name
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.storage.queue import QUEUE, Queue
 from metaviz.runs.storage.store import StoreError, create_run, list_runs, open_run

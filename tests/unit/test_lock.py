@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metaviz.files.platform import process_runs_on_windows
 from metaviz.runs.storage import lock
 from metaviz.runs.storage.lock import (
     Writer,
@@ -15,7 +16,6 @@ from metaviz.runs.storage.lock import (
     is_locked,
     is_written,
     lock_run,
-    process_runs_on_windows,
 )
 from metaviz.runs.storage.store import create_run, open_run
 from metaviz.runs.storage.worker_process import WorkerLock, host_of

@@ -6,6 +6,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
+from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of
 from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.runs.divergence_dialog import DivergenceDialog
@@ -126,7 +127,11 @@ class ResumeCommands(QObject):
     def _fine_tune(self) -> None:
         for row in self._table.selected()[:1]:
             if row.folder is not None:
-                asked = comparison_of(row.config)
+                try:
+                    asked = comparison_of(row.config)
+                except OptionError as error:
+                    self._notifier.fail(f"The settings of this run cannot be used. {error}")
+                    return
                 self._controller.fine_tune(asked, paths.runs_dir(), row.folder)
 
     def _ask_steps(self, rows: list[Row]) -> None:

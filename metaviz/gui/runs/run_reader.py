@@ -1,5 +1,6 @@
 """Reading and marking stored runs in the background, so that the window never waits for a disk."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event as Flag
@@ -112,7 +113,7 @@ class RunReaderWorker(QObject):
     def index(self) -> Index:
         """The cache of what tables need, opened when first needed."""
         if self._index is None:
-            self._index = Index(paths.data_dir() / INDEX)
+            self._index = Index(paths.data_dir() / INDEX, _report)
         return self._index
 
     def _scanned(self, root: Path) -> Iterator[Found]:
@@ -132,6 +133,11 @@ class RunReaderWorker(QObject):
             return
         row.stored = True
         self.found.emit([row])
+
+
+def _report(error: Exception) -> None:
+    """Let a mistake be logged and shown as one that nobody caught."""
+    sys.excepthook(type(error), error, error.__traceback__)
 
 
 class RunReader(QObject):

@@ -8,7 +8,8 @@ import numpy as np
 
 from metaviz.charts.matplotlib import Page, figure_of, quiet_matplotlib
 from metaviz.charts.values import Chart
-from metaviz.files.atomic import plain_name, write_atomically
+from metaviz.files.atomic import write_atomically
+from metaviz.files.platform import plain_name
 from metaviz.runs.analysis.comparison import compared, has_several, usual_view
 from metaviz.runs.analysis.curve_charts import (
     comparison_chart,

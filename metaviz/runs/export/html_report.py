@@ -11,8 +11,10 @@ import numpy as np
 
 from metaviz import __version__
 from metaviz.charts.matplotlib import Page, figure_of
+from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of, to_toml
-from metaviz.files.atomic import plain_name, write_text
+from metaviz.files.atomic import write_text
+from metaviz.files.platform import plain_name
 from metaviz.paths import resource
 from metaviz.runs.analysis.benchmark import (
     judged_runs,
@@ -79,14 +81,14 @@ def write_report(
         out.parent.mkdir(parents=True, exist_ok=True)
         table = out.parent / "results.csv"
         write_text(table, summary_csv(list(records)))
-        commands, configs = _configurations(records, out.parent)
+        commands, configs, unknown = _configurations(records, names, out.parent)
         figures, files = _figures(records, folders, names, out.parent / "figures")
         page = _render(
             title=title or out.stem.replace("-", " ").replace("_", " "),
             runs=list(names.values()),
             figures=figures,
             commands=commands + _evaluations(records, folders),
-            **_results(records, names),
+            **_results(records, names, unknown),
             **_judged(records, folders),
             **_settings(records, names),
         )
@@ -106,8 +108,10 @@ def _render(**values: Any) -> str:
     return template.render(version=__version__, written=written, **values)
 
 
-def _results(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]:
-    rows, remarks = [], []
+def _results(
+    records: Sequence[Record], names: dict[str, str], unknown: list[str]
+) -> dict[str, Any]:
+    rows, remarks = [], list(unknown)
     results = [record.own_results() for record in records]
     own = {name: about.label for found in results for name, (about, _) in found.items()}
     for record, found in zip(records, results, strict=True):
@@ -207,11 +211,20 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str], list[Path]]:
-    """Write one configuration for each run, and return the commands that repeat them."""
-    commands, paths = [], []
+def _configurations(
+    records: Sequence[Record], names: dict[str, str], folder: Path
+) -> tuple[list[str], list[Path], list[str]]:
+    """Write one configuration for each run.
+
+    Returns the commands that repeat them, the files, and what this version cannot repeat.
+    """
+    commands, paths, unknown = [], [], []
     for record in records:
-        comparison = comparison_of({**record.config, "amendments": ()})
+        try:
+            comparison = comparison_of({**record.config, "amendments": ()})
+        except OptionError as error:
+            unknown.append(f"{names[record.id]} cannot be repeated by this version: {error}")
+            continue
         path = folder / "configs" / f"{plain_name(record.id)}.toml"
         path.parent.mkdir(exist_ok=True)
         write_text(path, to_toml(comparison))
@@ -220,7 +233,7 @@ def _configurations(records: Sequence[Record], folder: Path) -> tuple[list[str],
             commands.append(f"metaviz repeat {plain_name(record.id)} --out repeated")
         else:
             commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
-    return commands, paths
+    return commands, paths, unknown
 
 
 def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[str]:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metaviz.files.atomic import plain_name
+from metaviz.files.platform import plain_name
 from metaviz.runs.export.tables import hyperparameters
 from metaviz.runs.model.events import INNER_COLUMNS, STEP_COLUMNS
 from metaviz.runs.model.record import Record

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from metaviz.files.atomic import write_atomically
-from metaviz.files.foreign import MOST_ARRAY_BYTES, ForeignError, read_bytes, stored_members
+from metaviz.files.foreign import (
+    MOST_ARRAY_BYTES,
+    ForeignError,
+    read_bytes,
+    refused,
+    stored_members,
+)
+from metaviz.files.values import of_kind, parsed_json, required
 
 _KINDS = "biufcSU"
 
@@ -24,7 +31,7 @@ def pack_arrays(arrays: dict[str, np.ndarray]) -> bytes:
 def read_arrays(data: bytes) -> dict[str, np.ndarray]:
     """Return the arrays of an npz file by name.
 
-    Raises: ValueError where it is damaged, or would take more memory than it has bytes.
+    Raises: ForeignError where it is damaged, or would take more memory than it has bytes.
     """
     members = stored_members(data, "an array", ".npy")
     return {name.removesuffix(".npy"): _array(member) for name, member in members.items()}
@@ -39,25 +46,33 @@ def write_described(path: Path, about: dict[str, Any], arrays: dict[str, np.ndar
 def read_described(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return what `write_described` wrote.
 
-    Raises: OSError, or ValueError, KeyError, TypeError or RecursionError where it is damaged.
+    Raises: OSError, or ForeignError where it is damaged.
     """
     arrays = read_arrays(read_bytes(path, MOST_ARRAY_BYTES))
-    about: dict[str, Any] = json.loads(arrays.pop("about").tobytes())
-    return about, arrays
+    text = required(arrays, "about", np.ndarray).tobytes()
+    kept = {name: array for name, array in arrays.items() if name != "about"}
+    return of_kind(parsed_json(text), dict, "about"), kept
+
+
+def numbers(array: np.ndarray, what: str, *, dimensions: int) -> np.ndarray:
+    """Return an array of numbers that has so many dimensions. Raises: ForeignError."""
+    if array.ndim != dimensions or array.dtype.kind not in "biuf":
+        raise ForeignError(f"{what} has {array.ndim} dimensions of {array.dtype}")
+    return array
 
 
 def _array(data: bytes) -> np.ndarray:
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
+    stream, header = io.BytesIO(data), np.lib.format
+    readers = {(1, 0): header.read_array_header_1_0, (2, 0): header.read_array_header_2_0}
+    with refused("an array"):
+        version = header.read_magic(stream)
     if version not in readers:
         raise ForeignError(f"an array has the unknown version {version}")
-    shape, _, dtype = readers[version](stream)
+    with refused("an array"):
+        shape, _, dtype = readers[version](stream)
     size = math.prod(shape) * dtype.itemsize
     if dtype.kind not in _KINDS or not dtype.itemsize or size != len(data) - stream.tell():
         raise ForeignError("an array is not as large as it claims")
     stream.seek(0)
-    return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    with refused("an array"):
+        return np.asarray(header.read_array(stream, allow_pickle=False))

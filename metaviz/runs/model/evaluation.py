@@ -1,5 +1,6 @@
 """What a run's weights achieve on tasks of a stated protocol, and how two runs differ on them."""
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
-from metaviz.runs.model.arrays import read_described, write_described
+from metaviz.files.foreign import ForeignError
+from metaviz.files.values import plain_table, required, whole
+from metaviz.runs.model.arrays import numbers, read_described, write_described
 from metaviz.runs.model.statistics import mean_and_ci95
 
 FOLDER = "evaluations"
 _RESAMPLES = 9999
+_MOST_TASKS, _MOST_STEPS = 100_000, 10_000_000
+_log = logging.getLogger("metaviz.runs")
 
 
 @dataclass(frozen=True)
@@ -163,11 +168,40 @@ def stored(folder: Path) -> list[Judgement]:
     found = []
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
-            about, per_task = read_described(path)
-            found.append(Judgement(per_task=per_task, **about))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue
+            found.append(_judgement(*read_described(path)))
+        except (OSError, ForeignError) as error:
+            _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
     return sorted(found, key=lambda judgement: judgement.step)
+
+
+def _judgement(about: dict[str, Any], per_task: dict[str, np.ndarray]) -> Judgement:
+    """Return a judgement whose parts fit together. Raises: ForeignError."""
+    config, protocol = required(about, "config", dict), required(about, "protocol", dict)
+    for name in ("algorithm", "problem"):
+        required(config, name, str)
+    required(config, "seed", int)
+    tasks = whole(required(protocol, "tasks", int), "tasks", 1, _MOST_TASKS)
+    for name in ("seed", "ways", "shots", "query"):
+        required(protocol, name, int)
+    required(protocol, "split", str), required(protocol, "together", bool)
+    plain_table(protocol, "protocol")
+    k = whole(required(about, "k", int), "k", 0, _MOST_STEPS)
+    for name, values in per_task.items():
+        if numbers(values, name, dimensions=2).shape != (k + 1, tasks):
+            raise ForeignError(f"{name} has shape {values.shape} for k = {k} and {tasks} tasks")
+    found = Judgement(
+        run=required(about, "run", str),
+        label=required(about, "label", str),
+        config=config,
+        step=required(about, "step", int),
+        k=k,
+        protocol=protocol,
+        dataset=required(about, "dataset", str),
+        per_task=per_task,
+    )
+    if found.measure not in per_task:
+        raise ForeignError(f"it lacks the {found.measure}")
+    return found
 
 
 def _written(path: Path) -> tuple[float, str]:

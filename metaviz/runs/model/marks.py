@@ -15,6 +15,7 @@ import tomli_w
 
 from metaviz.files.atomic import write_text
 from metaviz.files.foreign import parsed_toml, read_text
+from metaviz.files.values import of_kind, required
 
 MARKS = "marks.toml"
 DAMAGED = "marks.damaged.toml"
@@ -53,7 +54,7 @@ def read_marks(folder: Path) -> Marks:
         return marks_of(parsed_toml(read_text(path, _MOST_BYTES)))
     except FileNotFoundError:
         return Marks()
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise MarksError(f"{path} is not readable, so the run has no marks: {reason}.") from error
 
@@ -88,17 +89,14 @@ def change_marks(folder: Path, changes: Mapping[str, Any]) -> Marks:
 def marks_of(values: Mapping[str, Any]) -> Marks:
     """Return marks out of plain values; keys of later versions are passed over.
 
-    Raises: TypeError or ValueError where a value has the wrong type.
+    Raises: ForeignError where a value has the wrong type.
     """
     kinds = {"name": str, "notes": str, "star": bool, "color": str, "trashed": bool}
-    for key, kind in kinds.items():
-        if not isinstance(values.get(key, kind()), kind):
-            raise TypeError(f"{key} is {values[key]!r:.40}")
-    tags = values.get("tags", ())
-    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
-        raise TypeError(f"tags is {tags!r:.40}")
-    known = {key: values[key] for key in kinds if key in values}
-    return cleaned(Marks(**known, tags=tuple(tags)))
+    known: dict[str, Any] = {
+        key: required(values, key, kind) for key, kind in kinds.items() if key in values
+    }
+    tags = of_kind(values.get("tags", []), list, "tags")
+    return cleaned(Marks(**known, tags=tuple(of_kind(tag, str, "tags") for tag in tags)))
 
 
 def cleaned(marks: Marks) -> Marks:

@@ -1,15 +1,19 @@
 """How a run's weights do with more or fewer, larger or smaller inner steps than they know."""
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metaviz.runs.model.arrays import read_described, write_described
+from metaviz.files.foreign import ForeignError
+from metaviz.files.values import of_kind, plain_table, required
+from metaviz.runs.model.arrays import numbers, read_described, write_described
 
 FOLDER = "robustness"
 MOST_TASKS = 100
+_log = logging.getLogger("metaviz.runs")
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -53,12 +57,40 @@ def store_robustness(found: Robustness, folder: Path) -> Path:
 
 def stored_robustness(folder: Path) -> Robustness | None:
     """Return the map in a run's folder; None where there is none that can be read."""
+    path = folder / FOLDER / "map.npz"
     try:
-        about, arrays = read_described(folder / FOLDER / "map.npz")
-        about["factors"] = tuple(about["factors"])
-        return Robustness(**about, mean=arrays["mean"], half_width=arrays["half_width"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return _robustness(*read_described(path))
+    except FileNotFoundError:
         return None
+    except (OSError, ForeignError) as error:
+        _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
+        return None
+
+
+def _robustness(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Robustness:
+    """Return a map whose parts fit together. Raises: ForeignError."""
+    factors = tuple(of_kind(one, float, "factors") for one in required(about, "factors", list))
+    mean, half = (
+        numbers(required(arrays, name, np.ndarray), name, dimensions=2)
+        for name in ("mean", "half_width")
+    )
+    k = required(about, "k", int)
+    if not (mean.shape == half.shape and len(mean) == len(factors) and 0 <= k < mean.shape[1]):
+        raise ForeignError(f"{mean.shape} numbers are no map of {len(factors)} sizes and k = {k}")
+    return Robustness(
+        run=required(about, "run", str),
+        label=required(about, "label", str),
+        step=required(about, "step", int),
+        k=k,
+        rate=required(about, "rate", float),
+        shares_rate=required(about, "shares_rate", bool),
+        factors=factors,
+        protocol=plain_table(required(about, "protocol", dict), "protocol"),
+        dataset=required(about, "dataset", str),
+        measure=required(about, "measure", str),
+        mean=mean,
+        half_width=half,
+    )
 
 
 def factor_text(found: Robustness, factor: float) -> str:

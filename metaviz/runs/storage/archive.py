@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from metaviz.files.archives import DataError, Zip
 from metaviz.files.atomic import write_atomically
-from metaviz.files.foreign import is_plain_name
+from metaviz.files.platform import is_plain_name
 from metaviz.runs.model import robustness
 from metaviz.runs.model.evaluation import FOLDER as EVALUATIONS
 from metaviz.runs.model.marks import DAMAGED, MARKS

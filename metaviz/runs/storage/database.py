@@ -2,26 +2,31 @@
 
 import json
 import math
+import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from metaviz.config.quantities import Quantity
 from metaviz.files import foreign
-from metaviz.runs.model.arrays import pack_arrays, read_arrays
+from metaviz.files.foreign import ForeignError
+from metaviz.files.values import of_kind, parsed_json, plain_table, required, row_of
+from metaviz.runs.model.arrays import numbers, pack_arrays, read_arrays
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
     Ended,
     Evaluated,
     Event,
+    Level,
     Noted,
     Pictured,
     Remedy,
+    State,
     Stepped,
 )
 from metaviz.runs.model.record import Record
@@ -31,6 +36,7 @@ DATABASE = "metrics.db"
 SCHEMA_VERSION = 3
 _NO_STEP = 2**62
 _NO_PROCESS = 2**31
+_PROCESS = re.compile(r"[0-9]{1,12}")
 BY_STEP = ("steps", "readings", "evaluations", "pictures", "notes")
 """Tables whose rows belong to a meta-step."""
 
@@ -78,34 +84,85 @@ def open_to_read(path: Path, *, live: bool = False) -> sqlite3.Connection:
 
 
 def read(database: sqlite3.Connection, record: Record) -> None:
-    """Read all rows into a record. Raises: whatever damaged rows raise."""
+    """Read all rows into a record. Raises: ForeignError or sqlite3.Error where they are damaged."""
     columns = ", ".join(("step", *STEP_COLUMNS))
     own = _own(database, record, 0)
-    for step, *values in database.execute(f"SELECT {columns} FROM steps ORDER BY step"):
+    for row in database.execute(f"SELECT {columns} FROM steps ORDER BY step"):
+        step, values = _numbers(row)
         record.append_row(step, values, own.get(step))
     last = "SELECT inner_support_loss, inner_gradient_norm FROM steps ORDER BY step DESC LIMIT 1"
     for losses, norms in database.execute(last):
-        record.last_inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
+        record.last_inner = _floats(losses), _floats(norms)
     for row in database.execute(f"SELECT {_EVALUATION} FROM evaluations ORDER BY step"):
-        record.apply(_evaluated(*row))
-    for step, arrays in database.execute("SELECT step, arrays FROM pictures ORDER BY step"):
-        record.apply(Pictured(step, read_arrays(arrays)))
-    for row in database.execute("SELECT step, level, message FROM notes"):
-        record.apply(Noted(*row))
+        record.apply(_evaluated(row))
+    for row in database.execute(f"SELECT {_PICTURE} FROM pictures ORDER BY step"):
+        record.apply(_pictured(row))
+    for row in database.execute(f"SELECT {_NOTE} FROM notes"):
+        record.apply(_noted(row))
     _read_state(database, record)
     record.divergence = divergence_of(database)
 
 
 _EVALUATION = "step, tasks, trained_steps, curves, per_task"
+_PICTURE, _NOTE = "step, arrays", "step, level, message"
+_LEVELS: tuple[Level, ...] = get_args(Level)
+_STATES: tuple[State, ...] = get_args(State)
+_NUMBERS = frozenset({int, float, type(None)})
 
 
-def _evaluated(step: int, tasks: int, trained: int, curves: bytes, per_task: bytes) -> Evaluated:
-    return Evaluated(step, tasks, trained, _curves(curves, trained), read_arrays(per_task))
+def _numbers(row: tuple[Any, ...]) -> tuple[int, list[float | None]]:
+    """Return a row of `steps` without its arrays. Raises: ForeignError."""
+    step, *values = row
+    if type(step) is not int or not _NUMBERS.issuperset(map(type, values)):
+        raise ForeignError(f"step {step!r:.40} holds what is no number")
+    return step, values
+
+
+def _evaluated(row: tuple[Any, ...]) -> Evaluated:
+    step, tasks, trained, curves, per_task = row_of(row, "evaluations", int, int, int, bytes, bytes)
+    found = read_arrays(per_task)
+    for name, values in found.items():
+        numbers(values, f"an evaluation's {name}", dimensions=1)
+    return Evaluated(step, tasks, trained, _curves(curves, trained), found)
+
+
+def _pictured(row: tuple[Any, ...]) -> Pictured:
+    step, arrays = row_of(row, "pictures", int, bytes)
+    return Pictured(step, read_arrays(arrays))
+
+
+def _noted(row: tuple[Any, ...]) -> Noted:
+    step, level, message = row_of(row, "notes", int, str, str)
+    known = next((one for one in _LEVELS if one == level), None)
+    if known is None:
+        raise ForeignError(f"a note has the unknown level {level!r:.40}")
+    return Noted(step, known, message)
 
 
 def _read_state(database: sqlite3.Connection, record: Record) -> None:
     about = read_facts(database)
-    record.state, record.message = about.get("state", "interrupted"), about.get("message", "")
+    record.state, record.message = state_of(about), message_of(about)
+
+
+def state_of(facts: Mapping[str, Any]) -> State:
+    """Return the state of a run, out of its facts. Raises: ForeignError where it is none."""
+    state = facts.get("state", "interrupted")
+    known = next((one for one in _STATES if one == state), None)
+    if known is None:
+        raise ForeignError(f"its state is {state!r:.40}")
+    return known
+
+
+def message_of(facts: Mapping[str, Any]) -> str:
+    """Return what is said of a run's state, out of its facts. Raises: ForeignError."""
+    return of_kind(facts.get("message", ""), str, "its message")
+
+
+def _floats(data: Any) -> np.ndarray:
+    """Return numbers over k, as `_small` packed them. Raises: ForeignError."""
+    if not isinstance(data, bytes) or len(data) % 4:
+        raise ForeignError("a step's numbers over k are damaged")
+    return np.frombuffer(data, np.float32)
 
 
 _Readings = dict[int, dict[str, float | None]]
@@ -123,7 +180,16 @@ def _quantities(database: sqlite3.Connection) -> tuple[Quantity, ...]:
     if not has_table(database, "quantities"):
         return ()
     query = "SELECT id, title, unit, better, per FROM quantities ORDER BY rowid"
-    return tuple(Quantity(*row) for row in database.execute(query))
+    return tuple(quantity_out_of(row) for row in database.execute(query))
+
+
+def quantity_out_of(row: Sequence[Any]) -> Quantity:
+    """Return what a stored number means: id, title, unit, better, per. Raises: ForeignError."""
+    name, title, unit, better, per = row_of(row, "quantities", str, str, str, str, str)
+    try:
+        return Quantity(name, title, unit, better, per)
+    except ValueError as error:
+        raise ForeignError(str(error).rstrip(".")) from error
 
 
 def _readings(database: sqlite3.Connection, first: int, last: int) -> _Readings:
@@ -131,7 +197,8 @@ def _readings(database: sqlite3.Connection, first: int, last: int) -> _Readings:
     found: _Readings = {}
     if has_table(database, "readings"):
         query = "SELECT step, id, value FROM readings WHERE step BETWEEN ? AND ? ORDER BY step"
-        for step, name, value in database.execute(query, (first, last)):
+        for row in database.execute(query, (first, last)):
+            step, name, value = row_of(row, "readings", int, str, None)
             found.setdefault(step, {})[name] = value
     return found
 
@@ -142,7 +209,7 @@ def _latest(database: sqlite3.Connection, quantities: tuple[Quantity, ...]) -> d
         "SELECT value FROM readings WHERE id = ? AND value IS NOT NULL ORDER BY step DESC LIMIT 1"
     )
     found = {own.id: database.execute(query, (own.id,)).fetchone() for own in quantities}
-    return {name: float(row[0]) for name, row in found.items() if row is not None}
+    return {name: of_kind(row[0], float, name) for name, row in found.items() if row is not None}
 
 
 def has_table(database: sqlite3.Connection, table: str) -> bool:
@@ -152,18 +219,24 @@ def has_table(database: sqlite3.Connection, table: str) -> bool:
 
 
 def divergence_of(database: sqlite3.Connection) -> Divergence | None:
-    """Return why a run diverged and what may be done. Raises: whatever damaged rows raise."""
+    """Return why a run diverged and what may be done. Raises: ForeignError or sqlite3.Error."""
     row = database.execute("SELECT value FROM about WHERE key = 'divergence'").fetchone()
     if not (row and row[0]):
         return None
-    stored: dict[str, Any] = json.loads(row[0])
-    task = stored["task"]
-    remedies = tuple(
-        Remedy(str(one["id"]), str(one["label"]), dict(one["amendment"]))
-        for one in stored["remedies"]
+    stored = of_kind(parsed_json(of_kind(row[0], str, "divergence")), dict, "divergence")
+    task = stored.get("task")
+    return Divergence(
+        required(stored, "quantity", str),
+        required(stored, "step", int),
+        None if task is None else of_kind(task, int, "task"),
+        tuple(map(_remedy, required(stored, "remedies", list))),
     )
-    place = None if task is None else int(task)
-    return Divergence(str(stored["quantity"]), int(stored["step"]), place, remedies)
+
+
+def _remedy(value: Any) -> Remedy:
+    one = of_kind(value, dict, "remedies")
+    amendment = required(one, "amendment", dict)
+    return Remedy(required(one, "id", str), required(one, "label", str), amendment)
 
 
 @dataclass(frozen=True)
@@ -196,33 +269,32 @@ def read_since(
 ) -> tuple[list[Event], Seen, bool]:
     """Return what is new, in the order of steps, how far that is, and whether that is all.
 
-    At most `most` meta-steps are read at a time. Raises: whatever damaged rows raise.
+    At most `most` meta-steps are read at a time. Raises: ForeignError or sqlite3.Error.
     """
     found: list[Event] = []
-    columns = ", ".join(("step", "inner_support_loss", "inner_gradient_norm", *STEP_COLUMNS))
+    columns = ", ".join(("inner_support_loss", "inner_gradient_norm", "step", *STEP_COLUMNS))
     query = f"SELECT {columns} FROM steps WHERE step > ? ORDER BY step LIMIT ?"
     step, seconds = seen.step, seen.seconds
     rows = database.execute(query, (seen.step, most)).fetchall()
-    own = _readings(database, rows[0][0], rows[-1][0]) if rows else {}
+    own = _readings(database, rows[0][2], rows[-1][2]) if rows else {}
     quantities = _quantities(database) if own else ()
-    for step, losses, norms, *numbers in rows:
-        values = dict(zip(STEP_COLUMNS, numbers, strict=True))
+    for losses, norms, *others in rows:
+        step, measured = _numbers(tuple(others))
+        values = dict(zip(STEP_COLUMNS, measured, strict=True))
         seconds = values["seconds"]
-        inner = np.frombuffer(losses, np.float32), np.frombuffer(norms, np.float32)
+        inner = _floats(losses), _floats(norms)
         found.append(Stepped(step, {**values, **own.get(step, {})}, *inner, quantities))
     complete = len(found) < most
     until = _NO_STEP if complete else step
     notes = database.execute(
-        "SELECT step, level, message FROM notes ORDER BY rowid LIMIT -1 OFFSET ?", (seen.notes,)
+        f"SELECT {_NOTE} FROM notes ORDER BY rowid LIMIT -1 OFFSET ?", (seen.notes,)
     ).fetchall()
-    found += [Noted(*row) for row in notes]
-    query = "SELECT step, arrays FROM pictures WHERE step > ? AND step <= ? ORDER BY step"
-    pictured = [
-        Pictured(at, read_arrays(a)) for at, a in database.execute(query, (seen.pictured, until))
-    ]
+    found += map(_noted, notes)
+    query = f"SELECT {_PICTURE} FROM pictures WHERE step > ? AND step <= ? ORDER BY step"
+    pictured = [_pictured(row) for row in database.execute(query, (seen.pictured, until))]
     query = f"SELECT {_EVALUATION} FROM evaluations WHERE step > ? AND step <= ? ORDER BY step"
     rows = database.execute(query, (seen.evaluated, until)).fetchall()
-    evaluated = [_evaluated(*row) for row in rows]
+    evaluated = [_evaluated(row) for row in rows]
     found = sorted([*found, *pictured, *evaluated], key=lambda event: event.step)
     now = Seen(
         step,
@@ -235,22 +307,24 @@ def read_since(
 
 
 def read_facts(database: sqlite3.Connection) -> dict[str, Any]:
-    """Return what is known of a run as a whole."""
-    return dict(database.execute("SELECT key, value FROM about"))
+    """Return what is known of a run as a whole. Raises: ForeignError or sqlite3.Error."""
+    return plain_table(dict(database.execute("SELECT key, value FROM about")), "about")
 
 
 def read_last(database: sqlite3.Connection, record: Record) -> None:
     """Read what a table shows: the last step, the last evaluation, the state.
 
-    Raises: whatever damaged rows raise.
+    Raises: ForeignError or sqlite3.Error where they are damaged.
     """
     columns = ", ".join(("step", *STEP_COLUMNS))
     newest = "ORDER BY step DESC LIMIT 1"
-    for step, *values in database.execute(f"SELECT {columns} FROM steps {newest}"):
+    for row in database.execute(f"SELECT {columns} FROM steps {newest}"):
+        step, values = _numbers(row)
         record.append_row(step, values, _own(database, record, step).get(step))
         record.latest = _latest(database, record.quantities)
     query = f"SELECT step, tasks, trained_steps, curves FROM evaluations {newest}"
-    for step, tasks, trained, curves in database.execute(query):
+    for row in database.execute(query):
+        step, tasks, trained, curves = row_of(row, "evaluations", int, int, int, bytes)
         record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), {}))
     _read_state(database, record)
 
@@ -290,10 +364,11 @@ def insert(database: sqlite3.Connection, event: Event) -> None:
 
 
 def writer_of(facts: Mapping[str, Any]) -> Writer:
-    """Return the process that wrote to a run last, out of its facts. Raises: ValueError."""
-    pid = int(facts.get("pid", 0))
-    if not 0 <= pid < _NO_PROCESS:
-        raise ValueError(f"{pid} is no process")
+    """Return the process that wrote to a run last, out of its facts. Raises: ForeignError."""
+    stored = str(facts.get("pid", 0))
+    pid = int(stored) if _PROCESS.fullmatch(stored) else _NO_PROCESS
+    if pid >= _NO_PROCESS:
+        raise ForeignError(f"{stored:.40} is no process")
     return Writer(pid, str(facts.get("host", "")))
 
 
@@ -308,6 +383,8 @@ def _small(array: np.ndarray) -> bytes:
 def _curves(blob: bytes, trained: int) -> dict[str, np.ndarray]:
     """Read the curves of an evaluation; all go beyond the trained number of steps."""
     curves = read_arrays(blob)
-    if not curves or any(c.shape[0] <= trained for c in curves.values()):
-        raise ValueError("an evaluation lacks its curves")
+    for name, curve in curves.items():
+        numbers(curve, f"a curve's {name}", dimensions=1)
+    if trained < 0 or not curves or any(len(curve) <= trained for curve in curves.values()):
+        raise ForeignError("an evaluation lacks its curves")
     return curves

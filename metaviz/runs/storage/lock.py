@@ -1,55 +1,25 @@
 """One writer per run: a lock that the system takes back when its process ends, however it ends."""
 
-import ctypes
-import errno
 import os
 import platform
 import stat
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from metaviz.files.atomic import plain_name
+from metaviz.files.platform import (
+    UNSUPPORTED,
+    lock_file,
+    look_at_lock,
+    plain_name,
+    process_runs,
+)
 
 LOCK = "run.lock"
 STORE_LOCK = "window.lock"
 SESSION_LOCK = "session.lock"
 _PATIENCE_SECONDS = 1.0
 """Readers hold the lock for an instant to see whether it is free; a writer waits for them."""
-_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _seize(handle: int) -> None:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-
-    _look_at = _seize
-
-    def _process_runs(pid: int) -> bool:
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        return process_runs_on_windows(pid, kernel, ctypes.get_last_error)
-
-else:
-    import fcntl
-
-    def _seize(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _look_at(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-    def _process_runs(pid: int) -> bool:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return True
-        return True
 
 
 @dataclass(frozen=True)
@@ -106,9 +76,9 @@ def _lock(path: Path, patience: float = _PATIENCE_SECONDS) -> RunLock | None:
     until = time.monotonic() + patience
     while True:
         try:
-            _seize(handle)
+            lock_file(handle)
         except OSError as error:
-            if error.errno in _UNSUPPORTED:
+            if error.errno in UNSUPPORTED:
                 os.close(handle)
                 path.unlink(missing_ok=True)
                 return RunLock(None)
@@ -134,9 +104,9 @@ def is_locked(folder: Path) -> bool | None:
     except OSError:
         return None
     try:
-        _look_at(handle)
+        look_at_lock(handle)
     except OSError as error:
-        return None if error.errno in _UNSUPPORTED else True
+        return None if error.errno in UNSUPPORTED else True
     finally:
         os.close(handle)
     return False
@@ -156,22 +126,4 @@ def is_written(folder: Path, writer: Writer) -> bool:
     locked = is_locked(folder)
     if locked is not None or writer.pid <= 0:
         return bool(locked)
-    return writer.host not in {"", host_name()} or _process_runs(writer.pid)
-
-
-def process_runs_on_windows(pid: int, kernel: Any, last_error: Callable[[], int]) -> bool:
-    """Return whether a process runs, where asking by a signal would end it.
-
-    `kernel` is the system's library of that name, `last_error` returns why its last call failed.
-    """
-    access_denied, limited_information, still_active = 5, 0x1000, 259
-    kernel.OpenProcess.restype = ctypes.c_void_p
-    handle = kernel.OpenProcess(limited_information, False, ctypes.c_ulong(pid))
-    if not handle:
-        return last_error() == access_denied
-    handle, code = ctypes.c_void_p(handle), ctypes.c_ulong()
-    try:
-        asked = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
-        return bool(asked) and code.value == still_active
-    finally:
-        kernel.CloseHandle(handle)
+    return writer.host not in {"", host_name()} or process_runs(writer.pid)

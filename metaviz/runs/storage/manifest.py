@@ -6,9 +6,15 @@ from typing import Any
 
 import tomli_w
 
+from metaviz.config.options import OptionError
+from metaviz.config.run_config import MAX_SEED, amendment_texts
 from metaviz.config.traits import traits_of
-from metaviz.files.foreign import parsed_toml
+from metaviz.files.foreign import ForeignError, parsed_toml
+from metaviz.files.values import of_kind, plain_table, required, whole
 from metaviz.runs.model.record import Record
+
+_TABLES = ("environment", "parent", "network", "traits", "resolved", "empty")
+_MOST_STEPS = 10_000_000
 
 
 def write_about(record: Record) -> str:
@@ -28,28 +34,56 @@ def write_about(record: Record) -> str:
 def read_about(text: str) -> Record:
     """Return a record without numbers.
 
-    Raises: KeyError, ValueError, TypeError or AttributeError where the text describes no run.
+    Raises: ForeignError, or ValueError where the text is no TOML, where it describes no run.
     """
     about = parsed_toml(text)
-    config = dict(about["run"])
+    tables = {part: dict(of_kind(about.get(part, {}), dict, part)) for part in _TABLES}
+    config = dict(required(about, "run", dict))
     record = Record(
-        str(config.pop("id")),
-        config,
-        dict(about.get("environment", {})),
-        parent=dict(about.get("parent", {})),
-        network=dict(about.get("network", {})),
-        traits=traits_of(dict(about.get("traits", {}))),
-        resolved=dict(about.get("resolved", {})),
+        required(config, "id", str),
+        {key: value for key, value in config.items() if key != "id"},
+        tables["environment"],
+        parent=tables["parent"],
+        network=tables["network"],
+        traits=traits_of(tables["traits"]),
+        resolved=tables["resolved"],
     )
-    record.algorithm, record.problem, record.seed, record.total_steps  # noqa: B018 - must exist
-    for part, names in dict(about.get("empty", {})).items():
-        target = config if part == "run" else config[part]
-        target.update(dict.fromkeys(names))
-    for part in ("shared", "options", "problem_options"):
-        values = dict(config.get(part, {})).values()
-        if not all(isinstance(value, bool | int | float | str | None) for value in values):
-            raise TypeError(f"run.toml has a list or table in {part}")
+    for part, names in tables["empty"].items():
+        target = record.config if part == "run" else required(record.config, part, dict)
+        target.update((of_kind(name, str, "empty"), None) for name in of_kind(names, list, "empty"))
+    check_config(record.config)
+    _check_loop(record.resolved, "resolved")
+    for key in record.parent.keys() & {"run", "kind"}:
+        of_kind(record.parent[key], str, f"parent.{key}")
     return record
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Refuse a configuration that no run can have. Raises: ForeignError."""
+    required(config, "algorithm", str), required(config, "problem", str)
+    whole(required(config, "seed", int), "seed", 0, MAX_SEED)
+    whole(required(config, "steps", int), "steps", 1, _MOST_STEPS)
+    for part in ("shared", "options", "problem_options"):
+        plain_table(config.get(part, {}), part)
+        _check_loop(config.get(part, {}), part)
+    amendments = of_kind(config.get("amendments", []), list, "amendments")
+    for one in amendments:
+        of_kind(one, dict, "amendments")
+    try:
+        amendment_texts(config)
+    except OptionError as error:
+        raise ForeignError(str(error).rstrip(".")) from error
+    for one in amendments:
+        for part in ("shared", "options"):
+            _check_loop(one.get(part, {}), f"amendments.{part}")
+
+
+def _check_loop(table: dict[str, Any], what: str) -> None:
+    """Refuse a size or number of inner steps that is no number. Raises: ForeignError."""
+    if table.get("inner_lr") is not None:
+        of_kind(table["inner_lr"], float, f"{what}.inner_lr")
+    if table.get("inner_steps") is not None:
+        whole(table["inner_steps"], f"{what}.inner_steps", 0, _MOST_STEPS)
 
 
 def _empty(config: dict[str, Any]) -> dict[str, list[str]]:

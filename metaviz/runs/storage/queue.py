@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from metaviz.files.foreign import ForeignError, open_to_write
-from metaviz.runs.storage.database import DATABASE, open_to_read, read_facts
+from metaviz.files.values import parsed_json, row_of
+from metaviz.runs.storage.database import (
+    DATABASE,
+    message_of,
+    open_to_read,
+    read_facts,
+    state_of,
+)
 from metaviz.runs.storage.lock import Writer, is_written
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import ENDED, WORKERS, forget_worker, host_of
@@ -24,6 +31,8 @@ STATES: tuple[EntryState, ...] = get_args(EntryState)
 OVER: frozenset[str] = frozenset({"done", "failed", "diverged", "stopped", "aborted"})
 """States of entries that nothing more will come of by itself."""
 RESUMABLE: frozenset[str] = frozenset({"interrupted", "stopped", "aborted"})
+
+DAMAGED_ENTRY = "What was stored of this entry is damaged."
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -105,7 +114,8 @@ class Queue:
         """Return how many entries are in each state."""
         with self._store_errors():
             rows = self._database.execute("SELECT state, count(*) FROM entries GROUP BY state")
-            return dict.fromkeys(STATES, 0) | dict(rows)
+            found = {_state_of(state): int(count) for state, count in rows}
+            return {state: found.get(state, 0) for state in STATES}
 
     def add(self, configs: Sequence[Mapping[str, Any]], sweep: str = "") -> list[int]:
         """Append runs, all or none; return the ids of their entries."""
@@ -131,7 +141,7 @@ class Queue:
         """Put entries before everything else that waits."""
         with self._store_errors():
             rows = self._database.execute("SELECT id, state FROM entries ORDER BY position, id")
-            states = list(rows)
+            states = [row_of(row, "entries", int, str) for row in rows]
         chosen = set(ids)
         first = (p for p, (name, s) in enumerate(states) if s == "waiting" and name not in chosen)
         place = next(first, None)
@@ -202,16 +212,18 @@ class Queue:
                 "SELECT id, worker, pid, folder FROM entries WHERE state = 'running'"
             ).fetchall()
         gone = []
-        for name, worker, pid, folder in rows:
+        for row in rows:
+            with self._store_errors():
+                name, worker, pid, folder = row_of(row, "entries", int, str, int, str)
             if is_written(self._home / WORKERS / worker, Writer(pid, host_of(worker))):
                 continue
             state, reason = _ended(Path(folder)) if folder else ("", "")
             with self._changing() as database:
-                row = (state or "interrupted", reason if state else message, name, worker)
+                values = (state or "interrupted", reason if state else message, name, worker)
                 changed = database.execute(
                     "UPDATE entries SET state = ?, message = ?, worker = '' "
                     "WHERE id = ? AND worker = ? AND state = 'running'",
-                    row,
+                    values,
                 )
                 gone += [name] if changed.rowcount else []
             forget_worker(self._home / WORKERS / worker)
@@ -229,7 +241,9 @@ class Queue:
     def _reorder(self, change: Callable[[list[int]], list[int]]) -> None:
         with self._changing() as database:
             rows = database.execute("SELECT id, position FROM entries ORDER BY position, id")
-            positions = dict(rows.fetchall())
+            positions: dict[int, int] = dict(
+                row_of(row, "entries", int, int) for row in rows.fetchall()
+            )
             order = change(list(positions))
             database.executemany(
                 "UPDATE entries SET position = ? WHERE id = ?",
@@ -238,7 +252,7 @@ class Queue:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            return _connected(self.path)
+            database, damaged = _connected(self.path)
         except (sqlite3.DatabaseError, ForeignError) as error:
             # What is only locked or not writable is an OperationalError, and is not damaged.
             if isinstance(error, sqlite3.OperationalError):
@@ -248,7 +262,13 @@ class Queue:
                 f"The queue could not be read ({error}); it was put aside as {aside.name}, and a "
                 "new one was begun."
             )
-            return _connected(self.path)
+            return _connected(self.path)[0]
+        if damaged:
+            self.note = (
+                f"{damaged} {'entry' if damaged == 1 else 'entries'} of the queue held values of a "
+                "wrong kind and will not be trained: remove them."
+            )
+        return database
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -272,7 +292,8 @@ class Queue:
             raise StoreError(f"The queue in {self.path} cannot be used: {reason}.") from error
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connected(path: Path) -> tuple[sqlite3.Connection, int]:
+    """Return the open queue, and how many entries of it were damaged."""
     database = open_to_write(path, isolation_level=None)
     try:
         database.execute("PRAGMA busy_timeout=10000")
@@ -281,11 +302,31 @@ def _connected(path: Path) -> sqlite3.Connection:
         version = _checked_version(database)
         if version < VERSION:
             database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
-        database.execute(f"SELECT {_COLUMNS}, position, pid FROM entries LIMIT 1").fetchone()
+        damaged = _failed(database)
     except BaseException:
         database.close()
         raise
-    return database
+    return database, damaged
+
+
+def _failed(database: sqlite3.Connection) -> int:
+    """Let entries with values of a wrong kind be failed ones; return their number."""
+    kinds = {"position": "integer", "pid": "integer", "id": "integer"}
+    kinds |= dict.fromkeys(_COLUMNS.split(", ")[1:], "text")
+    wrong = " OR ".join(f"typeof({name}) != '{kind}'" for name, kind in kinds.items())
+    states = ", ".join(f"'{state}'" for state in STATES)
+    rows = database.execute(
+        f"SELECT id FROM entries WHERE {wrong} OR state NOT IN ({states})"
+    ).fetchall()
+    for (number,) in rows:
+        database.execute(
+            "UPDATE entries SET config = '{}', state = 'failed', run = '', folder = '', "
+            "message = ?, sweep = '', worker = '', pid = 0, "
+            "position = (SELECT coalesce(max(position), 0) + 1 FROM entries "
+            "WHERE typeof(position) = 'integer') WHERE id IS ?",
+            (DAMAGED_ENTRY, number),
+        )
+    return len(rows)
 
 
 def _checked_version(database: sqlite3.Connection) -> int:
@@ -313,14 +354,24 @@ def _put_aside(path: Path) -> Path:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    name, text, state, run, folder, message, sweep, worker = row
+    """Return an entry, with an empty configuration where none can be read. Raises: ForeignError."""
+    kinds = (int, str, str, str, str, str, str, str)
+    name, text, state, run, folder, message, sweep, worker = row_of(row, "entries", *kinds)
     try:
-        config = json.loads(text)
-    except ValueError:
+        config = parsed_json(text)
+    except ForeignError:
         config = {}
     kept = config if isinstance(config, dict) else {}
     place = Path(folder) if folder else None
-    return Entry(name, kept, state, run, place, message, sweep, worker)
+    return Entry(name, kept, _state_of(state), run, place, message, sweep, worker)
+
+
+def _state_of(text: Any) -> EntryState:
+    """Return the state of an entry. Raises: ForeignError where it is none."""
+    for state in STATES:
+        if state == text:
+            return state
+    raise ForeignError(f"an entry has the unknown state {text!r:.40}")
 
 
 def _moved(order: list[int], chosen: set[int], place: int) -> list[int]:
@@ -343,7 +394,7 @@ def _ended(folder: Path) -> tuple[str, str]:
     try:
         with closing(open_to_read(folder / DATABASE)) as database:
             about = read_facts(database)
+            state, message = state_of(about), message_of(about)
     except (OSError, ForeignError, sqlite3.Error):
         return "", ""
-    state = about.get("state", "")
-    return (state, about.get("message", "")) if state in OVER else ("", "")
+    return (state, message) if state in OVER else ("", "")

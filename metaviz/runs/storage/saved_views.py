@@ -8,7 +8,8 @@ from pydantic import Field
 
 from metaviz.config.options import OptionError, Options, checked
 from metaviz.config.run_config import read_toml, to_toml
-from metaviz.files.atomic import plain_name, write_text
+from metaviz.files.atomic import write_text
+from metaviz.files.platform import plain_name
 from metaviz.runs.storage.store import StoreError
 
 VERSION_KEY = "metaviz_view"

@@ -4,7 +4,6 @@ import os
 import sqlite3
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from metaviz.files.atomic import sweep, write_text
 from metaviz.files.foreign import DAMAGED, ForeignError, read_text
+from metaviz.files.values import row_of
 from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
 from metaviz.runs.model.record import Record
@@ -38,8 +38,6 @@ from metaviz.runs.storage.manifest import read_about, write_about
 COMMIT_ROWS = 100
 COMMIT_SECONDS = 0.5
 ABOUT = "run.toml"
-# What damaged files raise when they are read, besides KeyError.
-_UNREADABLE = (*DAMAGED, IndexError, sqlite3.Error, zipfile.BadZipFile, RecursionError)
 
 
 class StoreError(OSError):
@@ -65,9 +63,7 @@ def _readable(folder: Path) -> Iterator[None]:
     """Raise StoreError where a run's folder cannot be read."""
     try:
         yield
-    except KeyError as error:
-        raise StoreError(f"{folder} is not a readable run: {error} is missing.") from error
-    except _UNREADABLE as error:
+    except (*DAMAGED, sqlite3.Error) as error:
         reason = str(getattr(error, "strerror", None) or error or "it is damaged").rstrip(".")
         raise StoreError(f"{folder} is not a readable run: {reason}.") from error
 
@@ -246,7 +242,8 @@ def checkpoint_hashes(folder: Path) -> dict[str, float | None]:
     with _readable(folder), closing(open_to_read(folder / DATABASE)) as database:
         if not has_table(database, "checkpoints"):
             return {}
-        return dict(database.execute("SELECT sha256, score FROM checkpoints"))
+        rows = database.execute("SELECT sha256, score FROM checkpoints")
+        return dict(row_of(row, "checkpoints", str, None) for row in rows)
 
 
 def open_run(folder: Path) -> Record:

@@ -1,21 +1,22 @@
 """Following a run that another process trains: what is new, a bounded part a time."""
 
 import sqlite3
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from metaviz.files.foreign import DAMAGED
 from metaviz.runs.model.events import Ended, Event, State
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import (
     DATABASE,
     Seen,
+    message_of,
     open_to_read,
     read_facts,
     read_since,
+    state_of,
     still_holds,
     writer_of,
 )
@@ -78,13 +79,13 @@ class Follower:
                     found, self._seen, complete = read_since(self._database, self._seen, MOST_STEPS)
             finally:
                 self._database.execute("COMMIT")
-        return self._told(found, facts, complete=complete) if same else self._again()
+            return self._told(found, facts, complete=complete) if same else self._again()
 
     def _told(self, events: list[Event], facts: dict[str, str], *, complete: bool) -> News:
-        state: Any = facts.get("state", "interrupted")
+        state = state_of(facts)
         if state not in {"running", "paused"}:
             if complete:
-                events = [*events, Ended(self._seen.step, state, facts.get("message", ""))]
+                events = [*events, Ended(self._seen.step, state, message_of(facts))]
         elif not events and not is_written(self.folder, writer_of(facts)):
             return self._again()
         return News(events, state)
@@ -111,7 +112,7 @@ def _seen(record: Record) -> Seen:
 def _telling(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, sqlite3.Error, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGED, sqlite3.Error) as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{folder} cannot be followed: {str(error).rstrip('.')}.") from error

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from metaviz.files.platform import put_in_place
 from metaviz.runs.storage.lock import LOCK, RunLock, host_name, lock_run
 from metaviz.runs.storage.store import StoreError
 
@@ -75,7 +76,7 @@ def worker_log(home: Path) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     path = home / WORKER_LOG
     if path.exists() and path.stat().st_size > _MOST_LOG:
-        path.replace(path.with_name(f"{path.name}.1"))
+        put_in_place(path, path.with_name(f"{path.name}.1"))
     return path
 
 

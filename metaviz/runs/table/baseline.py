@@ -10,6 +10,8 @@ import numpy as np
 
 from metaviz.config.options import Plain
 from metaviz.config.quantities import Better, quantity_of
+from metaviz.files.foreign import ForeignError
+from metaviz.files.values import of_kind, parsed_json, plain_table, required
 from metaviz.runs.table.groups import Group, Result, value_of, welch
 from metaviz.runs.table.summary import Entry
 
@@ -96,16 +98,16 @@ class Baseline:
 def read_baseline(text: str) -> Baseline:
     """Return what was written down; none where the text makes no sense."""
     try:
-        found = json.loads(text)
-        run, keys, values = found["run"], found["keys"], found["values"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        found = of_kind(parsed_json(text), dict, "baseline")
+        run = required(found, "run", str)
+        keys = [of_kind(key, str, "keys") for key in required(found, "keys", list)]
+        values = required(found, "values", list)
+        pairs = plain_table(dict(zip(keys, values, strict=False)), "values")
+    except ForeignError:
         return Baseline()
-    plain = isinstance(keys, list) and isinstance(values, list) and len(keys) == len(values)
-    if not (isinstance(run, str) and plain and all(isinstance(key, str) for key in keys)):
+    if len(pairs) != len(values):
         return Baseline()
-    if not all(isinstance(value, bool | int | float | str | None) for value in values):
-        return Baseline()
-    return Baseline(run, tuple(keys), tuple(values))
+    return Baseline(run, tuple(pairs), tuple(pairs.values()))
 
 
 def difference(

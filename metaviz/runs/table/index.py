@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any
 
 from metaviz.config.quantities import Quantity
 from metaviz.files.foreign import ForeignError, open_to_write
+from metaviz.files.values import of_kind, parsed_json, row_of
 from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
 from metaviz.runs.model.record import Record
-from metaviz.runs.storage.database import DATABASE
+from metaviz.runs.storage.database import DATABASE, quantity_out_of
 from metaviz.runs.storage.lock import Writer, is_written
+from metaviz.runs.storage.manifest import check_config
 from metaviz.runs.storage.store import ABOUT, StoreError, open_last
 from metaviz.runs.table.summary import Entry, Summary, entry_of
 
@@ -33,6 +35,12 @@ CREATE TABLE IF NOT EXISTS runs (root TEXT, name TEXT, stamp TEXT, body TEXT, cr
                                  PRIMARY KEY (root, name)) WITHOUT ROWID
 """
 _INTERRUPTED = "interrupted"
+_SUMMARY = (
+    *(str, str, int, str, str, int, int),  # algorithm, problem, seed, state, message, step, total
+    *(float, float, float, float, float),  # loss and accuracy with half-widths, seconds
+    *(int, float, float, str, str),  # inner_steps, inner_lr, started, device, version
+)
+"""Kinds of the fields of a Summary but the last, in their order."""
 
 
 @dataclass
@@ -70,8 +78,14 @@ class _Kept:
 class Index:
     """Lists the runs of folders; each scan yields only what changed since the one before."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Use a cache file, made when first needed; without one every run is read anew."""
+    def __init__(
+        self, path: Path | None, unexpected: Callable[[Exception], None] | None = None
+    ) -> None:
+        """Use a cache file, made when first needed; without one every run is read anew.
+
+        `unexpected` is told of a mistake in reading one run, which then costs only that run.
+        """
+        self._unexpected = unexpected
         self._cache = _Cache(path)
         self._kept: dict[Path, dict[str, _Kept]] = {}
         self._scanned: dict[Path, int] = {}
@@ -106,7 +120,7 @@ class Index:
         for place in places:
             known = before.get(place.name)
             if known is None or known.place != place or not _still(root, known):
-                kept = before[place.name] = _take(root, place, known, batch)
+                kept = before[place.name] = self._take(root, place, known, batch)
                 read.append(kept)
             elif first and known.entry is not None:
                 batch.entries.append(known.entry)
@@ -125,6 +139,16 @@ class Index:
         self._scanned[root] = scanned
         if batch:
             yield batch
+
+    def _take(self, root: Path, place: _Place, known: _Kept | None, batch: Found) -> _Kept:
+        """Read a run into a batch."""
+        try:
+            return _take(root, place, known, batch)
+        except Exception as error:  # the window tells it, and shows the others
+            if self._unexpected is None:
+                raise
+            self._unexpected(error)
+            return _Kept(place, None)
 
 
 class _Cache:
@@ -283,7 +307,7 @@ def _read(root: Path, place: _Place, known: _Kept | None) -> tuple[_Kept, list[s
     try:
         record, writer = open_last(folder)
         entry = _entry(record, folder, place)
-    except (StoreError, ValueError, TypeError, KeyError) as error:
+    except StoreError as error:
         return _Kept(place, None), [*warnings, str(error)]
     entry.marks = marks
     return _Kept(place, entry, writer), warnings
@@ -313,41 +337,37 @@ def _packed(root: Path, kept: _Kept, entry: Entry) -> tuple[str, str, str, str, 
 def _unpacked(root: Path, name: Any, stamp: Any, body: Any, crc: Any) -> _Kept | None:
     """Return a row, or None where it does not make sense."""
     try:
-        if zlib.crc32(body.encode()) != crc:
+        row_of((name, stamp, body, crc), "runs", str, str, str, int)
+        if zlib.crc32(body.encode("utf-8", "surrogatepass")) != crc:
             return None
-        run, config, (*numbers, own), marks, writer, made = json.loads(body)
-        summary = Summary(*[*numbers, tuple((Quantity(*about), value) for about, value in own)])
-        last = None if writer is None else Writer(*writer)
-        _check(run, config, summary, last, made)
+        run, config, numbers, marks, writer, made = row_of(
+            of_kind(parsed_json(body), list, "body"),
+            *("body", str, dict, list, dict, object, float),
+        )
+        if not math.isfinite(made):
+            return None
+        check_config(config)
         data, _, marked = stamp.partition("|")
         place = _Place(name, made, data, marked)
-        entry = Entry(run, root / name, config, summary, marks_of(marks), data)
-        entry.values  # noqa: B018 - must be readable
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        entry = Entry(run, root / name, config, _summary(numbers), marks_of(marks), data)
+        return _Kept(place, entry, None if writer is None else _writer(writer))
+    except ForeignError:
         return None
-    return _Kept(place, entry, last)
 
 
-def _check(run: Any, config: Any, summary: Summary, writer: Writer | None, made: Any) -> None:
-    """Raise TypeError where a value is of another type than `entry_of` gives."""
-    wanted = (
-        (str, (run, summary.algorithm, summary.problem, summary.state, summary.message)),
-        (str, (summary.device, summary.version, config["algorithm"], config["problem"])),
-        (int, (summary.seed, summary.step, summary.total, summary.inner_steps)),
-        (int | float, (summary.loss, summary.loss_ci95, summary.accuracy, summary.accuracy_ci95)),
-        (int | float, (summary.seconds, summary.inner_lr, summary.started, made)),
-        (int | float, tuple(value for _, value in summary.own)),
-        (str, tuple(text for about, _ in summary.own for text in (about.title, about.unit))),
-        (int | None, (writer and writer.pid,)),
-        (str | None, (writer and writer.host,)),
-    )
-    for kind, values in wanted:
-        for value in values:
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise TypeError(f"{value!r:.40} is not {kind}")
-    if not math.isfinite(made):
-        raise TypeError("a run without a time")
-    for part in ("shared", "options", "problem_options"):
-        for value in config.get(part, {}).values():
-            if not isinstance(value, bool | int | float | str | None):
-                raise TypeError(f"a list or table in {part}")
+def _summary(values: list[Any]) -> Summary:
+    """Return a summary out of its stored fields. Raises: ForeignError."""
+    *numbers, own = row_of(values, "summary", *_SUMMARY, list)
+    pairs = [row_of(of_kind(one, list, "own"), "own", list, float) for one in own]
+    found = [(_quantity(about), value) for about, value in pairs]
+    return Summary(*[*numbers, tuple(found)])
+
+
+def _quantity(about: list[Any]) -> Quantity:
+    *known, rounding, primary = row_of(about, "own", str, str, str, str, str, bool, int)
+    return replace(quantity_out_of(known), rounding=rounding, primary=primary)
+
+
+def _writer(value: Any) -> Writer:
+    pid, host = row_of(of_kind(value, list, "writer"), "writer", int, str)
+    return Writer(pid, host)

@@ -1,0 +1,136 @@
+"""What differs between Linux, macOS and Windows: files, locks, processes and signals.
+
+No other module asks for that which system this is. What was written for Windows was tested with
+stand-ins for its calls.
+"""
+
+import ctypes
+import errno
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+"""Numbers of errors that say that a file system knows no locks."""
+_TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
+_RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:\..*)?", re.IGNORECASE)
+_PLAIN = re.compile(r"\w[\w.-]*")
+_MOST_BYTES = 200
+"""Names may have 255 bytes or letters, with what is added to them while they are written."""
+_TRIES, _PAUSE_SECONDS = 10, 0.02
+_IN_USE = frozenset({5, 32, 33})
+"""Windows' numbers for a file that another program has open: denied, shared, locked."""
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock_file(handle: int) -> None:
+        """Lock an open file for writing. Raises: OSError where another process holds it."""
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+    look_at_lock = lock_file
+
+    def process_runs(pid: int) -> bool:
+        """Return whether a process runs on this computer."""
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        return process_runs_on_windows(pid, kernel, ctypes.get_last_error)
+
+else:
+    import fcntl
+
+    def lock_file(handle: int) -> None:
+        """Lock an open file for writing. Raises: OSError where another process holds it."""
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def look_at_lock(handle: int) -> None:
+        """Raise OSError where a process holds an open file's lock; this takes no write access."""
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def process_runs(pid: int) -> bool:
+        """Return whether a process runs on this computer."""
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def process_runs_on_windows(pid: int, kernel: Any, last_error: Callable[[], int]) -> bool:
+    """Return whether a process runs, where asking by a signal would end it.
+
+    `kernel` is the system's library of that name, `last_error` returns why its last call failed.
+    """
+    access_denied, limited_information, still_active = 5, 0x1000, 259
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(limited_information, False, ctypes.c_ulong(pid))
+    if not handle:
+        return last_error() == access_denied
+    handle, code = ctypes.c_void_p(handle), ctypes.c_ulong()
+    try:
+        asked = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+        return bool(asked) and code.value == still_active
+    finally:
+        kernel.CloseHandle(handle)
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether a name is that of a file on every system: no path, stream or device."""
+    return (
+        _PLAIN.fullmatch(name) is not None
+        and len(name.encode()) <= _MOST_BYTES
+        and not name.endswith(".")
+        and not _RESERVED.fullmatch(name)
+    )
+
+
+def plain_name(name: str) -> str:
+    """Return a name as it may stand in paths on every system: letters, digits, `_` and `-`."""
+    plain = re.sub(r"[^\w-]", "_", name).encode()[:_MOST_BYTES].decode(errors="ignore")
+    return f"_{plain}" if _RESERVED.fullmatch(plain) else plain
+
+
+def put_in_place(path: Path, target: Path) -> None:
+    """Rename a file over another one.
+
+    Windows refuses that while a program has the other one open, as scanners do for a moment, so it
+    is tried again for a fifth of a second. Raises: OSError.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            path.replace(target)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _IN_USE:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+    path.replace(target)
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals by which a system, a terminal or a person ends a program, but Ctrl+C."""
+    names = ("SIGTERM", "SIGHUP", "SIGBREAK")
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the system refused something, without a full stop."""
+    if error.errno in _TOO_MANY:
+        return "too many files are open in this program at once"
+    return (error.strerror or str(error)).rstrip(".")
+
+
+def has_no_handle() -> bool:
+    """Return whether this program can open no further file, which libraries tell as all else."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in _TOO_MANY
+    return False
