@@ -15,6 +15,7 @@ import re
 import sqlite3
 import stat
 import struct
+import tokenize
 import tomllib
 import zipfile
 import zlib
@@ -38,7 +39,7 @@ within `refused`."""
 LIBRARY_ERRORS = (
     *(OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
     *(RuntimeError, SyntaxError, AssertionError, MemoryError, struct.error, zlib.error),
-    *(zipfile.BadZipFile, csv.Error),
+    *(zipfile.BadZipFile, csv.Error, tokenize.TokenError),
 )
 """What libraries raise for damaged bytes; caught around their own calls only, as `refused` does."""
 _PIECE = 1 << 20

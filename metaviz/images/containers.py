@@ -1,7 +1,6 @@
 """Arrays of images inside larger files: pickles, NumPy archives and HDF5."""
 
 import io
-import math
 import zipfile
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -10,6 +9,7 @@ import numpy as np
 
 from metaviz.files.archives import DataError, Source
 from metaviz.files.foreign import ForeignError, check_growth, refused
+from metaviz.files.npy import read_array
 from metaviz.files.values import row_of
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
 from metaviz.images.hdf5 import Hdf5, open_hdf5
@@ -114,21 +114,13 @@ def _zipped_array(data: bytes, name: str) -> np.ndarray:
 
     Raises: ForeignError.
     """
-    with refused("it"), zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with refused("it"):
+        archive = zipfile.ZipFile(io.BytesIO(data))
         member = archive.getinfo(f"{name}.npy")
-        check_growth(member.file_size, len(data), member.filename)
-        with archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, fortran, kind = read_header(stream)
-            count = math.prod(shape)
-            if kind.hasobject or count * kind.itemsize > member.file_size:
-                raise ForeignError(f"{member.filename} is larger than the bytes that there are")
-            array = np.frombuffer(stream.read(count * kind.itemsize), kind, count)
-    return array.reshape(shape, order="F" if fortran else "C")
+    check_growth(member.file_size, len(data), member.filename)
+    with refused("it"):
+        held = archive.read(member)
+    return read_array(held)
 
 
 def _encoded(item: Any, entry: Container) -> bytes:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ from metaviz.files.foreign import (
     MOST_ARRAY_BYTES,
     ForeignError,
     read_bytes,
-    refused,
     stored_members,
 )
+from metaviz.files.npy import read_array
 from metaviz.files.values import of_kind, parsed_json, required
-
-_KINDS = "biufcSU"
 
 
 def pack_arrays(arrays: dict[str, np.ndarray]) -> bytes:
@@ -34,7 +31,7 @@ def read_arrays(data: bytes) -> dict[str, np.ndarray]:
     Raises: ForeignError where it is damaged, or would take more memory than it has bytes.
     """
     members = stored_members(data, "an array", ".npy")
-    return {name.removesuffix(".npy"): _array(member) for name, member in members.items()}
+    return {name.removesuffix(".npy"): read_array(member) for name, member in members.items()}
 
 
 def write_described(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -59,20 +56,3 @@ def numbers(array: np.ndarray, what: str, *, dimensions: int) -> np.ndarray:
     if array.ndim != dimensions or array.dtype.kind not in "biuf":
         raise ForeignError(f"{what} has {array.ndim} dimensions of {array.dtype}")
     return array
-
-
-def _array(data: bytes) -> np.ndarray:
-    stream, header = io.BytesIO(data), np.lib.format
-    readers = {(1, 0): header.read_array_header_1_0, (2, 0): header.read_array_header_2_0}
-    with refused("an array"):
-        version = header.read_magic(stream)
-    if version not in readers:
-        raise ForeignError(f"an array has the unknown version {version}")
-    with refused("an array"):
-        shape, _, dtype = readers[version](stream)
-    size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in _KINDS or not dtype.itemsize or size != len(data) - stream.tell():
-        raise ForeignError("an array is not as large as it claims")
-    stream.seek(0)
-    with refused("an array"):
-        return np.asarray(header.read_array(stream, allow_pickle=False))

@@ -1,0 +1,416 @@
+"""Every kind of file that MetaViz reads: a valid one, what may be wrong, and its readers."""
+
+import io
+import json
+import pickle
+import random
+import shutil
+import zipfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import tomli_w
+from PIL import Image
+
+from metaviz.config import run_config
+from metaviz.config.run_config import Comparison, EvaluationProtocol, read_comparison, to_toml
+from metaviz.files import archives, foreign
+from metaviz.gui.session import session_file
+from metaviz.gui.session.session_file import SESSION, SessionFile, layout_of, layout_part
+from metaviz.images import containers, hdf5, layouts, lists, unpickle
+from metaviz.images.layouts import recognise
+from metaviz.problems import omniglot_files, quadratic
+from metaviz.problems.omniglot_files import read_omniglot
+from metaviz.runs.model import arrays, evaluation, marks, robustness
+from metaviz.runs.model.evaluation import stored
+from metaviz.runs.model.marks import change_marks, read_marks
+from metaviz.runs.model.robustness import stored_robustness
+from metaviz.runs.storage import archive, database, manifest, queue, saved_views, store
+from metaviz.runs.storage.archive import pack_run, unpack_run
+from metaviz.runs.storage.queue import QUEUE, Queue
+from metaviz.runs.storage.saved_views import read_view, saved_view, write_view
+from metaviz.runs.storage.store import open_last, open_run, read_divergence
+from metaviz.runs.table import index
+from metaviz.runs.table.index import INDEX, Index
+from metaviz.training import checkpoints, protocol
+from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
+from tests.fuzz import mutations as how
+from tests.fuzz.mutations import Mutation
+from tests.unit.stored import config, train
+
+SIDE = 8
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file.
+
+    `make` writes valid files into a folder, of which those that `files` match are changed by one of
+    the `mutations`; `read` reads the folder. `readers` are the functions and classes that read it.
+    """
+
+    name: str
+    make: Callable[[Path], None]
+    files: str
+    mutations: tuple[Mutation, ...]
+    read: Callable[[Path], object]
+    readers: tuple[Any, ...]
+
+    def change(self, folder: Path, chance: random.Random) -> None:
+        """Change one of the files."""
+        path = chance.choice(sorted(folder.glob(self.files)))
+        how.written(path, chance.choice((*self.mutations, how.harmed, how.junk)), chance)
+
+
+def a_run(root: Path) -> None:
+    """Train a small run that has all that a run can have."""
+    folder = train(config("metasgd"), root / "runs")
+    wish = EvaluationProtocol(tasks=3)
+    protocol.judge(folder, wish)
+    protocol.robustness(folder, wish)
+    change_marks(folder, {"tags": ("a", "b"), "name": "Mine", "notes": "x", "star": True})
+
+
+def the_run(root: Path) -> Path:
+    return next(path.parent for path in (root / "runs").glob("*/metrics.db"))
+
+
+def read_run(root: Path) -> None:
+    """Read a run by every door."""
+    folder = the_run(root)
+    problems: list[Exception] = []
+    for read in (open_run, open_last, read_divergence):
+        try:
+            read(folder)
+        except store.StoreError as error:
+            problems.append(error)
+    found = list(Index(None).scan(root / "runs"))
+    listed = sum(len(batch.entries) + len(batch.warnings) for batch in found)
+    assert listed == 1, found
+    if problems:
+        raise problems[0]
+
+
+def a_packed_run(root: Path) -> None:
+    a_run(root / "made")
+    pack_run(the_run(root / "made"), root / "run.zip")
+    shutil.rmtree(root / "made")
+
+
+def a_queue(root: Path) -> None:
+    made = Queue(root)
+    made.add([config("maml").model_dump(mode="json")] * 3, "sweep")
+    entry = made.claim("worker")
+    assert entry is not None
+    made.begun("worker", "maml-x", root / "maml-x")
+    made.close()
+
+
+def read_queue(root: Path) -> None:
+    opened = Queue(root)
+    try:
+        opened.entries()
+        opened.counts()
+        opened.recover()
+        opened.claim("other")
+    finally:
+        opened.close()
+
+
+def an_index(root: Path) -> None:
+    a_run(root)
+    made = Index(root / INDEX)
+    list(made.scan(root / "runs"))
+    made.close()
+
+
+def read_index(root: Path) -> None:
+    opened = Index(root / INDEX)
+    try:
+        found = list(opened.scan(root / "runs"))
+    finally:
+        opened.close()
+    assert sum(len(batch.entries) for batch in found) == 1
+
+
+def a_session(root: Path) -> None:
+    SessionFile(root).write(
+        {
+            "layout": layout_part(b"geometry", b"state"),
+            "form": {"comparison": "steps = 3", "groups": ["a"]},
+            "runs": {"shown": ["maml-x"], "table": "{}"},
+        }
+    )
+
+
+def read_session(root: Path) -> None:
+    values, _ = SessionFile(root).read()
+    part = values.get("layout")
+    layout_of(part if isinstance(part, dict) else {})
+
+
+def picture(chance: np.random.Generator) -> bytes:
+    stream = io.BytesIO()
+    pixels = chance.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def class_folders(root: Path) -> None:
+    chance = np.random.default_rng(0)
+    for name in "abcdef":
+        (root / "data" / name).mkdir(parents=True)
+        for number in range(2):
+            (root / "data" / name / f"{name}{number}.png").write_bytes(picture(chance))
+
+
+def tables(root: Path) -> None:
+    class_folders(root)
+    for split, names in (("train", "ab"), ("val", "cd"), ("test", "ef")):
+        rows = [f"{name}{number}.png,{name}" for name in names for number in range(2)]
+        (root / "data" / f"{split}.csv").write_text("\n".join(["filename,label", *rows, ""]))
+
+
+def text_lists(root: Path) -> None:
+    class_folders(root)
+    for split, names in (("train", "ab"), ("val", "cd"), ("test", "ef")):
+        (root / "data" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+def json_lists(root: Path) -> None:
+    class_folders(root)
+    for split, names in (("train", "ab"), ("val", "cd"), ("test", "ef")):
+        told = {"class_names": list(names), "class_roots": [f"data/{name}" for name in names]}
+        (root / "data" / f"{split}.json").write_text(json.dumps(told))
+
+
+def zipped_images(root: Path) -> None:
+    chance = np.random.default_rng(0)
+    (root / "data").mkdir()
+    with zipfile.ZipFile(root / "data" / "images.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        for split, names in (("train", "ab"), ("val", "cd"), ("test", "ef")):
+            for name in names:
+                for number in range(2):
+                    made.writestr(f"{split}/{name}/{number}.png", picture(chance))
+
+
+def pixels(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def pickles(root: Path) -> None:
+    (root / "data").mkdir()
+    for seed, split in enumerate(("train", "val", "test")):
+        rows = {f"{split} a": [0, 1], f"{split} b": [2, 3]}
+        held = {"image_data": pixels(4, seed), "class_dict": rows}
+        path = root / "data" / f"mini-imagenet-cache-{split}.pkl"
+        path.write_bytes(pickle.dumps(held, protocol=(0, 2, 5)[seed]))
+
+
+def numpy_archives(root: Path) -> None:
+    folder = root / "data" / "tiered-imagenet"
+    folder.mkdir(parents=True)
+    for seed, split in enumerate(("train", "val", "test")):
+        names = [f"{split} a", f"{split} b"]
+        labels = {"label_specific": np.arange(4) % 2, "label_specific_str": names}
+        (folder / f"{split}_labels.pkl").write_bytes(pickle.dumps(labels, protocol=2))
+        np.savez(folder / f"{split}_images.npz", images=pixels(4, seed))
+
+
+def hdf5_files(root: Path) -> None:
+    (root / "data").mkdir()
+    for seed, split in enumerate(("train", "val", "test")):
+        with h5py.File(root / "data" / f"{split}_data.hdf5", "w") as file:
+            group = file.create_group("datasets")
+            group.create_dataset(f"{split} a", data=pixels(3, seed))
+            group.create_dataset(f"{split} b", data=pixels(3, 10 + seed), compression="gzip")
+
+
+def omniglot(root: Path) -> None:
+    chance = np.random.default_rng(0)
+    for alphabet in ("Greek", "Latin", "Braille"):
+        for number in (1, 2):
+            folder = root / "data" / "images_background" / alphabet / f"character0{number}"
+            folder.mkdir(parents=True)
+            for drawer in range(3):
+                drawn = Image.fromarray(chance.random((105, 105)) > 0.1)
+                drawn.save(folder / f"000{number}_0{drawer}.png")
+
+
+def read_images(root: Path) -> None:
+    with ExitStack() as opened:
+        found = recognise(root / "data", opened)
+        for split in found.splits.values():
+            for some in split.values():
+                some[0].image()
+
+
+def matrices(root: Path) -> None:
+    held = {
+        "support_hessian": [[2.0, 0.0], [0.0, 1.0]],
+        "support_linear": [1.0, 0.0],
+        "query_hessian": [[1.0, 0.0], [0.0, 3.0]],
+        "query_linear": [0.0, 1.0],
+        "start": [0.5, 0.5],
+    }
+    (root / "q.toml").write_text(tomli_w.dumps(held))
+
+
+def a_view(root: Path) -> None:
+    write_view(root, saved_view("Mine", {"axis": "step"}, {"columns": ["run"]}, ["maml-x"]))
+
+
+def a_comparison(root: Path) -> None:
+    wish = Comparison(algorithms=("maml", "reptile"), seeds=(0, 1), options={"maml": {}})
+    (root / "comparison.toml").write_text(to_toml(wish), encoding="utf-8")
+
+
+_TOML = (how.changed_toml,)
+_NPZ = (how.changed_zip(how.harmed, how.changed_text),)
+_IMAGES = (layouts, lists, archives.Folder)
+
+KINDS = (
+    Kind("run.toml", a_run, "runs/*/run.toml", _TOML, read_run, (manifest, store._open)),
+    Kind(
+        "metrics.db",
+        a_run,
+        "runs/*/metrics.db",
+        (how.changed_database,) * 4,
+        read_run,
+        (database.read, database.read_last, database.divergence_of, foreign.open_to_read),
+    ),
+    Kind(
+        "marks.toml",
+        a_run,
+        "runs/*/marks.toml",
+        _TOML,
+        lambda r: read_marks(the_run(r)),
+        (marks.read_marks, marks.marks_of, marks.cleaned),
+    ),
+    Kind(
+        "evaluation",
+        a_run,
+        f"runs/*/{evaluation.FOLDER}/*.npz",
+        _NPZ,
+        lambda r: stored(the_run(r)),
+        (evaluation.stored, evaluation._judgement, arrays.read_described),
+    ),
+    Kind(
+        "robustness",
+        a_run,
+        f"runs/*/{robustness.FOLDER}/*.npz",
+        _NPZ,
+        lambda r: stored_robustness(the_run(r)),
+        (robustness.stored_robustness, robustness._robustness, arrays.read_arrays),
+    ),
+    Kind(
+        "checkpoint",
+        a_run,
+        f"runs/*/{CHECKPOINT}",
+        (how.changed_zip(how.harmed),),
+        lambda r: (find_checkpoint(the_run(r)), load_checkpoint(the_run(r) / CHECKPOINT)),
+        (checkpoints.find_checkpoint, checkpoints.read_checkpoint, foreign.check_pickled),
+    ),
+    Kind(
+        "packed run",
+        a_packed_run,
+        "run.zip",
+        (how.changed_zip(how.harmed, how.changed_toml, how.junk),) * 3,
+        lambda r: unpack_run(r / "run.zip", r / "unpacked"),
+        (archive.unpack_run, archive._only_folder, archive._unpack, archives.Zip),
+    ),
+    Kind(
+        "queue.db",
+        a_queue,
+        QUEUE,
+        (how.changed_database,) * 4,
+        read_queue,
+        (
+            queue.Queue.entries,
+            queue._entry,
+            queue._state_of,
+            queue._connected,
+            queue.Queue.recover,
+            queue.Queue.claim,
+        ),
+    ),
+    Kind(
+        "index",
+        an_index,
+        INDEX,
+        (how.changed_database,) * 4,
+        read_index,
+        (index._unpacked, index._summary, index._Cache.load, index._Cache._open),
+    ),
+    Kind(
+        "session.toml",
+        a_session,
+        SESSION,
+        _TOML,
+        read_session,
+        (session_file.SessionFile.read, session_file.layout_of, session_file.to_bytes),
+    ),
+    Kind(
+        "view",
+        a_view,
+        "*.toml",
+        _TOML,
+        lambda r: read_view(next(r.glob("*.toml"))),
+        (saved_views.read_view,),
+    ),
+    Kind(
+        "configuration",
+        a_comparison,
+        "comparison.toml",
+        _TOML,
+        lambda r: read_comparison(r / "comparison.toml"),
+        (run_config.read_comparison,),
+    ),
+    Kind(
+        "matrices",
+        matrices,
+        "q.toml",
+        _TOML,
+        lambda r: quadratic.read_matrices(str(r / "q.toml")),
+        (quadratic.read_matrices,),
+    ),
+    Kind("tables of files", tables, "data/*.csv", (how.changed_text,) * 3, read_images, (lists,)),
+    Kind(
+        "lists of classes", text_lists, "data/*.txt", (how.changed_text,) * 3, read_images, (lists,)
+    ),
+    Kind(
+        "lists as JSON", json_lists, "data/*.json", (how.changed_json,) * 3, read_images, (lists,)
+    ),
+    Kind(
+        "zipped images",
+        zipped_images,
+        "data/*.zip",
+        (how.changed_zip(how.harmed),) * 3,
+        read_images,
+        (archives.Zip,),
+    ),
+    Kind("image", class_folders, "data/*/*.png", (), read_images, ()),
+    Kind("pickles", pickles, "data/*.pkl", (), read_images, (unpickle, containers.pickled_arrays)),
+    Kind(
+        "NumPy archives",
+        numpy_archives,
+        "data/*/*",
+        (how.changed_zip(how.harmed),),
+        read_images,
+        (containers.numpy_images, containers._zipped_array, containers._by_label),
+    ),
+    Kind("HDF5", hdf5_files, "data/*.hdf5", (), read_images, (hdf5, containers.torchmeta_splits)),
+    Kind(
+        "Omniglot",
+        omniglot,
+        "data/*/*/*/*.png",
+        (),
+        lambda r: read_omniglot(r / "data", 14),
+        (omniglot_files.read_omniglot,),
+    ),
+)
