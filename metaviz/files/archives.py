@@ -51,8 +51,8 @@ def refuse_unstorable(key: str, path: str) -> None:
     """Refuse a path that no run could store. Raises: DataError in one sentence."""
     if shown(path) != path:
         raise DataError(
-            f"{key} = '{shown(path)}' has bytes that are no UTF-8, so that no run could store it: rename "
-            "the folder, or point at a link with another name."
+            f"{key} = '{shown(path)}' has bytes that are no UTF-8, so that no run could store it: "
+            "rename the folder, or point at a link with another name."
         )
 
 

@@ -106,14 +106,12 @@ def _count(splits: dict[str, Classes]) -> int:
 
 
 def _finished(listing: Listing, found: Found) -> Found:
-    """Count what a reading leaves out, and look for copies, and for what its splits share."""
-    groups = same_content(found.splits)
-    splits, copies = found.splits, 0
-    published = found.dataset in known_splits() and all(
-        len(images) == _OF_A_CLASS for images in found.pictures()
-    )
-    if not published and found.dataset != "tieredImageNet":
-        splits, copies = without_copies(splits, groups)
+    """Count what a reading leaves out, and look for copies, and for what its splits share.
+
+    A published data set stays as its authors made it, so that results are of the same images.
+    """
+    groups = [] if _is_published(found) else same_content(found.splits)
+    splits, copies = without_copies(found.splits, groups)
     files = chain.from_iterable(found.pictures())
     read = {picture for picture in files if isinstance(picture, FilePicture)}
     outside = sum(entry.picture() not in read for entry in listing.images)
@@ -124,6 +122,12 @@ def _finished(listing: Listing, found: Found) -> Found:
     shared = shared_by_splits(splits, [] if drawn else groups)
     told = (*map(str, listing.failures), *listing.notes, *shared, *found.problems)
     return Found(found.dataset, found.layout, splits, told, +left_out)
+
+
+def _is_published(found: Found) -> bool:
+    if found.dataset in known_splits():
+        return all(len(images) == _OF_A_CLASS for images in found.pictures())
+    return found.dataset == "tieredImageNet"
 
 
 def _by_split_folders(listing: Listing) -> Divided | None:

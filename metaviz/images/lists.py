@@ -23,6 +23,7 @@ _LABELS = (
     *("label", "class_name", "class", "category", "label_name", "classname", "class_label"),
     *("target", "species", "class_id", "label_id"),
 )
+_COMMENT = "#"
 _SEPARATORS = ",;\t|"
 _TEXTS = (".txt", ".lst", ".list")
 _TABLES = (".csv", ".tsv")
@@ -82,7 +83,8 @@ def _divided(
         if not lists:
             continue
         try:
-            fitting.append((next(iter(group.values())), _resolved(group, lists, _Places(listing))))
+            found = _resolved(group, lists, _Places(listing))
+            fitting += [(next(iter(group.values())), found)] if found.splits else []
         except MisfitError as error:
             misfit = error if is_whole(lists) else misfit
             listing.notes.append(str(error))
@@ -142,7 +144,7 @@ def _resolved(group: dict[str, Entry], lists: dict[str, list[Row]], places: "_Pl
         for row in rows:
             label, found = places.find(entry, row, known, elsewhere)
             classes[label] += found
-            if not found:
+            if not found and not row.text.startswith(_COMMENT):
                 missing.append(row.text)
         if missing:
             told = f"{entry.label} lists {missing[0]!r}{_more(missing)}, which is not there"
@@ -161,6 +163,7 @@ def _resolved(group: dict[str, Entry], lists: dict[str, list[Row]], places: "_Pl
             f"classes of the lists were read from the folders nearest to the lists, and not from "
             f"{'/'.join(min(elsewhere))}{_more(sorted(elsewhere))}"
         )
+    splits = {split: classes for split, classes in splits.items() if classes}
     return Divided(splits, is_whole(splits), problems)
 
 
@@ -310,7 +313,7 @@ def _text(entry: Entry) -> str:
 
 def _text_rows(entry: Entry) -> list[Row] | None:
     lines = (line.strip() for line in _text(entry).split("\n"))
-    return [Row(line) for line in lines if line and not line.startswith("#")]
+    return [Row(line) for line in lines if line]
 
 
 def _columns(entry: Entry) -> str:
@@ -335,7 +338,7 @@ def _table_rows(entry: Entry) -> list[Row] | None:
             table = [
                 [cell.strip() for cell in row]
                 for row in csv.reader(io.StringIO(text), delimiter=separator)
-                if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#")
+                if any(cell.strip() for cell in row) and not row[0].lstrip().startswith(_COMMENT)
             ]
         except csv.Error as error:
             raise DataError(f"{entry.label} is not a readable table ({error})") from error

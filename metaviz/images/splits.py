@@ -150,7 +150,7 @@ def _without_splits(paths: dict[Path, Path]) -> dict[Path, Path]:
     above = {
         parent
         for parent, names in tails.items()
-        if len(names) > 1 and names == set(split_names(names))
+        if names == set(split_names(names)) and len(set(map(split_of, names))) > 1
     }
     own = {folder: path[:-1] if path[:-1] in above else path for folder, path in paths.items()}
     return {folder: path for folder, path in own.items() if path}

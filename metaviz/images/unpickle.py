@@ -42,8 +42,7 @@ def _from_buffer(
     if kind.hasobject or order not in {"C", "F", "K"}:
         raise pickle.UnpicklingError("it builds an array of an unknown kind")
     if order == "K" and axes is not None:
-        array = np.frombuffer(data, kind).reshape([shape[axis] for axis in axes])
-        return array.transpose(np.argsort(axes))
+        return np.frombuffer(data, kind).reshape(shape).transpose(axes)
     return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
 
 
@@ -87,6 +86,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
             ("set", set),
             ("frozenset", frozenset),
             ("range", range),
+            ("xrange", range),
             ("slice", slice),
             ("complex", complex),
             ("bool", bool),
