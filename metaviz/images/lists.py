@@ -6,18 +6,21 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from metaviz.files.archives import DataError, text_of
 from metaviz.images.decoding import SUFFIXES
 from metaviz.images.entries import Entry, Listing
 from metaviz.images.found import Classes
-from metaviz.images.splits import are_results, is_whole, split_names
+from metaviz.images.splits import are_results, is_whole, split_names, split_of
 
 MOST_LIST_BYTES = 200_000_000
+_MOST_ALONE = 20_000_000
+_SPLITS = ("split", "set", "subset", "partition", "phase")
 _NAMES = (
     *("filename", "file_name", "image_name", "image", "img", "file", "path", "filepath"),
-    *("file_path", "image_path", "img_path", "image_file", "image_id", "name"),
+    *("file_path", "image_path", "img_path", "image_file", "image_id", "name", "id"),
 )
 _LABELS = (
     *("label", "class_name", "class", "category", "label_name", "classname", "class_label"),
@@ -33,19 +36,32 @@ _Kind = TypeVar("_Kind")
 
 
 class Row(NamedTuple):
-    """A line of a list: an image or a folder of a class, by whatever path; the label if given."""
+    """A line of a list: an image or a folder of a class, by whatever path; the label if given.
+
+    split: where one list tells the splits of all its lines.
+    """
 
     text: str
     label: str = ""
     is_class: bool = False
+    split: str = ""
+
+
+_Lists = dict[str, tuple[Entry, list[Row]]]
+_Read = Callable[[Entry], list[Row] | None]
 
 
 class Divided(NamedTuple):
-    """What lists say. whole: training classes and others are listed; problems: as in Found."""
+    """What a reader found.
+
+    whole: there are training classes and others. problems: as in Found. named: what the names of
+    the files say that the data set is.
+    """
 
     splits: dict[str, Classes]
     whole: bool
     problems: Sequence[str] = ()
+    named: str = ""
 
 
 class MisfitError(DataError):
@@ -70,21 +86,17 @@ def by_lists_of_classes(listing: Listing) -> Divided | None:
     return _divided(listing, _TEXTS, _text_rows) or _divided(listing, (".json",), _json_rows)
 
 
-def _divided(
-    listing: Listing, suffixes: tuple[str, ...], read: Callable[[Entry], list[Row] | None]
-) -> Divided | None:
+def _divided(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Divided | None:
     """Return what the lists with some endings say; of several that fit they must say the same."""
     if not listing.images:
         return None
     fitting: list[tuple[Entry, Divided]] = []
     misfit: MisfitError | None = None
-    for group in _groups(listing, suffixes):
-        lists = _read(group, read, listing)
-        if not lists:
-            continue
+    together = (_read_all(group, read, listing) for group in _groups(listing, suffixes))
+    for lists in chain(together, _alone(listing, suffixes, read)):
         try:
-            found = _resolved(group, lists, _Places(listing))
-            fitting += [(next(iter(group.values())), found)] if found.splits else []
+            found = _resolved(lists, _Places(listing)) if lists else Divided({}, whole=False)
+            fitting += [(next(iter(lists.values()))[0], found)] if found.splits else []
         except MisfitError as error:
             misfit = error if is_whole(lists) else misfit
             listing.notes.append(str(error))
@@ -99,17 +111,33 @@ def _divided(
     return fitting[0][1] if fitting else None
 
 
-def _read(
-    group: dict[str, Entry], read: Callable[[Entry], list[Row] | None], listing: Listing
-) -> dict[str, list[Row]]:
+def _read_all(group: dict[str, Entry], read: _Read, listing: Listing) -> _Lists:
     """Read lists that belong together; none of them where none is a list."""
-    rows = {split: read(entry) for split, entry in group.items()}
-    lists = {split: found for split, found in rows.items() if found is not None}
+    rows = {split: (entry, read(entry)) for split, entry in group.items()}
+    lists = {split: (entry, found) for split, (entry, found) in rows.items() if found is not None}
     unread = [_no_list(entry) for split, entry in group.items() if split not in lists]
     if lists and unread:
         raise DataError(unread[0])
     listing.notes.extend(unread)
     return lists
+
+
+def _alone(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Iterator[_Lists]:
+    """Yield lists that tell the split of every line."""
+    for entry in listing.others:
+        if entry.suffix not in suffixes or split_of(entry.stem) or are_results(entry.stem):
+            continue
+        try:
+            rows = read(entry) if entry.source.size_of(entry.name) <= _MOST_ALONE else None
+        except DataError as error:
+            listing.notes.append(str(error))
+            continue
+        lists: _Lists = {}
+        for row in rows or ():
+            if row.split:
+                lists.setdefault(row.split, (entry, []))[1].append(row)
+        if lists:
+            yield lists
 
 
 def _groups(listing: Listing, suffixes: tuple[str, ...]) -> Iterator[dict[str, Entry]]:
@@ -131,14 +159,13 @@ def _groups(listing: Listing, suffixes: tuple[str, ...]) -> Iterator[dict[str, E
             yield group
 
 
-def _resolved(group: dict[str, Entry], lists: dict[str, list[Row]], places: "_Places") -> Divided:
+def _resolved(lists: _Lists, places: "_Places") -> Divided:
     """Look up what lists name. Raises: DataError or MisfitError."""
     splits: dict[str, Classes] = {}
     problems = []
-    known = {row.label for rows in lists.values() for row in rows}
+    known = {row.label for _, rows in lists.values() for row in rows}
     elsewhere: set[Parts] = set()
-    for split, rows in lists.items():
-        entry = group[split]
+    for split, (entry, rows) in lists.items():
         classes: dict[str, list[Entry]] = defaultdict(list)
         missing = []
         for row in rows:
@@ -308,7 +335,9 @@ def _text(entry: Entry) -> str:
     """Return a list's text with plain line ends. Raises: DataError if it is too large."""
     if entry.source.size_of(entry.name) > MOST_LIST_BYTES:
         raise DataError(f"{entry.label} is larger than {MOST_LIST_BYTES // 10**6} MB")
-    return text_of(entry.read()).replace("\r\n", "\n").replace("\r", "\n")
+    text = text_of(entry.read()).replace("\r\n", "\n").replace("\r", "\n")
+    # Excel takes the separator from such a line.
+    return re.sub(r"\Asep=.\n", "", text)
 
 
 def _text_rows(entry: Entry) -> list[Row] | None:
@@ -347,44 +376,71 @@ def _table_rows(entry: Entry) -> list[Row] | None:
         header = [re.sub(r"[\s-]+", "_", cell.lower()) for cell in table[0]]
         names = [header.index(name) for name in _NAMES if name in header]
         labels = [header.index(label) for label in _LABELS if label in header]
+        splits = [header.index(split) for split in _SPLITS if split in header]
         if names and labels:
-            return _rows_of(entry, table[1:], names[0], labels[0])
+            return _rows_of(entry, table[1:], names[0], labels[0], *splits[:1])
         if len(header) > 1 and all(_suffix(row[0]) in SUFFIXES for row in table):
             return _rows_of(entry, table, 0, 1)  # without a header
     return None
 
 
-def _rows_of(entry: Entry, table: list[list[str]], name: int, label: int) -> list[Row]:
+def _rows_of(
+    entry: Entry, table: list[list[str]], name: int, label: int, split: int | None = None
+) -> list[Row]:
     rows = []
     for row in table:
-        if len(row) <= max(name, label) or not row[name] or not row[label]:
+        if len(row) <= max(name, label, split or 0) or not row[name] or not row[label]:
             raise DataError(f"{entry.label} has a row without an image or its class, {row!r}")
-        rows.append(Row(row[name], row[label]))
+        told = "" if split is None else split_of(row[split]) or ""
+        rows.append(Row(row[name], row[label], split=told))
     return rows
 
 
 def _json_rows(entry: Entry) -> list[Row] | None:
     """Read easyfsl's classes and their folders, images with numbered labels, or plain names.
 
+    One file may hold such names, or pairs of an image and its class, under the words for splits.
     Source: easyfsl/datasets/easy_set.py; wyharveychen/CloserLookFewShot/filelists.
     """
     try:
         held = json.loads(_text(entry))
     except (ValueError, RecursionError):
         return None
+    if isinstance(held, dict) and is_whole(filter(None, map(split_of, held))):
+        return [
+            row._replace(split=split)
+            for key, part in held.items()
+            if (split := split_of(key))
+            for row in _rows_in(part) or ()
+        ]
+    return _rows_in(held)
+
+
+def _rows_in(held: Any) -> list[Row] | None:
+    """Return what a value of JSON lists; None where that is nothing known."""
     try:
         if isinstance(held, list):
-            return [Row(name) for name in held] if _all_text(held) else None
+            return [_row_of(item) for item in held] or None
         if "class_names" in held:
             roots = held.get("class_roots", held["class_names"])
             pairs = zip(held["class_names"], roots, strict=True)
             return [Row(str(root), str(name), is_class=True) for name, root in pairs]
-        names = held["label_names"]
-        pairs = zip(held["image_names"], held["image_labels"], strict=True)
-        return [Row(str(image), str(names[label])) for image, label in pairs]
-    except (KeyError, TypeError, ValueError, IndexError):
+        if "image_names" in held:
+            names = held["label_names"]
+            pairs = zip(held["image_names"], held["image_labels"], strict=True)
+            return [Row(str(image), str(names[label])) for image, label in pairs]
+        if held and all(isinstance(images, list) for images in held.values()):
+            return [Row(str(image), str(name)) for name in held for image in held[name]]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return None
+    return None
 
 
-def _all_text(held: list[Any]) -> bool:
-    return bool(held) and all(isinstance(name, str) for name in held)
+def _row_of(item: Any) -> Row:
+    """Return a name, or an image with its class last. Raises: TypeError for anything else."""
+    if isinstance(item, str):
+        return Row(item)
+    image, *_, label = item
+    if not isinstance(image, str):
+        raise TypeError(image)
+    return Row(image, str(label))

@@ -97,6 +97,23 @@ def test_numbers_of_labels_name_the_classes(tmp_path: Path) -> None:
     assert "1 of 2 validation classes are training classes too" in found.remarks[0]
 
 
+def test_numbered_classes_of_a_known_data_set_are_named(tmp_path: Path) -> None:
+    sizes = dict(zip(SIX, (60, 20, 20), strict=True))
+    first = dict(zip(SIX, (0, 60, 80), strict=True))
+    own = pickles(
+        "FC100_{short}.pickle",
+        lambda split: {
+            "data": np.arange(sizes[split] * 3072, dtype=np.uint32)
+            .astype(np.uint8)
+            .reshape(-1, 32, 32, 3),
+            "labels": [first[split] + place for place in range(sizes[split])],
+        },
+    )
+    assert found_in(tmp_path / "a", own).dataset == "FC100"
+    other = {name.replace("FC100", "mine"): data for name, data in own.items()}
+    assert found_in(tmp_path / "b", other).dataset == "image folders"
+
+
 NO_IMAGES = {
     "mini-imagenet-bookkeeping-train.pkl": pickle.dumps({"labels": [1, 2], "x": {0: "c0"}}),
     "train_log.pkl": pickle.dumps([0.1, 0.2]),

@@ -164,6 +164,19 @@ def test_splits_of_a_few_images_do_not_hide_the_others(tmp_path: Path) -> None:
     examples = folders("docs/train/a", "docs/test/b", rows=1)
     found = found_in(tmp_path, images("pictures/{name}/{row}.png") | examples)
     assert united(found) == UNSPLIT | {"a": 1, "b": 1}
+    assert "hold only 2 of 14 images and divide nothing" in found.remarks[0]
+
+
+@pytest.mark.parametrize("inside", ["images/", "JPG/", "my photos/", "part 1/"])
+def test_parts_of_classes_without_a_split_are_no_classes(inside: str, tmp_path: Path) -> None:
+    assert united(found_in(tmp_path, images("{name}/" + inside + "{row}.png"))) == UNSPLIT
+
+
+def test_images_beside_folders_of_classes_are_counted(tmp_path: Path) -> None:
+    own = images("pictures/{name}/{row}.png") | {"pictures/all.png": image(90), "a.jpg": image(91)}
+    found = found_in(tmp_path, own)
+    assert united(found) == UNSPLIT
+    assert found.left_out == {"images in no folder of a class": 2}
 
 
 SYSTEM = [

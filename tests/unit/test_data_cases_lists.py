@@ -43,7 +43,13 @@ def lines(**how: str) -> dict[str, str]:
 
 SEMICOLON = tables(header="filename;label", row="{name}_{row}.png;{name}")
 TAB = tables(header="filename\tlabel", row="{name}_{row}.png\t{name}")
+ONE = "filename,label,split\n" + "".join(
+    table(split, header="", row="{name}_{row}.png,{name}," + SHORT[split]) for split in SIX
+)
 TABLES: dict[str, dict[str, bytes]] = {
+    "one for all": {"labels.csv": ONE.encode()},
+    "one for all, in Excel": {"my images.csv": ONE.replace(",", ";").encode("utf-16")},
+    "named by Excel": {k: b"sep=;\n" + v for k, v in encoded(SEMICOLON).items()},
     "plain": encoded(tables()),
     "byte-order mark": encoded(tables(), "utf-8-sig"),
     "UTF-16": encoded(tables(), "utf-16"),
@@ -299,6 +305,42 @@ def closer_look(split: str) -> object:
         ],
         "image_labels": [list(SPLIT_OF).index(name) for name in SIX[split] for _ in range(2)],
     }
+
+
+def pairs(split: str) -> list[list[object]]:
+    return [[f"{n}/{r}.png", list(SPLIT_OF).index(n), n] for n in SIX[split] for r in range(2)]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda split: list(SIX[split]),
+        lambda split: [f"imgs/{name}" for name in SIX[split]],
+        pairs,
+        easyfsl,
+        lambda split: {n: [f"{n}/{r}.png" for r in range(2)] for n in SIX[split]},
+    ],
+    ids=["names", "folders", "images with classes", "easyfsl", "images of classes"],
+)
+def test_one_json_for_all_splits_is_read(written: Callable[[str], object], tmp_path: Path) -> None:
+    held = json.dumps({SHORT[split]: written(split) for split in SIX} | {"comment": "mine"})
+    own = images("imgs/{name}/{row}.png") | {"split_zhou.json": held.encode()}
+    found = found_in(tmp_path, own)
+    assert (counts(found), found.remarks) == (SIX, ())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"labels.csv": b"filename,label,split\n0.png,c0,1\n"},
+        {"labels.csv": b"filename,label,split\n0.png\n"},
+        {"config.json": b'{"train": {"lr": 0.1}, "val": {"lr": 1}}'},
+        {"package.json": b'{"name": "x"}', "annotations.json": b"[]"},
+    ],
+    ids=lambda other: next(iter(other.values())).decode(),
+)
+def test_other_tables_are_no_lists(other: dict[str, bytes], tmp_path: Path) -> None:
+    assert united(found_in(tmp_path, FOLDERS | other)) == UNSPLIT
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,12 @@ def test_inspect_refuses_in_one_sentence(
     assert "does not exist" in refusal("data", "inspect", tmp_path / "gone")
 
 
+def test_names_with_letters_that_move_the_cursor_stay_one_line(tmp_path: Path) -> None:
+    unpack(tmp_path, PLAIN | {"train/c0/a\nb\x1b[2J\u202e.png": b""})
+    (remark,) = inspected(tmp_path)["remarks"]
+    assert "train/c0/a\\nb\\x1b[2J\\u202e.png" in remark
+
+
 def not_utf8(root: Path) -> Path:
     """Return data whose classes have names in Latin-1; the first has one image."""
     contents = {name.replace("/c", "/n"): data for name, data in PLAIN.items()}
