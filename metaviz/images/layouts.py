@@ -22,8 +22,8 @@ from metaviz.images.containers import (
 )
 from metaviz.images.copies import same_content, shared_by_splits, without_copies
 from metaviz.images.entries import Entry, Listing, list_entries
-from metaviz.images.found import SPLITS, Classes, FilePicture, Found
-from metaviz.images.lists import Divided, MisfitError, by_lists_of_classes, by_lists_of_files
+from metaviz.images.found import SPLITS, Classes, Divided, FilePicture, Found
+from metaviz.images.lists import MisfitError, by_lists_of_classes, by_lists_of_files
 from metaviz.images.splits import (
     class_folders,
     is_generic,

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, TypeVar
 from metaviz.files.archives import DataError, text_of
 from metaviz.images.decoding import SUFFIXES
 from metaviz.images.entries import Entry, Listing
-from metaviz.images.found import Classes
-from metaviz.images.splits import are_results, is_whole, split_names, split_of
+from metaviz.images.found import Classes, Divided, Picture
+from metaviz.images.splits import are_results, class_folders, is_whole, split_groups, split_of
 
 MOST_LIST_BYTES = 200_000_000
 _MOST_ALONE = 20_000_000
+_MOST_LISTS = 30
 _SPLITS = ("split", "set", "subset", "partition", "phase")
 _NAMES = (
     *("filename", "file_name", "image_name", "image", "img", "file", "path", "filepath"),
@@ -51,19 +52,6 @@ _Lists = dict[str, tuple[Entry, list[Row]]]
 _Read = Callable[[Entry], list[Row] | None]
 
 
-class Divided(NamedTuple):
-    """What a reader found.
-
-    whole: there are training classes and others. problems: as in Found. named: what the names of
-    the files say that the data set is.
-    """
-
-    splits: dict[str, Classes]
-    whole: bool
-    problems: Sequence[str] = ()
-    named: str = ""
-
-
 class MisfitError(DataError):
     """Lists name nothing that is there, so they divide nothing; another reader may do."""
 
@@ -83,7 +71,18 @@ def by_lists_of_classes(listing: Listing) -> Divided | None:
 
     The principle: as `by_lists_of_files`; what some lines name that is not there is told.
     """
-    return _divided(listing, _TEXTS, _text_rows) or _divided(listing, (".json",), _json_rows)
+    misfit: MisfitError | None = None
+    for endings, read in ((_TEXTS, _text_rows), ((".json",), _json_rows)):
+        try:
+            found = _divided(listing, endings, read)
+        except MisfitError as error:
+            misfit = misfit or error
+            continue
+        if found:
+            return found
+    if misfit:
+        raise misfit
+    return None
 
 
 def _divided(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Divided | None:
@@ -124,11 +123,14 @@ def _read_all(group: dict[str, Entry], read: _Read, listing: Listing) -> _Lists:
 
 def _alone(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Iterator[_Lists]:
     """Yield lists that tell the split of every line."""
-    for entry in listing.others:
-        if entry.suffix not in suffixes or split_of(entry.stem) or are_results(entry.stem):
-            continue
+    entries = [
+        entry
+        for entry in _lists(listing, suffixes)
+        if not split_of(entry.stem) and entry.source.size_of(entry.name) <= _MOST_ALONE
+    ]
+    for entry in entries if len(entries) <= _MOST_LISTS else ():
         try:
-            rows = read(entry) if entry.source.size_of(entry.name) <= _MOST_ALONE else None
+            rows = read(entry)
         except DataError as error:
             listing.notes.append(str(error))
             continue
@@ -140,58 +142,83 @@ def _alone(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Iterator
             yield lists
 
 
-def _groups(listing: Listing, suffixes: tuple[str, ...]) -> Iterator[dict[str, Entry]]:
-    """Yield lists that belong together: in one folder, named alike but for the split."""
+def _groups(listing: Listing, suffixes: tuple[str, ...]) -> list[dict[str, Entry]]:
+    """Return lists that belong together: in one folder, named alike but for the split.
+
+    So many that they are notes on single images are none.
+    """
     folders: dict[tuple[Parts, str], dict[str, Entry]] = defaultdict(dict)
+    for entry in _lists(listing, suffixes):
+        folders[entry.folder, entry.suffix].setdefault(entry.stem, entry)
+    groups = [(stems, part) for stems in folders.values() for part in split_groups(stems)]
+    if len(groups) > _MOST_LISTS:
+        return []
+    return [_by_split(stems, part) for stems, part in groups]
+
+
+def _by_split(stems: dict[str, Entry], part: dict[str, str]) -> dict[str, Entry]:
+    group: dict[str, Entry] = {}
+    for stem, split in part.items():
+        if split in group:
+            raise DataError(
+                f"{group[split].label} and {stems[stem].label} are two lists of one split; keep "
+                "the one you mean"
+            )
+        group[split] = stems[stem]
+    return group
+
+
+def _lists(listing: Listing, suffixes: tuple[str, ...]) -> Iterator[Entry]:
     for entry in listing.others:
         if entry.suffix in suffixes and not are_results(entry.stem):
-            folders[entry.folder, entry.suffix].setdefault(entry.stem, entry)
-    for stems in folders.values():
-        group: dict[str, Entry] = {}
-        for stem, split in split_names(stems).items():
-            if split in group:
-                raise DataError(
-                    f"{group[split].label} and {stems[stem].label} are two lists of one split; "
-                    "keep the one you mean"
-                )
-            group[split] = stems[stem]
-        if group:
-            yield group
+            yield entry
 
 
 def _resolved(lists: _Lists, places: "_Places") -> Divided:
     """Look up what lists name. Raises: DataError or MisfitError."""
+    every = [row for _, rows in lists.values() for row in rows]
+    labels = {row.label for row in every}
+    forms: dict[str, set[Parts]] = defaultdict(set)
+    for row in every:
+        forms[_last(row.text)].add(_parts(row.text))
     splits: dict[str, Classes] = {}
     problems = []
-    known = {row.label for _, rows in lists.values() for row in rows}
     elsewhere: set[Parts] = set()
     for split, (entry, rows) in lists.items():
         classes: dict[str, list[Entry]] = defaultdict(list)
         missing = []
         for row in rows:
-            label, found = places.find(entry, row, known, elsewhere)
+            label, found = places.find(entry, row, labels, elsewhere)
+            if not row.label and len(forms[label]) > 1:
+                label = "/".join(_parts(row.text))
             classes[label] += found
             if not found and not row.text.startswith(_COMMENT):
                 missing.append(row.text)
-        if missing:
-            told = f"{entry.label} lists {missing[0]!r}{_more(missing)}, which is not there"
-            if any(row.label and not row.is_class for row in rows):
-                raise DataError(f"{told}; put the images beside the list")
-            if len(missing) == len(rows):
-                raise MisfitError(f"{told}; put its classes beside the list, or remove it")
-            problems.append(told)
-        splits[split] = {
-            label: [each.picture() for each in dict.fromkeys(found)]
-            for label, found in classes.items()
-            if found
-        }
+        problems += _missing(entry, rows, missing)
+        pictures = {label: _pictures(found) for label, found in classes.items() if found}
+        splits |= {split: pictures} if pictures else {}
     if elsewhere:
         problems.append(
             f"classes of the lists were read from the folders nearest to the lists, and not from "
             f"{'/'.join(min(elsewhere))}{_more(sorted(elsewhere))}"
         )
-    splits = {split: classes for split, classes in splits.items() if classes}
     return Divided(splits, is_whole(splits), problems)
+
+
+def _pictures(entries: list[Entry]) -> list[Picture]:
+    return [entry.picture() for entry in dict.fromkeys(entries)]
+
+
+def _missing(entry: Entry, rows: list[Row], missing: list[str]) -> list[str]:
+    """Say what a list names that is not there. Raises: DataError or MisfitError."""
+    if not missing:
+        return []
+    told = f"{entry.label} lists {missing[0]!r}{_more(missing)}, which is not there"
+    if any(row.label and not row.is_class for row in rows):
+        raise DataError(f"{told}; put the images beside the list")
+    if len(missing) == len(rows):
+        raise MisfitError(f"{told}; put its classes beside the list, or remove it")
+    return [told]
 
 
 def _more(named: Sequence[object]) -> str:
@@ -224,6 +251,7 @@ class _Places:
                 self._loose[loose].append(entry)
             for depth in range(1, len(entry.parts)):
                 self._in[entry.parts[:depth]].append(entry)
+        self._classes = class_folders(listing.folders)
         for folder in self._in:
             self._folders[folder[-1].lower()].append(folder)
 
@@ -238,11 +266,11 @@ class _Places:
         if row.is_class or not row.label:
             found = self._of_class(source, row.text, elsewhere)
             if found or row.is_class:
-                return row.label or _parts(row.text)[-1], found
+                return row.label or _last(row.text), found
         if row.label:
             return row.label, self._image(source, row, labels)
         if _suffix(row.text) in SUFFIXES and (found := self._image(source, row, labels)):
-            return (found[0].folder or ("",))[-1], found
+            return self._classes.get(found[0].folder, ("",))[-1], found
         for pair in _pairs(row.text):
             if found := self._image(source, pair, labels):
                 return pair.label, found
@@ -317,6 +345,10 @@ def _parts(text: str) -> Parts:
     return tuple(
         part for part in parts if part and part != "." and not re.fullmatch("[A-Za-z]:", part)
     )
+
+
+def _last(text: str) -> str:
+    return (_parts(text) or ("",))[-1]
 
 
 def _suffix(text: str) -> str:

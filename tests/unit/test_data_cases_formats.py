@@ -85,7 +85,7 @@ def test_files_with_any_ending_of_images_are_read(ending: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["BMP", "WEBP", "GIF", "TIFF", "JPEG"])
-@pytest.mark.parametrize("name", ["0.png", "0.jpg", "noending"])
+@pytest.mark.parametrize("name", ["0.png", "0.jpg", "noending", "0.jpg_large", "0.001"])
 def test_content_decides_on_the_format(form: str, name: str, tmp_path: Path) -> None:
     own = images("{split}/{name}/{row}.png")
     del own["train/c0/0.png"]

@@ -83,8 +83,10 @@ def test_words_for_splits_in_names_of_classes_split_nothing(
 @pytest.mark.parametrize("name", ["latest-test.zip", "train.zip", "val data.zip", "my photos.zip"])
 def test_name_of_a_single_archive_is_no_split(name: str, tmp_path: Path) -> None:
     path = pack(tmp_path / name, images("{name}/{row}.png"))
-    assert united(found_in(path)) == UNSPLIT
-    assert united(found_in(tmp_path)) == UNSPLIT or name == "train.zip"
+    found = found_in(path)
+    assert (found.layout, united(found)) == ("class folders", UNSPLIT)
+    if name != "train.zip":  # which says in a folder what it holds
+        assert found_in(tmp_path).layout == "class folders"
     pack(tmp_path / name, PLAIN)
     assert counts(found_in(path)) == SIX
 
@@ -103,6 +105,7 @@ PARTS = {
     "around": images("{split}/images/{name}/{row}.png"),
     "unpacked twice": images("{split}/{split}/{name}/{row}.png"),
     "above all": images("set/{split}/{name}/{row}.png"),
+    "unpacked twice, named longer": images("seg_{split}/seg_{split}/{name}/{row}.png"),
     "superclasses": {
         name.replace("/c", f"/big {name.split('/')[1]}/c"): data for name, data in PLAIN.items()
     },
@@ -146,6 +149,11 @@ def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
         "validation": {"val0": 2},
         "test": {"test5": 2},
     }
+
+
+def test_class_that_begins_like_its_split_stays(tmp_path: Path) -> None:
+    found = found_in(tmp_path, folders("train/train station/images", "train/c1", "val/c2"))
+    assert counts(found)["train"] == {"c1": 2, "train station": 2}
 
 
 def test_images_of_train_and_test_without_classes_are_refused(tmp_path: Path) -> None:
@@ -365,3 +373,11 @@ def test_classes_and_images_that_splits_share_are_told(tmp_path: Path) -> None:
     assert "1 of 5 validation images are training images too, and not new" in (
         found_in(tmp_path).remarks
     )
+
+
+def test_images_in_several_classes_are_told(tmp_path: Path) -> None:
+    unpack(tmp_path, PLAIN)
+    link(tmp_path, "train/c9", "c0")
+    found = found_in(tmp_path)
+    assert counts(found)["train"] == {"c0": 2, "c1": 2, "c9": 2}
+    assert found.remarks == ("2 training images are in several classes",)

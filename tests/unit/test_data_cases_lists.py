@@ -397,3 +397,44 @@ def test_two_kinds_of_splits_are_refused(tmp_path: Path) -> None:
         found_in(tmp_path, turned)
     with pytest.raises(DataError, match="two lists of one split"):
         found_in(tmp_path, {"validation.csv": own["val.csv"]})
+
+
+def test_folds_are_refused_and_one_of_them_is_read(tmp_path: Path) -> None:
+    unpack(tmp_path, FOLDERS | {f"{k[:-4]}1.txt": v for k, v in encoded(lines()).items()})
+    assert counts(found_in(tmp_path)) == SIX
+    names = {"train2.txt": "c4\nc5\n", "val2.txt": "c0\nc1\n", "test2.txt": "c2\nc3\n"}
+    with pytest.raises(DataError, match="lists of different splits"):
+        found_in(tmp_path, encoded(names))
+
+
+@pytest.mark.parametrize("ending", [".txt", ".json", ".csv"])
+def test_notes_on_single_images_are_no_lists(ending: str, tmp_path: Path) -> None:
+    notes = {f"notes/{split}_{i}{ending}": b"{}" for split in ("train", "val") for i in range(40)}
+    other = {f"notes/{i}{ending}": b"{}" for i in range(40)}
+    found = found_in(tmp_path, FOLDERS | notes | other)
+    assert united(found) == UNSPLIT
+    assert len(found.remarks) == 1
+
+
+def test_text_lists_do_not_hide_json_that_fits(tmp_path: Path) -> None:
+    own = {f"{SHORT[split]}.json": json.dumps(easyfsl(split)).encode() for split in SIX}
+    notes = encoded(lines(line="about {name}"))
+    assert counts(found_in(tmp_path, images("imgs/{name}/{row}.png") | own | notes)) == SIX
+
+
+def test_classes_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
+    own = {
+        f"{above}/{name}/{row}.png": image(10 * place + row)
+        for place, (above, name) in enumerate((a, n) for a in "ab" for n in ("x", "y", "z"))
+        for row in range(2)
+    }
+    lists = {"train.txt": b"a/x\nb/x\na/y", "val.txt": b"b/y\na/z\n"}
+    assert counts(found_in(tmp_path, own | lists)) == {
+        "train": {"a/x": 2, "a/y": 2, "b/x": 2},
+        "validation": {"b/y": 2, "z": 2},
+    }
+
+
+def test_listed_images_belong_to_the_class_around_their_folder(tmp_path: Path) -> None:
+    own = encoded(tables(".txt", header="", row="{name}/images/{row}.png"))
+    assert counts(found_in(tmp_path, images("{name}/images/{row}.png") | own)) == SIX
