@@ -28,6 +28,7 @@ MAX_LINKED = 16
 _PIECE = 1 << 20
 _MOST_PACKED = 2**40
 _SAMPLE = 1000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SYSTEM = frozenset(
     {
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
@@ -47,8 +48,12 @@ class DataError(ValueError):
 
 
 def shown(text: str) -> str:
-    r"""Return a text that can be stored and printed: bytes that are no UTF-8 become \xe9."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""Return a text that can be stored and printed in one line.
+
+    Bytes that are no UTF-8, and letters that move the cursor or the direction, become \xe9.
+    """
+    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], plain)
 
 
 def refuse_unstorable(key: str, path: str) -> None:

@@ -48,6 +48,10 @@ def without_copies(
 
 def shared_by_splits(splits: dict[str, Classes], groups: list[list[_Place]]) -> Iterator[str]:
     """Say which classes and images several splits have: accuracies are then of what is known."""
+    for split, spoken in _SPOKEN.items():
+        labels = [{place.label for place in group if place.split == split} for group in groups]
+        if several := sum(len(found) > 1 for found in labels):
+            yield f"{several} {spoken} images are in several classes"
     for one, other in combinations([split for split in SPLITS if splits.get(split)], 2):
         both = splits[one].keys() & splits[other].keys()
         if both:

@@ -16,6 +16,13 @@ from metaviz.images.splits import split_of
 
 _ENOUGH_TO_TELL = 16
 _MOST_SNIFFED = 1000
+# Files that may be many and are known not to be images.
+_NO_IMAGES = frozenset(
+    {
+        *(".txt", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".md", ".html", ".py"),
+        *(".pkl", ".pickle", ".npz", ".npy", ".h5", ".hdf5", ".mat", ".pt", ".db", ".lst"),
+    }
+)
 # Pictures and archives of formats that are not read; other files are no data.
 _UNREAD = {
     "images in formats that are not read": frozenset(
@@ -105,10 +112,11 @@ def list_entries(path: Path, opened: ExitStack) -> Listing:
         unread = next((what for what, endings in _UNREAD.items() if suffix in endings), None)
         if unread:
             listing.left_out[f"{unread}: {suffix}"] += 1
-        elif not suffix and len(entry.parts) > 1 and sniffed < _MOST_SNIFFED and _sniffed(entry):
-            listing.images.append(entry)
-            continue
-        sniffed += not suffix
+        elif suffix not in _NO_IMAGES and sniffed < _MOST_SNIFFED:
+            sniffed += 1
+            if _sniffed(entry):
+                listing.images.append(entry)
+                continue
         listing.others.append(entry)
     return listing
 
@@ -154,7 +162,7 @@ def _stem_of(name: str) -> str:
 
 
 def _sniffed(entry: Entry) -> bool:
-    """Tell an image without an ending by its content."""
+    """Tell an image with another ending, or none, by its content."""
     try:
         return is_image(entry.source.start(entry.name, _ENOUGH_TO_TELL))
     except DataError:

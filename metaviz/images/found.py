@@ -137,6 +137,19 @@ def damaged_text(failures: Sequence[DataError], count: int) -> str:
 Classes = dict[str, list[Picture]]
 
 
+class Divided(NamedTuple):
+    """What a reader found.
+
+    whole: there are training classes and others. problems: as in Found. named: what the names of
+    the files say that the data set is.
+    """
+
+    splits: dict[str, Classes]
+    whole: bool
+    problems: Sequence[str] = ()
+    named: str = ""
+
+
 @dataclass(frozen=True)
 class Found:
     """Images by split and class.

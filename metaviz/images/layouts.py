@@ -1,6 +1,7 @@
 """Recognises the few-shot data sets that people have, by what is inside."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,8 +22,8 @@ from metaviz.images.containers import (
 )
 from metaviz.images.copies import same_content, shared_by_splits, without_copies
 from metaviz.images.entries import Entry, Listing, list_entries
-from metaviz.images.found import SPLITS, Classes, FilePicture, Found
-from metaviz.images.lists import Divided, MisfitError, by_lists_of_classes, by_lists_of_files
+from metaviz.images.found import SPLITS, Classes, Divided, FilePicture, Found
+from metaviz.images.lists import MisfitError, by_lists_of_classes, by_lists_of_files
 from metaviz.images.splits import (
     class_folders,
     is_generic,
@@ -36,6 +37,8 @@ from metaviz.paths import resource
 _FEWEST_CLASSES = 2
 _SHARES = (0.64, 0.80)
 _OF_A_CLASS = 600
+_NAMED = {"fc100": "FC100", "cifar": "CIFAR-FS", "miniimagenet": "miniImageNet"}
+"""The data sets whose classes MetaOptNet's pickles number, by how their names begin."""
 _UNSPLIT, _UNKNOWN = "class folders", "image folders"
 _LISTS = {
     "lists of files (CSV)": by_lists_of_files,
@@ -77,13 +80,13 @@ def recognise(path: Path, opened: ExitStack, *, cifar: str = "CIFAR-FS", seed: i
             "CIFAR-100 (Python)": partial(_by_cifar, cifar=cifar),
         }
         readings |= {layout: reader(listing) for layout, reader in others.items()}
-        own = _best(readings, _by_class_folders(listing))
+        own = _best(readings, listing)
     chosen = readings[own] if own else None
     if chosen is None:
         if misfits:
             raise misfits[0]
         return _finished(listing, _unsplit(listing, cifar, seed))
-    return _finished(listing, _named(own or "", chosen.splits, *chosen.problems))
+    return _finished(listing, _named(own or "", chosen))
 
 
 def _told(reader: _Reader, listing: Listing, misfits: list[MisfitError]) -> Divided | None:
@@ -94,11 +97,17 @@ def _told(reader: _Reader, listing: Listing, misfits: list[MisfitError]) -> Divi
         return None
 
 
-def _best(readings: dict[str, Divided | None], unsplit: Divided) -> str | None:
+def _best(readings: dict[str, Divided | None], listing: Listing) -> str | None:
     """Return the first layout that covers at least half as much as the one that covers most."""
-    counts = {layout: _count(read.splits) if read else 0 for layout, read in readings.items()}
-    most = max(*counts.values(), _count(unsplit.splits))
-    return next((layout for layout, count in counts.items() if count and 2 * count >= most), None)
+    counts = {layout: _count(read.splits) for layout, read in readings.items() if read}
+    most = max([*counts.values(), _count(_by_class_folders(listing).splits)])
+    best = next((layout for layout, count in counts.items() if 2 * count >= most), None)
+    listing.notes.extend(
+        f"the {layout} hold only {counts[layout]} of {most} images and divide nothing"
+        for layout, read in readings.items()
+        if best is None and read and read.whole
+    )
+    return best
 
 
 def _count(splits: dict[str, Classes]) -> int:
@@ -106,14 +115,12 @@ def _count(splits: dict[str, Classes]) -> int:
 
 
 def _finished(listing: Listing, found: Found) -> Found:
-    """Count what a reading leaves out, and look for copies, and for what its splits share."""
-    groups = same_content(found.splits)
-    splits, copies = found.splits, 0
-    published = found.dataset in known_splits() and all(
-        len(images) == _OF_A_CLASS for images in found.pictures()
-    )
-    if not published and found.dataset != "tieredImageNet":
-        splits, copies = without_copies(splits, groups)
+    """Count what a reading leaves out, and look for copies, and for what its splits share.
+
+    A published data set stays as its authors made it, so that results are of the same images.
+    """
+    groups = [] if _is_published(found) else same_content(found.splits)
+    splits, copies = without_copies(found.splits, groups)
     files = chain.from_iterable(found.pictures())
     read = {picture for picture in files if isinstance(picture, FilePicture)}
     outside = sum(entry.picture() not in read for entry in listing.images)
@@ -124,6 +131,12 @@ def _finished(listing: Listing, found: Found) -> Found:
     shared = shared_by_splits(splits, [] if drawn else groups)
     told = (*map(str, listing.failures), *listing.notes, *shared, *found.problems)
     return Found(found.dataset, found.layout, splits, told, +left_out)
+
+
+def _is_published(found: Found) -> bool:
+    if found.dataset in known_splits():
+        return all(len(images) == _OF_A_CLASS for images in found.pictures())
+    return found.dataset == "tieredImageNet"
 
 
 def _by_split_folders(listing: Listing) -> Divided | None:
@@ -201,6 +214,7 @@ def _by_pickles(listing: Listing) -> Divided | None:
     where its split is in no other file, or nothing else can be read.
     """
     splits: dict[str, Classes] = {}
+    named = ""
     failed: dict[str, DataError] = {}
     for entry in listing.others:
         if entry.suffix not in {".pkl", ".pickle", ".npz"} or "label" in entry.parts[-1]:
@@ -220,11 +234,12 @@ def _by_pickles(listing: Listing) -> Divided | None:
             )
         if read:
             splits[split] = read
+            named = re.sub(r"[^a-z0-9]+", "", entry.stem.lower().partition("_")[0])
     for split, failure in failed.items():
         if splits and split not in splits:
             raise failure
         listing.failures.append(failure)
-    return Divided(splits, is_whole(splits)) if splits else None
+    return Divided(splits, is_whole(splits), named=_NAMED.get(named, "")) if splits else None
 
 
 def _arrays(entry: Entry, labels: Entry | None) -> Classes:
@@ -336,15 +351,19 @@ def known_splits() -> dict[str, dict[str, frozenset[str]]]:
 _TIERED = {"train": 351, "validation": 97, "test": 160}
 
 
-def _named(layout: str, splits: dict[str, Classes], *problems: str) -> Found:
-    """Name the data set by its classes."""
+def _named(layout: str, read: Divided) -> Found:
+    """Name the data set by its classes, or by its files where classes have numbers only."""
     dataset = _UNKNOWN
+    sizes = {split: len(classes) for split, classes in read.splits.items()}
     for name, known in known_splits().items():
-        if all(set(classes) <= known[split] for split, classes in splits.items()):
+        numbers = {split: len(labels) for split, labels in known.items()}
+        if all(set(classes) <= known[split] for split, classes in read.splits.items()) or (
+            name == read.named and sizes == numbers
+        ):
             dataset = name
-    if {split: len(classes) for split, classes in splits.items()} == _TIERED:
+    if sizes == _TIERED:
         dataset = "tieredImageNet"
-    return Found(dataset, layout, splits, problems)
+    return Found(dataset, layout, read.splits, tuple(read.problems))
 
 
 def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:

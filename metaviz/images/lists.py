@@ -6,23 +6,28 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from metaviz.files.archives import DataError, text_of
 from metaviz.images.decoding import SUFFIXES
 from metaviz.images.entries import Entry, Listing
-from metaviz.images.found import Classes
-from metaviz.images.splits import are_results, is_whole, split_names
+from metaviz.images.found import Classes, Divided, Picture
+from metaviz.images.splits import are_results, class_folders, is_whole, split_groups, split_of
 
 MOST_LIST_BYTES = 200_000_000
+_MOST_ALONE = 20_000_000
+_MOST_LISTS = 30
+_SPLITS = ("split", "set", "subset", "partition", "phase")
 _NAMES = (
     *("filename", "file_name", "image_name", "image", "img", "file", "path", "filepath"),
-    *("file_path", "image_path", "img_path", "image_file", "image_id", "name"),
+    *("file_path", "image_path", "img_path", "image_file", "image_id", "name", "id"),
 )
 _LABELS = (
     *("label", "class_name", "class", "category", "label_name", "classname", "class_label"),
     *("target", "species", "class_id", "label_id"),
 )
+_COMMENT = "#"
 _SEPARATORS = ",;\t|"
 _TEXTS = (".txt", ".lst", ".list")
 _TABLES = (".csv", ".tsv")
@@ -32,19 +37,19 @@ _Kind = TypeVar("_Kind")
 
 
 class Row(NamedTuple):
-    """A line of a list: an image or a folder of a class, by whatever path; the label if given."""
+    """A line of a list: an image or a folder of a class, by whatever path; the label if given.
+
+    split: where one list tells the splits of all its lines.
+    """
 
     text: str
     label: str = ""
     is_class: bool = False
+    split: str = ""
 
 
-class Divided(NamedTuple):
-    """What lists say. whole: training classes and others are listed; problems: as in Found."""
-
-    splits: dict[str, Classes]
-    whole: bool
-    problems: Sequence[str] = ()
+_Lists = dict[str, tuple[Entry, list[Row]]]
+_Read = Callable[[Entry], list[Row] | None]
 
 
 class MisfitError(DataError):
@@ -66,23 +71,31 @@ def by_lists_of_classes(listing: Listing) -> Divided | None:
 
     The principle: as `by_lists_of_files`; what some lines name that is not there is told.
     """
-    return _divided(listing, _TEXTS, _text_rows) or _divided(listing, (".json",), _json_rows)
+    misfit: MisfitError | None = None
+    for endings, read in ((_TEXTS, _text_rows), ((".json",), _json_rows)):
+        try:
+            found = _divided(listing, endings, read)
+        except MisfitError as error:
+            misfit = misfit or error
+            continue
+        if found:
+            return found
+    if misfit:
+        raise misfit
+    return None
 
 
-def _divided(
-    listing: Listing, suffixes: tuple[str, ...], read: Callable[[Entry], list[Row] | None]
-) -> Divided | None:
+def _divided(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Divided | None:
     """Return what the lists with some endings say; of several that fit they must say the same."""
     if not listing.images:
         return None
     fitting: list[tuple[Entry, Divided]] = []
     misfit: MisfitError | None = None
-    for group in _groups(listing, suffixes):
-        lists = _read(group, read, listing)
-        if not lists:
-            continue
+    together = (_read_all(group, read, listing) for group in _groups(listing, suffixes))
+    for lists in chain(together, _alone(listing, suffixes, read)):
         try:
-            fitting.append((next(iter(group.values())), _resolved(group, lists, _Places(listing))))
+            found = _resolved(lists, _Places(listing)) if lists else Divided({}, whole=False)
+            fitting += [(next(iter(lists.values()))[0], found)] if found.splits else []
         except MisfitError as error:
             misfit = error if is_whole(lists) else misfit
             listing.notes.append(str(error))
@@ -97,12 +110,10 @@ def _divided(
     return fitting[0][1] if fitting else None
 
 
-def _read(
-    group: dict[str, Entry], read: Callable[[Entry], list[Row] | None], listing: Listing
-) -> dict[str, list[Row]]:
+def _read_all(group: dict[str, Entry], read: _Read, listing: Listing) -> _Lists:
     """Read lists that belong together; none of them where none is a list."""
-    rows = {split: read(entry) for split, entry in group.items()}
-    lists = {split: found for split, found in rows.items() if found is not None}
+    rows = {split: (entry, read(entry)) for split, entry in group.items()}
+    lists = {split: (entry, found) for split, (entry, found) in rows.items() if found is not None}
     unread = [_no_list(entry) for split, entry in group.items() if split not in lists]
     if lists and unread:
         raise DataError(unread[0])
@@ -110,58 +121,104 @@ def _read(
     return lists
 
 
-def _groups(listing: Listing, suffixes: tuple[str, ...]) -> Iterator[dict[str, Entry]]:
-    """Yield lists that belong together: in one folder, named alike but for the split."""
+def _alone(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Iterator[_Lists]:
+    """Yield lists that tell the split of every line."""
+    entries = [
+        entry
+        for entry in _lists(listing, suffixes)
+        if not split_of(entry.stem) and entry.source.size_of(entry.name) <= _MOST_ALONE
+    ]
+    for entry in entries if len(entries) <= _MOST_LISTS else ():
+        try:
+            rows = read(entry)
+        except DataError as error:
+            listing.notes.append(str(error))
+            continue
+        lists: _Lists = {}
+        for row in rows or ():
+            if row.split:
+                lists.setdefault(row.split, (entry, []))[1].append(row)
+        if lists:
+            yield lists
+
+
+def _groups(listing: Listing, suffixes: tuple[str, ...]) -> list[dict[str, Entry]]:
+    """Return lists that belong together: in one folder, named alike but for the split.
+
+    So many that they are notes on single images are none.
+    """
     folders: dict[tuple[Parts, str], dict[str, Entry]] = defaultdict(dict)
+    for entry in _lists(listing, suffixes):
+        folders[entry.folder, entry.suffix].setdefault(entry.stem, entry)
+    groups = [(stems, part) for stems in folders.values() for part in split_groups(stems)]
+    if len(groups) > _MOST_LISTS:
+        return []
+    return [_by_split(stems, part) for stems, part in groups]
+
+
+def _by_split(stems: dict[str, Entry], part: dict[str, str]) -> dict[str, Entry]:
+    group: dict[str, Entry] = {}
+    for stem, split in part.items():
+        if split in group:
+            raise DataError(
+                f"{group[split].label} and {stems[stem].label} are two lists of one split; keep "
+                "the one you mean"
+            )
+        group[split] = stems[stem]
+    return group
+
+
+def _lists(listing: Listing, suffixes: tuple[str, ...]) -> Iterator[Entry]:
     for entry in listing.others:
         if entry.suffix in suffixes and not are_results(entry.stem):
-            folders[entry.folder, entry.suffix].setdefault(entry.stem, entry)
-    for stems in folders.values():
-        group: dict[str, Entry] = {}
-        for stem, split in split_names(stems).items():
-            if split in group:
-                raise DataError(
-                    f"{group[split].label} and {stems[stem].label} are two lists of one split; "
-                    "keep the one you mean"
-                )
-            group[split] = stems[stem]
-        if group:
-            yield group
+            yield entry
 
 
-def _resolved(group: dict[str, Entry], lists: dict[str, list[Row]], places: "_Places") -> Divided:
+def _resolved(lists: _Lists, places: "_Places") -> Divided:
     """Look up what lists name. Raises: DataError or MisfitError."""
+    every = [row for _, rows in lists.values() for row in rows]
+    labels = {row.label for row in every}
+    forms: dict[str, set[Parts]] = defaultdict(set)
+    for row in every:
+        forms[_last(row.text)].add(_parts(row.text))
     splits: dict[str, Classes] = {}
     problems = []
-    known = {row.label for rows in lists.values() for row in rows}
     elsewhere: set[Parts] = set()
-    for split, rows in lists.items():
-        entry = group[split]
+    for split, (entry, rows) in lists.items():
         classes: dict[str, list[Entry]] = defaultdict(list)
         missing = []
         for row in rows:
-            label, found = places.find(entry, row, known, elsewhere)
+            label, found = places.find(entry, row, labels, elsewhere)
+            if not row.label and len(forms[label]) > 1:
+                label = "/".join(_parts(row.text))
             classes[label] += found
-            if not found:
+            if not found and not row.text.startswith(_COMMENT):
                 missing.append(row.text)
-        if missing:
-            told = f"{entry.label} lists {missing[0]!r}{_more(missing)}, which is not there"
-            if any(row.label and not row.is_class for row in rows):
-                raise DataError(f"{told}; put the images beside the list")
-            if len(missing) == len(rows):
-                raise MisfitError(f"{told}; put its classes beside the list, or remove it")
-            problems.append(told)
-        splits[split] = {
-            label: [each.picture() for each in dict.fromkeys(found)]
-            for label, found in classes.items()
-            if found
-        }
+        problems += _missing(entry, rows, missing)
+        pictures = {label: _pictures(found) for label, found in classes.items() if found}
+        splits |= {split: pictures} if pictures else {}
     if elsewhere:
         problems.append(
             f"classes of the lists were read from the folders nearest to the lists, and not from "
             f"{'/'.join(min(elsewhere))}{_more(sorted(elsewhere))}"
         )
     return Divided(splits, is_whole(splits), problems)
+
+
+def _pictures(entries: list[Entry]) -> list[Picture]:
+    return [entry.picture() for entry in dict.fromkeys(entries)]
+
+
+def _missing(entry: Entry, rows: list[Row], missing: list[str]) -> list[str]:
+    """Say what a list names that is not there. Raises: DataError or MisfitError."""
+    if not missing:
+        return []
+    told = f"{entry.label} lists {missing[0]!r}{_more(missing)}, which is not there"
+    if any(row.label and not row.is_class for row in rows):
+        raise DataError(f"{told}; put the images beside the list")
+    if len(missing) == len(rows):
+        raise MisfitError(f"{told}; put its classes beside the list, or remove it")
+    return [told]
 
 
 def _more(named: Sequence[object]) -> str:
@@ -194,6 +251,7 @@ class _Places:
                 self._loose[loose].append(entry)
             for depth in range(1, len(entry.parts)):
                 self._in[entry.parts[:depth]].append(entry)
+        self._classes = class_folders(listing.folders)
         for folder in self._in:
             self._folders[folder[-1].lower()].append(folder)
 
@@ -208,11 +266,11 @@ class _Places:
         if row.is_class or not row.label:
             found = self._of_class(source, row.text, elsewhere)
             if found or row.is_class:
-                return row.label or _parts(row.text)[-1], found
+                return row.label or _last(row.text), found
         if row.label:
             return row.label, self._image(source, row, labels)
         if _suffix(row.text) in SUFFIXES and (found := self._image(source, row, labels)):
-            return (found[0].folder or ("",))[-1], found
+            return self._classes.get(found[0].folder, ("",))[-1], found
         for pair in _pairs(row.text):
             if found := self._image(source, pair, labels):
                 return pair.label, found
@@ -289,6 +347,10 @@ def _parts(text: str) -> Parts:
     )
 
 
+def _last(text: str) -> str:
+    return (_parts(text) or ("",))[-1]
+
+
 def _suffix(text: str) -> str:
     return f".{text.rpartition('.')[2].lower()}"
 
@@ -305,12 +367,14 @@ def _text(entry: Entry) -> str:
     """Return a list's text with plain line ends. Raises: DataError if it is too large."""
     if entry.source.size_of(entry.name) > MOST_LIST_BYTES:
         raise DataError(f"{entry.label} is larger than {MOST_LIST_BYTES // 10**6} MB")
-    return text_of(entry.read()).replace("\r\n", "\n").replace("\r", "\n")
+    text = text_of(entry.read()).replace("\r\n", "\n").replace("\r", "\n")
+    # Excel takes the separator from such a line.
+    return re.sub(r"\Asep=.\n", "", text)
 
 
 def _text_rows(entry: Entry) -> list[Row] | None:
     lines = (line.strip() for line in _text(entry).split("\n"))
-    return [Row(line) for line in lines if line and not line.startswith("#")]
+    return [Row(line) for line in lines if line]
 
 
 def _columns(entry: Entry) -> str:
@@ -335,7 +399,7 @@ def _table_rows(entry: Entry) -> list[Row] | None:
             table = [
                 [cell.strip() for cell in row]
                 for row in csv.reader(io.StringIO(text), delimiter=separator)
-                if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#")
+                if any(cell.strip() for cell in row) and not row[0].lstrip().startswith(_COMMENT)
             ]
         except csv.Error as error:
             raise DataError(f"{entry.label} is not a readable table ({error})") from error
@@ -344,44 +408,71 @@ def _table_rows(entry: Entry) -> list[Row] | None:
         header = [re.sub(r"[\s-]+", "_", cell.lower()) for cell in table[0]]
         names = [header.index(name) for name in _NAMES if name in header]
         labels = [header.index(label) for label in _LABELS if label in header]
+        splits = [header.index(split) for split in _SPLITS if split in header]
         if names and labels:
-            return _rows_of(entry, table[1:], names[0], labels[0])
+            return _rows_of(entry, table[1:], names[0], labels[0], *splits[:1])
         if len(header) > 1 and all(_suffix(row[0]) in SUFFIXES for row in table):
             return _rows_of(entry, table, 0, 1)  # without a header
     return None
 
 
-def _rows_of(entry: Entry, table: list[list[str]], name: int, label: int) -> list[Row]:
+def _rows_of(
+    entry: Entry, table: list[list[str]], name: int, label: int, split: int | None = None
+) -> list[Row]:
     rows = []
     for row in table:
-        if len(row) <= max(name, label) or not row[name] or not row[label]:
+        if len(row) <= max(name, label, split or 0) or not row[name] or not row[label]:
             raise DataError(f"{entry.label} has a row without an image or its class, {row!r}")
-        rows.append(Row(row[name], row[label]))
+        told = "" if split is None else split_of(row[split]) or ""
+        rows.append(Row(row[name], row[label], split=told))
     return rows
 
 
 def _json_rows(entry: Entry) -> list[Row] | None:
     """Read easyfsl's classes and their folders, images with numbered labels, or plain names.
 
+    One file may hold such names, or pairs of an image and its class, under the words for splits.
     Source: easyfsl/datasets/easy_set.py; wyharveychen/CloserLookFewShot/filelists.
     """
     try:
         held = json.loads(_text(entry))
     except (ValueError, RecursionError):
         return None
+    if isinstance(held, dict) and is_whole(filter(None, map(split_of, held))):
+        return [
+            row._replace(split=split)
+            for key, part in held.items()
+            if (split := split_of(key))
+            for row in _rows_in(part) or ()
+        ]
+    return _rows_in(held)
+
+
+def _rows_in(held: Any) -> list[Row] | None:
+    """Return what a value of JSON lists; None where that is nothing known."""
     try:
         if isinstance(held, list):
-            return [Row(name) for name in held] if _all_text(held) else None
+            return [_row_of(item) for item in held] or None
         if "class_names" in held:
             roots = held.get("class_roots", held["class_names"])
             pairs = zip(held["class_names"], roots, strict=True)
             return [Row(str(root), str(name), is_class=True) for name, root in pairs]
-        names = held["label_names"]
-        pairs = zip(held["image_names"], held["image_labels"], strict=True)
-        return [Row(str(image), str(names[label])) for image, label in pairs]
-    except (KeyError, TypeError, ValueError, IndexError):
+        if "image_names" in held:
+            names = held["label_names"]
+            pairs = zip(held["image_names"], held["image_labels"], strict=True)
+            return [Row(str(image), str(names[label])) for image, label in pairs]
+        if held and all(isinstance(images, list) for images in held.values()):
+            return [Row(str(image), str(name)) for name in held for image in held[name]]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return None
+    return None
 
 
-def _all_text(held: list[Any]) -> bool:
-    return bool(held) and all(isinstance(name, str) for name in held)
+def _row_of(item: Any) -> Row:
+    """Return a name, or an image with its class last. Raises: TypeError for anything else."""
+    if isinstance(item, str):
+        return Row(item)
+    image, *_, label = item
+    if not isinstance(image, str):
+        raise TypeError(image)
+    return Row(image, str(label))

@@ -11,19 +11,9 @@ _WORD = re.compile(
 # What may stand beside the word for a split and does not tell one folder from another.
 _DECORATION = frozenset(
     {
-        *(
-            "images",
-            "image",
-            "imgs",
-            "img",
-            "pictures",
-            "photos",
-            "data",
-            "dataset",
-            "set",
-            "split",
-        ),
-        *("classes", "class", "labels", "label", "list", "files", "names", "part", "meta", "v"),
+        *("images", "image", "imgs", "img", "pictures", "photos", "data", "dataset", "set"),
+        *("split", "classes", "class", "labels", "label", "list", "files", "names", "part"),
+        *("meta", "v"),
     }
 )
 _RESULTS = frozenset(
@@ -61,22 +51,39 @@ def are_results(text: str) -> bool:
 def split_names(names: Iterable[str]) -> dict[str, str]:
     """Return the splits of those names, all in one folder, that are the parts of one division.
 
-    The principle: a split needs train beside it, and names that differ in nothing else. "test
-    equipment" beside "animals" is no split, nor is "test tubes" beside "train sets".
+    The principle: a split needs train beside it, and names that differ in nothing else but
+    numbers. "test equipment" beside "animals" is no split, nor "test tubes" beside "train sets".
     """
-    groups: dict[Path, dict[str, str]] = defaultdict(dict)
+    parts: dict[str, str] = {}
+    for (about, _), group in _named_alike(names, "").items():
+        if _divides(group, about):
+            parts |= group
+    return parts
+
+
+def split_groups(names: Iterable[str]) -> list[dict[str, str]]:
+    """Return the same apart for every number in the names: train1 belongs to val1."""
+    groups = _named_alike(names, r"\d+").items()
+    return [group for (about, _), group in groups if _divides(group, about)]
+
+
+def _named_alike(names: Iterable[str], apart: str) -> dict[tuple[Path, Path], dict[str, str]]:
+    """Return names with their splits, by what else they are about, and what keeps them apart."""
+    groups: dict[tuple[Path, Path], dict[str, str]] = defaultdict(dict)
     for name in names:
         split = split_of(name)
         if split:
             rest = (word for word in _words(name) if not _WORD.fullmatch(word))
-            groups[tuple(word for word in rest if word not in _DECORATION)][name] = split
-    parts: dict[str, str] = {}
-    for about, group in groups.items():
-        there = set(group.values())
-        alone = there == {"train"} and not about and "base" not in map(str.lower, group)
-        if alone or ("train" in there and len(there) > 1) or (len(there) > 1 and not about):
-            parts |= group
-    return parts
+            about = tuple(word for word in rest if word not in _DECORATION)
+            groups[about, tuple(re.findall(apart, name)) if apart else ()][name] = split
+    return groups
+
+
+def _divides(group: dict[str, str], about: Path) -> bool:
+    there = set(group.values())
+    if len(there) > 1:
+        return "train" in there or not about
+    return there == {"train"} and not about and "base" not in map(str.lower, group)
 
 
 def is_whole(splits: Iterable[str]) -> bool:
@@ -101,12 +108,18 @@ def split_folders(folders: Counter[Path]) -> dict[Path, tuple[str, Path]]:
             split = splits[folder[:depth]].get(name)
             if split:
                 below = folder[depth + 1 :]
-                while len(below) > 1 and split_of(below[0]) == split:
-                    below = below[1:]  # train/train/class, as archives unpack
+                while len(below) > 1 and _repeats(below[0], name):
+                    below = below[1:]
                 if below:
                     found[folder] = split, below
                 break
     return found
+
+
+def _repeats(below: str, name: str) -> bool:
+    """Tell train/train/class, as archives unpack, from a class like train station."""
+    alone = _WORD.fullmatch(below.lower())
+    return below == name or (alone is not None and alone.lastgroup == split_of(name))
 
 
 def is_generic(name: str) -> bool:
@@ -150,7 +163,7 @@ def _without_splits(paths: dict[Path, Path]) -> dict[Path, Path]:
     above = {
         parent
         for parent, names in tails.items()
-        if len(names) > 1 and names == set(split_names(names))
+        if names == set(split_names(names)) and len(set(map(split_of, names))) > 1
     }
     own = {folder: path[:-1] if path[:-1] in above else path for folder, path in paths.items()}
     return {folder: path for folder, path in own.items() if path}

@@ -6,7 +6,7 @@ drawings of each, 105 x 105 black on white.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from metaviz.files.archives import DataError, Folder, Source, Zip, data_names
+from metaviz.files.archives import DataError, Folder, Source, Zip, data_names, is_system_made
 from metaviz.images.decoding import MAX_PIXELS, SUFFIXES, decode_image
 from metaviz.images.found import refuse_damaged
 from metaviz.images.hdf5 import open_hdf5
@@ -95,14 +95,19 @@ def read_omniglot(
     if not path.exists():
         raise DataError(f"{path} does not exist; choose a folder or a zip archive with Omniglot")
     with ExitStack() as opened:
-        found = _find(_sources(path, opened))
+        failures: list[DataError] = []
+        found = _find(_sources(path, opened, failures))
         layout = next((layout for layout in LAYOUTS if layout in found), None)
         if layout is None:
-            raise DataError(f"no Omniglot characters found in {path}; {EXPECTED}")
+            nothing = DataError(f"no Omniglot characters found in {path}; {EXPECTED}")
+            raise next(iter(failures), nothing)
         problems = [
-            f"{path} also holds a copy of Omniglot in the {other} layout, which was not read"
-            for other in LAYOUTS
-            if other in found and other != layout
+            *map(str, failures),
+            *(
+                f"{path} also holds a copy of Omniglot in the {other} layout, which was not read"
+                for other in LAYOUTS
+                if other in found and other != layout
+            ),
         ]
         if layout == "torchmeta":
             stacks = _read_hdf5(found[layout]["", ""][0], size)
@@ -129,25 +134,32 @@ def is_drawing(name: str) -> bool:
     return place is not None and place[0] != "torchmeta"
 
 
-def _sources(path: Path, opened: ExitStack) -> list[tuple[str, Source]]:
+def _sources(
+    path: Path, opened: ExitStack, failures: list[DataError]
+) -> Iterator[tuple[str, Source]]:
     """Open the folder or file and the archives that lie in it, unpacked files first.
 
     Each comes with the folder it lies in, so that the archives torchvision leaves beside its
-    unpacked files count as torchvision's.
+    unpacked files count as torchvision's. Why an archive in the folder cannot be read is added to
+    `failures`; only one of Omniglot's own is refused for that.
     """
     if path.is_file() and path.suffix.lower() in HDF5_SUFFIXES:
-        return [("", _OneFile(path))]
+        yield "", _OneFile(path)
+        return
     if path.is_file():
-        return [("", opened.enter_context(Zip(path)))]
-    return [
-        ("", Folder(path)),
-        *(
-            (place, opened.enter_context(Zip(entry)))
-            for place in ("", "omniglot-py/")
-            for entry in sorted((path / place).glob("*"))
-            if entry.suffix.lower() == ".zip" and entry.is_file()
-        ),
-    ]
+        yield "", opened.enter_context(Zip(path))
+        return
+    yield "", Folder(path)
+    for place in ("", "omniglot-py/"):
+        for entry in sorted((path / place).glob("*")):
+            if entry.suffix.lower() != ".zip" or is_system_made(entry.name) or not entry.is_file():
+                continue
+            try:
+                yield place, opened.enter_context(Zip(entry))
+            except DataError as error:
+                if entry.name.startswith("images_"):
+                    raise
+                failures.append(error)
 
 
 class _OneFile(Folder):

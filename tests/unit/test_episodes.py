@@ -64,9 +64,12 @@ def test_every_label_goes_to_every_class() -> None:
 
 
 def small(root: Path, per_class: int = 6) -> str:
-    """Build a data set of 5, 3 and 3 classes of tiny images; return its path."""
+    """Build a data set of 5, 3 and 3 classes of tiny images; return its path.
+
+    What stands behind the end of an image changes nothing but makes it a picture of its own.
+    """
     contents = {
-        f"{split}/{split}{c}/{row}.png": encoded(f"n0{1 + c}", row)
+        f"{split}/{split}{c}/{row}.png": encoded(f"n0{1 + c}", row) + split.encode()
         for split, classes in (("train", 5), ("val", 3), ("test", 3))
         for c in range(classes)
         for row in range(per_class)
@@ -144,6 +147,8 @@ def test_turns_and_flips_are_for_training_alone(home: Path) -> None:
         marked = np.zeros((20, 20, 3), np.uint8)
         marked[0, 5] = 255
         Image.fromarray(marked).save(path)
+        with path.open("ab") as stream:
+            stream.write(str(path).encode())  # a picture of its own
     plain, turned = problem_at(root), problem_at(root, rotations=True, flips=True)
     before, after = plain.tasks("train", 0, 40).query.x, turned.tasks("train", 0, 40).query.x
     turned_by = [torch.rot90(before, k, (3, 4)) for k in range(4)]

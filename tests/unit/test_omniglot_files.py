@@ -149,6 +149,18 @@ def test_read_omniglot_ignores_litter(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["._images_background.zip", "backup.zip"])
+def test_read_omniglot_is_read_beside_archives_that_are_none(tmp_path: Path, name: str) -> None:
+    pack(tmp_path / "images_background_small1.zip", files("images_background_small1/"))
+    (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    characters = read_omniglot(tmp_path)
+    check_small_omniglot(characters, "raw")
+    assert len(characters.problems) == (not name.startswith("."))
+    (tmp_path / "images_background_small2.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"small2\.zip is not a readable zip archive"):
+        read_omniglot(tmp_path)
+
+
 def test_read_omniglot_keeps_images_of_wanted_size(tmp_path: Path) -> None:
     characters = read_omniglot(unpack(tmp_path, files()), size=105)
     first = np.asarray(Image.open(io.BytesIO(drawing(0, 0))).convert("L"))

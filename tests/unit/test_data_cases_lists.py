@@ -1,0 +1,440 @@
+"""People's own lists of the split, as spreadsheets, editors and other programs write them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metaviz.files.archives import DataError
+from tests.unit.image_data import SHORT, SIX, SPLIT_OF, counts, found_in, image, images, united
+from tests.unit.test_omniglot_files import pack, unpack
+
+FLAT = images("images/{name}_{row}.png")
+FOLDERS = images("data/{name}/{row}.png")
+UNSPLIT = dict.fromkeys(SPLIT_OF, 2)
+
+
+def table(split: str, header: str = "filename,label", row: str = "{name}_{row}.png,{name}") -> str:
+    """Return the lines of one split's table."""
+    names = SIX[split]
+    lines = [row.format(name=name, row=each, split=split) for name in names for each in range(2)]
+    return "\n".join([header, *lines] if header else lines) + "\n"
+
+
+def tables(ending: str = ".csv", **how: str) -> dict[str, str]:
+    return {f"{SHORT[split]}{ending}": table(split, **how) for split in SIX}
+
+
+def encoded(texts: dict[str, str], encoding: str = "utf-8") -> dict[str, bytes]:
+    return {name: text.encode(encoding) for name, text in texts.items()}
+
+
+def lines(**how: str) -> dict[str, str]:
+    """Return texts with one class a line."""
+    pattern = how.get("line", "{name}")
+    return {
+        f"{SHORT[split]}{how.get('ending', '.txt')}": "".join(
+            pattern.format(name=name) + "\n" for name in names
+        )
+        for split, names in SIX.items()
+    }
+
+
+SEMICOLON = tables(header="filename;label", row="{name}_{row}.png;{name}")
+TAB = tables(header="filename\tlabel", row="{name}_{row}.png\t{name}")
+ONE = "filename,label,split\n" + "".join(
+    table(split, header="", row="{name}_{row}.png,{name}," + SHORT[split]) for split in SIX
+)
+TABLES: dict[str, dict[str, bytes]] = {
+    "one for all": {"labels.csv": ONE.encode()},
+    "one for all, in Excel": {"my images.csv": ONE.replace(",", ";").encode("utf-16")},
+    "named by Excel": {k: b"sep=;\n" + v for k, v in encoded(SEMICOLON).items()},
+    "plain": encoded(tables()),
+    "byte-order mark": encoded(tables(), "utf-8-sig"),
+    "UTF-16": encoded(tables(), "utf-16"),
+    "UTF-16 big-endian": encoded(tables(), "utf-16-be"),
+    "UTF-16 without a mark": encoded(tables(), "utf-16-le"),
+    "mark and semicolons": encoded(SEMICOLON, "utf-8-sig"),
+    "semicolons": encoded(SEMICOLON),
+    "tabs": encoded(TAB),
+    "tabs, .tsv": {name.replace(".csv", ".tsv"): data for name, data in encoded(TAB).items()},
+    "bars": encoded(tables(header="filename|label", row="{name}_{row}.png|{name}")),
+    "CR": {k: v.replace(b"\n", b"\r") for k, v in encoded(tables()).items()},
+    "CR LF": {k: v.replace(b"\n", b"\r\n") for k, v in encoded(tables()).items()},
+    "capitals and a space": encoded(
+        tables(header="Filename, Label", row="{name}_{row}.png, {name}")
+    ),
+    "other words": encoded(tables(header="Image Path,Class Name")),
+    "turned round": encoded(tables(header="CLASS,File-Name", row="{name},{name}_{row}.png")),
+    "quoted": encoded(tables(header='"filename","label"', row='"{name}_{row}.png","{name}"')),
+    "more columns": encoded(
+        tables(header="id,filename,width,label", row="7,{name}_{row}.png,8,{name}")
+    ),
+    "comments": encoded(tables(header="# mine\nfilename,label\n# more")),
+    "blank lines": encoded(tables(header="\nfilename,label\n,\n")),
+    "without a header": encoded(tables(header="")),
+    "below": encoded(tables(row="images/{name}_{row}.png,{name}")),
+    "below the list": encoded(tables(row="./images/{name}_{row}.png,{name}")),
+    "Windows": encoded(tables(row="images\\{name}_{row}.png,{name}")),
+    "absolute": encoded(tables(row="/home/me/few shot/images/{name}_{row}.png,{name}")),
+    "absolute, Windows": encoded(tables(row="D:\\data\\images\\{name}_{row}.png,{name}")),
+    "without ending": encoded(tables(header="image_id,label", row="{name}_{row},{name}")),
+    "other capitals": encoded(tables(row="{name}_{row}.PNG,{name}")),
+    "named alike": {
+        f"mini_{k.replace('.csv', '_list.csv')}": v for k, v in encoded(tables()).items()
+    },
+    "in a folder": {f"splits/ravi/{k}": v for k, v in encoded(tables()).items()},
+}
+
+
+@pytest.mark.parametrize("how", list(TABLES))
+@pytest.mark.parametrize("zipped", [False, True])
+def test_tables_are_read(how: str, tmp_path: Path, *, zipped: bool) -> None:
+    contents = FLAT | TABLES[how]
+    found = found_in(pack(tmp_path / "a.zip", contents) if zipped else unpack(tmp_path, contents))
+    assert (found.layout, counts(found), found.remarks) == ("lists of files (CSV)", SIX, ())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", [".csv", ".txt"])
+def test_letters_of_labels_stay(encoding: str, ending: str, tmp_path: Path) -> None:
+    accents = {"c0": "café", "c1": "cafè", "c2": "Übung", "c3": "ñu", "c4": "ÿ", "c5": "plain"}
+    if ending == ".csv":
+        texts = tables()
+        contents = dict(FLAT)
+    else:
+        texts = lines()
+        contents = {}
+        for name, data in FOLDERS.items():
+            _, label, row = name.split("/")
+            contents[f"data/{accents[label]}/{row}"] = data
+    for name, text in texts.items():
+        told = text
+        for label, written in accents.items():
+            told = told.replace(f",{label}\n", f",{written}\n")
+            told = told.replace(f"{label}\n", f"{written}\n") if ending == ".txt" else told
+        contents[name] = told.encode(encoding)
+    found = found_in(tmp_path, contents)
+    assert counts(found) == {
+        split: {accents[name]: 2 for name in sorted(names, key=accents.get)}
+        for split, names in SIX.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        "pics/folder{place}/{row}.png",
+        "pics/{place}/deep/{row}.png",
+        "{place}/{row}.png",
+    ],
+)
+def test_name_that_several_images_have_is_refused(places: str, tmp_path: Path) -> None:
+    contents = {
+        places.format(place=place, row=row): image(2 * place + row)
+        for place in range(6)
+        for row in range(2)
+    }
+    unpack(tmp_path, contents | encoded(tables(row="{row}.png,{name}")))
+    with pytest.raises(DataError, match=r"test\.csv in .* '0\.png', and 6 images have that name"):
+        found_in(tmp_path)
+
+
+@pytest.mark.parametrize("places", ["pics/{name}/{row}.png", "pics/{name}/deep/{row}.png"])
+def test_name_is_told_apart_by_the_folder_of_its_class(places: str, tmp_path: Path) -> None:
+    found = found_in(tmp_path, images(places) | encoded(tables(row="{row}.png,{name}")))
+    assert counts(found) == SIX
+    held = {
+        label: [picture.content() for picture in pictures]
+        for classes in found.splits.values()
+        for label, pictures in classes.items()
+    }
+    assert held["c3"] == [image(6), image(7)]
+
+
+def test_image_of_another_class_is_not_taken_for_one_that_is_missing(tmp_path: Path) -> None:
+    contents = images("pics/{name}/{name}-{row}.png") | {"pics/c0/odd.png": image(80)}
+    lists = encoded(tables(row="{name}-{row}.png,{name}"))
+    unpack(tmp_path, contents | lists)
+    assert counts(found_in(tmp_path)) == SIX
+    unpack(tmp_path, {"train.csv": lists["train.csv"] + b"odd.png,c1\n"})
+    with pytest.raises(DataError, match=r"train\.csv in .*'odd\.png', which is not there"):
+        found_in(tmp_path)
+
+
+def test_all_missing_names_of_a_list_are_counted(tmp_path: Path) -> None:
+    lists = encoded(tables(row="{name}-{row}.png,{name}"))
+    with pytest.raises(DataError, match=r"lists 'c4-0\.png' and 3 more, which is not there"):
+        found_in(tmp_path, FLAT | lists)
+
+
+def test_image_that_a_list_names_twice_counts_once(tmp_path: Path) -> None:
+    twice = {name: text + text.partition("\n")[2] for name, text in tables().items()}
+    assert counts(found_in(tmp_path, FLAT | encoded(twice))) == SIX
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"test_predictions.csv": "filename,label\n0.png,c0\n"},
+        {"test.csv": "filename,label\n0.png,c0\n"},
+        {"train_log.csv": "epoch,loss\n1,2\n", "test_log.csv": "epoch,loss\n1,2\n"},
+        {"train.csv": "epoch,loss\n1,2\n", "val.csv": "epoch,loss\n1,2\n"},
+        {
+            "train_results.csv": "image,label\n0.png,c0\n",
+            "val_results.csv": "image,label\n0.png,1\n",
+        },
+        {"test.txt": "c0\n"},
+        {"train.json": '{"lr": 0.1}', "val.json": "[1, 2]"},
+        {"train.txt": "# nothing yet", "val.txt": ""},
+        {"train.json": "{", "val.json": "{"},
+    ],
+    ids=lambda others: next(iter(others)) + str(len(others)),
+)
+def test_table_that_is_no_list_of_a_split_hides_nothing(
+    others: dict[str, str], tmp_path: Path
+) -> None:
+    found = found_in(tmp_path, FOLDERS | encoded(others))
+    assert found.layout == "class folders"
+    assert united(found) == UNSPLIT
+
+
+def test_columns_of_a_table_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    odd = encoded(tables(header="picture_of,kind_of"))
+    with pytest.raises(DataError, match=r"train\.csv in .*its columns are picture_of, kind_of"):
+        found_in(tmp_path, {f"{k}x": v for k, v in FLAT.items()} | FLAT | odd)
+    mixed = encoded(tables()) | {"val.csv": odd["val.csv"]}
+    with pytest.raises(DataError, match=r"val\.csv in .*its columns are picture_of, kind_of"):
+        found_in(tmp_path, mixed)
+
+
+def test_train_and_test_lists_alone_are_honoured(tmp_path: Path) -> None:
+    lists = encoded(tables())
+    del lists["val.csv"]
+    found = found_in(tmp_path, FLAT | lists)
+    assert counts(found) == {split: SIX[split] for split in ("train", "test")}
+    assert found.left_out == {"images that no list names": 4}
+
+
+def test_lists_of_a_few_of_many_classes_are_honoured(tmp_path: Path) -> None:
+    many = {
+        f"data/d{place}/{row}.png": image(200 + 9 * place + row)
+        for place in range(8)
+        for row in range(9)
+    }
+    found = found_in(tmp_path, FOLDERS | many | encoded(lines()))
+    assert counts(found) == SIX
+    assert found.left_out == {"images that no list names": 72}
+
+
+TEXTS: dict[str, dict[str, bytes]] = {
+    "plain": encoded(lines()),
+    "byte-order mark": encoded(lines(), "utf-8-sig"),
+    "UTF-16": encoded(lines(), "utf-16"),
+    "CR": {k: v.replace(b"\n", b"\r") for k, v in encoded(lines()).items()},
+    "CR LF": {k: v.replace(b"\n", b"\r\n") for k, v in encoded(lines()).items()},
+    "comments": {k: b"# my split\n\n" + v for k, v in encoded(lines()).items()},
+    "spaces around": encoded(lines(line="  {name}  ")),
+    "folders before": encoded(lines(line="data/{name}")),
+    "folders": encoded(lines(line="./data/{name}/")),
+    "Windows": encoded(lines(line="data\\{name}\\")),
+    "absolute": encoded(lines(line="/home/me/data/{name}")),
+    "named alike": {f"classes_{k}": v for k, v in encoded(lines()).items()},
+    "far away": {f"splits/mine/{k}": v for k, v in encoded(lines()).items()},
+    "images": encoded(tables(".txt", header="", row="data/{name}/{row}.png")),
+    "images and labels": encoded(tables(".txt", header="", row="data/{name}/{row}.png {name}")),
+    "images, labels": encoded(tables(".txt", header="", row="data/{name}/{row}.png,{name}")),
+}
+
+
+@pytest.mark.parametrize("how", list(TEXTS))
+def test_text_lists_are_read(how: str, tmp_path: Path) -> None:
+    found = found_in(tmp_path, FOLDERS | TEXTS[how])
+    assert (found.layout, counts(found), found.remarks) == ("lists of classes", SIX, ())
+
+
+@pytest.mark.parametrize("spaced", ["{name} fish", "wild {name}, {name}", "#{name}"])
+def test_classes_with_spaces_are_one_class_a_line(spaced: str, tmp_path: Path) -> None:
+    contents = {}
+    for name, data in FOLDERS.items():
+        _, label, row = name.split("/")
+        contents[f"data/{spaced.format(name=label)}/{row}"] = data
+    found = found_in(tmp_path, contents | encoded(lines(line=spaced)))
+    assert counts(found) == {
+        split: {spaced.format(name=name): 2 for name in names} for split, names in SIX.items()
+    }
+
+
+def test_class_of_a_text_list_that_is_not_there_is_told(tmp_path: Path) -> None:
+    lists = encoded(lines())
+    lists["val.txt"] += b"unicorn\ngriffin\n"
+    found = found_in(tmp_path, FOLDERS | lists)
+    assert counts(found) == SIX
+    (told,) = found.remarks
+    assert "val.txt in" in told
+    assert "'unicorn' and 1 more, which is not there" in told
+
+
+@pytest.mark.parametrize("ending", [".txt", ".json"])
+def test_lists_that_fit_nothing_are_not_replaced_by_chance(ending: str, tmp_path: Path) -> None:
+    lists = lines(line="other {name}", ending=ending)
+    if ending == ".json":
+        lists = {name: json.dumps(text.split("\n")[:-1]) for name, text in lists.items()}
+    with pytest.raises(DataError, match=r"lists 'other c\d' and 1 more, which is not there"):
+        found_in(tmp_path, FOLDERS | encoded(lists))
+
+
+def test_lists_that_fit_nothing_are_told_beside_split_folders(tmp_path: Path) -> None:
+    own = images("{split}/{name}/{row}.png") | encoded(lines(line="other {name}"))
+    found = found_in(tmp_path, own)
+    assert (found.layout, counts(found)) == ("folders with a split", SIX)
+    assert "which is not there" in found.remarks[0]
+
+
+def easyfsl(split: str, root: str = "imgs/{name}") -> object:
+    names = list(SIX[split])
+    return {"class_names": names, "class_roots": [root.format(name=name) for name in names]}
+
+
+def closer_look(split: str) -> object:
+    return {
+        "label_names": list(SPLIT_OF),
+        "image_names": [
+            f"/home/me/imgs/{name}/{row}.png" for name in SIX[split] for row in range(2)
+        ],
+        "image_labels": [list(SPLIT_OF).index(name) for name in SIX[split] for _ in range(2)],
+    }
+
+
+def pairs(split: str) -> list[list[object]]:
+    return [[f"{n}/{r}.png", list(SPLIT_OF).index(n), n] for n in SIX[split] for r in range(2)]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda split: list(SIX[split]),
+        lambda split: [f"imgs/{name}" for name in SIX[split]],
+        pairs,
+        easyfsl,
+        lambda split: {n: [f"{n}/{r}.png" for r in range(2)] for n in SIX[split]},
+    ],
+    ids=["names", "folders", "images with classes", "easyfsl", "images of classes"],
+)
+def test_one_json_for_all_splits_is_read(written: Callable[[str], object], tmp_path: Path) -> None:
+    held = json.dumps({SHORT[split]: written(split) for split in SIX} | {"comment": "mine"})
+    own = images("imgs/{name}/{row}.png") | {"split_zhou.json": held.encode()}
+    found = found_in(tmp_path, own)
+    assert (counts(found), found.remarks) == (SIX, ())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"labels.csv": b"filename,label,split\n0.png,c0,1\n"},
+        {"labels.csv": b"filename,label,split\n0.png\n"},
+        {"config.json": b'{"train": {"lr": 0.1}, "val": {"lr": 1}}'},
+        {"package.json": b'{"name": "x"}', "annotations.json": b"[]"},
+    ],
+    ids=lambda other: next(iter(other.values())).decode(),
+)
+def test_other_tables_are_no_lists(other: dict[str, bytes], tmp_path: Path) -> None:
+    assert united(found_in(tmp_path, FOLDERS | other)) == UNSPLIT
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        easyfsl,
+        lambda split: easyfsl(split, "/home/me/imgs/{name}"),
+        lambda split: easyfsl(split, ".\\imgs\\{name}\\"),
+        closer_look,
+        lambda split: list(SIX[split]),
+    ],
+    ids=["easyfsl", "absolute", "Windows", "CloserLookFewShot", "names"],
+)
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("base", "val", "novel")], ids=" ".join
+)
+def test_json_lists_are_read(
+    written: Callable[[str], object], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    own = {
+        f"{name}.json": json.dumps(written(split)).encode("utf-8-sig")
+        for name, split in zip(names, SIX, strict=True)
+    }
+    found = found_in(tmp_path, images("imgs/{name}/{row}.png") | own)
+    assert (counts(found), found.remarks) == (SIX, ())
+
+
+def test_easyfsl_names_its_classes(tmp_path: Path) -> None:
+    own = {}
+    for split in SIX:
+        held = {"class_names": [f"the {n}" for n in SIX[split]], "class_roots": list(SIX[split])}
+        own[f"{SHORT[split]}.json"] = json.dumps(held).encode()
+    found = found_in(tmp_path, FOLDERS | own)
+    assert counts(found) == {s: {f"the {n}": 2 for n in names} for s, names in SIX.items()}
+
+
+def test_of_two_copies_the_one_beside_the_lists_is_read(tmp_path: Path) -> None:
+    own = images("cifarfs/cifar100/data/{name}/{row}.png")
+    other = images("cifarfs/processed/{split}/{name}/{row}.png", first=50)
+    lists = {f"cifarfs/cifar100/splits/bertinetto/{k}": v for k, v in encoded(lines()).items()}
+    found = found_in(tmp_path, own | other | lists)
+    assert counts(found) == SIX
+    assert found.splits["train"]["c0"][0].content() == image(0)
+    assert "not from cifarfs/processed/test and 2 more" in found.remarks[0]
+    assert found.left_out == {"images that no list names": 12}
+
+
+def test_two_kinds_of_splits_are_refused(tmp_path: Path) -> None:
+    own = encoded(tables())
+    turned = {f"other/{k}": own[k] for k in own}
+    assert counts(found_in(tmp_path, FLAT | own | turned)) == SIX
+    turned["other/train.csv"], turned["other/test.csv"] = own["test.csv"], own["train.csv"]
+    with pytest.raises(DataError, match="lists of different splits; keep the one you mean"):
+        found_in(tmp_path, turned)
+    with pytest.raises(DataError, match="two lists of one split"):
+        found_in(tmp_path, {"validation.csv": own["val.csv"]})
+
+
+def test_folds_are_refused_and_one_of_them_is_read(tmp_path: Path) -> None:
+    unpack(tmp_path, FOLDERS | {f"{k[:-4]}1.txt": v for k, v in encoded(lines()).items()})
+    assert counts(found_in(tmp_path)) == SIX
+    names = {"train2.txt": "c4\nc5\n", "val2.txt": "c0\nc1\n", "test2.txt": "c2\nc3\n"}
+    with pytest.raises(DataError, match="lists of different splits"):
+        found_in(tmp_path, encoded(names))
+
+
+@pytest.mark.parametrize("ending", [".txt", ".json", ".csv"])
+def test_notes_on_single_images_are_no_lists(ending: str, tmp_path: Path) -> None:
+    notes = {f"notes/{split}_{i}{ending}": b"{}" for split in ("train", "val") for i in range(40)}
+    other = {f"notes/{i}{ending}": b"{}" for i in range(40)}
+    found = found_in(tmp_path, FOLDERS | notes | other)
+    assert united(found) == UNSPLIT
+    assert len(found.remarks) == 1
+
+
+def test_text_lists_do_not_hide_json_that_fits(tmp_path: Path) -> None:
+    own = {f"{SHORT[split]}.json": json.dumps(easyfsl(split)).encode() for split in SIX}
+    notes = encoded(lines(line="about {name}"))
+    assert counts(found_in(tmp_path, images("imgs/{name}/{row}.png") | own | notes)) == SIX
+
+
+def test_classes_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
+    own = {
+        f"{above}/{name}/{row}.png": image(10 * place + row)
+        for place, (above, name) in enumerate((a, n) for a in "ab" for n in ("x", "y", "z"))
+        for row in range(2)
+    }
+    lists = {"train.txt": b"a/x\nb/x\na/y", "val.txt": b"b/y\na/z\n"}
+    assert counts(found_in(tmp_path, own | lists)) == {
+        "train": {"a/x": 2, "a/y": 2, "b/x": 2},
+        "validation": {"b/y": 2, "z": 2},
+    }
+
+
+def test_listed_images_belong_to_the_class_around_their_folder(tmp_path: Path) -> None:
+    own = encoded(tables(".txt", header="", row="{name}/images/{row}.png"))
+    assert counts(found_in(tmp_path, images("{name}/images/{row}.png") | own)) == SIX
