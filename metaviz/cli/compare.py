@@ -79,23 +79,28 @@ def resume(
         record = open_run(folder)
         return record.state != "done" if steps is None else record.step < steps
 
-    folders = [
-        folder
-        for place in runs
-        for folder in run_folders([place])
-        if folder == place or unfinished(folder)
-    ]
-    if not folders:
+    folders, named, refused = [], False, list[str]()
+    for place in runs:
+        for folder in run_folders([place]):
+            named = named or folder == place
+            try:
+                folders += [folder] if folder == place or unfinished(folder) else []
+            except StoreError as error:
+                refused.append(str(error))
+    if not folders and not refused:
         raise StoreError(f"All runs in {runs[0]} are done: give --steps to train them further.")
     from metaviz.cli.tables import print_results
     from metaviz.cli.training import logged_data, train
     from metaviz.training.engine import LocalEngine
 
     with logged_data():
-        sessions = LocalEngine().resume(folders, steps, remedy)
+        sessions = LocalEngine().resume(folders, steps, remedy, None if named else refused)
+    if not sessions:
+        raise StoreError(refused[0])
+    say(*(f"Left out: {sentence}" for sentence in refused))
     trained = train(sessions)
     print_results(trained.records)
-    return trained.exit_code()
+    return trained.exit_code() or int(bool(refused))
 
 
 def repeat(

@@ -77,11 +77,23 @@ def train(sessions: list[Session]) -> Trained:
         broken = str(error)
     except KeyboardInterrupt:
         interrupted = True
-        _end(sessions, "stopped")
+        broken = _end(sessions, "stopped")
         say("Stopped; what was trained until now is kept.")
     finally:
-        _end(sessions, "aborted")
-    return Trained([open_run(session.folder) for session in sessions], broken, interrupted)
+        late = _end(sessions, "aborted")
+    records, unreadable = _read(sessions)
+    return Trained(records, broken or late or unreadable, interrupted)
+
+
+def _read(sessions: Sequence[Session]) -> tuple[list[Record], str]:
+    """Return what runs hold, and why the first of those cannot be read that cannot."""
+    records, broken = [], ""
+    for session in sessions:
+        try:
+            records.append(open_run(session.folder))
+        except StoreError as error:
+            broken = broken or str(error)
+    return records, broken
 
 
 @contextmanager
@@ -99,9 +111,15 @@ def logged_data() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _end(sessions: Sequence[Session], state: State) -> None:
+def _end(sessions: Sequence[Session], state: State) -> str:
+    """End runs that have not; return why the first of those was not stored that was not."""
+    broken = ""
     for session in sessions:
-        session.end(state)
+        try:
+            session.end(state)
+        except StoreError as error:
+            broken = broken or str(error)
+    return broken
 
 
 def _train_all(sessions: Sequence[Session]) -> None:

@@ -4,20 +4,23 @@ Nothing is ever unpacked to disk, so a hostile archive can neither write outside
 fill the disk; what is left to guard against is memory and time.
 """
 
-import codecs
+import math
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Protocol, Self
 
 from metaviz.files.foreign import ForeignError, check_regular, read_bytes, refused
+from metaviz.files.text import one_line
 
 MAX_MEMBERS = 1_000_000
 MAX_TOTAL_BYTES = 32 * 2**30
@@ -26,9 +29,10 @@ RATIO_FREE_BYTES = 1_000_000
 MAX_DEPTH = 16
 MAX_LINKED = 16
 _PIECE = 1 << 20
+_TAIL = 1 << 17
+_IN_LONG_END = 2**32 - 1
+_MOST_ENTRY_BYTES = 400
 _MOST_PACKED = 2**40
-_SAMPLE = 1000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SYSTEM = frozenset(
     {
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
@@ -53,7 +57,7 @@ def shown(text: str) -> str:
     Bytes that are no UTF-8, and letters that move the cursor or the direction, become \xe9.
     """
     plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], plain)
+    return one_line(plain)
 
 
 def refuse_unstorable(key: str, path: str) -> None:
@@ -63,24 +67,6 @@ def refuse_unstorable(key: str, path: str) -> None:
             f"{key} = '{shown(path)}' has bytes that are no UTF-8, so that no run could store it: "
             "rename the folder, or point at a link with another name."
         )
-
-
-def text_of(data: bytes) -> str:
-    """Decode the text that a person's program wrote: UTF-8 or UTF-16 with or without a mark.
-
-    What is neither is read by the code page of Western Windows, so that no letter is lost.
-    """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    else:
-        some = data[:_SAMPLE]
-        wide = {"utf-16-be": some[0::2], "utf-16-le": some[1::2]}
-        likely = [name for name, half in wide.items() if 4 * half.count(0) > len(some)]
-        encodings = [*likely, "utf-8-sig", "cp1252"]
-    for encoding in encodings:
-        with suppress(UnicodeDecodeError):
-            return data.decode(encoding)
-    return data.decode("latin-1")
 
 
 def is_system_made(name: str) -> bool:
@@ -234,22 +220,43 @@ class Folder:
             raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much an archive may hold: members, bytes in all, and bytes for each packed one."""
+
+    members: int
+    total: int
+    ratio: float = math.inf
+    free: int = 0
+    """So many bytes are allowed whatever the archive's size."""
+
+    def most(self, packed: int) -> float:
+        """Return how many bytes an archive of some size may unpack to."""
+        return min(self.total, self.ratio * packed + self.free)
+
+
 class Zip:
     """The files of a zip archive, checked against the limits when it is opened."""
 
-    def __init__(self, path: Path, what: str = "a data set", *, links: bool = True) -> None:
+    def __init__(
+        self, path: Path, what: str = "a data set", *, limits: "Limits | None" = None
+    ) -> None:
         """Open and check an archive of something.
 
-        Without `links` it must hold none; they are read as the text that they hold otherwise.
+        With `limits` of its own it must hold plain files alone, each under a name of its own;
+        otherwise links are read as the text that they hold.
         Raises: DataError if it is no zip archive, has members with absolute or climbing paths,
         more than MAX_MEMBERS members, more than MAX_TOTAL_BYTES unpacked, or a member larger than
         RATIO_FREE_BYTES that shrank more than MAX_RATIO times.
         """
         self.path = path
         self.label = str(path)
-        self._what, self._links = what, links
+        self._what, self._strict = what, limits is not None
+        self._limits = limits or Limits(MAX_MEMBERS, MAX_TOTAL_BYTES)
         try:
-            check_regular(path, _MOST_PACKED)
+            self._packed = check_regular(path, _MOST_PACKED)
+            if self._strict and _directory_bytes(path) > _MOST_ENTRY_BYTES * self._limits.members:
+                raise DataError(self._too_many("too many"))
             with refused("it"):
                 self._archive = zipfile.ZipFile(path)
         except (ForeignError, OSError) as error:
@@ -264,21 +271,29 @@ class Zip:
 
     def _checked(self, members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         """Return the files by name, or refuse the archive."""
-        if len(members) > MAX_MEMBERS:
-            raise DataError(
-                f"{self.path} has {len(members)} members; at most {MAX_MEMBERS} are read"
-            )
-        total = sum(member.file_size for member in members)
-        if total > MAX_TOTAL_BYTES:
+        if len(members) > self._limits.members:
+            raise DataError(self._too_many(str(len(members))))
+        total, most = sum(member.file_size for member in members), self._limits.most(self._packed)
+        if total > most:
             raise DataError(
                 f"{self.path} would unpack to {total / 2**30:.1f} GiB; "
-                f"at most {MAX_TOTAL_BYTES / 2**30:.0f} GiB are read"
+                f"at most {most / 2**30:.1f} GiB are read"
             )
+        known: set[str] = set()
         for member in members:
             self._check(member)
+            if self._strict and member.filename in known:
+                raise DataError(
+                    f"{self.path} has two members with the name {member.filename!r}; {self._what} "
+                    "has each once, so this archive is not read"
+                )
+            known.add(member.filename)
         # Old Windows programs separate folders by backslashes.
         files = {member.filename.replace("\\", "/"): member for member in members}
         return {name: member for name, member in files.items() if not name.endswith("/")}
+
+    def _too_many(self, count: str) -> str:
+        return f"{self.path} has {count} members; at most {self._limits.members} are read"
 
     def _check(self, member: zipfile.ZipInfo) -> None:
         name = member.filename
@@ -298,16 +313,16 @@ class Zip:
                 f"{self.path} has a member that unpacks to {ratio:.0f} times its size, {name!r}; "
                 f"{self._what} shrinks less than {MAX_RATIO} times, so this archive is not read"
             )
-        if not self._links and stat.S_ISLNK(member.external_attr >> 16):
+        if self._strict and stat.S_ISLNK(member.external_attr >> 16):
             raise DataError(
                 f"{self.path} has a link, {name!r}; {self._what} has plain files only, so this "
                 "archive is not read"
             )
 
     @property
-    def size(self) -> int:
-        """Number of bytes that all files unpack to."""
-        return sum(member.file_size for member in self._files.values())
+    def sizes(self) -> dict[str, int]:
+        """Number of bytes that each file unpacks to, by its name."""
+        return {name: member.file_size for name, member in self._files.items()}
 
     def names(self) -> list[str]:
         """Return the paths of all files, relative, sorted, with forward slashes."""
@@ -372,3 +387,16 @@ class Zip:
     ) -> None:
         """Close the archive."""
         self._archive.close()
+
+
+def _directory_bytes(path: Path) -> int:
+    """Return the size of a zip archive's list of members, which is read whole when it is opened."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _TAIL))
+        tail = stream.read(_TAIL)
+    end, long_end = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    with refused("it"):
+        (size,) = struct.unpack_from("<I", tail, end + 12) if end >= 0 else (0,)
+        if size == _IN_LONG_END and long_end >= 0:
+            (size,) = struct.unpack_from("<Q", tail, long_end + 40)
+    return int(size)

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from metaviz.files.platform import put_in_place
+from metaviz.files.platform import process_runs, put_in_place
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -13,6 +14,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Raises: OSError (or what `write` raises); the old file is then untouched.
     """
+    _sweep_before(path)
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
         with beside.open("wb") as stream:
@@ -28,6 +30,17 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))
+
+
+def _sweep_before(path: Path) -> None:
+    """Remove what processes that are gone left when they wrote the same file."""
+    start = f"{path.name}.tmp-"
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        left = [entry.name for entry in entries if entry.name.startswith(start)]
+        for name in left:
+            pid = name.removeprefix(start)
+            if pid.isdecimal() and not process_runs(int(pid)):
+                path.with_name(name).unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

@@ -12,9 +12,11 @@ import os
 import pickle
 import pickletools
 import re
+import shutil
 import sqlite3
 import stat
 import struct
+import tempfile
 import tokenize
 import tomllib
 import zipfile
@@ -43,6 +45,7 @@ LIBRARY_ERRORS = (
 )
 """What libraries raise for damaged bytes; caught around their own calls only, as `refused` does."""
 _PIECE = 1 << 20
+_MOST_COPIED, _TRIES = 4_000_000_000, 3
 _MOST_DOTS = 64
 _MOST_SQL = 20_000
 _FREE_OPERATIONS, _CHECK_EVERY = 10_000_000, 10_000
@@ -183,10 +186,43 @@ def open_to_read(path: Path, *, live: bool) -> sqlite3.Connection:
     try:
         return _opened(path, live=True)
     except sqlite3.OperationalError:
-        # A journal is to be played back, or the folder takes no shared memory for an empty log.
-        if _size(path, "-wal") and not _size(path, "-journal"):
-            raise
-        return _opened(path, live=False)
+        # A journal is to be played back, or the folder takes no shared memory for the log.
+        if not _size(path, "-wal") or _size(path, "-journal"):
+            return _opened(path, live=False)
+        return _copied(path)
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    """Open a copy of a database and its write-ahead log, for folders that may not be written.
+
+    Raises: ForeignError where it is too large to be copied, or written to meanwhile.
+    """
+    work = tempfile.TemporaryDirectory(prefix="metaviz-")
+    try:
+        return _opened(_copy(path, Path(work.name)), live=True, work=work)
+    except BaseException:
+        work.cleanup()
+        raise
+
+
+def _copy(path: Path, work: Path) -> Path:
+    """Copy a database and its log at one moment. Raises: as `_copied`."""
+    copy = work / path.name
+    for _ in range(_TRIES):
+        before = _stamps(path)
+        if sum(size for size, _ in before) > min(_MOST_COPIED, shutil.disk_usage(work).free):
+            raise ForeignError(f"{path.name} is too large to be copied with its log")
+        for end in ("", "-wal"):
+            shutil.copyfile(path.with_name(path.name + end), copy.with_name(copy.name + end))
+        if _stamps(path) == before:
+            return copy
+    raise ForeignError(f"{path.name} is written to by another program")
+
+
+def _stamps(path: Path) -> list[tuple[int, int]]:
+    """Return size and time of a database and of its log."""
+    found = [path.with_name(path.name + end).stat() for end in ("", "-wal")]
+    return [(one.st_size, one.st_mtime_ns) for one in found]
 
 
 def open_to_write(path: Path, **options: Any) -> sqlite3.Connection:
@@ -217,6 +253,18 @@ class _Bounded(sqlite3.Connection):
     Pages of a crafted file may be used many times over, so that few hold endless rows.
     """
 
+    _work: tempfile.TemporaryDirectory[str] | None = None
+
+    def keep(self, work: "tempfile.TemporaryDirectory[str] | None") -> None:
+        """Remove a folder once the connection is closed."""
+        self._work = work
+
+    def close(self) -> None:
+        """Close the connection."""
+        super().close()
+        if self._work is not None:
+            self._work.cleanup()
+
     def watch(self, size: Callable[[], int]) -> None:
         """Take the function that returns the size on disk in bytes."""
         self._size_of = size
@@ -245,7 +293,9 @@ class _Bounded(sqlite3.Connection):
         return self._operations < 0
 
 
-def _opened(path: Path, *, live: bool) -> sqlite3.Connection:
+def _opened(
+    path: Path, *, live: bool, work: "tempfile.TemporaryDirectory[str] | None" = None
+) -> sqlite3.Connection:
     if not live and _size(path, "-journal"):
         _log.warning(
             "%s is left alone, and the database is read as it is; it is played back only where "
@@ -262,6 +312,7 @@ def _opened(path: Path, *, live: bool) -> sqlite3.Connection:
     except BaseException:
         database.close()
         raise
+    database.keep(work)
     return database
 
 

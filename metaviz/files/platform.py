@@ -18,6 +18,11 @@ from typing import Any
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 """Numbers of errors that say that a file system knows no locks."""
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
+_OF_DISKS = frozenset(
+    {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EIO, errno.EFBIG}
+)
+_FILES_OF_LIBRARIES = 8
+"""So many files SQLite may have open at once for one database."""
 _RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|COM\d|LPT\d)(?:\..*)?", re.IGNORECASE)
 _PLAIN = re.compile(r"\w[\w.-]*")
 _MOST_BYTES = 200
@@ -25,6 +30,9 @@ _MOST_BYTES = 200
 _TRIES, _PAUSE_SECONDS = 10, 0.02
 _IN_USE = frozenset({5, 32, 33})
 """Windows' numbers for a file that another program has open: denied, shared, locked."""
+
+LOCKS_HAVE_NAMES = sys.platform != "win32"
+"""Whether a locked file may get other names and lose them, and stays locked under each."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -55,7 +63,7 @@ else:
         """Return whether a process runs on this computer."""
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return False
         except OSError:
             return True
@@ -127,10 +135,23 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error)).rstrip(".")
 
 
+def advice_on(error: Exception) -> str:
+    """Return what to do where a folder takes no files, with a space before it; empty elsewhere."""
+    number = getattr(error, "errno", None)
+    if number in _TOO_MANY or number in _OF_DISKS or "full" in str(error):
+        return ""
+    return " Choose a folder that you may write to."
+
+
 def has_no_handle() -> bool:
-    """Return whether this program can open no further file, which libraries tell as all else."""
+    """Return whether a library that needs several files can open no further ones here."""
+    opened: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(_FILES_OF_LIBRARIES):
+            opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         return error.errno in _TOO_MANY
+    finally:
+        for handle in opened:
+            os.close(handle)
     return False

@@ -4,12 +4,15 @@ Escape sequences move a terminal's cursor, set its title and more; marks of dire
 read other than it is. Both become the numbers of their letters.
 """
 
+import codecs
 import re
+from contextlib import suppress
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+_SAMPLE = 1000
 _BREAKS = re.compile(r"[\t\n]")
 
 
@@ -21,6 +24,24 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text that is printable and has no tabs and line ends, either."""
     return _BREAKS.sub(" ", printable(text))
+
+
+def text_of(data: bytes) -> str:
+    """Decode the text that a person's program wrote: UTF-8 or UTF-16 with or without a mark.
+
+    What is neither is read by the code page of Western Windows, so that no letter is lost.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = ["utf-16"]
+    else:
+        some = data[:_SAMPLE]
+        wide = {"utf-16-be": some[0::2], "utf-16-le": some[1::2]}
+        likely = [name for name, half in wide.items() if 4 * half.count(0) > len(some)]
+        encodings = [*likely, "utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        with suppress(UnicodeDecodeError):
+            return data.decode(encoding)
+    return data.decode("latin-1")
 
 
 def _number(found: re.Match[str]) -> str:

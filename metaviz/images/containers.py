@@ -235,7 +235,8 @@ def _by_label(pictures: list[Picture], labels: Container) -> Classes:
     """Sort images by the fine labels of tieredImageNet's pickle."""
     held = _text_keys(unpickle(labels.read(), _label(labels)))
     try:
-        fine = _flat(held["label_specific"]).astype(int).ravel()
+        fine = _flat(held["label_specific"]).ravel()
+        fine = fine.astype(np.intp, casting="same_kind")
         names = [_text(name) for name in held["label_specific_str"]]
         found: Classes = {}
         for place, picture in zip(fine, pictures, strict=True):

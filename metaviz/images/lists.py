@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from metaviz.files.archives import DataError, text_of
+from metaviz.files.archives import DataError
+from metaviz.files.text import text_of
 from metaviz.images.decoding import SUFFIXES
 from metaviz.images.entries import Entry, Listing
 from metaviz.images.found import Classes, Divided, Picture
@@ -358,7 +359,7 @@ def _suffix(text: str) -> str:
 def _pairs(line: str) -> Iterator[Row]:
     """Yield the ways to read a line as an image and its class."""
     for separator in ("\t", ",", ";", "|", None):
-        image, *rest = line.rsplit(separator, 1)
+        image, *rest = line.rsplit(separator, 1) or [""]
         if rest and _suffix(image.strip()) in SUFFIXES:
             yield Row(image.strip(), rest[0].strip())
 

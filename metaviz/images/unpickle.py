@@ -138,8 +138,7 @@ class _Budget:
         """Return the array of these bytes, in C or Fortran order, or K with the order of axes."""
         data, kind, shape = _checked(data, kind, shape)
         if order == "K" and axes is not None:
-            array = np.frombuffer(data, kind).reshape([shape[axis] for axis in axes])
-            return array.transpose(np.argsort(axes))
+            return np.frombuffer(data, kind).reshape(shape).transpose(axes)
         return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
 
     def names(self) -> dict[tuple[str, str], Any]:

@@ -57,15 +57,22 @@ class LocalEngine:
         """
         return open_sessions(planned_runs(comparison), root, source)
 
-    def resume(self, folders: Sequence[Path], steps: int | None, remedy: str = "") -> list[Session]:
+    def resume(
+        self,
+        folders: Sequence[Path],
+        steps: int | None,
+        remedy: str = "",
+        refused: list[str] | None = None,
+    ) -> list[Session]:
         """Open stored runs to be trained further, each from its newest checkpoint.
 
         `steps` is the new number of meta-steps, or None for the one they were begun with. `remedy`
-        is the id of a change that was offered when the runs diverged.
+        is the id of a change that was offered when the runs diverged. Where `refused` takes why
+        some cannot go on, the others do.
         Raises: OptionError or StoreError with one sentence, ValueError for data that cannot be
         read; no run is changed then.
         """
-        return resume_sessions(folders, steps, remedy)
+        return resume_sessions(folders, steps, remedy, refused)
 
     def repeat(self, folder: Path, root: Path) -> list[Session]:
         """Make a run under `root` with the settings of a stored one; it notes whether it differs.

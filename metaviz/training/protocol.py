@@ -1,5 +1,6 @@
 """Judges a run's stored weights on held-out tasks, as papers report it."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import EvaluationProtocol, RunConfig
+from metaviz.files.platform import reason_of
 from metaviz.files.progress import Report
 from metaviz.meta.context import Meta
 from metaviz.meta.tasks import Batch
@@ -28,6 +30,8 @@ from metaviz.training.evaluation import task_curves
 from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
+
+_log = logging.getLogger("metaviz.training")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class _StoredRun:
 def judge(
     folder: Path, protocol: EvaluationProtocol, report: Report = lambda _line: None
 ) -> Judgement:
-    """Evaluate the weights in a run's folder, and store the result there.
+    """Evaluate the weights in a run's folder, and store the result there if that is possible.
 
     Raises: StoreError where the folder holds no readable run, OptionError where the protocol does
     not fit it, ValueError where its data cannot be read, and whatever `report` raises.
@@ -86,7 +90,7 @@ def judge(
         )
         config = setting.config.model_dump(mode="json") | {"seed": run.record.seed}
         found = Judgement(config=config, k=run.steps, per_task=per_task, **run.common())
-    store(found, folder)
+    _keep(store, found, folder)
     return found
 
 
@@ -133,8 +137,17 @@ def robustness(
             half_width=np.stack([half for _, half in rows]),
             **run.common() | {"protocol": run.as_stored() | {"k": steps}},
         )
-    store_robustness(found, folder)
+    _keep(store_robustness, found, folder)
     return found
+
+
+def _keep(write: Callable[[Any, Path], object], found: Any, folder: Path) -> None:
+    """Store a result with its run, or say that this cannot be."""
+    try:
+        write(found, folder)
+    except OSError as error:
+        reason = reason_of(error)
+        _log.warning("What was found of %s is told but not stored: %s.", folder.name, reason)
 
 
 def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:

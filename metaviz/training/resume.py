@@ -10,6 +10,7 @@ from metaviz.config.run_config import Amendment
 from metaviz.problems.base import Problem
 from metaviz.runs.model.events import Remedy
 from metaviz.runs.model.record import Record
+from metaviz.runs.storage.lock import SharedLock
 from metaviz.runs.storage.store import RunWriter, StoreError, reopen_run, rewrite_about
 from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Found, find_checkpoint
@@ -35,23 +36,41 @@ class _Plan:
 
 
 def resume_sessions(
-    folders: Sequence[Path], steps: int | None = None, remedy: str = ""
+    folders: Sequence[Path],
+    steps: int | None = None,
+    remedy: str = "",
+    refused: list[str] | None = None,
 ) -> list[Session]:
     """Check stored runs, then open all of them to be trained further, to `steps` where given.
 
     `remedy` is the id of a change that was offered when the runs diverged, and is made now.
 
     What came after a run's checkpoint is rolled back, so that its tables hold what a run holds
-    that was never interrupted.
+    that was never interrupted. Runs that cannot go on are left out where a list takes the sentences
+    that say why.
     Raises: StoreError, OptionError or ValueError with one sentence, before any run is changed.
     """
     problems: dict[str, Problem] = {}
+    shared = SharedLock()
     with ExitStack() as opened:
-        plans = [
-            _plan(folder, steps, remedy, problems, opened) for folder in dict.fromkeys(folders)
-        ]
+        plans = []
+        for folder in dict.fromkeys(folders):
+            try:
+                with ExitStack() as own:
+                    plan = _plan(folder, steps, remedy, problems, own)
+                    plan.writer.rest(shared)
+                    opened.push(own.pop_all())
+            except (StoreError, OptionError) as error:
+                if refused is None:
+                    raise
+                refused.append(str(error))
+            else:
+                plans.append(plan)
         bands = bands_of([plan.setting for plan in plans])
-        sessions = [_go_on(plan, band) for plan, band in zip(plans, bands, strict=True)]
+        sessions = []
+        for plan, band in zip(plans, bands, strict=True):
+            sessions.append(_go_on(plan, band))
+            sessions[-1].rest(shared)
         opened.pop_all()
     return sessions
 

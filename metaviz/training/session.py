@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from metaviz.runs.analysis.reproduction import first_difference, repeat_sentence
 from metaviz.runs.model.events import Ended, Evaluated, Event, Noted, State
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge
-from metaviz.runs.storage.store import RunWriter, StoreError, create_run, open_run
+from metaviz.runs.storage.lock import SharedLock
+from metaviz.runs.storage.store import RunWriter, StoreError, create_run, open_run, sweep_runs
 from metaviz.training.band import Band, bands_of
 from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.machine import limit
@@ -72,6 +74,18 @@ class Session:
     def repeat(self, folder: Path) -> None:
         """Compare with the run in a folder once this one is done, and note what was found."""
         self._repeats = folder
+
+    def rest(self, shared: SharedLock) -> None:
+        """Hold no file open until the run's turn comes. Raises: StoreError."""
+        if self._writer is not None:
+            self._writer.rest(shared)
+
+    def discard(self) -> None:
+        """Delete a new run that has not begun."""
+        self._events.close()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.discard()
 
     def advance(self) -> Event | None:
         """Compute, store and return the next event; None once the run has ended.
@@ -210,7 +224,11 @@ def new_session(
         traits=setting.traits,
         resolved=setting.resolved,
     )
-    keep_start(writer.folder, setting)
+    try:
+        keep_start(writer.folder, setting)
+    except StoreError:
+        writer.discard()
+        raise
     return Session(setting, writer, band=band)
 
 
@@ -251,8 +269,17 @@ def open_sessions(
         setting = settle(config, problems.get(config.seed))
         problems[config.seed] = setting.problem
         settings.append(setting if source is None else starting_from(setting, source))
-    pairs = zip(settings, bands_of(settings), strict=True)
-    return [new_session(setting, root, parent, band) for setting, band in pairs]
+    sweep_runs(root)
+    shared = SharedLock()
+    with ExitStack() as made:
+        sessions = []
+        for setting, band in zip(settings, bands_of(settings), strict=True):
+            session = new_session(setting, root, parent, band)
+            made.callback(session.discard)
+            session.rest(shared)
+            sessions.append(session)
+        made.pop_all()
+    return sessions
 
 
 def _sentence(error: BaseException) -> str:

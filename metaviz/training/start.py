@@ -12,12 +12,10 @@ from metaviz.config.traits import USUAL
 from metaviz.files.atomic import write_atomically
 from metaviz.meta.context import Meta
 from metaviz.nets.layout import Layout
-from metaviz.runs.storage.store import StoreError
+from metaviz.runs.storage.store import START, StoreError
 from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.setting import Setting
-
-START = "start.pt"
 
 
 def starting_from(setting: Setting, source: Path) -> Setting:

@@ -5,10 +5,12 @@ import json
 import pickle
 import random
 import shutil
+import sqlite3
 import zipfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,9 @@ class Kind:
     def change(self, folder: Path, chance: random.Random) -> None:
         """Change one of the files."""
         path = chance.choice(sorted(folder.glob(self.files)))
+        if path.suffix == ".db" and chance.random() < 0.2:
+            beside = path.with_name(path.name + chance.choice(("-journal", "-wal", "-shm")))
+            beside.write_bytes(how.junk(b"", chance))
         how.written(path, chance.choice((*self.mutations, how.harmed, how.junk)), chance)
 
 
@@ -74,6 +79,21 @@ def a_run(root: Path) -> None:
     protocol.judge(folder, wish)
     protocol.robustness(folder, wish)
     change_marks(folder, {"tags": ("a", "b"), "name": "Mine", "notes": "x", "star": True})
+
+
+def a_diverged_run(root: Path) -> None:
+    """Train a run whose losses are no numbers after a few meta-steps."""
+    wish = config("maml", steps=40)
+    shared = wish.shared.model_copy(update={"outer_lr": 1e30})
+    folder = train(wish.model_copy(update={"shared": shared}), root / "runs")
+    assert open_run(folder).state == "diverged"
+
+
+def a_run_without_hashes(root: Path) -> None:
+    a_run(root)
+    with closing(sqlite3.connect(the_run(root) / "metrics.db")) as made:
+        made.execute("DROP TABLE checkpoints")
+        made.commit()
 
 
 def the_run(root: Path) -> Path:
@@ -189,6 +209,43 @@ def json_lists(root: Path) -> None:
         (root / "data" / f"{split}.json").write_text(json.dumps(told))
 
 
+SPLITS = {"train": "ab", "val": "cd", "test": "ef"}
+_FILES = {
+    split: {n: [f"{n}/{n}0.png", f"{n}/{n}1.png"] for n in names} for split, names in SPLITS.items()
+}
+_PLACED = {
+    split: [(path, place, n) for place, n in enumerate(of) for path in of[n]]
+    for split, of in _FILES.items()
+}
+ALONE = {
+    "all.csv": "\n".join(
+        [
+            "filename,label,split",
+            *(f"{p},{n},{s}" for s, rows in _PLACED.items() for p, _, n in rows),
+        ]
+    ),
+    "split.json": json.dumps({split: list(names) for split, names in SPLITS.items()}),
+    "zhou.json": json.dumps(_PLACED),
+    "files.json": json.dumps(_FILES),
+    "closer.json": json.dumps(
+        {
+            split: {
+                "label_names": list(SPLITS[split]),
+                "image_names": [path for path, _, _ in rows],
+                "image_labels": [place for _, place, _ in rows],
+            }
+            for split, rows in _PLACED.items()
+        }
+    ),
+}
+"""Lists of all splits in one file, as several programs write them."""
+
+
+def one_list(root: Path, name: str, text: str) -> None:
+    class_folders(root)
+    (root / "data" / name).write_text(text)
+
+
 def zipped_images(root: Path) -> None:
     chance = np.random.default_rng(0)
     (root / "data").mkdir()
@@ -210,6 +267,26 @@ def pickles(root: Path) -> None:
         held = {"image_data": pixels(4, seed), "class_dict": rows}
         path = root / "data" / f"mini-imagenet-cache-{split}.pkl"
         path.write_bytes(pickle.dumps(held, protocol=(0, 2, 5)[seed]))
+
+
+def labelled_pickles(root: Path) -> None:
+    (root / "data").mkdir()
+    for seed, split in enumerate(("train", "val", "test")):
+        held = {"data": pixels(4, seed), "labels": [f"{split} {n % 2}" for n in range(4)]}
+        (root / "data" / f"CIFAR_FS_{split}.pickle").write_bytes(pickle.dumps(held, protocol=2))
+
+
+def pickled_files(root: Path) -> None:
+    """Write tieredImageNet's pickles of PNG files."""
+    chance = np.random.default_rng(0)
+    folder = root / "data" / "tiered-imagenet"
+    folder.mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        names = [f"{split} a", f"{split} b"]
+        labels = {"label_specific": np.arange(4) % 2, "label_specific_str": names}
+        files = [np.frombuffer(picture(chance), np.uint8) for _ in range(4)]
+        (folder / f"{split}_labels.pkl").write_bytes(pickle.dumps(labels, protocol=2))
+        (folder / f"{split}_images_png.pkl").write_bytes(pickle.dumps(files, protocol=2))
 
 
 def numpy_archives(root: Path) -> None:
@@ -240,6 +317,22 @@ def omniglot(root: Path) -> None:
             for drawer in range(3):
                 drawn = Image.fromarray(chance.random((105, 105)) > 0.1)
                 drawn.save(folder / f"000{number}_0{drawer}.png")
+
+
+def omniglot_hdf5(root: Path) -> None:
+    chance = np.random.default_rng(0)
+    (root / "data").mkdir()
+    with h5py.File(root / "data" / "data.hdf5", "w") as file:
+        for alphabet in ("Greek", "Latin", "Braille"):
+            group = file.create_group(f"images_background/{alphabet}")
+            drawn = (chance.random((3, 105, 105)) > 0.1) * np.uint8(255)
+            group.create_dataset("character01", data=drawn)
+
+
+def omniglot_twice(root: Path) -> None:
+    omniglot(root)
+    for folder in list((root / "data" / "images_background").iterdir()):
+        shutil.copytree(folder, root / "data" / "merged" / folder.name)
 
 
 def read_images(root: Path) -> None:
@@ -282,7 +375,15 @@ KINDS = (
         "runs/*/metrics.db",
         (how.changed_database,) * 4,
         read_run,
-        (database.read, database.read_last, database.divergence_of, foreign.open_to_read),
+        (database.read, database.read_last, foreign.open_to_read),
+    ),
+    Kind(
+        "metrics.db of a run that diverged",
+        a_diverged_run,
+        "runs/*/metrics.db",
+        (how.changed_database,) * 4,
+        read_run,
+        (database.divergence_of,),
     ),
     Kind(
         "marks.toml",
@@ -311,10 +412,18 @@ KINDS = (
     Kind(
         "checkpoint",
         a_run,
-        f"runs/*/{CHECKPOINT}",
-        (how.changed_zip(how.harmed),),
+        "runs/*/checkpoint*.pt",
+        (how.changed_zip(how.harmed), how.changed_checkpoint),
         lambda r: (find_checkpoint(the_run(r)), load_checkpoint(the_run(r) / CHECKPOINT)),
         (checkpoints.find_checkpoint, checkpoints.read_checkpoint, foreign.check_pickled),
+    ),
+    Kind(
+        "checkpoint of an earlier version",
+        a_run_without_hashes,
+        "runs/*/checkpoint*.pt",
+        (how.changed_checkpoint,) * 6,
+        lambda r: find_checkpoint(the_run(r)),
+        (checkpoints.find_checkpoint, checkpoints.read_checkpoint),
     ),
     Kind(
         "packed run",
@@ -335,7 +444,6 @@ KINDS = (
             queue._entry,
             queue._state_of,
             queue._connected,
-            queue.Queue.recover,
             queue.Queue.claim,
         ),
     ),
@@ -386,6 +494,17 @@ KINDS = (
     Kind(
         "lists as JSON", json_lists, "data/*.json", (how.changed_json,) * 3, read_images, (lists,)
     ),
+    *(
+        Kind(
+            f"{name} for all splits",
+            partial(one_list, name=name, text=text),
+            f"data/{name}",
+            (how.changed_json if name.endswith("json") else how.changed_text,) * 3,
+            read_images,
+            (lists,),
+        )
+        for name, text in ALONE.items()
+    ),
     Kind(
         "zipped images",
         zipped_images,
@@ -395,19 +514,65 @@ KINDS = (
         (archives.Zip,),
     ),
     Kind("image", class_folders, "data/*/*.png", (), read_images, ()),
-    Kind("pickles", pickles, "data/*.pkl", (), read_images, (unpickle, containers.pickled_arrays)),
+    Kind(
+        "pickles",
+        pickles,
+        "data/*.pkl",
+        (how.changed_pickle,) * 6,
+        read_images,
+        (unpickle, containers.pickled_arrays),
+    ),
+    Kind(
+        "pickles with labels",
+        labelled_pickles,
+        "data/*.pickle",
+        (how.changed_pickle,) * 6,
+        read_images,
+        (containers.pickled_arrays, containers._numbered),
+    ),
+    Kind(
+        "pickles of PNG files",
+        pickled_files,
+        "data/*/*.pkl",
+        (how.changed_pickle,) * 6,
+        read_images,
+        (containers.pickled_arrays, containers._by_label),
+    ),
     Kind(
         "NumPy archives",
         numpy_archives,
         "data/*/*",
         (how.changed_zip(how.harmed),),
         read_images,
-        (containers.numpy_images, containers._zipped_array, containers._by_label),
+        (containers.numpy_images, containers._zipped_array),
     ),
-    Kind("HDF5", hdf5_files, "data/*.hdf5", (), read_images, (hdf5, containers.torchmeta_splits)),
+    Kind(
+        "HDF5",
+        hdf5_files,
+        "data/*.hdf5",
+        (how.changed_hdf5,) * 4,
+        read_images,
+        (hdf5, containers.torchmeta_splits),
+    ),
     Kind(
         "Omniglot",
         omniglot,
+        "data/*/*/*/*.png",
+        (),
+        lambda r: read_omniglot(r / "data", 14),
+        (omniglot_files.read_omniglot,),
+    ),
+    Kind(
+        "Omniglot as HDF5",
+        omniglot_hdf5,
+        "data/*.hdf5",
+        (),
+        lambda r: read_omniglot(r / "data", 14),
+        (omniglot_files.read_omniglot, omniglot_files._read_hdf5),
+    ),
+    Kind(
+        "Omniglot in two layouts",
+        omniglot_twice,
         "data/*/*/*/*.png",
         (),
         lambda r: read_omniglot(r / "data", 14),

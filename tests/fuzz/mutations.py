@@ -6,16 +6,22 @@ All take a `random.Random`, so that a seed names what was done.
 import io
 import json
 import math
+import pickle
 import random
 import sqlite3
 import tomllib
+import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import tomli_w
+import torch
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
@@ -24,6 +30,15 @@ ODD: tuple[Any, ...] = (
     *(math.nan, math.inf, "", "x", "maml", "nan", "\x1b[31m", "../../x", "=1+1", "<b>", "x" * 5000),
     *("\ud7ff", "\u202e", "con", "2026-01-01", [], [1], ["a", [2]], {}, {"a": 1}, {"": {"b": []}}),
 )
+NAMES = (
+    *(f"__builtin__\n{name}" for name in ("list", "dict", "set", "tuple", "int", "float", "str")),
+    *(f"builtins\n{name}" for name in ("bytes", "bytearray", "range", "frozenset", "bool", "eval")),
+    *("collections\nOrderedDict", "collections\ndefaultdict", "_codecs\nencode", "numpy\ndtype"),
+    *("numpy\nndarray", "numpy.core.multiarray\n_reconstruct", "numpy.core.multiarray\nscalar"),
+    *("numpy._core.numeric\n_frombuffer", "os\nsystem"),
+)
+"""What a pickle may ask for, and what it may not."""
+STATES = ("running", "done", "diverged", "waiting")
 _LONGEST = 4096
 
 
@@ -85,6 +100,61 @@ def changed_json(data: bytes, chance: random.Random) -> bytes:
     return json.dumps(changed_fields(json.loads(data), chance)).encode()
 
 
+def changed_pickle(data: bytes, chance: random.Random) -> bytes:
+    """Return a pickle of other values, or one whose every name is asked for by other arguments."""
+    if chance.random() < 0.5:
+        odd = (*ODD, b"x", bytearray(b"ab"), {1, 2}, frozenset({(1, "a")}), np.arange(6), 2**200)
+        held = pickle.loads(data)
+        for key in held if isinstance(held, dict) else ():
+            if chance.random() < 0.4:
+                held[key] = chance.choice((*odd, np.array(["a", "b"]), np.float32(1), range(3)))
+        return pickle.dumps(held, protocol=chance.randrange(6))
+    arguments = (
+        "",
+        "I3\n",
+        "S'ab'\n",
+        "S'latin1'\n",
+        "(I0\ntp9\n",
+        "]",
+        "N",
+        "S'u1'\n",
+        "I0\nI1\n",
+    )
+    given = "".join(chance.choices(arguments, k=chance.randrange(4)))
+    function = "c" + chance.choice(NAMES) + "\n(" + given + "tR"
+    end = chance.choice((".", "(I1\n(I3\ntN NI0\nS'x'\ntb.", "p1\nS'a'\nI1\ns.", "(S'a'\nI1\nu."))
+    return (chance.choice(("", "}S'image_data'\n", "(lp3\n")) + function + end).encode()
+
+
+def changed_hdf5(data: bytes, chance: random.Random) -> bytes:
+    """Return an HDF5 file whose groups, arrays or links are others."""
+    stream = io.BytesIO(data)
+    with h5py.File(stream, "r+") as file:
+        group = file["datasets"]
+        name, kind = chance.choice(list(group)), chance.randrange(9)
+        if kind != 0:
+            del group[name]
+        if kind == 1:
+            group[name] = h5py.SoftLink("/datasets/other")
+        elif kind == 2:
+            group[name] = h5py.ExternalLink("other.hdf5", "/x")
+        elif kind == 3:
+            group.create_group(name)
+        elif kind == 4:
+            group.create_dataset(name, data=np.arange(6.0))
+        elif kind == 5:
+            group.create_dataset(name, (10**6, 64, 64, 3), "u1", chunks=(1, 64, 64, 3))
+        elif kind == 6:
+            made = group.create_dataset(name, (3,), h5py.vlen_dtype(np.uint8))
+            made[0] = np.frombuffer(b"\x89PNG", np.uint8)
+        elif kind == 7:
+            del file["datasets"]
+            file["datasets"] = np.arange(3)
+        elif kind == 8:
+            file.move("datasets", "data")
+    return stream.getvalue()
+
+
 def changed_text(data: bytes, chance: random.Random) -> bytes:
     """Return a text with other cells, separators, line ends or encoding."""
     text = data.decode("utf-8", "replace")
@@ -101,6 +171,13 @@ def changed_text(data: bytes, chance: random.Random) -> bytes:
                 ("label", "LABEL "),
                 ("filename", "image_name"),
                 ("train", "val"),
+                ("\n", "\n# note\n"),
+                ("\n", ",x\n"),
+                ("a0.png", "missing.png"),
+                ("a0.png", "b0.png"),
+                ("a", "data\\a"),
+                (",", " "),
+                ("filename,label\n", ""),
                 ('"', ""),
                 (text[:9], str(chance.choice(ODD))),
             )
@@ -114,7 +191,8 @@ def changed_text(data: bytes, chance: random.Random) -> bytes:
 
 def changed_database(data: bytes, chance: random.Random) -> bytes:
     """Return a database with odd cells, or without a column, a table or some rows."""
-    values = [*(one for one in ODD if isinstance(one, str | int | float)), None, b"\0\xff", b""]
+    plain = (one for one in ODD if isinstance(one, str | int | float))
+    values = [*plain, *STATES, None, b"\0\xff", b""]
     with closing(sqlite3.connect(":memory:")) as database:
         database.deserialize(data[:18] + b"\1\1" + data[20:])  # without a write-ahead log
         tables = [
@@ -175,12 +253,39 @@ def changed_zip(*inside: Mutation) -> Mutation:
                     new.writestr(odd or "x", held)
                 elif kind == 2:
                     new.writestr(name, held)
-                    new.writestr(f"{name}.extra", b"")
+                    _add_odd_member(new, name, chance)
                 else:
                     new.writestr(name, chance.choice(inside)(held, chance))
         return stream.getvalue()
 
     return change
+
+
+def _add_odd_member(archive: zipfile.ZipFile, name: str, chance: random.Random) -> None:
+    """Add a member that is empty, vast, there twice, a link, a folder or said to be encrypted."""
+    kind = chance.randrange(6)
+    member = zipfile.ZipInfo(name if kind == 2 else f"{name}.extra")
+    member.external_attr = 0o120777 << 16 if kind == 3 else 0
+    vast = bytes(3_000_000) if kind == 1 else b"x"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about names that are there twice
+        archive.writestr(member, vast, zipfile.ZIP_DEFLATED)
+    if kind == 4:
+        archive.writestr(f"{name}.folder/", b"")
+    elif kind == 5:
+        member.flag_bits |= 1
+
+
+def changed_checkpoint(data: bytes, chance: random.Random) -> bytes:
+    """Return a checkpoint with other fields, or one that asks for other code."""
+    state = torch.load(io.BytesIO(data), weights_only=True)
+    stream = io.BytesIO()
+    if chance.random() < 0.1:
+        torch.save(Counter({"step": 1}), stream)
+    else:
+        kept = {key: value for key, value in state.items() if chance.random() < 0.8}
+        torch.save(chance.choice((kept, {**kept, "step": chance.choice(ODD)}, list(kept))), stream)
+    return stream.getvalue()
 
 
 def written(path: Path, mutation: Mutation, chance: random.Random) -> None:

@@ -41,7 +41,7 @@ READERS: list[tuple[Any, str, tuple[str, ...]]] = [
     (database, "_numbers", ("list", "--runs", "ROOT")),
     (database, "_curves", ("runs", "--in", "ROOT")),
     (database, "read_arrays", ("report", "ROOT", "--out", "OUT/r.html")),
-    (arrays, "_array", ("export", "ROOT", "--out", "OUT")),
+    (arrays, "read_array", ("export", "ROOT", "--out", "OUT")),
     (evaluation, "_judgement", ("report", "ROOT", "--out", "OUT/r.html")),
     (marks, "cleaned", ("list", "--runs", "ROOT")),
     (index, "entry_of", ("runs", "--in", "ROOT")),
@@ -301,7 +301,7 @@ def test_a_cell_of_a_list_that_is_too_long_is_one_sentence(tmp_path: Path) -> No
     (tmp_path / "train.csv").write_text(f"filename,label\n{'x' * 200_000},y\n")
     outcome = images(tmp_path)
     assert outcome.code == 2
-    assert "train.csv" in sentence(outcome)
+    assert "no images by class found" in sentence(outcome)
 
 
 def _external_link(library: Any, file: Any, other: str) -> None:

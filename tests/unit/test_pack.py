@@ -180,3 +180,62 @@ def test_pack_refuses_other_names(packed: Path, tmp_path: Path) -> None:
     said = refusal("pack", folder, "--out", tmp_path / "r.tar")
     assert said.endswith("r.tar' is not valid: use a name ending in .zip.")
     assert refusal("pack", folder, "--out", packed / "r.zip").startswith("Cannot write ")
+
+
+def added(packed: Path, members: dict[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> Path:
+    """Add members to a packed run, below its folder."""
+    with zipfile.ZipFile(packed, "a", kind) as archive:
+        run = archive.namelist()[0].partition("/")[0]
+        for name, data in members.items():
+            archive.writestr(f"{run}/{name}", data)
+    return packed
+
+
+def refused(packed: Path, place: Path) -> str:
+    said = refusal("unpack", packed, "--out", place)
+    assert not place.exists() or not list(place.iterdir())
+    return said
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_there_twice_is_refused(packed: Path, tmp_path: Path) -> None:
+    assert "two members with the name" in refused(
+        added(packed, {"run.toml": b"x"}), tmp_path / "in"
+    )
+
+
+def test_a_packed_run_has_limits_of_its_own(packed: Path, tmp_path: Path) -> None:
+    many = {f"evaluations/step{number}.npz": b"" for number in range(10_001)}
+    copy = tmp_path / "many.zip"
+    shutil.copyfile(packed, copy)
+    assert "members; at most 10000 are read" in refused(added(copy, many), tmp_path / "in")
+    shutil.copyfile(packed, copy)
+    stretches = {f"evaluations/step{n}.npz": (b"abcdefg" + bytes(600)) * 20_000 for n in range(20)}
+    assert "would unpack to 0.2 GiB; at most 0.1" in refused(
+        added(copy, stretches), tmp_path / "in"
+    )
+    long = {"marks.toml": b"#" * 1_000_001}
+    shutil.copyfile(packed, copy)
+    assert "marks.toml is larger than 1 MB" in refused(
+        added(copy, long, zipfile.ZIP_STORED), tmp_path / "in"
+    )
+
+
+def test_a_list_of_members_that_is_too_long_is_not_read(packed: Path, tmp_path: Path) -> None:
+    data = bytearray(packed.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 12 : end + 16] = (5_000_000).to_bytes(4, "little")
+    packed.write_bytes(data)
+    assert "too many members" in refused(packed, tmp_path / "in")
+
+
+def test_a_run_with_many_evaluations_and_notes_is_unpacked_whole(tmp_path: Path) -> None:
+    folder = train(config("maml"), tmp_path / "runs")
+    (folder / "evaluations").mkdir()
+    for number in range(3000):
+        (folder / "evaluations" / f"step{number}.npz").write_bytes(bytes(2000))
+    (folder / "marks.toml").write_text(f'notes = "{"a" * 19_000}"')
+    pack_run(folder, tmp_path / "r.zip")
+    found = unpack_run(tmp_path / "r.zip", tmp_path / "in")
+    assert len(list((found / "evaluations").iterdir())) == 3000
+    assert len(open_run(found).marks.notes) == 19_000

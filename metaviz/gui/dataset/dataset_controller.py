@@ -13,6 +13,7 @@ from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.dataset.dataset_dialog import DatasetDialog, DatasetRequest, DatasetSource
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.widgets.editors import automatic_text
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.runs.model.dataset import DatasetView
 
 _OF_AN_EPISODE = ("ways", "shots", "query_shots")
@@ -162,7 +163,7 @@ class DatasetController(QObject):
         self._form.look.setEnabled(not reason)
         tip = reason or "Show what the data hold, and some episodes of them."
         for part in (self._action, self._form.look):
-            part.setToolTip(tip)
+            part.setToolTip(plain_tip(tip))
         self._action.setStatusTip(tip)
 
     def _why_not(self) -> str:

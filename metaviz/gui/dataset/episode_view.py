@@ -1,10 +1,11 @@
 """One episode of a data set, with the controls that choose another and exchange its colours."""
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.widgets.controls import combo, named, offer, push_button, switch, text_label
 from metaviz.gui.widgets.layouts import alternatives, column, row
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.sample_grid import SampleGrid, described
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
@@ -24,7 +25,7 @@ class EpisodeView(QWidget):
         self.split = combo("dataset_split", "Classes of the episode", _SPLITS)
         tip = "Previous episode, of classes of the same split."
         self.before = push_button("dataset_before", "Pre&vious", tip, "Previous episode")
-        self.number = named(QLabel(), "dataset_number")
+        self.number = named(PlainLabel(), "dataset_number")
         tip = "Another episode, of classes of the same split."
         self.another = push_button("dataset_another", "Another &episode", tip)
         self.swap = switch(

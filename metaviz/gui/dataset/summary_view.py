@@ -5,7 +5,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QFrame,
     QHeaderView,
-    QLabel,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -13,6 +12,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.widgets.controls import make_bold, named, scrolling, text_label
 from metaviz.gui.widgets.layouts import column
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView, SplitCount
 
@@ -32,7 +32,7 @@ class DatasetSummary(QWidget):
         self.layout_text = text_label("dataset_layout", "How the data are kept")
         self.totals = text_label("dataset_totals", "Size")
         self.table = self._make_table()
-        heading = make_bold(QLabel("What to know"))
+        heading = make_bold(PlainLabel("What to know"))
         self.remarks = text_label("dataset_remarks", "What to know")
         self.remarks.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.remarks.setTextInteractionFlags(

@@ -20,6 +20,7 @@ from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import column, order_tabs, row
 from metaviz.gui.widgets.option_field import OptionField
 from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import current_theme, tint
 
 _WIDTH = 340
@@ -195,9 +196,11 @@ class ExperimentDock(QWidget):
         self.download.setText("Cancel &download" if under_way else "&Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
         self.download.setToolTip(
-            "End the download. What has arrived is kept, and the next one goes on from there."
-            if under_way
-            else "Says size and source, and asks, before anything is fetched."
+            plain_tip(
+                "End the download. What has arrived is kept, and the next one goes on from there."
+                if under_way
+                else "Says size and source, and asks, before anything is fetched."
+            )
         )
 
     def restyle(self) -> None:
@@ -354,7 +357,7 @@ class ExperimentDock(QWidget):
 
 
 def _heading(text: str, buddy: QWidget) -> QLabel:
-    label = make_bold(QLabel(text))
+    label = make_bold(PlainLabel(text))
     label.setBuddy(buddy)
     return label
 

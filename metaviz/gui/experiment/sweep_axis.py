@@ -9,6 +9,7 @@ from metaviz.config.options import OptionError, OptionSpec, Plain
 from metaviz.config.sweep import Axis, parse_range
 from metaviz.gui.widgets.controls import named, text_label
 from metaviz.gui.widgets.editors import ChoiceBox, write_value
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
 KINDS = {
@@ -127,7 +128,7 @@ class SweepAxisRow(QObject):
         kind = self.kind.currentData()
         hint = "values with commas between" if kind == "list" else "smallest, largest, how many"
         self.text.setPlaceholderText(_HINTS.get(kind, "0.001, 0.1, 5"))
-        self.text.setToolTip(f"Write {hint}, like {self.text.placeholderText()}.")
+        self.text.setToolTip(plain_tip(f"Write {hint}, like {self.text.placeholderText()}."))
         value = self._values.get(self.key.currentData(), self._spec.default)
         self.text.setText(proposed(self._spec, value, kind))
         self.changed.emit()

@@ -63,6 +63,8 @@ class BenchmarkTab(QWidget):
         self.protocol = EvaluationProtocol()
         self._records: list[Record] = []
         self._judged: list[Judged] = []
+        self._told: list[Judgement] = []
+        """What was evaluated from here, which a folder that is not to be written cannot keep."""
         self._shown: list[Judged] = []
         self._lists: list[tuple[Any, ...]] = []
         self._rows: list[Row] = []
@@ -93,7 +95,7 @@ class BenchmarkTab(QWidget):
 
     def read_again(self) -> None:
         """Read the stored results of the shown runs."""
-        self._judged = judged_runs(self._records, _folders(self._records))
+        self._judged = judged_runs(self._records, _folders(self._records), self._told)
         lists = task_lists(self._judged)
         offer(self.list, dict(enumerate(lists.values())))
         self._lists = list(lists)
@@ -128,6 +130,7 @@ class BenchmarkTab(QWidget):
         """Show what was evaluated; without judgements the steps were varied."""
         self._set_busy(busy=False)
         self._show_status("")
+        self._told += judgements
         self.read_again()
         if judgements:
             self._show_list(judgements[-1].task_list)

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.config.quantities import QUANTITIES, quantity_of
 from metaviz.gui.pages.layouts import column, row, slider
@@ -22,6 +22,7 @@ from metaviz.gui.widgets.controls import (
     toggled_keys,
     tool_button,
 )
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, measure_of
 from metaviz.runs.model.record import Record
@@ -65,7 +66,7 @@ class CompareControls(QWidget):
         self.smoothing.setRange(0, _SMOOTHEST)
         self.smoothing.setMinimumWidth(40)
         self.smoothing.setMaximumWidth(140)
-        self.smoothing_value = QLabel("0.00")
+        self.smoothing_value = PlainLabel("0.00")
         self.switches = {name: switch(*about) for name, about in _SWITCHES.items()}
         self.switches["robust"].setChecked(True)
         self._lay_out()

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.pages.layouts import ReadTable, column, plain_label, row
 from metaviz.gui.widgets.controls import combo, offer, search_line
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import ComparisonView, GroupCurve, group_difference
@@ -188,7 +189,7 @@ def _head(table: ReadTable, at: int, text: str, tip: str = "") -> None:
         return
     item.setText(text)
     if tip:
-        item.setToolTip(f"{_COLUMNS[at][1]}. {tip}.")
+        item.setToolTip(plain_tip(f"{_COLUMNS[at][1]}. {tip}."))
 
 
 def _interval(mean: float, low: float, high: float, *, ranged: bool) -> str:

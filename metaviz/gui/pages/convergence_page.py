@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QHeaderView, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QHeaderView, QSizePolicy, QWidget
 
 from metaviz.charts.values import Lines, Panels, Paths
 from metaviz.gui.pages.layouts import ReadTable, column, named, page, plain_label, row, split
@@ -12,6 +12,7 @@ from metaviz.gui.pages.page import EvaluatedPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
 from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.convergence import convergence
@@ -141,7 +142,7 @@ class ConvergenceTab(EvaluatedPage):
     def _around(self, slices: QWidget) -> QWidget:
         self.run = combo("convergenceRun", "Run whose loss is sliced", {})
         self.run.setMinimumContentsLength(14)
-        self.caption = QLabel()
+        self.caption = PlainLabel()
         self.caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.run.currentIndexChanged.connect(self._draw_slice)
         above = row(("loss a&round", self.run), self.caption, spacing=6, stretch=self.caption)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSpinBox, QStackedWidget, QWidget
 
 from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
@@ -11,6 +11,7 @@ from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.pages.layouts import named, page, plain_label, row, slider, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, push_button, scrolling, switch
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.result_charts import (
     episode_chart,
@@ -172,13 +173,13 @@ class EpisodeTab(QWidget):
         tip = "Move through the inner steps."
         self.step = slider("episodeStep", "Inner step k", tip, transient=True, ticks=True)
         self.step.valueChanged.connect(self._draw)
-        self.at = QLabel()
+        self.at = PlainLabel()
         self.at.setMinimumWidth(self.fontMetrics().horizontalAdvance("k = 00 of 00 (trained: 00)"))
         self.logits = switch(
             "episodeLogits", "lo&gits", "Draw the network's outputs in place of probabilities."
         )
         self.logits.toggled.connect(self._draw_path)
-        title = QLabel("i&nner step")
+        title = PlainLabel("i&nner step")
         title.setBuddy(self.step)
         self.scrubber = title, self.step, self.at
         return row(*self.scrubber, self.logits, stretch=self.step)
@@ -236,6 +237,6 @@ class EpisodeTab(QWidget):
 
     def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
         self.status.setText(sentence)
-        self.status.setToolTip(sentence)
+        self.status.setToolTip(plain_tip(sentence))
         if self._theme is not None:
             tint(self.status, self._theme.error if wrong else self._theme.muted)

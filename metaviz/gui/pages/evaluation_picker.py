@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from metaviz.gui.pages.layouts import follow, row, slider
 from metaviz.gui.widgets.controls import combo, named, offer
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.labels import labels
@@ -34,7 +35,7 @@ class EvaluationPicker(QWidget):
         tip = "Go back to earlier evaluations; the number is the meta-step."
         self.time = slider(f"{name}Time", "Evaluation shown", tip, transient=True)
         self.time.setMinimumWidth(70)
-        self.step_text = named(QLabel(), f"{name}Step")
+        self.step_text = named(PlainLabel(), f"{name}Step")
         parts = ("r&un", self.run), ("&at meta-step", self.time), self.step_text
         made = row(*parts, spacing=6, inside=self)
         made.setStretchFactor(self.run, 1)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QWidget
+from PySide6.QtWidgets import QComboBox, QHeaderView, QWidget
 
 from metaviz.charts.shapes import shortened
 from metaviz.charts.stored import parts, summary
@@ -12,6 +12,7 @@ from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
 from metaviz.gui.pages.needs import LEARNED
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer, switch
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.geometry import geometry_pictures, offered
@@ -125,7 +126,7 @@ class GeometryTab(EvaluationPage):
             "without &diagonal",
             "Leave the diagonal out, which often hides all else.",
         )
-        self.of = QLabel("&of")
+        self.of = PlainLabel("&of")
         self.of.setBuddy(self.part)
         shown = ("sho&w", self.what), self.of, self.part
         row(*shown, self.log, self.diagonal, None, spacing=6, inside=self.controls)

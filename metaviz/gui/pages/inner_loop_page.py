@@ -1,7 +1,7 @@
 """What adaptation does, step by step, on the fixed evaluation tasks."""
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QWidget
 
 from metaviz.charts.values import Panels
 from metaviz.gui.pages.layouts import follow, named, page, plain_label, row, slider, split
@@ -10,6 +10,7 @@ from metaviz.gui.pages.sinusoid_plot import FanPlot
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
 from metaviz.gui.widgets.controls import combo, scrolling, switch
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curve_charts import inner_chart, inner_charts
@@ -118,7 +119,7 @@ class InnerTab(EvaluatedPage):
         tip = "Go back to earlier evaluations of the same tasks; the number is the meta-step."
         self.evaluation = slider("innerEvaluation", "Evaluation shown", tip, transient=True)
         self.evaluation.setMinimumWidth(80)
-        self.evaluation_text = QLabel()
+        self.evaluation_text = PlainLabel()
         for box in (self.log_y, self.interval):
             box.setChecked(True)
             box.toggled.connect(self.redraw)
@@ -138,7 +139,7 @@ class InnerTab(EvaluatedPage):
         tip = "Move through the inner steps."
         self.k = slider("innerK", "Inner step k", tip, transient=True, ticks=True)
         self.k.valueChanged.connect(self._show_k)
-        self.k_text = QLabel("k = 0")
+        self.k_text = PlainLabel("k = 0")
         self.k_text.setMinimumWidth(60)
         return row(self.play, self.k_text, self.k, spacing=6, stretch=self.k)
 
@@ -168,7 +169,7 @@ class InnerTab(EvaluatedPage):
         title = f"{evaluation_text(curves)} {QUANTITY_TITLES[view.quantity]}"
         text = f"{title} after {k} inner steps:   " + _BETWEEN.join(parts) if parts else ""
         self.readout.setText(self._shortened(text))
-        self.readout.setToolTip(text)
+        self.readout.setToolTip(plain_tip(text))
         self.loss.setAccessibleDescription(text)
         self.fan.show_step(k, view.evaluation)
 

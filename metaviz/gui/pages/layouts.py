@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.widgets.controls import named, text_label
 from metaviz.gui.widgets.layouts import Part, column, row
+from metaviz.gui.widgets.plain_text import plain_tip
 
 __all__ = ["column", "named", "row"]
 
@@ -95,7 +96,7 @@ class ReadTable(QTableWidget):
         self.setColumnCount(len(columns))
         for at, (text, tip) in enumerate(columns):
             header = QTableWidgetItem(text)
-            header.setToolTip(tip)
+            header.setToolTip(plain_tip(tip))
             self.setHorizontalHeaderItem(at, header)
 
     def put(
@@ -103,7 +104,7 @@ class ReadTable(QTableWidget):
     ) -> QTableWidgetItem:
         """Write a cell; numbers stand on the right."""
         item = QTableWidgetItem(text)
-        item.setToolTip(tip)
+        item.setToolTip(plain_tip(tip))
         if number:
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.setItem(place, at, item)

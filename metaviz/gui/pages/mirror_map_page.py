@@ -13,6 +13,7 @@ from metaviz.gui.pages.layouts import column, named, page, plain_label, row, spl
 from metaviz.gui.pages.needs import MAP
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, scrolling
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.geometry import (
@@ -160,7 +161,9 @@ class MirrorTab(EvaluationPage):
             return
         layer, number = history.layers[self._row], history.coordinates[self._row]
         self.weight.setText(f"{shortened(layer)}, weight {number} of {history.total}")
-        self.weight.setToolTip(f"{layer}: weight {number} of the network's {history.total}.")
+        self.weight.setToolTip(
+            plain_tip(f"{layer}: weight {number} of the network's {history.total}.")
+        )
         chart = weight_chart(history, self.picker.place, self._row)
         missing = Lines(id="mirror-weight", message=OTHERS_SAMPLED)
         self.curve.show_chart(missing if chart is None else replace(chart, title=""))

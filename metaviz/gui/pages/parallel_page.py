@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.config.quantities import quantity_of
 from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.pages.parallel_plot import ParallelPlot
 from metaviz.gui.widgets.controls import combo, named, offer, tool_button
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.model.labels import labels
@@ -42,7 +43,7 @@ class ParallelPage(QWidget):
         self._theme: Theme | None = None
         self.plot = ParallelPlot(self)
         self.result = combo("parallelResult", "Result of the last axis", _RESULTS)
-        self.count = named(QLabel(), "parallelCount")
+        self.count = named(PlainLabel(), "parallelCount")
         tip = "Choose all runs again, in the table, too. (Esc)"
         self.clear = tool_button("parallelClear", "Clear brushes", tip)
         self.clear.setEnabled(False)

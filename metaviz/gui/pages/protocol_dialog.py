@@ -1,11 +1,12 @@
 """The settings of an evaluation on held-out tasks."""
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from metaviz.config.options import OptionError, checked, specs
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.widgets.option_form import OptionForm
+from metaviz.gui.widgets.plain_text import PlainLabel
 
 
 class ProtocolDialog(QDialog):
@@ -22,7 +23,7 @@ class ProtocolDialog(QDialog):
         self.setWindowTitle("Evaluation protocol")
         self.form = OptionForm(specs(EvaluationProtocol), "protocol.")
         self.form.set_changes(protocol.model_dump())
-        self.note = QLabel(
+        self.note = PlainLabel(
             "Papers report 600 tasks or more; 10 000 take the interval below a fifth of a per "
             f"cent. All runs are evaluated on the same tasks. {told}".strip()
         )

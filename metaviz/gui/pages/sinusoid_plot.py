@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QLabel, QSpinBox, QWidget
+from PySide6.QtWidgets import QSpinBox, QWidget
 
 from metaviz.charts.values import Lines
 from metaviz.gui.pages.layouts import column, named, row
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, offer
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curve_charts import fan, fan_tasks
 from metaviz.runs.model.labels import labels
@@ -33,7 +34,7 @@ class FanPlot(QWidget):
         tip = "Which of the drawn evaluation tasks is shown."
         self.task = named(QSpinBox(), "fanTask", "Task", tip)
         self.task.setRange(1, 1)
-        self.caption = QLabel()
+        self.caption = PlainLabel()
         choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
         column(self, row(*choices, spacing=6), self.plot, stretch=self.plot)
         self.run.currentIndexChanged.connect(self.refresh)

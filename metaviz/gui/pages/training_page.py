@@ -4,12 +4,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Lines
 from metaviz.gui.pages.layouts import column, page, row, slider
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, enable_only, switch, text_label
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curve_charts import training_chart
@@ -152,7 +153,7 @@ class TrainingTab(QWidget):
         self.smoothing.setValue(round(self._view.smoothing * 100))
         self.smoothing.setMinimumWidth(70)
         self.smoothing.setMaximumWidth(160)
-        self.smoothing_value = QLabel(f"{self._view.smoothing:.2f}")
+        self.smoothing_value = PlainLabel(f"{self._view.smoothing:.2f}")
         self._switches = {name: switch(*about) for name, about in _SWITCHES.items()}
         for name, box in self._switches.items():
             box.setChecked(bool(getattr(self._view, name)))

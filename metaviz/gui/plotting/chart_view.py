@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QKeyEvent, QPen, QPolygonF, QResizeEvent
-from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QLabel, QWidget
+from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QWidget
 
 from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes_of
 from metaviz.charts.thinning import thin
@@ -16,6 +16,7 @@ from metaviz.charts.values import Axis, Band, Chart, Lines, Mark, Panels, Region
 from metaviz.gui.plotting.axes import PlainAxis, plain_numbers
 from metaviz.gui.plotting.curve_item import CurveItem, Trace, dots_of
 from metaviz.gui.plotting.legend import Key, Legend
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_words
 from metaviz.gui.widgets.theme import PEN_STYLES, Theme, role_color, tint
 
 _FEWEST_POINTS, _BAND_POINTS = 400, 100
@@ -73,7 +74,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._theme: Theme | None = None
         self._own_legend = legend is None
         self.legend = legend or Legend(self)
-        self._message = QLabel(self)
+        self._message = PlainLabel(self)
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._message.setWordWrap(True)
         self._message.setTextFormat(Qt.TextFormat.PlainText)
@@ -223,7 +224,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         item.getAxis("left").setLogMode(y=self._log[1])
         for side, axis in (("bottom", shown.x), ("left", shown.y)):
             if item.getAxis(side).labelText != axis.text:
-                self.setLabel(side, axis.text)
+                self.setLabel(side, plain_words(axis.text))
         # The last column's text may be wider than its column.
         item.getAxis("bottom").setStyle(hideOverlappingLabels=not shown.pictures)
         grid = not (shown.bare or any(one.levels for one in shown.pictures))
@@ -317,7 +318,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 bar.setColorMap(colors)
                 # The colour bar hands its range to the image.
                 bar.setLevels(one.levels)
-                bar.axis.setLabel(one.meaning)
+                bar.axis.setLabel(plain_words(one.meaning))
             else:
                 item.setColorMap(colors)
                 item.setLevels(one.levels)

@@ -18,6 +18,7 @@ from metaviz.gui.runs.run_follower import RunFollower
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.settings import Settings
 from metaviz.runs.storage.queue import OVER, RESUMABLE, Entry, Queue
 from metaviz.runs.storage.store import StoreError
@@ -191,7 +192,7 @@ class QueueController(QObject):
             if going
             else "Train what waits in the queue, one run after another."
         )
-        pause.setToolTip(tip)
+        pause.setToolTip(plain_tip(tip))
         pause.setStatusTip(tip)
         states = _states(chosen)
         allowed = {

@@ -16,6 +16,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QColor
 
 from metaviz.gui.widgets.commands import icon
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.queue import Entry
@@ -139,7 +140,9 @@ class QueueModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(index.row(), index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
-            return entry.message or entry.sweep or self._text(index.row(), index.column())
+            return plain_tip(
+                entry.message or entry.sweep or self._text(index.row(), index.column())
+            )
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(index.column())
         return self._appearance(entry, index.column(), role)

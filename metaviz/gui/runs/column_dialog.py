@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.widgets.controls import named, search_line, spoken
 from metaviz.gui.widgets.layouts import fill
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.runs.table.columns import USUAL, Column
 
 _KEY = Qt.ItemDataRole.UserRole
@@ -83,7 +84,7 @@ class ColumnDialog(QDialog):
             title = column.title if column.title in {key, "★"} else f"{column.title}  –  {key}"
             item = QListWidgetItem("★  –  star" if key == "star" else title)
             item.setData(_KEY, key)
-            item.setToolTip(column.tip)
+            item.setToolTip(plain_tip(column.tip))
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsDropEnabled)
             item.setCheckState(Qt.CheckState.Checked if key in first else Qt.CheckState.Unchecked)

@@ -14,10 +14,12 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor
 
+from metaviz.files.text import printable
 from metaviz.gui.plotting.swatches import swatch
 from metaviz.gui.runs.cell_cache import CellCache, blocks
 from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_list_model import RunListModel
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.runs.export.tables import safe_text
 from metaviz.runs.table.columns import (
@@ -198,7 +200,7 @@ class RunTreeModel(QAbstractItemModel):
         if role == _Role.DisplayRole:
             return self.context.title(column, grouped=self.is_grouped)
         if role in {_Role.ToolTipRole, _Role.StatusTipRole}:
-            return self.context.tip(column, grouped=self.is_grouped)
+            return plain_tip(self.context.tip(column, grouped=self.is_grouped))
         return _alignment(column) if role == _Role.TextAlignmentRole else None
 
     def data(self, index: Index, role: int = _Role.DisplayRole) -> Any:
@@ -251,7 +253,7 @@ class RunTreeModel(QAbstractItemModel):
         lines = [[str(self.headerData(place, Qt.Orientation.Horizontal)) for place in places]]
         lines += [[str(row.siblingAtColumn(p).data() or "") for p in places] for row in rows]
         plain = [[cell.replace("\t", " ").replace("\n", " ") for cell in line] for line in lines]
-        return "\n".join("\t".join(map(safe_text, line)) for line in plain)
+        return "\n".join("\t".join(printable(safe_text(cell)) for cell in line) for line in plain)
 
     # Following the runs
 
@@ -417,7 +419,7 @@ class RunTreeModel(QAbstractItemModel):
             text = item.marks.notes
         elif item.summary.message:
             text = item.summary.message
-        return _plain_tip(text)
+        return plain_tip(text)
 
     def _difference(self, item: Row | Group) -> Any:
         if isinstance(item, Group):
@@ -456,11 +458,3 @@ def _name(item: Row | Group) -> Any:
 def _alignment(column: Column) -> Qt.AlignmentFlag:
     side = Qt.AlignmentFlag.AlignRight if column.right else Qt.AlignmentFlag.AlignLeft
     return side | Qt.AlignmentFlag.AlignVCenter
-
-
-def _plain_tip(text: str) -> str:
-    """Keep Qt from reading a person's words as rich text."""
-    if "<" not in text:
-        return text
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
-    return f"<p>{escaped}</p>"

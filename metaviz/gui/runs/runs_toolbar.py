@@ -17,6 +17,7 @@ from metaviz.gui.widgets.controls import (
 )
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import row
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.runs.table.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
 from metaviz.runs.table.summary import Entry
 
@@ -105,7 +106,7 @@ class RunsToolbar(QWidget):
         self.interval.setVisible(self.group_keys != ())
         told = ", ".join(keys or ()) or ("all but the seed" if keys is None else "nothing")
         self.group.setText("Group" if self.group_keys == () else "Grouped")
-        self.group.setToolTip(f"Grouped by: {told}.")
+        self.group.setToolTip(plain_tip(f"Grouped by: {told}."))
 
     def show_interval(self, interval: Interval) -> None:
         """Choose an interval without emitting a request."""

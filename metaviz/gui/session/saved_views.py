@@ -12,6 +12,7 @@ from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.controls import menu_choice
 from metaviz.gui.widgets.message_boxes import input_dialog
 from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.runs.storage.saved_views import (
     SavedView,
     delete_view,
@@ -60,7 +61,7 @@ class SavedViews(QObject):
         for name in views:
             text = name.replace("&", "&&")
             action = menu_choice(self.menu, text, name, checked=name == self.current)
-            action.setToolTip(f"{len(views[name].shown)} runs")
+            action.setToolTip(plain_tip(f"{len(views[name].shown)} runs"))
             action.triggered.connect(partial(self.open, name))
         self.menu.addSeparator()
         self._add("import_view", "&Import…", "Take a view from a file.", self.ask_import, ready)
@@ -189,7 +190,7 @@ class SavedViews(QObject):
     def _add(self, name: str, text: str, tip: str, slot: object, enabled: bool) -> None:
         action = self.menu.addAction(text)
         action.setObjectName(f"action_{name}")
-        action.setToolTip(tip)
+        action.setToolTip(plain_tip(tip))
         action.setStatusTip(tip)
         action.setEnabled(enabled)
         action.triggered.connect(slot)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QDialog, QFrame, QHeaderView, QTreeView, QWidget
 
 from metaviz.gui.widgets.controls import named, search_line, text_label
 from metaviz.gui.widgets.layouts import column
+from metaviz.gui.widgets.plain_text import plain_tip
 
 _WORD_START, _CONSECUTIVE, _RECENT, _MOST = 8, 9, 4, 200
 _WIDTH, _HEIGHT = 620, 420
@@ -133,7 +134,7 @@ class CommandPalette(QDialog):
         for entry in self._listed:
             items = [QStandardItem(entry.title), QStandardItem(entry.keys)]
             for item in items:
-                item.setToolTip(entry.reason or entry.tip)
+                item.setToolTip(plain_tip(entry.reason or entry.tip))
                 if entry.reason:
                     item.setForeground(off)
                     item.setAccessibleDescription(f"Not now: {entry.reason}")

@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QIcon, QKeySequence
 from PySide6.QtWidgets import QStyle, QWidget
 
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import Theme
 
 _Pixmap = QStyle.StandardPixmap
@@ -251,7 +252,7 @@ class Actions:
     def allow(self, name: str, reason: str, tip: str = "") -> None:
         """Enable a command unless there is a reason not to, which its tip then says."""
         self[name].setEnabled(not reason)
-        self[name].setToolTip(reason or tip or self[name].statusTip())
+        self[name].setToolTip(plain_tip(reason or tip or self[name].statusTip()))
 
     def use_icons(self, theme: Theme) -> None:
         """Draw the icons in the theme's colours; the first call loads the icon font."""
@@ -285,7 +286,7 @@ def view_action(
     action = QAction(text, view)
     action.setObjectName(f"action_{view.objectName()}_{name}")
     action.setStatusTip(tip)
-    action.setToolTip(f"{tip} ({keys})" if keys else tip)
+    action.setToolTip(plain_tip(f"{tip} ({keys})" if keys else tip))
     if keys:
         action.setShortcut(QKeySequence(keys))
         action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
@@ -304,5 +305,5 @@ def _action(command: Command, parent: QWidget) -> QAction:
     if command.keys:
         action.setShortcut(QKeySequence(command.keys))
         tip = f"{tip} ({shortcut_text(action)})"
-    action.setToolTip(tip)
+    action.setToolTip(plain_tip(tip))
     return action

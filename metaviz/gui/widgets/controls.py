@@ -20,6 +20,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
+
 Widget = TypeVar("Widget", bound=QWidget)
 
 
@@ -27,7 +29,7 @@ def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
     """Give a widget its object name, its name for screen readers and its tip."""
     widget.setObjectName(name)
     widget.setAccessibleName(title)
-    widget.setToolTip(tip)
+    widget.setToolTip(plain_tip(tip))
     widget.setStatusTip(tip)
     return widget
 
@@ -128,7 +130,7 @@ def make_bold(label: QLabel, scale: float = 1.0) -> QLabel:
 
 def text_label(name: str, title: str = "", text: str = "") -> QLabel:
     """Return a label for sentences, which are plain text and wrapped."""
-    label = named(QLabel(text), name, title)
+    label = named(PlainLabel(text), name, title)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     return label

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QDialog, QFileDialog, QLineEdit, QMenu,
 from metaviz.config.options import OptionSpec, Plain
 from metaviz.gui.widgets.controls import tool_button
 from metaviz.gui.widgets.layouts import row
+from metaviz.gui.widgets.plain_text import plain_tip
 
 _MANTISSAS = (1.0, 2.0, 5.0, 10.0)
 
@@ -29,7 +30,7 @@ class ChoiceBox(QComboBox):
         index = self.model().index(place, 0)
         item = getattr(self.model(), "itemFromIndex")(index)  # noqa: B009 - Qt's default model
         item.setEnabled(False)
-        item.setToolTip(reason)
+        item.setToolTip(plain_tip(reason))
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Pass the wheel to the scroll area around."""

@@ -7,13 +7,14 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QBoxLayout,
     QHBoxLayout,
-    QLabel,
     QLayout,
     QScrollArea,
     QStackedLayout,
     QVBoxLayout,
     QWidget,
 )
+
+from metaviz.gui.widgets.plain_text import PlainLabel
 
 Part = QWidget | QLayout | str | tuple[str, QWidget] | None
 """A widget, a layout, a text, a control with its label before it, or None for what room is left."""
@@ -27,11 +28,11 @@ def fill(layout: QBoxLayout, *parts: Part, stretch: QWidget | QLayout | None = N
         elif isinstance(part, QLayout):
             layout.addLayout(part, int(part is stretch))
         elif isinstance(part, tuple):
-            label = QLabel(part[0])
+            label = PlainLabel(part[0])
             label.setBuddy(part[1])
             fill(layout, label, part[1], stretch=stretch)
         else:
-            widget = QLabel(part) if isinstance(part, str) else part
+            widget = PlainLabel(part) if isinstance(part, str) else part
             layout.addWidget(widget, int(widget is stretch))
 
 

@@ -19,11 +19,13 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QAction, QColor, QGuiApplication
 from PySide6.QtWidgets import QTableView, QWidget
 
+from metaviz.files.text import printable
 from metaviz.gui.widgets.commands import view_action
 from metaviz.gui.widgets.controls import command_button, named, push_button, search_line
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.plain_table import set_up_table
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import current_theme
 
 LEVELS = ("info", "warning", "error")
@@ -77,7 +79,8 @@ class LogModel(QAbstractTableModel):
             return None
         line = self.lines[index.row()]
         if role in {Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole}:
-            return (line.time, line.run, line.level, line.message)[index.column()]
+            text = (line.time, line.run, line.level, line.message)[index.column()]
+            return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else printable(text)
         if role == Qt.ItemDataRole.UserRole:
             return line
         if role == Qt.ItemDataRole.ForegroundRole and line.level != "info":

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QInputDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QInputDialog, QLabel, QMessageBox, QWidget
+
+from metaviz.gui.widgets.plain_text import plain_box
 
 _Role = QMessageBox.ButtonRole
 
@@ -27,6 +29,7 @@ def ask(
     box.setWindowTitle(title)
     box.setText(text)
     box.setInformativeText(details)
+    plain_box(box)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     accept = box.addButton(yes[0], _Role.DestructiveRole if destroys else _Role.AcceptRole)
     accept.clicked.connect(yes[1])
@@ -43,5 +46,7 @@ def input_dialog(parent: QWidget, name: str, title: str, label: str) -> QInputDi
     box.setObjectName(name)
     box.setWindowTitle(title)
     box.setLabelText(label)
+    for part in box.findChildren(QLabel):
+        part.setTextFormat(Qt.TextFormat.PlainText)
     box.finished.connect(box.deleteLater)
     return box

@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QGridLayout,
-    QLabel,
     QLineEdit,
     QToolButton,
     QWidget,
@@ -23,6 +22,7 @@ from metaviz.gui.widgets.editors import (
     read_number,
     write_value,
 )
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
 PATHS = frozenset({"path", "file"})
@@ -52,9 +52,9 @@ class OptionField(QObject):
         self._baseline: Plain = spec.default
         self._check = check
         self._visible = True
-        self._label = QLabel(_title(spec), parent)
+        self._label = PlainLabel(_title(spec), parent)
         self._reset = QToolButton(parent)
-        self._sentence = QLabel(parent)
+        self._sentence = PlainLabel(parent=parent)
         self._editor = self._make_editor(parent)
         self._set_up_widgets()
         self._show(spec.default)
@@ -196,7 +196,7 @@ class OptionField(QObject):
         editor.installEventFilter(self)
         tip = f"<p>{_escaped(help_text(spec))}</p>"
         for widget in (self._label, self._editor):
-            widget.setToolTip(tip)
+            widget.setToolTip(plain_tip(tip))
         self._editor.setMinimumWidth(96)
         self._label.setWordWrap(True)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
@@ -269,7 +269,7 @@ class OptionField(QObject):
         self._label.setFont(font)
         self._reset.setVisible(changed and self._visible)
         default = write_value(self._baseline) or automatic_text(self.spec) or "empty"
-        self._reset.setToolTip(f"Back to the default, {default}")
+        self._reset.setToolTip(plain_tip(f"Back to the default, {default}"))
         self._sentence.setText(self.error)
         self._sentence.setVisible(wrong and self._visible)
         tint(self._sentence, theme.error)

@@ -5,6 +5,7 @@ from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 
 from metaviz.gui.widgets.controls import menu_choice
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import (
     THEME_CHOICES,
@@ -34,7 +35,7 @@ class ThemeMenu(QObject):
             action.setObjectName(f"action_theme_{choice}")
             tip = "Follow the desktop." if choice == "system" else f"Always {choice}."
             action.setStatusTip(tip)
-            action.setToolTip(tip)
+            action.setToolTip(plain_tip(tip))
             self._actions[choice] = group.addAction(action)
         found = preferences.read("window/theme", "system")
         self.choice: ThemeChoice = found if found in THEME_CHOICES else "system"

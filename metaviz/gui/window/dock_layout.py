@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
 from metaviz.gui.session.session import LeftOutError
 from metaviz.gui.session.session_file import layout_of, layout_part
+from metaviz.gui.widgets.plain_text import plain_tip
 
 _Area = Qt.DockWidgetArea
 LAYOUT_VERSION = 1
@@ -56,7 +57,7 @@ class DockLayout(QObject):
             action = part.toggleViewAction()
             action.setText(f"&{part.windowTitle()}")
             action.setStatusTip(f"Show or hide “{part.windowTitle()}”.")
-            action.setToolTip(action.statusTip())
+            action.setToolTip(plain_tip(action.statusTip()))
             actions.append(action)
         return actions
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent, QUndoStack
-from PySide6.QtWidgets import QLabel, QMainWindow
+from PySide6.QtWidgets import QMainWindow
 
 from metaviz import __version__, paths
 from metaviz.config.catalogue import Catalogue
@@ -43,6 +43,7 @@ from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.message_bar import MessageBar
 from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.redraw_timer import RedrawTimer
 from metaviz.gui.widgets.settings import Settings
 from metaviz.gui.widgets.theme import Theme, current_theme
@@ -233,7 +234,7 @@ class MainWindow(QMainWindow):
         build_menus(self, self.commands, self.dock_layout.toggles(), menus)
         for name in ("sweep", "queue", "run"):
             self.form.help_strip.add_button(command_button(f"form_{name}", self.commands[name]))
-        self.queue_status = named(QLabel(self), "queue_status", "Progress of the queue")
+        self.queue_status = named(PlainLabel(parent=self), "queue_status", "Progress of the queue")
         self.statusBar().addPermanentWidget(self.queue_status)
         self.statusBar().setObjectName("status")
         self.status_line = StatusLine(

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QStatusBar
 
 from metaviz.gui.background.training_controller import BUSY, Phase, TrainingController
 from metaviz.gui.runs.live_runs import LiveRuns
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge, place_text
 
@@ -107,7 +108,9 @@ class StatusLine(QLabel):
             self._time_left(),
         ]
         self._show([part for part in parts if part])
-        self.setToolTip("\n".join(_explained(place, engines, rate, operations, limit, share)))
+        self.setToolTip(
+            plain_tip("\n".join(_explained(place, engines, rate, operations, limit, share)))
+        )
 
     @Slot(str)
     def _on_phase(self, phase: Phase) -> None:

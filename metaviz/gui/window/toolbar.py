@@ -4,13 +4,14 @@ import time
 from collections import deque
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
 
 from metaviz.gui.background.training_controller import BUSY, Phase
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.controls import named, spoken
 from metaviz.gui.widgets.durations import clock
 from metaviz.gui.widgets.layouts import column
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 
 _PARTS = 1000
 _LEAST_SECONDS = 2.0
@@ -55,8 +56,8 @@ class TrainingToolbar(QToolBar):
             self.addAction(actions[name])
             self._name_button(actions, name)
         self.progress = named(QProgressBar(self), "progress", "Progress of all runs")
-        self.time_left = named(QLabel(self), "time_left", "Time left")
-        device = QLabel("Loading PyTorch…", self)
+        self.time_left = named(PlainLabel(parent=self), "time_left", "Time left")
+        device = PlainLabel("Loading PyTorch…", self)
         self.device = named(device, "device", "Device", "What “auto” trains on.")
         self._watch = Stopwatch()
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
@@ -85,7 +86,7 @@ class TrainingToolbar(QToolBar):
         self.progress.setRange(0, _PARTS)
         share = done / total if total else 0.0
         self.progress.setValue(round(share * _PARTS))
-        self.progress.setToolTip(f"{done} of {total} meta-steps of all runs")
+        self.progress.setToolTip(plain_tip(f"{done} of {total} meta-steps of all runs"))
         if paused:
             self.time_left.setText("Paused")
             return

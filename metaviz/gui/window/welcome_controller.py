@@ -15,6 +15,7 @@ from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.message_boxes import ask
 from metaviz.gui.widgets.notifier import Notifier
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.window.training_commands import TrainingCommands
 from metaviz.gui.window.welcome_page import LAST, WelcomePage
 
@@ -99,7 +100,7 @@ class WelcomeController(QObject):
         demo = self.page.demo.button
         blocked = "" if self._form.reason == reason else reason
         demo.setEnabled(not blocked)
-        demo.setToolTip(blocked or demo.accessibleDescription())
+        demo.setToolTip(plain_tip(blocked or demo.accessibleDescription()))
         self.page.reproduction.button.setEnabled(not blocked and not self._estimating)
 
     @Slot()

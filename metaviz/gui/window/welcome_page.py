@@ -7,7 +7,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -17,6 +16,7 @@ from PySide6.QtWidgets import (
 from metaviz.gui.runs.row import Row
 from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
 from metaviz.gui.widgets.layouts import column, fill, row
+from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import current_theme, tint
 
 LAST = 5
@@ -38,7 +38,7 @@ class Card(QFrame):
         """Write the card; `verb` is on the button."""
         super().__init__()
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        heading = make_bold(QLabel(title))
+        heading = make_bold(PlainLabel(title))
         heading.setWordWrap(True)
         self.text = text_label("", text=text)
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -61,7 +61,7 @@ class WelcomePage(QWidget):
         named(self, "welcome", "Welcome")
         self._listed: list[tuple[str, str, str]] | None = None
         self.about = text_label("welcome_about", text=_ABOUT)
-        self.last_heading = make_bold(QLabel("Last runs"))
+        self.last_heading = make_bold(PlainLabel("Last runs"))
         self._last = QVBoxLayout()
         self._last.setSpacing(2)
         parts = (self._head(), self.about, self._cards(), self.last_heading, self._last, None)
@@ -98,7 +98,7 @@ class WelcomePage(QWidget):
         tint(self.about, current_theme().muted)
 
     def _head(self) -> QHBoxLayout:
-        title = make_bold(QLabel("Welcome to MetaViz"), _TITLE_SIZE)
+        title = make_bold(PlainLabel("Welcome to MetaViz"), _TITLE_SIZE)
         tip = "Show the plots instead. Help > Welcome brings the page back."
         close = push_button("welcome_close", "&Close this page", tip, "Close the welcome page")
         close.clicked.connect(self.closed)

@@ -68,15 +68,26 @@ class Row:
         return None if self.beside is None else self.value - self.beside.value
 
 
-def judged_runs(records: Sequence[Record], folders: Mapping[str, Path]) -> list[Judged]:
-    """Read what is stored with the shown runs."""
+def judged_runs(
+    records: Sequence[Record], folders: Mapping[str, Path], told: Sequence[Judgement] = ()
+) -> list[Judged]:
+    """Read what is stored with the shown runs, and add what was told of them and not stored."""
     names, line_styles = labels(list(records)), styles(records)
-    return [
-        Judged(record.id, names[record.id], line_styles[record.id], judgement)
-        for record in records
-        if record.id in folders
-        for judgement in stored(folders[record.id])
-    ]
+    found = []
+    for record in records:
+        kept = stored(folders[record.id]) if record.id in folders else []
+        known = {_key(judgement) for judgement in kept}
+        kept += [one for one in told if one.run == record.id and _key(one) not in known]
+        found += [
+            Judged(record.id, names[record.id], line_styles[record.id], judgement)
+            for judgement in kept
+        ]
+    return found
+
+
+def _key(judgement: Judgement) -> tuple[Any, ...]:
+    """Return what tells judgements of one run apart."""
+    return judgement.step, judgement.k, tuple(sorted(judgement.protocol.items()))
 
 
 def task_lists(judged: Sequence[Judged]) -> dict[tuple[Any, ...], str]:

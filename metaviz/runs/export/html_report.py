@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of, to_toml
 from metaviz.files.atomic import write_text
 from metaviz.files.platform import plain_name
+from metaviz.files.text import one_line, printable
 from metaviz.paths import resource
 from metaviz.runs.analysis.benchmark import (
     judged_runs,
@@ -102,10 +104,17 @@ def write_report(
 def _render(**values: Any) -> str:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown
+    )
     template = environment.from_string(resource("report.html.j2").read_text(encoding="utf-8"))
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return template.render(version=__version__, written=written, **values)
+
+
+def _shown(value: Any) -> Any:
+    """Return what the page shows of a value, which it then escapes."""
+    return printable(value) if type(value) is str else value
 
 
 def _results(
@@ -245,9 +254,15 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
         values = {names[key]: value for key, value in judgement.protocol.items() if key in names}
         if not judgement.adapts:
             values.pop("steps", None)
-        settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in values.items())
+        texts = (shlex.quote(f"{key}={_as_option(value)}") for key, value in values.items())
+        settings = " ".join(f"--set {text}" for text in texts)
         commands.append(f"metaviz evaluate repeated {settings}")
     return list(dict.fromkeys(commands))
+
+
+def _as_option(value: Any) -> str:
+    """Return a value as `--set` takes it, on one line."""
+    return str(value).lower() if isinstance(value, bool) else one_line(str(value))
 
 
 def _figures(

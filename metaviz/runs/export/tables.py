@@ -10,6 +10,7 @@ import numpy as np
 
 from metaviz.config.run_config import amendment_texts
 from metaviz.files.atomic import write_text
+from metaviz.files.text import printable
 from metaviz.runs.analysis.comparison import (
     ComparisonView,
     GroupCurve,
@@ -169,7 +170,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """Return a CSV table, with texts that a spreadsheet takes as texts."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([_cell(name) for name in header])
     writer.writerows([_cell(value) for value in row] for row in rows)
     return stream.getvalue()
 
@@ -183,7 +184,7 @@ def _cell(value: Cell) -> str:
         return repr(float(value)) if math.isfinite(value) else ""
     if isinstance(value, str):
         # The csv module leaves a lone carriage return unquoted, which would break the row.
-        return safe_text(value).replace("\r", "\n")
+        return printable(safe_text(value).replace("\r", "\n"))
     return repr(int(value))
 
 

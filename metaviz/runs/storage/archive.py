@@ -9,8 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from metaviz.files.archives import DataError, Zip
+from metaviz.files.archives import DataError, Limits, Zip
 from metaviz.files.atomic import write_atomically
+from metaviz.files.foreign import (
+    MOST_ARRAY_BYTES,
+    MOST_CHECKPOINT_BYTES,
+    MOST_DATABASE_BYTES,
+    MOST_TOML_BYTES,
+)
 from metaviz.files.platform import is_plain_name
 from metaviz.runs.model import robustness
 from metaviz.runs.model.evaluation import FOLDER as EVALUATIONS
@@ -19,6 +25,8 @@ from metaviz.runs.storage.database import DATABASE, open_to_read
 from metaviz.runs.storage.lock import LOCK
 from metaviz.runs.storage.store import ABOUT, StoreError, open_run
 
+LIMITS = Limits(members=10_000, total=64 * 2**30, ratio=50, free=100_000_000)
+"""Of a packed run; data sets have others."""
 _FILES = {
     *(ABOUT, DATABASE, MARKS, DAMAGED, f"{robustness.FOLDER}/map.npz"),
     *("checkpoint.pt", "checkpoint-before.pt", "checkpoint-best.pt", "start.pt"),
@@ -58,15 +66,16 @@ def unpack_run(path: Path, root: Path) -> Path:
     elsewhere or far too much, where it holds no readable run, or where that run is there already.
     """
     try:
-        with Zip(path, "a run", links=False) as archive:
+        with Zip(path, "a run", limits=LIMITS) as archive:
             name = _only_folder(archive, path)
             target = root / name
             if target.exists():
                 raise StoreError(f"{target} is there already: remove it first to unpack {path}.")
             root.mkdir(parents=True, exist_ok=True)
-            if archive.size > shutil.disk_usage(root).free:
+            size = sum(archive.sizes.values())
+            if size > shutil.disk_usage(root).free:
                 raise StoreError(
-                    f"{path} would unpack to {archive.size / 2**20:.0f} MiB, for which {root} has "
+                    f"{path} would unpack to {size / 2**20:.0f} MiB, for which {root} has "
                     "no room: free some, or choose another disk."
                 )
             with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as work:
@@ -117,7 +126,20 @@ def _only_folder(archive: Zip, path: Path) -> str:
     if strange or not (is_plain_name(name) and {ABOUT, DATABASE} <= parts):
         reason = f" alone, but also {strange[0]!r:.80}" if strange else ""
         raise StoreError(f"{path} holds no run{reason}: choose a file that `metaviz pack` wrote.")
+    for file, size in archive.sizes.items():
+        most = _most_bytes(file.removeprefix(f"{name}/"))
+        if size > most:
+            raise StoreError(f"{path} holds no run: {file} is larger than {most / 1e6:g} MB.")
     return name
+
+
+def _most_bytes(part: str) -> int:
+    """Return how large a file of a run may be, as those that read it have it."""
+    if part.endswith(".toml"):
+        return MOST_TOML_BYTES
+    if part.endswith((".npz", ".json")):
+        return MOST_ARRAY_BYTES
+    return MOST_DATABASE_BYTES if part == DATABASE else MOST_CHECKPOINT_BYTES
 
 
 def _unpack(archive: Zip, folder: Path) -> None:

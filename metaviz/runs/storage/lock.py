@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metaviz.files.platform import (
+    LOCKS_HAVE_NAMES,
     UNSUPPORTED,
     lock_file,
     look_at_lock,
     plain_name,
     process_runs,
+    put_in_place,
 )
 
 LOCK = "run.lock"
@@ -37,11 +39,103 @@ class RunLock:
         """Take over an open, locked file; None where the file system knows no locks."""
         self._handle = handle
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a file is held open."""
+        return self._handle is not None
+
     def release(self) -> None:
         """Let the next one write."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+    def own(self) -> "RunLock":
+        """Return a lock that belongs to the folder alone. Raises: OSError."""
+        return self
+
+
+class SharedLock:
+    """Keeps many folders locked by one open file, while what writes to them waits for its turn.
+
+    The lock files of all are names of one file. Where a file can have one name only, each folder
+    keeps a file of its own.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a folder."""
+        self._lock = RunLock(None)
+        self._folders: dict[Path, None] = {}
+
+    def hold(self, folder: Path, lock: RunLock) -> RunLock:
+        """Take over the lock of a folder, and return what stands for it."""
+        if not LOCKS_HAVE_NAMES or not lock.is_open:
+            return lock
+        known = next(iter(self._folders), None)
+        if known is None:
+            self._lock = lock
+        elif _also_as(known / LOCK, folder / LOCK):
+            lock.release()
+        else:
+            return lock
+        self._folders[folder] = None
+        return _Share(self, folder)
+
+    def leave(self, folder: Path) -> None:
+        """Forget a folder, whose lock file is another one now."""
+        self._folders.pop(folder, None)
+        if not self._folders:
+            self._lock.release()
+
+
+class _Share(RunLock):
+    """One folder of a SharedLock."""
+
+    def __init__(self, shared: SharedLock, folder: Path) -> None:
+        super().__init__(None)
+        self._shared: SharedLock | None = shared
+        self._folder = folder
+
+    def release(self) -> None:
+        """Leave the folder to others, who are not to wait for the rest."""
+        if self._shared is None:
+            return
+        try:
+            self.own().release()
+        except OSError:
+            self._leave()
+
+    def own(self) -> RunLock:
+        """Put a lock file of the folder's own in place of the shared one."""
+        new = self._folder / f"{LOCK}.own"
+        new.unlink(missing_ok=True)
+        handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            lock_file(handle)
+            put_in_place(new, self._folder / LOCK)
+        except BaseException:
+            os.close(handle)
+            new.unlink(missing_ok=True)
+            raise
+        self._leave()
+        return RunLock(handle)
+
+    def _leave(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.leave(self._folder)
+
+
+def _also_as(path: Path, other: Path) -> bool:
+    """Let a file have another one's name, too; return whether that is possible here."""
+    work = other.with_name(f"{other.name}.shared")
+    try:
+        work.unlink(missing_ok=True)
+        work.hardlink_to(path)
+        put_in_place(work, other)
+    except OSError:
+        return False
+    return True
 
 
 def lock_run(folder: Path) -> RunLock | None:
@@ -90,7 +184,18 @@ def _lock(path: Path, patience: float = _PATIENCE_SECONDS) -> RunLock | None:
             os.close(handle)
             raise
         else:
-            return RunLock(handle)
+            if _is_at(handle, path):
+                return RunLock(handle)
+            os.close(handle)  # another writer put a new file there meanwhile
+            handle = os.open(path, flags, 0o666)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Return whether an open file is the one that has a name now."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
 
 
 def is_locked(folder: Path) -> bool | None:

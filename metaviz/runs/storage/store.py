@@ -1,16 +1,25 @@
 """Runs on disk: one folder each, with `run.toml` and `metrics.db` (SQLite, write-ahead log)."""
 
+import errno
 import os
+import re
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from metaviz.files.atomic import sweep, write_text
-from metaviz.files.foreign import DAMAGED, ForeignError, read_text
+from metaviz.files.foreign import (
+    DAMAGED,
+    MOST_DATABASE_BYTES,
+    ForeignError,
+    check_regular,
+    read_text,
+)
+from metaviz.files.platform import advice_on, has_no_handle, reason_of
 from metaviz.files.values import row_of
 from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
@@ -32,12 +41,25 @@ from metaviz.runs.storage.database import (
     write_facts,
     writer_of,
 )
-from metaviz.runs.storage.lock import RunLock, Writer, host_name, is_written, lock_run
+from metaviz.runs.storage.lock import (
+    LOCK,
+    RunLock,
+    SharedLock,
+    Writer,
+    host_name,
+    is_locked,
+    is_written,
+    lock_run,
+)
 from metaviz.runs.storage.manifest import read_about, write_about
 
 COMMIT_ROWS = 100
 COMMIT_SECONDS = 0.5
 ABOUT = "run.toml"
+START = "start.pt"
+"""The weights that a run starts from, unless its seed says so."""
+_RUN_NAME = re.compile(r"[\w-]+-s\d+-[0-9a-f]{8}")
+_LONG_SECONDS = 60.0
 
 
 class StoreError(OSError):
@@ -54,8 +76,7 @@ def _written(folder: Path, lock: RunLock | None = None) -> Iterator[None]:
     except (OSError, ForeignError, sqlite3.Error) as error:
         if lock is not None:
             lock.release()
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"Cannot write to {folder}: {reason}.") from error
+        raise StoreError(f"Cannot write to {folder}: {_reason(error)}.") from error
 
 
 @contextmanager
@@ -64,7 +85,7 @@ def _readable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (*DAMAGED, sqlite3.Error) as error:
-        reason = str(getattr(error, "strerror", None) or error or "it is damaged").rstrip(".")
+        reason = _reason(error) or "it is damaged"
         raise StoreError(f"{folder} is not a readable run: {reason}.") from error
 
 
@@ -77,7 +98,8 @@ class RunWriter:
     def __init__(self, folder: Path, database: sqlite3.Connection, lock: RunLock) -> None:
         """Take over an open database and the run's lock; use `create_run` or `reopen_run`."""
         self.folder = folder
-        self._database = database
+        self._connection: sqlite3.Connection | None = database
+        self._file = _identity(folder)
         self._lock = lock
         self._pending = 0
         self._committed = time.monotonic()
@@ -86,6 +108,31 @@ class RunWriter:
     def id(self) -> str:
         """Name of the run's folder."""
         return self.folder.name
+
+    def rest(self, shared: SharedLock) -> None:
+        """Close all files until the next write; the run stays this writer's by a shared lock."""
+        self.commit()
+        with _written(self.folder):
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            self._lock = shared.hold(self.folder, self._lock)
+
+    def discard(self) -> None:
+        """Delete a new run that has not begun."""
+        self._release()
+        _remove_begun(self.folder)
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        """The open database. Raises: StoreError where it cannot be opened again."""
+        if self._connection is None:
+            with _written(self.folder):
+                check_regular(self.folder / DATABASE, MOST_DATABASE_BYTES)
+                self._lock = self._lock.own()
+                self._connection = open_to_write(self.folder)
+                self._file = _identity(self.folder)
+        return self._connection
 
     def append(self, event: Event) -> None:
         """Store one event; it is on disk after the next commit."""
@@ -98,8 +145,12 @@ class RunWriter:
 
     def commit(self) -> None:
         """Put everything so far on disk."""
+        if self._connection is None:
+            return
         with _written(self.folder):
-            self._database.commit()
+            if _identity(self.folder) != self._file:
+                raise StoreError(f"{self.folder / DATABASE} was removed while the run trained.")
+            self._connection.commit()
             self._pending, self._committed = 0, time.monotonic()
 
     def set_state(self, state: str) -> None:
@@ -152,17 +203,27 @@ class RunWriter:
 
     def give_up(self, message: str) -> None:
         """Close after a write that failed, keeping what is on disk and what still fits."""
-        for last in (self.commit, self._database.rollback):
-            with suppress(StoreError, sqlite3.Error):
-                last()
-        with suppress(sqlite3.Error):
+        with suppress(StoreError, sqlite3.Error):
+            self.commit()
+        with suppress(StoreError, sqlite3.Error):
+            self._database.rollback()
             write_facts(self._database, state="failed", message=message)
         self._release()
 
     def _release(self) -> None:
-        with suppress(sqlite3.Error):
-            self._database.close()
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
         self._lock.release()
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a run's database from a file that was put in its place."""
+    try:
+        found = (folder / DATABASE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def create_run(
@@ -182,24 +243,54 @@ def create_run(
     """
     name = f"{config['algorithm']}-s{config['seed']}-{uuid.uuid4().hex[:8]}"
     folder = root / name
-    lock = None
     try:
         folder.mkdir(parents=True)
-        lock = lock_run(folder)
-        database = open_to_write(folder)
-        database.executescript(SCHEMA)
-        writer = RunWriter(folder, database, lock or RunLock(None))
-        write_facts(database, state="running", schema=str(SCHEMA_VERSION), **_this_process())
-        record = Record(name, config, environment, **about)
-        write_text(folder / ABOUT, write_about(record))
+        with ExitStack() as opened:
+            opened.callback(_remove_begun, folder)
+            lock = lock_run(folder) or RunLock(None)
+            opened.callback(lock.release)
+            database = opened.enter_context(closing(open_to_write(folder)))
+            database.executescript(SCHEMA)
+            write_facts(database, state="running", schema=str(SCHEMA_VERSION), **_this_process())
+            record = Record(name, config, environment, **about)
+            write_text(folder / ABOUT, write_about(record))
+            opened.pop_all()
     except (OSError, ForeignError, sqlite3.Error) as error:
-        if lock is not None:
-            lock.release()
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(
-            f"Cannot write runs to {root}: {reason}. Choose a folder that you may write to."
-        ) from error
-    return writer
+        advice = "" if has_no_handle() else advice_on(error)
+        raise StoreError(f"Cannot write runs to {root}: {_reason(error)}.{advice}") from error
+    return RunWriter(folder, database, lock)
+
+
+def _remove_begun(folder: Path) -> None:
+    """Remove the folder of a run that has not begun, with the files that it was made with."""
+    names = (ABOUT, *(f"{DATABASE}{end}" for end in ("", "-wal", "-shm", "-journal")), LOCK, START)
+    with suppress(OSError):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        sweep(folder)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def sweep_runs(root: Path) -> None:
+    """Remove folders that programs left which were ended before a run of theirs had begun."""
+    with suppress(OSError):
+        for folder in list(root.iterdir()):
+            old = time.time() - folder.lstat().st_mtime > _LONG_SECONDS
+            if old and _RUN_NAME.fullmatch(folder.name) and not (folder / ABOUT).exists():
+                if folder.is_symlink() or is_locked(folder):
+                    continue
+                _remove_begun(folder)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a run's folder cannot be written; SQLite names one reason for all."""
+    if isinstance(error, OSError):
+        return reason_of(error)
+    if isinstance(error, sqlite3.OperationalError) and has_no_handle():
+        return reason_of(OSError(errno.EMFILE, ""))
+    return str(error).rstrip(".")
 
 
 def reopen_run(folder: Path) -> tuple[Record, RunWriter]:
