@@ -2,11 +2,11 @@
 
 import os
 import platform
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from metaviz.files.foreign import MOST_TOML_BYTES, ForeignError, check_regular
 from metaviz.files.platform import (
     LOCKS_HAVE_NAMES,
     UNSUPPORTED,
@@ -202,11 +202,9 @@ def is_locked(folder: Path) -> bool | None:
     """Return whether a process writes to a run; None where it has no lock file."""
     path = folder / LOCK
     try:
-        # What lies there may be a pipe or a device.
-        if not stat.S_ISREG(path.stat().st_mode):
-            return None
+        check_regular(path, MOST_TOML_BYTES)
         handle = os.open(path, os.O_RDONLY)
-    except OSError:
+    except (OSError, ForeignError):
         return None
     try:
         look_at_lock(handle)
