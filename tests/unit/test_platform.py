@@ -179,7 +179,7 @@ SYSTEMS = {
     "cli/errors.py": "names the system in a report",
     "files/platform.py": "the one place for files, locks, processes and signals",
     "preflight.py": "looks for libraries before anything is imported",
-    "training/memory.py": "measures memory as each system tells it",
+    "training/memory_budget.py": "measures memory as each system tells it",
     "training/trainer.py": "measures memory as each system tells it",
 }
 
