@@ -214,7 +214,8 @@ def slices(rule: InnerRule, context: Context, meta: Meta) -> Arrays:
     """Return the loss of the first task along its adaptation, on a line and on a plane.
 
     The line runs from phi^0 (t = 0) to phi^K (t = 1); the plane is spanned by the two principal
-    directions of phi^0, ..., phi^K around phi^0, and only small networks with K >= 2 have one.
+    directions of phi^0, ..., phi^K around phi^0, and only small networks with K >= 2 and several
+    weights have one.
     """
     points = inner_points(rule, context, meta)[:, 0]
     origin, away = points[0], points[-1] - points[0]
@@ -233,7 +234,8 @@ def slices(rule: InnerRule, context: Context, meta: Meta) -> Arrays:
         "line_support": _losses(rule, context, meta, line, first.support),
         "line_query": _losses(rule, context, meta, line, first.query),
     }
-    return {**arrays, **(_plane(rule, context, meta, points) if small and len(points) > 2 else {})}  # noqa: PLR2004
+    planar = small and min(len(points) - 1, len(origin)) > 1
+    return {**arrays, **(_plane(rule, context, meta, points) if planar else {})}
 
 
 def _plane(rule: InnerRule, context: Context, meta: Meta, points: Tensor) -> Arrays:

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader ex
 from pydantic import Field
 from torch import Tensor
 
+from metaviz.config.options import OptionError
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm, NormalisedOptions
@@ -43,12 +44,13 @@ class Conv4:
     ) -> None:
         """Build for square images of the given side in pixels; `norm` is Norm() by default.
 
-        Raises: ValueError if the images are too small to be halved four times.
+        Raises: OptionError if the images are too small to be halved four times.
         """
         if pooling == "max" and image < 2**BLOCKS:
-            raise ValueError(
+            raise OptionError(
+                "image",
                 f"images of {image} pixels cannot be max-pooled four times; "
-                f"use at least {2**BLOCKS} pixels or pooling 'stride'"
+                f"use at least {2**BLOCKS} pixels or pooling 'stride'",
             )
         self.channels = channels
         self.ways = ways

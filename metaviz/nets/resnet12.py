@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader ex
 from pydantic import Field
 from torch import Tensor
 
+from metaviz.config.options import OptionError
 from metaviz.nets.convolution import convolve, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm, NormalisedOptions
@@ -48,11 +49,12 @@ class ResidualNet:
     ) -> None:
         """Build for square images of the given side; `widths` are the channels of the blocks.
 
-        Raises: ValueError if the images are too small to be halved four times.
+        Raises: OptionError if the images are too small to be halved four times.
         """
         if image < 2**BLOCKS:
-            raise ValueError(
-                f"images of {image} pixels cannot be halved four times; use at least {2**BLOCKS}"
+            raise OptionError(
+                "image",
+                f"images of {image} pixels cannot be halved four times; use at least {2**BLOCKS}",
             )
         self.widths = widths
         self.norm = norm or Norm()

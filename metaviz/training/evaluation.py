@@ -1,5 +1,6 @@
 """Adaptation to the fixed list of evaluation tasks, step by step."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -14,10 +15,11 @@ from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import PredictSteps
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.statistics import mean_and_ci95
-from metaviz.training.memory import is_memory_error
+from metaviz.training.memory_budget import is_memory_error
 from metaviz.training.setting import Setting
 
 _PICTURED = 4
+_log = logging.getLogger("metaviz.training")
 
 
 class CutShort(Exception):  # noqa: N818 - not an error: it was requested
@@ -119,18 +121,36 @@ def _chunk(
     return {name: torch.stack(values) for name, values in found.items()}
 
 
-def pictures(setting: Setting, meta: Meta) -> Iterator[dict[str, np.ndarray]]:
-    """Yield arrays that show what was learned, on the first evaluation tasks.
+def pictures(
+    setting: Setting, meta: Meta, refused: Callable[[str], object]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield arrays that show the problem's task and what was learned, on the first tasks.
 
-    What is no longer finite is not drawn: the next meta-step says so.
+    What is no longer finite is not drawn: the next meta-step says so. A picture never ends the
+    training beside it: `refused` takes why one could not be made.
     """
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, _PICTURED))
     context = setting.adapting(tasks, setting.algorithm.steps, drawn=setting.init())
-    with suppress(torch.linalg.LinAlgError, np.linalg.LinAlgError):  # type: ignore[attr-defined]
+
+    def of_problem() -> Iterator[dict[str, np.ndarray]]:
+        yield setting.problem.picture(predictions(setting, meta))
+
+    def of_method() -> Iterator[dict[str, np.ndarray]]:
         yield from setting.algorithm.pictures(context, meta)
-        charts = list(setting.algorithm.charts(context, meta))
-        if charts:
-            yield to_arrays(charts)
+
+    def charts() -> Iterator[dict[str, np.ndarray]]:
+        found = list(setting.algorithm.charts(context, meta))
+        if found:
+            yield to_arrays(found)
+
+    for make in (of_problem, of_method, charts):
+        try:
+            with suppress(torch.linalg.LinAlgError, np.linalg.LinAlgError):  # type: ignore[attr-defined]
+                yield from make()
+        except Exception as error:  # noqa: BLE001 - whatever a picture does, training goes on
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            _log.info("A picture could not be made", exc_info=True)
+            refused(f"A picture is left out, because it could not be made: {reason.rstrip('.')}.")
 
 
 def predictions(setting: Setting, meta: Meta) -> PredictSteps:

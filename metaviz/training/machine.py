@@ -9,6 +9,8 @@ from functools import cache
 import torch
 
 from metaviz.files.atomic import write_text
+from metaviz.files.foreign import read_text
+from metaviz.files.values import parsed_json
 from metaviz.meta.sharding import Shards
 from metaviz.paths import data_dir
 
@@ -61,7 +63,7 @@ def limit(device: torch.device, dtype: torch.dtype, workers: int) -> float:
     path = data_dir() / FILE
     rates = {}
     with suppress(OSError, ValueError):
-        rates = json.loads(path.read_text(encoding="utf-8"))
+        rates = parsed_json(read_text(path))
     name = platform.node() if device.type == "cpu" else torch.cuda.get_device_name(device)
     key = f"{name}, {dtype}, {workers} threads, torch {torch.__version__}"
     kept = rates.get(key) if isinstance(rates, dict) else None

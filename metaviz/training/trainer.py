@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,8 +26,8 @@ from metaviz.runs.model.events import (
 )
 from metaviz.training.divergence import DivergenceError, DivergenceMonitor, divergence
 from metaviz.training.engines import stepper
-from metaviz.training.evaluation import CutShort, evaluate, pictures, predictions
-from metaviz.training.memory import release_memory
+from metaviz.training.evaluation import CutShort, evaluate, pictures
+from metaviz.training.memory_budget import release_memory
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import OuterOptimizer
 from metaviz.training.setting import Setting
@@ -213,9 +214,10 @@ def _evaluated(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pic
     except CutShort:
         yield Noted(progress.step, "info", "The evaluation was cut short.")
         return
-    arrays = setting.problem.picture(predictions(setting, meta))
-    for shown in pictures(setting, meta):
+    arrays: dict[str, np.ndarray] = {}
+    for shown in pictures(setting, meta, progress.warnings.once):
         arrays |= shown
+    yield from progress.warnings.first(progress.step)
     if arrays:
         yield Pictured(progress.step, arrays)
     # Last, because a checkpoint follows it that says that all of this is stored.

@@ -34,6 +34,12 @@ class Warnings:
             "tasks": self._tasks,
         }
 
+    def once(self, sentence: str) -> None:
+        """Take in what is to be said a single time."""
+        if sentence not in self._known:
+            self._known.add(sentence)
+            self._new.append(sentence)
+
     def count(self, masks: dict[str, Tensor], tasks: int) -> None:
         """Take in which tasks of a meta-batch met what, each mask of shape (tasks,)."""
         self._tasks += tasks

@@ -73,6 +73,35 @@ def reopened(folder: Path):
     return reopen_run(folder)
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from tests.unit.stored import config
+from metaviz.training.session import open_sessions
+asked = [config("maml").model_copy(update={"seed": seed}) for seed in range(4)]
+sessions = open_sessions(asked, Path(sys.argv[1]))
+for _ in range(6):
+    sessions[0].advance()
+os._exit(9)
+"""
+
+
+def test_runs_that_waited_when_their_program_was_killed_are_resumed(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, check=False)
+    assert done.returncode == 9
+    folders = list_runs(tmp_path)
+    assert {open_run(folder).state for folder in folders} == {"interrupted"}
+    _, writer = reopen_run(folders[1])
+    assert [bool(is_locked(folder)) for folder in folders] == [False, True, False, False]
+    writer.close()
+    sessions = resume_sessions(folders)
+    for session in sessions:
+        finish(session)
+    assert {open_run(folder).state for folder in folders} == {"done"}
+    assert not any(is_locked(folder) for folder in folders)
+
+
 def test_a_refused_resumption_lets_go_of_all_runs(tmp_path: Path) -> None:
     done = train(config("maml", steps=2), tmp_path)
     session = begin(config("maml"), tmp_path)

@@ -1,5 +1,8 @@
 """The search language: what it finds, what it refuses, and that no text breaks it."""
 
+import re
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,3 +154,25 @@ def test_any_text_is_a_search_or_one_sentence(text: str) -> None:
     for run in RUNS.values():
         assert query.matches(run) in {True, False}
     completions(text, list(RUNS.values()))
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("ab*", max_size=6), min_size=1, max_size=4), st.text("ab", max_size=12))
+def test_stars_stand_for_any_letters(parts: list[str], text: str) -> None:
+    pattern = "*".join(parts)
+    wanted = re.fullmatch(re.sub(r"\\\*+", ".*", re.escape(pattern)), text) is not None
+    run = entry("x", marks=Marks(name="n", tags=(text,) if text else ()))
+    if pattern and text:
+        assert parse(f'tag:"{pattern}"').matches(run) == wanted
+
+
+@pytest.mark.parametrize("letters", [40, 20_000])
+def test_many_stars_take_no_longer_than_the_text(letters: int) -> None:
+    run = entry("x", marks=Marks(name="a" * letters, tags=("a" * letters,)))
+    began = time.process_time()
+    for stars in (9, 100, 300):
+        pattern = "*a" * stars
+        assert not parse(f"tag:{pattern}*b").matches(run)
+        assert parse(f"tag:{pattern}").matches(run) == (stars <= letters)
+        assert not parse(f"tag:{'*aa' * stars}*ab*").matches(run)
+    assert time.process_time() - began < 2

@@ -8,11 +8,13 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from metaviz.gui.pages.layouts import follow, row, slider
 from metaviz.gui.widgets.controls import combo, named, offer
-from metaviz.gui.widgets.plain_text import PlainLabel
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
+
+_TIP = "Go back to earlier evaluations; the number is the meta-step."
 
 
 class EvaluationPicker(QWidget):
@@ -32,8 +34,7 @@ class EvaluationPicker(QWidget):
         self.run = combo(f"{name}Run", "Run", {}, tip, letters=18)
         self.run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.run.setMaximumWidth(280)
-        tip = "Go back to earlier evaluations; the number is the meta-step."
-        self.time = slider(f"{name}Time", "Evaluation shown", tip, transient=True)
+        self.time = slider(f"{name}Time", "Evaluation shown", _TIP, transient=True)
         self.time.setMinimumWidth(70)
         self.step_text = named(PlainLabel(), f"{name}Step")
         parts = ("r&un", self.run), ("&at meta-step", self.time), self.step_text
@@ -72,6 +73,13 @@ class EvaluationPicker(QWidget):
         widest = self.step_text.fontMetrics().horizontalAdvance(str(max(self.steps, default=0)))
         self.step_text.setMinimumWidth(widest)
         self.step_text.setText(str(self.steps[self.place]) if self.steps else "")
+        self.time.setToolTip(plain_tip(self._tip()))
+
+    def _tip(self) -> str:
+        if self.record is None or not self.record.is_thinned:
+            return _TIP
+        shown = f"{len(self.record.pictures)} of {self.record.pictured} evaluations"
+        return f"{_TIP} {shown} are offered, evenly spread; the run's folder holds all."
 
 
 class EvaluationPage(QWidget):
@@ -106,7 +114,7 @@ class EvaluationPage(QWidget):
 
     def pieces(self) -> list[Piece]:
         """Return what `refresh` has to do; nothing where there are no new pictures."""
-        seen = [(record.id, record.label, len(record.pictures)) for record in self.records]
+        seen = [(record.id, record.label, record.pictured) for record in self.records]
         if seen == self._seen:
             return []
         self._seen = seen

@@ -90,4 +90,4 @@ class EvaluatedPage(QWidget):
         raise NotImplementedError
 
     def _evaluated(self) -> list[tuple[str, int, int]]:
-        return [(r.id, len(r.evaluations), len(r.pictures)) for r in self._records]
+        return [(r.id, len(r.evaluations), r.pictured) for r in self._records]

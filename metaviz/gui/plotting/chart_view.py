@@ -74,7 +74,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._theme: Theme | None = None
         self._own_legend = legend is None
         self.legend = legend or Legend(self)
-        self._message = PlainLabel(self)
+        self._message = PlainLabel(parent=self)
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._message.setWordWrap(True)
         self._message.setTextFormat(Qt.TextFormat.PlainText)

@@ -15,6 +15,8 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import QColor
 
+from metaviz.files.foreign import ForeignError
+from metaviz.files.values import of_kind, parsed_json
 from metaviz.gui.widgets.commands import icon
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import current_theme
@@ -176,8 +178,9 @@ class QueueModel(QAbstractTableModel):
             return False
         place = row if row >= 0 else parent.row() if parent.isValid() else len(self.entries)
         try:
-            moved = [int(number) for number in json.loads(bytes(data.data(MIME).data()))]
-        except (ValueError, TypeError, RecursionError):
+            found = of_kind(parsed_json(bytes(data.data(MIME).data())), list, "rows")
+            moved = [of_kind(number, int, "rows") for number in found]
+        except ForeignError:
             return False
         self.moved.emit(moved, place)
         return True

@@ -1,7 +1,7 @@
 """The session: what is on screen comes back after a restart, and after a crash too."""
 
+import logging
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,16 @@ from PySide6.QtCore import QByteArray, QObject, QTimer, SignalInstance, Slot
 
 from metaviz.config.options import checked
 from metaviz.config.run_config import Comparison
+from metaviz.files.foreign import parsed_toml
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.experiment.form_values import read_form_state
 from metaviz.gui.pages.page_tabs import NAMES, Tabs
 from metaviz.gui.session.session_file import SessionFile, layout_part
 from metaviz.gui.widgets.notifier import Notifier
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.runs.storage.lock import RunLock, lock_session
+
+_log = logging.getLogger("metaviz.session")
 
 SOON_MS, EVERY_MS = 1000, 30_000
 _OLD_KEYS = (
@@ -86,6 +89,7 @@ class Session(QObject):
             except LeftOutError as error:
                 self.notes.append(str(error))
             except (KeyError, TypeError, ValueError, RecursionError):
+                _log.info("What was kept of the %s is left out", name, exc_info=True)
                 self.notes.append(f"What was kept of the {name} does not fit this version.")
         for sentence in self.notes:
             self._notifier.warn(sentence)
@@ -151,7 +155,7 @@ def form_part(form: ExperimentDock) -> Part:
 
     def restore(state: Mapping[str, Any]) -> None:
         if "comparison" in state:
-            values = tomllib.loads(str(state["comparison"]))
+            values = parsed_toml(str(state["comparison"]))
             form.show_comparison(checked(Comparison, values), "")
         else:
             form.show_state(read_form_state(state))

@@ -174,6 +174,8 @@ class CommandPalette(QDialog):
 def _score_word(word: str, text: str) -> int | None:
     """Return the best points of a word's letters, in order, in a text."""
     low = text.casefold()
+    if len(word) > len(low):
+        return None
     starts = [i == 0 or not low[i - 1].isalnum() for i in range(len(low))]
     # best[i] is the best score where the letter before was found at i.
     best = [_NEVER] * len(low)

@@ -16,6 +16,7 @@ from metaviz.files.foreign import (
     MOST_CHECKPOINT_BYTES,
     MOST_DATABASE_BYTES,
     MOST_TOML_BYTES,
+    open_to_write,
 )
 from metaviz.files.platform import is_plain_name
 from metaviz.runs.model import robustness
@@ -97,7 +98,7 @@ def unpack_run(path: Path, root: Path) -> Path:
 
 def _copy_database(source: Path, target: Path) -> None:
     """Copy a database with what its write-ahead log holds."""
-    with closing(open_to_read(source)) as database, closing(sqlite3.connect(target)) as copy:
+    with closing(open_to_read(source)) as database, closing(open_to_write(target)) as copy:
         database.backup(copy)
 
 

@@ -1,6 +1,5 @@
 """What a path is that a person dropped onto the window."""
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import read_toml
+from metaviz.files.archives import DataError, member_names
 from metaviz.runs.storage.saved_views import VERSION_KEY
 from metaviz.runs.storage.store import ABOUT
 
@@ -20,7 +20,6 @@ TITLES: dict[Kind, str] = {
     "configuration": "Fill the form from this file",
     "nothing": "This cannot be opened",
 }
-_MOST_NAMES = 100_000
 _MOST_SHOWN = 3
 
 
@@ -81,9 +80,8 @@ def _toml(path: Path) -> Dropped:
 
 def _archive(path: Path) -> Dropped:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()[:_MOST_NAMES]
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        names = member_names(path)
+    except DataError:
         return Dropped("nothing", path, f"{path.name} is damaged: it is no zip archive.")
     if any(name.count("/") == 1 and name.endswith(f"/{ABOUT}") for name in names):
         return Dropped("archive", path)

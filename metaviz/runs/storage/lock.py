@@ -2,11 +2,11 @@
 
 import os
 import platform
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from metaviz.files.foreign import MOST_TOML_BYTES, ForeignError, check_regular
 from metaviz.files.platform import (
     LOCKS_HAVE_NAMES,
     UNSUPPORTED,
@@ -107,23 +107,29 @@ class _Share(RunLock):
 
     def own(self) -> RunLock:
         """Put a lock file of the folder's own in place of the shared one."""
-        new = self._folder / f"{LOCK}.own"
-        new.unlink(missing_ok=True)
-        handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            lock_file(handle)
-            put_in_place(new, self._folder / LOCK)
-        except BaseException:
-            os.close(handle)
-            new.unlink(missing_ok=True)
-            raise
+        lock = RunLock(_new_file(self._folder / LOCK))
         self._leave()
-        return RunLock(handle)
+        return lock
 
     def _leave(self) -> None:
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.leave(self._folder)
+
+
+def _new_file(path: Path) -> int:
+    """Put a new, locked file in place of a lock file; return it open. Raises: OSError."""
+    new = path.with_name(f"{path.name}.own")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        lock_file(handle)
+        put_in_place(new, path)
+    except BaseException:
+        os.close(handle)
+        new.unlink(missing_ok=True)
+        raise
+    return handle
 
 
 def _also_as(path: Path, other: Path) -> bool:
@@ -185,9 +191,22 @@ def _lock(path: Path, patience: float = _PATIENCE_SECONDS) -> RunLock | None:
             raise
         else:
             if _is_at(handle, path):
-                return RunLock(handle)
+                return RunLock(_alone(handle, path))
             os.close(handle)  # another writer put a new file there meanwhile
             handle = os.open(path, flags, 0o666)
+
+
+def _alone(handle: int, path: Path) -> int:
+    """Return a locked file that has no other name, as a process that was killed may have left one.
+
+    Raises: OSError; the file that is given is closed then.
+    """
+    if os.fstat(handle).st_nlink <= 1 or not LOCKS_HAVE_NAMES:
+        return handle
+    try:
+        return _new_file(path)
+    finally:
+        os.close(handle)
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -202,11 +221,9 @@ def is_locked(folder: Path) -> bool | None:
     """Return whether a process writes to a run; None where it has no lock file."""
     path = folder / LOCK
     try:
-        # What lies there may be a pipe or a device.
-        if not stat.S_ISREG(path.stat().st_mode):
-            return None
+        check_regular(path, MOST_TOML_BYTES)
         handle = os.open(path, os.O_RDONLY)
-    except OSError:
+    except (OSError, ForeignError):
         return None
     try:
         look_at_lock(handle)

@@ -298,10 +298,28 @@ def _mark_or_text(key: str, token: _Token) -> Predicate:
     if key == "state" and not ("*" in value or value in _STATES):
         raise QueryError(f"“{token.text}” is no state: use {', '.join(_STATES)}.")
     texts = _TEXTS[key]
-    if "*" not in value:
-        return lambda e: any(text.casefold() == value for text in texts(e))
-    pattern = re.compile(re.sub(r"\\\*+", ".*", re.escape(value)), re.DOTALL)
-    return lambda e: any(pattern.fullmatch(text.casefold()) for text in texts(e))
+    parts = value.split("*")
+    return lambda e: any(_fits(text.casefold(), parts) for text in texts(e))
+
+
+def _fits(text: str, parts: Sequence[str]) -> bool:
+    """Return whether a text consists of these parts with anything between them.
+
+    The first place of each part is the best one, so that none has to be tried twice.
+    """
+    first, *middle = parts
+    if not middle:
+        return text == first
+    last = middle.pop()
+    if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
+        return False
+    place, end = len(first), len(text) - len(last)
+    for part in middle:
+        found = text.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
 
 
 def _result(token: _Token, value: Callable[[Entry], float]) -> Predicate:
