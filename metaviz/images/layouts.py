@@ -73,20 +73,28 @@ def recognise(path: Path, opened: ExitStack, *, cifar: str = "CIFAR-FS", seed: i
     readings = {layout: _told(reader, listing, misfits) for layout, reader in _LISTS.items()}
     own = next((layout for layout, read in readings.items() if read and read.whole), None)
     if own is None:
-        others: dict[str, _Reader] = {
-            "folders with a split": _by_split_folders,
-            "pickled arrays": _by_pickles,
-            "torchmeta (HDF5)": partial(_by_hdf5, cifar=cifar),
-            "CIFAR-100 (Python)": partial(_by_cifar, cifar=cifar),
-        }
-        readings |= {layout: reader(listing) for layout, reader in others.items()}
-        own = _best(readings, listing)
+        own = _other(listing, readings, cifar)
     chosen = readings[own] if own else None
     if chosen is None:
         if misfits:
             raise misfits[0]
         return _finished(listing, _unsplit(listing, cifar, seed))
     return _finished(listing, _named(own or "", chosen))
+
+
+def _other(listing: Listing, readings: dict[str, Divided | None], cifar: str) -> str | None:
+    """Add what the other readers find, and choose: a list of train alone comes before chance."""
+    alone = next((layout for layout, read in readings.items() if read), None)
+    others: dict[str, _Reader] = {
+        "folders with a split": _by_split_folders,
+        "pickled arrays": _by_pickles,
+        "torchmeta (HDF5)": partial(_by_hdf5, cifar=cifar),
+        "CIFAR-100 (Python)": partial(_by_cifar, cifar=cifar),
+    }
+    readings |= {layout: reader(listing) for layout, reader in others.items()}
+    best = _best(readings, listing)
+    found = readings[best] if best else None
+    return best if found and found.whole else alone or best
 
 
 def _told(reader: _Reader, listing: Listing, misfits: list[MisfitError]) -> Divided | None:
@@ -127,8 +135,10 @@ def _finished(listing: Listing, found: Found) -> Found:
     left_out = Counter(listing.left_out)
     left_out["copies of images that are read"] = copies
     left_out[_OUTSIDE.get(found.layout, "images beside the data")] = outside
-    drawn = found.layout == _UNSPLIT and found.dataset == _UNKNOWN
-    shared = shared_by_splits(splits, [] if drawn else groups)
+    if found.layout == _UNSPLIT:  # a picture that every class has is a placeholder
+        every = len({label for classes in splits.values() for label in classes})
+        groups = [group for group in groups if len({place.label for place in group}) < every]
+    shared = shared_by_splits(splits, groups)
     told = (*map(str, listing.failures), *listing.notes, *shared, *found.problems)
     return Found(found.dataset, found.layout, splits, told, +left_out)
 
