@@ -8,6 +8,7 @@ import codecs
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -226,6 +227,13 @@ class Folder:
             raise DataError(f"{self.root / name} cannot be read: {error.strerror}") from error
 
 
+_NO_ZIP = (
+    *(zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, EOFError),
+    *(struct.error, OverflowError, MemoryError),
+)
+"""What opening raises for files that are no zip archives, or damaged ones."""
+
+
 class Zip:
     """The files of a zip archive, checked against the limits when it is opened."""
 
@@ -242,7 +250,7 @@ class Zip:
         self._what, self._links = what, links
         try:
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except _NO_ZIP as error:
             raise DataError(
                 f"{path} is not a readable zip archive ({error}); download it again"
             ) from error

@@ -3,18 +3,24 @@
 import importlib
 import io
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
-from metaviz.files.archives import DataError, Source
+from metaviz.files.archives import MAX_RATIO, RATIO_FREE_BYTES, DataError, Source
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
 from metaviz.images.unpickle import unpickle
 
 _COLOUR = 3
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError),
+    *(OverflowError, MemoryError, zipfile.BadZipFile, zlib.error),
+)
+"""What readers of arrays raise for damaged files."""
 _CIFAR_SIDE = 32
 
 
@@ -90,10 +96,15 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
 
     Raises: DataError if the archive is damaged or has no labels beside it.
     """
+    data = entry.read()
     try:
-        with np.load(io.BytesIO(entry.read()), allow_pickle=False) as held:
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            _refuse_swollen(sum(one.file_size for one in members.infolist()), len(data), entry)
+        with np.load(io.BytesIO(data), allow_pickle=False) as held:
             images = _images(held["images"], entry)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except (*_DAMAGED, NotImplementedError) as error:
         raise DataError(
             f"{_label(entry)} is not an archive with an array `images` ({error}); use the original"
         ) from error
@@ -105,16 +116,16 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
 def torchmeta_splits(entry: Container) -> Classes:
     """Read one split of torchmeta: datasets/<class>, arrays of images or of PNG files."""
     found: Classes = {}
-    with _open_hdf5(entry) as file, _torchmeta(entry):
+    with _torchmeta(entry) as (file, take):
         for name, stack in file.get("datasets", {}).items():
-            found[str(name)] = _stacked(stack[()], entry)
+            found[str(name)] = _stacked(take(stack), entry)
     return found
 
 
 def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str, Classes]:
     """Read torchmeta's CIFAR-100: <coarse>/<fine>, divided by lists of names or of pairs."""
     splits: dict[str, Classes] = {}
-    with _open_hdf5(entry) as file, _torchmeta(entry):
+    with _torchmeta(entry) as (file, take):
         for split, names in lists.items():
             pairs = [
                 (name, fine)
@@ -123,7 +134,7 @@ def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str,
             ]
             pairs += [(name[0], name[1]) for name in names if not isinstance(name, str)]
             splits[split] = {
-                str(fine): _stacked(file[coarse][fine][()], entry) for coarse, fine in pairs
+                str(fine): _stacked(take(file[coarse][fine]), entry) for coarse, fine in pairs
             }
     return splits
 
@@ -219,25 +230,36 @@ def _stacked(stack: Any, entry: Container) -> list[Picture]:
 
 
 @contextmanager
-def _torchmeta(entry: Container) -> Iterator[None]:
+def _torchmeta(entry: Container) -> Iterator[tuple[Any, Callable[[Any], np.ndarray]]]:
+    """Open a file; what is taken from it may be much larger than it, but not without bounds."""
+    h5py = _import_h5py(_label(entry))
+    data = entry.read()
+    taken = 0
+
+    def take(stack: Any) -> np.ndarray:
+        nonlocal taken
+        taken += int(stack.nbytes)
+        _refuse_swollen(taken, len(data), entry)
+        return np.asarray(stack[()])
+
     try:
-        yield
+        with h5py.File(io.BytesIO(data), "r") as file:
+            yield file, take
     except DataError:
         raise
-    except (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (*_DAMAGED, RuntimeError) as error:
         raise DataError(
-            f"{_label(entry)} is not a file of torchmeta ({error}); let torchmeta write it again"
+            f"{_label(entry)} is not a readable HDF5 file of torchmeta ({error}); let torchmeta "
+            "write it again"
         ) from error
 
 
-def _open_hdf5(entry: Container) -> Any:
-    h5py = _import_h5py(_label(entry))
-    try:
-        return h5py.File(io.BytesIO(entry.read()), "r")
-    except OSError as error:
+def _refuse_swollen(held: int, stored: int, entry: Container) -> None:
+    if held > MAX_RATIO * stored + RATIO_FREE_BYTES:
         raise DataError(
-            f"{_label(entry)} is not a readable HDF5 file ({error}); let torchmeta write it again"
-        ) from error
+            f"{_label(entry)} holds more than {MAX_RATIO} times its size; images shrink less, so "
+            "this file is not read"
+        )
 
 
 def _import_h5py(label: str) -> ModuleType:

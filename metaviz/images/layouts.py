@@ -245,10 +245,7 @@ def _by_pickles(listing: Listing) -> Divided | None:
         if read:
             splits[split] = read
             named = re.sub(r"[^a-z0-9]+", "", entry.stem.lower().partition("_")[0])
-    for split, failure in failed.items():
-        if splits and split not in splits:
-            raise failure
-        listing.failures.append(failure)
+    _refuse_failed(failed, splits, listing)
     return Divided(splits, is_whole(splits), named=_NAMED.get(named, "")) if splits else None
 
 
@@ -275,30 +272,43 @@ def _by_hdf5(listing: Listing, cifar: str) -> Divided | None:
 
     The principle: as `_by_pickles`.
     """
-    entries = listing.others
-    coarse = any("fc100" in entry.parts for entry in entries) and cifar == "FC100"
     splits: dict[str, Classes] = {}
-    for entry in entries:
+    failed: dict[str, DataError] = {}
+    for entry in listing.others:
         if entry.suffix not in {".hdf5", ".h5"}:
             continue
-        split = split_of(entry.stem)
+        split = split_of(entry.stem) or ""
         try:
-            if split:
-                splits |= {split: read} if (read := torchmeta_splits(entry)) else {}
-                continue
-            lists = {
-                found: _parsed(other)
-                for other in entries
-                if other.parts[-1].endswith("_labels.json")
-                and ("fc100" in other.parts) == coarse
-                and (found := split_of(other.stem))
-            }
-            splits = torchmeta_groups(entry, lists)
-            break
+            read = {split: torchmeta_splits(entry)} if split else _coarse(entry, listing, cifar)
         except DataError as error:
-            listing.failures.append(error)
-    splits = {split: classes for split, classes in splits.items() if classes}
+            failed.setdefault(split, error)
+            continue
+        splits |= {name: classes for name, classes in read.items() if classes}
+    _refuse_failed(failed, splits, listing)
     return Divided(splits, is_whole(splits)) if splits else None
+
+
+def _coarse(entry: Entry, listing: Listing, cifar: str) -> dict[str, Classes]:
+    """Read torchmeta's CIFAR-100, by the lists beside it."""
+    coarse = any("fc100" in other.parts for other in listing.others) and cifar == "FC100"
+    lists = {
+        split: _parsed(other)
+        for other in listing.others
+        if other.parts[-1].endswith("_labels.json")
+        and ("fc100" in other.parts) == coarse
+        and (split := split_of(other.stem))
+    }
+    return torchmeta_groups(entry, lists)
+
+
+def _refuse_failed(
+    failed: dict[str, DataError], splits: dict[str, Classes], listing: Listing
+) -> None:
+    """Refuse data of which one split cannot be read; tell what is beside the others."""
+    for split, failure in failed.items():
+        if splits and split and split not in splits:
+            raise failure
+        listing.failures.append(failure)
 
 
 def _parsed(entry: Entry) -> list[Any]:

@@ -281,7 +281,9 @@ def _read_hdf5(drawing: _Drawing, size: int) -> dict[Name, Pixels]:
                 for alphabet, characters in file.get(split, {}).items():
                     for character, drawings in characters.items():
                         stacks[alphabet, character] = _read_stack(drawings, label, size)
-    except (OSError, KeyError, AttributeError) as error:
+    except DataError:
+        raise
+    except (OSError, KeyError, AttributeError, ValueError, TypeError, RuntimeError) as error:
         raise DataError(
             f"{label} is not torchmeta's Omniglot file ({error}); let torchmeta write it again"
         ) from error
