@@ -217,6 +217,11 @@ def _resolved(lists: _Lists, places: "_Places") -> Divided:
             f"classes of the lists were read from the folders nearest to the lists, and not from "
             f"{'/'.join(min(elsewhere))}{_more(sorted(elsewhere))}"
         )
+    if places.united:
+        problems.append(
+            f"{len(places.united)} classes were united from folders of the same name in several "
+            f"places, {max(places.united)} among them"
+        )
     return Divided(splits, is_whole(splits), problems)
 
 
@@ -253,7 +258,10 @@ def _no_list(entry: Entry) -> str:
 
 
 class _Places:
-    """Finds images and folders of classes by what a list calls them."""
+    """Finds images and folders of classes by what a list calls them.
+
+    united: the classes that several folders were equally near to.
+    """
 
     def __init__(self, listing: Listing) -> None:
         self._images: dict[str, list[Entry]] = defaultdict(list)
@@ -267,6 +275,7 @@ class _Places:
             for depth in range(1, len(entry.parts)):
                 self._in[entry.parts[:depth]].append(entry)
         self._classes = class_folders(listing.folders)
+        self.united: set[str] = set()
         for folder in self._in:
             self._folders[_loosely(folder[-1])].append(folder)
 
@@ -301,6 +310,7 @@ class _Places:
         best = _most_alike(exact or folders, lambda folder: _shared(folder[::-1], parts[::-1]))
         near = _most_alike(best, lambda folder: _shared(folder, source.folder))
         elsewhere.update(folder[:-1] for folder in best if folder not in near)
+        self.united |= {parts[-1]} if len({folder[:-1] for folder in near}) > 1 else set()
         return [entry for folder in near for entry in self._in[folder]]
 
     def _image(self, source: Entry, row: Row, labels: set[str]) -> list[Entry]:

@@ -430,6 +430,15 @@ def test_of_two_copies_the_one_beside_the_lists_is_read(tmp_path: Path) -> None:
     assert found.left_out == {"images that no list names": 12}
 
 
+def test_classes_that_lists_unite_from_several_folders_are_told(tmp_path: Path) -> None:
+    own = images("monday/{name}/{row}.png") | images("friday/{name}/{row}.png", first=50)
+    found = found_in(tmp_path, own | encoded(lines()))
+    assert counts(found) == {split: dict.fromkeys(names, 4) for split, names in SIX.items()}
+    assert found.remarks == (
+        "6 classes were united from folders of the same name in several places, c5 among them",
+    )
+
+
 def test_two_kinds_of_splits_are_refused(tmp_path: Path) -> None:
     own = encoded(tables())
     turned = {f"other/{k}": own[k] for k in own}
