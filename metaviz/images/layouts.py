@@ -156,14 +156,14 @@ def _by_split_folders(listing: Listing) -> Divided | None:
     """
     divided = split_folders(listing.folders)
     below: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
-    for folder, (split, path) in divided.items():
-        below[split][path] += listing.folders[folder]
+    for folder, found in divided.items():
+        below[found.split][found.below] += listing.folders[folder]
     paths = {split: class_folders(counts, below_split=True) for split, counts in below.items()}
     splits: dict[str, Classes] = defaultdict(lambda: defaultdict(list))
     for entry in listing.images:
-        split, path = divided.get(entry.folder, ("", ()))
-        if split and path in paths[split]:
-            splits[split][paths[split][path][-1]].append(entry.picture())
+        part = divided.get(entry.folder)
+        if part and (path := paths[part.split].get(part.below)):
+            splits[part.split][path[-1]].append(entry.picture())
     if not splits or all(map(is_generic, splits.get("train", ["images"]))):
         return None
     problems = [
@@ -172,6 +172,13 @@ def _by_split_folders(listing: Listing) -> Divided | None:
         for split, classes in splits.items()
         if all(map(is_generic, classes))
     ]
+    places = {found.place for found in divided.values()}
+    if len(places) > 1:
+        problems.append(
+            f"folders of the split lie in {len(places)} places, "
+            f"{'/'.join(max(places)) or 'the top'} among them: their classes of one name were "
+            "united"
+        )
     plain = {split: dict(classes) for split, classes in splits.items()}
     return Divided(plain, is_whole(plain), problems)
 
@@ -426,5 +433,9 @@ def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:
 
 def _why(listing: Listing) -> str:
     """Say what was there and could not be read."""
-    there = [*listing.notes, *(f"{count} {what}" for what, count in listing.left_out.items())]
+    there = [
+        f"{entry.label} tells no split: add a column named split with train, val and test"
+        for entry in listing.unsplit
+    ]
+    there += [*listing.notes, *(f"{count} {what}" for what, count in listing.left_out.items())]
     return f" ({'; '.join(there)})" if there else ""

@@ -144,6 +144,8 @@ def _alone(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Iterator
                 lists.setdefault(row.split, (entry, []))[1].append(row)
         if lists:
             yield lists
+        elif rows and len({row.label for row in rows}) > 1:
+            listing.unsplit.append(entry)
 
 
 def _groups(listing: Listing, suffixes: tuple[str, ...]) -> list[dict[str, Entry]]:

@@ -151,6 +151,13 @@ def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
     }
 
 
+def test_splits_in_several_places_are_told(tmp_path: Path) -> None:
+    own = [f"{place}/{part}" for place in ("art", "photo") for part in ("train/a", "test/b")]
+    found = found_in(tmp_path, folders(*own))
+    assert counts(found) == {"train": {"a": 4}, "test": {"b": 4}}
+    assert "folders of the split lie in 2 places, photo among them" in found.remarks[0]
+
+
 def test_class_that_begins_like_its_split_stays(tmp_path: Path) -> None:
     found = found_in(tmp_path, folders("train/train station/images", "train/c1", "val/c2"))
     assert counts(found)["train"] == {"c1": 2, "train station": 2}

@@ -371,6 +371,14 @@ def test_one_json_for_all_splits_is_read(written: Callable[[str], object], tmp_p
     assert (counts(found), found.remarks) == (SIX, ())
 
 
+def test_table_without_a_split_is_told_what_it_lacks(tmp_path: Path) -> None:
+    rows = ONE.replace(",split\n", "\n").replace(",train\n", "\n").replace(",val\n", "\n")
+    own = {"labels.csv": rows.replace(",test\n", "\n").encode()}
+    with pytest.raises(DataError, match=r"labels\.csv in .* tells no split: add a column"):
+        found_in(tmp_path / "flat", FLAT | own)
+    assert found_in(tmp_path / "folders", FOLDERS | own).layout == "class folders"
+
+
 @pytest.mark.parametrize(
     "other",
     [
