@@ -80,6 +80,7 @@ class Listing:
 
     left_out: what is not read, with counts. failures: why something cannot be read, where the
     rest may do without it. notes: what looked like a list or data and is none.
+    unsplit: lists of images and their classes that tell no split.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class Listing:
     left_out: Counter[str] = field(default_factory=Counter)
     failures: list[DataError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unsplit: list[Entry] = field(default_factory=list)
 
     @cached_property
     def folders(self) -> Counter[tuple[str, ...]]:

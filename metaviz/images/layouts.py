@@ -73,20 +73,28 @@ def recognise(path: Path, opened: ExitStack, *, cifar: str = "CIFAR-FS", seed: i
     readings = {layout: _told(reader, listing, misfits) for layout, reader in _LISTS.items()}
     own = next((layout for layout, read in readings.items() if read and read.whole), None)
     if own is None:
-        others: dict[str, _Reader] = {
-            "folders with a split": _by_split_folders,
-            "pickled arrays": _by_pickles,
-            "torchmeta (HDF5)": partial(_by_hdf5, cifar=cifar),
-            "CIFAR-100 (Python)": partial(_by_cifar, cifar=cifar),
-        }
-        readings |= {layout: reader(listing) for layout, reader in others.items()}
-        own = _best(readings, listing)
+        own = _other(listing, readings, cifar)
     chosen = readings[own] if own else None
     if chosen is None:
         if misfits:
             raise misfits[0]
         return _finished(listing, _unsplit(listing, cifar, seed))
     return _finished(listing, _named(own or "", chosen))
+
+
+def _other(listing: Listing, readings: dict[str, Divided | None], cifar: str) -> str | None:
+    """Add what the other readers find, and choose: a list of train alone comes before chance."""
+    alone = next((layout for layout, read in readings.items() if read), None)
+    others: dict[str, _Reader] = {
+        "folders with a split": _by_split_folders,
+        "pickled arrays": _by_pickles,
+        "torchmeta (HDF5)": partial(_by_hdf5, cifar=cifar),
+        "CIFAR-100 (Python)": partial(_by_cifar, cifar=cifar),
+    }
+    readings |= {layout: reader(listing) for layout, reader in others.items()}
+    best = _best(readings, listing)
+    found = readings[best] if best else None
+    return best if found and found.whole else alone or best
 
 
 def _told(reader: _Reader, listing: Listing, misfits: list[MisfitError]) -> Divided | None:
@@ -127,8 +135,10 @@ def _finished(listing: Listing, found: Found) -> Found:
     left_out = Counter(listing.left_out)
     left_out["copies of images that are read"] = copies
     left_out[_OUTSIDE.get(found.layout, "images beside the data")] = outside
-    drawn = found.layout == _UNSPLIT and found.dataset == _UNKNOWN
-    shared = shared_by_splits(splits, [] if drawn else groups)
+    if found.layout == _UNSPLIT:  # a picture that every class has is a placeholder
+        every = len({label for classes in splits.values() for label in classes})
+        groups = [group for group in groups if len({place.label for place in group}) < every]
+    shared = shared_by_splits(splits, groups)
     told = (*map(str, listing.failures), *listing.notes, *shared, *found.problems)
     return Found(found.dataset, found.layout, splits, told, +left_out)
 
@@ -146,14 +156,14 @@ def _by_split_folders(listing: Listing) -> Divided | None:
     """
     divided = split_folders(listing.folders)
     below: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
-    for folder, (split, path) in divided.items():
-        below[split][path] += listing.folders[folder]
+    for folder, found in divided.items():
+        below[found.split][found.below] += listing.folders[folder]
     paths = {split: class_folders(counts, below_split=True) for split, counts in below.items()}
     splits: dict[str, Classes] = defaultdict(lambda: defaultdict(list))
     for entry in listing.images:
-        split, path = divided.get(entry.folder, ("", ()))
-        if split and path in paths[split]:
-            splits[split][paths[split][path][-1]].append(entry.picture())
+        part = divided.get(entry.folder)
+        if part and (path := paths[part.split].get(part.below)):
+            splits[part.split][path[-1]].append(entry.picture())
     if not splits or all(map(is_generic, splits.get("train", ["images"]))):
         return None
     problems = [
@@ -162,6 +172,13 @@ def _by_split_folders(listing: Listing) -> Divided | None:
         for split, classes in splits.items()
         if all(map(is_generic, classes))
     ]
+    places = {found.place for found in divided.values()}
+    if len(places) > 1:
+        problems.append(
+            f"folders of the split lie in {len(places)} places, "
+            f"{'/'.join(max(places)) or 'the top'} among them: their classes of one name were "
+            "united"
+        )
     plain = {split: dict(classes) for split, classes in splits.items()}
     return Divided(plain, is_whole(plain), problems)
 
@@ -235,10 +252,7 @@ def _by_pickles(listing: Listing) -> Divided | None:
         if read:
             splits[split] = read
             named = re.sub(r"[^a-z0-9]+", "", entry.stem.lower().partition("_")[0])
-    for split, failure in failed.items():
-        if splits and split not in splits:
-            raise failure
-        listing.failures.append(failure)
+    _refuse_failed(failed, splits, listing)
     return Divided(splits, is_whole(splits), named=_NAMED.get(named, "")) if splits else None
 
 
@@ -265,30 +279,43 @@ def _by_hdf5(listing: Listing, cifar: str) -> Divided | None:
 
     The principle: as `_by_pickles`.
     """
-    entries = listing.others
-    coarse = any("fc100" in entry.parts for entry in entries) and cifar == "FC100"
     splits: dict[str, Classes] = {}
-    for entry in entries:
+    failed: dict[str, DataError] = {}
+    for entry in listing.others:
         if entry.suffix not in {".hdf5", ".h5"}:
             continue
-        split = split_of(entry.stem)
+        split = split_of(entry.stem) or ""
         try:
-            if split:
-                splits |= {split: read} if (read := torchmeta_splits(entry)) else {}
-                continue
-            lists = {
-                found: _parsed(other)
-                for other in entries
-                if other.parts[-1].endswith("_labels.json")
-                and ("fc100" in other.parts) == coarse
-                and (found := split_of(other.stem))
-            }
-            if lists and not splits:
-                splits = torchmeta_groups(entry, lists)
+            read = {split: torchmeta_splits(entry)} if split else _coarse(entry, listing, cifar)
         except DataError as error:
-            listing.failures.append(error)
-    splits = {split: classes for split, classes in splits.items() if classes}
+            failed.setdefault(split, error)
+            continue
+        splits |= {name: classes for name, classes in read.items() if classes}
+    _refuse_failed(failed, splits, listing)
     return Divided(splits, is_whole(splits)) if splits else None
+
+
+def _coarse(entry: Entry, listing: Listing, cifar: str) -> dict[str, Classes]:
+    """Read torchmeta's CIFAR-100, by the lists beside it."""
+    coarse = any("fc100" in other.parts for other in listing.others) and cifar == "FC100"
+    lists = {
+        split: _parsed(other)
+        for other in listing.others
+        if other.parts[-1].endswith("_labels.json")
+        and ("fc100" in other.parts) == coarse
+        and (split := split_of(other.stem))
+    }
+    return torchmeta_groups(entry, lists)
+
+
+def _refuse_failed(
+    failed: dict[str, DataError], splits: dict[str, Classes], listing: Listing
+) -> None:
+    """Refuse data of which one split cannot be read; tell what is beside the others."""
+    for split, failure in failed.items():
+        if splits and split and split not in splits:
+            raise failure
+        listing.failures.append(failure)
 
 
 def _parsed(entry: Entry) -> list[Any]:
@@ -406,5 +433,9 @@ def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:
 
 def _why(listing: Listing) -> str:
     """Say what was there and could not be read."""
-    there = [*listing.notes, *(f"{count} {what}" for what, count in listing.left_out.items())]
+    there = [
+        f"{entry.label} tells no split: add a column named split with train, val and test"
+        for entry in listing.unsplit
+    ]
+    there += [*listing.notes, *(f"{count} {what}" for what, count in listing.left_out.items())]
     return f" ({'; '.join(there)})" if there else ""

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +21,7 @@ from metaviz.images.splits import are_results, class_folders, is_whole, split_gr
 MOST_LIST_BYTES = 200_000_000
 _MOST_ALONE = 20_000_000
 _MOST_LISTS = 30
+_MOST_TOLD = 3
 _SPLITS = ("split", "set", "subset", "partition", "phase")
 _NAMES = (
     *("filename", "file_name", "image_name", "image", "img", "file", "path", "filepath"),
@@ -28,6 +31,7 @@ _LABELS = (
     *("label", "class_name", "class", "category", "label_name", "classname", "class_label"),
     *("target", "species", "class_id", "label_id"),
 )
+_CLASSES = ("class_name", "classname", "class", "classes", "category")
 _COMMENT = "#"
 _SEPARATORS = ",;\t|"
 _TEXTS = (".txt", ".lst", ".list")
@@ -141,6 +145,8 @@ def _alone(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Iterator
                 lists.setdefault(row.split, (entry, []))[1].append(row)
         if lists:
             yield lists
+        elif rows and len({row.label for row in rows}) > 1:
+            listing.unsplit.append(entry)
 
 
 def _groups(listing: Listing, suffixes: tuple[str, ...]) -> list[dict[str, Entry]]:
@@ -154,6 +160,17 @@ def _groups(listing: Listing, suffixes: tuple[str, ...]) -> list[dict[str, Entry
     groups = [(stems, part) for stems in folders.values() for part in split_groups(stems)]
     if len(groups) > _MOST_LISTS:
         return []
+    used = {id(stems[stem]) for stems, part in groups for stem in part}
+    alone = [
+        entry
+        for stems in folders.values()
+        for entry in stems.values()
+        if split_of(entry.stem) and id(entry) not in used
+    ]
+    listing.notes.extend(
+        f"{entry.label} is no list of a split without one for train beside it"
+        for entry in (alone if len(alone) <= _MOST_TOLD else ())
+    )
     return [_by_split(stems, part) for stems, part in groups]
 
 
@@ -203,6 +220,11 @@ def _resolved(lists: _Lists, places: "_Places") -> Divided:
             f"classes of the lists were read from the folders nearest to the lists, and not from "
             f"{'/'.join(min(elsewhere))}{_more(sorted(elsewhere))}"
         )
+    if places.united:
+        problems.append(
+            f"{len(places.united)} classes were united from folders of the same name in several "
+            f"places, {max(places.united)} among them"
+        )
     return Divided(splits, is_whole(splits), problems)
 
 
@@ -239,7 +261,10 @@ def _no_list(entry: Entry) -> str:
 
 
 class _Places:
-    """Finds images and folders of classes by what a list calls them."""
+    """Finds images and folders of classes by what a list calls them.
+
+    united: the classes that several folders were equally near to.
+    """
 
     def __init__(self, listing: Listing) -> None:
         self._images: dict[str, list[Entry]] = defaultdict(list)
@@ -248,13 +273,14 @@ class _Places:
         self._in: dict[Parts, list[Entry]] = defaultdict(list)
         for entry in listing.images:
             self._images[entry.parts[-1]].append(entry)
-            for loose in {entry.parts[-1].lower(), entry.stem.lower()}:
+            for loose in {_loosely(entry.parts[-1]), _loosely(entry.stem)}:
                 self._loose[loose].append(entry)
             for depth in range(1, len(entry.parts)):
                 self._in[entry.parts[:depth]].append(entry)
         self._classes = class_folders(listing.folders)
+        self.united: set[str] = set()
         for folder in self._in:
-            self._folders[folder[-1].lower()].append(folder)
+            self._folders[_loosely(folder[-1])].append(folder)
 
     def find(
         self, source: Entry, row: Row, labels: set[str], elsewhere: set[Parts]
@@ -282,21 +308,22 @@ class _Places:
         parts = _parts(text)
         if not parts:
             return []
-        folders = self._folders.get(parts[-1].lower(), [])
+        folders = self._folders.get(_loosely(parts[-1]), [])
         exact = [folder for folder in folders if folder[-1] == parts[-1]]
         best = _most_alike(exact or folders, lambda folder: _shared(folder[::-1], parts[::-1]))
         near = _most_alike(best, lambda folder: _shared(folder, source.folder))
         elsewhere.update(folder[:-1] for folder in best if folder not in near)
+        self.united |= {parts[-1]} if len({folder[:-1] for folder in near}) > 1 else set()
         return [entry for folder in near for entry in self._in[folder]]
 
     def _image(self, source: Entry, row: Row, labels: set[str]) -> list[Entry]:
         """Return the one image that a row names, or one of its copies."""
         *above, name = _parts(row.text) or ("",)
         given = tuple(above)
-        found = self._images.get(name) or self._loose.get(name.lower(), [])
+        found = self._images.get(name) or self._loose.get(_loosely(name), [])
         best = _most_alike(found, lambda entry: _shared(entry.folder[::-1], given[::-1]))
         for fits in (
-            lambda entry: row.label in entry.folder,
+            lambda entry: _lies_in(entry, row.label),
             lambda entry: entry.folder == (*source.folder, *given),
         ):
             if len(best) > 1:
@@ -313,7 +340,11 @@ def _contradicts(entry: Entry, given: Parts, label: str, labels: set[str]) -> bo
     """Return whether an image of the name lies in the folder of another class of the lists."""
     if not label or not entry.folder or _shared(entry.folder[::-1], given[::-1]):
         return False
-    return label not in entry.folder and entry.folder[-1] in labels
+    return not _lies_in(entry, label) and entry.folder[-1] in labels
+
+
+def _lies_in(entry: Entry, label: str) -> bool:
+    return _loosely(label) in map(_loosely, entry.folder)
 
 
 def _are_copies(entries: list[Entry]) -> bool:
@@ -334,7 +365,7 @@ def _shared(one: Parts, other: Parts) -> int:
     """Return how many parts two paths have in common from their beginning."""
     count = 0
     for mine, theirs in zip(one, other, strict=False):
-        if mine.lower() != theirs.lower():
+        if mine != theirs and _loosely(mine) != _loosely(theirs):
             break
         count += 1
     return count
@@ -346,6 +377,11 @@ def _parts(text: str) -> Parts:
     return tuple(
         part for part in parts if part and part != "." and not re.fullmatch("[A-Za-z]:", part)
     )
+
+
+def _loosely(name: str) -> str:
+    """Return a name without what systems change: capitals, and how accents are composed."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _last(text: str) -> str:
@@ -374,6 +410,9 @@ def _text(entry: Entry) -> str:
 
 
 def _text_rows(entry: Entry) -> list[Row] | None:
+    with suppress(DataError):
+        if rows := _table_rows(entry):
+            return rows
     lines = (line.strip() for line in _text(entry).split("\n"))
     return [Row(line) for line in lines if line]
 
@@ -412,6 +451,9 @@ def _table_rows(entry: Entry) -> list[Row] | None:
         splits = [header.index(split) for split in _SPLITS if split in header]
         if names and labels:
             return _rows_of(entry, table[1:], names[0], labels[0], *splits[:1])
+        classes = [header.index(name) for name in _CLASSES if name in header]
+        if classes and all(len(row) > classes[0] for row in table):
+            return [Row(row[classes[0]], is_class=True) for row in table[1:]]
         if len(header) > 1 and all(_suffix(row[0]) in SUFFIXES for row in table):
             return _rows_of(entry, table, 0, 1)  # without a header
     return None

@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 _WORD = re.compile(
     r"(?:meta)?(?:(?P<train>train|training|trn|base)|(?P<validation>val|valid|validation|dev)"
@@ -92,8 +93,16 @@ def is_whole(splits: Iterable[str]) -> bool:
     return "train" in there and len(there) > 1
 
 
-def split_folders(folders: Counter[Path]) -> dict[Path, tuple[str, Path]]:
-    """Return the split of folders that hold images, and the path of each below its split.
+class Division(NamedTuple):
+    """The split of a folder: where the folder of the split lies, and the path below that."""
+
+    split: str
+    place: Path
+    below: Path
+
+
+def split_folders(folders: Counter[Path]) -> dict[Path, Division]:
+    """Return the split of folders that hold images, where they have one.
 
     `folders` counts the images directly in each.
     """
@@ -111,7 +120,7 @@ def split_folders(folders: Counter[Path]) -> dict[Path, tuple[str, Path]]:
                 while len(below) > 1 and _repeats(below[0], name):
                     below = below[1:]
                 if below:
-                    found[folder] = split, below
+                    found[folder] = Division(split, folder[:depth], below)
                 break
     return found
 

@@ -12,10 +12,10 @@ from types import TracebackType
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from metaviz.gui.widgets.settings import Settings
 from PySide6.QtCore import QEventLoop, QTimer
 
 from metaviz import app, paths
-from metaviz.gui.widgets.settings import Settings
 
 LOOKED_AT_MS, MOST_MS = 40, 8000
 

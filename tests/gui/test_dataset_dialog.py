@@ -111,6 +111,16 @@ def test_dialog_shows_the_problems_that_were_found(qtbot, images, tmp_path):
     assert "2–3" in [row[3] for row in cells(dialog)]
 
 
+def test_dialog_says_with_counts_what_was_left_out(qtbot, images, folder):
+    unpack(folder, {"mini/more/c9/0.png": encoded("n01", 3), "mini/scan.heic": b"x"})
+    images.form.field("images.path").set_value(str(folder))
+    dialog = opened(qtbot, images)
+    assert dialog.facts.totals.text() == "21 images, 7 classes, 20 × 20 pixels"
+    told = dialog.facts.remarks.text()
+    assert "Left out: images outside of the folders of the split (1)." in told
+    assert "Left out: images in formats that are not read: .heic (1)." in told
+
+
 def test_without_a_path_dialog_says_what_can_be_chosen(qtbot, images):
     dialog = opened(qtbot, images)
     assert "Folder or zip of miniImageNet" in dialog.message.text()

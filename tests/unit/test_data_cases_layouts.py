@@ -151,6 +151,13 @@ def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
     }
 
 
+def test_splits_in_several_places_are_told(tmp_path: Path) -> None:
+    own = [f"{place}/{part}" for place in ("art", "photo") for part in ("train/a", "test/b")]
+    found = found_in(tmp_path, folders(*own))
+    assert counts(found) == {"train": {"a": 4}, "test": {"b": 4}}
+    assert "folders of the split lie in 2 places, photo among them" in found.remarks[0]
+
+
 def test_class_that_begins_like_its_split_stays(tmp_path: Path) -> None:
     found = found_in(tmp_path, folders("train/train station/images", "train/c1", "val/c2"))
     assert counts(found)["train"] == {"c1": 2, "train station": 2}
@@ -381,3 +388,13 @@ def test_images_in_several_classes_are_told(tmp_path: Path) -> None:
     found = found_in(tmp_path)
     assert counts(found)["train"] == {"c0": 2, "c1": 2, "c9": 2}
     assert found.remarks == ("2 training images are in several classes",)
+
+
+def test_images_that_drawn_splits_share_are_told(tmp_path: Path) -> None:
+    unpack(tmp_path, images("{name}/{row}.png"))
+    for name in ("c0", "c1", "c2", "c3", "c4"):
+        unpack(tmp_path, {f"{name}/8.png": image(80)})
+    told = " ".join(found_in(tmp_path).remarks)
+    assert "images are training images too, and not new" in told
+    unpack(tmp_path, {"c5/8.png": image(80)})  # as a picture that says that there is none
+    assert "training images" not in " ".join(found_in(tmp_path).remarks)

@@ -217,6 +217,48 @@ def test_train_and_test_lists_alone_are_honoured(tmp_path: Path) -> None:
     assert found.left_out == {"images that no list names": 4}
 
 
+@pytest.mark.parametrize("ending", [".csv", ".txt"])
+def test_list_of_train_alone_is_not_replaced_by_chance(ending: str, tmp_path: Path) -> None:
+    name = f"train{ending}"
+    own = tables(row="data/{name}/{row}.png,{name}") if ending == ".csv" else lines()
+    found = found_in(tmp_path, FOLDERS | {name: own[name].encode()})
+    assert counts(found) == {"train": SIX["train"]}
+    assert found.left_out == {"images that no list names": 8}
+
+
+@pytest.mark.parametrize("name", ["test.txt", "val.csv", "test.json"])
+def test_list_without_train_beside_it_is_told(name: str, tmp_path: Path) -> None:
+    found = found_in(tmp_path, FOLDERS | {name: b"c0\n"})
+    assert united(found) == UNSPLIT
+    assert f"{name} in {tmp_path} is no list of a split without one for train beside it" in (
+        found.remarks
+    )
+
+
+@pytest.mark.parametrize("header", ["class", "Class Name", "number,category"])
+def test_tables_of_classes_are_read(header: str, tmp_path: Path) -> None:
+    rows = lines(line="7,{name}" if "," in header else "{name}", ending=".csv")
+    own = {name: f"{header}\n{text}".encode() for name, text in rows.items()}
+    found = found_in(tmp_path, FOLDERS | own)
+    assert (counts(found), found.remarks) == (SIX, ())
+
+
+@pytest.mark.parametrize("header", ["filename\tlabel", ""])
+def test_tables_in_text_files_are_read(header: str, tmp_path: Path) -> None:
+    own = encoded(tables(".txt", header=header, row="{name}_{row}.png\t{name}"), "utf-16")
+    found = found_in(tmp_path, FLAT | own)
+    assert (counts(found), found.remarks) == (SIX, ())
+
+
+def test_accents_that_systems_compose_otherwise_are_the_same(tmp_path: Path) -> None:
+    apart = {f"data/{n[5:7]}e\u0301/a\u0308{n[8:]}": data for n, data in FOLDERS.items()}
+    texts = lines(line="{name}\u00e9")
+    listed = tables(row="\u00e4{row}.png,{name}\u00e9")
+    for place, how in (("texts", texts), ("tables", listed)):
+        found = counts(found_in(tmp_path / place, apart | encoded(how)))
+        assert [sum(held.values()) for held in found.values()] == [4, 4, 4]
+
+
 def test_lists_of_a_few_of_many_classes_are_honoured(tmp_path: Path) -> None:
     many = {
         f"data/d{place}/{row}.png": image(200 + 9 * place + row)
@@ -329,6 +371,14 @@ def test_one_json_for_all_splits_is_read(written: Callable[[str], object], tmp_p
     assert (counts(found), found.remarks) == (SIX, ())
 
 
+def test_table_without_a_split_is_told_what_it_lacks(tmp_path: Path) -> None:
+    rows = ONE.replace(",split\n", "\n").replace(",train\n", "\n").replace(",val\n", "\n")
+    own = {"labels.csv": rows.replace(",test\n", "\n").encode()}
+    with pytest.raises(DataError, match=r"labels\.csv in .* tells no split: add a column"):
+        found_in(tmp_path / "flat", FLAT | own)
+    assert found_in(tmp_path / "folders", FOLDERS | own).layout == "class folders"
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -386,6 +436,15 @@ def test_of_two_copies_the_one_beside_the_lists_is_read(tmp_path: Path) -> None:
     assert found.splits["train"]["c0"][0].content() == image(0)
     assert "not from cifarfs/processed/test and 2 more" in found.remarks[0]
     assert found.left_out == {"images that no list names": 12}
+
+
+def test_classes_that_lists_unite_from_several_folders_are_told(tmp_path: Path) -> None:
+    own = images("monday/{name}/{row}.png") | images("friday/{name}/{row}.png", first=50)
+    found = found_in(tmp_path, own | encoded(lines()))
+    assert counts(found) == {split: dict.fromkeys(names, 4) for split, names in SIX.items()}
+    assert found.remarks == (
+        "6 classes were united from folders of the same name in several places, c5 among them",
+    )
 
 
 def test_two_kinds_of_splits_are_refused(tmp_path: Path) -> None:
