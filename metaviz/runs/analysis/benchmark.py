@@ -9,7 +9,7 @@ import numpy as np
 
 from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
-from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.evaluation import Judgement, draws_text, stored
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, styles
@@ -177,7 +177,7 @@ def _tasks_text(judgement: Judgement) -> str:
     task = task_text(same.ways or 0, protocol["shots"])
     return (
         f"{judgement.dataset}, {task}: {protocol['tasks']} {protocol['split']} tasks, "
-        f"{protocol['query']} query examples, seed {protocol['seed']}"
+        f"{protocol['query']} query examples, seed {protocol['seed']}{draws_text(protocol)}"
     )
 
 

@@ -34,7 +34,7 @@ from metaviz.runs.export.figures import (
     view_name,
 )
 from metaviz.runs.export.tables import summary_csv
-from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.evaluation import Judgement, draws_of
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -229,7 +229,9 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
     names |= {"query": "query_shots", "k": "steps", "together": "together"}
     commands = []
     for judgement in (one.judgement for one in judged_runs(records, folders)):
-        values = {names[key]: value for key, value in judgement.protocol.items() if key in names}
+        protocol = judgement.protocol
+        values = {names[key]: value for key, value in protocol.items() if key in names}
+        values["draws"] = draws_of(protocol)
         if not judgement.adapts:
             values.pop("steps", None)
         settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in values.items())
