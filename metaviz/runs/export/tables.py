@@ -48,7 +48,9 @@ _SUMMARY_HEAD = (
     *("eval_k", "pre_query_loss", "pre_query_accuracy"),
     *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
 )
-COMPARISON_HEADER = ("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval")
+COMPARISON_HEADER = (
+    *("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval", "smoothing"),
+)
 _MARKS_HEAD = ("name", "tags", "notes")
 
 Cell = str | int | float | bool | None
@@ -303,4 +305,5 @@ def _comparison_rows(
     for one in curves:
         columns = (one.curve.x, one.curve.mean, one.curve.low, one.curve.high, one.curve.n)
         for x, mean, low, high, n in zip(*(c.tolist() for c in columns), strict=True):
-            yield one.group.label, view.measure, view.axis, x, mean, low, high, n, view.band
+            place = (one.group.label, view.measure, view.axis, x)
+            yield *place, mean, low, high, n, view.band, view.smoothing
