@@ -16,8 +16,9 @@ from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.queue import Entry
-from metaviz.runs.table.columns import interval_text
+from metaviz.runs.table.columns import duration_text
 from metaviz.runs.table.differences import differing_texts
 
 _COSINES_SIDE_BY_SIDE = 7
@@ -70,10 +71,12 @@ def print_results(records: Sequence[Record]) -> None:
             row += [interval_text(last.at(name), last.at(f"{name}_ci95")) for name in names]
         else:
             row += ["", "", ""]
-        row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
+        row.append(duration_text(record.column("seconds")[-1]) if len(record) else "")
         rows.append(row)
-    columns = ("run", "seed", "state", "K", "query loss", "accuracy", "seconds")
-    title = "After adaptation to the evaluation tasks (mean ± 95 % interval)"
+    columns = ("algorithm", "seed", "state", "K", "query loss", "accuracy", "duration")
+    counts = {record.evaluations[-1].tasks for record in records if record.evaluations}
+    tasks = f"{counts.pop()} evaluation tasks" if len(counts) == 1 else "the evaluation tasks"
+    title = f"After adaptation to {tasks} of the seed (mean ± 1.96 s/√n over tasks)"
     console().print(table(columns, rows, title, right={1, 3, 4, 5, 6}))
 
 
@@ -125,7 +128,10 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
     paper = console()
     paper.print(table(columns, measured, title, right=_AFTER_FIRST))
-    paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
+    paper.print(
+        "In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks, without those "
+        "where both are equal or one is not a number."
+    )
     rows = [(found.run, *row) for found in judgements for row in published_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"

@@ -10,7 +10,7 @@ import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.runs.model.arrays import read_described, write_described
-from metaviz.runs.model.statistics import mean_and_ci95
+from metaviz.runs.model.statistics import interval_text, mean_and_ci95
 
 FOLDER = "evaluations"
 _RESAMPLES = 9999
@@ -102,7 +102,7 @@ class Judgement:
     def after_text(self) -> str:
         """Return the mean after k steps with its interval."""
         mean, half = self.interval()
-        return f"{self.unit * mean:.4g} ± {self.unit * half:.2g}"
+        return interval_text(self.unit * mean, self.unit * half)
 
     def minus(self, other: "Judgement") -> tuple[str, str, str]:
         """Return the difference to another run with its interval, tasks won and lost, and p."""
