@@ -213,7 +213,7 @@ def print_speeds(speeds: Sequence[Speed]) -> None:
         "steps/s: meta-steps per second, median. GFLOP: counted operations of one meta-step. "
         "limit: operations per second as a share of those of large matrix products with as many "
         "threads, the fastest between two rounds. products: the time that the step's own matrix "
-        "products and convolutions take alone, as a share of the step's. MB: peak memory over "
+        "products and convolutions take alone, as a share of the step's. MiB: peak memory over "
         "that before the first step."
     )
     for found in speeds:
@@ -231,7 +231,7 @@ def _speeds(problem: str, group: Sequence[Speed]) -> Table:
     limit = f", limit {limits[0] / 1e9:.0f} GFLOP/s" if limits else ""
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     title = f"{problem}: {place_text(ours.environment)}, {ours.dtype}{limit}{load}"
-    columns = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MB")
+    columns = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MiB")
     return table(columns, map(_cells, group), title, right=_AFTER_FIRST)
 
 
