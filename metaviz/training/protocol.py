@@ -17,6 +17,7 @@ from metaviz.config.run_config import MAX_SEED, EvaluationProtocol, RunConfig
 from metaviz.files.progress import Report
 from metaviz.meta.context import Meta
 from metaviz.meta.tasks import Batch
+from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
 from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store
@@ -48,7 +49,7 @@ class _StoredRun:
         """Return the protocol as it is stored with results."""
         shared, protocol = self.setting.config.shared, self.protocol
         # Results of before there was the choice lack the key: their tasks are those of training.
-        own = {"draws": protocol.draws} if protocol.draws == "own" else {}
+        own = self._own_draws() if protocol.draws == "own" else {}
         return {
             "tasks": protocol.tasks,
             "split": protocol.split,
@@ -60,6 +61,15 @@ class _StoredRun:
             "together": protocol.together,
             **own,
         }
+
+    def _own_draws(self) -> dict[str, Any]:
+        """Return what is stored of tasks of their own; None is what the problem's have not."""
+        problem, asked = self.setting.problem, self.setting.config.shared
+        hidden = find_problem(self.setting.config.problem).entry.hidden
+        names = {"ways": "ways", "shots": "shots", "query_shots": "query"}
+        query = problem.evaluation_query or asked.query_shots
+        without = {stored: None for name, stored in names.items() if name in hidden}
+        return {"query": query, **without, "draws": "own"}
 
     def common(self) -> dict[str, Any]:
         """Return the fields that every result has of its run."""

@@ -308,9 +308,26 @@ def test_held_out_tasks_are_none_that_training_evaluated_on(problem: str, tmp_pa
     own = judge(folder, EvaluationProtocol(tasks=5))
     assert np.abs(own.values("query_loss")[:, None] - evaluated).min() > 1e-6
     assert own.task_list != same.task_list
-    assert same.protocol_text() == f"{own.protocol_text()}, drawn as training draws"
+    assert same.protocol_text().endswith(", drawn as training draws")
+    assert "drawn" not in own.protocol_text()
     assert "draws" not in same.protocol  # as it was stored before there was the choice
     assert len(stored(folder)) == 2
+
+
+def test_a_protocol_says_what_its_tasks_have(tmp_path: Path) -> None:
+    """Sinusoids are judged on 100 points whatever is asked for; quadratic losses have none."""
+    texts = {}
+    for problem in ("sinusoid", "quadratic"):
+        shared = Shared(inner_steps=1, eval_tasks=2, meta_batch=2, shots=4, query_shots=3)
+        asked = RunConfig(
+            problem=problem, algorithm="maml", seed=0, steps=1, device="cpu", shared=shared
+        )
+        found = judge(train(asked, tmp_path), EvaluationProtocol(tasks=2))
+        assert found.protocol["ways"] is None
+        texts[problem] = found.protocol_text()
+    assert texts["quadratic"] == "2 test tasks, k = 1, seed 0"
+    points = "4-shot, 100 query examples predicted together"
+    assert texts["sinusoid"] == f"2 test tasks, {points}, k = 1, seed 0"
 
 
 def test_step_sizes_and_numbers_at_test_time_are_those_of_runs_with_them(runs: list[Path]) -> None:

@@ -173,11 +173,13 @@ def task_text(ways: int, shots: int) -> str:
 
 def _tasks_text(judgement: Judgement) -> str:
     protocol = judgement.protocol
-    same = same_data(judgement)
-    task = task_text(same.ways or 0, protocol["shots"])
+    of, examples = judgement.dataset, ""
+    if protocol["shots"] is not None:
+        of += f", {task_text(same_data(judgement).ways or 0, protocol['shots'])}"
+        examples = f"{protocol['query']} query examples, "
     return (
-        f"{judgement.dataset}, {task}: {protocol['tasks']} {protocol['split']} tasks, "
-        f"{protocol['query']} query examples, seed {protocol['seed']}{draws_text(protocol)}"
+        f"{of}: {protocol['tasks']} {protocol['split']} tasks, {examples}"
+        f"seed {protocol['seed']}{draws_text(protocol)}"
     )
 
 

@@ -230,7 +230,8 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
     commands = []
     for judgement in (one.judgement for one in judged_runs(records, folders)):
         protocol = judgement.protocol
-        values = {names[key]: value for key, value in protocol.items() if key in names}
+        known = {key: value for key, value in protocol.items() if value is not None}
+        values = {names[key]: value for key, value in known.items() if key in names}
         values["draws"] = draws_of(protocol)
         if not judgement.adapts:
             values.pop("steps", None)

@@ -36,7 +36,8 @@ def draws_text(protocol: Mapping[str, Any]) -> str:
 class Judgement:
     """One run on one list of tasks.
 
-    `protocol` says which tasks and how: plain values. Shapes: each array of `per_task` holds the
+    `protocol` says which tasks and how: plain values, None what tasks of the problem have not.
+    Shapes: each array of `per_task` holds the
     values after k = 0..K inner steps, (K+1, tasks). `dataset` is the usual name of the data.
     """
 
@@ -75,10 +76,14 @@ class Judgement:
         p = self.protocol
         ways = f"{p['ways']}-way " if self.measure == "query_accuracy" else ""
         together = "together" if p["together"] else "one by one"
+        examples = ""
+        if p["shots"] is not None:
+            each = "per class " if ways else ""
+            examples = f"{ways}{p['shots']}-shot, {p['query']} query examples {each}"
+            examples += f"predicted {together}, "
         return (
-            f"{p['tasks']} {p['split']} tasks, {ways}{p['shots']}-shot, {p['query']} "
-            f"query examples {'per class ' if ways else ''}predicted {together}, "
-            f"{self.steps_text()}seed {p['seed']}{draws_text(p)}"
+            f"{p['tasks']} {p['split']} tasks, {examples}{self.steps_text()}seed {p['seed']}"
+            f"{draws_text(p)}"
         )
 
     @property
