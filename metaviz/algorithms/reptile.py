@@ -1,12 +1,11 @@
 """Reptile: move the start towards the adapted parameters."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import model_validator
 from typing_extensions import override
 
 from metaviz.algorithms.registry import AlgorithmOptions, register
-from metaviz.config.options import option
+from metaviz.config.options import Plain, option
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
@@ -88,17 +87,18 @@ class ReptileOptions(AlgorithmOptions):
         labels={"rate": "(θ − φ) / α", "path": "(θ − φ) / (α K)", "none": "θ − φ"},
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _update_of_schedule(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("update") in {None, ""}:
-            direct = values.get("schedule") == "serial"
-            return {**values, "update": "direct" if direct else "optimiser"}
-        return values
+    @property
+    def is_direct(self) -> bool:
+        """Whether the start moves by ε, without the outer optimiser."""
+        return self.schedule == "serial" if self.update is None else self.update == "direct"
+
+    @override
+    def stored(self) -> dict[str, Plain]:
+        return {**super().stored(), "update": "direct" if self.is_direct else "optimiser"}
 
     @override
     def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:
-        if self.update == "direct":
+        if self.is_direct:
             return OuterRule(self.epsilon, "epsilon", own=True, optimizer="sgd")
         return super().outer_rule(shared, of_network=of_network)
 
@@ -143,7 +143,7 @@ def reptile(options: ReptileOptions, shared: Shared) -> Algorithm:
     rate, steps = options.rate(shared), options.steps(shared)
     adam = options.inner_optimizer == "adam"
     rule = AdamDescent(rate, keep=options.keep_moment) if adam else GradientDescent(rate)
-    scaled = "none" if options.update == "direct" else options.scale
+    scaled = "none" if options.is_direct else options.scale
     scale = {"rate": rate, "path": rate * steps, "none": 1.0}[scaled]
     estimator = Reptile(
         scale=scale,

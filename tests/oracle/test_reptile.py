@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config.run_config import RunConfig, Shared
+from metaviz.training.divergence import DivergenceError, DivergenceMonitor
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train
 from tests.oracle.engine import assert_close
@@ -120,6 +121,19 @@ def test_one_after_another_adams_memory_goes_from_task_to_task() -> None:
 
 def test_without_memory_one_after_another_is_side_by_side() -> None:
     assert_close(trained(setting_of(schedule="in_turn")), trained(setting_of()), 1e-10)
+
+
+def test_a_smaller_outer_step_is_a_smaller_epsilon_where_it_moves_the_start() -> None:
+    error = DivergenceError("It broke.", "post_query_loss", 1)
+    for options, label, shared in (
+        ({}, "Halve epsilon to 0.15", {}),
+        ({"update": "optimiser"}, "Halve the outer step size to β = 0.35", {"outer_lr": 0.35}),
+    ):
+        setting = setting_of(schedule="serial", epsilon=0.3, **options)
+        found = {one.id: one for one in DivergenceMonitor().remedies(setting, error)}["half-outer"]
+        assert found.label == label
+        assert found.amendment["shared"] == shared
+        assert found.amendment["options"] == ({} if shared else {"epsilon": 0.15})
 
 
 def test_the_outer_optimiser_may_have_the_serial_displacement() -> None:
