@@ -115,10 +115,9 @@ def print_gradients(result: GradientComparison) -> None:
 def print_judgements(judgements: Sequence[Judgement]) -> None:
     """Print each run's mean, its difference to the first run, and published results beside it."""
     first = judgements[0]
-    name = first.measure.replace("_", " ") + (" (%)" if first.unit > 1 else "")
     # Of methods without an inner loop no k is told.
     asked = next((one for one in judgements if one.adapts), first).protocol_text()
-    title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{asked}"
+    title = f"{first.measure_text()} on held-out tasks: mean ± 1.96 s/√n\n{asked}"
     measured = []
     for found in judgements:
         row = [found.run, str(found.step), found.before_text(), found.after_text()]

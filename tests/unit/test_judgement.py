@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from scipy.stats import binom
 
+from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.config.run_config import EvaluationProtocol, RunConfig, Shared
 from metaviz.meta.predictor import one_by_one
 from metaviz.meta.tasks import Batch
+from metaviz.runs.analysis.benchmark import Choice, Judged, rows_of
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
+from metaviz.runs.analysis.result_charts import benchmark_chart
 from metaviz.runs.model.evaluation import Judgement, paired, store, stored
 from metaviz.runs.model.robustness import stored_robustness
+from metaviz.runs.model.styles import Style
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
 from metaviz.training.protocol import episode, judge, robustness
 from tests.oracle.engine import build, initial, sinusoid
@@ -312,6 +317,15 @@ def test_held_out_tasks_are_none_that_training_evaluated_on(problem: str, tmp_pa
     assert "drawn" not in own.protocol_text()
     assert "draws" not in same.protocol  # as it was stored before there was the choice
     assert len(stored(folder)) == 2
+
+
+def test_a_figure_of_held_out_results_names_interval_and_population() -> None:
+    one = Judged("maml-s0-1", "maml", Style("#0077bb", "solid"), judgement())
+    rows = rows_of([one], Choice("miniImageNet", 5, 1))
+    drawn = figure_of(benchmark_chart(rows, "accuracy (%)"), Page())
+    told = " ".join(text.get_text() for text in drawn.findobj(Text))
+    assert "mean ± 1.96 s/√n over held-out tasks" in told
+    assert "hollow: as published" in told
 
 
 def test_a_protocol_says_what_its_tasks_have(tmp_path: Path) -> None:

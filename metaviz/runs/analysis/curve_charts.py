@@ -140,7 +140,7 @@ def inner_chart(
         regions=tuple(Region(f"beyond {a}", a, b) for a, b in beyond_trained(curves))
         if shaded
         else (),
-        caption=f"mean over {tasks} tasks; band: 95 % of the mean; {trained_text}"
+        caption=f"mean over {tasks} tasks; band: its 95 % interval; {trained_text}"
         if labelled
         else "",
         message="" if curves else message,
