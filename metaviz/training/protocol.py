@@ -63,12 +63,12 @@ class _StoredRun:
         }
 
     def _own_draws(self) -> dict[str, Any]:
-        """Return what is stored of tasks of their own; None is what the problem's have not."""
+        """Return what is stored of tasks of their own; 0 is what the problem's have none of."""
         problem, asked = self.setting.problem, self.setting.config.shared
         hidden = find_problem(self.setting.config.problem).entry.hidden
         names = {"ways": "ways", "shots": "shots", "query_shots": "query"}
         query = problem.evaluation_query or asked.query_shots
-        without = {stored: None for name, stored in names.items() if name in hidden}
+        without = {stored: 0 for name, stored in names.items() if name in hidden}
         return {"query": query, **without, "draws": "own"}
 
     def common(self) -> dict[str, Any]:

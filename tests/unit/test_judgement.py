@@ -337,7 +337,7 @@ def test_a_protocol_says_what_its_tasks_have(tmp_path: Path) -> None:
             problem=problem, algorithm="maml", seed=0, steps=1, device="cpu", shared=shared
         )
         found = judge(train(asked, tmp_path), EvaluationProtocol(tasks=2))
-        assert found.protocol["ways"] is None
+        assert found.protocol["ways"] == 0
         texts[problem] = found.protocol_text()
     assert texts["quadratic"] == "2 test tasks, k = 1, seed 0"
     points = "4-shot, 100 query examples predicted together"

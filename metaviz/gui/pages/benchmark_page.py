@@ -327,9 +327,10 @@ class BenchmarkTab(QWidget):
 def protocol_of(judged: Judged) -> EvaluationProtocol:
     """Return the protocol that a judgement was made by."""
     about = judged.judgement.protocol
-    same = {name: about[name] for name in ("tasks", "split", "seed", "shots", "together")}
+    same = {name: about[name] for name in ("tasks", "split", "seed", "together")}
+    same |= {"shots": about["shots"] or None, "query_shots": about["query"] or None}
     draws = draws_of(about)
-    return EvaluationProtocol(query_shots=about["query"], steps=about["k"], draws=draws, **same)
+    return EvaluationProtocol(steps=about["k"], draws=draws, **same)
 
 
 def _map_text(found: Robustness) -> str:

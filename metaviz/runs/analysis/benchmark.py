@@ -174,7 +174,7 @@ def task_text(ways: int, shots: int) -> str:
 def _tasks_text(judgement: Judgement) -> str:
     protocol = judgement.protocol
     of, examples = judgement.dataset, ""
-    if protocol["shots"] is not None:
+    if protocol["shots"]:
         of += f", {task_text(same_data(judgement).ways or 0, protocol['shots'])}"
         examples = f"{protocol['query']} query examples, "
     return (

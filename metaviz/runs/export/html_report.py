@@ -230,8 +230,9 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
     commands = []
     for judgement in (one.judgement for one in judged_runs(records, folders)):
         protocol = judgement.protocol
-        known = {key: value for key, value in protocol.items() if value is not None}
-        values = {names[key]: value for key, value in known.items() if key in names}
+        values = {names[key]: value for key, value in protocol.items() if key in names}
+        for absent in [name for name in ("shots", "query_shots") if values[name] == 0]:
+            del values[absent]
         values["draws"] = draws_of(protocol)
         if not judgement.adapts:
             values.pop("steps", None)

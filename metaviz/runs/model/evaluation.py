@@ -36,7 +36,7 @@ def draws_text(protocol: Mapping[str, Any]) -> str:
 class Judgement:
     """One run on one list of tasks.
 
-    `protocol` says which tasks and how: plain values, None what tasks of the problem have not.
+    `protocol` says which tasks and how: plain values, 0 what tasks of the problem have none of.
     Shapes: each array of `per_task` holds the
     values after k = 0..K inner steps, (K+1, tasks). `dataset` is the usual name of the data.
     """
@@ -77,7 +77,7 @@ class Judgement:
         ways = f"{p['ways']}-way " if self.measure == "query_accuracy" else ""
         together = "together" if p["together"] else "one by one"
         examples = ""
-        if p["shots"] is not None:
+        if p["shots"]:
             each = "per class " if ways else ""
             examples = f"{ways}{p['shots']}-shot, {p['query']} query examples {each}"
             examples += f"predicted {together}, "
