@@ -59,9 +59,9 @@ class ReptileOptions(AlgorithmOptions):
         "Update",
         "Direct: θ ← θ + ε (φ − θ), as published; batched and in turn, φ is the mean over tasks. "
         "The outer schedule shortens the move of a whole meta-step; outer optimiser, β and the "
-        "scale of the gradient have no part in it. Outer optimiser: it gets θ − φ, scaled as "
-        "below, as if that were a gradient; serial, that is the move of all tasks over ε. "
-        "Empty: direct for serial, the outer optimiser otherwise.",
+        "scale of the gradient have no part in it, a clip acts on θ − φ. Outer optimiser: it gets "
+        "θ − φ, scaled as below, as if that were a gradient; serial, that is the move of all "
+        "tasks over ε. Empty: direct for serial, the outer optimiser otherwise.",
         labels={"direct": "direct, by ε", "optimiser": "outer optimiser"},
         formerly="optimiser",
     )
