@@ -18,11 +18,11 @@ from metaviz.runs.table.columns import duration_text
 _COLUMNS = (
     ("Group", "Runs with equal values of the keys, and how many of them count"),
     ("n", "Runs that have data where the mean ends"),
-    ("Final", "Mean where the curve ends"),
+    ("Final", "Mean where the curve ends; Last, while a run has not taken all of its steps"),
     ("Best", "Best value of the mean"),
     ("Best at", "Where the mean is best, on the horizontal axis"),
     ("Reaches it", "When the runs are first at the level or beyond: mean, and how many get there"),
-    ("Minus the baseline", "Difference of the final means with Welch's 95 % interval"),
+    ("Minus the baseline", "Difference where the curves end, with Welch's 95 % interval over runs"),
 )
 _NONE = -1
 
@@ -91,7 +91,8 @@ class GroupTable(QWidget):
             f"{self.level.text().strip()[:20]!r} is not a level: write a number." if wrong else ""
         )
         table, base = self.table, self.baseline()
-        _head(table, 2, f"Final {BANDS[self._view.band]}", BAND_TIPS[self._view.band])
+        end = "Final" if all(one.is_done for one in self._curves) else "Last"
+        _head(table, 2, f"{end} {BANDS[self._view.band]}", BAND_TIPS[self._view.band])
         sign = "≤" if all(one.falling for one in self._curves) else "≥"
         _head(table, 5, f"Reaches {sign} {level:g}" if math.isfinite(level) else "Reaches it")
         table.setRowCount(len(self._curves))

@@ -29,7 +29,7 @@ from metaviz.runs.analysis.curves import (
     inner_curves,
     training_curves,
 )
-from metaviz.runs.analysis.smoothing import Smoother
+from metaviz.runs.analysis.smoothing import Smoother, smoothing_text
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import range_with_bands, robust_range
@@ -80,7 +80,9 @@ def training_chart(
         ),
         series=tuple(series),
         bands=tuple(bands),
-        caption="bold: after adaptation" + ("; thin: before adaptation" if view.show_pre else ""),
+        caption="bold: after adaptation"
+        + ("; thin: before adaptation" if view.show_pre else "")
+        + smoothing_text(view.smoothing),
         spoken="; ".join(texts) or "Nothing recorded yet.",
         message="" if curves else message,
     )
@@ -138,7 +140,7 @@ def inner_chart(
         regions=tuple(Region(f"beyond {a}", a, b) for a, b in beyond_trained(curves))
         if shaded
         else (),
-        caption=f"mean over {tasks} tasks; band: 95 % of the mean; {trained_text}"
+        caption=f"mean over {tasks} tasks; band: its 95 % interval; {trained_text}"
         if labelled
         else "",
         message="" if curves else message,
@@ -296,10 +298,12 @@ def comparison_chart(
 
 def caption(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
     """Say what lines and bands are, naming the interval."""
+    smoothed = smoothing_text(view.smoothing)
     if not has_several(curves):
-        return "one run per line"
+        return f"one run per line{smoothed}"
     where = "while two runs have data" if view.partly else "where all runs have data"
-    return f"line: mean over runs, {where}; band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
+    band = f"band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
+    return f"line: mean over runs, {where}; {band}{smoothed}"
 
 
 def _comparison_limits(

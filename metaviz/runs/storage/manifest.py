@@ -6,6 +6,7 @@ from typing import Any
 
 import tomli_w
 
+from metaviz.config.catalogue import as_stored
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import MAX_SEED, amendment_texts
 from metaviz.config.traits import traits_of
@@ -55,6 +56,7 @@ def read_about(text: str) -> Record:
     _check_loop(record.resolved, "resolved")
     for key in record.parent.keys() & {"run", "kind"}:
         of_kind(record.parent[key], str, f"parent.{key}")
+    record.config["options"] = as_stored(record.algorithm, record.config.get("options", {}))
     return record
 
 
