@@ -73,6 +73,43 @@ def reopened(folder: Path):
     return reopen_run(folder)
 
 
+def test_a_run_that_begins_while_somebody_looks_is_never_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = begin(config("maml"), tmp_path)
+    real, begun = lock.look_at_lock, []
+
+    def look(handle: int) -> None:
+        if not begun:
+            begun.append(
+                session.advance()
+            )  # puts a lock file of its own in place of the shared one
+        real(handle)
+
+    monkeypatch.setattr(lock, "look_at_lock", look)
+    assert is_locked(session.folder)
+    assert begun
+    session.end("stopped")
+
+
+def test_a_run_that_ends_while_somebody_reads_it_is_never_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = begin(config("maml"), tmp_path)
+    session.advance()
+    session.set_state("running")
+    real, looked = store.is_written, []
+
+    def written(*arguments: object) -> bool:
+        if not looked:
+            looked.append(session.end("stopped"))
+        return real(*arguments)
+
+    monkeypatch.setattr(store, "is_written", written)
+    assert open_run(session.folder).state == "stopped"
+    assert looked
+
+
 KILLED = """
 import os, sys
 from pathlib import Path

@@ -220,18 +220,21 @@ def _is_at(handle: int, path: Path) -> bool:
 def is_locked(folder: Path) -> bool | None:
     """Return whether a process writes to a run; None where it has no lock file."""
     path = folder / LOCK
-    try:
-        check_regular(path, MOST_TOML_BYTES)
-        handle = os.open(path, os.O_RDONLY)
-    except (OSError, ForeignError):
-        return None
-    try:
-        look_at_lock(handle)
-    except OSError as error:
-        return None if error.errno in UNSUPPORTED else True
-    finally:
-        os.close(handle)
-    return False
+    while True:
+        try:
+            check_regular(path, MOST_TOML_BYTES)
+            handle = os.open(path, os.O_RDONLY)
+        except (OSError, ForeignError):
+            return None
+        try:
+            look_at_lock(handle)
+            if _is_at(handle, path):
+                return False
+        except OSError as error:
+            return None if error.errno in UNSUPPORTED else True
+        finally:
+            os.close(handle)
+        # A writer put a file of its own there meanwhile: that one tells.
 
 
 def host_name() -> str:

@@ -366,18 +366,29 @@ def _open(
     folder: Path, reads: Callable[[sqlite3.Connection, Record], None]
 ) -> tuple[Record, Writer | None]:
     with _readable(folder):
-        record = read_about(read_text(folder / ABOUT))
-        with suppress(MarksError):
-            record.marks = read_marks(folder)
-        with closing(open_to_read(folder / DATABASE)) as database:
-            database.execute("BEGIN")  # one snapshot, so that rows of all tables belong together
-            reads(database, record)
-            last = writer_of(read_facts(database))
-        writer = None if record.ended else last
+        record, writer = _read_once(folder, reads)
+        if writer is None or is_written(folder, writer):
+            return record, writer
+        # It may have ended just then: all that it wrote is there once its lock is free.
+        record, writer = _read_once(folder, reads)
         if writer is not None and not is_written(folder, writer):
             record.state = "interrupted"
             record.message = "The program ended while this run was training."
         return record, writer
+
+
+def _read_once(
+    folder: Path, reads: Callable[[sqlite3.Connection, Record], None]
+) -> tuple[Record, Writer | None]:
+    """Read a run as it is stored; also who wrote to it last, unless it has ended."""
+    record = read_about(read_text(folder / ABOUT))
+    with suppress(MarksError):
+        record.marks = read_marks(folder)
+    with closing(open_to_read(folder / DATABASE)) as database:
+        database.execute("BEGIN")  # one snapshot, so that rows of all tables belong together
+        reads(database, record)
+        last = writer_of(read_facts(database))
+    return record, None if record.ended else last
 
 
 def read_divergence(folder: Path) -> Divergence | None:
