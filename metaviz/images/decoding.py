@@ -2,14 +2,13 @@
 
 import io
 import math
-import struct
 import threading
-import zlib
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metaviz.files.archives import DataError
+from metaviz.files.foreign import LIBRARY_ERRORS
 
 SUFFIXES = frozenset(
     {
@@ -26,7 +25,6 @@ _DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 _HIGHEST, _WHITE = 2**16 - 1, 255
 _PHOTO_SIDE = 2048
 _LARGE = threading.Lock()
-_DAMAGED = (OSError, SyntaxError, ValueError, struct.error, zlib.error)
 
 
 def is_image(start: bytes) -> bool:
@@ -63,7 +61,7 @@ def decode_image(
             f"{name} is not a {wanted} image, nor one of another usual format; replace it by the "
             "original"
         ) from error
-    except _DAMAGED as error:
+    except LIBRARY_ERRORS as error:
         raise DataError(
             f"{name} is a damaged image ({error}); replace it by the original {wanted} file"
         ) from error
@@ -94,7 +92,7 @@ def _turn_upright(image: Image.Image) -> None:
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)
-    except (*_DAMAGED, KeyError, TypeError, IndexError, AttributeError):
+    except LIBRARY_ERRORS:
         return  # a damaged tag says nothing
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from metaviz.files.archives import DataError
+from metaviz.files.foreign import ForeignError
+from metaviz.files.values import of_kind, parsed_json
 from metaviz.images.containers import (
     cifar_arrays,
     numpy_images,
@@ -320,12 +322,9 @@ def _refuse_failed(
 
 def _parsed(entry: Entry) -> list[Any]:
     try:
-        held = json.loads(entry.read())
-    except (ValueError, RecursionError) as error:
+        return of_kind(parsed_json(entry.read()), list, entry.name)
+    except ForeignError as error:
         raise DataError(f"{entry.label} is no list of classes ({error})") from error
-    if not isinstance(held, list):
-        raise DataError(f"{entry.label} is no list of classes")
-    return held
 
 
 def _by_cifar(listing: Listing, cifar: str) -> Divided | None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 import unicodedata
 from collections import defaultdict
@@ -12,7 +11,9 @@ from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from metaviz.files.archives import DataError
+from metaviz.files.foreign import ForeignError
 from metaviz.files.text import text_of
+from metaviz.files.values import of_kind, parsed_json, required, whole
 from metaviz.images.decoding import SUFFIXES
 from metaviz.images.entries import Entry, Listing
 from metaviz.images.found import Classes, Divided, Picture
@@ -22,6 +23,7 @@ MOST_LIST_BYTES = 200_000_000
 _MOST_ALONE = 20_000_000
 _MOST_LISTS = 30
 _MOST_TOLD = 3
+_PAIR = 2
 _SPLITS = ("split", "set", "subset", "partition", "phase")
 _NAMES = (
     *("filename", "file_name", "image_name", "image", "img", "file", "path", "filepath"),
@@ -478,8 +480,8 @@ def _json_rows(entry: Entry) -> list[Row] | None:
     Source: easyfsl/datasets/easy_set.py; wyharveychen/CloserLookFewShot/filelists.
     """
     try:
-        held = json.loads(_text(entry))
-    except (ValueError, RecursionError):
+        held = parsed_json(_text(entry))
+    except ForeignError:
         return None
     if isinstance(held, dict) and is_whole(filter(None, map(split_of, held))):
         return [
@@ -496,26 +498,45 @@ def _rows_in(held: Any) -> list[Row] | None:
     try:
         if isinstance(held, list):
             return [_row_of(item) for item in held] or None
-        if "class_names" in held:
-            roots = held.get("class_roots", held["class_names"])
-            pairs = zip(held["class_names"], roots, strict=True)
-            return [Row(str(root), str(name), is_class=True) for name, root in pairs]
-        if "image_names" in held:
-            names = held["label_names"]
-            pairs = zip(held["image_names"], held["image_labels"], strict=True)
-            return [Row(str(image), str(names[label])) for image, label in pairs]
-        if held and all(isinstance(images, list) for images in held.values()):
-            return [Row(str(image), str(name)) for name in held for image in held[name]]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return _rows_of_table(of_kind(held, dict, "a list"))
+    except ForeignError:
         return None
+
+
+def _rows_of_table(held: dict[str, Any]) -> list[Row] | None:
+    """Return the rows of easyfsl, CloserLookFewShot, or images by class. Raises: ForeignError."""
+    if "class_names" in held:
+        names = required(held, "class_names", list)
+        roots = of_kind(held.get("class_roots", names), list, "class_roots")
+        return [Row(_word(root), _word(name), is_class=True) for root, name in _pair(roots, names)]
+    if "image_names" in held:
+        names = required(held, "label_names", list)
+        numbers = required(held, "image_labels", list)
+        return [
+            Row(_word(image), _word(names[whole(number, "a label", 0, len(names) - 1)]))
+            for image, number in _pair(required(held, "image_names", list), numbers)
+        ]
+    if held and all(isinstance(images, list) for images in held.values()):
+        return [Row(_word(image), name) for name, images in held.items() for image in images]
     return None
 
 
 def _row_of(item: Any) -> Row:
-    """Return a name, or an image with its class last. Raises: TypeError for anything else."""
+    """Return a name, or an image with its class last. Raises: ForeignError for anything else."""
     if isinstance(item, str):
         return Row(item)
-    image, *_, label = item
-    if not isinstance(image, str):
-        raise TypeError(image)
-    return Row(image, str(label))
+    pair = of_kind(item, list, "a line")
+    if len(pair) < _PAIR:
+        raise ForeignError("a line has no class")
+    return Row(of_kind(pair[0], str, "an image"), _word(pair[-1]))
+
+
+def _pair(one: list[Any], other: list[Any]) -> Iterator[tuple[Any, Any]]:
+    if len(one) != len(other):
+        raise ForeignError(f"{len(one)} names belong to {len(other)}")
+    return zip(one, other, strict=True)
+
+
+def _word(value: Any) -> str:
+    """Return a name, or a number as one. Raises: ForeignError."""
+    return str(value) if isinstance(value, int) else str(of_kind(value, str, "a name"))
