@@ -409,7 +409,7 @@ def test_window_evaluates_varies_and_shows_what_the_command_line_does(
     tab.vary.click()
     qtbot.waitUntil(lambda: not tab._busy, timeout=WAIT)
     assert tab.map.images["map"].image.shape == (len(FACTORS), 5)
-    tab._want_episode(records[0].id, 3)
+    tab.tasks.picked.emit("tasks", records[0].id, 3)
     episode = window.tabs.episode
     qtbot.waitUntil(lambda: episode.result is not None, timeout=WAIT)
     assert window.tabs.current_page() is episode

@@ -100,9 +100,9 @@ def test_training_tab_follows_its_controls(qtbot, records: list[Record]) -> None
     shown(tab)
     tab.axis.setCurrentIndex(tab.axis.findData("gradient_evaluations"))
     assert tab.plot.traces["maml-s0 post"].getData()[0][-1] == 300
-    tab._switches["show_pre"].click()
+    tab._fields["show_pre"].click()
     assert "maml-s0 pre" not in tab.plot.traces
-    tab._switches["log_y"].click()
+    tab._fields["log_y"].click()
     drawn = tab.plot.traces["maml-s0 post"].getData()[1]
     tab.smoothing.setValue(0)
     drawn = tab.plot.traces["maml-s0 post"].getData()[1]

@@ -13,8 +13,10 @@ from metaviz.gui.pages.compare_plot import ComparePlot
 from metaviz.gui.pages.compare_table import GroupTable
 from metaviz.gui.pages.compare_worker import CompareWorker, Ready, Request
 from metaviz.gui.pages.layouts import column, page, plain_label, split
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.parallel_page import ParallelPage
 from metaviz.gui.widgets.controls import tool_button
+from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.analysis.curve_charts import comparison_chart
@@ -33,20 +35,18 @@ _ROOMY = 380
 _CURVES, _GROUPS, _PARALLEL = range(3)
 
 
-class CompareTab(QWidget):
+class CompareTab(PlotPage):
     """Compares the shown runs. `drawn` is emitted when the plot shows what is chosen."""
 
     view_changed = Signal()
     drawn = Signal()
     brushed = Signal(object)
     export_name = "comparison"
+    live = True
 
     def __init__(self, columns: Columns | None = None, parent: QWidget | None = None) -> None:
         """Show nothing yet; columns give hyperparameters their titles."""
-        super().__init__(parent)
-        self.setObjectName("compareTab")
-        self._records: list[Record] = []
-        self._theme: Theme | None = None
+        super().__init__("compare", parent)
         self._ready: Ready | None = None
         self._view: ComparisonView | None = None
         self.columns = columns or Columns()
@@ -81,13 +81,15 @@ class CompareTab(QWidget):
 
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
-        self._records = records
         if self._in_parallel or self.parallel.plot.brushes:
             self.parallel.show_records(records)
-        self.refresh()
+        super().show_records(records)
 
-    def refresh(self) -> None:
-        """Compare what has been recorded until now, once the page is in front."""
+    def drawing(self) -> list[Piece]:
+        """Return what compares what has been recorded until now, once the page is in front."""
+        return [self._follow]
+
+    def _follow(self) -> None:
         if not self.isVisible():
             self._soon.stop()
         elif all(record.ended for record in self._records):
@@ -108,8 +110,7 @@ class CompareTab(QWidget):
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
-        self._theme = theme
-        self.plot.apply_theme(theme)
+        super().apply_theme(theme)
         self.parallel.apply_theme(theme)
         if self._ready is not None:
             self._show(self._ready)
@@ -188,7 +189,8 @@ class CompareTab(QWidget):
         self.controls.add_to_first_row(button)
 
     def _connect(self) -> None:
-        self.controls.changed.connect(self._on_changed)
+        self.controls.changed.connect(self._ask)
+        self.controls.changed.connect(self.view_changed)
         self.plot.read.connect(self.readout.setText)
         self.plot.brushed.connect(self._ask_soon)
         self.groups.base_changed.connect(self._on_base)
@@ -234,11 +236,6 @@ class CompareTab(QWidget):
         if not usual:
             self._view = self.view
         self._work.ask(Request(tuple(self._records), self.view, width, self.plot.span(), usual))
-
-    @Slot()
-    def _on_changed(self) -> None:
-        self._ask()
-        self.view_changed.emit()
 
     @Slot(object)
     def _on_ready(self, ready: Ready) -> None:

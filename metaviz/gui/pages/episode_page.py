@@ -1,17 +1,25 @@
 """One task: its images, what a run takes them for while it adapts, and one image's path."""
 
-from pathlib import Path
-
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QWidget
 
 from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
-from metaviz.gui.pages.layouts import named, page, plain_label, row, slider, split
+from metaviz.gui.pages.layouts import page, plain_label, row, slider, split
+from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, offer, push_button, scrolling, switch
-from metaviz.gui.widgets.theme import Theme, tint
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    offer,
+    push_button,
+    scrolling,
+    switch,
+    whole_number,
+)
+from metaviz.gui.widgets.redraw_timer import Piece
+from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.result_charts import (
     episode_chart,
     image_chart,
@@ -20,7 +28,6 @@ from metaviz.runs.analysis.result_charts import (
 )
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.labels import labels
-from metaviz.runs.model.record import Record
 
 EMPTY = (
     "Tick a trained run below and press Show: what it makes of one task's images, step by step. "
@@ -39,20 +46,18 @@ _NO_LOSSES = "The task's losses over the inner steps."
 _NO_FIT = "This task has no pictures; its losses are on the right."
 
 
-class EpisodeTab(QWidget):
+class EpisodeTab(PlotPage):
     """A grid of images, a step to look at, and the path of the chosen image."""
 
     requested = Signal(object, object, int)
     export_name = "episode"
+    on_demand = True
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show nothing yet."""
-        super().__init__(parent)
-        self.setObjectName("episodeTab")
+        super().__init__("episode", parent)
         self.result: Episode | None = None
-        self._records: list[Record] = []
         self._protocol = EvaluationProtocol()
-        self._theme: Theme | None = None
         self.grid = EpisodeGrid()
         self.grid.chosen.connect(self._draw_path)
         self.fit = ChartView("episodeFit", "Predictions on the task", self)
@@ -61,27 +66,23 @@ class EpisodeTab(QWidget):
         self.message = plain_label("episodeEmpty", EMPTY)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.caption = plain_label("episodeCaption", _CAPTION)
+        self.muted = self.message, self.caption
         self._lay_out()
         self._set_step_range(0)
 
-    def show_records(self, records: list[Record]) -> None:
+    def take_records(self) -> None:
         """Offer these runs."""
-        self._records = records
-        offer(self.run, labels(records))
-        self.show_button.setEnabled(bool(records))
-
-    def refresh(self) -> None:
-        """Keep the task that is shown: it changes on demand only."""
+        offer(self.run, labels(self._records))
+        self.show_button.setEnabled(bool(self._records))
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
-        self._theme = theme
         self.grid.apply_theme(theme)
-        for plot in (self.fit, self.path, self.losses):
-            plot.apply_theme(theme)
-        for label in (self.message, self.caption):
-            tint(label, theme.muted)
-        self._draw()
+        super().apply_theme(theme)
+
+    def drawing(self) -> list[Piece]:
+        """Return what draws the task at the chosen step."""
+        return [self._draw]
 
     @property
     def shows_something(self) -> bool:
@@ -102,14 +103,12 @@ class EpisodeTab(QWidget):
     @Slot()
     def request(self) -> None:
         """Ask for the chosen task of the chosen run."""
-        record = next((r for r in self._records if r.id == self.run.currentData()), None)
-        if record is None or "folder" not in record.environment:
+        folder = folder_of(self.record_of(self.run))
+        if folder is None:
             return
         self.show_button.setEnabled(False)
-        self._show_status("Adapting…")
-        folder = Path(record.environment["folder"])
-        split = self.split.currentData()
-        protocol = self._protocol.model_copy(update={"split": split})
+        self.show_status("Adapting…")
+        protocol = self._protocol.model_copy(update={"split": self.split.currentData()})
         self.requested.emit(folder, protocol, self.number.value())
 
     @Slot(object)
@@ -129,7 +128,7 @@ class EpisodeTab(QWidget):
     def show_error(self, sentence: str) -> None:
         """Say why a task cannot be shown."""
         self.show_button.setEnabled(True)
-        self._show_status(sentence, wrong=True)
+        self.show_status(sentence, wrong=True)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the grid fill the width that it has."""
@@ -160,24 +159,22 @@ class EpisodeTab(QWidget):
         splits = {"test": "test", "validation": "validation"}
         self.split = combo("episodeSplit", "Classes of the task", splits)
         tip = "Which task of the seeded list, counted from 0."
-        self.number = named(QSpinBox(), "episodeNumber", "Number of the task", tip)
+        self.number = whole_number("episodeNumber", "Number of the task", tip, (0, 1_000_000))
         self.number.setProperty("transient", True)
-        self.number.setRange(0, 1_000_000)
         self.number.editingFinished.connect(self._on_number)
-        self.status = plain_label("episodeStatus", wraps=False)
+        self.status.setWordWrap(False)
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         parts = self.show_button, self.run, self.split, ("tas&k", self.number), self.status
         return row(*parts, stretch=self.status)
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Move through the inner steps."
         self.step = slider("episodeStep", "Inner step k", tip, transient=True, ticks=True)
-        self.step.valueChanged.connect(self._draw)
         self.at = QLabel()
         self.at.setMinimumWidth(self.fontMetrics().horizontalAdvance("k = 00 of 00 (trained: 00)"))
-        self.logits = switch(
-            "episodeLogits", "lo&gits", "Draw the network's outputs in place of probabilities."
-        )
-        self.logits.toggled.connect(self._draw_path)
+        tip = "Draw the network's outputs in place of probabilities."
+        self.logits = switch("episodeLogits", "lo&gits", tip)
+        connect_controls(self.redraw, self.step, self.logits)
         title = QLabel("i&nner step")
         title.setBuddy(self.step)
         self.scrubber = title, self.step, self.at
@@ -192,7 +189,6 @@ class EpisodeTab(QWidget):
         self.step.setRange(0, last)
         self.step.setEnabled(last > 0)
 
-    @Slot()
     def _draw(self) -> None:
         episode = self.result
         shown = 0 if episode is None else 1 if episode.has_images else 2
@@ -212,7 +208,7 @@ class EpisodeTab(QWidget):
             self.fit.show_chart(regression_chart(episode, k, _NO_FIT))
         self.losses.show_chart(losses_chart(episode, k))
         self._draw_path()
-        self._show_status(self._summary(episode, k))
+        self.show_status(self._summary(episode, k))
 
     def _summary(self, episode: Episode, k: int) -> str:
         name = f" · {episode.dataset}, task {episode.number}"
@@ -233,9 +229,3 @@ class EpisodeTab(QWidget):
             number, k = self.grid.selected, self.step.value()
             chart = image_chart(episode, number, k, logits=self.logits.isChecked())
             self.path.show_chart(chart)
-
-    def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
-        self.status.setText(sentence)
-        self.status.setToolTip(sentence)
-        if self._theme is not None:
-            tint(self.status, self._theme.error if wrong else self._theme.muted)

@@ -1,17 +1,23 @@
 """What adaptation does, step by step, on the fixed evaluation tasks."""
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from metaviz.charts.values import Panels
-from metaviz.gui.pages.layouts import follow, named, page, plain_label, row, slider, split
-from metaviz.gui.pages.page import EvaluatedPage
+from metaviz.gui.pages.layouts import follow, page, plain_label, row, slider, split
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.sinusoid_plot import FanPlot
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
-from metaviz.gui.widgets.controls import combo, scrolling, switch
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    push_button,
+    scrolling,
+    switch,
+    whole_number,
+)
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.curve_charts import inner_chart, inner_charts
 from metaviz.runs.analysis.curves import (
     QUANTITY_TITLES,
@@ -21,7 +27,6 @@ from metaviz.runs.analysis.curves import (
     evaluation_text,
     inner_curves,
 )
-from metaviz.runs.model.record import Record
 
 EMPTY = (
     "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
@@ -39,15 +44,14 @@ _LOSSES = {
 }
 
 
-class InnerTab(EvaluatedPage):
+class InnerTab(PlotPage):
     """Loss and gradient norm against the inner step k, a k scrubber, and the sinusoid fan."""
 
     export_name = "inner"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty plots."""
-        super().__init__(parent)
-        self.setObjectName("innerTab")
+        super().__init__("inner", parent)
         self.legend = Legend(self)
         self.loss = ChartView("innerLossPlot", "Loss against the inner step", legend=self.legend)
         self.norm = ChartView("innerNormPlot", "Gradient norm against the inner step")
@@ -65,22 +69,21 @@ class InnerTab(EvaluatedPage):
         parts = self._controls(), self.legend, plots, self._scrubber(), self.readout
         page(self, *parts, stretch=plots)
 
-    def show_records(self, records: list[Record]) -> None:
-        """Show these runs."""
-        self._records = records
-        self.fan.show_records(records)
-        self.redraw()
+    def take_records(self) -> None:
+        """Offer the runs' predictions, and as many evaluations as there are."""
+        self.fan.show_records(self._records)
+        follow(self.evaluation, max((len(r.evaluations) for r in self._records), default=0) - 1)
 
     def chart(self) -> Panels:
         """Return loss and gradient norm beside each other."""
         chosen: tuple[InnerQuantity, ...] = (self.quantity.currentData(), "gradient_norm")
         return inner_charts(self._records, [self._view(name) for name in chosen])
 
-    def _drawing(self) -> list[Piece]:
+    def drawing(self) -> list[Piece]:
+        """Return what draws the two plots, and what stands at the chosen step."""
         return [self._draw_loss, self._draw_norm, self._show_k]
 
     def _draw_loss(self) -> None:
-        follow(self.evaluation, max((len(r.evaluations) for r in self._records), default=0) - 1)
         view = self._view(self.quantity.currentData())
         chart = inner_chart(self._records, view, message=EMPTY)
         self.loss.show_chart(chart)
@@ -94,50 +97,32 @@ class InnerTab(EvaluatedPage):
         view = self._view("gradient_norm")
         self.norm.show_chart(inner_chart(self._records, view, labelled=False, message=NO_NORM))
 
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        for plot in (self.loss, self.norm, self.fan):
-            plot.apply_theme(theme)
-        self.redraw()
-
     def _controls(self) -> QHBoxLayout:
         self.quantity = combo("innerQuantity", "Quantity", _LOSSES)
-        self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.")
-        self.interval = switch(
-            "innerBand", "95 % &band", "Interval of the mean over the evaluation tasks."
-        )
-        self.limit = named(
-            QSpinBox(),
-            "innerLimit",
-            "Largest inner step shown",
-            "Largest inner step shown; all shows every run to its end.",
-        )
-        self.limit.setRange(_ALL, 100_000)
+        self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.", on=True)
+        tip = "Interval of the mean over the evaluation tasks."
+        self.interval = switch("innerBand", "95 % &band", tip, on=True)
+        title = "Largest inner step shown"
+        tip = f"{title}; all shows every run to its end."
+        self.limit = whole_number("innerLimit", title, tip, (_ALL, 100_000), 10)
         self.limit.setSpecialValueText("all")
-        self.limit.setValue(10)
         tip = "Go back to earlier evaluations of the same tasks; the number is the meta-step."
         self.evaluation = slider("innerEvaluation", "Evaluation shown", tip, transient=True)
         self.evaluation.setMinimumWidth(80)
         self.evaluation_text = QLabel()
-        for box in (self.log_y, self.interval):
-            box.setChecked(True)
-            box.toggled.connect(self.redraw)
-        self.quantity.currentIndexChanged.connect(self.redraw)
-        self.limit.valueChanged.connect(self.redraw)
-        self.evaluation.valueChanged.connect(self.redraw)
-        parts = self.quantity, self.log_y, self.interval, ("&k up to", self.limit)
+        looks = self.quantity, self.log_y, self.interval
+        connect_controls(self.redraw, *looks, self.limit, self.evaluation)
         when = ("&at meta-step", self.evaluation), self.evaluation_text
-        return row(*parts, *when, stretch=self.evaluation)
+        return row(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
 
     def _scrubber(self) -> QHBoxLayout:
-        self.play = named(
-            QPushButton("&Play"), "innerPlay", "Play the inner steps", "Step k forward by itself."
-        )
+        tip = "Step k forward by itself."
+        self.play = push_button("innerPlay", "&Play", tip, "Play the inner steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         tip = "Move through the inner steps."
         self.k = slider("innerK", "Inner step k", tip, transient=True, ticks=True)
-        self.k.valueChanged.connect(self._show_k)
+        connect_controls(self._show_k, self.k)
         self.k_text = QLabel("k = 0")
         self.k_text.setMinimumWidth(60)
         return row(self.play, self.k_text, self.k, spacing=6, stretch=self.k)
@@ -185,10 +170,7 @@ class InnerTab(EvaluatedPage):
     @Slot(bool)
     def _play(self, on: bool) -> None:
         self.play.setText("&Pause" if on else "&Play")
-        if on:
-            self._timer.start()
-        else:
-            self._timer.stop()
+        (self._timer.start if on else self._timer.stop)()
 
     @Slot()
     def _advance(self) -> None:

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import Any
 
 from metaviz.gui.pages.needs import INNER_LOOP, LEARNED, MAP, Need
-from metaviz.gui.pages.page import PageRequests, Tab
+from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.runs.table.columns import Columns
 
 
-def _page(place: str, **signals: str) -> Callable[[PageRequests, Columns], Tab]:
+def _page(place: str, **signals: str) -> Callable[[PageRequests, Columns], PlotPage]:
     """Return what makes the page of a class and connects its signals to requests."""
 
-    def make(requests: PageRequests, _columns: Columns) -> Tab:
+    def make(requests: PageRequests, _columns: Columns) -> PlotPage:
         module, _, name = place.partition(".")
         page: Any = getattr(import_module(f"metaviz.gui.pages.{module}"), name)()
         for own, request in signals.items():
@@ -23,7 +23,7 @@ def _page(place: str, **signals: str) -> Callable[[PageRequests, Columns], Tab]:
     return make
 
 
-def _comparison(requests: PageRequests, columns: Columns) -> Tab:
+def _comparison(requests: PageRequests, columns: Columns) -> PlotPage:
     from metaviz.gui.pages.compare_page import CompareTab
 
     page = CompareTab(columns)
@@ -39,7 +39,7 @@ class View:
     """The name that it is exported under."""
     title: str
     tip: str
-    make: Callable[[PageRequests, Columns], Tab]
+    make: Callable[[PageRequests, Columns], PlotPage]
     need: Need | None = None
     """What runs need to be drawn there. A page of what is learned opens with the first of them."""
 

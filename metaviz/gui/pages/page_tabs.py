@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.layouts import plain_label
-from metaviz.gui.pages.page import Divisible, PageRequests, Tab
+from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
@@ -45,11 +45,11 @@ class Tabs(QTabWidget):
         self.requests = PageRequests(self)
         self.requests.episode_opened.connect(self.open_episode)
         self._columns = columns or Columns()
-        self._made: dict[str, Tab] = {}
+        self._made: dict[str, PlotPage] = {}
         self._theme: Theme | None = None
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
-        self._behind: set[Tab] = set()
+        self._behind: set[PlotPage] = set()
         self._places: list[QVBoxLayout] = []
         self._remarks = [plain_label(f"{name}Remark") for name in NAMES]
         for view, remark in zip(VIEWS, self._remarks, strict=True):
@@ -70,7 +70,7 @@ class Tabs(QTabWidget):
         return self._theme is not None
 
     @property
-    def pages(self) -> list[Tab]:
+    def pages(self) -> list[PlotPage]:
         """Every page, in order; those that nobody has looked at yet are made for it."""
         return [self.page(name) for name in NAMES]
 
@@ -105,19 +105,19 @@ class Tabs(QTabWidget):
             self.apply_theme(theme)
             self.current_page()
 
-    def page(self, name: str) -> Tab:
+    def page(self, name: str) -> PlotPage:
         """Return the page that is exported under a name; it is made where there is none yet."""
         return self._made.get(name) or self._make(NAMES.index(name))
 
     def made_pages(self) -> dict[str, QWidget]:
         """Return the pages that there are, by the names that they are exported under."""
-        return {name: cast("QWidget", page) for name, page in self._made.items()}
+        return dict(self._made)
 
     def missing(self) -> list[str]:
         """Return the names of pages that can be made and are not yet, in order."""
         return [name for name in NAMES if name not in self._made] if self.ready else []
 
-    def current_page(self) -> Tab | None:
+    def current_page(self) -> PlotPage | None:
         """Return the page in front, once there can be pages."""
         return self.page(NAMES[self.currentIndex()]) if self.ready else None
 
@@ -169,7 +169,7 @@ class Tabs(QTabWidget):
         if page is None or self._seen.get(self.currentIndex()) == revision:
             return []
         self._seen[self.currentIndex()] = revision
-        return page.pieces() if isinstance(page, Divisible) else [page.refresh]
+        return page.pieces()
 
     def apply_theme(self, theme: Theme) -> None:
         """Let every page take a theme's colours."""
@@ -177,10 +177,10 @@ class Tabs(QTabWidget):
         for page in self._made.values():
             page.apply_theme(theme)
 
-    def _make(self, place: int) -> Tab:
+    def _make(self, place: int) -> PlotPage:
         """Make a page where its tab is."""
         page = self._made[NAMES[place]] = VIEWS[place].make(self.requests, self._columns)
-        self._places[place].addWidget(cast("QWidget", page), 1)
+        self._places[place].addWidget(page, 1)
         if self._theme is not None:
             page.apply_theme(self._theme)
         self._behind.add(page)
@@ -189,7 +189,7 @@ class Tabs(QTabWidget):
         self.made.emit(page)
         return page
 
-    def _catch_up(self, page: Tab | None) -> None:
+    def _catch_up(self, page: PlotPage | None) -> None:
         if page is not None and page in self._behind:
             self._behind.discard(page)
             need = VIEWS[NAMES.index(page.export_name)].need
@@ -214,4 +214,4 @@ class Tabs(QTabWidget):
         text, alone = need.left_out(self._records), all(map(need.lacks, self._records))
         remark.setText(need.missing if text and alone else text)
         remark.setVisible(bool(text))
-        cast("QWidget", page).setVisible(not (text and alone))
+        page.setVisible(not (text and alone))

@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QLabel, QSpinBox, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 
 from metaviz.charts.values import Lines
-from metaviz.gui.pages.layouts import column, named, row
+from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, offer
-from metaviz.gui.widgets.theme import Theme
+from metaviz.gui.widgets.controls import combo, connect_controls, offer, whole_number
 from metaviz.runs.analysis.curve_charts import fan, fan_tasks
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -31,37 +30,26 @@ class FanPlot(QWidget):
         self.run = combo("fanRun", "Run", {})
         self.run.setMinimumContentsLength(14)
         tip = "Which of the drawn evaluation tasks is shown."
-        self.task = named(QSpinBox(), "fanTask", "Task", tip)
-        self.task.setRange(1, 1)
+        self.task = whole_number("fanTask", "Task", tip, (1, 1))
         self.caption = QLabel()
         choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
         column(self, row(*choices, spacing=6), self.plot, stretch=self.plot)
-        self.run.currentIndexChanged.connect(self.refresh)
-        self.task.valueChanged.connect(self.refresh)
+        connect_controls(self.refresh, self.run, self.task)
 
     def show_records(self, records: list[Record]) -> None:
         """Offer these runs."""
         self._records = records
         offer(self.run, labels(records))
-        self.refresh()
 
     def show_step(self, k: int, evaluation: int) -> None:
         """Draw step k of an evaluation (counted from the last, -1) bold."""
         self._k, self._evaluation = k, evaluation
         self.refresh()
 
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        self.plot.apply_theme(theme)
-        self.refresh()
-
-    def _chosen(self) -> Record | None:
-        return next((r for r in self._records if r.id == self.run.currentData()), None)
-
     @Slot()
     def refresh(self) -> None:
         """Draw the chosen run, task and step."""
-        record = self._chosen()
+        record = next((r for r in self._records if r.id == self.run.currentData()), None)
         shown = fan(record, self.task.value() - 1, self._evaluation) if record else None
         evaluated = any(record.evaluations for record in self._records)
         drawn = any("predictions" in p.arrays for r in self._records for p in r.pictures)
