@@ -141,6 +141,8 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
         across = {0.0: "left", 0.5: "center"}.get(word.across, "right")
         down = {0.0: "top", 0.5: "center"}.get(word.down, "bottom")
         drawn = {"ha": across, "va": down, "color": _color(word.role), "fontsize": "small"}
+        if word.ground:
+            drawn["bbox"] = {"facecolor": "white", "alpha": 0.75, "pad": 1, "edgecolor": "none"}
         axes.text(word.x, word.y, _literal(word.text), **drawn)
     beside = axes.get_yaxis_transform()
     for at, text in shown.right:

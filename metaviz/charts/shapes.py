@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from textwrap import fill
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from metaviz.charts.values import (
     ImageGrid,
     Lines,
     Mark,
+    Parallel,
     Paths,
     Region,
     Scatter,
@@ -29,7 +31,7 @@ from metaviz.charts.values import (
 _ROW_HEIGHT = 0.8
 _KEY_WIDTH = 8.0
 _STRONG = 0.6
-_LONGEST = 18
+_LETTERS, _FEWEST, _SIDE = 100, 8, 0.1
 _BELOW = 1.35
 _HEAD, _ANGLE = 0.3, 0.45
 
@@ -74,6 +76,8 @@ class Words:
     role: str = "foreground"
     across: float = 0.5
     down: float = 0.5
+    ground: bool = False
+    """Whether what lies below is dimmed."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,11 @@ def fitting(
     return [(at, text) for at, text, _ in placed]
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, longest: int = 18) -> str:
     """Cut the middle out of a long name."""
-    if len(name) <= _LONGEST:
+    if len(name) <= longest:
         return name
-    return f"{name[: _LONGEST // 2 - 1]}…{name[-_LONGEST // 2 :]}"
+    return f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"
 
 
 def cut(*ends: np.ndarray) -> np.ndarray:
@@ -363,3 +367,29 @@ def _table(chart: Table, place: int | None = None) -> Shapes:
         replace(chart.y, limits=(-0.7, len(chart.rows) + 0.7), down=True),
     )
     return _shapes(chart, [rule], words=words, x=x, y=y, bare=True)
+
+
+@shapes_of.register
+def _parallel(chart: Parallel, place: int | None = None) -> Shapes:
+    del place
+    last = len(chart.axes) - 1
+    at = np.arange(last + 1.0)
+    axes = Series("axes", cut(at, at), cut(0 * at, 0 * at + 1), role="muted")
+    room = max(_FEWEST, _LETTERS // max(1, last))
+    words, lowest = [], 0.0
+    for number, axis in enumerate(chart.axes):
+        title = fill(shortened(axis.title, 2 * room), room)
+        words.append(Words(number, 1.03, title, down=1.0))
+        # Beside the last axis there is room on its right alone.
+        across = float(number < last or not last)
+        for height, text in axis.ticks or ():
+            shown = f" {shortened(text, 10)} "
+            words.append(Words(number, height, shown, "muted", across, ground=True))
+            lowest = min(lowest, height)
+    ends = np.array(chart.brushes, dtype=float).reshape(-1, 3).T
+    wide = 0.008 * max(1, last)
+    boxes = Boxes("brushes", ends[0] - wide, ends[0] + wide, ends[1], ends[2], "accent", 0.35)
+    side = _SIDE * max(1, last)
+    x, y = Axis(limits=(-side, last + side)), Axis(limits=(lowest - 0.06, 1.16))
+    about = {"boxes": [boxes], "words": words, "bare": True}
+    return _shapes(chart, [*chart.series, axes], x=x, y=y, **about)

@@ -371,6 +371,26 @@ class Table(Chart):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parallel(Chart):
+    """Parallel coordinates: a series has one y for each of the `axes`, and those have their ticks.
+
+    Axes go from 0 to 1, what has no value stands below. `brushes` are places of axes with a lower
+    and an upper end.
+    """
+
+    axes: tuple[Axis, ...]
+    series: tuple[Series, ...] = ()
+    brushes: tuple[tuple[int, float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that every line meets every axis."""
+        super().__post_init__()
+        _check_series(self, self.series)
+        for one in self.series:
+            _equal(f"Chart {self.id!r}", one.x, np.empty(len(self.axes)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Panels(Chart):
     """Charts side by side in so many columns, which may share axes; `tall` are relative heights."""
 
@@ -392,7 +412,7 @@ class Panels(Chart):
 
 CHARTS: tuple[type[Chart], ...] = (
     *(Lines, Scatter, Bars, HeatMap, Histogram, ImageGrid, Paths, Graph, VectorField, Table),
-    Panels,
+    *(Parallel, Panels),
 )
 PARTS: tuple[type, ...] = (Axis, Slider, Mark, Region, Series, Band)
 

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QMenu, QStackedWidget, QToolButton, QWidget
 
-from metaviz.charts.values import Lines
+from metaviz.charts.values import Lines, Parallel
 from metaviz.gui.pages.compare_controls import CompareControls
 from metaviz.gui.pages.compare_plot import ComparePlot
 from metaviz.gui.pages.compare_table import GroupTable
@@ -111,7 +111,6 @@ class CompareTab(PlotPage):
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
         super().apply_theme(theme)
-        self.parallel.apply_theme(theme)
         if self._ready is not None:
             self._show(self._ready)
 
@@ -123,8 +122,10 @@ class CompareTab(PlotPage):
         button.setMenu(menu)
         self.controls.add_to_second_row(button)
 
-    def chart(self) -> Lines:
-        """Return what is compared, in full detail."""
+    def chart(self) -> Lines | Parallel:
+        """Return what is shown: the runs over their hyperparameters, or groups in full detail."""
+        if self._in_parallel and self.parallel.plot.axes:
+            return self.parallel.plot.figure()
         view = self.exported_view()
         return comparison_chart(compared(self._records, view), view)
 

@@ -103,7 +103,7 @@ class ReadTable(QTableWidget):
         """
         super().__init__()
         named(self, name, title)
-        self._words, self._lengths = words, list[int]()
+        self._words, self._wide, self._lengths = words, wide, list[int]()
         self.setAlternatingRowColors(True)
         self.setTabKeyNavigation(False)
         self.setWordWrap(False)
@@ -137,7 +137,9 @@ class ReadTable(QTableWidget):
                 self.setItem(place, at, _item(cell, number=at not in self._words))
         if lengths != self._lengths:
             self._lengths = lengths
-            self.resizeColumnsToContents()
+            for at in range(len(lengths)):
+                if at != self._wide:
+                    self.resizeColumnToContents(at)
 
 
 def _item(cell: Cell, *, number: bool) -> QTableWidgetItem:

@@ -135,7 +135,7 @@ class Tabs(QTabWidget):
     def clear_brushes(self) -> None:
         """Choose all runs on the Compare page again."""
         if "comparison" in self._made:
-            self.compare.parallel.plot.clear()
+            self.compare.parallel.plot.clear_brushes()
 
     def show_records(self, records: Sequence[Record]) -> None:
         """Show these runs on every page."""

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QWidget
 
 from metaviz.config.quantities import quantity_of
 from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.pages.parallel_plot import ParallelPlot
-from metaviz.gui.widgets.controls import combo, named, offer, tool_button
-from metaviz.gui.widgets.theme import Theme
+from metaviz.gui.widgets.controls import combo, connect_controls, named, offer, tool_button
 from metaviz.runs.analysis.parallel import parallel_axes
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -19,6 +16,7 @@ from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.summary import Entry, entry_of, own_of
 
 EMPTY = "Tick runs in the table below: every run becomes a line over what they differ in."
+SAME = "The shown runs have the same hyperparameters: tick runs that differ."
 _RESULTS = {
     "loss": quantity_of("query_loss").label,
     "accuracy": "Accuracy",
@@ -39,18 +37,18 @@ class ParallelPage(QWidget):
         self._columns = columns
         self._entries: list[Entry] = []
         self._labels: dict[str, str] = {}
-        self._theme: Theme | None = None
         self.plot = ParallelPlot(self)
         self.result = combo("parallelResult", "Result of the last axis", _RESULTS)
         self.count = named(QLabel(), "parallelCount")
         tip = "Choose all runs again, in the table, too. (Esc)"
         self.clear = tool_button("parallelClear", "Clear brushes", tip)
-        self.clear.setEnabled(False)
         above = row(("Coloured by", self.result), self.count, None, self.clear, spacing=6)
         column(self, above, self.plot, stretch=self.plot, spacing=2)
-        self.result.currentIndexChanged.connect(self.refresh)
-        self.clear.clicked.connect(self.plot.clear)
-        self.plot.brushed.connect(self._on_brushed)
+        connect_controls(self.refresh, self.result)
+        self.clear.clicked.connect(self.plot.clear_brushes)
+        self.plot.chosen.connect(self._count)
+        self.plot.chosen.connect(self.brushed)
+        self.refresh()
 
     def show_records(self, records: Sequence[Record]) -> None:
         """Show these runs."""
@@ -60,56 +58,20 @@ class ParallelPage(QWidget):
         offer(self.result, _RESULTS | {quantity.id: quantity.label for quantity in own})
         self.refresh()
 
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        self._theme = theme
-        self.plot.apply_theme(theme)
-        self.refresh()
-
     @Slot()
     def refresh(self) -> None:
         """Draw the axes anew."""
-        entries = self._entries
+        entries, result = self._entries, self.result.currentData()
         axes = parallel_axes(
-            entries,
-            self.result.currentData(),
-            self._columns.spec,
-            lambda key: self._columns.column(key).title,
+            entries, result, self._columns.spec, lambda key: self._columns.column(key).title
         )
-        message = "" if entries else EMPTY
-        if entries and len(axes) < _FEW:
-            message = "The shown runs have the same hyperparameters: tick runs that differ."
-        runs = [(one.id, self._labels.get(one.id, one.label)) for one in entries]
-        self.plot.show_runs(axes, runs, self._colors(axes[-1].places), message)
+        same = SAME if len(axes) < _FEW else ""
+        named = {one.id: self._labels.get(one.id, one.label) for one in entries}
+        self.plot.show_runs(axes, named, result, same if entries else EMPTY)
         self._count()
 
-    def _colors(self, places: np.ndarray) -> list[QColor]:
-        """Return a colour per run, from the lowest result to the highest; grey without one."""
-        theme = self._theme
-        if theme is None:
-            return [QColor() for _ in places]
-        low, high = _ENDS[theme.name]
-        return [_between(low, high, p) if p >= 0 else QColor(theme.muted) for p in places.tolist()]
-
-    @Slot(object)
-    def _on_brushed(self, ids: object) -> None:
-        self._count()
-        self.brushed.emit(ids)
-
+    @Slot()
     def _count(self) -> None:
-        total, left = len(self._entries), int(self.plot.chosen().sum())
+        total, left = len(self._entries), int(self.plot.left().sum())
         self.clear.setEnabled(bool(self.plot.brushes))
         self.count.setText(f"{left} of {total} runs" if self.plot.brushes else f"{total} runs")
-
-
-_ENDS = {"light": ("#0b5fb0", "#d98200"), "dark": ("#5db0ff", "#ffb638")}
-"""Colours of the lowest and the highest result, told apart also without red and green."""
-
-
-def _between(low: str, high: str, share: float) -> QColor:
-    one, other = QColor(low), QColor(high)
-    parts = [
-        round((1 - share) * a + share * b)
-        for a, b in zip(one.getRgb()[:3], other.getRgb()[:3], strict=True)  # type: ignore[index]
-    ]
-    return QColor(*parts)

@@ -389,6 +389,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             item = self.words[name]
             item.setAnchor((one.across, one.down))
             item.setText(one.text, self._shade(one.role))
+            item.fill = pg.mkBrush(self._shade("background", 0.75) if one.ground else None)
             item.setPos(one.x, one.y)
 
     def _kept(

@@ -1,6 +1,6 @@
 """Charts of results: held-out tasks, single tasks, meta-gradients, mirror maps and speeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from metaviz.charts.values import (
     Lines,
     Mark,
     Panels,
+    Parallel,
     Scatter,
     Series,
     role_of,
@@ -33,6 +34,7 @@ from metaviz.runs.analysis.geometry import (
     has_map,
     map_history,
 )
+from metaviz.runs.analysis.parallel import ABSENT, ParallelAxis, chosen
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.labels import labels
@@ -390,6 +392,39 @@ def diagnostics_chart(
         marks=(mark,) if series and at is not None else (),
         spoken="; ".join(texts),
         message="" if series else message,
+    )
+
+
+def parallel_chart(
+    axes: Sequence[ParallelAxis],
+    runs: Sequence[str],
+    result: str,
+    brushes: Mapping[str, tuple[float, float]],
+    message: str = "",
+) -> Parallel:
+    """Show a line for each run, coloured by its place on an axis; what brushes leave out is faint.
+
+    Runs are ids, in the order of the axes' places; `result` and brushes name axes by their keys.
+    """
+    if message:
+        return Parallel(id="parallel", axes=(), message=message)
+    left, places = chosen(axes, brushes), {axis.key: place for place, axis in enumerate(axes)}
+    at, heights = np.arange(float(len(axes))), np.array([axis.places for axis in axes])
+    shades = heights[places[result]]
+    series = []
+    for run in np.argsort(left, kind="stable").tolist():
+        role = f"ramp-{shades[run]:.3f}" if shades[run] >= 0 else "muted"
+        look = (role, 1.6, 0.85) if left[run] else ("grid", 1.0, 0.35)
+        line = Series(runs[run], at, heights[:, run], role=look[0], width=look[1], alpha=look[2])
+        series.append(line)
+    return Parallel(
+        id="parallel",
+        axes=tuple(
+            Axis(a.title, ticks=(*a.ticks, *(((ABSENT, "absent"),) if a.absent else ())))
+            for a in axes
+        ),
+        series=tuple(series),
+        brushes=tuple((places[key], *ends) for key, ends in brushes.items()),
     )
 
 
