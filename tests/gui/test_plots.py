@@ -229,6 +229,19 @@ def test_gradients_tab_shows_lengths_and_cosines(qtbot) -> None:
     assert tab.status.text() == "No data."
 
 
+def test_a_single_length_is_no_bar_as_wide_as_the_page(qtbot) -> None:
+    tab = GradientsTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_result(GradientComparison((MetaGradientRow("maml", np.array([3.0, 4.0])),)))
+    shown(tab)
+    (bars,) = tab.lengths.boxes.values()
+    left, right = tab.lengths.getPlotItem().getViewBox().viewRange()[0]
+    assert float(bars.opts["x1"][0] - bars.opts["x0"][0]) < (right - left) / 5
+    _cosine, lengths = tab.chart().charts
+    assert lengths.y.limits == tab.lengths.chart.x.limits
+
+
 def test_gradient_model_is_sound(qtbot, qtmodeltester) -> None:
     tab = GradientsTab()
     qtbot.addWidget(tab)

@@ -11,7 +11,6 @@ from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, WorstTable
 from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
-from metaviz.gui.pages.needs import INNER_LOOP
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
@@ -28,6 +27,7 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
     worst_tasks,
 )
+from metaviz.runs.analysis.needs import INNER_LOOP
 from metaviz.runs.analysis.result_charts import benchmark_chart, robustness_chart, tasks_chart
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.labels import labels

@@ -27,6 +27,7 @@ EMPTY = (
     "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "
     "same tasks appears here."
 )
+GREY = "Where it is grey, runs take more inner steps than in training."
 NO_SLICE = "The loss along one adaptation appears here."
 NO_PLANE = "The plane is stored for small networks that take at least two inner steps."
 _COLUMNS = (
@@ -136,7 +137,7 @@ class ConvergenceTab(PlotPage):
         if first:
             self.legend.setVisible(bool(chart.series))
             where = evaluation_text(inner_curves(self._records, view))
-            self.note.setText(f"{where} Shaded: beyond the trained steps." if where else "")
+            self.note.setText(f"{where} {GREY}" if where else "")
 
     @Slot()
     def _fill_table(self) -> None:

@@ -9,11 +9,11 @@ from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
 from metaviz.gui.pages.layouts import Cell, ReadTable, page, plain_label, row, split
-from metaviz.gui.pages.needs import LEARNED
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, connect_controls, offer, switch
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures, offered
+from metaviz.runs.analysis.needs import LEARNED
 from metaviz.runs.analysis.result_charts import geometry_chart_of
 from metaviz.runs.model.events import Pictured
 

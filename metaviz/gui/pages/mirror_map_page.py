@@ -10,7 +10,6 @@ from metaviz.charts.shapes import shortened
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
 from metaviz.gui.pages.layouts import column, page, plain_label, row, split
-from metaviz.gui.pages.needs import MAP
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import combo, connect_controls, scrolling, whole_number
 from metaviz.gui.widgets.redraw_timer import Piece
@@ -22,6 +21,7 @@ from metaviz.runs.analysis.geometry import (
     map_warnings,
     most_changed,
 )
+from metaviz.runs.analysis.needs import MAP
 from metaviz.runs.analysis.result_charts import (
     diagnostics_chart,
     mirror_charts,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from metaviz.gui.pages.needs import INNER_LOOP, LEARNED, MAP, Need
 from metaviz.gui.pages.page import PageRequests, PlotPage
+from metaviz.runs.analysis.needs import INNER_LOOP, LEARNED, MAP, Need
 from metaviz.runs.table.columns import Columns
 
 
@@ -72,8 +72,8 @@ VIEWS = (
         _page("gradients_page.GradientsTab", requested="gradients_requested"),
     ),
     View(
-        *("geometry", "G&eometry"),
-        "Step sizes, preconditioners, masks and gates that methods have learned.",
+        *("geometry", "L&earned"),
+        "What methods have learned: step sizes, preconditioners, masks, gates, embeddings.",
         _page("geometry_page.GeometryTab"),
         LEARNED,
     ),

@@ -44,7 +44,7 @@ from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.model.styles import styles
 
 _POINTS = 20.0
-_ROOM = 1.3
+_ROOM, _FEWEST_BARS = 1.3, 6
 _MOST_CLASSES, _MOST_ROWS = 6, 4
 _GREY = "method-6"
 _DIAGNOSTIC_AXES: dict[Diagnostic, str] = {
@@ -78,8 +78,11 @@ def lengths_chart(comparison: GradientComparison, *, log: bool = False) -> Bars:
     lengths = np.array([row.norm for row in comparison.rows])
     values = np.log10(np.maximum(lengths, 1e-12)) if log else lengths
     texts = [f"{row.algorithm}: {row.norm:.4g}" for row in comparison.rows]
+    # A few bars are no wider than a sixth of the axis.
+    middle, half = (len(values) - 1) / 2, max(len(values), _FEWEST_BARS) / 2
     return Bars(
         id="lengths",
+        x=Axis(limits=(middle - half, middle + half)),
         y=Axis("log₁₀ of the length" if log else "length of the meta-gradient"),
         names=tuple(row.algorithm for row in comparison.rows),
         series=(Series("length", np.arange(len(values), dtype=float), values),),
