@@ -32,7 +32,7 @@ _ROW_HEIGHT = 0.8
 _KEY_WIDTH = 8.0
 _STRONG = 0.6
 _LETTERS, _FEWEST, _SIDE = 100, 8, 0.1
-_BELOW = 1.35
+_BELOW, _SHOWN = 1.35, 0.9
 _HEAD, _ANGLE = 0.3, 0.45
 
 
@@ -247,8 +247,7 @@ def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
     frame, words = [], []
     if chart.framed is not None:
         down, across = chart.framed
-        around = across + np.array([0.0, 1, 1, 0, 0]), down + np.array([0.0, 0, 1, 1, 0])
-        frame = [Series("frame", *around, role="foreground", width=2.0)]
+        frame = [_frame("frame", across, down, 1.0, 1.0, "foreground")]
     if chart.numbers:
         reach = max(abs(level) for level in chart.levels)
         for (row, column), value in np.ndenumerate(chart.values):
@@ -274,29 +273,44 @@ def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
 def _images(chart: ImageGrid, place: int | None = None) -> Shapes:
     del place
     pictures, words, frames = [], [], []
-    down, left = np.array([0.0, 0, 0.9, 0.9, 0]), np.array([0.0, 0.9, 0.9, 0, 0])
+    bars: list[tuple[str, float, float, float]] = []
     for number, image in enumerate(chart.images):
-        row, column = divmod(number, chart.columns)
+        row, left = divmod(number, chart.columns)
         if image is None:
             continue
         top = row * _BELOW
         # The first row of pixels is at the lower end of the axis, which counts from the top.
-        pictures.append(Picture(f"image {number}", image, (column, top, 0.9, 0.9)))
-        wrong = number in chart.wrong
-        if wrong:
-            around = column + left, top + down
-            frames.append(Series(f"frame {number}", *around, role="error", width=2.0))
+        pictures.append(Picture(f"image {number}", image, (left, top, _SHOWN, _SHOWN)))
+        role = "error" if number in chart.wrong else "foreground"
+        if number in chart.wrong:
+            frames.append(_frame(f"frame {number}", left - 0.01, top - 0.01, 0.92, 0.92, role))
+        if number == chart.chosen:
+            frames.append(_frame("chosen", left - 0.05, top - 0.05, 1.0, 1.06, "accent"))
+        share = chart.shares[number] if number < len(chart.shares) else None
+        if share is not None:
+            end = left + _SHOWN * share
+            bars.append((role.replace("foreground", "accent"), left, end, top))
+            bars.append(("grid", end, left + _SHOWN, top))
         if chart.below[number : number + 1]:
-            role = "error" if wrong else "foreground"
-            words.append(Words(column + 0.45, top + 0.92, chart.below[number], role, down=0.0))
+            words.append(Words(left + 0.45, top + 0.99, chart.below[number], role, down=0.0))
     words += [Words(at + 0.45, -0.03, text, down=1) for at, text in enumerate(chart.above)]
     words += [
         Words(-0.05, at * _BELOW + 0.45, text, across=1) for at, text in enumerate(chart.beside)
     ]
     rows = -(-len(chart.images) // chart.columns)
-    x = replace(chart.x, limits=(-0.7 if chart.beside else -0.1, chart.columns))
+    x = replace(chart.x, limits=(-0.9 if chart.beside else -0.1, chart.columns))
     y = replace(chart.y, limits=(-0.4, rows * _BELOW), down=True)
-    return _shapes(chart, frames, pictures=pictures, words=words, x=x, y=y, square=True, bare=True)
+    boxes = []
+    for role in dict.fromkeys(bar[0] for bar in bars):
+        start, end, height = np.array([bar[1:] for bar in bars if bar[0] == role]).T
+        boxes.append(Boxes(f"{role} bars", start, end, height + 0.93, height + 0.97, role))
+    about = {"pictures": pictures, "words": words, "boxes": boxes, "square": True, "bare": True}
+    return _shapes(chart, frames, x=x, y=y, **about)
+
+
+def _frame(name: str, left: float, top: float, wide: float, high: float, role: str) -> Series:
+    x, y = left + wide * np.array([0.0, 1, 1, 0, 0]), top + high * np.array([0.0, 0, 1, 1, 0])
+    return Series(name, x, y, role=role, width=2.5)
 
 
 @shapes_of.register
@@ -392,4 +406,20 @@ def _parallel(chart: Parallel, place: int | None = None) -> Shapes:
     side = _SIDE * max(1, last)
     x, y = Axis(limits=(-side, last + side)), Axis(limits=(lowest - 0.06, 1.16))
     about = {"boxes": [boxes], "words": words, "bare": True}
-    return _shapes(chart, [*chart.series, axes], x=x, y=y, **about)
+    return _shapes(chart, [*_joined(chart.series), axes], x=x, y=y, **about)
+
+
+def _joined(series: Sequence[Series]) -> list[Series]:
+    """Return one series for all that look alike: a few are drawn much faster than hundreds."""
+    alike: dict[tuple[object, ...], list[Series]] = {}
+    for one in series:
+        alike.setdefault((one.role, one.dash, one.width, one.alpha), []).append(one)
+    gap = np.full(1, np.nan)
+    return [
+        replace(
+            ones[0],
+            x=np.concatenate([part for one in ones for part in (one.x, gap)]),
+            y=np.concatenate([part for one in ones for part in (one.y, gap)]),
+        )
+        for ones in alike.values()
+    ]

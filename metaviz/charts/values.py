@@ -271,7 +271,8 @@ class Histogram(Chart):
 class ImageGrid(Chart):
     """Images (height, width) or (height, width, 3) from 0 to 1 in rows of so many columns.
 
-    A None leaves a place empty. `below` are texts under the images, `wrong` those to be framed.
+    A None leaves a place empty. `below` are texts under the images and `shares` bars from 0 to 1;
+    those that are `wrong` are framed, and so is the `chosen` one.
     """
 
     images: tuple[np.ndarray | None, ...]
@@ -279,7 +280,9 @@ class ImageGrid(Chart):
     above: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    shares: tuple[float | None, ...] = ()
     wrong: tuple[int, ...] = ()
+    chosen: int | None = None
 
     def __post_init__(self) -> None:
         """Check the images."""

@@ -19,7 +19,6 @@ from metaviz.gui.widgets.controls import (
     whole_number,
 )
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.result_charts import (
     episode_chart,
     image_chart,
@@ -74,11 +73,6 @@ class EpisodeTab(PlotPage):
         """Offer these runs."""
         offer(self.run, labels(self._records))
         self.show_button.setEnabled(bool(self._records))
-
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        self.grid.apply_theme(theme)
-        super().apply_theme(theme)
 
     def drawing(self) -> list[Piece]:
         """Return what draws the task at the chosen step."""

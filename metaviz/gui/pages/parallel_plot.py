@@ -112,20 +112,20 @@ class ParallelPlot(ChartView):
 
     def x_of(self, place: float) -> float:
         """Return where an axis stands, in pixels."""
-        return float(self._pixels(place, 0.0).x())
+        return self.pixels(QPointF(place, 0.0)).x()
 
     def y_of(self, place: float) -> float:
         """Return the height of a place on an axis, in pixels."""
-        return float(self._pixels(0.0, place).y())
+        return self.pixels(QPointF(0.0, place)).y()
 
     def run_at(self, point: QPointF) -> str:
         """Return the label of the run whose line passes nearest, empty where none is near."""
-        place = self._nearest(self._spot(point))
+        place = self._nearest(self.point(point))
         return "" if place is None else list(self._labels.values())[place]
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Begin a brush, or to move an axis by its title."""
-        spot = self._spot(event.position())
+        spot = self.point(event.position())
         place = self._axis_at(spot)
         if place is None or event.button() != Qt.MouseButton.LeftButton:
             return
@@ -135,7 +135,7 @@ class ParallelPlot(ChartView):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Stretch a brush, move an axis, or name the run under the pointer."""
-        spot = self._spot(event.position())
+        spot = self.point(event.position())
         if self._drag is None:
             self._hover(self._nearest(spot), event)
             return
@@ -202,15 +202,6 @@ class ParallelPlot(ChartView):
     def _tell_chosen(self) -> None:
         kept = {name for name, left in zip(self._labels, self.left(), strict=True) if left}
         self.chosen.emit(kept if self.brushes else None)
-
-    def _spot(self, point: QPointF) -> QPointF:
-        """Return a place in the axes' units: x counts axes, y goes from 0 to 1."""
-        box = self.getPlotItem().getViewBox()
-        return QPointF(box.mapSceneToView(self.mapToScene(point.toPoint())))
-
-    def _pixels(self, x: float, y: float) -> QPointF:
-        box = self.getPlotItem().getViewBox()
-        return QPointF(self.mapFromScene(box.mapViewToScene(QPointF(x, y))))
 
     def _axis_at(self, spot: QPointF) -> int | None:
         place = round(spot.x())

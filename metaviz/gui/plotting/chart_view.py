@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QKeyEvent, QPen, QPolygonF, QResizeEvent
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QLabel, QWidget
 
 from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes_of
@@ -22,6 +22,7 @@ _FEWEST_POINTS, _BAND_POINTS = 400, 100
 _MARGIN, _TICK_APART = 8, 12
 _WIDEST_TICK = "-0.0000"
 _KEY_STEPS = 100
+_DRAWING = 40
 _REACH = 12.0
 _SIDES = ("left", "bottom")
 
@@ -307,6 +308,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     def _draw_images(self, pictures: Sequence[Picture]) -> None:
         bar = None
         for one, item in self._kept(self.images, pictures, _image, counts=True):
+            if one.levels is None and item.shown is one.values and item.placed == one.rect:
+                continue
+            item.shown, item.placed = one.values, one.rect
             item.setImage(np.asarray(one.values, dtype=float), autoLevels=False)
             item.setRect(QRectF(*one.rect))
             colors = self._colors(one)
@@ -386,9 +390,13 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             if name not in self.words:
                 self.words[name] = pg.TextItem()
                 self.addItem(self.words[name], ignoreBounds=True)
-            item = self.words[name]
+            item, shade = self.words[name], self._shade(one.role)
+            shown = one, shade, self._theme
+            if getattr(item, "shown", None) == shown:
+                continue
+            item.shown = shown
             item.setAnchor((one.across, one.down))
-            item.setText(one.text, self._shade(one.role))
+            item.setText(one.text, shade)
             item.fill = pg.mkBrush(self._shade("background", 0.75) if one.ground else None)
             item.setPos(one.x, one.y)
 
@@ -492,6 +500,16 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         if found is not None:
             self.picked.emit(self.chart.id, *found)
 
+    def pixels(self, point: QPointF) -> QPointF:
+        """Return where a point of the axes lies in the widget."""
+        box = self.getPlotItem().getViewBox()
+        return QPointF(self.mapFromScene(box.mapViewToScene(point)))
+
+    def point(self, pixels: QPointF) -> QPointF:
+        """Return which point of the axes lies at a place of the widget."""
+        box = self.getPlotItem().getViewBox()
+        return QPointF(box.mapSceneToView(self.mapToScene(pixels.toPoint())))
+
     def cell_at(self, spot: QPointF) -> tuple[str, int] | None:
         """Return name and number of the cell of a matrix at a place in the scene."""
         point = self.getPlotItem().getViewBox().mapSceneToView(spot)
@@ -531,8 +549,22 @@ def _bars(_: Boxes) -> pg.BarGraphItem:
     return pg.BarGraphItem(x0=[], x1=[], y0=[], y1=[])
 
 
-def _image(_: Picture) -> pg.ImageItem:
-    item = pg.ImageItem(axisOrder="row-major")
+class _Image(pg.ImageItem):  # type: ignore[misc]  # pyqtgraph has no types
+    """A matrix, or pixels: small drawings and cells stay sharp, photographs are smoothed."""
+
+    smooth = False
+    shown: np.ndarray | None = None
+    placed: tuple[float, float, float, float] | None = None
+
+    def paint(self, p: QPainter, *args: object) -> None:
+        """Draw the picture."""
+        p.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.smooth)
+        super().paint(p, *args)
+
+
+def _image(one: Picture) -> pg.ImageItem:
+    item = _Image(axisOrder="row-major")
+    item.smooth = one.levels is None and len(one.values) > _DRAWING
     item.setZValue(-20)
     return item
 

@@ -44,8 +44,8 @@ from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.model.styles import styles
 
 _POINTS = 20.0
-_ROOM, _FEWEST_BARS = 1.3, 6
-_MOST_CLASSES, _MOST_ROWS = 6, 4
+_ROOM, _FEWEST_BARS, _SHADES = 1.3, 6, 24
+_MOST_CLASSES, _MOST_ROWS, _MOST_BOTH = 6, 4, 10
 _GREY = "method-6"
 _DIAGNOSTIC_AXES: dict[Diagnostic, str] = {
     "smallest_slope": "slope",
@@ -173,40 +173,68 @@ def tasks_chart(judged: Sequence[Judged], message: str = "") -> Scatter:
     )
 
 
+Place = tuple[bool, int] | None
+"""Whether an image is of the support set, and its number; None where a grid has none."""
+
+
+def episode_places(episode: Episode, rows: int | None = None) -> list[Place]:
+    """Return which image stands where: a column for each class, support images above queries."""
+    ways, places = int(episode.query.y.max()) + 1, list[Place]()
+    for examples, support in ((episode.support, True), (episode.query, False)):
+        columns = [np.flatnonzero(examples.y == c)[:rows].tolist() for c in range(ways)]
+        for row in range(max(map(len, columns))):
+            places += [(support, c[row]) if row < len(c) else None for c in columns]
+    return places
+
+
+def episode_images(episode: Episode, places: Sequence[Place]) -> tuple[np.ndarray | None, ...]:
+    """Return the images at places."""
+    parts = {True: episode.support, False: episode.query}
+    return tuple(None if one is None else _pixels(parts[one[0]].x[one[1]]) for one in places)
+
+
 def episode_chart(episode: Episode, k: int) -> Lines | ImageGrid:
     """Show support and some query images with predictions, or losses where there are no images."""
     if not episode.has_images:
         title = f"{episode.label}, {episode.dataset}"
         return replace(losses_chart(episode), title=title, marks=())
-    ways = int(episode.query.y.max()) + 1
-    guess, right = episode.query.outputs.argmax(axis=2), episode.query.right()[k]
-    images: list[np.ndarray | None] = []
-    below, wrong, beside = [], [], []
-    for examples, part in ((episode.support, "support"), (episode.query, "query")):
-        shown = [np.flatnonzero(examples.y == c)[:_MOST_ROWS].tolist() for c in range(ways)]
-        count = max(map(len, shown))
-        beside += [part, *[""] * (count - 1)]
-        for row in range(count):
-            for number in (column[row] if row < len(column) else None for column in shown):
-                text = ""
-                if number is not None and part == "query":
-                    missed = not right[number]
-                    before = f"{guess[0, number] + 1} → " if episode.has_steps else ""
-                    text = f"{before}{guess[k, number] + 1}{' ✗' * missed}"
-                    wrong += [len(images)] if missed else []
-                images.append(None if number is None else _pixels(examples.x[number]))
-                below.append(text)
+    places = episode_places(episode, _MOST_ROWS)
     shown_below = f" before → after k = {k} steps" if episode.has_steps else ""
+    return replace(
+        episode_grid(episode, k, places, episode_images(episode, places)),
+        title=f"{episode.label}, {episode.dataset}, task {episode.number}\n"
+        f"below: class predicted{shown_below}; bar: probability of its own class",
+    )
+
+
+def episode_grid(
+    episode: Episode,
+    k: int,
+    places: Sequence[Place],
+    images: tuple[np.ndarray | None, ...],
+    chosen: int | None = None,
+) -> ImageGrid:
+    """Show images with the class that each query image is taken for before and after k steps."""
+    ways, query = int(episode.query.y.max()) + 1, episode.query
+    guess, right, chances = query.outputs.argmax(2) + 1, query.right()[k], query.probabilities()[k]
+    queries = [None if one is None or one[0] else one[1] for one in places]
+    first = next(at for at, n in enumerate(queries) if n is not None) // ways
+    # In many columns there is no room for both.
+    both = episode.has_steps and ways <= _MOST_BOTH
+
+    def below(n: int) -> str:
+        return f"{f'{guess[0, n]} → ' if both else ''}{guess[k, n]}{'' if right[n] else ' ✗'}"
+
     return ImageGrid(
         id="episode",
-        title=f"{episode.label}, {episode.dataset}, task {episode.number}\n"
-        f"below query images: class predicted{shown_below}",
-        images=tuple(images),
+        images=images,
         columns=ways,
         above=tuple(f"class {c + 1}" for c in range(ways)),
-        below=tuple(below),
-        beside=tuple(beside),
-        wrong=tuple(wrong),
+        below=tuple("" if n is None else below(n) for n in queries),
+        beside=("support", *[""] * (first - 1), "query"),
+        shares=tuple(None if n is None else float(chances[n, query.y[n]]) for n in queries),
+        wrong=tuple(at for at, n in enumerate(queries) if n is not None and not right[n]),
+        chosen=None if chosen is None else queries.index(chosen),
     )
 
 
@@ -416,8 +444,8 @@ def parallel_chart(
     shades = heights[places[result]]
     series = []
     for run in np.argsort(left, kind="stable").tolist():
-        role = f"ramp-{shades[run]:.3f}" if shades[run] >= 0 else "muted"
-        look = (role, 1.6, 0.85) if left[run] else ("grid", 1.0, 0.35)
+        role = f"ramp-{round(_SHADES * shades[run]) / _SHADES:.3f}" if shades[run] >= 0 else "muted"
+        look = (role, 1.6, 1.0) if left[run] else ("grid", 1.0, 0.35)
         line = Series(runs[run], at, heights[:, run], role=look[0], width=look[1], alpha=look[2])
         series.append(line)
     return Parallel(
