@@ -51,7 +51,8 @@ class CompareControls(QWidget):
         self.setObjectName("compareControls")
         self._keys = keys
         self._group_keys: tuple[str, ...] | None = None
-        self._chosen = False
+        self.undecided = True
+        """Whether nobody has chosen a quantity yet."""
         self.measure = combo("compareMeasure", "Compared quantity", _short(MEASURES), letters=15)
         self.axis = combo("compareAxis", "Horizontal axis", _AXES, letters=9)
         tip = "Which interval over the runs of a group the band shows."
@@ -92,7 +93,7 @@ class CompareControls(QWidget):
 
     def show_view(self, view: ComparisonView) -> None:
         """Show another choice; emits `changed` once."""
-        self._chosen = True
+        self.undecided = False
         if self.measure.findData(view.measure) < 0:
             self.measure.addItem(_short([view.measure])[view.measure], view.measure)
         with QSignalBlocker(self):
@@ -108,17 +109,12 @@ class CompareControls(QWidget):
         """Take remembered values; unknown ones and those of another kind are passed over."""
         self.show_view(view_of(values))
 
-    @property
-    def undecided(self) -> bool:
-        """Whether nobody has chosen a quantity yet."""
-        return not self._chosen
-
     def offer(self, measures: list[str], shown: str, records: Sequence[Record] = ()) -> None:
         """Grey out what no run has recorded; until a person has chosen, choose what is shown."""
-        chosen = [self.measure.currentData()] if self._chosen else []
+        chosen = [self.measure.currentData()] if not self.undecided else []
         offer(self.measure, _short(dict.fromkeys([*MEASURES, *chosen, *measures]), records))
         enable_only(self.measure, measures)
-        if not self._chosen and self.measure.currentData() != shown:
+        if self.undecided and self.measure.currentData() != shown:
             choose_silently(self.measure, shown)
 
     def add_to_first_row(self, widget: QWidget) -> None:
@@ -162,7 +158,7 @@ class CompareControls(QWidget):
 
     @Slot()
     def _on_chosen(self) -> None:
-        self._chosen = True
+        self.undecided = False
 
     def _on_group(self, action: QAction) -> None:
         if action is not self.partly:

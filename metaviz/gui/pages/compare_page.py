@@ -9,9 +9,8 @@ from PySide6.QtWidgets import QButtonGroup, QMenu, QStackedWidget, QToolButton, 
 
 from metaviz.charts.values import Lines, Parallel
 from metaviz.gui.pages.compare_controls import CompareControls
-from metaviz.gui.pages.compare_plot import ComparePlot
+from metaviz.gui.pages.compare_plot import ComparePlot, CompareWorker, Ready, Request
 from metaviz.gui.pages.compare_table import GroupTable
-from metaviz.gui.pages.compare_worker import CompareWorker, Ready, Request
 from metaviz.gui.pages.layouts import column, page, plain_label, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.parallel_page import ParallelPage
@@ -33,6 +32,16 @@ NOTHING = "No shown run has recorded this: choose another quantity above."
 _SOON_MS, _LIVE_MS = 60, 200
 _ROOMY = 380
 _CURVES, _GROUPS, _PARALLEL = range(3)
+_SEGMENTS = (
+    ("Curves", "Curves", "Means of groups with bands."),
+    ("TableOnly", "Groups", "The table of groups."),
+    ("Parallel", "Parallel", "Every run as a line over its hyperparameters."),
+)
+# Fusion shows on a dark ground hardly which one is pressed.
+_PRESSED = (
+    "QToolButton:checked { background: palette(highlight);"
+    " color: palette(highlighted-text); border-radius: 3px; padding: 3px }"
+)
 
 
 class CompareTab(PlotPage):
@@ -47,13 +56,15 @@ class CompareTab(PlotPage):
     def __init__(self, columns: Columns | None = None, parent: QWidget | None = None) -> None:
         """Show nothing yet; columns give hyperparameters their titles."""
         super().__init__("compare", parent)
-        self._ready: Ready | None = None
+        self.shown: Ready | None = None
+        """What is drawn now."""
         self._view: ComparisonView | None = None
+        self._in_parallel = False
         self.columns = columns or Columns()
         self.controls = CompareControls(self._group_keys, self)
-        self.plot = ComparePlot(self)
-        self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.groups = GroupTable(self)
+        self.plot = ComparePlot(self.groups.baseline, self)
+        self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.readout = plain_label("compareReadout", title="Numbers at the pointer")
         self.readout.setMinimumHeight(2 * self.fontMetrics().height() + 2)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -73,11 +84,6 @@ class CompareTab(PlotPage):
     def busy(self) -> bool:
         """Whether something that was chosen is not drawn yet."""
         return self._work.busy or self._soon.isActive()
-
-    @property
-    def shown(self) -> Ready | None:
-        """What is drawn now."""
-        return self._ready
 
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
@@ -111,8 +117,8 @@ class CompareTab(PlotPage):
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
         super().apply_theme(theme)
-        if self._ready is not None:
-            self._show(self._ready)
+        if self.shown is not None:
+            self._show(self.shown)
 
     def offer_views(self, menu: QMenu) -> None:
         """Offer saved views."""
@@ -142,7 +148,7 @@ class CompareTab(PlotPage):
             "level": self.groups.level.text(),
             "page": self._segments.checkedId(),
             "result": self.parallel.result.currentData(),
-            "order": self.parallel.plot.order(),
+            "order": self.parallel.plot.order,
         }
 
     def restore(self, values: dict[str, Any]) -> None:
@@ -169,32 +175,21 @@ class CompareTab(PlotPage):
         self.pages.addWidget(self.split)
         self.pages.addWidget(self.parallel)
         self._segments = QButtonGroup(self)
-        self._add_segment("compareCurves", "Curves", "Means of groups with bands.")
-        self._add_segment("compareTableOnly", "Groups", "The table of groups.")
-        self._add_segment(
-            "compareParallel", "Parallel", "Every run as a line over its hyperparameters."
-        )
+        for place, (name, text, tip) in enumerate(_SEGMENTS):
+            button = tool_button(f"compare{name}", text, tip)
+            button.setCheckable(True)
+            button.setStyleSheet(_PRESSED)
+            button.setChecked(place == 0)
+            self._segments.addButton(button, place)
+            self.controls.add_to_first_row(button)
         page(self, self.controls, self.pages, stretch=self.pages)
-
-    def _add_segment(self, name: str, text: str, tip: str) -> None:
-        button = tool_button(name, text, tip)
-        button.setCheckable(True)
-        # Fusion shows on a dark ground hardly which one is pressed.
-        button.setStyleSheet(
-            "QToolButton:checked { background: palette(highlight);"
-            " color: palette(highlighted-text); border-radius: 3px; padding: 3px }"
-        )
-        place = len(self._segments.buttons())
-        button.setChecked(place == 0)
-        self._segments.addButton(button, place)
-        self.controls.add_to_first_row(button)
 
     def _connect(self) -> None:
         self.controls.changed.connect(self._ask)
         self.controls.changed.connect(self.view_changed)
         self.plot.read.connect(self.readout.setText)
         self.plot.brushed.connect(self._ask_soon)
-        self.groups.base_changed.connect(self._on_base)
+        self.groups.base_changed.connect(self.plot.show_numbers)
         self._work.ready.connect(self._on_ready)
         self._soon.timeout.connect(self._ask)
         self._segments.idToggled.connect(self._arrange)
@@ -210,7 +205,8 @@ class CompareTab(PlotPage):
             return
         if chosen == _PARALLEL and not self._in_parallel:
             self.parallel.show_records(self._records)
-        self.pages.setCurrentIndex(1 if chosen == _PARALLEL else 0)
+        self._in_parallel = chosen == _PARALLEL
+        self.pages.setCurrentIndex(int(self._in_parallel))
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
 
@@ -219,10 +215,6 @@ class CompareTab(PlotPage):
             key for record in self._records for key in entry_of(record, None).values
         )
         return [*BASIC, "tags", *own]
-
-    @property
-    def _in_parallel(self) -> bool:
-        return self.pages.currentIndex() == 1
 
     @Slot()
     def _ask_soon(self, *_span: object) -> None:
@@ -240,8 +232,8 @@ class CompareTab(PlotPage):
 
     @Slot(object)
     def _on_ready(self, ready: Ready) -> None:
-        again = self._ready is not None and self._ready.curves is ready.curves
-        self._ready, self._view = ready, ready.view
+        again = self.shown is not None and self.shown.curves is ready.curves
+        self.shown, self._view = ready, ready.view
         self.controls.offer(ready.measures, ready.view.measure, self._records)
         self._show(ready, again=again)
         self.drawn.emit()
@@ -252,8 +244,4 @@ class CompareTab(PlotPage):
             self.groups.show_curves(ready.curves, ready.view, self._theme)
         absent = "" if ready.curves else NOTHING if self._records else EMPTY
         chart = replace(ready.chart, message=absent)
-        self.plot.show_ready(replace(ready, chart=chart), self.groups.baseline())
-
-    @Slot()
-    def _on_base(self) -> None:
-        self.plot.use_base(self.groups.baseline())
+        self.plot.show_ready(replace(ready, chart=chart))

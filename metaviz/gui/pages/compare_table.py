@@ -38,7 +38,8 @@ class GroupTable(QWidget):
         self._curves: Sequence[GroupCurve] = ()
         self._view = ComparisonView()
         self._theme: Theme | None = None
-        self._wanted_base: str = ""
+        self.base_label = ""
+        """Label of the chosen baseline, empty for none."""
         self.table = ReadTable("compareTable", "Groups of runs", _COLUMNS, words=(0, 6))
         self.table.setMinimumHeight(60)
         tip = "A loss (or accuracy): the table then says when the runs are first there or beyond."
@@ -60,7 +61,7 @@ class GroupTable(QWidget):
         self._curves, self._view, self._theme = curves, view, theme
         names = {place: one.group.label for place, one in enumerate(curves)}
         offer(self.base, {_NONE: "none", **names})
-        wanted = next((p for p, name in names.items() if name == self._wanted_base), _NONE)
+        wanted = next((p for p, name in names.items() if name == self.base_label), _NONE)
         self.base.setCurrentIndex(self.base.findData(wanted))
         self.refresh()
 
@@ -70,14 +71,9 @@ class GroupTable(QWidget):
         known = place is not None and 0 <= place < len(self._curves)
         return self._curves[place] if known else None
 
-    @property
-    def base_label(self) -> str:
-        """Label of the chosen baseline, empty for none."""
-        return self._wanted_base
-
     def use_base(self, label: str) -> None:
         """Compare with the group of this label, once there is one."""
-        self._wanted_base = label
+        self.base_label = label
         self.show_curves(self._curves, self._view, self._theme)
         self.base_changed.emit()
 
@@ -160,7 +156,7 @@ class GroupTable(QWidget):
     @Slot()
     def _on_base(self) -> None:
         base = self.baseline()
-        self._wanted_base = base.group.label if base is not None else ""
+        self.base_label = base.group.label if base is not None else ""
         self.refresh()
         self.base_changed.emit()
 

@@ -45,10 +45,6 @@ _COLUMNS = (
         "steps; smaller is faster",
     ),
 )
-_PANELS: tuple[tuple[InnerQuantity, str, str], ...] = (
-    ("support_loss", "convergenceLoss", "Support loss"),
-    ("gradient_norm", "convergenceNorm", "Gradient norm"),
-)
 
 
 class ConvergenceTab(PlotPage):
@@ -60,12 +56,9 @@ class ConvergenceTab(PlotPage):
         """Show empty plots."""
         super().__init__("convergence", parent)
         self.legend = Legend(self)
-        self.plots = {
-            quantity: ChartView(
-                name, f"{title} against the inner step", legend=None if place else self.legend
-            )
-            for place, (quantity, name, title) in enumerate(_PANELS)
-        }
+        loss = ChartView("convergenceLoss", "Support loss against k", legend=self.legend)
+        norm = ChartView("convergenceNorm", "Gradient norm against k")
+        self.plots: dict[InnerQuantity, ChartView] = {"support_loss": loss, "gradient_norm": norm}
         self.line = ChartView("convergenceLine", "Loss along the line of adaptation")
         self.plane = ChartView("convergencePlane", "Loss on the plane of adaptation")
         self.table = ReadTable("convergenceTable", "Convergence in numbers", _COLUMNS)

@@ -7,7 +7,7 @@ from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.pages.layouts import page, plain_label, row, slider, split
-from metaviz.gui.pages.page import PlotPage, folder_of
+from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
     combo,
@@ -45,17 +45,16 @@ _NO_LOSSES = "The task's losses over the inner steps."
 _NO_FIT = "This task has no pictures; its losses are on the right."
 
 
-class EpisodeTab(PlotPage):
+class EpisodeTab(OnDemandPage):
     """A grid of images, a step to look at, and the path of the chosen image."""
 
     requested = Signal(object, object, int)
     export_name = "episode"
-    on_demand = True
+    result: Episode | None = None
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show nothing yet."""
         super().__init__("episode", parent)
-        self.result: Episode | None = None
         self._protocol = EvaluationProtocol()
         self.grid = EpisodeGrid()
         self.grid.chosen.connect(self._draw_path)
@@ -72,16 +71,11 @@ class EpisodeTab(PlotPage):
     def take_records(self) -> None:
         """Offer these runs."""
         offer(self.run, labels(self._records))
-        self.show_button.setEnabled(bool(self._records))
+        self.ask_button.setEnabled(bool(self._records))
 
     def drawing(self) -> list[Piece]:
         """Return what draws the task at the chosen step."""
         return [self._draw]
-
-    @property
-    def shows_something(self) -> bool:
-        """Whether there is a figure to draw."""
-        return self.result is not None
 
     def chart(self) -> Chart | None:
         """Return the task at the step that is shown; None before a task was shown."""
@@ -100,8 +94,7 @@ class EpisodeTab(PlotPage):
         folder = folder_of(self.record_of(self.run))
         if folder is None:
             return
-        self.show_button.setEnabled(False)
-        self.show_status("Adapting…")
+        self.show_busy("Adapting…")
         protocol = self._protocol.model_copy(update={"split": self.split.currentData()})
         self.requested.emit(folder, protocol, self.number.value())
 
@@ -110,19 +103,13 @@ class EpisodeTab(PlotPage):
         """Show a task at the run's own number of steps."""
         self.result = episode
         self.grid.show_episode(episode if episode.has_images else None)
-        self.show_button.setEnabled(True)
+        self.ask_button.setEnabled(True)
         self._set_step_range(len(episode.query_loss) - 1)
         self.caption.setText(_CAPTION if episode.has_steps else _ONE_STATE.format(episode.label))
         for widget in (*self.scrubber, self.losses):
             widget.setVisible(episode.has_steps)
         self.step.setValue(min(episode.k, self.step.maximum()))
         self._draw()
-
-    @Slot(str)
-    def show_error(self, sentence: str) -> None:
-        """Say why a task cannot be shown."""
-        self.show_button.setEnabled(True)
-        self.show_status(sentence, wrong=True)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the grid fill the width that it has."""
@@ -145,9 +132,9 @@ class EpisodeTab(PlotPage):
 
     def _choices(self) -> QHBoxLayout:
         tip = "Adapt the run's stored weights to this task."
-        self.show_button = push_button("episodeShow", "S&how", tip)
-        self.show_button.clicked.connect(self.request)
-        self.show_button.setEnabled(False)
+        self.ask_button = push_button("episodeShow", "S&how", tip)
+        self.ask_button.clicked.connect(self.request)
+        self.ask_button.setEnabled(False)
         self.run = combo("episodeRun", "Run", {})
         self.run.setMinimumContentsLength(18)
         splits = {"test": "test", "validation": "validation"}
@@ -158,7 +145,7 @@ class EpisodeTab(PlotPage):
         self.number.editingFinished.connect(self._on_number)
         self.status.setWordWrap(False)
         self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        parts = self.show_button, self.run, self.split, ("tas&k", self.number), self.status
+        parts = self.ask_button, self.run, self.split, ("tas&k", self.number), self.status
         return row(*parts, stretch=self.status)
 
     def _scrubber(self) -> QHBoxLayout:

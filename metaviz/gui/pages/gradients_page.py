@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.layouts import Cell, ReadTable, page, row, split
-from metaviz.gui.pages.page import PlotPage, folder_of
+from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
     combo,
@@ -41,17 +41,16 @@ _COLUMNS = (
 )
 
 
-class GradientsTab(PlotPage):
+class GradientsTab(OnDemandPage):
     """A table of lengths, residuals and cosines, and a bar for each length."""
 
     requested = Signal(object, int)
     export_name = "gradients"
-    on_demand = True
+    result: GradientComparison | None = None
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty table."""
         super().__init__("gradients", parent)
-        self.result: GradientComparison | None = None
         title = "Meta-gradients: lengths, residuals and cosines"
         self.table = ReadTable("gradientsTable", title, _COLUMNS, words=())
         self.table.verticalHeader().show()
@@ -65,11 +64,6 @@ class GradientsTab(PlotPage):
         """Offer the weights of the shown runs as points."""
         weights = {record.id: f"the weights of {record.label}" for record in self._records}
         offer(self.start, {"": INITIAL} | weights)
-
-    @property
-    def shows_something(self) -> bool:
-        """Whether there is a figure to draw."""
-        return self.result is not None
 
     def chart(self) -> Panels | None:
         """Return cosines and lengths; None before anything was compared."""
@@ -88,21 +82,10 @@ class GradientsTab(PlotPage):
         self.show_status("  ".join(notes) or _COSINE)
         self.redraw()
 
-    def show_busy(self) -> None:
-        """Say that meta-gradients are being computed."""
-        self.compare.setEnabled(False)
-        self.show_status("Computing…")
-
-    @Slot(str)
-    def show_error(self, sentence: str) -> None:
-        """Say why meta-gradients could not be compared."""
-        self.compare.setEnabled(True)
-        self.show_status(sentence, wrong=True)
-
     def _controls(self) -> QHBoxLayout:
         tip = "Compute each ticked algorithm's meta-gradient; nothing is trained."
         title = "Compare meta-gradients"
-        self.compare = push_button("compareGradients", "&Compare", tip, title)
+        self.ask_button = self.compare = push_button("compareGradients", "&Compare", tip, title)
         self.compare.clicked.connect(self._request)
         self.start = combo("gradientStart", "Point", {"": INITIAL})
         self.start.setSizeAdjustPolicy(self.start.SizeAdjustPolicy.AdjustToContents)
@@ -148,12 +131,8 @@ class GradientsTab(PlotPage):
             self.lengths.show_chart(lengths_chart(self.result, log=self.log.isChecked()))
 
 
-def _numbers(one: MetaGradientRow) -> tuple[str, ...]:
-    return (
-        f"{one.norm:.6g}",
-        "" if one.inner_residual is None else f"{one.inner_residual:.2e}",
-        "" if one.solver_residual is None else f"{one.solver_residual:.2e}",
-        str(one.gradient_evaluations),
-        str(one.hessian_vector_products),
-        f"{one.seconds:.3f} s",
-    )
+def _numbers(one: MetaGradientRow) -> list[str]:
+    residuals = one.inner_residual, one.solver_residual
+    told = ["" if value is None else f"{value:.2e}" for value in residuals]
+    products = str(one.gradient_evaluations), str(one.hessian_vector_products)
+    return [f"{one.norm:.6g}", *told, *products, f"{one.seconds:.3f} s"]

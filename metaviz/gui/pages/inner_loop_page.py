@@ -1,24 +1,26 @@
-"""What adaptation does, step by step, on the fixed evaluation tasks."""
+"""What adaptation does, step by step, on the fixed evaluation tasks, and on one sinusoid."""
+
+from dataclasses import replace
 
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 
-from metaviz.charts.values import Panels
-from metaviz.gui.pages.layouts import follow, page, plain_label, row, slider, split
+from metaviz.charts.values import Lines, Panels
+from metaviz.gui.pages.layouts import column, follow, page, plain_label, row, slider, split
 from metaviz.gui.pages.page import PlotPage
-from metaviz.gui.pages.sinusoid_plot import FanPlot
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
 from metaviz.gui.widgets.controls import (
     combo,
     connect_controls,
+    offer,
     push_button,
     scrolling,
     switch,
     whole_number,
 )
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.runs.analysis.curve_charts import inner_chart, inner_charts
+from metaviz.runs.analysis.curve_charts import fan, fan_tasks, inner_chart, inner_charts
 from metaviz.runs.analysis.curves import (
     QUANTITY_TITLES,
     InnerCurve,
@@ -27,12 +29,16 @@ from metaviz.runs.analysis.curves import (
     evaluation_text,
     inner_curves,
 )
+from metaviz.runs.model.labels import labels
+from metaviz.runs.model.record import Record
 
 EMPTY = (
     "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
     "the loss after 0, 1, 2, … inner steps appears here."
 )
 NO_NORM = "‖∇L_S‖ at each inner step appears here."
+NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
+WAITING = "Truth, support points and predictions after each inner step appear here."
 _PLAY_MS = 350
 _ALL = 0
 _BETWEEN = "   ·   "
@@ -181,3 +187,53 @@ def _value(curve: InnerCurve, k: int) -> str:
     if k >= len(curve.k):
         return f"{curve.label} was evaluated to k = {len(curve.k) - 1}"
     return f"{curve.label} {curve.mean[k]:.4g} ± {curve.ci95[k]:.2g}"
+
+
+class FanPlot(QWidget):
+    """One fixed task of one run; the prediction after the chosen step is drawn bold."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        """Show an empty plot."""
+        super().__init__(parent)
+        self.setObjectName("fan")
+        self._records: list[Record] = []
+        self._k, self._evaluation = 0, -1
+        self.plot = ChartView("fanPlot", "Predictions on one sinusoid task", self)
+        self.run = combo("fanRun", "Run", {})
+        self.run.setMinimumContentsLength(14)
+        tip = "Which of the drawn evaluation tasks is shown."
+        self.task = whole_number("fanTask", "Task", tip, (1, 1))
+        self.caption = QLabel()
+        choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
+        column(self, row(*choices, spacing=6), self.plot, stretch=self.plot)
+        connect_controls(self.refresh, self.run, self.task)
+
+    def show_records(self, records: list[Record]) -> None:
+        """Offer these runs."""
+        self._records = records
+        offer(self.run, labels(records))
+
+    def show_step(self, k: int, evaluation: int) -> None:
+        """Draw step k of an evaluation (counted from the last, -1) bold."""
+        self._k, self._evaluation = k, evaluation
+        self.refresh()
+
+    @Slot()
+    def refresh(self) -> None:
+        """Draw the chosen run, task and step."""
+        record = next((r for r in self._records if r.id == self.run.currentData()), None)
+        shown = fan(record, self.task.value() - 1, self._evaluation) if record else None
+        evaluated = any(record.evaluations for record in self._records)
+        drawn = any("predictions" in p.arrays for r in self._records for p in r.pictures)
+        self.setVisible(drawn or not evaluated)
+        self.task.setEnabled(shown is not None)
+        if shown is None or shown.slider is None or record is None:
+            message = NONE_DRAWN if evaluated else WAITING
+            self.plot.show_chart(Lines(id="fan", message=message))
+            self.caption.setText("")
+            return
+        tasks, k = fan_tasks(record), min(self._k, shown.slider.count - 1)
+        self.task.setMaximum(tasks)
+        when = shown.title.rpartition(", ")[2]
+        self.caption.setText(f"of {tasks}, at {when}, k = {k}")
+        self.plot.show_chart(replace(shown, title=""), place=k)

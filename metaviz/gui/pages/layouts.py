@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.widgets.controls import named, text_label
 from metaviz.gui.widgets.layouts import Part, column, row
+from metaviz.gui.widgets.plain_table import set_up_table
 
 __all__ = ["column", "named", "row"]
 
@@ -104,14 +105,11 @@ class ReadTable(QTableWidget):
         super().__init__()
         named(self, name, title)
         self._words, self._wide, self._lengths = words, wide, list[int]()
+        set_up_table(self)
+        self.setShowGrid(True)
         self.setAlternatingRowColors(True)
-        self.setTabKeyNavigation(False)
-        self.setWordWrap(False)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.set_columns(columns)
         self.horizontalHeader().setStretchLastSection(wide is None)
         if wide is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QComboBox, QLabel, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
 
 from metaviz.gui.pages.layouts import plain_label
 from metaviz.gui.widgets.redraw_timer import Piece
@@ -127,6 +127,30 @@ class PlotPage(QWidget):
     def _due(self) -> list[Piece]:
         self._stale = self.lazy and not self.isVisible()
         return [] if self._stale else self.drawing()
+
+
+class OnDemandPage(PlotPage):
+    """A page of one result that a person asks for by a button."""
+
+    on_demand = True
+    ask_button: QPushButton
+    result: object = None
+
+    @property
+    def shows_something(self) -> bool:
+        """Whether there is a figure to draw."""
+        return self.result is not None
+
+    def show_busy(self, sentence: str = "Computing…") -> None:
+        """Say that the result is being computed."""
+        self.ask_button.setEnabled(False)
+        self.show_status(sentence)
+
+    @Slot(str)
+    def show_error(self, sentence: str) -> None:
+        """Say why there is no result."""
+        self.ask_button.setEnabled(True)
+        self.show_status(sentence, wrong=True)
 
 
 def folder_of(record: Record | None) -> Path | None:

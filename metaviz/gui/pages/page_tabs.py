@@ -1,7 +1,7 @@
 """The plots in the middle. A page is made when somebody first looks at it, which takes a while."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
@@ -23,8 +23,19 @@ if TYPE_CHECKING:
     from metaviz.gui.pages.training_page import TrainingTab
 
 NAMES = tuple(view.id for view in VIEWS)
+AnyPage = TypeVar("AnyPage")
 _MANY = 4
 _SMALLEST = QSize(320, 160)
+
+
+class _Named(Generic[AnyPage]):
+    """The page of a name, which is made where there is none yet."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tabs: "Tabs", _owner: object) -> AnyPage:
+        return cast("AnyPage", tabs.page(self._name))
 
 
 class Tabs(QTabWidget):
@@ -34,6 +45,11 @@ class Tabs(QTabWidget):
     """A page that was made just now."""
     shown = Signal(object)
     """A page that was given the runs it shows, at once or when somebody looks at it."""
+    training: "_Named[TrainingTab]" = _Named("training")
+    compare: "_Named[CompareTab]" = _Named("comparison")
+    gradients: "_Named[GradientsTab]" = _Named("gradients")
+    benchmark: "_Named[BenchmarkTab]" = _Named("benchmark")
+    episode: "_Named[EpisodeTab]" = _Named("episode")
 
     def __init__(self, parent: QWidget | None = None, columns: Columns | None = None) -> None:
         """Show empty places for pages; `columns` give hyperparameters their titles."""
@@ -73,31 +89,6 @@ class Tabs(QTabWidget):
     def pages(self) -> list[PlotPage]:
         """Every page, in order; those that nobody has looked at yet are made for it."""
         return [self.page(name) for name in NAMES]
-
-    @property
-    def training(self) -> "TrainingTab":
-        """The Training page."""
-        return cast("TrainingTab", self.page("training"))
-
-    @property
-    def compare(self) -> "CompareTab":
-        """The Compare page."""
-        return cast("CompareTab", self.page("comparison"))
-
-    @property
-    def gradients(self) -> "GradientsTab":
-        """The Gradients page."""
-        return cast("GradientsTab", self.page("gradients"))
-
-    @property
-    def benchmark(self) -> "BenchmarkTab":
-        """The Benchmark page."""
-        return cast("BenchmarkTab", self.page("benchmark"))
-
-    @property
-    def episode(self) -> "EpisodeTab":
-        """The Episode page."""
-        return cast("EpisodeTab", self.page("episode"))
 
     def begin(self, theme: Theme) -> None:
         """Load the plotting library and make the page in front; for after the first paint."""

@@ -75,18 +75,14 @@ class TrainingTab(PlotPage):
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show an empty plot."""
         super().__init__("training", parent)
-        self._view = TrainingView()
+        self.view = TrainingView()
+        """What is shown, and how."""
         self._smoother = Smoother()
         self._offered: set[str] = set()
         self.plot = ChartView("trainingPlot", "Losses before and after adaptation", self)
         self.hint = text_label("trainingHint", text=_ADAPTING)
         page(self, self._controls(), self.plot, self.hint, stretch=self.plot)
         self.redraw()
-
-    @property
-    def view(self) -> TrainingView:
-        """What is shown, and how."""
-        return self._view
 
     @property
     def _live(self) -> bool:
@@ -103,12 +99,12 @@ class TrainingTab(PlotPage):
 
     def chart(self) -> Lines:
         """Return what is shown, in full detail also while runs train."""
-        return training_chart(self._records, self._view)
+        return training_chart(self._records, self.view)
 
     def _prepare(self) -> None:
         live = self._live
         chart = training_chart(
-            self._records, self._view, self._smoother, live=live, message=self._absent()
+            self._records, self.view, self._smoother, live=live, message=self._absent()
         )
         self.plot.fill(chart, fine=not live)
 
@@ -128,12 +124,12 @@ class TrainingTab(PlotPage):
 
     def state(self) -> dict[str, Any]:
         """Return the view as plain values, to be remembered."""
-        return asdict(self._view)
+        return asdict(self.view)
 
     def restore(self, values: dict[str, Any]) -> None:
         """Take remembered values; unknown ones are passed over."""
-        known = {key: value for key, value in values.items() if key in asdict(self._view)}
-        show_fields(self._fields, replace(self._view, **known))
+        known = {key: value for key, value in values.items() if key in asdict(self.view)}
+        show_fields(self._fields, replace(self.view, **known))
         self._take_view()
 
     def _controls(self) -> QWidget:
@@ -148,7 +144,7 @@ class TrainingTab(PlotPage):
             "smoothing": self.smoothing,
         }
         self._fields = {**chosen, **switches}
-        show_fields(self._fields, self._view)
+        show_fields(self._fields, self.view)
         connect_controls(self._take_view, *self._fields.values())
         smoothing = ("Smoothi&ng", self.smoothing), self.smoothing.text
         above = row(self.quantity, "over", self.axis, *smoothing, None)
@@ -156,7 +152,7 @@ class TrainingTab(PlotPage):
 
     @Slot()
     def _take_view(self) -> None:
-        self._view = TrainingView(**read_fields(self._fields))
-        self.hint.setVisible(self._view.show_pre)
+        self.view = TrainingView(**read_fields(self._fields))
+        self.hint.setVisible(self.view.show_pre)
         self.redraw()
         self.view_changed.emit()

@@ -270,26 +270,23 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
     others = np.argsort(-values.max(axis=0), kind="stable").tolist()
     classes = [true, *(c for c in others if c != true)][:_MOST_CLASSES]
     axis = Axis("logit") if logits else Axis("probability", limits=(0.0, 1.0))
+    roles = [f"method-{c % len(OKABE_ITO)}" for c in classes]
     texts = [f"class {c + 1}{' (true)' if c == true else ''}" for c in classes]
     if not episode.has_steps:
         bars = (
-            Series(texts[at], np.array([float(at)]), values[:1, c], role=_class_role(c))
-            for at, c in enumerate(classes)
+            Series(text, np.array([float(at)]), values[:1, c], role=role)
+            for at, (text, c, role) in enumerate(zip(texts, classes, roles, strict=True))
         )
         x = Axis(f"class; query image {number + 1} is of class {true + 1}")
         names = tuple(str(c + 1) for c in classes)
         return Bars(id="episode-image", x=x, y=axis, series=tuple(bars), names=names)
-    steps = np.arange(len(values), dtype=float)
+    steps, looks = (
+        np.arange(len(values), dtype=float),
+        [("solid", 2.0), *[("dash", 1.2)] * len(roles)],
+    )
     series = (
-        Series(
-            *(f"class{place}", steps, values[:, c]),
-            texts[place],
-            _class_role(c),
-            "solid" if c == true else "dash",
-            2.0 if c == true else 1.2,
-            dots=5.0,
-        )
-        for place, c in enumerate(classes)
+        Series(f"class{at}", steps, values[:, c], texts[at], roles[at], *looks[at], dots=5.0)
+        for at, c in enumerate(classes)
     )
     return Lines(
         id="episode-image",
@@ -298,10 +295,6 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
         series=tuple(series),
         marks=(_step_mark(k),),
     )
-
-
-def _class_role(number: int) -> str:
-    return f"method-{number % len(OKABE_ITO)}"
 
 
 def _step_mark(k: int) -> Mark:
@@ -473,6 +466,8 @@ _SPEED = "meta-steps per second, median and quartiles"
 def _speeds(group: Sequence[Speed]) -> Bars:
     ours = next((found for found in group if found.ours), group[0])
     measured = [found for found in group if found.seconds]
+    shares = [found.share_of_limit for found in measured]
+    reached = ["" if share is None else f"  ({100 * share:.2g} % of limit)" for share in shares]
     spans = np.array([found.quartiles() or (0.0, 0.0) for found in measured]).reshape(-1, 2)
     rates = np.array([found.rate or 0.0 for found in measured])
     kinds = np.array([found.ours for found in measured], dtype=bool)
@@ -492,13 +487,7 @@ def _speeds(group: Sequence[Speed]) -> Bars:
         title=f"{ours.problem}: {place_text(ours.environment)}, {ours.dtype}",
         x=Axis(limits=(0, _ROOM * float(high.max(initial=0.0)) or 1.0)),
         names=tuple(found.name for found in measured),
-        notes=tuple(map(_speed_text, measured)),
+        notes=tuple(f"{one.rate:.3g}{text}" for one, text in zip(measured, reached, strict=True)),
         series=tuple(series),
         lying=True,
     )
-
-
-def _speed_text(found: Speed) -> str:
-    share = found.share_of_limit
-    reached = "" if share is None else f"  ({100 * share:.2g} % of limit)"
-    return f"{found.rate:.3g}{reached}"
