@@ -217,37 +217,35 @@ def span(values: np.ndarray) -> float:
     return float(np.quantile(known, _MATRIX_QUANTILE, method="higher")) if known.size else 1.0
 
 
-@dataclass(frozen=True)
-class RateHistograms:
-    """How the step sizes of each tensor are spread, over common bins.
-
-    Shapes: edges (b+1,), in log10 of magnitudes if logarithmic; positive, negative (t, b) counts;
-    negative_share (t,).
-    """
-
-    tensors: tuple[str, ...]
-    edges: np.ndarray
-    positive: np.ndarray
-    negative: np.ndarray
-    negative_share: np.ndarray
-
-
-def rate_histograms(arrays: Arrays, *, log: bool) -> RateHistograms:
-    """Count step sizes; zeros have no logarithm and are left out of a logarithmic one."""
-    rates = numbers(arrays, "rates")
+def _rates(arrays: Arrays, part: int, *, log: bool) -> Histogram:
+    """Count step sizes over common bins; zeros, which have no logarithm, are not in those."""
+    rates, tensors = numbers(arrays, "rates"), parts(arrays, "rates")
     with np.errstate(divide="ignore", invalid="ignore"):
         placed = np.log10(np.abs(rates)) if log else rates
-    known = np.isfinite(placed)
+    known, below = np.isfinite(placed), rates < 0
     edges = _edges(placed[known], split=not log)
-    below = rates < 0
-    positive, negative = (
-        np.stack(
-            [np.histogram(row[keep], edges)[0] for row, keep in zip(placed, which, strict=True)]
-        )
-        for which in (known & ~below, known & below)
+    single = part >= 0
+    chosen = [part] if single else list(range(len(tensors)))
+    names = [tensors[place] for place in chosen]
+    shares = [f"{100 * one:.3g} % negative" for one in numbers(arrays, "negative")[chosen]]
+
+    def counted(name: str, which: np.ndarray, label: str, role: str) -> Series:
+        rows = [np.histogram(placed[place][which[place]], edges)[0] for place in chosen]
+        return Series(name, np.empty(0), np.array(rows), label, role)
+
+    return Histogram(
+        id="rates",
+        x=Axis("magnitude of the step size, log₁₀" if log else "step size of a weight"),
+        y=Axis("weights sampled" if single else ""),
+        edges=edges,
+        rows=tuple(names),
+        parts=(
+            counted("positive", known & ~below, "positive", BLUE),
+            counted("negative", known & below, shares[0] if single else "negative", ORANGE),
+        ),
+        right=() if single else tuple((0.4 - row, text) for row, text in enumerate(shares)),
+        spoken="; ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True)),
     )
-    share = numbers(arrays, "negative")
-    return RateHistograms(parts(arrays, "rates"), edges, positive, negative, share)
 
 
 def _edges(values: np.ndarray, *, split: bool) -> np.ndarray:
@@ -260,29 +258,6 @@ def _edges(values: np.ndarray, *, split: bool) -> np.ndarray:
         return np.linspace(low, high, _BINS + 1)
     width = (high - low) / _BINS
     return np.arange(math.floor(low / width), math.ceil(high / width) + 1) * width
-
-
-def _rates(arrays: Arrays, part: int, *, log: bool) -> Histogram:
-    counted = rate_histograms(arrays, log=log)
-    single = part >= 0
-    chosen = [part] if single else list(range(len(counted.tensors)))
-    shares = [f"{100 * counted.negative_share[place]:.3g} % negative" for place in chosen]
-    names = [counted.tensors[place] for place in chosen]
-    none = np.empty(0)
-    below = Series("negative", none, counted.negative[chosen], "negative", ORANGE)
-    return Histogram(
-        id="rates",
-        x=Axis("magnitude of the step size, log₁₀" if log else "step size of a weight"),
-        y=Axis("weights sampled" if single else ""),
-        edges=counted.edges,
-        rows=tuple(names),
-        parts=(
-            Series("positive", none, counted.positive[chosen], "positive", BLUE),
-            replace(below, label=shares[0]) if single else below,
-        ),
-        right=() if single else tuple((0.4 - row, text) for row, text in enumerate(shares)),
-        spoken="; ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True)),
-    )
 
 
 def _matrix(values: np.ndarray, chart: HeatMap) -> HeatMap:

@@ -156,12 +156,12 @@ def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) 
     expected = 2.0 * 0.25 / 51
     assert f"maml · seed 0 {expected:.4g}" in tab.readout.text()
     assert tab.loss.cursor_line.value() == 2
-    assert tab.fan.plot.traces["chosen"].getData()[1][0] == 2 * 40
+    assert tab.fan_plot.traces["chosen"].getData()[1][0] == 2 * 40
     assert [line.value() for line in tab.loss.marks.values()] == [3]
     tab.evaluation.setValue(0)
     assert f"{2.0 * 0.25:.4g}" in tab.readout.text()
-    tab.fan.task.setValue(2)
-    assert tab.fan.plot.traces["chosen"].getData()[1][0] == (K + 1 + 2) * 40
+    tab.task.setValue(2)
+    assert tab.fan_plot.traces["chosen"].getData()[1][0] == (K + 1 + 2) * 40
 
 
 def test_inner_tab_keeps_the_marks_of_trained_steps_until_they_change(

@@ -9,8 +9,15 @@ from PySide6.QtWidgets import QHBoxLayout, QTableWidgetItem, QTabWidget, QWidget
 
 from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, WorstTable
-from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
+from metaviz.gui.pages.benchmark_table import (
+    DIFFERS,
+    RESULTS,
+    WORST,
+    PublishedFilter,
+    result_cells,
+    worst_cells,
+)
+from metaviz.gui.pages.layouts import ReadTable, column, named, page, plain_label, row, split
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
@@ -44,7 +51,7 @@ NO_MAP = (
 )
 NO_ROWS = "No results of these data: choose other ones above."
 _HINT = "Least gain. Enter or double-click opens the task."
-_ROW = 17
+_ROW, _WIDEST = 17, 260
 _BUTTONS = (
     (
         "Evaluate",
@@ -81,12 +88,14 @@ class BenchmarkTab(PlotPage):
         self._lists: list[tuple[Any, ...]] = []
         self._rows: list[Row] = []
         self._busy = False
-        self.table = ResultTable()
+        title = "Results of our runs and published ones"
+        self.table = ReadTable("benchmarkTable", title, RESULTS, words=(0, DIFFERS))
         self.dots = ChartView("benchmarkDots", "Published results and ours")
         self.map = ChartView("benchmarkRobustness", "Step size and number of steps at test time")
         self.tasks = ChartView("benchmarkTasks", "Gain of adaptation on each task")
         self.tasks.setToolTip("Click a dot to see what the run does on that task.")
-        self.worst = WorstTable()
+        title = "The five tasks that gain least"
+        self.worst = ReadTable("benchmarkWorst", title, WORST, words=(2,))
         self.filter = PublishedFilter()
         self._lay_out()
         self._set_busy(busy=False)
@@ -220,7 +229,8 @@ class BenchmarkTab(PlotPage):
     @Slot()
     def _fill(self) -> None:
         self._rows = rows_of(self._shown, self.filter.choice())
-        self.table.show_results(self._rows, self._theme)
+        self.table.show_rows([result_cells(one, self._theme) for one in self._rows])
+        self.table.setColumnWidth(DIFFERS, min(_WIDEST, self.table.columnWidth(DIFFERS)))
         drawn = self._drawn()
         self.dots.show_chart(benchmark_chart(drawn, measure_text(self._rows), NO_ROWS))
         self.dots.setMinimumHeight(max(140, _ROW * len(drawn) + 60))
@@ -229,7 +239,8 @@ class BenchmarkTab(PlotPage):
         left_out = INNER_LOOP.left_out(shown, "nothing is gained step by step")
         self.hint.setText(f"{_HINT} {left_out}".strip())
         self.tasks.show_chart(tasks_chart(self._shown, left_out or NO_TASKS), fine=False)
-        self.worst.show_tasks(worst_tasks(self._shown))
+        self._worst = worst_tasks(self._shown)
+        self.worst.show_rows([worst_cells(one) for one in self._worst])
         if not self._busy and not self._shown:
             self.show_status(EMPTY)
 
@@ -280,7 +291,7 @@ class BenchmarkTab(PlotPage):
 
     @Slot(object)
     def _want_worst(self, item: QTableWidgetItem) -> None:
-        one = self.worst.tasks[item.row()]
+        one = self._worst[item.row()]
         self._on_task_picked("tasks", one.record, one.task)
 
     @Slot()

@@ -1,19 +1,19 @@
 """Parts of the benchmark page: the filter of published results, and its two tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
 
-from metaviz.gui.pages.layouts import Cell, ReadTable, row
+from metaviz.gui.pages.layouts import Cell, row
 from metaviz.gui.widgets.controls import combo, connect_controls, cut_after, offer
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
 from metaviz.runs.analysis.published import published
 
 _ANY = -1
-_RESULTS = (
+RESULTS = (
     ("Result", "Our runs first, then published results, the best on top"),
     ("Value ± 95 %", "Mean over tasks ± 1.96 s/√n; accuracies in per cent. Published: as printed"),
     ("Minus published", "Difference to the published number of the same method"),
@@ -30,8 +30,9 @@ _RESULTS = (
     ("Better / worse", "Tasks on which a run does better or worse than the first"),
     ("p", "Two-sided sign test: how likely such counts are if neither were better"),
 )
-_DIFFERS, _WIDEST = 3, 260
-_WORST = (
+DIFFERS = 3
+"""The column that says what differs."""
+WORST = (
     ("Gain", "Accuracy won, or loss taken off"),
     ("Task", "Its number in the list of tasks, counted from 0"),
     ("Run", "Algorithm and seed"),
@@ -93,40 +94,8 @@ _FILTERS: dict[str, tuple[str, dict[Any, str], Callable[[Any], str]]] = {
 }
 
 
-class ResultTable(ReadTable):
-    """Our runs and published results."""
-
-    def __init__(self) -> None:
-        """Show nothing yet."""
-        title = "Results of our runs and published ones"
-        super().__init__("benchmarkTable", title, _RESULTS, words=(0, _DIFFERS))
-
-    def show_results(self, rows: Sequence[Row], theme: Theme | None) -> None:
-        """Show these rows; names of our runs have their colours."""
-        self.show_rows([_cells(one, theme) for one in rows])
-        self.setColumnWidth(_DIFFERS, min(_WIDEST, self.columnWidth(_DIFFERS)))
-
-
-class WorstTable(ReadTable):
-    """The tasks that gain least."""
-
-    def __init__(self) -> None:
-        """Show nothing yet."""
-        super().__init__("benchmarkWorst", "The five tasks that gain least", _WORST, words=(2,))
-        self.tasks: list[Worst] = []
-
-    def show_tasks(self, tasks: list[Worst]) -> None:
-        """Show these tasks."""
-        self.tasks = tasks
-        self.show_rows(
-            [
-                (f"{t.gain:+.4g}", str(t.task), t.label, f"{t.before:.4g}", f"{t.after:.4g}")
-                for t in tasks
-            ]
-        )
-
-
-def _cells(row: Row, theme: Theme | None) -> list[str | Cell]:
+def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
+    """Return the cells of a result; names of our runs have their colours."""
     half = "" if row.half_width is None else f" ± {row.half_width:.2g}"
     apart = row.minus_published
     differs = "; ".join(row.remarks)
@@ -143,3 +112,9 @@ def _cells(row: Row, theme: Theme | None) -> list[str | Cell]:
         row.counts,
         row.p,
     ]
+
+
+def worst_cells(task: Worst) -> list[str]:
+    """Return the cells of one of the tasks that gain least."""
+    losses = f"{task.before:.4g}", f"{task.after:.4g}"
+    return [f"{task.gain:+.4g}", str(task.task), task.label, *losses]

@@ -30,7 +30,6 @@ from metaviz.runs.analysis.curves import (
     inner_curves,
 )
 from metaviz.runs.model.labels import labels
-from metaviz.runs.model.record import Record
 
 EMPTY = (
     "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
@@ -61,11 +60,11 @@ class InnerTab(PlotPage):
         self.legend = Legend(self)
         self.loss = ChartView("innerLossPlot", "Loss against the inner step", legend=self.legend)
         self.norm = ChartView("innerNormPlot", "Gradient norm against the inner step")
-        self.fan = FanPlot(self)
         self._timer = QTimer(self)
         self._timer.setInterval(_PLAY_MS)
         self._timer.timeout.connect(self._advance)
         above = split("innerPlots", self.loss, self.norm)
+        self.fan = self._fan_box()
         body = split("innerBody", above, self.fan, upright=True, sizes=(330, 270))
         above.setMinimumHeight(170)
         self.fan.setMinimumHeight(190)
@@ -77,7 +76,7 @@ class InnerTab(PlotPage):
 
     def take_records(self) -> None:
         """Offer the runs' predictions, and as many evaluations as there are."""
-        self.fan.show_records(self._records)
+        offer(self.run, labels(self._records))
         follow(self.evaluation, max((len(r.evaluations) for r in self._records), default=0) - 1)
 
     def chart(self) -> Panels:
@@ -161,7 +160,38 @@ class InnerTab(PlotPage):
         self.readout.setText(self._shortened(text))
         self.readout.setToolTip(text)
         self.loss.setAccessibleDescription(text)
-        self.fan.show_step(k, view.evaluation)
+        self._draw_fan()
+
+    def _fan_box(self) -> QWidget:
+        self.fan_plot = ChartView("fanPlot", "Predictions on one sinusoid task")
+        self.run = combo("fanRun", "Run", {})
+        self.run.setMinimumContentsLength(14)
+        tip = "Which of the drawn evaluation tasks is shown."
+        self.task = whole_number("fanTask", "Task", tip, (1, 1))
+        self.caption = QLabel()
+        connect_controls(self._draw_fan, self.run, self.task)
+        choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
+        return column(None, row(*choices, spacing=6), self.fan_plot, stretch=self.fan_plot)
+
+    @Slot()
+    def _draw_fan(self) -> None:
+        """Draw the chosen run, task and evaluation, the prediction after the chosen step bold."""
+        record, at = self.record_of(self.run), self._view("query_loss").evaluation
+        shown = fan(record, self.task.value() - 1, at) if record else None
+        evaluated = any(record.evaluations for record in self._records)
+        drawn = any("predictions" in p.arrays for r in self._records for p in r.pictures)
+        self.fan.setVisible(drawn or not evaluated)
+        self.task.setEnabled(shown is not None)
+        if shown is None or shown.slider is None or record is None:
+            message = NONE_DRAWN if evaluated else WAITING
+            self.fan_plot.show_chart(Lines(id="fan", message=message))
+            self.caption.setText("")
+            return
+        tasks, k = fan_tasks(record), min(self.k.value(), shown.slider.count - 1)
+        self.task.setMaximum(tasks)
+        when = shown.title.rpartition(", ")[2]
+        self.caption.setText(f"of {tasks}, at {when}, k = {k}")
+        self.fan_plot.show_chart(replace(shown, title=""), place=k)
 
     def _shortened(self, text: str) -> str:
         """Cut what does not fit into two lines; the tooltip holds it all."""
@@ -187,53 +217,3 @@ def _value(curve: InnerCurve, k: int) -> str:
     if k >= len(curve.k):
         return f"{curve.label} was evaluated to k = {len(curve.k) - 1}"
     return f"{curve.label} {curve.mean[k]:.4g} ± {curve.ci95[k]:.2g}"
-
-
-class FanPlot(QWidget):
-    """One fixed task of one run; the prediction after the chosen step is drawn bold."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        """Show an empty plot."""
-        super().__init__(parent)
-        self.setObjectName("fan")
-        self._records: list[Record] = []
-        self._k, self._evaluation = 0, -1
-        self.plot = ChartView("fanPlot", "Predictions on one sinusoid task", self)
-        self.run = combo("fanRun", "Run", {})
-        self.run.setMinimumContentsLength(14)
-        tip = "Which of the drawn evaluation tasks is shown."
-        self.task = whole_number("fanTask", "Task", tip, (1, 1))
-        self.caption = QLabel()
-        choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
-        column(self, row(*choices, spacing=6), self.plot, stretch=self.plot)
-        connect_controls(self.refresh, self.run, self.task)
-
-    def show_records(self, records: list[Record]) -> None:
-        """Offer these runs."""
-        self._records = records
-        offer(self.run, labels(records))
-
-    def show_step(self, k: int, evaluation: int) -> None:
-        """Draw step k of an evaluation (counted from the last, -1) bold."""
-        self._k, self._evaluation = k, evaluation
-        self.refresh()
-
-    @Slot()
-    def refresh(self) -> None:
-        """Draw the chosen run, task and step."""
-        record = next((r for r in self._records if r.id == self.run.currentData()), None)
-        shown = fan(record, self.task.value() - 1, self._evaluation) if record else None
-        evaluated = any(record.evaluations for record in self._records)
-        drawn = any("predictions" in p.arrays for r in self._records for p in r.pictures)
-        self.setVisible(drawn or not evaluated)
-        self.task.setEnabled(shown is not None)
-        if shown is None or shown.slider is None or record is None:
-            message = NONE_DRAWN if evaluated else WAITING
-            self.plot.show_chart(Lines(id="fan", message=message))
-            self.caption.setText("")
-            return
-        tasks, k = fan_tasks(record), min(self._k, shown.slider.count - 1)
-        self.task.setMaximum(tasks)
-        when = shown.title.rpartition(", ")[2]
-        self.caption.setText(f"of {tasks}, at {when}, k = {k}")
-        self.plot.show_chart(replace(shown, title=""), place=k)

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
-from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QTabWidget, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.layouts import plain_label
 from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
+from metaviz.gui.widgets.layouts import column, fill
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
@@ -66,17 +67,12 @@ class Tabs(QTabWidget):
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
         self._behind: set[PlotPage] = set()
-        self._places: list[QVBoxLayout] = []
         self._remarks = [plain_label(f"{name}Remark") for name in NAMES]
         for view, remark in zip(VIEWS, self._remarks, strict=True):
-            blank = QWidget()
-            self._places.append(QVBoxLayout(blank))
-            self._places[-1].setContentsMargins(0, 0, 0, 0)
-            self._places[-1].addWidget(remark)
             remark.setAlignment(Qt.AlignmentFlag.AlignCenter)
             remark.setMargin(4)
             remark.hide()
-            self.setTabToolTip(self.addTab(blank, view.title), view.tip)
+            self.setTabToolTip(self.addTab(column(None, remark), view.title), view.tip)
         self._open_pages()
         self.currentChanged.connect(self.refresh)
 
@@ -171,7 +167,8 @@ class Tabs(QTabWidget):
     def _make(self, place: int) -> PlotPage:
         """Make a page where its tab is."""
         page = self._made[NAMES[place]] = VIEWS[place].make(self.requests, self._columns)
-        self._places[place].addWidget(page, 1)
+        layout = cast("QWidget", self.widget(place)).layout()
+        fill(cast("QBoxLayout", layout), page, stretch=page)
         if self._theme is not None:
             page.apply_theme(self._theme)
         self._behind.add(page)

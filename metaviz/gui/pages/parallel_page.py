@@ -81,8 +81,7 @@ class ParallelPage(QWidget):
             entries, result, self._columns.spec, lambda key: self._columns.column(key).title
         )
         same = SAME if len(axes) < _FEW else ""
-        named = {one.id: self._labels.get(one.id, one.label) for one in entries}
-        self.plot.show_runs(axes, named, result, same if entries else EMPTY)
+        self.plot.show_runs(axes, self._labels, result, same if entries else EMPTY)
         self._count()
 
     @Slot()

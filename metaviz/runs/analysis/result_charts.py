@@ -280,10 +280,8 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
         x = Axis(f"class; query image {number + 1} is of class {true + 1}")
         names = tuple(str(c + 1) for c in classes)
         return Bars(id="episode-image", x=x, y=axis, series=tuple(bars), names=names)
-    steps, looks = (
-        np.arange(len(values), dtype=float),
-        [("solid", 2.0), *[("dash", 1.2)] * len(roles)],
-    )
+    steps = np.arange(len(values), dtype=float)
+    looks = [("solid", 2.0), *[("dash", 1.2)] * len(classes)]
     series = (
         Series(f"class{at}", steps, values[:, c], texts[at], roles[at], *looks[at], dots=5.0)
         for at, c in enumerate(classes)
