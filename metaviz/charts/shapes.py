@@ -209,8 +209,7 @@ def _key(name: str, label: str, role: str) -> Series:
 
 
 @shapes_of.register
-def _histogram(chart: Histogram, place: int | None = None) -> Shapes:
-    del place
+def _histogram(chart: Histogram, _place: int | None = None) -> Shapes:
     several = len(chart.rows) > 1
     total = np.sum([part.y for part in chart.parts], axis=0)
     tallest = np.maximum(1, total.max(axis=1, keepdims=True, initial=0))
@@ -232,8 +231,7 @@ def _histogram(chart: Histogram, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
-    del place
+def _heat_map(chart: HeatMap, _place: int | None = None) -> Shapes:
     rows, columns = chart.values.shape
     height, width = chart.extent or (float(rows), float(columns))
     largest = sorted(chart.spans, key=lambda span: span[1] - span[2])
@@ -270,8 +268,7 @@ def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _images(chart: ImageGrid, place: int | None = None) -> Shapes:
-    del place
+def _images(chart: ImageGrid, _place: int | None = None) -> Shapes:
     pictures, words, frames = [], [], []
     bars: list[tuple[str, float, float, float]] = []
     for number, image in enumerate(chart.images):
@@ -333,8 +330,7 @@ def _cells(places: np.ndarray) -> tuple[float, float]:
 
 
 @shapes_of.register
-def _graph(chart: Graph, place: int | None = None) -> Shapes:
-    del place
+def _graph(chart: Graph, _place: int | None = None) -> Shapes:
     x, y = chart.places.T
     ends = np.array(chart.edges, dtype=int).reshape(-1, 2).T
     roles = chart.roles or ("method-0",) * len(chart.names)
@@ -351,8 +347,7 @@ def _graph(chart: Graph, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _field(chart: VectorField, place: int | None = None) -> Shapes:
-    del place
+def _field(chart: VectorField, _place: int | None = None) -> Shapes:
     longest = float(np.nanmax(np.hypot(chart.u, chart.v), initial=0.0)) or 1.0
     start = np.array([chart.px, chart.py], dtype=float)
     arrow = np.array([chart.u, chart.v]) * (chart.reach / longest)
@@ -366,8 +361,7 @@ def _field(chart: VectorField, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _table(chart: Table, place: int | None = None) -> Shapes:
-    del place
+def _table(chart: Table, _place: int | None = None) -> Shapes:
     widest = [max(map(len, column)) + 2 for column in zip(chart.header, *chart.rows, strict=True)]
     left = [0, *np.cumsum(widest).tolist()]
     words = [
@@ -384,8 +378,7 @@ def _table(chart: Table, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _parallel(chart: Parallel, place: int | None = None) -> Shapes:
-    del place
+def _parallel(chart: Parallel, _place: int | None = None) -> Shapes:
     last = len(chart.axes) - 1
     at = np.arange(last + 1.0)
     axes = Series("axes", cut(at, at), cut(0 * at, 0 * at + 1), role="muted")

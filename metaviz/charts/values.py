@@ -5,7 +5,7 @@ Arrays may be views of growing columns: nobody writes to them.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -395,13 +395,12 @@ class Parallel(Chart):
 
 @dataclass(frozen=True, kw_only=True)
 class Panels(Chart):
-    """Charts side by side in so many columns, which may share axes; `tall` are relative heights."""
+    """Charts side by side in so many columns, which may share axes."""
 
     charts: tuple[Chart, ...]
     columns: int = 1
     share_x: bool = False
     share_y: bool = False
-    tall: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the panels."""
@@ -418,12 +417,6 @@ CHARTS: tuple[type[Chart], ...] = (
     *(Parallel, Panels),
 )
 PARTS: tuple[type, ...] = (Axis, Slider, Mark, Region, Series, Band)
-
-
-def panels(name: str, charts: Iterable[Chart | None], columns: int = 2) -> Panels | None:
-    """Return those charts that there are side by side, or None where there is none."""
-    known = tuple(chart for chart in charts if chart is not None)
-    return Panels(id=name, charts=known, columns=columns) if known else None
 
 
 def _need(fits: bool, sentence: str) -> None:

@@ -383,18 +383,11 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             item.setRegion((one.low, one.high))
 
     def _draw_words(self, words: Sequence[Words]) -> None:
-        named = {str(place): one for place, one in enumerate(words)}
-        for name in [name for name in self.words if name not in named]:
-            self.removeItem(self.words.pop(name))
-        for name, one in named.items():
-            if name not in self.words:
-                self.words[name] = pg.TextItem()
-                self.addItem(self.words[name], ignoreBounds=True)
-            item, shade = self.words[name], self._shade(one.role)
-            shown = one, shade, self._theme
-            if getattr(item, "shown", None) == shown:
+        for one, item in self._kept(self.words, words, _Text):
+            shade = self._shade(one.role)
+            if item.shown == (one, shade, self._theme):
                 continue
-            item.shown = shown
+            item.shown = one, shade, self._theme
             item.setAnchor((one.across, one.down))
             item.setText(one.text, shade)
             item.fill = pg.mkBrush(self._shade("background", 0.75) if one.ground else None)
@@ -403,16 +396,18 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     def _kept(
         self, known: dict[str, Any], wanted: Iterable[Any], make: Any, *, counts: bool = False
     ) -> Iterable[tuple[Any, Any]]:
-        """Yield each wanted shape with its item, made where there is none; others are removed."""
-        wanted = list(wanted)
-        names = {one.name for one in wanted}
-        for name in [name for name in known if name not in names]:
+        """Yield each wanted shape with its item, made where there is none; others are removed.
+
+        Items are known by the names of shapes, or by their places where shapes have none.
+        """
+        named = {getattr(one, "name", str(place)): one for place, one in enumerate(wanted)}
+        for name in known.keys() - named.keys():
             self.removeItem(known.pop(name))
-        for one in wanted:
-            if one.name not in known:
-                known[one.name] = make(one)
-                self.addItem(known[one.name], ignoreBounds=not counts)
-            yield one, known[one.name]
+        for name, one in named.items():
+            if name not in known:
+                known[name] = make(one)
+                self.addItem(known[name], ignoreBounds=not counts)
+            yield one, known[name]
 
     def _outline(self, band: Band) -> QPolygonF:
         """Return the area's corners; a few hundred, because filling costs more than lines."""
@@ -547,6 +542,15 @@ def _area(_: Band) -> QGraphicsPolygonItem:
 
 def _bars(_: Boxes) -> pg.BarGraphItem:
     return pg.BarGraphItem(x0=[], x1=[], y0=[], y1=[])
+
+
+class _Text(pg.TextItem):  # type: ignore[misc]  # pyqtgraph has no types
+    """A text that remembers what it shows: setting it again takes as long as drawing it."""
+
+    shown: object = None
+
+    def __init__(self, _: Words) -> None:
+        super().__init__()
 
 
 class _Image(pg.ImageItem):  # type: ignore[misc]  # pyqtgraph has no types

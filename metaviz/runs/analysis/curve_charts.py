@@ -146,11 +146,9 @@ def inner_chart(
 
 def _inner_caption(records: Sequence[Record], tasks: int, view: InnerView, *, shaded: bool) -> str:
     """Say what lines, bands and marks are, and which runs are left out."""
-    parts = [f"lines: means over {tasks} tasks"]
-    parts += ["bands: 95 % intervals of the means"] if view.show_interval else []
-    parts.append(
-        "grey: more inner steps than in training" if shaded else "dotted: as many as in training"
-    )
+    bands = ["bands: 95 % intervals of the means"] if view.show_interval else []
+    steps = "grey: more inner steps than in training", "dotted: as many steps as in training"
+    parts = [f"lines: means over {tasks} tasks", *bands, steps[not shaded]]
     return "; ".join(filter(None, [*parts, INNER_LOOP.left_out(records).removesuffix(".")]))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from metaviz.charts.storage import from_arrays
-from metaviz.charts.stored import VIEW_TITLES, geometry_chart, map_chart, shows
+from metaviz.charts.stored import geometry_chart, map_chart, shows
 from metaviz.charts.values import (
     BLUE,
     OKABE_ITO,
@@ -383,10 +383,9 @@ def geometry_chart_of(
     if view.startswith(OWN):
         own = (one for one in from_arrays(arrays) if one.id == view.removeprefix(OWN))
         return next((replace(one, title=title) for one in own), None)
-    known = next((one for one in VIEW_TITLES if one == view), None)
-    if known is None or not shows(arrays, known):
+    if not shows(arrays, view):
         return None
-    return geometry_chart(arrays, known, part, title=title, log=log, diagonal=diagonal)
+    return geometry_chart(arrays, view, part, title=title, log=log, diagonal=diagonal)
 
 
 def diagnostics_chart(
