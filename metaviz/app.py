@@ -22,7 +22,7 @@ from metaviz.gui.background.engine_protocol import Engine
 from metaviz.gui.background.excepthook import ExceptionHook
 from metaviz.gui.background.garbage_collector import GarbageCollector
 from metaviz.gui.widgets.log_dock import LogHandler
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.lock import RunLock, lock_store

@@ -53,6 +53,8 @@ def evaluate(
         try:
             with logged_data():
                 judgements.append(judge(folder, protocol))
+            if protocol.steps is not None and not judgements[-1].adapts:
+                say(f"{folder.name} has no inner loop: steps means nothing for it.")
         except (OptionError, StoreError) as error:
             if len(folders) == 1:
                 raise

@@ -39,6 +39,8 @@ def runs(
     entries, warnings = listing.stored_entries(folder)
     found = listing.search(entries, query)
     say(*warnings)
+    if not found:
+        say(f"None of {len(entries)} runs matches {query!r}." if entries else "No stored runs.")
     items = found if group_by is None else listing.grouped_by(group_by, found, entries)
     seen = cell_context(entries, spread, listing.baseline_of(baseline, entries), compared)
     shown = listing.chosen_columns(columns, entries, seen)

@@ -12,7 +12,7 @@ from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch, joined
 from metaviz.meta.together import parted, rows_bytes, rows_of
 from metaviz.training.engines import stepper
-from metaviz.training.memory import budget_bytes, is_memory_error
+from metaviz.training.memory_budget import budget_bytes, is_memory_error
 from metaviz.training.setting import Setting
 from metaviz.training.stepping import Eager, take_notes
 from metaviz.training.trainer import Progress

@@ -5,7 +5,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from metaviz.training.memory import is_memory_error
+from metaviz.training.memory_budget import is_memory_error
 from metaviz.training.recipe import CannotRecordError, Program, Recipe
 
 WARM_UPS = 3

@@ -14,7 +14,7 @@ from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import PredictSteps
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.statistics import mean_and_ci95
-from metaviz.training.memory import is_memory_error
+from metaviz.training.memory_budget import is_memory_error
 from metaviz.training.setting import Setting
 
 _PICTURED = 4

@@ -9,7 +9,7 @@ from metaviz.config.quantities import quantity_of
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch
-from metaviz.training.memory import is_memory_error
+from metaviz.training.memory_budget import is_memory_error
 from metaviz.training.recipe import CannotRecordError, Program, Recipe
 from metaviz.training.setting import Setting
 from metaviz.training.stepping import Eager

@@ -27,7 +27,7 @@ from metaviz.problems.stream import derived_seed, uniforms
 from metaviz.runs.storage.worker_process import usable_cores
 from metaviz.training.compiled import keep_compiled
 from metaviz.training.environment import describe_environment
-from metaviz.training.memory import budget_bytes, keep_freed_memory
+from metaviz.training.memory_budget import budget_bytes, keep_freed_memory
 
 
 def settle_process() -> None:

@@ -13,7 +13,7 @@ from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import part_of, sharded_meta_gradient
 from metaviz.meta.tasks import TaskBatch
 from metaviz.meta.together import rows_bytes
-from metaviz.training.memory import ON_TOP, budget_bytes, is_memory_error, plan_parts
+from metaviz.training.memory_budget import ON_TOP, budget_bytes, is_memory_error, plan_parts
 from metaviz.training.setting import Setting
 
 

@@ -25,7 +25,7 @@ from metaviz.runs.model.events import (
 from metaviz.training.divergence import DivergenceError, DivergenceMonitor, divergence
 from metaviz.training.engines import stepper
 from metaviz.training.evaluation import CutShort, evaluate, pictures, predictions
-from metaviz.training.memory import release_memory
+from metaviz.training.memory_budget import release_memory
 from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import OuterOptimizer
 from metaviz.training.setting import Setting

@@ -13,6 +13,7 @@ MODULES = (
     "window_lateness",
     "replot",
     "many_runs",
+    "endurance",
     "compare",
     "geometries",
     "pictures",

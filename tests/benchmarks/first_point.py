@@ -21,7 +21,7 @@ from PySide6.QtWidgets import QApplication
 
 from metaviz import app
 from metaviz.gui.background.garbage_collector import GarbageCollector
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from tests.benchmarks.as_installed import environment
 from tests.benchmarks.wanted import FIRST_POINT_SECONDS
 

@@ -19,7 +19,7 @@ from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtWidgets import QApplication
 
 from metaviz import app, paths
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.widgets.theme import LIGHT, use_theme
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Evaluated, Stepped

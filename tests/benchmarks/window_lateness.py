@@ -28,7 +28,7 @@ from PySide6.QtCore import QEventLoop, Qt, QTimer
 from metaviz import app
 from metaviz.gui.background.garbage_collector import GarbageCollector
 from metaviz.gui.pages.page_tabs import NAMES
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 
 USUAL = ("maml", "fomaml", "reptile", "joint")
 ALGORITHMS = {

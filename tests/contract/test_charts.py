@@ -268,6 +268,21 @@ def test_files_show_every_chart(size: str) -> None:
                     ), (chart.id, one.name)
 
 
+def test_in_files_no_legend_covers_points() -> None:
+    x = np.linspace(0, 1, 50)
+    points = Series("one", x, x, label="a class", width=0, dots=6)
+    chart = Scatter(id="dots", x=Axis("x"), y=Axis("y"), series=(points,))
+    figure = figure_of(chart, Page(12, 9, 60))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    beside = legend.get_window_extent(canvas.get_renderer())
+    assert beside.x0 >= axes.get_window_extent().x1
+    assert beside.x1 <= figure.bbox.x1
+
+
 def test_a_slider_moves_series(qtbot) -> None:
     view = ChartView("view", "A chart")
     qtbot.addWidget(view)

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.charts.matplotlib import figure_of
 from metaviz.charts.stored import charts_of
 from metaviz.charts.values import HeatMap
+from metaviz.cli.tables import print_judgements
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.quantities import QUANTITIES
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig
@@ -29,7 +32,7 @@ from metaviz.runs.export.tables import inner_csv, metrics_csv, summary_csv
 from metaviz.runs.export.tensorboard import scalars
 from metaviz.runs.model.events import Evaluated, Stepped
 from metaviz.runs.model.record import Record
-from metaviz.runs.storage.store import open_run
+from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.runs.storage.tail import Follower
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.search import parse
@@ -202,6 +205,45 @@ def test_one_by_one_its_entropy_is_the_mean_over_examples(folder: Path) -> None:
     )
     assert alone.per_task["entropy"].shape == together.per_task["entropy"].shape
     assert (alone.per_task["entropy"] > 0).all()
+
+
+def test_its_quantity_is_a_column_of_the_evaluations(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "evaluations.csv"
+    outcome = metaviz("evaluate", folder, "--set", "tasks=3", "--set", "steps=2", "--out", out)
+    assert outcome.code == 0, outcome.error
+    assert "has no inner loop: steps means nothing for it" in outcome.error
+    found = rows(out.read_text(encoding="utf-8"))
+    assert len(found) == 3
+    assert list(found[0])[-1] == "entropy"
+    assert all(0 < float(row["entropy"]) < np.log(5) for row in found)
+
+
+def test_results_by_unlike_quantities_are_not_subtracted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = EvaluationProtocol(tasks=3)
+    first, other = (
+        LocalEngine().judge([folder], protocol, lambda _line: None)[0] for _ in range(2)
+    )
+    print_judgements([first, other])
+    assert "0 / 0" in capsys.readouterr().out
+    only_loss = replace(other, per_task={"query_loss": other.per_task["query_loss"]})
+    print_judgements([first, only_loss])
+    assert re.search(r"\d / \d", capsys.readouterr().out) is None
+
+
+def test_a_method_with_another_group_does_not_start_from_its_weights(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match="a checkpoint without weights: choose another run"):
+        open_sessions([config("maml", steps=1)], tmp_path, folder)
+    (session,) = open_sessions([config(NAME, steps=1)], tmp_path, folder)
+    trained = load_checkpoint(folder / CHECKPOINT)["meta"]
+    session.advance()
+    session.advance()
+    began = load_checkpoint(session.folder / CHECKPOINT)["meta"]
+    session.end("stopped")
+    assert torch.equal(began["body"], trained["body"])
 
 
 def test_its_weights_are_written_by_name(folder: Path, tmp_path: Path) -> None:

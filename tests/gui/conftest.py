@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QTreeWidgetItem
 
 from metaviz import app
 from metaviz.config.catalogue import Catalogue
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.paths import resource

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QInputDialog, QMessageBox
 from metaviz import app, paths
 from metaviz.config.catalogue import Catalogue
 from metaviz.gui.runs.column_dialog import ColumnDialog
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.marks import MARKS, Marks, change_marks, read_marks

@@ -22,7 +22,7 @@ import os, tomllib
 from pathlib import Path
 from PySide6.QtCore import QTimer
 from metaviz import app
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 
 home = Path(os.environ["METAVIZ_HOME"])
 application = app.create_application(["metaviz"])
@@ -59,7 +59,7 @@ import base64, os, random, re
 from pathlib import Path
 from metaviz import app
 from metaviz.gui.widgets.notifier import Notifier
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.session.session import Part, Session
 
 home = Path(os.environ["METAVIZ_HOME"])
@@ -86,7 +86,7 @@ START = """
 import os, sys
 from pathlib import Path
 from metaviz import app
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.window.main_window import MainWindow
 
 if sys.argv[1] == "die":
@@ -206,7 +206,7 @@ def test_only_one_window_of_a_folder_saves_the_session(qtbot, plain_window, home
 
 
 def test_what_was_kept_among_the_preferences_moves_over_once(qtbot, plain_window, home):
-    from metaviz.gui.widgets.settings import Settings
+    from metaviz.gui.widgets.settings_file import Settings
 
     window = plain_window()
     old = Settings(home / "metaviz.ini")

@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QDialog, QMessageBox, QPushButton, QWidget
 
 from metaviz.config.run_config import read_comparison
 from metaviz.gui.runs.row import Row
+from metaviz.gui.widgets.preferences import Preferences, read_preferences
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 from metaviz.gui.window.notifications import DesktopNotifier, summary_text
-from metaviz.gui.window.preferences_dialog import Preferences, read_preferences
 from metaviz.gui.window.shortcut_dialog import every_key
 from metaviz.paths import resource
 from metaviz.runs.model.record import Record

@@ -13,7 +13,7 @@ from metaviz import app
 from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.gui.background.excepthook import ExceptionHook
 from metaviz.gui.widgets.log_dock import LogHandler
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.widgets.theme import DARK, LIGHT, current_theme
 from metaviz.gui.window.about_dialog import diagnostics
 from metaviz.runs.export.figures import save_figure

@@ -18,7 +18,7 @@ from metaviz.training import band as bands
 from metaviz.training import compiled, stepping
 from metaviz.training.band import Band, Joined, bands_of
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
-from metaviz.training.memory import budget_bytes
+from metaviz.training.memory_budget import budget_bytes
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session
 from metaviz.training.setting import settle

@@ -24,7 +24,13 @@ from metaviz.runs.model.record import Record
 from metaviz.training import captured, compiled, evaluation, stepping
 from metaviz.training.engines import stepper
 from metaviz.training.fixed import FixedSteps, distance
-from metaviz.training.memory import CACHED_BYTES, ON_TOP, budget_bytes, is_memory_error, plan_parts
+from metaviz.training.memory_budget import (
+    CACHED_BYTES,
+    ON_TOP,
+    budget_bytes,
+    is_memory_error,
+    plan_parts,
+)
 from metaviz.training.outer import OuterOptimizer
 from metaviz.training.recipe import CannotRecordError, Recipe
 from metaviz.training.setting import settle

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from metaviz.training.memory import keep_freed_memory, release_memory
+from metaviz.training.memory_budget import keep_freed_memory, release_memory
 
 if "keep" in sys.argv:
     keep_freed_memory()

@@ -16,7 +16,7 @@ from metaviz.config.run_config import Comparison
 from metaviz.gui.background.engine_protocol import Engine, EngineLoader, Session
 from metaviz.gui.background.task import Task, sentence_of
 from metaviz.runs.model.events import Ended, Event, State, Stepped, Waiting
-from metaviz.runs.model.record import Record
+from metaviz.runs.model.record import MOST_PICTURES, Record
 from metaviz.runs.storage.store import open_run
 
 SLICE_SECONDS = 0.03
@@ -161,7 +161,10 @@ class TrainingWorker(QObject):
             return []
         try:
             sessions = list(make(self._engine))
-            runs = [StartedRun(open_run(s.folder), s.folder, stored) for s in sessions]
+            runs = [
+                StartedRun(open_run(s.folder, most_pictures=MOST_PICTURES), s.folder, stored)
+                for s in sessions
+            ]
         except OptionError as error:
             self.refused.emit(error.field, str(error))
         except (OSError, ValueError) as error:

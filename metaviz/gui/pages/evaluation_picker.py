@@ -12,6 +12,8 @@ from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 
+_TIP = "Go back to earlier evaluations; the number is the meta-step."
+
 
 class EvaluationPicker(QWidget):
     """A choice of a run and a slider over the evaluations that pictured its geometry."""
@@ -30,8 +32,7 @@ class EvaluationPicker(QWidget):
         self.run = combo(f"{name}Run", "Run", {}, tip, letters=18)
         self.run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.run.setMaximumWidth(280)
-        tip = "Go back to earlier evaluations; the number is the meta-step."
-        self.time = slider(f"{name}Time", "Evaluation shown", tip, transient=True)
+        self.time = slider(f"{name}Time", "Evaluation shown", _TIP, transient=True)
         self.time.setMinimumWidth(70)
         self.step_text = named(QLabel(), f"{name}Step")
         parts = ("r&un", self.run), ("&at meta-step", self.time), self.step_text
@@ -70,6 +71,13 @@ class EvaluationPicker(QWidget):
         widest = self.step_text.fontMetrics().horizontalAdvance(str(max(self.steps, default=0)))
         self.step_text.setMinimumWidth(widest)
         self.step_text.setText(str(self.steps[self.place]) if self.steps else "")
+        self.time.setToolTip(self._tip())
+
+    def _tip(self) -> str:
+        if self.record is None or not self.record.is_thinned:
+            return _TIP
+        shown = f"{len(self.record.pictures)} of {self.record.pictured} evaluations"
+        return f"{_TIP} {shown} are offered, evenly spread; the run's folder holds all."
 
 
 class EvaluationPage(PlotPage):

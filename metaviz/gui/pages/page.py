@@ -84,7 +84,7 @@ class PlotPage(QWidget):
 
     def pieces(self) -> list[Piece]:
         """Return what `refresh` has to do, in order; nothing where nothing is new."""
-        seen = [(r.id, r.label, len(r.evaluations), len(r.pictures)) for r in self._records]
+        seen = [(r.id, r.label, len(r.evaluations), r.pictured) for r in self._records]
         if self._seen is not None and (self.on_demand or seen == self._seen) and not self.live:
             return []
         self._seen = seen

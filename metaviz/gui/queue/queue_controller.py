@@ -18,14 +18,14 @@ from metaviz.gui.runs.run_follower import RunFollower
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.notifier import Notifier
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.preferences import KEYS, read_preferences
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.runs.storage.queue import OVER, RESUMABLE, Entry, Queue
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import ended_message
 
 POLL_MS = 500
 _BAD = {"failed", "diverged", "interrupted"}
-_WORKERS = "queue/workers"
 
 _log = logging.getLogger("metaviz.queue")
 
@@ -92,7 +92,7 @@ class QueueController(QObject):
     def allow_workers(self, most: int) -> None:
         """Take how many workers the machine bears: its cores, or one on a GPU."""
         self._most_workers = most
-        wanted = self._settings.read(_WORKERS, 1)
+        wanted = read_preferences(self._settings).workers
         self.dock.workers.setRange(1, most)
         self.dock.workers.setValue(min(max(wanted, 1), most))
         self.dock.workers.setEnabled(most > 1)
@@ -297,7 +297,7 @@ class QueueController(QObject):
 
     @Slot(int)
     def _on_workers(self, count: int) -> None:
-        self._settings.write(_WORKERS, count)
+        self._settings.write(KEYS["workers"], count)
         self.poll()
 
     @Slot(object)

@@ -9,7 +9,7 @@ from metaviz.gui.runs.row import row_of
 from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.runs.model.events import Noted
-from metaviz.runs.model.record import Record
+from metaviz.runs.model.record import MOST_PICTURES, Record
 from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.runs.storage.tail import Follower, News
 
@@ -35,7 +35,7 @@ class RunFollowerWorker(QObject):
     def follow(self, folder: Path) -> None:
         """Read a run whole, and go on reading what is added to it."""
         try:
-            record = open_run(folder)
+            record = open_run(folder, most_pictures=MOST_PICTURES)
             record.environment["folder"] = str(folder)
             follower = None if record.ended else Follower(folder, record)
         except StoreError as error:

@@ -11,6 +11,7 @@ from metaviz import paths
 from metaviz.gui.background.task import WorkerThread
 from metaviz.gui.runs.row import row_of, row_of_entry
 from metaviz.runs.model.marks import MarksError, change_marks
+from metaviz.runs.model.record import MOST_PICTURES
 from metaviz.runs.storage.deletion import delete_run
 from metaviz.runs.storage.store import ABOUT, StoreError, open_run
 from metaviz.runs.table.index import INDEX, Found, Index
@@ -72,7 +73,7 @@ class RunReaderWorker(QObject):
         if self.closing.is_set():
             return
         try:
-            record = open_run(folder)
+            record = open_run(folder, most_pictures=MOST_PICTURES)
         except StoreError as error:
             self.unreadable.emit(str(error))
             return

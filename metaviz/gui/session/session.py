@@ -16,7 +16,7 @@ from metaviz.gui.experiment.form_values import read_form_state
 from metaviz.gui.pages.page_tabs import NAMES, Tabs
 from metaviz.gui.session.session_file import SessionFile, layout_part
 from metaviz.gui.widgets.notifier import Notifier
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.runs.storage.lock import RunLock, lock_session
 
 SOON_MS, EVERY_MS = 1000, 30_000

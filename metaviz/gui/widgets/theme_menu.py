@@ -5,7 +5,7 @@ from PySide6.QtGui import QAction, QActionGroup, QGuiApplication
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 
 from metaviz.gui.widgets.controls import menu_choice
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.widgets.theme import (
     THEME_CHOICES,
     Theme,

@@ -30,6 +30,7 @@ from metaviz.gui.widgets.layouts import fill, row
 from metaviz.runs.analysis.curve_charts import fan, without_slider
 from metaviz.runs.export.tensorboard import MISSING, has_tensorboard, write_event_files
 from metaviz.runs.model.record import Record
+from metaviz.runs.storage.store import open_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,15 +147,22 @@ class ExportDialog(QDialog):
     def _report(self, folder: Path) -> list[Path]:
         from metaviz.runs.export.html_report import write_report
 
-        return write_report(self._records, self._folders, folder / "report" / "report.html")
+        return write_report(self._whole(), self._folders, folder / "report" / "report.html")
 
     def _event_files(self, folder: Path) -> list[Path]:
-        return write_event_files(self._records, folder / "tensorboard")
+        return write_event_files(self._whole(), folder / "tensorboard")
 
     def _tables(self, folder: Path) -> list[Path]:
         from metaviz.runs.export.tables import write_tables
 
-        return write_tables(self._records, folder, self._folders.values(), self._comparison)
+        return write_tables(self._whole(), folder, self._folders.values(), self._comparison)
+
+    def _whole(self) -> list[Record]:
+        """Return the runs, those of which the window keeps a part of the pictures read anew."""
+        return [
+            open_run(self._folders[one.id]) if one.is_thinned and one.id in self._folders else one
+            for one in self._records
+        ]
 
     @Slot(str)
     def _on_failed(self, sentence: str) -> None:

@@ -15,7 +15,7 @@ from metaviz.files.atomic import write_text
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.widgets.notifier import Notifier
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.runs.model.record import Record
 
 _TOML = "Configurations (*.toml);;All files (*)"

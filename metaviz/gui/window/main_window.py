@@ -44,7 +44,7 @@ from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.message_bar import MessageBar
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.redraw_timer import RedrawTimer
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.widgets.theme import Theme, current_theme
 from metaviz.gui.widgets.theme_menu import ThemeMenu
 from metaviz.gui.window.about_dialog import HelpCommands

@@ -13,7 +13,7 @@ from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.command_palette import CommandPalette, PaletteEntry
 from metaviz.gui.widgets.commands import Actions, shortcut_text
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.window.dock_layout import DockLayout
 
 _RUNS, _KEPT = 20, 30

@@ -1,94 +1,22 @@
 """The Preferences dialog: every preference explains itself and applies at once."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from metaviz import paths
-from metaviz.config.options import OptionError, Options, OptionSpec, Plain, checked, option, specs
+from metaviz.config.options import OptionSpec, Plain, checked, specs
 from metaviz.gui.widgets.controls import close_buttons, named, push_button, scrolling, text_label
 from metaviz.gui.widgets.layouts import fill
 from metaviz.gui.widgets.option_form import OptionForm
-from metaviz.gui.widgets.settings import Settings
+from metaviz.gui.widgets.preferences import KEYS, Preferences, read_preferences
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.widgets.theme import current_theme, tint
 
-
-class Preferences(Options):
-    """What a person prefers, whatever is trained."""
-
-    theme: Literal["system", "light", "dark"] = option(
-        "system",
-        "Theme",
-        "Colours of the window and of the plots on screen. Exports are always light.",
-        labels={"system": "as the desktop", "light": "light", "dark": "dark"},
-    )
-    workers: int = option(
-        1,
-        "Workers of the queue",
-        "So many runs of the queue train at once, each in a process of its own.",
-        ge=1,
-    )
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto",
-        "Device",
-        "Where new experiments train; also what “Reset all settings” goes back to. "
-        "Auto: the GPU where there is one.",
-    )
-    welcome: bool = option(
-        True, "Welcome page", "Show it in the plots' place while no run is shown."
-    )
-    notify: bool = option(
-        True,
-        "Tell when runs end",
-        "While another window is in front: by the task bar, and by a message where there is a "
-        "system tray. At most every 5 seconds.",
-    )
-    confirm_close: bool = option(
-        True,
-        "Ask before closing",
-        "While runs are training. Without, they are stopped and saved; they can be resumed.",
-    )
-    autosave: int = option(
-        30,
-        "Save the session every",
-        "What is on screen comes back after a crash; it is saved so often, and soon after changes.",
-        ge=5,
-        le=600,
-        unit="s",
-    )
-    log_level: Literal["info", "warning", "error"] = option(
-        "info", "Log from level", "Lines below this level are not kept, here and in the log file."
-    )
-
-
-_KEYS = {
-    "theme": "window/theme",
-    "workers": "queue/workers",
-    "device": "form/device",
-    "welcome": "window/welcome",
-    "notify": "window/notify",
-    "confirm_close": "window/confirm_close",
-    "autosave": "session/seconds",
-    "log_level": "log/level",
-}
-"""Where each preference is kept; some were kept there before there was a dialog."""
 _AT_ONCE = ("welcome", "notify", "confirm_close", "autosave", "log_level")
-
-
-def read_preferences(settings: Settings) -> Preferences:
-    """Return what is kept; what does not fit is as by default."""
-    values: dict[str, Plain] = {}
-    for name, default in Preferences().model_dump().items():
-        found = settings.read(_KEYS[name], default)
-        try:
-            checked(Preferences, {name: found})
-        except OptionError:
-            continue
-        values[name] = found
-    return Preferences(**values)  # type: ignore[arg-type]
 
 
 class PreferencesDialog(QDialog):
@@ -206,7 +134,7 @@ class PreferencesController(QObject):
         self.now = checked(Preferences, {**before, **values})
         for name, value in self.now.model_dump().items():
             if value != before[name]:
-                self._settings.write(_KEYS[name], value)
+                self._settings.write(KEYS[name], value)
                 self.apply(name)
         self._settings.save()
 

@@ -250,8 +250,13 @@ def without_slider(chart: Lines) -> Lines:
 
 
 def _picture(record: Record, name: str, at: int) -> Pictured | None:
+    """Return what was drawn at an evaluation, or the last before it that is kept."""
     drawn = [picture for picture in record.pictures if name in picture.arrays]
-    return drawn[max(-len(drawn), min(at, len(drawn) - 1))] if drawn else None
+    count = len(record.evaluations)
+    if not drawn or not count:
+        return drawn[-1] if drawn else None
+    step = record.evaluations[max(-count, min(at, count - 1))].step
+    return next((picture for picture in reversed(drawn) if picture.step <= step), drawn[0])
 
 
 def comparison_chart(

@@ -54,7 +54,7 @@ class GrowingMean:
 
     def _make_room(self) -> None:
         if self._count > len(self._means):
-            grown = np.empty(max(_FIRST_CAPACITY, 2 * self._count))
+            grown = np.empty(_FIRST_CAPACITY + self._count + self._count // 4)
             grown[: len(self._means)] = self._means
             self._means = grown
 

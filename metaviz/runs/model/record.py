@@ -24,6 +24,8 @@ from metaviz.runs.model.events import (
 from metaviz.runs.model.labels import run_label
 from metaviz.runs.model.marks import Marks
 
+MOST_PICTURES = 128
+"""So many pictures of a run a window keeps, spread evenly over its evaluations."""
 _FIRST_CAPACITY = 256
 _ROWS = len(STEP_COLUMNS) + 1
 _PLACES = {name: row for row, name in enumerate(("step", *STEP_COLUMNS))}
@@ -58,9 +60,14 @@ class Record:
     doing: str = ""
     """What a run does before its next meta-step can be taken, empty where it goes on."""
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
+    most_pictures: int | None = None
+    """How many pictures are kept; of more, every second, fourth, ... and the newest. None: all."""
+    pictured: int = 0
+    """How many pictures there were, kept or not."""
     revision: int = 0
     latest: dict[str, float] = field(default_factory=dict)
     """Last numbers of quantities by id, where not all meta-steps were read."""
+    _stride: int = 1
     _rows: int = 0
     _table: np.ndarray = field(default_factory=lambda: np.full((_ROWS, _FIRST_CAPACITY), np.nan))
     _own: dict[str, Quantity] = field(default_factory=dict)
@@ -161,12 +168,31 @@ class Record:
         elif isinstance(event, Evaluated):
             self.evaluations.append(event)
         elif isinstance(event, Pictured):
-            self.pictures.append(event)
+            self._keep(event)
         elif isinstance(event, Noted):
             self.notes.append(event)
         elif isinstance(event, Ended):
             self.state, self.message = event.state, event.message
             self.divergence = event.divergence
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether there were pictures that are not kept here; all of them are stored."""
+        return len(self.pictures) < self.pictured
+
+    def _keep(self, picture: Pictured) -> None:
+        """Add a picture; where there are too many, keep half of the others, evenly spread."""
+        if self.pictures and (self.pictured - 1) % self._stride:
+            self.pictures.pop()  # it was there as the newest only
+        if self.most_pictures is not None:
+            # What the training thread allocated lies between its tensors and keeps their heap.
+            own = {name: array.copy() for name, array in picture.arrays.items()}
+            picture = Pictured(picture.step, own)
+        self.pictures.append(picture)
+        self.pictured += 1
+        if self.most_pictures is not None and len(self.pictures) > self.most_pictures:
+            self._stride *= 2
+            self.pictures[:] = [*self.pictures[:-1:2], picture]
 
     def describe(self, quantity: Quantity) -> None:
         """Make room for a quantity without a column of its own in the database."""
@@ -183,7 +209,8 @@ class Record:
     ) -> None:
         """Append the numbers of one meta-step, in the order of STEP_COLUMNS, and others by id."""
         if self._rows == self._table.shape[1]:
-            self._table = np.concatenate([self._table, np.full_like(self._table, np.nan)], axis=1)
+            room = np.full((len(self._table), _FIRST_CAPACITY + self._rows // 4), np.nan)
+            self._table = np.concatenate([self._table, room], axis=1)
         if self._own:
             values = [*values, *((own or {}).get(name) for name in self._own)]
         self._table[0, self._rows] = step

@@ -29,15 +29,19 @@ class Style:
 def styles(records: Sequence[Record]) -> dict[str, Style]:
     """Return a style for each run id; an algorithm keeps its colour whatever else is shown.
 
-    The colour that a person gave to a run goes first.
+    The colour that a person gave to a run goes first. One seed has one dash in all algorithms,
+    whatever order the runs are in, unless an algorithm has several runs of a seed to tell apart.
     """
+    seeds = sorted({record.seed for record in records})
+    most = max(Counter((record.algorithm, record.seed) for record in records).values(), default=1)
+    alike: Counter[str] = Counter()
     found: dict[str, Style] = {}
-    seen: Counter[str] = Counter()
-    for record in records:
+    for record in sorted(records, key=lambda one: (one.seed, one.id)):
+        place = seeds.index(record.seed) if most == 1 else alike[record.algorithm]
+        alike[record.algorithm] += 1
         color = record.marks.color or algorithm_color(record.algorithm)
-        found[record.id] = Style(color, DASHES[seen[record.algorithm] % len(DASHES)])
-        seen[record.algorithm] += 1
-    return found
+        found[record.id] = Style(color, DASHES[place % len(DASHES)])
+    return {record.id: found[record.id] for record in records}
 
 
 @cache

@@ -249,13 +249,19 @@ def checkpoint_hashes(folder: Path) -> dict[str, float | None]:
         return dict(database.execute("SELECT sha256, score FROM checkpoints"))
 
 
-def open_run(folder: Path) -> Record:
+def open_run(folder: Path, *, most_pictures: int | None = None) -> Record:
     """Read a run from its folder, also while another program writes to it.
 
-    Marks that cannot be read are none; `read_marks` says why.
+    With `most_pictures` only so many are kept, spread evenly over the run. Marks that cannot be
+    read are none; `read_marks` says why.
     Raises: StoreError with one sentence where this is not a readable run.
     """
-    record, _ = _open(folder, read)
+
+    def read_some(database: sqlite3.Connection, record: Record) -> None:
+        record.most_pictures = most_pictures
+        read(database, record)
+
+    record, _ = _open(folder, read_some)
     return record
 
 

@@ -55,7 +55,7 @@ class Follower:
     def __init__(self, folder: Path, record: Record) -> None:
         """Go on from what a record of the run holds. Raises: StoreError where it is unreadable."""
         self.folder, self.id = folder, record.id
-        self._seen = _seen(record)
+        self._seen, self._most = _seen(record), record.most_pictures
         with _telling(folder):
             self._database = open_to_read(folder / DATABASE, live=True)
 
@@ -91,7 +91,7 @@ class Follower:
 
     def _again(self) -> News:
         """Read the run whole."""
-        record = open_run(self.folder)
+        record = open_run(self.folder, most_pictures=self._most)
         self._seen = _seen(record)
         return News(state=record.state, fresh=record)
 
