@@ -237,7 +237,7 @@ def test_runs_without_a_value_stand_in_the_picture(tab, height):
     (absent,) = (word for word in plot.words.values() if word.toPlainText().strip() == "absent")
     assert absent.pos().y() == ABSENT
     assert 0 < plot.y_of(ABSENT) < plot.height() - 5
-    figure = tab.chart()
+    figure = tab.shown_chart()
     assert {series.name for series in figure.series} == {one.id for one in [*runs(), run]}
     assert figure.axes[1].ticks[-1] == (ABSENT, "absent")
 
@@ -316,6 +316,21 @@ def test_export_writes_what_is_shown(qtbot, tab, tmp_path):
     assert {row["interval"] for row in rows} == {"se"}
     assert "maml (3 runs) ± SE" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
     assert (tmp_path / "comparison.png").stat().st_size > 5000
+
+
+def test_parallel_coordinates_are_exported_once_they_were_looked_at(qtbot, tab, tmp_path):
+    assert "parallel" not in ExportDialog([tab], runs()).plots
+    tab.findChild(QToolButton, "compareParallel").click()
+    tab.parallel.plot.brush("loss", 0.0, 0.5)
+    dialog = ExportDialog([tab], runs(), None)
+    qtbot.addWidget(dialog)
+    dialog.folder.setText(str(tmp_path))
+    dialog.formats["svg"].setChecked(True)
+    dialog.start()
+    qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
+    text = (tmp_path / "parallel.svg").read_text(encoding="utf-8")
+    assert all(word in text for word in ("Algorithm", "reptile", "0.01", "loss"))
+    assert "maml (3 runs)" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
 
 
 # In the whole window

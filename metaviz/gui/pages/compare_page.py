@@ -128,10 +128,17 @@ class CompareTab(PlotPage):
         button.setMenu(menu)
         self.controls.add_to_second_row(button)
 
-    def chart(self) -> Lines | Parallel:
-        """Return what is shown: the runs over their hyperparameters, or groups in full detail."""
-        if self._in_parallel and self.parallel.plot.axes:
-            return self.parallel.plot.figure()
+    def shown_chart(self) -> Lines | Parallel:
+        """Return runs over their hyperparameters where those are in front."""
+        return (self._in_parallel and self.parallel_chart()) or self.chart()
+
+    def parallel_chart(self) -> Parallel | None:
+        """Return runs over their hyperparameters; None before somebody looked at them."""
+        chart = self.parallel.plot.figure()
+        return chart if chart.axes else None
+
+    def chart(self) -> Lines:
+        """Return what is compared, in full detail."""
         view = self.exported_view()
         return comparison_chart(compared(self._records, view), view)
 

@@ -65,6 +65,10 @@ class PlotPage(QWidget):
         """Return what is shown, to be drawn in a file; None where there is nothing to draw yet."""
         return None
 
+    def shown_chart(self) -> "Chart | None":
+        """Return what is in front, to be copied."""
+        return self.chart()
+
     def drawing(self) -> list[Piece]:
         """Return what a redraw has to do, in pieces for turns of their own."""
         raise NotImplementedError

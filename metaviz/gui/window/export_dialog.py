@@ -42,6 +42,7 @@ FORMATS = {"png": "PNG", "pdf": "PDF", "svg": "SVG"}
 _PLOTS = {
     "training": "&Training curves",
     "comparison": "Com&parison of groups",
+    "parallel": "Parallel coordinates, as they are shown",
     "inner": "&Inner loop",
     "fan": "Sinusoid &fan of each run",
     "convergence": "Con&vergence",
@@ -77,6 +78,9 @@ class ExportDialog(QDialog):
         self._blank = {tab.export_name for tab in tabs if not tab.shows_something}
         compare = next((tab for tab in tabs if isinstance(tab, CompareTab)), None)
         self._comparison = compare.exported_view() if compare is not None else None
+        parallel = compare.parallel_chart() if compare is not None else None
+        if parallel is not None:
+            self._draw["parallel"] = partial(_figure, parallel)
         self._records = records
         self._folders = folders or {}
         self.written: list[Path] = []
