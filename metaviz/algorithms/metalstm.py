@@ -22,7 +22,6 @@ from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Params
 
-_PROCESSED = 4
 _SCALE = 10.0
 _MANY_WEIGHTS = 20_000
 
@@ -38,6 +37,11 @@ def processed(x: Tensor) -> Tensor:
     return torch.stack([size, torch.where(small, math.exp(_SCALE) * x, x.sign())], dim=-1)
 
 
+def _as_it_is(x: Tensor) -> Tensor:
+    """Return each number alone. Shapes: (...) to (..., 1)."""
+    return x.unsqueeze(-1)
+
+
 class GatedState(NamedTuple):
     """Weights (tasks, P), hidden and cell (tasks, P, H), and the last two gates (tasks, P, 2)."""
 
@@ -50,11 +54,13 @@ class GatedState(NamedTuple):
 class GatedDescent(GradientDescent):
     """phi <- f * phi - i * grad L_S(phi), with gates that a recurrent network computes.
 
-    The network sees, for each weight by itself, the gradient and the loss (both `processed`), the
-    weight and its own last gates. Full: a hidden LSTM reads gradient and loss, and the gates read
-    it, the weight, and their last values before the sigmoid. Plain (`hidden` 0): the gates are one
-    affine function of gradient, loss, weight and their own last values.
-    Source: Ravi & Larochelle 2017, section 3, and its code; the plain form is the slides'.
+    The network sees, for each weight by itself, the gradient and the loss (both `processed`, or as
+    they are where `raw`), the weight and its own last gates. Full: a hidden LSTM reads gradient and
+    loss, and the gates read it, the weight, and their last values before the sigmoid, 0 at first.
+    Plain (`hidden` 0): the gates are one affine function of gradient, loss, weight and their own
+    last values, sigmoid(0) = 1/2 at first.
+    Source: Ravi & Larochelle 2017, section 3, and its code; the plain form is the slides', where
+    inputs are raw.
     """
 
     groups: Mapping[str, frozenset[Enters]] = {
@@ -64,14 +70,16 @@ class GatedDescent(GradientDescent):
     shares_rate = False
     rests = False
 
-    def __init__(self, rate: float, hidden: int) -> None:
-        """Take the number of hidden units, and the step size that the first gates are near to."""
+    def __init__(self, rate: float, hidden: int, *, raw: bool = False) -> None:
+        """Take the step size that the first gates are near to, and the number of hidden units."""
         super().__init__(rate)
         self.hidden = hidden
+        self.raw = raw
         self.stretch = 1.0
         h = hidden
-        seen = (h if h else _PROCESSED) + 2
-        lstm = (("input", (4 * h, _PROCESSED)), ("recurrent", (4 * h, h)), ("bias", (4 * h,)))
+        inputs = 2 if raw else 4
+        seen = (h if h else inputs) + 2
+        lstm = (("input", (4 * h, inputs)), ("recurrent", (4 * h, h)), ("bias", (4 * h,)))
         gates = (("gate.weight", (2, seen)), ("gate.bias", (2,)))
         self.parameters = Layout((*(lstm if h else ()), *gates))
 
@@ -131,8 +139,9 @@ class GatedDescent(GradientDescent):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the next memory and the gates before the sigmoid."""
         params = self.parameters.split(flat)
-        about = processed(loss).unsqueeze(1).expand(*gradient.shape, 2)
-        seen = torch.cat([processed(gradient), about], dim=-1)
+        read = _as_it_is if self.raw else processed
+        about = read(loss).unsqueeze(1)
+        seen = torch.cat([read(gradient), about.expand(*gradient.shape, -1)], dim=-1)
         if self.hidden:
             mixed = seen @ params["input"].mT + hidden @ params["recurrent"].mT + params["bias"]
             enter, keep, value, leave = mixed.chunk(4, dim=-1)
@@ -189,8 +198,18 @@ class MetaLSTMOptions(GeometryOptions):
         "lstm",
         "Gates",
         "LSTM: hidden units remember earlier gradients, as in the paper's code. Affine: "
-        "i = σ(W [∇L, L, φ, i] + b) without hidden units, as on the slides.",
+        "i = σ(W [∇L, L, φ, i] + b) without hidden units, as on the slides; the i that is fed back "
+        "is σ(0) = 0.5 before the first step. How ∇L and L are written is an option of its own.",
         labels={"lstm": "LSTM with hidden units", "affine": "one affine map"},
+    )
+    inputs: Literal["processed", "raw"] = option(
+        "processed",
+        "Gate inputs",
+        "How the gates see gradient and loss. Processed: each as size and sign, "
+        "(ln|x| / 10, sign x), or (−1, e¹⁰ x) where |x| < e⁻¹⁰, as in the paper's code. Raw: as "
+        "they are, as on the slides. The weight φ is always raw.",
+        labels={"processed": "size and sign", "raw": "raw"},
+        formerly="processed",
     )
     hidden: int = option(
         20, "Hidden units", "Units of the LSTM that each weight carries.", ge=1, le=256
@@ -207,9 +226,13 @@ class MetaLSTMOptions(GeometryOptions):
     formula="φ ← f ⊙ φ − i ⊙ ∇L_S(φ), with gates f and i of an LSTM shared by all weights",
     cost="K + 1 gradients per task; memory of K × 40 numbers per weight and task",
     citation="Ravi & Larochelle 2017, ICLR",
-    presets={"slides": {"gates": "affine"}},
+    presets={
+        "slides": {"gates": "affine"},
+        "slides, raw inputs": {"gates": "affine", "inputs": "raw"},
+    },
 )
 def metalstm(options: MetaLSTMOptions, shared: Shared) -> Algorithm:
     """Build Meta-LSTM."""
-    rule = GatedDescent(options.rate(shared), options.hidden if options.gates == "lstm" else 0)
+    hidden = options.hidden if options.gates == "lstm" else 0
+    rule = GatedDescent(options.rate(shared), hidden, raw=options.inputs == "raw")
     return options.compose(rule, shared)

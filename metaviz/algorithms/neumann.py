@@ -17,14 +17,20 @@ class NeumannOptions(ProximalOptions):
     """Options of the Neumann-series method."""
 
     terms: int = option(
-        10, "Terms n", "Terms of the series; one Hessian-vector product each.", ge=0, le=10_000
+        10,
+        "Terms n",
+        "The series is summed from j = 0 to n: n Hessian-vector products, and one for the "
+        "residual. Richardson takes n steps.",
+        ge=0,
+        le=10_000,
     )
     variant: Literal["richardson", "implicit", "truncated", "lorraine", "notes"] = option(
         "richardson",
         "Series",
         "Richardson: x ← x + η (v − (I + H/λ) x), which converges wherever the system is positive "
         "definite. Implicit: Σ (−H/λ)ʲ v, only for ‖H‖ < λ. Truncated: λα Σ (I − α(H + λI))ʲ v,"
-        " the last n steps of an unrolled proximal loop. Lorraine: α Σ (I − αH)ʲ v → H⁻¹ v, which "
+        " which is how the last n + 1 steps of a proximal loop depend on its centre, with H of the "
+        "end. Lorraine: α Σ (I − αH)ʲ v → H⁻¹ v, which "
         "is not by itself a gradient for a start. As in the notes: Σ (αH)ʲ v → (I − αH)⁻¹ v, whose "
         "curvature has the wrong sign; kept to show what that does.",
         labels={

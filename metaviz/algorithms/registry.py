@@ -16,6 +16,10 @@ from metaviz.registry import Registered, Registry
 class MethodOptions(Options):
     """Options of any method."""
 
+    def stored(self) -> dict[str, Plain]:
+        """Return the options as runs store them, so that they keep their meaning for ever."""
+        return self.model_dump()
+
     def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
         """Say in what numbers differ from those of a version; empty where bits are the same."""
         del version, shared

@@ -5,10 +5,12 @@ from typing import Literal
 from typing_extensions import override
 
 from metaviz.algorithms.registry import AlgorithmOptions, register
-from metaviz.config.options import option
+from metaviz.config.options import Plain, option
+from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, compose
 from metaviz.meta.estimators import Reptile
+from metaviz.meta.estimators.reptile import Schedule
 from metaviz.meta.rules import AdamDescent, GradientDescent
 
 
@@ -24,13 +26,16 @@ class ReptileOptions(AlgorithmOptions):
     keep_moment: bool = option(
         True,
         "Keep Adam's state",
-        "Carry Adam's second moment on from task to task, as the official code does.",
+        "Carry Adam's second moment on to later tasks, as the official code does: from one task to "
+        "the next in the schedules serial and in turn; batched, its mean over a meta-batch's tasks "
+        "to the next meta-batch.",
     )
     data: Literal["all", "support"] = option(
         "all",
         "Inner data",
         "Adapt on support and query examples together, as published: Reptile needs no query set. "
-        "Or on the support set alone.",
+        "Or on the support set alone. The query loss of the quadratic problem is another goal, not "
+        "more examples: there both mean the support loss.",
         labels={"all": "support and query", "support": "support only"},
     )
     batch_size: int = option(
@@ -40,14 +45,33 @@ class ReptileOptions(AlgorithmOptions):
         ge=0,
         le=100_000,
     )
-    schedule: Literal["batched", "serial"] = option(
+    schedule: Schedule = option(
         "batched",
         "Schedule",
-        "Batched: move towards the mean of the adapted parameters. Serial: each task moves the "
-        "start by ε (φ − θ) before the next begins.",
+        "Batched: all tasks adapt side by side from θ, which moves towards the mean of their φ. "
+        "In turn: the same, one task after another, so that Adam's second moment goes from each "
+        "task to the next, as in the official code. Serial: each task also moves θ by ε (φ − θ) "
+        "before the next begins.",
+        labels={"batched": "batched", "serial": "serial", "in_turn": "tasks one after another"},
+    )
+    update: Literal["direct", "optimiser"] | None = option(
+        None,
+        "Update",
+        "Direct: θ ← θ + ε (φ − θ), as published; batched and in turn, φ is the mean over tasks. "
+        "The outer schedule shortens the move of a whole meta-step; outer optimiser, β and the "
+        "scale of the gradient have no part in it, a clip acts on θ − φ. Outer optimiser: it gets "
+        "θ − φ, scaled as below, as if that were a gradient; serial, that is the move of all "
+        "tasks over ε. Empty: direct for serial, the outer optimiser otherwise.",
+        labels={"direct": "direct, by ε", "optimiser": "outer optimiser"},
+        formerly="optimiser",
     )
     epsilon: float = option(
-        0.1, "Serial ε", "Share of the way towards φ that one task moves θ (serial).", gt=0, le=1
+        0.1,
+        "ε",
+        "Share of the way towards φ that θ moves: by each task (serial), or in each meta-step "
+        "(direct update).",
+        gt=0,
+        le=1,
     )
     direction: Literal["difference", "tail"] = option(
         "difference",
@@ -59,9 +83,24 @@ class ReptileOptions(AlgorithmOptions):
         "rate",
         "Scale of the gradient",
         "Divide θ − φ by α, which makes it the sum of inner gradients; by α K, their mean; or not "
-        "at all. Adam hardly feels the difference, SGD does.",
+        "at all. Adam hardly feels the difference, SGD does; a direct update has no such scale.",
         labels={"rate": "(θ − φ) / α", "path": "(θ − φ) / (α K)", "none": "θ − φ"},
     )
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the start moves by ε, without the outer optimiser."""
+        return self.schedule == "serial" if self.update is None else self.update == "direct"
+
+    @override
+    def stored(self) -> dict[str, Plain]:
+        return {**super().stored(), "update": "direct" if self.is_direct else "optimiser"}
+
+    @override
+    def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:
+        if self.is_direct:
+            return OuterRule(self.epsilon, "epsilon", own=True, optimizer="sgd")
+        return super().outer_rule(shared, of_network=of_network)
 
     @override
     def changed_since(self, version: tuple[int, ...], shared: Shared) -> str:
@@ -93,6 +132,7 @@ class ReptileOptions(AlgorithmOptions):
             "inner_lr": 0.001,
             "batch_size": 10,
             "inner_steps": 5,
+            "schedule": "in_turn",
             "scale": "none",
         },
     },
@@ -103,12 +143,14 @@ def reptile(options: ReptileOptions, shared: Shared) -> Algorithm:
     rate, steps = options.rate(shared), options.steps(shared)
     adam = options.inner_optimizer == "adam"
     rule = AdamDescent(rate, keep=options.keep_moment) if adam else GradientDescent(rate)
-    scale = {"rate": rate, "path": rate * steps, "none": 1.0}[options.scale]
+    scaled = "none" if options.is_direct else options.scale
+    scale = {"rate": rate, "path": rate * steps, "none": 1.0}[scaled]
     estimator = Reptile(
         scale=scale,
         pooled=options.data == "all",
         batch_size=options.batch_size,
         direction=options.direction,
-        serial_epsilon=options.epsilon if options.schedule == "serial" else None,
+        schedule=options.schedule,
+        epsilon=options.epsilon,
     )
     return compose(rule, estimator, steps)

@@ -42,7 +42,7 @@ class Order:
 
 
 def peaks(orders: Sequence[Order]) -> Generator[float | None, None, None]:
-    """Yield the peak of each in MB; None where it is not known."""
+    """Yield the peak of each in MiB; None where it is not known."""
     groups = [orders] if _FORKS else [[order] for order in orders]
     for group in groups:
         with _Helper(group) as helper:
@@ -93,7 +93,7 @@ class _Helper:
 
 
 def measure_memory() -> None:
-    """Be a helper: read orders from standard input and write each peak in MB, or null."""
+    """Be a helper: read orders from standard input and write each peak in MiB, or null."""
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first optimiser imports a lot
     for line in sys.stdin:
         sys.stdout.write(f"{_forked(line) if _FORKS else _found(line)}\n")
@@ -134,7 +134,7 @@ def _peak(config: RunConfig, peer: str) -> float | None:
 
 
 def weigh(step: Callable[[], object], device: torch.device) -> float | None:
-    """Take two steps and return the peak over what this process held before them, in MB.
+    """Take two steps and return the peak over what this process held before them, in MiB.
 
     None where it is not known. The process must not have taken steps before.
     """

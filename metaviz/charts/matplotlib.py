@@ -86,7 +86,9 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
             _fit_label(axes, high * heights[number // columns] / sum(heights), page)
         if isinstance(chart, Panels) and chart.title:
             figure.suptitle(_literal(chart.title), fontsize=page.font_pt)
-        captions = dict.fromkeys(one.caption for one in (chart, *charts) if one.caption)
+        captions = dict.fromkeys(
+            one.caption for one in (chart, *charts) if one.caption and not one.message
+        )
         _add_legend(figure, keys, page, "; ".join(captions))
     return figure
 
@@ -298,8 +300,8 @@ def _legend_cm(keys: Sequence[Series], page: Page) -> float:
 
 
 def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, title: str) -> None:
-    """Name the curves below all panels, in as many columns as fit."""
-    if not keys:
+    """Name the curves below all panels, in as many columns as fit, and say what they are."""
+    if not keys and not title:
         return
     from matplotlib.lines import Line2D
 

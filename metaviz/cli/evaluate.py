@@ -16,7 +16,8 @@ def evaluate(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="tasks, split, seed, shots, query_shots, steps or together; as often as needed.",
+            help="tasks, split, seed, shots, query_shots, steps, together or draws; as often as "
+            "needed.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the values of every task here.")] = None,

@@ -131,6 +131,8 @@ def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: CellContext)
 
 
 def _values(item: Item, column: Column, seen: CellContext) -> list[Any]:
+    if isinstance(item, Entry) and column.key == "star":  # stars sort before what has none
+        return [item.marks.star]
     if isinstance(item, Entry):
         return [column.text(item) if column.key in _AS_TEXT else seen.value(column, item)]
     if column.result:

@@ -16,8 +16,9 @@ from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.queue import Entry
-from metaviz.runs.table.columns import interval_text
+from metaviz.runs.table.columns import duration_text
 from metaviz.runs.table.differences import differing_texts
 
 _COSINES_SIDE_BY_SIDE = 7
@@ -70,10 +71,12 @@ def print_results(records: Sequence[Record]) -> None:
             row += [interval_text(last.at(name), last.at(f"{name}_ci95")) for name in names]
         else:
             row += ["", "", ""]
-        row.append(f"{record.column('seconds')[-1]:.1f}" if len(record) else "")
+        row.append(duration_text(record.column("seconds")[-1]) if len(record) else "")
         rows.append(row)
-    columns = ("run", "seed", "state", "K", "query loss", "accuracy", "seconds")
-    title = "After adaptation to the evaluation tasks (mean ± 95 % interval)"
+    columns = ("algorithm", "seed", "state", "K", "query loss", "accuracy", "duration")
+    counts = {record.evaluations[-1].tasks for record in records if record.evaluations}
+    tasks = f"{counts.pop()} evaluation tasks" if len(counts) == 1 else "the evaluation tasks"
+    title = f"After adaptation to {tasks} of the seed (mean ± 1.96 s/√n over tasks)"
     console().print(table(columns, rows, title, right={1, 3, 4, 5, 6}))
 
 
@@ -112,10 +115,9 @@ def print_gradients(result: GradientComparison) -> None:
 def print_judgements(judgements: Sequence[Judgement]) -> None:
     """Print each run's mean, its difference to the first run, and published results beside it."""
     first = judgements[0]
-    name = first.measure.replace("_", " ") + (" (%)" if first.unit > 1 else "")
     # Of methods without an inner loop no k is told.
     asked = next((one for one in judgements if one.adapts), first).protocol_text()
-    title = f"{name} on held-out tasks: mean ± 1.96 s/√n\n{asked}"
+    title = f"{first.measure_text()} on held-out tasks: mean ± 1.96 s/√n\n{asked}"
     measured = []
     for found in judgements:
         row = [found.run, str(found.step), found.before_text(), found.after_text()]
@@ -125,7 +127,10 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
     paper = console()
     paper.print(table(columns, measured, title, right=_AFTER_FIRST))
-    paper.print("In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks.")
+    paper.print(
+        "In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks, without those "
+        "where both are equal or one is not a number."
+    )
     rows = [(found.run, *row) for found in judgements for row in published_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
@@ -207,7 +212,7 @@ def print_speeds(speeds: Sequence[Speed]) -> None:
         "steps/s: meta-steps per second, median. GFLOP: counted operations of one meta-step. "
         "limit: operations per second as a share of those of large matrix products with as many "
         "threads, the fastest between two rounds. products: the time that the step's own matrix "
-        "products and convolutions take alone, as a share of the step's. MB: peak memory over "
+        "products and convolutions take alone, as a share of the step's. MiB: peak memory over "
         "that before the first step."
     )
     for found in speeds:
@@ -225,7 +230,7 @@ def _speeds(problem: str, group: Sequence[Speed]) -> Table:
     limit = f", limit {limits[0] / 1e9:.0f} GFLOP/s" if limits else ""
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     title = f"{problem}: {place_text(ours.environment)}, {ours.dtype}{limit}{load}"
-    columns = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MB")
+    columns = ("", "steps/s", "quartiles", "GFLOP", "limit", "products", "MiB")
     return table(columns, map(_cells, group), title, right=_AFTER_FIRST)
 
 

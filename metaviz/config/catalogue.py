@@ -1,6 +1,7 @@
 """What can be chosen, as plain data, for the window and the help pages."""
 
 from collections.abc import Mapping
+from functools import cache
 
 from pydantic import BaseModel, ConfigDict
 
@@ -60,6 +61,14 @@ class AlgorithmEntry(BaseModel):
             key = f"{self.id}.preset"
             raise OptionError(key, f"{key} = {name!r} is not valid: known presets are {known}.")
         return {**self.presets[str(name)], **own}
+
+    def as_stored(self, values: Mapping[str, Plain]) -> dict[str, Plain]:
+        """Return a stored run's options with what it had where they are older than an option.
+
+        Runs store every option there is, so that one they do not name was not there yet.
+        """
+        formerly = {spec.name: spec.formerly for spec in self.options if spec.formerly is not None}
+        return {**formerly, **values}
 
 
 class ProblemEntry(BaseModel):
@@ -122,3 +131,14 @@ def shipped_catalogue() -> Catalogue:
     """Read the catalogue that comes with the program; no method or problem is imported for it."""
     text = resource("catalogue.json").read_text(encoding="utf-8")
     return Catalogue.model_validate_json(text)
+
+
+def as_stored(algorithm: str, values: Mapping[str, Plain]) -> dict[str, Plain]:
+    """Return a stored run's options as `AlgorithmEntry.as_stored` does, for shipped methods."""
+    entry = _shipped().algorithm(algorithm)
+    return dict(values) if entry is None else entry.as_stored(values)
+
+
+@cache
+def _shipped() -> Catalogue:
+    return shipped_catalogue()

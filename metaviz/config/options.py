@@ -53,15 +53,19 @@ def option(  # a typed veneer over pydantic's Field, which is untyped for extra 
     unit: str = "",
     log: bool = False,
     labels: dict[str, str] | None = None,
+    formerly: Plain = None,
     **bounds: Any,
 ) -> Any:
     """Declare one option.
 
     `description` explains the option to a person and may hold its formula; `log` asks for
-    multiplicative steps in the form; `labels` names the values of a choice; `bounds` are
-    pydantic's ge, gt, le and lt.
+    multiplicative steps in the form; `labels` names the values of a choice; `formerly` is what
+    runs had that were stored before there was the option; `bounds` are pydantic's ge, gt, le and
+    lt.
     """
-    extra: dict[str, Any] = {"unit": unit, "log": log, "labels": labels or {}}
+    extra: dict[str, Any] = {
+        "unit": unit, "log": log, "labels": labels or {}, "formerly": formerly
+    }  # fmt: skip
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
 
@@ -85,6 +89,8 @@ class OptionSpec(BaseModel):
     labels: dict[str, str] = {}
     refused: dict[str, str] = {}
     """Choices that this method cannot take, each with the sentence that says why."""
+    formerly: Plain = None
+    """The value of stored runs that do not name the option, as they are older than it."""
 
     @property
     def range_text(self) -> str:

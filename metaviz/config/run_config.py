@@ -132,6 +132,14 @@ class EvaluationProtocol(Options):
         "Predict a task's query examples as one batch, whose statistics BatchNorm uses "
         "(transductive). Off: one by one, beside the support set.",
     )
+    draws: Literal["own", "training"] = option(
+        "own",
+        "Draws of the tasks",
+        "Own: no run evaluates on these tasks while it trains, nor chooses its weights by them. "
+        "Training: the tasks on which a run with this seed evaluates while it trains, where it has "
+        "these classes; what was stored before there was the choice is of these.",
+        labels={"own": "their own", "training": "those of training"},
+    )
 
 
 class Amendment(Options):

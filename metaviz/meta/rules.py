@@ -229,8 +229,8 @@ class AdamDescent(GradientDescent):
     """Adam without momentum (beta1 = 0), whose second moment persists from task to task.
 
     m <- beta2 m + (1 - beta2) g^2; phi <- phi - alpha g / (sqrt(m / (1 - beta2^t)) + eps).
-    Source: the official Reptile code's inner optimiser. Deviation: tasks of one batch start from
-    the same moment, and its mean over them is carried on; with one task per batch this is the
+    Source: the official Reptile code's inner optimiser. Deviation: tasks that adapt side by side
+    start from the same moment, and its mean over them is carried on; one by one they are in the
     official order.
     """
 

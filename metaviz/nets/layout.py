@@ -86,11 +86,16 @@ class Layout:
         return torch.cat(pieces, dim=-1)
 
 
+def lying_axes(axes: int) -> tuple[int, ...]:
+    """Return the axes of a tensor in the order in which they lie, the last one side by side."""
+    if axes == _MATRIX:
+        return 1, 0
+    return (0, 2, 3, 1) if axes == _KERNEL else tuple(range(axes))
+
+
 def _lying(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return a tensor's shape in the order in which its axes lie."""
-    if len(shape) == _MATRIX:
-        return shape[::-1]
-    return (shape[0], *shape[2:], shape[1]) if len(shape) == _KERNEL else shape
+    return tuple(shape[axis] for axis in lying_axes(len(shape)))
 
 
 def _turned(value: Tensor, axes: int, *, back: bool = False) -> Tensor:

@@ -33,6 +33,8 @@ class Problem(Protocol):
 
     remarks: tuple[str, ...]
     """What a person should know about the data, for instance what was left out; often empty."""
+    evaluation_query: int | None
+    """Query examples of an evaluation task, where they are not as many as asked for."""
 
     def net_spec(self) -> NetSpec:
         """Describe the network that is adapted."""
@@ -107,6 +109,7 @@ class Family(ABC):
     """What most families share: numbers are shown as they are, nothing is kept, nothing drawn."""
 
     remarks: tuple[str, ...] = ()
+    evaluation_query: int | None = None
 
     @abstractmethod
     def net_spec(self) -> NetSpec:

@@ -103,6 +103,7 @@ class Sinusoid(Family):
     has_accuracy = False
     chunk = 1000
     shards = 1
+    evaluation_query: int | None = EVALUATION_POINTS
 
     def __init__(self, options: SinusoidOptions, shared: Shared, seed: int) -> None:
         """Take checked options, shots and the seed that addresses the tasks."""

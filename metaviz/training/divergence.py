@@ -164,7 +164,10 @@ def divergence(setting: Setting, monitor: DivergenceMonitor, error: DivergenceEr
 
 
 def _smaller(setting: Setting, which: str) -> Remedy:
-    """Offer half of a step size, where the method has its own of that, else where all share it."""
+    """Offer half of a step size, where the method has its own of that, else where all share it.
+
+    Where the shared outer step size moves nothing, the method's own ones alone are halved.
+    """
     config, key = setting.config, f"{which}_lr"
     own = config.options.get(key)
     rate = float(own if own is not None else getattr(config.shared, key)) / 2
@@ -173,7 +176,11 @@ def _smaller(setting: Setting, which: str) -> Remedy:
     options: dict[str, Plain] = {} if own is None else {key: rate}
     shared: dict[str, Plain] = {key: rate} if own is None else {}
     if which == "outer":
-        options |= {rule.key: rule.rate / 2 for rule in setting.outer.values() if rule.own}
+        halved: dict[str, Plain] = {r.key: r.rate / 2 for r in setting.outer.values() if r.own}
+        options |= halved
+        if halved and all(rule.own for rule in setting.outer.values()):
+            shared = {}
+            label = f"Halve {', '.join(f'{name} to {value:g}' for name, value in halved.items())}"
     return _remedy(f"half-{which}", label, Amendment(shared=shared, options=options))
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,11 +17,12 @@ from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig,
 from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
+from metaviz.nets.layout import Layout, lying_axes
 from metaviz.problems.registry import PROBLEMS, find_problem
 from metaviz.runs.model.dataset import DatasetView
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
-from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow, Part
 from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
@@ -193,12 +195,23 @@ def compare_gradients(
     """
     configs = [config for config in configs if config.seed == configs[0].seed]
     rows: list[MetaGradientRow] = []
+    layout: tuple[Part, ...] = ()
     problem = None
     for config in configs:
         setting = settle(config, problem)
         problem = setting.problem
         rows.append(_row(setting, start, step))
-    return GradientComparison(tuple(rows))
+        layout = _parts(setting.learner.net.layout)
+    return GradientComparison(tuple(rows), layout)
+
+
+def _parts(layout: Layout) -> tuple[Part, ...]:
+    """Say where each tensor of a network lies in a flat gradient."""
+    places = accumulate(layout.sizes, initial=0)
+    return tuple(
+        Part(name, first, size, shape, lying_axes(len(shape)))
+        for (name, shape), size, first in zip(layout.shapes, layout.sizes, places, strict=False)
+    )
 
 
 def _row(setting: Setting, start: Path | None, step: int) -> MetaGradientRow:

@@ -11,29 +11,33 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from metaviz.config.outer_rule import OuterRule
+
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class OuterOptimizer:
-    """Moves named meta-parameters, each with a step size of its own, and knows Adam's moments."""
+    """Moves named meta-parameters, each by a rule of its own, and knows Adam's moments."""
 
     def __init__(
         self,
         kind: Literal["adam", "sgd"],
         weights: Mapping[str, Tensor],
-        rates: Mapping[str, float],
+        rules: Mapping[str, OuterRule],
     ) -> None:
-        """Begin with moments of zero; `weights` are changed in place by `step`."""
-        self.kind = kind
-        self.rates = dict(rates)
-        self._weights = {name: weights[name] for name in sorted(rates)}
+        """Begin with moments of zero; `weights` are changed in place by `step`.
+
+        `kind` is that of groups whose rule names no optimiser.
+        """
+        self.rates = {name: rule.rate for name, rule in rules.items()}
+        self._weights = {name: weights[name] for name in sorted(rules)}
         self._share = 1.0
         self._counts: dict[str, Tensor] = {}
         self._moments: dict[str, tuple[Tensor, Tensor]] = {}
-        if kind == "adam":
-            for name, value in self._weights.items():
+        for name, value in self._weights.items():
+            if (rules[name].optimizer or kind) == "adam":
                 self._counts[name] = torch.zeros((), dtype=torch.float32, device=value.device)
                 zeros = torch.zeros_like(value, requires_grad=False)
                 self._moments[name] = zeros, zeros.clone()
@@ -44,7 +48,7 @@ class OuterOptimizer:
         self._share = share
         for name, gradient in gradients.items():
             weights, rate = self._weights[name], share * self.rates[name]
-            if self.kind == "sgd":
+            if name not in self._counts:
                 weights.add_(gradient, alpha=-rate)
                 continue
             count, (mean, square) = self._counts[name], self._moments[name]
@@ -62,15 +66,19 @@ class OuterOptimizer:
 
     def state(self) -> dict[str, Any]:
         """Return plain values and tensors: the parameters by number, in the order of names."""
-        moments = [
-            {"step": count, **dict(zip(_MOMENTS, self._moments[name], strict=True))}
-            for name, count in self._counts.items()
-        ]
+        moments = {
+            number: {
+                "step": self._counts[name],
+                **dict(zip(_MOMENTS, self._moments[name], strict=True)),
+            }
+            for number, name in enumerate(self._weights)
+            if name in self._counts
+        }
         groups = [
             {"lr": self._share * rate, "rate": rate, "params": [number]}
             for number, rate in enumerate(self.rates[name] for name in self._weights)
         ]
-        return {"state": dict(enumerate(moments)), "param_groups": groups}
+        return {"state": moments, "param_groups": groups}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; what was saved before a first step has no moments.
@@ -79,8 +87,8 @@ class OuterOptimizer:
         """
         if len(saved["param_groups"]) != len(self._weights):
             raise ValueError("The checkpoint has another number of meta-parameters.")
-        for number, name in enumerate(self._counts):
-            if number not in saved["state"]:
+        for number, name in enumerate(self._weights):
+            if name not in self._counts or number not in saved["state"]:
                 continue
             known = saved["state"][number]
             self._counts[name] = _fitting(known["step"], self._counts[name])

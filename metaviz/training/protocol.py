@@ -13,10 +13,12 @@ from torch import Tensor
 
 from metaviz.config.options import OptionError
 from metaviz.config.quantities import primary_of
-from metaviz.config.run_config import EvaluationProtocol, RunConfig
+from metaviz.config.run_config import MAX_SEED, EvaluationProtocol, RunConfig
 from metaviz.files.progress import Report
 from metaviz.meta.context import Meta
 from metaviz.meta.tasks import Batch
+from metaviz.problems.registry import find_problem
+from metaviz.problems.stream import derived_seed
 from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store
 from metaviz.runs.model.record import Record
@@ -28,6 +30,8 @@ from metaviz.training.evaluation import task_curves
 from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
+
+_PURPOSE = "held-out tasks"
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,29 @@ class _StoredRun:
 
     def as_stored(self) -> dict[str, Any]:
         """Return the protocol as it is stored with results."""
-        shared = self.setting.config.shared
+        shared, protocol = self.setting.config.shared, self.protocol
+        # Results of before there was the choice lack the key: their tasks are those of training.
+        own = self._own_draws() if protocol.draws == "own" else {}
         return {
-            "tasks": self.protocol.tasks,
-            "split": self.protocol.split,
-            "seed": self.protocol.seed,
+            "tasks": protocol.tasks,
+            "split": protocol.split,
+            "seed": protocol.seed,
             "ways": shared.ways,
             "shots": shared.shots,
             "query": shared.query_shots,
             "k": self.steps,
-            "together": self.protocol.together,
+            "together": protocol.together,
+            **own,
         }
+
+    def _own_draws(self) -> dict[str, Any]:
+        """Return what is stored of tasks of their own; 0 is what the problem's have none of."""
+        problem, asked = self.setting.problem, self.setting.config.shared
+        hidden = find_problem(self.setting.config.problem).entry.hidden
+        names = {"ways": "ways", "shots": "shots", "query_shots": "query"}
+        query = problem.evaluation_query or asked.query_shots
+        without = {stored: 0 for name, stored in names.items() if name in hidden}
+        return {"query": query, **without, "draws": "own"}
 
     def common(self) -> dict[str, Any]:
         """Return the fields that every result has of its run."""
@@ -207,7 +223,10 @@ def _counted(report: Report, label: str, count: int) -> Callable[[int], None]:
 
 
 def _asked(trained: RunConfig, protocol: EvaluationProtocol) -> RunConfig:
-    """Return the run's configuration with the tasks of the protocol."""
+    """Return the run's configuration with the tasks of the protocol.
+
+    Tasks are drawn from the seed alone, so that those of their own have another seed.
+    """
     asked = {
         name: value
         for name in ("shots", "query_shots")
@@ -221,7 +240,10 @@ def _asked(trained: RunConfig, protocol: EvaluationProtocol) -> RunConfig:
         raise OptionError(
             "split", f"{trained.problem} has no {protocol.split} classes: use split = test."
         )
-    update = {"shared": shared, "problem_options": problem, "seed": protocol.seed}
+    seed = protocol.seed
+    if protocol.draws == "own":
+        seed = derived_seed(seed, _PURPOSE) % (MAX_SEED + 1)
+    update = {"shared": shared, "problem_options": problem, "seed": seed}
     return trained.model_copy(update=update)
 
 

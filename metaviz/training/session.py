@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import RunConfig
 from metaviz.problems.base import Problem
@@ -217,9 +218,11 @@ def new_session(
 def stored_config(record: Record, folder: Path) -> RunConfig:
     """Return a stored run's configuration. Raises: StoreError where this version cannot read it."""
     try:
-        return RunConfig.model_validate(record.config)
+        config = RunConfig.model_validate(record.config)
     except ValidationError as error:
         raise StoreError(f"{folder} has a configuration that this version cannot read.") from error
+    options = find_algorithm(config.algorithm).entry.as_stored(config.options)
+    return config.model_copy(update={"options": options})
 
 
 def repeat_session(folder: Path, root: Path) -> Session:

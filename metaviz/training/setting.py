@@ -269,7 +269,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     problem_options = registered.checked(dict(config.problem_options))
     if problem is None:
         problem = registered.factory(problem_options, config.shared, config.seed)
-    own = {"options": options.model_dump(), "problem_options": problem_options.model_dump()}
+    own = {"options": options.stored(), "problem_options": problem_options.model_dump()}
     device = find_device(config.device)
     _check_engine(config.engine, device)
     problem.place(device)

@@ -83,7 +83,7 @@ def begin(setting: Setting, saved: dict[str, Any] | None = None) -> Progress:
             raise ValueError(OTHER_ORDER)
         meta = {name: _fitting(saved["meta"], name, value) for name, value in meta.items()}
     kind = setting.config.shared.outer_optimizer
-    progress = Progress(meta, OuterOptimizer(kind, meta, _rates(setting)))
+    progress = Progress(meta, OuterOptimizer(kind, meta, setting.outer))
     if saved is not None:
         try:
             progress.optimizer.restore(saved["optimizer"])

@@ -34,7 +34,9 @@ def surveyed(tmp_path_factory: pytest.TempPathFactory) -> Surveyed:
         patch.chdir(FIXTURES)
         patch.setenv("METAVIZ_HOME", str(tmp_path_factory.mktemp("home")))
         runs = {
-            key: one["config"] for key, one in golden("bits.json").items() if key not in specs.HEAVY
+            key: doors.of_old(one["config"])
+            for key, one in golden("bits.json").items()
+            if key not in specs.HEAVY
         }
         return Surveyed(*survey(doors, runs, tmp_path_factory.mktemp("surveyed")))
 

@@ -264,7 +264,7 @@ def test_stored_evaluations_are_those_of_the_weights(stored: Stored, tmp_path: P
     with np.load(path) as arrays:
         before = {name: arrays[name] for name in arrays.files if name != "about"}
     path.unlink()
-    doors.judge(folder, doors.EvaluationProtocol(tasks=3))
+    doors.judge(folder, doors.EvaluationProtocol(tasks=3, draws="training"))
     with np.load(path) as arrays:
         for name, values in before.items():
             np.testing.assert_allclose(arrays[name], values, rtol=SINGLE, atol=SINGLE)
@@ -274,7 +274,7 @@ def test_a_stored_map_of_robustness_is_that_of_the_weights(stored: Stored, tmp_p
     folder = copied(stored, tmp_path, "mirror-official")
     with np.load(folder / "robustness" / "map.npz") as arrays:
         before = arrays["mean"]
-    found = doors.robustness(folder, doors.EvaluationProtocol(tasks=2))
+    found = doors.robustness(folder, doors.EvaluationProtocol(tasks=2, draws="training"))
     np.testing.assert_allclose(found.mean, before, rtol=SINGLE, atol=SINGLE)
 
 

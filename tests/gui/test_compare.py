@@ -92,6 +92,12 @@ def test_another_interval_changes_band_legend_and_table(qtbot, tab, name, half):
     assert tab.groups.table.horizontalHeaderItem(2).text() == f"Final {text}"
 
 
+def test_an_end_of_runs_that_are_not_done_is_their_last_value(qtbot, tab):
+    tab.show_records([record(seed=seed, state="stopped") for seed in range(2)])
+    settle(qtbot, tab)
+    assert tab.groups.table.horizontalHeaderItem(2).text().startswith("Last ")
+
+
 def test_grouping_by_a_key_makes_its_curves(qtbot, tab):
     tab.controls.fill_groups()
     actions = {action.text(): action for action in tab.controls.group.menu().actions()}

@@ -16,6 +16,7 @@ from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Reptile, Unrolled
 from metaviz.meta.estimators.conditioned import residual_jacobian, spread_of_curvature
 from metaviz.meta.estimators.trajectory import Trajectory
+from metaviz.meta.inner import descend
 from metaviz.meta.learner import Learner
 from metaviz.meta.modes import ModeFactors, mode_product
 from metaviz.meta.prior import implicit_prior
@@ -275,6 +276,37 @@ def test_forced_gates_are_first_order_steps(gates: str) -> None:
     found = meta_step(algorithm, learner, meta, tasks)
     assert_close(found.gradients["init"], expected.gradients["init"], 1e-12)
     assert_close(found.support_loss, expected.support_loss, 1e-12)
+
+
+@pytest.mark.parametrize("inputs", ["raw", "processed"])
+def test_affine_gates_are_a_plain_loop_over_weights(inputs: str) -> None:
+    """Each gate is i = sigmoid(W [grad L, L, phi, i] + b), and 1/2 before the first step."""
+    learner, tasks = sinusoid(tasks=1)
+    algorithm = build("metalstm", gates="affine", inputs=inputs)
+    assert isinstance(algorithm, Composed)
+    meta = noisy(initial(algorithm, learner), 0.3)
+    matrix, bias = algorithm.rule.parameters.split(meta["gates"]).values()  # type: ignore[attr-defined]
+    point = meta["init"].clone()
+    last = torch.full((len(point), 2), 0.5, dtype=DOUBLE)
+    for _ in range(3):
+        leaf = point.unsqueeze(0).clone().requires_grad_()
+        loss = learner.losses(leaf, tasks.support)
+        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        moved = []
+        for place, slope in enumerate(gradient[0]):
+            read = [slope, loss[0].detach()]
+            seen = torch.stack(read) if inputs == "raw" else processed(torch.stack(read)).flatten()
+            gates = torch.stack(
+                [
+                    torch.sigmoid(row @ torch.cat([seen, point[place, None], one[None]]) + shift)
+                    for row, one, shift in zip(matrix, last[place], bias, strict=True)
+                ]
+            )
+            last[place] = gates
+            moved.append(gates[0] * point[place] - gates[1] * slope)
+        point = torch.stack(moved)
+    found = descend(algorithm.rule, learner, meta, tasks.support, 3).point[0]
+    assert_close(found, point, 1e-12)
 
 
 def test_gates_treat_all_weights_alike() -> None:

@@ -109,6 +109,24 @@ def test_imaml_is_the_dense_implicit_gradient(case: Quadratics, prox: float) -> 
 
 
 @few
+@given(quadratics, st.integers(0, 5))
+def test_a_truncated_series_of_n_is_the_last_n_plus_one_proximal_steps(
+    case: Quadratics, terms: int
+) -> None:
+    rate, prox, steps = 0.1, 1.5, 9
+    centre = case.theta.clone().requires_grad_()
+    point = case.theta.expand(TASKS, -1)
+    for step in range(steps):
+        here = centre if step >= steps - (terms + 1) else case.theta
+        slope = (case.a @ point.unsqueeze(2)).squeeze(2) - case.b
+        point = point - rate * (slope + prox * (point - here))
+    loss = case.learner.losses(point, case.tasks.query).mean()
+    (expected,) = torch.autograd.grad(loss, centre)
+    options = {"variant": "truncated", "terms": terms, "prox": prox, "inner_steps": steps}
+    assert_close(case.gradient("neumann", 1, rate, **options), expected, 1e-12)
+
+
+@few
 @given(quadratics)
 def test_prox_gradient_is_the_derivative_of_the_solved_loss(case: Quadratics) -> None:
     prox, epsilon = 1.5, 1e-5

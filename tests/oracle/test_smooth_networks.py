@@ -143,7 +143,7 @@ def test_reptile_with_one_full_step_is_joint_training_on_its_data() -> None:
 
 def test_serial_reptile_with_one_task_equals_batched() -> None:
     learner, tasks = sinusoid(tasks=1)
-    serial = build("reptile", schedule="serial", epsilon=0.3)
+    serial = build("reptile", schedule="serial", epsilon=0.3, update="optimiser")
     meta = initial(serial, learner)
     alone = meta_step(serial, learner, meta, tasks).gradients["init"]
     batched = meta_step(build("reptile"), learner, meta, tasks).gradients["init"]

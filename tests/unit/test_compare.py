@@ -26,7 +26,10 @@ METRICS = (
     "post_query_accuracy,meta_gradient_norm,pre_support_accuracy,post_support_accuracy,"
     "inner_residual,solver_residual,peak_memory_mb"
 )
-INNER = "run,algorithm,problem,seed,step,k,support_loss,query_loss,gradient_norm,query_accuracy"
+INNER = (
+    "run,algorithm,problem,seed,step,k,support_loss,query_loss,gradient_norm,query_accuracy,"
+    "support_loss_ci95,query_loss_ci95,gradient_norm_ci95,query_accuracy_ci95,tasks"
+)
 FOUR = "maml,fomaml,reptile,joint"
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from scipy import stats
 
 from metaviz.charts.matplotlib import Page, figure_of
@@ -36,6 +38,25 @@ def test_runs_that_differ_in_their_seed_only_are_one_curve():
     np.testing.assert_allclose(found[0].curve.high[1] - 3, half)
     assert found[0].legend.endswith("± 95 % CI")
     assert "±" not in found[1].legend
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_is_smoothed_says_so_in_figures_and_tables(seeds):
+    runs = [record(seed=seed) for seed in range(seeds)]
+    for smoothing in (0.0, 0.75):
+        view = replace(STEP, smoothing=smoothing)
+        drawn = figure_of(comparison_chart(compared(runs, view), view), Page())
+        told = [text.get_text() for text in drawn.findobj(Text)]
+        assert any("smoothed, weight 0.75" in text for text in told) == (smoothing > 0)
+        rows = csv.DictReader(io.StringIO(comparison_csv(runs, view)))
+        assert {row["smoothing"] for row in rows} == {repr(smoothing)}
+
+
+def test_an_end_is_final_where_all_runs_that_count_are_done():
+    done, more = record(seed=0), record(seed=1, state="stopped")
+    broken = record(seed=2, state="diverged")
+    assert compared([done, broken], STEP)[0].is_done
+    assert not compared([done, more], STEP)[0].is_done
 
 
 def test_groups_of_one_algorithm_are_told_apart_by_dash():

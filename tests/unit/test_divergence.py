@@ -245,7 +245,8 @@ def test_smaller_inner_steps_hold_from_the_next_meta_step_on_and_when_judged(
     again = finish(repeat_session(folder, tmp_path / "again"))
     assert first_difference(open_run(again), record) is None
 
-    found = judge(folder, EvaluationProtocol(tasks=4, seed=3)).per_task["query_loss"]
+    protocol = EvaluationProtocol(tasks=4, seed=3, draws="training")
+    found = judge(folder, protocol).per_task["query_loss"]
     last = settle(RunConfig.model_validate(record.config).at(9))
     meta = load_checkpoint(folder / CHECKPOINT)["meta"]
     wanted = task_curves(last, meta, 4, last.algorithm.steps)["query_loss"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch._dynamo import utils as dynamo
 
 from metaviz.config.options import OptionError
+from metaviz.config.outer_rule import OuterRule
 from metaviz.meta.context import Context
 from metaviz.meta.footprint import kept_bytes
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
@@ -193,12 +194,13 @@ def test_the_outer_step_has_the_bits_of_torchs_optimiser(kind, names):
     rates = {name: 0.1 * number for number, name in enumerate(names, 1)}
     mine = {name: torch.randn(50, generator=generator) for name in names}
     theirs = {name: value.clone().requires_grad_() for name, value in mine.items()}
-    optimizer = OuterOptimizer(kind, mine, rates)
+    rules = {name: OuterRule(rate) for name, rate in rates.items()}
+    optimizer = OuterOptimizer(kind, mine, rules)
     peer = KINDS[kind]([{"params": [theirs[name]], "lr": rates[name]} for name in sorted(names)])
     for number in range(6):
         if number == 3:  # the moments of either are the other's
             saved = optimizer.state()
-            optimizer = OuterOptimizer(kind, mine, rates)
+            optimizer = OuterOptimizer(kind, mine, rules)
             optimizer.restore(peer.state_dict())
             peer.load_state_dict(peer.state_dict() | {"state": saved["state"]})
         gradients = {name: torch.randn(50, generator=generator) for name in names}
@@ -225,7 +227,7 @@ def test_the_outer_step_has_the_bits_of_torchs_optimiser(kind, names):
     ],
 )
 def test_moments_that_do_not_fit_are_refused(change):
-    optimizer = OuterOptimizer("adam", {"init": torch.zeros(50)}, {"init": 0.1})
+    optimizer = OuterOptimizer("adam", {"init": torch.zeros(50)}, {"init": OuterRule(0.1)})
     with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):
         optimizer.restore(optimizer.state() | change)
 

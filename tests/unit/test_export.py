@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from metaviz.charts.matplotlib import Page, figure_of
@@ -88,6 +89,14 @@ def test_safe_text_never_begins_a_formula(text: str) -> None:
     assert safe.endswith(text)
     assert safe.lstrip(" ")[:1] not in FORMULAS
     assert len(safe) - len(text) == (text.lstrip(" ")[:1] in FORMULAS)
+
+
+@pytest.mark.parametrize(("smoothing", "said"), [(0.9, True), (0.0, False)])
+def test_a_training_figure_says_that_it_is_smoothed(*, smoothing: float, said: bool) -> None:
+    view = TrainingView(smoothing=smoothing)
+    drawn = figure_of(training_chart([record()], view), Page())
+    told = [text.get_text() for text in drawn.findobj(Text)]
+    assert any("smoothed, weight 0.9" in text for text in told) == said
 
 
 @pytest.mark.parametrize("text", ["=1+1", " =cmd()", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])

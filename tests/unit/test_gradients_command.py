@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from metaviz.config.catalogue import shipped_catalogue
+from metaviz.config.run_config import Shared
+from metaviz.problems.registry import find_problem
 from metaviz.runs.storage.store import list_runs
 from metaviz.training.checkpoints import CHECKPOINT
 from tests.unit.command_line import compare, metaviz, refusal
@@ -57,6 +59,36 @@ def test_json_holds_gradients_lengths_cosines_and_costs() -> None:
     assert found["algorithms"]["maml"]["hessian_vector_products"] == 3 * 2
     assert found["algorithms"]["imaml"]["inner_residual"] > 0
     assert found["algorithms"]["maml"]["inner_residual"] is None
+
+
+@pytest.mark.parametrize(
+    ("problem", "sizes"),
+    [
+        ("sinusoid", ("sinusoid.hidden=4", "meta_batch=3")),
+        ("strokes", ("strokes.channels=3", "meta_batch=1", "ways=3")),
+    ],
+)
+def test_the_layout_says_where_each_tensor_lies(problem: str, sizes: tuple[str, ...]) -> None:
+    settings = [word for size in sizes for word in ("--set", size)]
+    outcome = metaviz(
+        *("gradients", "--json", "--problem", problem, "--algorithms", "fomaml,reptile", *settings)
+    )
+    found = json.loads(outcome.out)
+    flat = np.array(found["algorithms"]["fomaml"]["gradient"])
+    rebuilt = {
+        part["name"]: flat[part["first"] : part["first"] + part["size"]]
+        .reshape([part["shape"][axis] for axis in part["axes"]])
+        .transpose(np.argsort(part["axes"]))
+        for part in found["layout"]
+    }
+    options = {key.split(".")[1]: int(value) for key, _, value in (s.partition("=") for s in sizes)
+               if "." in key}  # fmt: skip
+    shared = Shared(**{k: int(v) for k, _, v in (s.partition("=") for s in sizes) if "." not in k})
+    net = find_problem(problem).build(options, shared, 0).net()
+    named = net.layout.split(torch.from_numpy(flat))
+    assert list(rebuilt) == list(named)
+    for name, value in named.items():
+        np.testing.assert_array_equal(rebuilt[name], value.numpy())
 
 
 def test_quadratic_gradient_is_what_numpy_says(tmp_path: Path) -> None:

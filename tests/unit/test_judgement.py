@@ -8,18 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from scipy.stats import binom
 
-from metaviz.config.run_config import EvaluationProtocol
+from metaviz.charts.matplotlib import Page, figure_of
+from metaviz.config.run_config import EvaluationProtocol, RunConfig, Shared
 from metaviz.meta.predictor import one_by_one
 from metaviz.meta.tasks import Batch
+from metaviz.runs.analysis.benchmark import Choice, Judged, rows_of
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
+from metaviz.runs.analysis.result_charts import benchmark_chart
 from metaviz.runs.model.evaluation import Judgement, paired, store, stored
 from metaviz.runs.model.robustness import stored_robustness
-from metaviz.runs.storage.store import StoreError, list_runs
+from metaviz.runs.model.styles import Style
+from metaviz.runs.storage.store import StoreError, list_runs, open_run
 from metaviz.training.protocol import episode, judge, robustness
 from tests.oracle.engine import build, initial, sinusoid
 from tests.unit.command_line import metaviz
+from tests.unit.stored import train
 from tests.unit.test_episodes import small
 
 
@@ -50,6 +56,18 @@ def test_equal_runs_differ_in_nothing() -> None:
     assert (paired(values, values).low, paired(values, values).high) == (0.0, 0.0)
     with pytest.raises(ValueError, match="3 and 2 tasks"):
         paired(np.zeros(3), values)
+
+
+def test_tasks_that_are_not_a_number_are_named_and_not_counted() -> None:
+    b = np.zeros(12)
+    a = np.array([1.0] * 6 + [-1.0] * 2 + [0.0] + [np.nan] * 2 + [np.inf])
+    b[-1] = np.inf
+    found = paired(a, b)
+    assert (found.above, found.below, found.unknown) == (6, 2, 3)
+    assert found.p == pytest.approx(2 * binom.cdf(2, 8, 0.5))
+    one = judgement(per_task={"query_loss": np.stack([a, a])})
+    other = judgement(per_task={"query_loss": np.stack([b, b])})
+    assert one.minus(other)[1] == "2 / 6, 3 not a number"
 
 
 def judgement(**changes: object) -> Judgement:
@@ -275,6 +293,55 @@ def test_other_protocols_give_other_numbers(runs: list[Path]) -> None:
         found = judge(runs[0], other)
         assert (found.values("query_loss") != plain.values("query_loss")).any(), other
     assert len(stored(runs[0])) == 5
+
+
+@pytest.mark.parametrize("problem", ["sinusoid", "strokes"])
+def test_held_out_tasks_are_none_that_training_evaluated_on(problem: str, tmp_path: Path) -> None:
+    asked = RunConfig(
+        problem=problem,
+        algorithm="maml",
+        seed=0,
+        steps=2,
+        device="cpu",
+        shared=Shared(inner_steps=1, eval_tasks=5, meta_batch=2, query_shots=3, ways=2, shots=2),
+        problem_options={"hidden": 6} if problem == "sinusoid" else {"channels": 2},
+    )
+    folder = train(asked, tmp_path)
+    evaluated = open_run(folder).evaluations[-1].per_task["query_loss"]
+    same = judge(folder, EvaluationProtocol(tasks=5, draws="training"))
+    assert same.values("query_loss") == pytest.approx(evaluated, rel=1e-5)
+    own = judge(folder, EvaluationProtocol(tasks=5))
+    assert np.abs(own.values("query_loss")[:, None] - evaluated).min() > 1e-6
+    assert own.task_list != same.task_list
+    assert same.protocol_text().endswith(", drawn as training draws")
+    assert "drawn" not in own.protocol_text()
+    assert "draws" not in same.protocol  # as it was stored before there was the choice
+    assert len(stored(folder)) == 2
+
+
+def test_a_figure_of_held_out_results_names_interval_and_population() -> None:
+    one = Judged("maml-s0-1", "maml", Style("#0077bb", "solid"), judgement())
+    rows = rows_of([one], Choice("miniImageNet", 5, 1))
+    drawn = figure_of(benchmark_chart(rows, "accuracy (%)"), Page())
+    told = " ".join(text.get_text() for text in drawn.findobj(Text))
+    assert "mean ± 1.96 s/√n over held-out tasks" in told
+    assert "hollow: as published" in told
+
+
+def test_a_protocol_says_what_its_tasks_have(tmp_path: Path) -> None:
+    """Sinusoids are judged on 100 points whatever is asked for; quadratic losses have none."""
+    texts = {}
+    for problem in ("sinusoid", "quadratic"):
+        shared = Shared(inner_steps=1, eval_tasks=2, meta_batch=2, shots=4, query_shots=3)
+        asked = RunConfig(
+            problem=problem, algorithm="maml", seed=0, steps=1, device="cpu", shared=shared
+        )
+        found = judge(train(asked, tmp_path), EvaluationProtocol(tasks=2))
+        assert found.protocol["ways"] == 0
+        texts[problem] = found.protocol_text()
+    assert texts["quadratic"] == "2 test tasks, k = 1, seed 0"
+    points = "4-shot, 100 query examples predicted together"
+    assert texts["sinusoid"] == f"2 test tasks, {points}, k = 1, seed 0"
 
 
 def test_step_sizes_and_numbers_at_test_time_are_those_of_runs_with_them(runs: list[Path]) -> None:

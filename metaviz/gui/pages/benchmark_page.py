@@ -36,7 +36,7 @@ from metaviz.runs.analysis.benchmark import (
 )
 from metaviz.runs.analysis.needs import INNER_LOOP
 from metaviz.runs.analysis.result_charts import benchmark_chart, robustness_chart, tasks_chart
-from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.evaluation import Judgement, draws_of, draws_text
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
@@ -317,15 +317,18 @@ class BenchmarkTab(PlotPage):
 def protocol_of(judged: Judged) -> EvaluationProtocol:
     """Return the protocol that a judgement was made by."""
     about = judged.judgement.protocol
-    same = {name: about[name] for name in ("tasks", "split", "seed", "shots", "together")}
-    return EvaluationProtocol(query_shots=about["query"], steps=about["k"], **same)
+    same = {name: about[name] for name in ("tasks", "split", "seed", "together")}
+    same |= {"shots": about["shots"] or None, "query_shots": about["query"] or None}
+    draws = draws_of(about)
+    return EvaluationProtocol(steps=about["k"], draws=draws, **same)
 
 
 def _map_text(found: Robustness) -> str:
     about = found.protocol
     return (
-        f"{about['tasks']} {about['split']} tasks, weights of step {found.step}. The frame is as "
-        "trained, colours are differences to it. Click a cell for its value."
+        f"{about['tasks']} {about['split']} tasks{draws_text(about)}, weights of step "
+        f"{found.step}. The frame is as trained, colours are differences to it. Click a cell for "
+        "its value."
     )
 
 

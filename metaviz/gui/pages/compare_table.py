@@ -17,11 +17,11 @@ from metaviz.runs.table.columns import duration_text
 _COLUMNS = (
     ("Group", "Runs with equal values of the keys, and how many of them count"),
     ("n", "Runs that have data where the mean ends"),
-    ("Final", "Mean where the curve ends"),
+    ("Final", "Mean where the curve ends; Last, while a run has not taken all of its steps"),
     ("Best", "Best value of the mean"),
     ("Best at", "Where the mean is best, on the horizontal axis"),
     ("Reaches it", "When the runs are first at the level or beyond: mean, and how many get there"),
-    ("Minus the baseline", "Difference of the final means with Welch's 95 % interval"),
+    ("Minus the baseline", "Difference where the curves end, with Welch's 95 % interval over runs"),
 )
 _NONE = -1
 
@@ -93,7 +93,8 @@ class GroupTable(QWidget):
     def _heads(self, level: float) -> list[tuple[str, str]]:
         heads = list(_COLUMNS)
         band = self._view.band
-        heads[2] = f"Final {BANDS[band]}", f"{heads[2][1]}. {BAND_TIPS[band]}."
+        end = "Final" if all(one.is_done for one in self._curves) else "Last"
+        heads[2] = f"{end} {BANDS[band]}", f"{heads[2][1]}. {BAND_TIPS[band]}."
         if math.isfinite(level):
             sign = "≤" if all(one.falling for one in self._curves) else "≥"
             heads[5] = f"Reaches {sign} {level:g}", heads[5][1]

@@ -65,4 +65,7 @@ def protocol_text(protocol: EvaluationProtocol) -> str:
         parts.append(f"k = {protocol.steps}")
     if not protocol.together:
         parts.append("query examples one by one")
-    return ", ".join([*parts, f"seed {protocol.seed}"])
+    parts.append(f"seed {protocol.seed}")
+    if protocol.draws == "training":
+        parts.append("drawn as training draws")
+    return ", ".join(parts)

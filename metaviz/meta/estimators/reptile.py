@@ -13,15 +13,19 @@ from metaviz.meta.inner import Descent, descend
 from metaviz.meta.rules import Enters, InnerRule
 from metaviz.meta.tasks import Batch
 
+Schedule = Literal["batched", "serial", "in_turn"]
+
 
 class Reptile:
     """The displacement theta - phi^k as if it were a gradient.
 
-    Batched: theta - mean_t phi_t^k. Serial: each task moves theta by epsilon (phi^k - theta)
-    before the next task starts; the total displacement is divided by epsilon, so that one task
-    gives the same either way. `direction="tail"` takes the last inner step alone instead of their
-    sum (FOML in the official code). Everything is divided by `scale`.
-    Source: Nichol et al. 2018, algorithms 1 and 2.
+    Batched: theta - mean_t phi_t^k, all tasks side by side. In turn: the same, one task after
+    another, so that what adaptation remembers goes from each task to the next. Serial: each task
+    moves theta by epsilon (phi^k - theta), too, before the next task starts; the total displacement
+    is divided by epsilon, so that one task gives the same either way. `direction="tail"` takes the
+    last inner step alone instead of their sum (FOML in the official code). Everything is divided
+    by `scale`.
+    Source: Nichol et al. 2018, algorithms 1 and 2, and the official code.
     """
 
     trains_held = False
@@ -34,15 +38,20 @@ class Reptile:
         pooled: bool = True,
         batch_size: int = 0,
         direction: Literal["difference", "tail"] = "difference",
-        serial_epsilon: float | None = None,
+        schedule: Schedule = "batched",
+        epsilon: float = 1.0,
     ) -> None:
-        """Choose the scale, the data, minibatches (0: the full set) and the schedule."""
+        """Choose the scale, the data, minibatches (0: the full set) and the schedule.
+
+        `epsilon` is that of the serial one.
+        """
         self.scale = scale
         self.pooled = pooled
         self.batch_size = batch_size
         self.direction = direction
-        self.serial_epsilon = serial_epsilon
-        self.sequential = serial_epsilon is not None
+        self.schedule = schedule
+        self.epsilon = epsilon
+        self.sequential = schedule != "batched"
 
     def trains(self, rule: InnerRule) -> frozenset[str]:
         """Return the groups that are the start of adaptation and nothing else."""
@@ -54,13 +63,13 @@ class Reptile:
         support = case.context.tasks.support
         data = case.context.learner.judge.pool(case.context.tasks) if self.pooled else support
         shown: Descent | None = None
-        if self.serial_epsilon is None:
+        if self.sequential:
+            displacement, replaced = self._one_by_one(case, data)
+        else:
             displacement, descent = self._displace(case, data)
             replaced = case.rule.memory(case.meta, descent.state)
             if data is support and self.batch_size == 0:
                 shown = descent
-        else:
-            displacement, replaced = self._one_by_one(case, data, self.serial_epsilon)
         if shown is None:
             # What is shown is adaptation to the support set alone, as for every other method:
             # the loss on query examples that were adapted to would flatter.
@@ -84,17 +93,24 @@ class Reptile:
             return (before - descent.point).mean(0), descent
         return case.meta["init"] - descent.point.mean(0), descent
 
-    def _one_by_one(self, case: Case, data: Batch, epsilon: float) -> tuple[Tensor, Meta]:
-        """Adapt one task after another, each from where the last one moved the start."""
-        meta = case.meta
+    def _one_by_one(self, case: Case, data: Batch) -> tuple[Tensor, Meta]:
+        """Adapt one task after another, each with the memory that the last one left.
+
+        In the serial schedule each starts from where the last one moved the start.
+        """
+        meta, total = case.meta, torch.zeros_like(case.meta["init"])
         for task in range(len(data)):
             alone = slice(task, task + 1)
             here = Case(case.rule, case.context[alone], meta)
             displacement, descent = self._displace(here, data[alone])
-            moved = {"init": meta["init"] - epsilon * displacement}
-            meta = {**meta, **case.rule.memory(meta, descent.state), **moved}
+            total += displacement
+            meta = {**meta, **case.rule.memory(meta, descent.state)}
+            if self.schedule == "serial":
+                meta["init"] = meta["init"] - self.epsilon * displacement
         memory = {name: meta[name] for name in groups_entering(case.rule, [Enters.MEMORY])}
-        return (case.meta["init"] - meta["init"]) / epsilon, memory
+        if self.schedule == "serial":
+            return (case.meta["init"] - meta["init"]) / self.epsilon, memory
+        return total / len(data), memory
 
 
 def _minibatches(data: Batch, size: int, steps: int, draws: Draws) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from metaviz.config.quantities import quantity_of
 from metaviz.runs.analysis.published import Published, beside, differences, distance, published
-from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.evaluation import Judgement, draws_text, stored
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, styles
@@ -173,11 +173,13 @@ def task_text(ways: int, shots: int) -> str:
 
 def _tasks_text(judgement: Judgement) -> str:
     protocol = judgement.protocol
-    same = same_data(judgement)
-    task = task_text(same.ways or 0, protocol["shots"])
+    of, examples = judgement.dataset, ""
+    if protocol["shots"]:
+        of += f", {task_text(same_data(judgement).ways or 0, protocol['shots'])}"
+        examples = f"{protocol['query']} query examples, "
     return (
-        f"{judgement.dataset}, {task}: {protocol['tasks']} {protocol['split']} tasks, "
-        f"{protocol['query']} query examples, seed {protocol['seed']}"
+        f"{of}: {protocol['tasks']} {protocol['split']} tasks, {examples}"
+        f"seed {protocol['seed']}{draws_text(protocol)}"
     )
 
 

@@ -146,6 +146,12 @@ class GroupCurve:
         place = int(find(self.curve.mean))
         return float(self.curve.mean[place]), float(self.curve.x[place])
 
+    @property
+    def is_done(self) -> bool:
+        """Whether every run that counts has taken all of its steps, so that its end is final."""
+        counting = (e for e in self.group.members if counts(e, self.group))
+        return all(entry.summary.state == "done" for entry in counting)
+
     def final(self) -> tuple[float, float, float, int]:
         """Return mean, low, high and n where the mean ends."""
         if not len(self.curve.x):

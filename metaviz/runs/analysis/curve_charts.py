@@ -30,7 +30,7 @@ from metaviz.runs.analysis.curves import (
     training_curves,
 )
 from metaviz.runs.analysis.needs import INNER_LOOP
-from metaviz.runs.analysis.smoothing import Smoother
+from metaviz.runs.analysis.smoothing import Smoother, smoothing_text
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import range_with_bands, robust_range
@@ -81,7 +81,9 @@ def training_chart(
         ),
         series=tuple(series),
         bands=tuple(bands),
-        caption="bold: after adaptation" + ("; thin: before adaptation" if view.show_pre else ""),
+        caption="bold: after adaptation"
+        + ("; thin: before adaptation" if view.show_pre else "")
+        + smoothing_text(view.smoothing),
         spoken="; ".join(texts) or "Nothing recorded yet.",
         message="" if curves else message,
     )
@@ -303,12 +305,14 @@ def comparison_chart(
 
 def caption(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
     """Say what lines and bands are, naming the interval."""
+    smoothed = smoothing_text(view.smoothing)
     if not has_several(curves):
-        return "one run per line"
+        return f"one run per line{smoothed}"
     where = "while two runs have data" if view.partly else "where all runs have data"
-    text = f"line: mean over runs, {where}; band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
+    band = f"band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
     two = any(one.band == "ci95" and one.curve.n.max(initial=0) == _TWO for one in curves)
-    return f"{text}; bands of two runs may leave the axis" if two and view.robust else text
+    leaves = "; bands of two runs may leave the axis" if two and view.robust else ""
+    return f"line: mean over runs, {where}; {band}{leaves}{smoothed}"
 
 
 def _comparison_limits(

@@ -117,6 +117,7 @@ def benchmark_chart(rows: Sequence[Row], measure: str, message: str = "") -> Sca
         ),
         series=tuple(series),
         along="x",
+        caption="mean ± 1.96 s/√n over held-out tasks; hollow: as published",
         spoken="; ".join(f"{row.name}: {row.value:.4g}" for row in rows),
         message="" if rows else message,
     )

@@ -22,6 +22,11 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     return GrowingMean(weight).follow(values)
 
 
+def smoothing_text(weight: float) -> str:
+    """Return what a figure says of it, after what lines are; empty for curves as recorded."""
+    return f"; smoothed, weight {weight:g}" if weight > 0 else ""
+
+
 class GrowingMean:
     """The average of `smooth`, of a curve that only grows."""
 

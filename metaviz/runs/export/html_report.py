@@ -34,17 +34,17 @@ from metaviz.runs.export.figures import (
     view_name,
 )
 from metaviz.runs.export.tables import summary_csv
-from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.evaluation import Judgement, draws_of
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.store import StoreError
-from metaviz.runs.table.columns import interval_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLUMNS = ("run", "algorithm", "problem", "state", "steps", "K", "query loss", "accuracy (%)")
+_COLUMNS = ("run", "algorithm", "problem", "state", "steps", "K", "query loss", "accuracy")
 _CAPTIONS = {
     "training": "Training: query loss or accuracy over meta-steps",
     "inner": "Inner loop: evaluation tasks against the inner step k",
@@ -116,7 +116,7 @@ def _results(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]
         if record.evaluations:
             last = record.evaluations[-1]
             row.append(str(last.trained_steps) if record.traits.has_inner_loop else "")
-            row += [_interval(last, "query_loss", 1.0), _interval(last, "query_accuracy", 100.0)]
+            row += [_interval(last, name) for name in ("query_loss", "query_accuracy")]
         else:
             row += ["", "", ""]
         row += [interval_text(found[n][1], np.nan) if n in found else "" for n in own]
@@ -126,8 +126,8 @@ def _results(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any]
     return {"result_columns": (*_COLUMNS, *own.values()), "results": rows, "remarks": remarks}
 
 
-def _interval(last: Evaluated, name: str, unit: float) -> str:
-    return interval_text(unit * last.at(name), unit * last.at(f"{name}_ci95"))
+def _interval(last: Evaluated, name: str) -> str:
+    return interval_text(last.at(name), last.at(f"{name}_ci95"))
 
 
 def _judged(records: Sequence[Record], folders: dict[str, Path]) -> dict[str, Any]:
@@ -229,7 +229,11 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
     names |= {"query": "query_shots", "k": "steps", "together": "together"}
     commands = []
     for judgement in (one.judgement for one in judged_runs(records, folders)):
-        values = {names[key]: value for key, value in judgement.protocol.items() if key in names}
+        protocol = judgement.protocol
+        values = {names[key]: value for key, value in protocol.items() if key in names}
+        for absent in [name for name in ("shots", "query_shots") if values[name] == 0]:
+            del values[absent]
+        values["draws"] = draws_of(protocol)
         if not judgement.adapts:
             values.pop("steps", None)
         settings = " ".join(f"--set {key}={str(value).lower()}" for key, value in values.items())

@@ -18,7 +18,7 @@ from metaviz.runs.analysis.comparison import (
     usual_view,
 )
 from metaviz.runs.analysis.geometry import GEOMETRY_HEADER, has_geometry, has_map, summary_rows
-from metaviz.runs.model.evaluation import Judgement, stored
+from metaviz.runs.model.evaluation import Judgement, draws_of, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
@@ -31,11 +31,14 @@ METRICS_HEADER = (
     *("pre_support_accuracy", "post_support_accuracy"),
     *("inner_residual", "solver_residual", "peak_memory_mb"),
 )
-INNER_HEADER = ("run", "algorithm", "problem", "seed", "step", "k", *INNER_COLUMNS)
+INNER_HEADER = (
+    *("run", "algorithm", "problem", "seed", "step", "k", *INNER_COLUMNS),
+    *(*(f"{name}_ci95" for name in INNER_COLUMNS), "tasks"),
+)
 EVALUATIONS_HEADER = (
     *("run", "algorithm", "problem", "dataset", "seed", "step", "k", "split", "task_seed"),
     *("ways", "shots", "query_shots", "together", "task"),
-    *("pre_query_loss", "post_query_loss", "pre_query_accuracy", "post_query_accuracy"),
+    *("pre_query_loss", "post_query_loss", "pre_query_accuracy", "post_query_accuracy", "draws"),
 )
 _WHOLE = {"step", "gradient_evaluations", "hessian_vector_products"}
 _RESULTS = ("support_loss", "query_loss", "query_accuracy", "gradient_norm")
@@ -45,7 +48,9 @@ _SUMMARY_HEAD = (
     *("eval_k", "pre_query_loss", "pre_query_accuracy"),
     *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
 )
-COMPARISON_HEADER = ("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval")
+COMPARISON_HEADER = (
+    *("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval", "smoothing"),
+)
 _MARKS_HEAD = ("name", "tags", "notes")
 
 Cell = str | int | float | bool | None
@@ -64,13 +69,15 @@ def metrics_csv(records: Iterable[Record]) -> str:
 def inner_csv(records: Iterable[Record]) -> str:
     """Return `inner.csv`: one row per run, evaluation and inner step k, means over the tasks.
 
-    Quantities that runs evaluate of their own come last. Without an inner loop there is no k.
+    `*_ci95` is the half-width of the 95 % interval of the mean over `tasks` tasks. Quantities that
+    runs evaluate of their own come last, each before its half-width. Without an inner loop there
+    is no k.
     """
     runs = list(records)
-    own = dict.fromkeys(name for run in runs for one in run.evaluations for name in one.own)
-    names = (*INNER_COLUMNS, *own)
+    found = dict.fromkeys(name for run in runs for one in run.evaluations for name in one.own)
+    own = [column for name in found for column in (name, f"{name}_ci95")]
     return csv_text(
-        (*INNER_HEADER, *own), (row for record in runs for row in _inner_rows(record, names))
+        (*INNER_HEADER, *own), (row for record in runs for row in _inner_rows(record, own))
     )
 
 
@@ -209,12 +216,14 @@ def _whole(column: np.ndarray) -> list[Cell]:
     return [int(value) if math.isfinite(value) else None for value in column.tolist()]
 
 
-def _inner_rows(record: Record, names: Sequence[str]) -> Iterable[list[Cell]]:
+def _inner_rows(record: Record, own: Sequence[str]) -> Iterable[list[Cell]]:
     loop = record.traits.has_inner_loop
+    names = (*INNER_COLUMNS, *(f"{name}_ci95" for name in INNER_COLUMNS))
     for one in record.evaluations:
         for k in range(max(map(len, one.curves.values()), default=0)):
             about = [*_about(record), one.step, k if loop else None]
-            yield [*about, *(one.at(name, k) for name in names)]
+            means = (one.at(name, k) for name in names)
+            yield [*about, *means, one.tasks, *(one.at(name, k) for name in own)]
 
 
 def _task_rows(found: Judgement, own: Sequence[str]) -> Iterable[list[Cell]]:
@@ -232,6 +241,7 @@ def _task_rows(found: Judgement, own: Sequence[str]) -> Iterable[list[Cell]]:
                 for name in ("query_loss", "query_accuracy")
                 for after, place in enumerate((0, found.k))
             ),
+            draws_of(protocol),
             *(
                 float(found.per_task[name][found.k, task]) if name in found.per_task else None
                 for name in own
@@ -295,4 +305,5 @@ def _comparison_rows(
     for one in curves:
         columns = (one.curve.x, one.curve.mean, one.curve.low, one.curve.high, one.curve.n)
         for x, mean, low, high, n in zip(*(c.tolist() for c in columns), strict=True):
-            yield one.group.label, view.measure, view.axis, x, mean, low, high, n, view.band
+            place = (one.group.label, view.measure, view.axis, x)
+            yield *place, mean, low, high, n, view.band, view.smoothing

@@ -1,25 +1,43 @@
 """What a run's weights achieve on tasks of a stated protocol, and how two runs differ on them."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.runs.model.arrays import read_described, write_described
-from metaviz.runs.model.statistics import mean_and_ci95
+from metaviz.runs.model.statistics import interval_text, mean_and_ci95
 
 FOLDER = "evaluations"
 _RESAMPLES = 9999
+
+
+Draws = Literal["own", "training"]
+
+
+def draws_of(protocol: Mapping[str, Any]) -> Draws:
+    """Return whether a stored protocol's tasks are drawn apart, or as training draws its own.
+
+    Those of before there was the choice do not say so.
+    """
+    return "own" if protocol.get("draws") == "own" else "training"
+
+
+def draws_text(protocol: Mapping[str, Any]) -> str:
+    """Say that tasks are drawn as training draws its own, after a comma; nothing where apart."""
+    return ", drawn as training draws" if draws_of(protocol) == "training" else ""
 
 
 @dataclass(frozen=True)
 class Judgement:
     """One run on one list of tasks.
 
-    `protocol` says which tasks and how: plain values. Shapes: each array of `per_task` holds the
+    `protocol` says which tasks and how: plain values, 0 what tasks of the problem have none of.
+    Shapes: each array of `per_task` holds the
     values after k = 0..K inner steps, (K+1, tasks). `dataset` is the usual name of the data.
     """
 
@@ -58,10 +76,14 @@ class Judgement:
         p = self.protocol
         ways = f"{p['ways']}-way " if self.measure == "query_accuracy" else ""
         together = "together" if p["together"] else "one by one"
+        examples = ""
+        if p["shots"]:
+            each = "per class " if ways else ""
+            examples = f"{ways}{p['shots']}-shot, {p['query']} query examples {each}"
+            examples += f"predicted {together}, "
         return (
-            f"{p['tasks']} {p['split']} tasks, {ways}{p['shots']}-shot, {p['query']} "
-            f"query examples {'per class ' if ways else ''}predicted {together}, "
-            f"{self.steps_text()}seed {p['seed']}"
+            f"{p['tasks']} {p['split']} tasks, {examples}{self.steps_text()}seed {p['seed']}"
+            f"{draws_text(p)}"
         )
 
     @property
@@ -85,7 +107,7 @@ class Judgement:
     def after_text(self) -> str:
         """Return the mean after k steps with its interval."""
         mean, half = self.interval()
-        return f"{self.unit * mean:.4g} ± {self.unit * half:.2g}"
+        return interval_text(self.unit * mean, self.unit * half)
 
     def minus(self, other: "Judgement") -> tuple[str, str, str]:
         """Return the difference to another run with its interval, tasks won and lost, and p."""
@@ -93,7 +115,8 @@ class Judgement:
         mean, low, high = (f"{self.unit * v:+.3g}" for v in (apart.mean, apart.low, apart.high))
         counts = (apart.above, apart.below)
         better, worse = counts if quantity_of(self.measure).better == "larger" else counts[::-1]
-        return f"{mean} [{low}, {high}]", f"{better} / {worse}", f"{apart.p:.2g}"
+        unknown = f", {apart.unknown} not a number" if apart.unknown else ""
+        return f"{mean} [{low}, {high}]", f"{better} / {worse}{unknown}", f"{apart.p:.2g}"
 
     def values(self, name: str | None = None) -> np.ndarray:
         """Return one number for each task after k steps, shape (tasks,)."""
@@ -109,8 +132,9 @@ class Judgement:
 class Paired:
     """A minus B, task by task: mean, 95 % bootstrap interval, and a sign test.
 
-    `above` and `below` count the tasks on which A is above and below B; `p` is the two-sided
-    probability of counts so unequal if either were as likely, tasks with equal values left out.
+    `above` and `below` count the tasks on which A is above and below B; `unknown` those on which
+    A or B is not a number. `p` is the two-sided probability of counts so unequal if either were as
+    likely; tasks with equal values, or with an unknown one, are left out of it.
     """
 
     mean: float
@@ -119,6 +143,7 @@ class Paired:
     above: int
     below: int
     p: float
+    unknown: int = 0
 
 
 def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
@@ -131,7 +156,8 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
 
     if a.shape != b.shape:
         raise ValueError(f"{len(a)} and {len(b)} tasks cannot be compared one by one")
-    difference = a - b
+    with np.errstate(invalid="ignore"):  # two runs that diverged
+        difference = a - b
     better, worse = int((difference > 0).sum()), int((difference < 0).sum())
     p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
     if len(difference) > 1 and np.ptp(difference) > 0:
@@ -145,7 +171,8 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
         low, high = float(drawn.low), float(drawn.high)
     else:
         low = high = float(difference.mean())
-    return Paired(float(difference.mean()), low, high, better, worse, p)
+    unknown = int(np.isnan(difference).sum())
+    return Paired(float(difference.mean()), low, high, better, worse, p, unknown)
 
 
 def store(judgement: Judgement, folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """Meta-gradients of several algorithms on one batch at one point, as plain numbers."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -33,10 +33,26 @@ class MetaGradientRow:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One tensor of the network in a flat gradient.
+
+    It is `gradient[first : first + size]`, reshaped to its `shape` in the order `axes`, in which
+    its axes lie there: `piece.reshape([shape[a] for a in axes]).transpose(numpy.argsort(axes))`.
+    """
+
+    name: str
+    first: int
+    size: int
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class GradientComparison:
-    """Rows in the order in which the algorithms were named."""
+    """Rows in the order in which the algorithms were named; `layout` says how gradients lie."""
 
     rows: tuple[MetaGradientRow, ...]
+    layout: tuple[Part, ...] = ()
 
     def cosine(self) -> np.ndarray:
         """Return cosines between all pairs, shape (n, n); NaN where a gradient is zero."""
@@ -47,7 +63,10 @@ class GradientComparison:
             return np.asarray(np.clip(unit @ unit.T, -1.0, 1.0))
 
     def to_json(self) -> str:
-        """Write `{"algorithms": {id: {gradient, ...}}, "cosine": {id: {id: c}}}`."""
+        """Write `{"algorithms": {id: {gradient, ...}}, "cosine": {id: {id: c}}, "layout": [...]}`.
+
+        The layout has a row for each tensor of the network, with the fields of `Part`.
+        """
         names = [row.algorithm for row in self.rows]
         cosine = [[_number(value) for value in line] for line in self.cosine()]
         return json.dumps(
@@ -74,6 +93,7 @@ class GradientComparison:
                     name: dict(zip(names, line, strict=True))
                     for name, line in zip(names, cosine, strict=True)
                 },
+                "layout": [asdict(part) for part in self.layout],
             },
             allow_nan=False,
         )

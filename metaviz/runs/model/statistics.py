@@ -1,5 +1,6 @@
 """Means, intervals, ranges and thinning of recorded numbers."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,13 @@ def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.nd
         if count == 1:
             return mean, np.full_like(mean, np.nan)
         return mean, 1.96 * values.std(axis=axis, ddof=1) / np.sqrt(count)
+
+
+def interval_text(mean: float, half: float) -> str:
+    """Write a mean with its half-width; empty where there is no number."""
+    if math.isnan(mean):
+        return ""
+    return f"{mean:.4g} ± {half:.2g}" if math.isfinite(half) else f"{mean:.4g}"
 
 
 def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[float, float] | None:

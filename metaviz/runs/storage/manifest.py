@@ -6,6 +6,7 @@ from typing import Any
 
 import tomli_w
 
+from metaviz.config.catalogue import as_stored
 from metaviz.config.traits import traits_of
 from metaviz.files.foreign import parsed_toml
 from metaviz.runs.model.record import Record
@@ -49,6 +50,7 @@ def read_about(text: str) -> Record:
         values = dict(config.get(part, {})).values()
         if not all(isinstance(value, bool | int | float | str | None) for value in values):
             raise TypeError(f"run.toml has a list or table in {part}")
+    config["options"] = as_stored(record.algorithm, config.get("options", {}))
     return record
 
 

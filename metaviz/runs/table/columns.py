@@ -9,6 +9,7 @@ from typing import Any
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec
 from metaviz.config.quantities import QUANTITIES, Quantity, quantity_of
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.table.baseline import Baseline, Difference, difference, finite
 from metaviz.runs.table.groups import (
     ABSENT,
@@ -89,7 +90,7 @@ COLUMNS = (
     Column(
         "accuracy",
         "Accuracy",
-        _TASKS,
+        f"{_TASKS}; a share, from 0 to 1",
         lambda e: _results(e, "accuracy"),
         lambda e: _known(e.summary.accuracy),
         result="accuracy",
@@ -308,13 +309,6 @@ def _mixed(value: Any) -> tuple[bool, float, str]:
     """Order numbers before words."""
     word = isinstance(value, str)
     return word, 0.0 if word else float(value), str(value)
-
-
-def interval_text(mean: float, half: float) -> str:
-    """Write a mean with its half-width; empty where there is no number."""
-    if math.isnan(mean):
-        return ""
-    return f"{mean:.4g} ± {half:.2g}" if math.isfinite(half) else f"{mean:.4g}"
 
 
 def duration_text(seconds: float) -> str:
