@@ -41,6 +41,8 @@ _LINE, _DOT = 0.7, 0.55
 """Points of a printed line and dot for each pixel on screen."""
 _NARROWEST_CM, _WIDEST_CM, _ROW_CM, _FRAME_CM = 6.0, 11.0, 0.55, 2.2
 _CM = 1 / 2.54
+_FRAME_LINES, _SHORTEST, _LETTER = 4, 8, 0.55
+"""Lines of text above and below an axis, letters of its name, and their width by their height."""
 _MANY = 24
 
 
@@ -78,8 +80,10 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
         every = np.ravel(figure.subplots(rows, columns, gridspec_kw=ratios, **share))
         for axes in every[len(charts) :]:
             axes.set_visible(False)
-        for axes, part in zip(every, charts, strict=False):
+        for number, (axes, part) in enumerate(zip(every, charts, strict=False)):
             _draw(figure, axes, part)
+            high = size[1] / _CM - legend_cm if page.height_cm else sum(heights)
+            _fit_label(axes, high * heights[number // columns] / sum(heights), page)
         if isinstance(chart, Panels) and chart.title:
             figure.suptitle(_literal(chart.title), fontsize=page.font_pt)
         captions = dict.fromkeys(
@@ -143,11 +147,20 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
         across = {0.0: "left", 0.5: "center"}.get(word.across, "right")
         down = {0.0: "top", 0.5: "center"}.get(word.down, "bottom")
         drawn = {"ha": across, "va": down, "color": _color(word.role), "fontsize": "small"}
+        if word.ground:
+            drawn["bbox"] = {"facecolor": "white", "alpha": 0.75, "pad": 1, "edgecolor": "none"}
         axes.text(word.x, word.y, _literal(word.text), **drawn)
     beside = axes.get_yaxis_transform()
     for at, text in shown.right:
         axes.text(1.01, at, text, va="center", fontsize="small", transform=beside)
     _set_axes(axes, chart, shown)
+
+
+def _fit_label(axes: "Axes", high_cm: float, page: Page) -> None:
+    """Break the name of the upright axis where it is longer than the axis is high."""
+    room_pt = high_cm * _CM * 72 - _FRAME_LINES * page.font_pt
+    letters = max(_SHORTEST, int(room_pt / (_LETTER * page.font_pt)))
+    axes.set_ylabel("\n".join(textwrap.wrap(axes.get_ylabel(), letters, break_long_words=False)))
 
 
 def _draw_lines(axes: "Axes", shown: Shapes) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from textwrap import fill
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from metaviz.charts.values import (
     ImageGrid,
     Lines,
     Mark,
+    Parallel,
     Paths,
     Region,
     Scatter,
@@ -29,8 +31,8 @@ from metaviz.charts.values import (
 _ROW_HEIGHT = 0.8
 _KEY_WIDTH = 8.0
 _STRONG = 0.6
-_LONGEST = 18
-_BELOW = 1.35
+_LETTERS, _FEWEST, _SIDE = 100, 8, 0.1
+_BELOW, _SHOWN = 1.35, 0.9
 _HEAD, _ANGLE = 0.3, 0.45
 
 
@@ -74,6 +76,8 @@ class Words:
     role: str = "foreground"
     across: float = 0.5
     down: float = 0.5
+    ground: bool = False
+    """Whether what lies below is dimmed."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,11 @@ def fitting(
     return [(at, text) for at, text, _ in placed]
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, longest: int = 18) -> str:
     """Cut the middle out of a long name."""
-    if len(name) <= _LONGEST:
+    if len(name) <= longest:
         return name
-    return f"{name[: _LONGEST // 2 - 1]}…{name[-_LONGEST // 2 :]}"
+    return f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"
 
 
 def cut(*ends: np.ndarray) -> np.ndarray:
@@ -205,8 +209,7 @@ def _key(name: str, label: str, role: str) -> Series:
 
 
 @shapes_of.register
-def _histogram(chart: Histogram, place: int | None = None) -> Shapes:
-    del place
+def _histogram(chart: Histogram, _place: int | None = None) -> Shapes:
     several = len(chart.rows) > 1
     total = np.sum([part.y for part in chart.parts], axis=0)
     tallest = np.maximum(1, total.max(axis=1, keepdims=True, initial=0))
@@ -228,8 +231,7 @@ def _histogram(chart: Histogram, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
-    del place
+def _heat_map(chart: HeatMap, _place: int | None = None) -> Shapes:
     rows, columns = chart.values.shape
     height, width = chart.extent or (float(rows), float(columns))
     largest = sorted(chart.spans, key=lambda span: span[1] - span[2])
@@ -243,8 +245,7 @@ def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
     frame, words = [], []
     if chart.framed is not None:
         down, across = chart.framed
-        around = across + np.array([0.0, 1, 1, 0, 0]), down + np.array([0.0, 0, 1, 1, 0])
-        frame = [Series("frame", *around, role="foreground", width=2.0)]
+        frame = [_frame("frame", across, down, 1.0, 1.0, "foreground")]
     if chart.numbers:
         reach = max(abs(level) for level in chart.levels)
         for (row, column), value in np.ndenumerate(chart.values):
@@ -267,32 +268,46 @@ def _heat_map(chart: HeatMap, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _images(chart: ImageGrid, place: int | None = None) -> Shapes:
-    del place
+def _images(chart: ImageGrid, _place: int | None = None) -> Shapes:
     pictures, words, frames = [], [], []
-    down, left = np.array([0.0, 0, 0.9, 0.9, 0]), np.array([0.0, 0.9, 0.9, 0, 0])
+    bars: list[tuple[str, float, float, float]] = []
     for number, image in enumerate(chart.images):
-        row, column = divmod(number, chart.columns)
+        row, left = divmod(number, chart.columns)
         if image is None:
             continue
         top = row * _BELOW
         # The first row of pixels is at the lower end of the axis, which counts from the top.
-        pictures.append(Picture(f"image {number}", image, (column, top, 0.9, 0.9)))
-        wrong = number in chart.wrong
-        if wrong:
-            around = column + left, top + down
-            frames.append(Series(f"frame {number}", *around, role="error", width=2.0))
+        pictures.append(Picture(f"image {number}", image, (left, top, _SHOWN, _SHOWN)))
+        role = "error" if number in chart.wrong else "foreground"
+        if number in chart.wrong:
+            frames.append(_frame(f"frame {number}", left - 0.01, top - 0.01, 0.92, 0.92, role))
+        if number == chart.chosen:
+            frames.append(_frame("chosen", left - 0.05, top - 0.05, 1.0, 1.06, "accent"))
+        share = chart.shares[number] if number < len(chart.shares) else None
+        if share is not None:
+            end = left + _SHOWN * share
+            bars.append((role.replace("foreground", "accent"), left, end, top))
+            bars.append(("grid", end, left + _SHOWN, top))
         if chart.below[number : number + 1]:
-            role = "error" if wrong else "foreground"
-            words.append(Words(column + 0.45, top + 0.92, chart.below[number], role, down=0.0))
+            words.append(Words(left + 0.45, top + 0.99, chart.below[number], role, down=0.0))
     words += [Words(at + 0.45, -0.03, text, down=1) for at, text in enumerate(chart.above)]
     words += [
         Words(-0.05, at * _BELOW + 0.45, text, across=1) for at, text in enumerate(chart.beside)
     ]
     rows = -(-len(chart.images) // chart.columns)
-    x = replace(chart.x, limits=(-0.7 if chart.beside else -0.1, chart.columns))
+    x = replace(chart.x, limits=(-0.9 if chart.beside else -0.1, chart.columns))
     y = replace(chart.y, limits=(-0.4, rows * _BELOW), down=True)
-    return _shapes(chart, frames, pictures=pictures, words=words, x=x, y=y, square=True, bare=True)
+    boxes = []
+    for role in dict.fromkeys(bar[0] for bar in bars):
+        start, end, height = np.array([bar[1:] for bar in bars if bar[0] == role]).T
+        boxes.append(Boxes(f"{role} bars", start, end, height + 0.93, height + 0.97, role))
+    about = {"pictures": pictures, "words": words, "boxes": boxes, "square": True, "bare": True}
+    return _shapes(chart, frames, x=x, y=y, **about)
+
+
+def _frame(name: str, left: float, top: float, wide: float, high: float, role: str) -> Series:
+    x, y = left + wide * np.array([0.0, 1, 1, 0, 0]), top + high * np.array([0.0, 0, 1, 1, 0])
+    return Series(name, x, y, role=role, width=2.5)
 
 
 @shapes_of.register
@@ -315,8 +330,7 @@ def _cells(places: np.ndarray) -> tuple[float, float]:
 
 
 @shapes_of.register
-def _graph(chart: Graph, place: int | None = None) -> Shapes:
-    del place
+def _graph(chart: Graph, _place: int | None = None) -> Shapes:
     x, y = chart.places.T
     ends = np.array(chart.edges, dtype=int).reshape(-1, 2).T
     roles = chart.roles or ("method-0",) * len(chart.names)
@@ -333,8 +347,7 @@ def _graph(chart: Graph, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _field(chart: VectorField, place: int | None = None) -> Shapes:
-    del place
+def _field(chart: VectorField, _place: int | None = None) -> Shapes:
     longest = float(np.nanmax(np.hypot(chart.u, chart.v), initial=0.0)) or 1.0
     start = np.array([chart.px, chart.py], dtype=float)
     arrow = np.array([chart.u, chart.v]) * (chart.reach / longest)
@@ -348,8 +361,7 @@ def _field(chart: VectorField, place: int | None = None) -> Shapes:
 
 
 @shapes_of.register
-def _table(chart: Table, place: int | None = None) -> Shapes:
-    del place
+def _table(chart: Table, _place: int | None = None) -> Shapes:
     widest = [max(map(len, column)) + 2 for column in zip(chart.header, *chart.rows, strict=True)]
     left = [0, *np.cumsum(widest).tolist()]
     words = [
@@ -363,3 +375,44 @@ def _table(chart: Table, place: int | None = None) -> Shapes:
         replace(chart.y, limits=(-0.7, len(chart.rows) + 0.7), down=True),
     )
     return _shapes(chart, [rule], words=words, x=x, y=y, bare=True)
+
+
+@shapes_of.register
+def _parallel(chart: Parallel, _place: int | None = None) -> Shapes:
+    last = len(chart.axes) - 1
+    at = np.arange(last + 1.0)
+    axes = Series("axes", cut(at, at), cut(0 * at, 0 * at + 1), role="muted")
+    room = max(_FEWEST, _LETTERS // max(1, last))
+    words, lowest = [], 0.0
+    for number, axis in enumerate(chart.axes):
+        title = fill(shortened(axis.title, 2 * room), room)
+        words.append(Words(number, 1.03, title, down=1.0))
+        # Beside the last axis there is room on its right alone.
+        across = float(number < last or not last)
+        for height, text in axis.ticks or ():
+            shown = f" {shortened(text, 10)} "
+            words.append(Words(number, height, shown, "muted", across, ground=True))
+            lowest = min(lowest, height)
+    ends = np.array(chart.brushes, dtype=float).reshape(-1, 3).T
+    wide = 0.008 * max(1, last)
+    boxes = Boxes("brushes", ends[0] - wide, ends[0] + wide, ends[1], ends[2], "accent", 0.35)
+    side = _SIDE * max(1, last)
+    x, y = Axis(limits=(-side, last + side)), Axis(limits=(lowest - 0.06, 1.16))
+    about = {"boxes": [boxes], "words": words, "bare": True}
+    return _shapes(chart, [*_joined(chart.series), axes], x=x, y=y, **about)
+
+
+def _joined(series: Sequence[Series]) -> list[Series]:
+    """Return one series for all that look alike: a few are drawn much faster than hundreds."""
+    alike: dict[tuple[object, ...], list[Series]] = {}
+    for one in series:
+        alike.setdefault((one.role, one.dash, one.width, one.alpha), []).append(one)
+    gap = np.full(1, np.nan)
+    return [
+        replace(
+            ones[0],
+            x=np.concatenate([part for one in ones for part in (one.x, gap)]),
+            y=np.concatenate([part for one in ones for part in (one.y, gap)]),
+        )
+        for ones in alike.values()
+    ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
 
 import numpy as np
 
@@ -26,34 +26,11 @@ from metaviz.charts.values import (
 )
 
 Arrays = Mapping[str, np.ndarray]
-View = Literal["rates", "factors", "masks", "gates", "slopes", "dense", "spectrum", "condition"]
-
-VIEW_TITLES: dict[View, str] = {
-    "rates": "Step sizes",
-    "factors": "Factors",
-    "masks": "Masks",
-    "gates": "Gates",
-    "slopes": "Slopes of the map",
-    "dense": "Preconditioner",
-    "spectrum": "Eigenvalues",
-    "condition": "Condition number",
-}
-_KIND_TITLES: dict[str, dict[View, str]] = {
+_KIND_TITLES: dict[str, dict[str, str]] = {
     "layers": {"factors": "Transforms T"},
     "warps": {"factors": "Warps T"},
     "map": {"dense": "Jacobian of the map"},
 }
-_KEYS: dict[View, str] = {
-    "rates": "rates",
-    "factors": "factor_names",
-    "masks": "mask_names",
-    "gates": "forget",
-    "slopes": "slope",
-    "dense": "dense",
-    "spectrum": "spectrum",
-    "condition": "condition_plain",
-}
-_PARTS: dict[str, str] = {"rates": "tensors", "factors": "factor_names", "masks": "mask_names"}
 _GATES = ("forget gate", "input gate")
 _BINS, _VISITED_BINS = 40, 30
 _MATRIX_QUANTILE = 0.999
@@ -67,8 +44,7 @@ def charts_of(arrays: Arrays, title: str = "", trained: int = 0) -> list[Chart]:
     """Return the charts of one picture: those stored as charts, and those of older arrays."""
     charts = from_arrays(arrays)
     if "geometry" in arrays:
-        views = (view for view in VIEW_TITLES if shows(arrays, view))
-        for view in views:
+        for view in filter(partial(shows, arrays), _VIEWS):
             part = -1 if view == "rates" else 0
             charts.append(geometry_chart(arrays, view, part, title=title))
     if "visited" in arrays:
@@ -158,25 +134,26 @@ def slice_charts(arrays: Arrays, title: str = "") -> tuple[Lines, Paths | None]:
 
 def views_of(kind: str, names: set[str]) -> dict[str, str]:
     """Return the views that arrays of these names can fill, with their titles."""
-    titles = VIEW_TITLES | _KIND_TITLES.get(kind, {})
-    return {view: title for view, title in titles.items() if _KEYS[view] in names}
+    own = _KIND_TITLES.get(kind, {})
+    return {name: own.get(name, view.title) for name, view in _VIEWS.items() if view.key in names}
 
 
-def shows(arrays: Arrays, view: View) -> bool:
+def shows(arrays: Arrays, view: str) -> bool:
     """Return whether a picture holds what a view needs."""
-    return _KEYS[view] in arrays
+    return view in _VIEWS and _VIEWS[view].key in arrays
 
 
 def parts(arrays: Arrays, view: str) -> tuple[str, ...]:
     """Return the names of the tensors, factors or masks of a view; none where it is one whole."""
     if view == "gates":
         return _GATES
-    return tuple(str(name) for name in arrays.get(_PARTS.get(view, ""), np.empty(0)))
+    key = _VIEWS[view].parts if view in _VIEWS else ""
+    return tuple(str(name) for name in arrays.get(key, np.empty(0)))
 
 
 def geometry_chart(
     arrays: Arrays,
-    view: View,
+    view: str,
     part: int = 0,
     *,
     title: str = "",
@@ -184,12 +161,12 @@ def geometry_chart(
     diagonal: bool = True,
 ) -> Chart:
     """Show one view of a learned geometry; `part` is a tensor or layer, -1 all of them."""
-    chart = _rates(arrays, part, log=log) if view == "rates" else _VIEWS[view](arrays, part)
+    chart = _rates(arrays, part, log=log) if view == "rates" else _VIEWS[view].draw(arrays, part)
     if isinstance(chart, HeatMap) and not diagonal:
         rows, columns = chart.values.shape
         if rows == columns > 1:
             chart = _matrix(np.where(np.eye(rows, dtype=bool), 0, chart.values), chart)
-    return replace(chart, title=title, spoken=f"{VIEW_TITLES[view]}: {chart.spoken}")
+    return replace(chart, title=title, spoken=f"{_VIEWS[view].title}: {chart.spoken}")
 
 
 def numbers(arrays: Arrays, name: str) -> np.ndarray:
@@ -217,37 +194,35 @@ def span(values: np.ndarray) -> float:
     return float(np.quantile(known, _MATRIX_QUANTILE, method="higher")) if known.size else 1.0
 
 
-@dataclass(frozen=True)
-class RateHistograms:
-    """How the step sizes of each tensor are spread, over common bins.
-
-    Shapes: edges (b+1,), in log10 of magnitudes if logarithmic; positive, negative (t, b) counts;
-    negative_share (t,).
-    """
-
-    tensors: tuple[str, ...]
-    edges: np.ndarray
-    positive: np.ndarray
-    negative: np.ndarray
-    negative_share: np.ndarray
-
-
-def rate_histograms(arrays: Arrays, *, log: bool) -> RateHistograms:
-    """Count step sizes; zeros have no logarithm and are left out of a logarithmic one."""
-    rates = numbers(arrays, "rates")
+def _rates(arrays: Arrays, part: int, *, log: bool = False) -> Histogram:
+    """Count step sizes over common bins; zeros, which have no logarithm, are not in those."""
+    rates, tensors = numbers(arrays, "rates"), parts(arrays, "rates")
     with np.errstate(divide="ignore", invalid="ignore"):
         placed = np.log10(np.abs(rates)) if log else rates
-    known = np.isfinite(placed)
+    known, below = np.isfinite(placed), rates < 0
     edges = _edges(placed[known], split=not log)
-    below = rates < 0
-    positive, negative = (
-        np.stack(
-            [np.histogram(row[keep], edges)[0] for row, keep in zip(placed, which, strict=True)]
-        )
-        for which in (known & ~below, known & below)
+    single = part >= 0
+    chosen = [part] if single else list(range(len(tensors)))
+    names = [tensors[place] for place in chosen]
+    shares = [f"{100 * one:.3g} % negative" for one in numbers(arrays, "negative")[chosen]]
+
+    def counted(name: str, which: np.ndarray, label: str, role: str) -> Series:
+        rows = [np.histogram(placed[place][which[place]], edges)[0] for place in chosen]
+        return Series(name, np.empty(0), np.array(rows), label, role)
+
+    return Histogram(
+        id="rates",
+        x=Axis("magnitude of the step size, log₁₀" if log else "step size of a weight"),
+        y=Axis("weights sampled" if single else ""),
+        edges=edges,
+        rows=tuple(names),
+        parts=(
+            counted("positive", known & ~below, "positive", BLUE),
+            counted("negative", known & below, shares[0] if single else "negative", ORANGE),
+        ),
+        right=() if single else tuple((0.4 - row, text) for row, text in enumerate(shares)),
+        spoken="; ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True)),
     )
-    share = numbers(arrays, "negative")
-    return RateHistograms(parts(arrays, "rates"), edges, positive, negative, share)
 
 
 def _edges(values: np.ndarray, *, split: bool) -> np.ndarray:
@@ -260,29 +235,6 @@ def _edges(values: np.ndarray, *, split: bool) -> np.ndarray:
         return np.linspace(low, high, _BINS + 1)
     width = (high - low) / _BINS
     return np.arange(math.floor(low / width), math.ceil(high / width) + 1) * width
-
-
-def _rates(arrays: Arrays, part: int, *, log: bool) -> Histogram:
-    counted = rate_histograms(arrays, log=log)
-    single = part >= 0
-    chosen = [part] if single else list(range(len(counted.tensors)))
-    shares = [f"{100 * counted.negative_share[place]:.3g} % negative" for place in chosen]
-    names = [counted.tensors[place] for place in chosen]
-    none = np.empty(0)
-    below = Series("negative", none, counted.negative[chosen], "negative", ORANGE)
-    return Histogram(
-        id="rates",
-        x=Axis("magnitude of the step size, log₁₀" if log else "step size of a weight"),
-        y=Axis("weights sampled" if single else ""),
-        edges=counted.edges,
-        rows=tuple(names),
-        parts=(
-            Series("positive", none, counted.positive[chosen], "positive", BLUE),
-            replace(below, label=shares[0]) if single else below,
-        ),
-        right=() if single else tuple((0.4 - row, text) for row, text in enumerate(shares)),
-        spoken="; ".join(f"{name} {share}" for name, share in zip(names, shares, strict=True)),
-    )
 
 
 def _matrix(values: np.ndarray, chart: HeatMap) -> HeatMap:
@@ -307,8 +259,7 @@ def _factor(arrays: Arrays, part: int) -> HeatMap:
     return _matrix(values, replace(chart, x=axes[0], y=axes[1]))
 
 
-def _dense(arrays: Arrays, part: int) -> HeatMap:
-    del part
+def _dense(arrays: Arrays, _part: int) -> HeatMap:
     values = numbers(arrays, "dense")
     size = float(arrays.get("dense_size", len(values)))
     ends = np.cumsum(arrays.get("dense_sizes", np.empty(0, int))).tolist()
@@ -362,9 +313,8 @@ def _gate(arrays: Arrays, part: int) -> Lines:
     )
 
 
-def _slopes(arrays: Arrays, part: int) -> Lines:
+def _slopes(arrays: Arrays, _part: int) -> Lines:
     """Show the smallest, mean and largest slope of a mirror map in each tensor."""
-    del part
     found: dict[str, dict[str, float]] = {}
     for tensor, quantity, value in summary(arrays):
         which, _, what = quantity.partition(" ")
@@ -393,8 +343,7 @@ def _slopes(arrays: Arrays, part: int) -> Lines:
     )
 
 
-def _spectrum(arrays: Arrays, part: int) -> Lines:
-    del part
+def _spectrum(arrays: Arrays, _part: int) -> Lines:
     values = numbers(arrays, "spectrum")
     ranks = np.arange(1.0, len(values) + 1)
     dots = 5.0 if len(values) <= _MANY else 0.0
@@ -407,8 +356,7 @@ def _spectrum(arrays: Arrays, part: int) -> Lines:
     )
 
 
-def _condition(arrays: Arrays, part: int) -> Lines:
-    del part
+def _condition(arrays: Arrays, _part: int) -> Lines:
     series = []
     for key, text, role, dash in (
         ("condition_plain", "without P", BLUE, "solid"),
@@ -427,14 +375,25 @@ def _condition(arrays: Arrays, part: int) -> Lines:
     )
 
 
-_VIEWS: dict[View, Callable[[Arrays, int], Chart]] = {
-    "factors": _factor,
-    "dense": _dense,
-    "masks": _mask,
-    "gates": _gate,
-    "slopes": _slopes,
-    "spectrum": _spectrum,
-    "condition": _condition,
+@dataclass(frozen=True)
+class _View:
+    """A view of a learned geometry: the array that it needs, and the one that names its parts."""
+
+    title: str
+    key: str
+    draw: Callable[[Arrays, int], Chart]
+    parts: str = ""
+
+
+_VIEWS = {
+    "rates": _View("Step sizes", "rates", _rates, "tensors"),
+    "factors": _View("Factors", "factor_names", _factor, "factor_names"),
+    "masks": _View("Masks", "mask_names", _mask, "mask_names"),
+    "gates": _View("Gates", "forget", _gate),
+    "slopes": _View("Slopes of the map", "slope", _slopes),
+    "dense": _View("Preconditioner", "dense", _dense),
+    "spectrum": _View("Eigenvalues", "spectrum", _spectrum),
+    "condition": _View("Condition number", "condition_plain", _condition),
 }
 
 

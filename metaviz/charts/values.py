@@ -5,7 +5,7 @@ Arrays may be views of growing columns: nobody writes to them.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -271,7 +271,8 @@ class Histogram(Chart):
 class ImageGrid(Chart):
     """Images (height, width) or (height, width, 3) from 0 to 1 in rows of so many columns.
 
-    A None leaves a place empty. `below` are texts under the images, `wrong` those to be framed.
+    A None leaves a place empty. `below` are texts under the images and `shares` bars from 0 to 1;
+    those that are `wrong` are framed, and so is the `chosen` one.
     """
 
     images: tuple[np.ndarray | None, ...]
@@ -279,7 +280,9 @@ class ImageGrid(Chart):
     above: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    shares: tuple[float | None, ...] = ()
     wrong: tuple[int, ...] = ()
+    chosen: int | None = None
 
     def __post_init__(self) -> None:
         """Check the images."""
@@ -371,14 +374,33 @@ class Table(Chart):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parallel(Chart):
+    """Parallel coordinates: a series has one y for each of the `axes`, and those have their ticks.
+
+    Axes go from 0 to 1, what has no value stands below. `brushes` are places of axes with a lower
+    and an upper end.
+    """
+
+    axes: tuple[Axis, ...]
+    series: tuple[Series, ...] = ()
+    brushes: tuple[tuple[int, float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that every line meets every axis."""
+        super().__post_init__()
+        _check_series(self, self.series)
+        for one in self.series:
+            _equal(f"Chart {self.id!r}", one.x, np.empty(len(self.axes)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Panels(Chart):
-    """Charts side by side in so many columns, which may share axes; `tall` are relative heights."""
+    """Charts side by side in so many columns, which may share axes."""
 
     charts: tuple[Chart, ...]
     columns: int = 1
     share_x: bool = False
     share_y: bool = False
-    tall: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the panels."""
@@ -392,15 +414,9 @@ class Panels(Chart):
 
 CHARTS: tuple[type[Chart], ...] = (
     *(Lines, Scatter, Bars, HeatMap, Histogram, ImageGrid, Paths, Graph, VectorField, Table),
-    Panels,
+    *(Parallel, Panels),
 )
 PARTS: tuple[type, ...] = (Axis, Slider, Mark, Region, Series, Band)
-
-
-def panels(name: str, charts: Iterable[Chart | None], columns: int = 2) -> Panels | None:
-    """Return those charts that there are side by side, or None where there is none."""
-    known = tuple(chart for chart in charts if chart is not None)
-    return Panels(id=name, charts=known, columns=columns) if known else None
 
 
 def _need(fits: bool, sentence: str) -> None:

@@ -27,6 +27,7 @@ from metaviz.charts.values import (
     Lines,
     Mark,
     Panels,
+    Parallel,
     Paths,
     Region,
     Scatter,
@@ -114,6 +115,15 @@ def charts(size: str) -> list[Chart]:
         ),
         VectorField(id="field", px=x, py=y, u=np.cos(x), v=np.sin(x)),
         Table(id="table", header=("name", "value"), rows=tuple((name, "1") for name in names)),
+        Parallel(
+            id="parallel",
+            axes=(Axis("rate", ticks=((0.0, "0.1"), (-0.1, "absent"))), Axis("loss")),
+            series=tuple(
+                Series(f"run {at}", np.arange(2.0), np.array([at / 40, -0.1]), role="ramp-0.5")
+                for at in range(few)
+            ),
+            brushes=((0, 0.2, 0.8),),
+        ),
         Panels(id="panels", charts=(lines, replace(moved, id="m2")), columns=2, share_x=True),
     ]
 
@@ -184,6 +194,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
         lambda: Graph(id="a", names=("n",), places=np.zeros((1, 2)), edges=((0, 1),)),
         lambda: VectorField(id="a", px=x, py=x, u=x, v=y),
         lambda: Table(id="a", header=("h",), rows=(("1", "2"),)),
+        lambda: Parallel(id="a", axes=(Axis(),), series=(Series("s", x, x),)),
         lambda: Panels(id="a", charts=(Panels(id="b", charts=()),)),
         lambda: Bars(id="a", series=(Series("s", x, x),), names=("one",)),
         lambda: ImageGrid(id="a", images=(x,), columns=1),

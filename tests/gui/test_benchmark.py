@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -280,27 +280,31 @@ def test_wrong_images_are_framed_and_bars_are_probabilities(qtbot, theme: Theme)
     grid.choose(1)
     grid.show_step(2)
     picture = grid.grab().toImage()
-    ratio = picture.devicePixelRatio()
-    for one in grid._queries():
-        place = grid._place(one)
-        frame = picture.pixelColor(QPoint(place.left() - 1, place.center().y()) * ratio)
-        wrong = frame == QColor(theme.error)
-        assert wrong == (one.number == 5)
-        bar = place.bottom() + 4
-        chance = float(episode.query.probabilities()[2, one.number, one.column])
-        filled = [
-            picture.pixelColor(QPoint(x, bar) * ratio) != QColor(theme.grid)
-            for x in range(place.left(), place.right() + 1)
-        ]
-        assert sum(filled) == pytest.approx(chance * place.width(), abs=1.5)
-        centre = picture.pixelColor(place.center() * ratio)
-        side = place.width()
-        row, column = (int(20 * (0.5 * side - 0.5) / side),) * 2
-        near = episode.query.x[one.number][:, row - 1 : row + 2, column - 1 : column + 2].astype(
-            int
+    places = grid._places
+    assert grid.chart.chosen == places.index((False, 1))
+    for at, place in enumerate(places):
+        image = grid.images[f"image {at}"]
+        rect = image.mapRectToParent(image.boundingRect())
+        left, middle, right = (
+            grid.pixels(QPointF(x, rect.center().y())).toPoint()
+            for x in (rect.left(), rect.center().x(), rect.right())
         )
-        for level, channel in zip((centre.red(), centre.green(), centre.blue()), near, strict=True):
+        edge = {picture.pixelColor(left.x() + by, left.y()).name() for by in (-2, -1, 0)}
+        assert (theme.error in edge) == (place == (False, 5))
+        support, number = place
+        examples = episode.support if support else episode.query
+        levels = examples.x[number][:, 8:12, 8:12].astype(int)
+        colour = picture.pixelColor(middle).getRgb()
+        for level, channel in zip(colour, levels, strict=False):
             assert channel.min() - 2 <= level <= channel.max() + 2
+        if support:
+            continue
+        chance = float(episode.query.probabilities()[2, number, episode.query.y[number]])
+        bar = grid.pixels(QPointF(0, rect.top() + 0.95)).toPoint().y()
+        filled = [
+            picture.pixelColor(x, bar) != QColor(theme.grid) for x in range(left.x(), right.x())
+        ]
+        assert sum(filled) == pytest.approx(chance * len(filled), abs=2)
 
 
 def test_arrow_keys_choose_images_and_screen_readers_hear_it(qtbot) -> None:
@@ -320,8 +324,9 @@ def test_arrow_keys_choose_images_and_screen_readers_hear_it(qtbot) -> None:
         "Query image 6 of class 3: taken for class 1 before adaptation, for 1 after 2 steps; its "
         "own class has 1 %."
     )
-    place = grid._place(grid._queries()[0])
-    QTest.mouseClick(grid, Qt.MouseButton.LeftButton, pos=place.center())
+    image = grid.images[f"image {grid._places.index((False, 0))}"]
+    middle = grid.pixels(image.mapToParent(image.boundingRect().center()))
+    QTest.mouseClick(grid.viewport(), Qt.MouseButton.LeftButton, pos=middle.toPoint())
     assert grid.selected == 0
 
 
@@ -409,7 +414,7 @@ def test_window_evaluates_varies_and_shows_what_the_command_line_does(
     tab.vary.click()
     qtbot.waitUntil(lambda: not tab._busy, timeout=WAIT)
     assert tab.map.images["map"].image.shape == (len(FACTORS), 5)
-    tab._want_episode(records[0].id, 3)
+    tab.tasks.picked.emit("tasks", records[0].id, 3)
     episode = window.tabs.episode
     qtbot.waitUntil(lambda: episode.result is not None, timeout=WAIT)
     assert window.tabs.current_page() is episode

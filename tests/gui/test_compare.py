@@ -21,6 +21,7 @@ from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.comparison import compared
+from metaviz.runs.analysis.parallel import ABSENT
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.storage.archive import pack_run
 from metaviz.runs.storage.saved_views import read_views, saved_view, write_view
@@ -195,10 +196,11 @@ def test_brush_by_mouse_filters_the_table_and_clears(qtbot, brushed):
     assert keys == ["algorithm", "inner_lr", "loss"]
     x = round(page.plot.x_of(1))
     low, high = (round(page.plot.y_of(place)) for place in (0.3, -0.05))
-    qtbot.mousePress(page.plot, Qt.MouseButton.LeftButton, pos=QPoint(x, low))
-    qtbot.mouseMove(page.plot, QPoint(x, high))
+    canvas = page.plot.viewport()
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=QPoint(x, low))
+    qtbot.mouseMove(canvas, QPoint(x, high))
     page.plot.mouseMoveEvent(_move(page.plot, x, high))
-    qtbot.mouseRelease(page.plot, Qt.MouseButton.LeftButton, pos=QPoint(x, high))
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=QPoint(x, high))
     assert listed(table) == ["reptile-0-0.01", "reptile-1-0.01"]
     assert page.count.text() == "2 of 5 runs"
     qtbot.mouseClick(page.clear, Qt.MouseButton.LeftButton)
@@ -227,6 +229,23 @@ def test_axes_are_reordered_and_keep_their_order(qtbot, brushed, tab):
     assert [axis.key for axis in page.plot.axes] == ["inner_lr", "algorithm", "loss"]
     tab.show_records(runs())
     assert [axis.key for axis in page.plot.axes] == ["inner_lr", "algorithm", "loss"]
+
+
+@pytest.mark.parametrize("height", [300, 1300])
+def test_runs_without_a_value_stand_in_the_picture(tab, height):
+    run = record("maml", 7, (3, 2, 1), inner_lr=0.1)
+    run.config["shared"].pop("inner_lr")
+    tab.findChild(QToolButton, "compareParallel").click()
+    tab.show_records([*runs(), run])
+    plot = tab.parallel.plot
+    tab.resize(900, height)
+    QApplication.processEvents()
+    (absent,) = (word for word in plot.words.values() if word.toPlainText().strip() == "absent")
+    assert absent.pos().y() == ABSENT
+    assert 0 < plot.y_of(ABSENT) < plot.height() - 5
+    figure = tab.shown_chart()
+    assert {series.name for series in figure.series} == {one.id for one in [*runs(), run]}
+    assert figure.axes[1].ticks[-1] == (ABSENT, "absent")
 
 
 def test_pointer_tells_the_run(brushed):
@@ -303,6 +322,21 @@ def test_export_writes_what_is_shown(qtbot, tab, tmp_path):
     assert {row["interval"] for row in rows} == {"se"}
     assert "maml (3 runs) ± SE" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
     assert (tmp_path / "comparison.png").stat().st_size > 5000
+
+
+def test_parallel_coordinates_are_exported_once_they_were_looked_at(qtbot, tab, tmp_path):
+    assert "parallel" not in ExportDialog([tab], runs()).plots
+    tab.findChild(QToolButton, "compareParallel").click()
+    tab.parallel.plot.brush("loss", 0.0, 0.5)
+    dialog = ExportDialog([tab], runs(), None)
+    qtbot.addWidget(dialog)
+    dialog.folder.setText(str(tmp_path))
+    dialog.formats["svg"].setChecked(True)
+    dialog.start()
+    qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
+    text = (tmp_path / "parallel.svg").read_text(encoding="utf-8")
+    assert all(word in text for word in ("Algorithm", "reptile", "0.01", "loss"))
+    assert "maml (3 runs)" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
 
 
 # In the whole window

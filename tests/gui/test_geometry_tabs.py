@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.charts.matplotlib import Page, figure_of
-from metaviz.charts.stored import rate_histograms
+from metaviz.charts.stored import geometry_chart
 from metaviz.gui.pages.geometry_page import NOT_NOW, GeometryTab
 from metaviz.gui.pages.mirror_map_page import TOO_LARGE, MirrorTab
 from metaviz.gui.pages.page_tabs import NAMES, Tabs
@@ -213,24 +213,30 @@ def test_map_warnings_name_falling_and_unmoved_maps() -> None:
     assert map_warnings(early, 1) == []
 
 
+def counted(arrays: dict[str, np.ndarray], *, log: bool) -> tuple[np.ndarray, ...]:
+    """Return edges, and counts of positive and negative step sizes by tensor."""
+    chart = geometry_chart(arrays, "rates", -1, log=log)
+    return chart.edges, *(part.y for part in chart.parts)
+
+
 def test_histograms_count_every_rate_once_and_split_at_zero() -> None:
     picture = record("metasgd", "rates").pictures[-1]
-    counted = rate_histograms(picture.arrays, log=False)
-    assert counted.positive.sum(axis=1).tolist() == [4, 1]
-    assert counted.negative.sum(axis=1).tolist() == [0, 1]
-    assert np.abs(counted.edges).min() == 0
-    assert (counted.negative[1][counted.edges[:-1] >= 0] == 0).all()
-    logs = rate_histograms(picture.arrays, log=True)
-    assert logs.edges[[0, -1]] == pytest.approx(np.log10([0.1, 0.4]), abs=1e-6)
-    assert logs.negative.sum() == 1
+    edges, positive, negative = counted(picture.arrays, log=False)
+    assert positive.sum(axis=1).tolist() == [4, 1]
+    assert negative.sum(axis=1).tolist() == [0, 1]
+    assert np.abs(edges).min() == 0
+    assert (negative[1][edges[:-1] >= 0] == 0).all()
+    edges, _, negative = counted(picture.arrays, log=True)
+    assert edges[[0, -1]] == pytest.approx(np.log10([0.1, 0.4]), abs=1e-6)
+    assert negative.sum() == 1
 
 
 def test_histograms_of_equal_rates_and_of_none_exist() -> None:
     picture = record("metasgd", "rates").pictures[-1]
     picture.arrays["rates"] = np.full((2, 3), 0.01)
-    assert rate_histograms(picture.arrays, log=False).positive.sum() == 6
+    assert counted(picture.arrays, log=False)[1].sum() == 6
     picture.arrays["rates"] = np.zeros((2, 3))
-    assert rate_histograms(picture.arrays, log=True).positive.sum() == 0
+    assert counted(picture.arrays, log=True)[1].sum() == 0
 
 
 def test_csv_reads_back() -> None:

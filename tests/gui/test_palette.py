@@ -125,7 +125,7 @@ def test_the_window_offers_everything(plain_window):
     ):
         assert title in found, title
     assert found["Pause"].reason == "Nothing is training."
-    assert found["Show Geometry tab"].reason.startswith("Tick a run")
+    assert found["Show Learned tab"].reason.startswith("Tick a run")
     assert found["Run"].reason == "PyTorch is still loading."
     assert found["Find runs"].keys == "Ctrl+F"
     found["Problem: Omniglot"].run()

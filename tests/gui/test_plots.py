@@ -100,9 +100,9 @@ def test_training_tab_follows_its_controls(qtbot, records: list[Record]) -> None
     shown(tab)
     tab.axis.setCurrentIndex(tab.axis.findData("gradient_evaluations"))
     assert tab.plot.traces["maml-s0 post"].getData()[0][-1] == 300
-    tab._switches["show_pre"].click()
+    tab._fields["show_pre"].click()
     assert "maml-s0 pre" not in tab.plot.traces
-    tab._switches["log_y"].click()
+    tab._fields["log_y"].click()
     drawn = tab.plot.traces["maml-s0 post"].getData()[1]
     tab.smoothing.setValue(0)
     drawn = tab.plot.traces["maml-s0 post"].getData()[1]
@@ -156,12 +156,12 @@ def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) 
     expected = 2.0 * 0.25 / 51
     assert f"maml · seed 0 {expected:.4g}" in tab.readout.text()
     assert tab.loss.cursor_line.value() == 2
-    assert tab.fan.plot.traces["chosen"].getData()[1][0] == 2 * 40
+    assert tab.fan_plot.traces["chosen"].getData()[1][0] == 2 * 40
     assert [line.value() for line in tab.loss.marks.values()] == [3]
     tab.evaluation.setValue(0)
     assert f"{2.0 * 0.25:.4g}" in tab.readout.text()
-    tab.fan.task.setValue(2)
-    assert tab.fan.plot.traces["chosen"].getData()[1][0] == (K + 1 + 2) * 40
+    tab.task.setValue(2)
+    assert tab.fan_plot.traces["chosen"].getData()[1][0] == (K + 1 + 2) * 40
 
 
 def test_inner_tab_keeps_the_marks_of_trained_steps_until_they_change(
@@ -227,6 +227,19 @@ def test_gradients_tab_shows_lengths_and_cosines(qtbot) -> None:
     assert "Bent" in tab.status.text()
     tab.show_error("No data.")
     assert tab.status.text() == "No data."
+
+
+def test_a_single_length_is_no_bar_as_wide_as_the_page(qtbot) -> None:
+    tab = GradientsTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_result(GradientComparison((MetaGradientRow("maml", np.array([3.0, 4.0])),)))
+    shown(tab)
+    (bars,) = tab.lengths.boxes.values()
+    left, right = tab.lengths.getPlotItem().getViewBox().viewRange()[0]
+    assert float(bars.opts["x1"][0] - bars.opts["x0"][0]) < (right - left) / 5
+    _cosine, lengths = tab.chart().charts
+    assert lengths.y.limits == tab.lengths.chart.x.limits
 
 
 def test_gradient_model_is_sound(qtbot, qtmodeltester) -> None:

@@ -10,11 +10,11 @@ from PySide6.QtWidgets import QLabel
 
 from metaviz.charts.values import Bars, Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pages.needs import INNER_LOOP, LEARNED, Need
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog
 from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.gui.window.main_window import MainWindow
+from metaviz.runs.analysis.needs import INNER_LOOP, LEARNED, Need
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run
 

@@ -7,7 +7,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
 from metaviz.charts.values import Lines, Series
-from metaviz.gui.pages.compare_worker import Request, made_ready
+from metaviz.gui.pages.compare_plot import Request, made_ready
 from metaviz.gui.pages.convergence_page import ConvergenceTab
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.page_tabs import Tabs

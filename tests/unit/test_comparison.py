@@ -200,3 +200,19 @@ def test_figure_names_interval_and_n_and_draws_the_means():
     assert "s / √n" in legend.get_title().get_text().replace("\n", " ")
     names = [name for name, _ in comparison_figures(runs, Page)]
     assert "comparison" in names
+
+
+def test_an_interval_of_two_runs_does_not_press_the_means_flat():
+    two = [record("maml", seed, (0.30, 0.25, 0.2 + 0.02 * seed)) for seed in (0, 1)]
+    view = ComparisonView("post_query_loss")
+    chart = comparison_chart(compared(two, view), view)
+    low, high = chart.y.limits
+    assert 0.15 < low < 0.21
+    assert 0.3 < high < 0.35
+    # The band itself is drawn as it is.
+    assert chart.bands[0].high[-1] == pytest.approx(0.21 + 0.01 * stats.t.ppf(0.975, 1))
+    assert chart.caption.endswith("bands of two runs may leave the axis")
+    three = compared([*two, record("maml", 2, (0.30, 0.25, 0.28))], view)
+    low, high = comparison_chart(three, view).y.limits
+    assert low < three[0].curve.low[-1]
+    assert high > three[0].curve.high[-1]

@@ -20,7 +20,9 @@ from PIL import Image
 from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.charts.stored import fan_chart
 from metaviz.charts.values import Slider
+from metaviz.config.traits import Traits
 from metaviz.runs.analysis.curve_charts import (
+    convergence_charts,
     fan,
     fan_tasks,
     inner_charts,
@@ -350,3 +352,34 @@ def test_legends_of_many_runs_fit_the_page_and_cover_no_curve(width_cm: float) -
                 assert not box.overlaps(legend)
                 assert box.x1 <= page.x1 + 1
                 assert box.height > 60
+
+
+@pytest.mark.parametrize(
+    "page", [Page(8.5, font_pt=12.0), Page(16.0), Page(16.0, 8.0), Page(30.0, 6.0, font_pt=14.0)]
+)
+def test_names_of_axes_are_not_cut_off(page: Page) -> None:
+    figure = training_figure([record()], TrainingView(), page)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        found = label.get_window_extent()
+        assert found.x0 >= 0
+        assert found.y0 >= 0
+        assert found.x1 <= figure.bbox.width
+        assert found.y1 <= figure.bbox.height
+    assert axes.get_ylabel().split() == ["query", "loss,", "batch", "mean"]
+
+
+@pytest.mark.parametrize("draw", [inner_charts, convergence_charts])
+def test_figures_of_inner_loops_say_whom_they_leave_out(draw) -> None:
+    other = record("other")
+    other.config["algorithm"] = "protonet"
+    other.traits = Traits(inner_loop="none")
+    panels = draw([record(), other])
+    captions = [chart.caption for chart in panels.charts if chart.caption]
+    assert len(captions) == 1
+    assert captions[0].endswith("; ProtoNet has no inner loop: it is not drawn here")
+    assert captions[0].startswith("lines: means over 8 tasks; bands: 95 % intervals of the means")
+    (alone,) = [chart.caption for chart in draw([record()]).charts if chart.caption]
+    assert "inner loop" not in alone

@@ -9,13 +9,20 @@ from PySide6.QtWidgets import QHBoxLayout, QTableWidgetItem, QTabWidget, QWidget
 
 from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pages.benchmark_table import PublishedFilter, ResultTable, WorstTable
-from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
-from metaviz.gui.pages.needs import INNER_LOOP
+from metaviz.gui.pages.benchmark_table import (
+    DIFFERS,
+    RESULTS,
+    WORST,
+    PublishedFilter,
+    result_cells,
+    worst_cells,
+)
+from metaviz.gui.pages.layouts import ReadTable, column, named, page, plain_label, row, split
+from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, offer, push_button, scrolling
-from metaviz.gui.widgets.theme import Theme, tint
+from metaviz.gui.widgets.controls import combo, connect_controls, offer, push_button, scrolling
+from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.benchmark import (
     Judged,
     Row,
@@ -27,6 +34,7 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
     worst_tasks,
 )
+from metaviz.runs.analysis.needs import INNER_LOOP
 from metaviz.runs.analysis.result_charts import benchmark_chart, robustness_chart, tasks_chart
 from metaviz.runs.model.evaluation import Judgement, draws_of, draws_text
 from metaviz.runs.model.labels import labels
@@ -43,11 +51,25 @@ NO_MAP = (
 )
 NO_ROWS = "No results of these data: choose other ones above."
 _HINT = "Least gain. Enter or double-click opens the task."
-_ROW = 17
+_ROW, _WIDEST = 17, 260
+_BUTTONS = (
+    (
+        "Evaluate",
+        "E&valuate",
+        "Adapt the ticked runs' stored weights to the tasks of the protocol.",
+    ),
+    (
+        *("Vary", "Vary s&teps"),
+        "Evaluate the run chosen below with seven step sizes and up to twice its inner steps, on "
+        f"at most {MOST_TASKS} tasks.",
+    ),
+    ("Protocol", "Pro&tocol…", "Which tasks, and how."),
+    ("Cancel", "&Cancel", "Stop the evaluation."),
+)
 NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears here."
 
 
-class BenchmarkTab(QWidget):
+class BenchmarkTab(PlotPage):
     """A table of results, and pictures of what is behind them."""
 
     evaluation_requested = Signal(object, object)
@@ -55,43 +77,38 @@ class BenchmarkTab(QWidget):
     episode_requested = Signal(str, object, int)
     cancel_requested = Signal()
     export_name = "benchmark"
+    on_demand = True
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show what is published."""
-        super().__init__(parent)
-        self.setObjectName("benchmarkTab")
+        super().__init__("benchmark", parent)
         self.protocol = EvaluationProtocol()
-        self._records: list[Record] = []
         self._judged: list[Judged] = []
         self._told: list[Judgement] = []
         """What was evaluated from here, which a folder that is not to be written cannot keep."""
         self._shown: list[Judged] = []
         self._lists: list[tuple[Any, ...]] = []
         self._rows: list[Row] = []
-        self._theme: Theme | None = None
         self._busy = False
-        self.table = ResultTable()
+        title = "Results of our runs and published ones"
+        self.table = ReadTable("benchmarkTable", title, RESULTS, words=(0, DIFFERS))
         self.dots = ChartView("benchmarkDots", "Published results and ours")
         self.map = ChartView("benchmarkRobustness", "Step size and number of steps at test time")
         self.tasks = ChartView("benchmarkTasks", "Gain of adaptation on each task")
         self.tasks.setToolTip("Click a dot to see what the run does on that task.")
-        self.worst = WorstTable()
+        title = "The five tasks that gain least"
+        self.worst = ReadTable("benchmarkWorst", title, WORST, words=(2,))
         self.filter = PublishedFilter()
         self._lay_out()
         self._set_busy(busy=False)
 
-    def show_records(self, records: list[Record]) -> None:
-        """Show what is stored with these runs."""
-        self._records = records
-        steps = [record for record in records if INNER_LOOP.has(record)]
-        offer(self.run, {record.id: labels(records)[record.id] for record in steps})
-        if not self._busy:
-            self._show_status("")
-        self._set_busy(busy=self._busy)
+    def take_records(self) -> None:
+        """Show what is stored with the shown runs."""
+        steps = [record.id for record in self._records if INNER_LOOP.has(record)]
+        names = labels(self._records)
+        offer(self.run, {name: names[name] for name in steps})
+        self._set_busy(busy=self._busy, line=self.status.text() if self._busy else "")
         self.read_again()
-
-    def refresh(self) -> None:
-        """Keep what was evaluated: it changes on demand only."""
 
     def read_again(self) -> None:
         """Read the stored results of the shown runs."""
@@ -103,13 +120,9 @@ class BenchmarkTab(QWidget):
         self._take_list()
         self._draw_map()
 
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        self._theme = theme
-        for plot in (self.dots, self.map, self.tasks):
-            plot.apply_theme(theme)
-        self._fill()
-        self._draw_map()
+    def drawing(self) -> list[Piece]:
+        """Return what fills the tables and draws the pictures."""
+        return [self._fill, self._draw_map]
 
     def chart(self) -> Scatter | None:
         """Return the results; None where no run was evaluated."""
@@ -123,65 +136,52 @@ class BenchmarkTab(QWidget):
     @Slot(str)
     def show_progress(self, line: str) -> None:
         """Say how far an evaluation is."""
-        self._set_busy(busy=True)
-        self._show_status(line)
+        self._set_busy(busy=True, line=line)
 
     def show_done(self, judgements: Sequence[Judgement]) -> None:
         """Show what was evaluated; without judgements the steps were varied."""
         self._set_busy(busy=False)
-        self._show_status("")
-        self._told += judgements
         self.read_again()
+        self._told += judgements
         if judgements:
             self._show_list(judgements[-1].task_list)
 
     @Slot(str)
     def show_error(self, sentence: str) -> None:
         """Say why an evaluation failed; what was evaluated before it is shown."""
-        self._set_busy(busy=False)
         before = set(self._lists)
+        self._set_busy(busy=False)
         self.read_again()
         for task_list in self._lists:
             if task_list not in before:
                 self._show_list(task_list)
-        self._show_status(sentence, wrong=sentence != "Cancelled.")
+        self.show_status(sentence, wrong=sentence != "Cancelled.")
 
     def _show_list(self, task_list: tuple[Any, ...]) -> None:
         self.list.setCurrentIndex(self._lists.index(task_list))
 
+    def show_status(self, sentence: str, *, wrong: bool = False) -> None:
+        """Say what the page does; the line has no height where there is nothing to say."""
+        super().show_status(sentence, wrong=wrong)
+        self.status.setVisible(bool(sentence))
+
     def _lay_out(self) -> None:
         self.views = named(QTabWidget(), "benchmarkViews", "Pictures of the evaluation")
         self.views.setDocumentMode(True)
-        self.views.addTab(
-            scrolling("benchmarkScroll", "Published results and ours", self.dots),
-            "&Published and ours",
-        )
+        dots = scrolling("benchmarkScroll", "Published results and ours", self.dots)
+        self.views.addTab(dots, "&Published and ours")
         self.views.addTab(self._map_page(), "&Step size and number of steps")
         self.views.addTab(self._task_page(), "S&ingle tasks")
         body = split("benchmarkBody", self.table, self.views, upright=True, sizes=(220, 380))
         rows = self._actions(), self.status, self._filters()
         page(self, *rows, body, stretch=body, spacing=4)
-        self.tasks.picked.connect(self._on_task_picked)
-        self.worst.itemActivated.connect(self._want_worst)
 
     def _actions(self) -> QHBoxLayout:
-        self.evaluate = push_button(
-            "benchmarkEvaluate",
-            "E&valuate",
-            "Adapt the ticked runs' stored weights to the tasks of the protocol.",
+        self.evaluate, self.vary, self.settings, self.cancel = (
+            push_button(f"benchmark{name}", text, tip) for name, text, tip in _BUTTONS
         )
-        self.vary = push_button(
-            "benchmarkVary",
-            "Vary s&teps",
-            "Evaluate the run chosen below with seven step sizes and up to twice its inner steps, "
-            f"on at most {MOST_TASKS} tasks.",
-        )
-        self.settings = push_button("benchmarkProtocol", "Pro&tocol…", "Which tasks, and how.")
-        self.cancel = push_button("benchmarkCancel", "&Cancel", "Stop the evaluation.")
-        self.next = plain_label(
-            "benchmarkTold", f"Next: {protocol_text(self.protocol)}", wraps=False
-        )
-        self.status = plain_label("benchmarkStatus")
+        told = f"Next: {protocol_text(self.protocol)}"
+        self.next = plain_label("benchmarkTold", told, wraps=False)
         self.evaluate.clicked.connect(self._want_evaluation)
         self.vary.clicked.connect(self._want_robustness)
         self.settings.clicked.connect(self._open_protocol)
@@ -192,7 +192,7 @@ class BenchmarkTab(QWidget):
     def _filters(self) -> QHBoxLayout:
         title = "List of tasks that runs were evaluated on"
         self.list = combo("benchmarkList", title, {}, letters=12)
-        self.list.currentIndexChanged.connect(self._take_list)
+        connect_controls(self._take_list, self.list)
         self.filter.changed.connect(self._fill)
         made = row(("&Ours:", self.list), ("Pu&blished:", self.filter), spacing=6)
         made.setStretchFactor(self.list, 2)
@@ -202,7 +202,7 @@ class BenchmarkTab(QWidget):
     def _map_page(self) -> QWidget:
         self.run = combo("benchmarkRun", "Run whose steps are varied", {})
         self.run.setMinimumContentsLength(18)
-        self.run.currentIndexChanged.connect(self._draw_map)
+        connect_controls(self._draw_map, self.run)
         self.remark = plain_label("benchmarkRemark")
         self.map.picked.connect(self._on_cell_picked)
         above = row(self.run, self.remark, spacing=6, stretch=self.remark)
@@ -210,12 +210,10 @@ class BenchmarkTab(QWidget):
 
     def _task_page(self) -> QWidget:
         self.hint = plain_label("benchmarkHint", _HINT)
+        self.tasks.picked.connect(self._on_task_picked)
+        self.worst.itemActivated.connect(self._want_worst)
         side = column(None, self.hint, self.worst, stretch=self.worst, margins=(4, 4, 0, 0))
         return split("benchmarkTasksBody", self.tasks, side, sizes=(520, 300))
-
-    def _of(self, judged: Sequence[Judged]) -> list[Record]:
-        known = {one.record for one in judged}
-        return [record for record in self._records if record.id in known]
 
     def _drawn(self) -> list[Row]:
         """Return the rows that share an axis."""
@@ -234,16 +232,20 @@ class BenchmarkTab(QWidget):
     @Slot()
     def _fill(self) -> None:
         self._rows = rows_of(self._shown, self.filter.choice())
-        self.table.show_rows(self._rows, self._theme)
+        self.table.show_rows([result_cells(one, self._theme) for one in self._rows])
+        self.table.setColumnWidth(DIFFERS, min(_WIDEST, self.table.columnWidth(DIFFERS)))
         drawn = self._drawn()
         self.dots.show_chart(benchmark_chart(drawn, measure_text(self._rows), NO_ROWS))
         self.dots.setMinimumHeight(max(140, _ROW * len(drawn) + 60))
-        left_out = INNER_LOOP.left_out(self._of(self._shown), "nothing is gained step by step")
+        known = {one.record for one in self._shown}
+        shown = [record for record in self._records if record.id in known]
+        left_out = INNER_LOOP.left_out(shown, "nothing is gained step by step")
         self.hint.setText(f"{_HINT} {left_out}".strip())
         self.tasks.show_chart(tasks_chart(self._shown, left_out or NO_TASKS), fine=False)
-        self.worst.show_tasks(worst_tasks(self._shown))
+        self._worst = worst_tasks(self._shown)
+        self.worst.show_rows([worst_cells(one) for one in self._worst])
         if not self._busy and not self._shown:
-            self._show_status(EMPTY)
+            self.show_status(EMPTY)
 
     @Slot()
     def _draw_map(self) -> None:
@@ -267,36 +269,33 @@ class BenchmarkTab(QWidget):
             self.remark.setText(f"{size}, k = {k}: {value:.4g} ± {half:.2g}")
 
     def _stored_map(self) -> Robustness | None:
-        folder = _folders(self._records).get(str(self.run.currentData()))
+        folder = folder_of(self.record_of(self.run))
         return None if folder is None else stored_robustness(folder)
 
     @Slot()
     def _want_evaluation(self) -> None:
         folders = list(_folders(self._records).values())
-        self._begin()
+        self._set_busy(busy=True, line="Reading the data…")
         self.evaluation_requested.emit(folders, self.protocol)
 
     @Slot()
     def _want_robustness(self) -> None:
-        folder = _folders(self._records)[str(self.run.currentData())]
+        folder = folder_of(self.record_of(self.run))
         self.views.setCurrentIndex(1)
-        self._begin()
+        self._set_busy(busy=True, line="Reading the data…")
         few = min(self.protocol.tasks, MOST_TASKS)
         self.robustness_requested.emit([folder], self.protocol.model_copy(update={"tasks": few}))
 
     @Slot(str, str, int)
     def _on_task_picked(self, _chart: str, record: str, task: int) -> None:
-        self._want_episode(record, task)
-
-    def _want_episode(self, record: str, task: int) -> None:
         """Ask for one of the tasks that were judged, as it was judged."""
         judged = next(one for one in self._shown if one.record == record)
         self.episode_requested.emit(record, protocol_of(judged), task)
 
     @Slot(object)
     def _want_worst(self, item: QTableWidgetItem) -> None:
-        one = self.worst.tasks[item.row()]
-        self._want_episode(one.record, one.task)
+        one = self._worst[item.row()]
+        self._on_task_picked("tasks", one.record, one.task)
 
     @Slot()
     def _open_protocol(self) -> None:
@@ -310,21 +309,12 @@ class BenchmarkTab(QWidget):
         self.protocol = protocol
         self.next.setText(f"Next: {protocol_text(protocol)}")
 
-    def _begin(self) -> None:
-        self._set_busy(busy=True)
-        self._show_status("Reading the data…")
-
-    def _set_busy(self, *, busy: bool) -> None:
+    def _set_busy(self, *, busy: bool, line: str = "") -> None:
         self._busy = busy
         self.evaluate.setEnabled(bool(self._records) and not busy)
         self.vary.setEnabled(self.run.count() > 0 and not busy)
         self.cancel.setVisible(busy)
-
-    def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
-        self.status.setText(sentence)
-        self.status.setVisible(bool(sentence))
-        if self._theme is not None:
-            tint(self.status, self._theme.error if wrong else self._theme.muted)
+        self.show_status(line)
 
 
 def protocol_of(judged: Judged) -> EvaluationProtocol:
@@ -346,4 +336,4 @@ def _map_text(found: Robustness) -> str:
 
 
 def _folders(records: list[Record]) -> dict[str, Path]:
-    return {r.id: Path(r.environment["folder"]) for r in records if "folder" in r.environment}
+    return {record.id: folder for record in records if (folder := folder_of(record))}

@@ -1,19 +1,19 @@
 """Parts of the benchmark page: the filter of published results, and its two tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
 
-from metaviz.gui.pages.layouts import ReadTable, row
-from metaviz.gui.widgets.controls import combo, cut_after, offer
+from metaviz.gui.pages.layouts import Cell, row
+from metaviz.gui.widgets.controls import combo, connect_controls, cut_after, offer
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
 from metaviz.runs.analysis.published import published
 
 _ANY = -1
-_RESULTS = (
+RESULTS = (
     ("Result", "Our runs first, then published results, the best on top"),
     ("Value ± 95 %", "Mean over tasks ± 1.96 s/√n; accuracies in per cent. Published: as printed"),
     ("Minus published", "Difference to the published number of the same method"),
@@ -30,8 +30,9 @@ _RESULTS = (
     ("Better / worse", "Tasks on which a run does better or worse than the first"),
     ("p", "Two-sided sign test: how likely such counts are if neither were better"),
 )
-_DIFFERS, _WIDEST = 3, 260
-_WORST = (
+DIFFERS = 3
+"""The column that says what differs."""
+WORST = (
     ("Gain", "Accuracy won, or loss taken off"),
     ("Task", "Its number in the list of tasks, counted from 0"),
     ("Run", "Algorithm and seed"),
@@ -48,112 +49,61 @@ class PublishedFilter(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         """Offer what there is, and begin with miniImageNet's 5-way 1-shot."""
         super().__init__(parent)
-        rows = published()
-        self.dataset = combo("benchmarkDataset", "Data set of published results", {})
-        self.ways = combo("benchmarkWays", "Ways of published results", {})
-        self.shots = combo("benchmarkShots", "Shots of published results", {})
-        self.backbone = combo("benchmarkBackbone", "Networks of published results", {})
-        choices: tuple[tuple[Any, str, dict[Any, str]], ...] = (
-            ("", "all data sets", {row.dataset: row.dataset for row in rows}),
-            (_ANY, "all ways", {row.ways: _ways(row.ways) for row in rows}),
-            (_ANY, "all shots", {row.shots: _shots(row.shots) for row in rows}),
-            ("", "all networks", {row.backbone: backbone_text(row.backbone) for row in rows}),
-        )
-        for box, (value, text, others) in zip(self._boxes(), choices, strict=True):
-            offer(box, {value: text} | dict(sorted(others.items())))
-        for box in self._boxes():
-            box.currentIndexChanged.connect(self.changed)
-            cut_after(box, 5)
-        layout = row(*self._boxes(), spacing=6, inside=self)
+        self._boxes = {field: self._box(field, *about) for field, about in _FILTERS.items()}
+        self.dataset, self.ways, self.shots, self.backbone = self._boxes.values()
+        layout = row(*self._boxes.values(), spacing=6, inside=self)
         for place in range(layout.count()):
             layout.setStretch(place, 1)
         self.choose(Choice("miniImageNet", 5, 1))
+        connect_controls(self.changed, *self._boxes.values())
 
     def choice(self) -> Choice:
         """Return what is chosen."""
-        values = (box.currentData() for box in self._boxes())
-        return Choice(*(None if value in ("", _ANY) else value for value in values))
+        values = {field: box.currentData() for field, box in self._boxes.items()}
+        return Choice(**{k: None if v in ("", _ANY) else v for k, v in values.items()})
 
     def choose(self, choice: Choice) -> None:
         """Choose data, ways and shots without a signal, also those that nobody published on."""
-        ways, shots = choice.ways or 0, choice.shots or 0
-        values = (
-            (self.dataset, choice.dataset, choice.dataset or ""),
-            (self.ways, ways, _ways(ways)),
-            (self.shots, shots, _shots(shots)),
-        )
-        for box, value, text in values:
+        for field, value in (
+            ("dataset", choice.dataset or ""),
+            ("ways", choice.ways or 0),
+            ("shots", choice.shots or 0),
+        ):
+            box = self._boxes[field]
             with QSignalBlocker(box):
                 if box.findData(value) < 0:
-                    box.addItem(text, value)
+                    box.addItem(_FILTERS[field][2](value), value)
                 box.setCurrentIndex(box.findData(value))
 
-    def _boxes(self) -> tuple[QComboBox, ...]:
-        return self.dataset, self.ways, self.shots, self.backbone
+    def _box(
+        self, field: str, title: str, every: dict[Any, str], text: Callable[[Any], str]
+    ) -> QComboBox:
+        """Return a choice of the published values of a field; `every` leaves none out."""
+        box = combo(f"benchmark{field.title()}", f"{title} of published results", {})
+        values = sorted({getattr(one, field) for one in published()})
+        offer(box, every | {value: text(value) for value in values})
+        cut_after(box, 5)
+        return box
 
 
-class ResultTable(ReadTable):
-    """Our runs and published results."""
-
-    def __init__(self) -> None:
-        """Show nothing yet."""
-        super().__init__("benchmarkTable", "Results of our runs and published ones", _RESULTS)
-
-    def show_rows(self, rows: Sequence[Row], theme: Theme | None) -> None:
-        """Show these rows; names of our runs have their colours."""
-        self.setRowCount(len(rows))
-        for place, one in enumerate(rows):
-            for column, text in enumerate(_cells(one)):
-                number = column not in {0, _DIFFERS}
-                tip = text if column else f"{one.name}: {one.details}"
-                item = self.put(place, column, text, number=number, tip=tip)
-                if not column and one.color and theme is not None:
-                    item.setForeground(curve_color(one.color, theme))
-                    font = item.font()
-                    font.setBold(True)
-                    item.setFont(font)
-        self.resizeColumnsToContents()
-        self.setColumnWidth(_DIFFERS, min(_WIDEST, self.columnWidth(_DIFFERS)))
+_FILTERS: dict[str, tuple[str, dict[Any, str], Callable[[Any], str]]] = {
+    "dataset": ("Data set", {"": "all data sets"}, str),
+    "ways": ("Ways", {_ANY: "all ways"}, lambda n: f"{n}-way" if n else "regression"),
+    "shots": ("Shots", {_ANY: "all shots"}, lambda n: f"{n}-shot"),
+    "backbone": ("Networks", {"": "all networks"}, backbone_text),
+}
 
 
-class WorstTable(ReadTable):
-    """The tasks that gain least."""
-
-    def __init__(self) -> None:
-        """Show nothing yet."""
-        super().__init__("benchmarkWorst", "The five tasks that gain least", _WORST)
-        self.tasks: list[Worst] = []
-
-    def show_tasks(self, tasks: list[Worst]) -> None:
-        """Show these tasks."""
-        self.tasks = tasks
-        self.setRowCount(len(tasks))
-        for place, one in enumerate(tasks):
-            texts = (
-                *(f"{one.gain:+.4g}", str(one.task), one.label),
-                *(f"{one.before:.4g}", f"{one.after:.4g}"),
-            )
-            for column, text in enumerate(texts):
-                self.put(place, column, text, number=text != one.label)
-        self.resizeColumnsToContents()
-
-
-def _ways(ways: int) -> str:
-    return f"{ways}-way" if ways else "regression"
-
-
-def _shots(shots: int) -> str:
-    return f"{shots}-shot"
-
-
-def _cells(row: Row) -> tuple[str, ...]:
+def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
+    """Return the cells of a result; names of our runs have their colours."""
     half = "" if row.half_width is None else f" ± {row.half_width:.2g}"
     apart = row.minus_published
     differs = "; ".join(row.remarks)
     if row.beside is not None:
         differs = f"{row.beside.name}: {differs or 'nothing that is known'}"
-    return (
-        row.name,
+    color = curve_color(row.color, theme) if row.color and theme is not None else None
+    return [
+        Cell(row.name, f"{row.name}: {row.details}", color, bold=color is not None),
         f"{row.value:.4g}{half}",
         "" if apart is None else f"{apart:+.3g}",
         differs or row.details,
@@ -161,4 +111,10 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.minus_first,
         row.counts,
         row.p,
-    )
+    ]
+
+
+def worst_cells(task: Worst) -> list[str]:
+    """Return the cells of one of the tasks that gain least."""
+    losses = f"{task.before:.4g}", f"{task.after:.4g}"
+    return [f"{task.gain:+.4g}", str(task.task), task.label, *losses]

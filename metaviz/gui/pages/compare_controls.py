@@ -4,30 +4,33 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QWidget
 
 from metaviz.config.quantities import QUANTITIES, quantity_of
-from metaviz.gui.pages.layouts import column, row, slider
+from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.widgets.controls import (
+    Control,
+    ShareSlider,
     choose_silently,
     combo,
+    connect_controls,
     enable_only,
     menu_button,
     menu_choice,
     named,
     offer,
+    read_fields,
+    show_fields,
     switch,
     toggled_keys,
     tool_button,
 )
-from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, measure_of
 from metaviz.runs.model.record import Record
 
-_SMOOTHEST = 99
 _AXES = {"step": "Meta-step"} | {name: quantity_of(name).label for name in AXES if name != "step"}
 _SWITCHES = {
     "log_y": ("compareLogY", "log &y", "Logarithmic vertical axis."),
@@ -48,7 +51,8 @@ class CompareControls(QWidget):
         self.setObjectName("compareControls")
         self._keys = keys
         self._group_keys: tuple[str, ...] | None = None
-        self._chosen = False
+        self.undecided = True
+        """Whether nobody has chosen a quantity yet."""
         self.measure = combo("compareMeasure", "Compared quantity", _short(MEASURES), letters=15)
         self.axis = combo("compareAxis", "Horizontal axis", _AXES, letters=9)
         tip = "Which interval over the runs of a group the band shows."
@@ -62,54 +66,40 @@ class CompareControls(QWidget):
         self._menu.aboutToShow.connect(self.fill_groups)
         self._menu.triggered.connect(self._on_group)
         tip = "Smooth each run by a bias-corrected running mean, then average."
-        self.smoothing = slider("compareSmoothing", "Smoothing of every run", tip)
-        self.smoothing.setRange(0, _SMOOTHEST)
-        self.smoothing.setMinimumWidth(40)
-        self.smoothing.setMaximumWidth(140)
-        self.smoothing_value = PlainLabel("0.00")
-        self.switches = {name: switch(*about) for name, about in _SWITCHES.items()}
-        self.switches["robust"].setChecked(True)
-        self._lay_out()
-        self._connect()
+        smoothing = ShareSlider("compareSmoothing", "Smoothing of every run", tip, (40, 140))
+        switches = {name: switch(*about) for name, about in _SWITCHES.items()}
+        chosen: dict[str, Control] = {"measure": self.measure, "axis": self.axis, "band": self.band}
+        self._fields = {**chosen, "smoothing": smoothing, **switches}
         self.partly = QAction("Mean wherever two runs have data", self)
         self.partly.setObjectName("comparePartly")
         self.partly.setCheckable(True)
         self.partly.setToolTip("Not only where all runs of a group have data; n says how many.")
-        self.partly.toggled.connect(self._on_changed)
+        self._first = row(self.measure, "over", self.axis, self.band, None, spacing=6)
+        shown = ("Smoothi&ng", smoothing), smoothing.text, *switches.values(), self.group, None
+        self._second = row(*shown, spacing=7)
+        column(self, self._first, self._second, spacing=2)
         self._show_group()
-        self.band.setCurrentIndex(self.band.findData(ComparisonView().band))
+        show_fields(self._fields, ComparisonView())
+        # Before it is told that there is another choice: until a person has made one it is usual.
+        self.measure.currentIndexChanged.connect(self._on_chosen)
+        self.measure.activated.connect(self._on_chosen)
+        connect_controls(self.changed, *self._fields.values())
+        self.partly.toggled.connect(self.changed)
 
     def view(self) -> ComparisonView:
         """Return what is chosen."""
-        chosen = {name: box.isChecked() for name, box in self.switches.items()}
-        return ComparisonView(
-            measure=self.measure.currentData(),
-            axis=self.axis.currentData(),
-            band=self.band.currentData(),
-            smoothing=self.smoothing.value() / 100,
-            keys=self._group_keys,
-            partly=self.partly.isChecked(),
-            **chosen,
-        )
+        chosen = read_fields(self._fields)
+        return ComparisonView(**chosen, keys=self._group_keys, partly=self.partly.isChecked())
 
     def show_view(self, view: ComparisonView) -> None:
         """Show another choice; emits `changed` once."""
-        self._chosen = True
-        self.blockSignals(True)
-        boxes = {"measure": self.measure, "axis": self.axis, "band": self.band}
-        for name, box in boxes.items():
-            value = getattr(view, name)
-            if box is self.measure and box.findData(value) < 0:
-                box.addItem(_short([value])[value], value)
-            box.setCurrentIndex(max(0, box.findData(value)))
-        self.smoothing.setValue(round(100 * view.smoothing))
-        for name, toggle in self.switches.items():
-            toggle.setChecked(bool(getattr(view, name)))
-        self.partly.setChecked(view.partly)
-        self._group_keys = view.keys
-        self._show_group()
-        self.blockSignals(False)
-        self.changed.emit()
+        self.undecided = False
+        if self.measure.findData(view.measure) < 0:
+            self.measure.addItem(_short([view.measure])[view.measure], view.measure)
+        with QSignalBlocker(self):
+            show_fields(self._fields, view)
+            self.partly.setChecked(view.partly)
+        self.use_keys(view.keys)
 
     def state(self) -> dict[str, Any]:
         """Return the choice as plain values."""
@@ -119,17 +109,12 @@ class CompareControls(QWidget):
         """Take remembered values; unknown ones and those of another kind are passed over."""
         self.show_view(view_of(values))
 
-    @property
-    def undecided(self) -> bool:
-        """Whether nobody has chosen a quantity yet."""
-        return not self._chosen
-
     def offer(self, measures: list[str], shown: str, records: Sequence[Record] = ()) -> None:
         """Grey out what no run has recorded; until a person has chosen, choose what is shown."""
-        chosen = [self.measure.currentData()] if self._chosen else []
+        chosen = [self.measure.currentData()] if not self.undecided else []
         offer(self.measure, _short(dict.fromkeys([*MEASURES, *chosen, *measures]), records))
         enable_only(self.measure, measures)
-        if not self._chosen and self.measure.currentData() != shown:
+        if self.undecided and self.measure.currentData() != shown:
             choose_silently(self.measure, shown)
 
     def add_to_first_row(self, widget: QWidget) -> None:
@@ -166,35 +151,14 @@ class CompareControls(QWidget):
     def _whole(self) -> str:
         return "all but the seed" if self._group_keys is None else "all runs"
 
-    def _lay_out(self) -> None:
-        self._first = row(self.measure, "over", self.axis, self.band, None, spacing=6)
-        smoothing = ("Smoothi&ng", self.smoothing), self.smoothing_value
-        self._second = row(*smoothing, *self.switches.values(), self.group, None, spacing=7)
-        column(self, self._first, self._second, spacing=2)
-
-    def _connect(self) -> None:
-        # Before it is told that there is another choice: until a person has made one it is usual.
-        self.measure.currentIndexChanged.connect(self._on_chosen)
-        for box in (self.measure, self.axis, self.band):
-            box.currentIndexChanged.connect(self._on_changed)
-        self.measure.activated.connect(self._on_chosen)
-        self.smoothing.valueChanged.connect(self._on_changed)
-        for toggle in self.switches.values():
-            toggle.toggled.connect(self._on_changed)
-
     def _show_group(self) -> None:
         keys = ", ".join(self._group_keys or ()) or self._whole()
         tip = f"Runs with equal values are one curve. Grouped by: {keys}."
         named(self.group, "compareGroup", f"Group runs by: {keys}", tip)
 
     @Slot()
-    def _on_changed(self) -> None:
-        self.smoothing_value.setText(f"{self.smoothing.value() / 100:.2f}")
-        self.changed.emit()
-
-    @Slot()
     def _on_chosen(self) -> None:
-        self._chosen = True
+        self.undecided = False
 
     def _on_group(self, action: QAction) -> None:
         if action is not self.partly:

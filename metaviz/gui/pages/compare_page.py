@@ -7,14 +7,15 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QMenu, QStackedWidget, QToolButton, QWidget
 
-from metaviz.charts.values import Lines
+from metaviz.charts.values import Lines, Parallel
 from metaviz.gui.pages.compare_controls import CompareControls
-from metaviz.gui.pages.compare_plot import ComparePlot
+from metaviz.gui.pages.compare_plot import ComparePlot, CompareWorker, Ready, Request
 from metaviz.gui.pages.compare_table import GroupTable
-from metaviz.gui.pages.compare_worker import CompareWorker, Ready, Request
 from metaviz.gui.pages.layouts import column, page, plain_label, split
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.parallel_page import ParallelPage
 from metaviz.gui.widgets.controls import tool_button
+from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.analysis.curve_charts import comparison_chart
@@ -31,29 +32,39 @@ NOTHING = "No shown run has recorded this: choose another quantity above."
 _SOON_MS, _LIVE_MS = 60, 200
 _ROOMY = 380
 _CURVES, _GROUPS, _PARALLEL = range(3)
+_SEGMENTS = (
+    ("Curves", "Curves", "Means of groups with bands."),
+    ("TableOnly", "Groups", "The table of groups."),
+    ("Parallel", "Parallel", "Every run as a line over its hyperparameters."),
+)
+# Fusion shows on a dark ground hardly which one is pressed.
+_PRESSED = (
+    "QToolButton:checked { background: palette(highlight);"
+    " color: palette(highlighted-text); border-radius: 3px; padding: 3px }"
+)
 
 
-class CompareTab(QWidget):
+class CompareTab(PlotPage):
     """Compares the shown runs. `drawn` is emitted when the plot shows what is chosen."""
 
     view_changed = Signal()
     drawn = Signal()
     brushed = Signal(object)
     export_name = "comparison"
+    live = True
 
     def __init__(self, columns: Columns | None = None, parent: QWidget | None = None) -> None:
         """Show nothing yet; columns give hyperparameters their titles."""
-        super().__init__(parent)
-        self.setObjectName("compareTab")
-        self._records: list[Record] = []
-        self._theme: Theme | None = None
-        self._ready: Ready | None = None
+        super().__init__("compare", parent)
+        self.shown: Ready | None = None
+        """What is drawn now."""
         self._view: ComparisonView | None = None
+        self._in_parallel = False
         self.columns = columns or Columns()
         self.controls = CompareControls(self._group_keys, self)
-        self.plot = ComparePlot(self)
-        self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.groups = GroupTable(self)
+        self.plot = ComparePlot(self.groups.baseline, self)
+        self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.readout = plain_label("compareReadout", title="Numbers at the pointer")
         self.readout.setMinimumHeight(2 * self.fontMetrics().height() + 2)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -74,20 +85,17 @@ class CompareTab(QWidget):
         """Whether something that was chosen is not drawn yet."""
         return self._work.busy or self._soon.isActive()
 
-    @property
-    def shown(self) -> Ready | None:
-        """What is drawn now."""
-        return self._ready
-
     def show_records(self, records: list[Record]) -> None:
         """Show these runs."""
-        self._records = records
         if self._in_parallel or self.parallel.plot.brushes:
             self.parallel.show_records(records)
-        self.refresh()
+        super().show_records(records)
 
-    def refresh(self) -> None:
-        """Compare what has been recorded until now, once the page is in front."""
+    def drawing(self) -> list[Piece]:
+        """Return what compares what has been recorded until now, once the page is in front."""
+        return [self._follow]
+
+    def _follow(self) -> None:
         if not self.isVisible():
             self._soon.stop()
         elif all(record.ended for record in self._records):
@@ -108,11 +116,9 @@ class CompareTab(QWidget):
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
-        self._theme = theme
-        self.plot.apply_theme(theme)
-        self.parallel.apply_theme(theme)
-        if self._ready is not None:
-            self._show(self._ready)
+        super().apply_theme(theme)
+        if self.shown is not None:
+            self._show(self.shown)
 
     def offer_views(self, menu: QMenu) -> None:
         """Offer saved views."""
@@ -121,6 +127,15 @@ class CompareTab(QWidget):
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         button.setMenu(menu)
         self.controls.add_to_second_row(button)
+
+    def shown_chart(self) -> Lines | Parallel:
+        """Return runs over their hyperparameters where those are in front."""
+        return (self._in_parallel and self.parallel_chart()) or self.chart()
+
+    def parallel_chart(self) -> Parallel | None:
+        """Return runs over their hyperparameters; None before somebody looked at them."""
+        chart = self.parallel.plot.figure()
+        return chart if chart.axes else None
 
     def chart(self) -> Lines:
         """Return what is compared, in full detail."""
@@ -140,7 +155,7 @@ class CompareTab(QWidget):
             "level": self.groups.level.text(),
             "page": self._segments.checkedId(),
             "result": self.parallel.result.currentData(),
-            "order": self.parallel.plot.order(),
+            "order": self.parallel.plot.order,
         }
 
     def restore(self, values: dict[str, Any]) -> None:
@@ -167,31 +182,21 @@ class CompareTab(QWidget):
         self.pages.addWidget(self.split)
         self.pages.addWidget(self.parallel)
         self._segments = QButtonGroup(self)
-        self._add_segment("compareCurves", "Curves", "Means of groups with bands.")
-        self._add_segment("compareTableOnly", "Groups", "The table of groups.")
-        self._add_segment(
-            "compareParallel", "Parallel", "Every run as a line over its hyperparameters."
-        )
+        for place, (name, text, tip) in enumerate(_SEGMENTS):
+            button = tool_button(f"compare{name}", text, tip)
+            button.setCheckable(True)
+            button.setStyleSheet(_PRESSED)
+            button.setChecked(place == 0)
+            self._segments.addButton(button, place)
+            self.controls.add_to_first_row(button)
         page(self, self.controls, self.pages, stretch=self.pages)
 
-    def _add_segment(self, name: str, text: str, tip: str) -> None:
-        button = tool_button(name, text, tip)
-        button.setCheckable(True)
-        # Fusion shows on a dark ground hardly which one is pressed.
-        button.setStyleSheet(
-            "QToolButton:checked { background: palette(highlight);"
-            " color: palette(highlighted-text); border-radius: 3px; padding: 3px }"
-        )
-        place = len(self._segments.buttons())
-        button.setChecked(place == 0)
-        self._segments.addButton(button, place)
-        self.controls.add_to_first_row(button)
-
     def _connect(self) -> None:
-        self.controls.changed.connect(self._on_changed)
+        self.controls.changed.connect(self._ask)
+        self.controls.changed.connect(self.view_changed)
         self.plot.read.connect(self.readout.setText)
         self.plot.brushed.connect(self._ask_soon)
-        self.groups.base_changed.connect(self._on_base)
+        self.groups.base_changed.connect(self.plot.show_numbers)
         self._work.ready.connect(self._on_ready)
         self._soon.timeout.connect(self._ask)
         self._segments.idToggled.connect(self._arrange)
@@ -207,7 +212,8 @@ class CompareTab(QWidget):
             return
         if chosen == _PARALLEL and not self._in_parallel:
             self.parallel.show_records(self._records)
-        self.pages.setCurrentIndex(1 if chosen == _PARALLEL else 0)
+        self._in_parallel = chosen == _PARALLEL
+        self.pages.setCurrentIndex(int(self._in_parallel))
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
 
@@ -216,10 +222,6 @@ class CompareTab(QWidget):
             key for record in self._records for key in entry_of(record, None).values
         )
         return [*BASIC, "tags", *own]
-
-    @property
-    def _in_parallel(self) -> bool:
-        return self.pages.currentIndex() == 1
 
     @Slot()
     def _ask_soon(self, *_span: object) -> None:
@@ -235,15 +237,10 @@ class CompareTab(QWidget):
             self._view = self.view
         self._work.ask(Request(tuple(self._records), self.view, width, self.plot.span(), usual))
 
-    @Slot()
-    def _on_changed(self) -> None:
-        self._ask()
-        self.view_changed.emit()
-
     @Slot(object)
     def _on_ready(self, ready: Ready) -> None:
-        again = self._ready is not None and self._ready.curves is ready.curves
-        self._ready, self._view = ready, ready.view
+        again = self.shown is not None and self.shown.curves is ready.curves
+        self.shown, self._view = ready, ready.view
         self.controls.offer(ready.measures, ready.view.measure, self._records)
         self._show(ready, again=again)
         self.drawn.emit()
@@ -254,8 +251,4 @@ class CompareTab(QWidget):
             self.groups.show_curves(ready.curves, ready.view, self._theme)
         absent = "" if ready.curves else NOTHING if self._records else EMPTY
         chart = replace(ready.chart, message=absent)
-        self.plot.show_ready(replace(ready, chart=chart), self.groups.baseline())
-
-    @Slot()
-    def _on_base(self) -> None:
-        self.plot.use_base(self.groups.baseline())
+        self.plot.show_ready(replace(ready, chart=chart))

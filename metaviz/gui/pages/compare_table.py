@@ -7,9 +7,8 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.pages.layouts import ReadTable, column, plain_label, row
+from metaviz.gui.pages.layouts import Cell, ReadTable, column, plain_label, row
 from metaviz.gui.widgets.controls import combo, offer, search_line
-from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import ComparisonView, GroupCurve, group_difference
@@ -39,9 +38,9 @@ class GroupTable(QWidget):
         self._curves: Sequence[GroupCurve] = ()
         self._view = ComparisonView()
         self._theme: Theme | None = None
-        self._wanted_base: str = ""
-        self._lengths: list[int] = []
-        self.table = ReadTable("compareTable", "Groups of runs", _COLUMNS)
+        self.base_label = ""
+        """Label of the chosen baseline, empty for none."""
+        self.table = ReadTable("compareTable", "Groups of runs", _COLUMNS, words=(0, 6))
         self.table.setMinimumHeight(60)
         tip = "A loss (or accuracy): the table then says when the runs are first there or beyond."
         self.level = search_line("compareLevel", "Level to reach", "none", tip)
@@ -50,7 +49,10 @@ class GroupTable(QWidget):
         tip = "The group that all others are compared with."
         self.base = combo("compareBase", "Baseline", {}, tip, letters=14)
         self.base.activated.connect(self._on_base)
-        self._lay_out()
+        self.mistake = plain_label("compareLevelMistake", wraps=False)
+        choices = ("&Level to reach", self.level), ("Base&line", self.base), self.mistake
+        above = row(*choices, spacing=6, stretch=self.mistake)
+        column(self, above, self.table, stretch=self.table, spacing=2)
 
     def show_curves(
         self, curves: Sequence[GroupCurve], view: ComparisonView, theme: Theme | None
@@ -59,7 +61,7 @@ class GroupTable(QWidget):
         self._curves, self._view, self._theme = curves, view, theme
         names = {place: one.group.label for place, one in enumerate(curves)}
         offer(self.base, {_NONE: "none", **names})
-        wanted = next((p for p, name in names.items() if name == self._wanted_base), _NONE)
+        wanted = next((p for p, name in names.items() if name == self.base_label), _NONE)
         self.base.setCurrentIndex(self.base.findData(wanted))
         self.refresh()
 
@@ -69,14 +71,9 @@ class GroupTable(QWidget):
         known = place is not None and 0 <= place < len(self._curves)
         return self._curves[place] if known else None
 
-    @property
-    def base_label(self) -> str:
-        """Label of the chosen baseline, empty for none."""
-        return self._wanted_base
-
     def use_base(self, label: str) -> None:
         """Compare with the group of this label, once there is one."""
-        self._wanted_base = label
+        self.base_label = label
         self.show_curves(self._curves, self._view, self._theme)
         self.base_changed.emit()
 
@@ -90,59 +87,46 @@ class GroupTable(QWidget):
         self.mistake.setText(
             f"{self.level.text().strip()[:20]!r} is not a level: write a number." if wrong else ""
         )
-        table, base = self.table, self.baseline()
+        self.table.set_columns(self._heads(level))
+        self.table.show_rows([self._cells(one, level) for one in self._curves])
+
+    def _heads(self, level: float) -> list[tuple[str, str]]:
+        heads = list(_COLUMNS)
+        band = self._view.band
         end = "Final" if all(one.is_done for one in self._curves) else "Last"
-        _head(table, 2, f"{end} {BANDS[self._view.band]}", BAND_TIPS[self._view.band])
-        sign = "≤" if all(one.falling for one in self._curves) else "≥"
-        _head(table, 5, f"Reaches {sign} {level:g}" if math.isfinite(level) else "Reaches it")
-        table.setRowCount(len(self._curves))
-        for place, one in enumerate(self._curves):
-            self._write(place, one, level, base)
-        self._fit_columns()
+        heads[2] = f"{end} {BANDS[band]}", f"{heads[2][1]}. {BAND_TIPS[band]}."
+        if math.isfinite(level):
+            sign = "≤" if all(one.falling for one in self._curves) else "≥"
+            heads[5] = f"Reaches {sign} {level:g}", heads[5][1]
+        return heads
 
-    def _fit_columns(self) -> None:
-        """Give columns the width that they need, where that may have changed."""
-        table = self.table
-        lengths = []
-        for at in range(table.columnCount()):
-            cells = [table.item(place, at) for place in range(table.rowCount())]
-            cells.append(table.horizontalHeaderItem(at))
-            lengths.append(max(len(cell.text()) for cell in cells if cell is not None))
-        if lengths != self._lengths:
-            self._lengths = lengths
-            table.resizeColumnsToContents()
-
-    def _write(self, place: int, one: GroupCurve, level: float, base: GroupCurve | None) -> None:
-        table = self.table
+    def _cells(self, one: GroupCurve, level: float) -> list[str | Cell]:
         mean, low, high, n = one.final()
         best, best_at = one.best(falling=one.falling)
-        texts = [one.name, str(n), _interval(mean, low, high, ranged=one.band == "range")]
-        texts += [_number(best), self._place(best_at), self._time(one, level)]
-        items = [
-            table.put(place, at, text, number=at > 0, tip=text) for at, text in enumerate(texts)
+        color = curve_color(one.style.color, self._theme) if self._theme is not None else None
+        return [
+            Cell(one.name, color=color),
+            str(n),
+            _interval(mean, low, high, ranged=one.band == "range"),
+            _number(best),
+            self._place(best_at),
+            self._time(one, level),
+            self._difference(one, self.baseline()),
         ]
-        if self._theme is not None:
-            items[0].setForeground(curve_color(one.style.color, self._theme))
-        text, tip, color = self._difference(one, base)
-        item = table.put(place, len(_COLUMNS) - 1, text, number=False, tip=tip)
-        if color is not None:
-            item.setForeground(color)
 
-    def _difference(
-        self, one: GroupCurve, base: GroupCurve | None
-    ) -> tuple[str, str, QColor | None]:
+    def _difference(self, one: GroupCurve, base: GroupCurve | None) -> Cell:
         if base is None:
-            return "", "Choose a baseline above.", None
+            return Cell("", "Choose a baseline above.")
         if one is base:
-            return "baseline", "All others are compared with this group.", None
+            return Cell("baseline", "All others are compared with this group.")
         found = group_difference(one, base)
         if found is None:
-            return "", "One of the two has no data.", None
+            return Cell("", "One of the two has no data.")
         color = None
         if self._theme is not None and found.verdict in {"better", "worse"}:
             better = found.verdict == "better"
             color = QColor(self._theme.good if better else self._theme.error)
-        return f"{found.text} {found.verdict}", found.tip, color
+        return Cell(f"{found.text} {found.verdict}", found.tip, color)
 
     def _time(self, one: GroupCurve, level: float) -> str:
         if not math.isfinite(level):
@@ -173,24 +157,9 @@ class GroupTable(QWidget):
     @Slot()
     def _on_base(self) -> None:
         base = self.baseline()
-        self._wanted_base = base.group.label if base is not None else ""
+        self.base_label = base.group.label if base is not None else ""
         self.refresh()
         self.base_changed.emit()
-
-    def _lay_out(self) -> None:
-        self.mistake = plain_label("compareLevelMistake", wraps=False)
-        choices = ("&Level to reach", self.level), ("Base&line", self.base), self.mistake
-        above = row(*choices, spacing=6, stretch=self.mistake)
-        column(self, above, self.table, stretch=self.table, spacing=2)
-
-
-def _head(table: ReadTable, at: int, text: str, tip: str = "") -> None:
-    item = table.horizontalHeaderItem(at)
-    if item is None:
-        return
-    item.setText(text)
-    if tip:
-        item.setToolTip(plain_tip(f"{_COLUMNS[at][1]}. {tip}."))
 
 
 def _interval(mean: float, low: float, high: float, *, ranged: bool) -> str:

@@ -4,17 +4,15 @@ from functools import partial
 
 import numpy as np
 from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QHeaderView, QSizePolicy, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QWidget
 
 from metaviz.charts.values import Lines, Panels, Paths
 from metaviz.gui.pages.layouts import ReadTable, column, named, page, plain_label, row, split
-from metaviz.gui.pages.page import EvaluatedPage
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
-from metaviz.gui.widgets.controls import combo, offer, scrolling, switch
-from metaviz.gui.widgets.plain_text import PlainLabel
+from metaviz.gui.widgets.controls import combo, connect_controls, offer, scrolling, switch
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.convergence import convergence
 from metaviz.runs.analysis.curve_charts import convergence_charts, inner_chart, loss_slice
 from metaviz.runs.analysis.curves import (
@@ -24,12 +22,12 @@ from metaviz.runs.analysis.curves import (
     inner_curves,
 )
 from metaviz.runs.model.labels import labels
-from metaviz.runs.model.record import Record
 
 EMPTY = (
     "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "
     "same tasks appears here."
 )
+GREY = "Where it is grey, runs take more inner steps than in training."
 NO_SLICE = "The loss along one adaptation appears here."
 NO_PLANE = "The plane is stored for small networks that take at least two inner steps."
 _COLUMNS = (
@@ -47,49 +45,42 @@ _COLUMNS = (
         "steps; smaller is faster",
     ),
 )
-_PANELS: tuple[tuple[InnerQuantity, str, str], ...] = (
-    ("support_loss", "convergenceLoss", "Support loss"),
-    ("gradient_norm", "convergenceNorm", "Gradient norm"),
-)
 
 
-class ConvergenceTab(EvaluatedPage):
+class ConvergenceTab(PlotPage):
     """The two plots of convergence, a table of numbers, and slices through the loss."""
 
     export_name = "convergence"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty plots."""
-        super().__init__(parent)
-        self.setObjectName("convergenceTab")
+        super().__init__("convergence", parent)
         self.legend = Legend(self)
-        self.plots = {
-            quantity: ChartView(
-                name, f"{title} against the inner step", legend=None if place else self.legend
-            )
-            for place, (quantity, name, title) in enumerate(_PANELS)
-        }
+        loss = ChartView("convergenceLoss", "Support loss against k", legend=self.legend)
+        norm = ChartView("convergenceNorm", "Gradient norm against k")
+        self.plots: dict[InnerQuantity, ChartView] = {"support_loss": loss, "gradient_norm": norm}
         self.line = ChartView("convergenceLine", "Loss along the line of adaptation")
         self.plane = ChartView("convergencePlane", "Loss on the plane of adaptation")
         self.table = ReadTable("convergenceTable", "Convergence in numbers", _COLUMNS)
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        tip = "Interval of the mean over the evaluation tasks."
+        self.log_y = switch("convergenceLogY", "log &y", "Logarithmic vertical axes.", on=True)
+        self.band = switch("convergenceBand", "95 % &band", tip, on=True)
+        connect_controls(self.redraw, self.log_y, self.band)
+        self.note = plain_label("convergenceNote")
         above = split("convergenceAbove", *self.plots.values())
-        slices = split("convergenceSlices", self.line, self.plane)
-        below = split("convergenceBelow", self._numbers(), self._around(slices), sizes=(340, 520))
+        below = split("convergenceBelow", self._numbers(), self._around(), sizes=(340, 520))
         above.setMinimumHeight(180)
         below.setMinimumHeight(210)
         body = split("convergenceBody", above, below, upright=True, sizes=(1000, 1000))
         for place in (0, 1):
             body.setStretchFactor(place, 1)
         plots = scrolling("convergenceScroll", "Plots of convergence", body)
-        page(self, self._controls(), self.legend, plots, stretch=plots)
+        controls = row(self.log_y, self.band, self.note, stretch=self.note)
+        page(self, controls, self.legend, plots, stretch=plots)
 
-    def show_records(self, records: list[Record]) -> None:
-        """Show these runs."""
-        self._records = records
-        offer(self.run, labels(records))
-        self.redraw()
+    def take_records(self) -> None:
+        """Offer the runs whose loss can be sliced."""
+        offer(self.run, labels(self._records))
 
     def chart(self) -> Panels | None:
         """Return all plots beside each other; None where no run was evaluated."""
@@ -100,52 +91,32 @@ class ConvergenceTab(EvaluatedPage):
 
     def current_slice(self) -> tuple[Lines, Paths | None] | None:
         """Return the charts of the slice of the chosen run."""
-        record = next((r for r in self._records if r.id == self.run.currentData()), None)
+        record = self.record_of(self.run)
         return loss_slice(record, self.run.currentText()) if record is not None else None
 
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        for plot in (*self.plots.values(), self.line, self.plane):
-            plot.apply_theme(theme)
-        self.redraw()
-
-    def _drawing(self) -> list[Piece]:
+    def drawing(self) -> list[Piece]:
+        """Return what draws the two plots, the table and the slices."""
         plots = [partial(self._draw, quantity) for quantity in self.plots]
         return [*plots, self._fill_table, self._draw_slice]
 
-    def _controls(self) -> QHBoxLayout:
-        self.log_y = switch("convergenceLogY", "log &y", "Logarithmic vertical axes.")
-        self.band = switch(
-            "convergenceBand", "95 % &band", "Interval of the mean over the evaluation tasks."
-        )
-        self.note = plain_label("convergenceNote")
-        for box in (self.log_y, self.band):
-            box.setChecked(True)
-            box.toggled.connect(self.redraw)
-        return row(self.log_y, self.band, self.note, stretch=self.note)
-
     def _numbers(self) -> QWidget:
-        self.loss = named(
-            QDoubleSpinBox(),
-            "convergenceTarget",
-            "Support loss to reach",
-            "The table counts the inner steps until this support loss.",
-        )
+        tip = "The table counts the inner steps until this support loss."
+        self.loss = named(QDoubleSpinBox(), "convergenceTarget", "Support loss to reach", tip)
         self.loss.setDecimals(4)
         self.loss.setRange(-1e6, 1e6)
         self.loss.setValue(0.5)
         self.loss.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-        self.loss.valueChanged.connect(self._fill_table)
+        connect_controls(self._fill_table, self.loss)
         above = row(("support &loss to reach", self.loss), None, spacing=6)
         return column(None, above, self.table, stretch=self.table)
 
-    def _around(self, slices: QWidget) -> QWidget:
+    def _around(self) -> QWidget:
         self.run = combo("convergenceRun", "Run whose loss is sliced", {})
         self.run.setMinimumContentsLength(14)
-        self.caption = PlainLabel()
-        self.caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.run.currentIndexChanged.connect(self._draw_slice)
+        self.caption = plain_label("convergenceCaption", wraps=False)
+        connect_controls(self._draw_slice, self.run)
         above = row(("loss a&round", self.run), self.caption, spacing=6, stretch=self.caption)
+        slices = split("convergenceSlices", self.line, self.plane)
         return column(None, above, slices, stretch=slices)
 
     def _view(self, quantity: InnerQuantity) -> InnerView:
@@ -159,18 +130,17 @@ class ConvergenceTab(EvaluatedPage):
         if first:
             self.legend.setVisible(bool(chart.series))
             where = evaluation_text(inner_curves(self._records, view))
-            self.note.setText(f"{where} Shaded: beyond the trained steps." if where else "")
+            self.note.setText(f"{where} {GREY}" if where else "")
 
     @Slot()
     def _fill_table(self) -> None:
         rows = convergence(self._records, self.loss.value())
-        self.table.setRowCount(len(rows))
-        for place, one in enumerate(rows):
-            numbers = (one.steps_to_loss, one.area, one.rate)
-            texts = [one.label, str(one.step), *(_figure(value) for value in numbers)]
-            for at, text in enumerate(texts):
-                tip = f"{_COLUMNS[at][0]}: {text}"
-                self.table.put(place, at, text, number=at > 0, tip=tip)
+        self.table.show_rows(
+            [
+                (one.label, str(one.step), *map(_figure, (one.steps_to_loss, one.area, one.rate)))
+                for one in rows
+            ]
+        )
         spoken = (f"{one.label}: rate {one.rate:.4g} per step" for one in rows)
         self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
 

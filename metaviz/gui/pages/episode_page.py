@@ -1,18 +1,25 @@
 """One task: its images, what a run takes them for while it adapts, and one image's path."""
 
-from pathlib import Path
-
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QSpinBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
 
 from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
-from metaviz.gui.pages.layouts import named, page, plain_label, row, slider, split
+from metaviz.gui.pages.layouts import page, plain_label, row, slider, split
+from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, offer, push_button, scrolling, switch
-from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
-from metaviz.gui.widgets.theme import Theme, tint
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    offer,
+    push_button,
+    scrolling,
+    switch,
+    whole_number,
+)
+from metaviz.gui.widgets.plain_text import PlainLabel
+from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.result_charts import (
     episode_chart,
     image_chart,
@@ -21,7 +28,6 @@ from metaviz.runs.analysis.result_charts import (
 )
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.labels import labels
-from metaviz.runs.model.record import Record
 
 EMPTY = (
     "Tick a trained run below and press Show: what it makes of one task's images, step by step. "
@@ -40,20 +46,17 @@ _NO_LOSSES = "The task's losses over the inner steps."
 _NO_FIT = "This task has no pictures; its losses are on the right."
 
 
-class EpisodeTab(QWidget):
+class EpisodeTab(OnDemandPage):
     """A grid of images, a step to look at, and the path of the chosen image."""
 
     requested = Signal(object, object, int)
     export_name = "episode"
+    result: Episode | None = None
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show nothing yet."""
-        super().__init__(parent)
-        self.setObjectName("episodeTab")
-        self.result: Episode | None = None
-        self._records: list[Record] = []
+        super().__init__("episode", parent)
         self._protocol = EvaluationProtocol()
-        self._theme: Theme | None = None
         self.grid = EpisodeGrid()
         self.grid.chosen.connect(self._draw_path)
         self.fit = ChartView("episodeFit", "Predictions on the task", self)
@@ -62,32 +65,18 @@ class EpisodeTab(QWidget):
         self.message = plain_label("episodeEmpty", EMPTY)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.caption = plain_label("episodeCaption", _CAPTION)
+        self.muted = self.message, self.caption
         self._lay_out()
         self._set_step_range(0)
 
-    def show_records(self, records: list[Record]) -> None:
+    def take_records(self) -> None:
         """Offer these runs."""
-        self._records = records
-        offer(self.run, labels(records))
-        self.show_button.setEnabled(bool(records))
+        offer(self.run, labels(self._records))
+        self.ask_button.setEnabled(bool(self._records))
 
-    def refresh(self) -> None:
-        """Keep the task that is shown: it changes on demand only."""
-
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        self._theme = theme
-        self.grid.apply_theme(theme)
-        for plot in (self.fit, self.path, self.losses):
-            plot.apply_theme(theme)
-        for label in (self.message, self.caption):
-            tint(label, theme.muted)
-        self._draw()
-
-    @property
-    def shows_something(self) -> bool:
-        """Whether there is a figure to draw."""
-        return self.result is not None
+    def drawing(self) -> list[Piece]:
+        """Return what draws the task at the chosen step."""
+        return [self._draw]
 
     def chart(self) -> Chart | None:
         """Return the task at the step that is shown; None before a task was shown."""
@@ -103,14 +92,11 @@ class EpisodeTab(QWidget):
     @Slot()
     def request(self) -> None:
         """Ask for the chosen task of the chosen run."""
-        record = next((r for r in self._records if r.id == self.run.currentData()), None)
-        if record is None or "folder" not in record.environment:
+        folder = folder_of(self.record_of(self.run))
+        if folder is None:
             return
-        self.show_button.setEnabled(False)
-        self._show_status("Adapting…")
-        folder = Path(record.environment["folder"])
-        split = self.split.currentData()
-        protocol = self._protocol.model_copy(update={"split": split})
+        self.show_busy("Adapting…")
+        protocol = self._protocol.model_copy(update={"split": self.split.currentData()})
         self.requested.emit(folder, protocol, self.number.value())
 
     @Slot(object)
@@ -118,19 +104,13 @@ class EpisodeTab(QWidget):
         """Show a task at the run's own number of steps."""
         self.result = episode
         self.grid.show_episode(episode if episode.has_images else None)
-        self.show_button.setEnabled(True)
+        self.ask_button.setEnabled(True)
         self._set_step_range(len(episode.query_loss) - 1)
         self.caption.setText(_CAPTION if episode.has_steps else _ONE_STATE.format(episode.label))
         for widget in (*self.scrubber, self.losses):
             widget.setVisible(episode.has_steps)
         self.step.setValue(min(episode.k, self.step.maximum()))
         self._draw()
-
-    @Slot(str)
-    def show_error(self, sentence: str) -> None:
-        """Say why a task cannot be shown."""
-        self.show_button.setEnabled(True)
-        self._show_status(sentence, wrong=True)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the grid fill the width that it has."""
@@ -153,32 +133,30 @@ class EpisodeTab(QWidget):
 
     def _choices(self) -> QHBoxLayout:
         tip = "Adapt the run's stored weights to this task."
-        self.show_button = push_button("episodeShow", "S&how", tip)
-        self.show_button.clicked.connect(self.request)
-        self.show_button.setEnabled(False)
+        self.ask_button = push_button("episodeShow", "S&how", tip)
+        self.ask_button.clicked.connect(self.request)
+        self.ask_button.setEnabled(False)
         self.run = combo("episodeRun", "Run", {})
         self.run.setMinimumContentsLength(18)
         splits = {"test": "test", "validation": "validation"}
         self.split = combo("episodeSplit", "Classes of the task", splits)
         tip = "Which task of the seeded list, counted from 0."
-        self.number = named(QSpinBox(), "episodeNumber", "Number of the task", tip)
+        self.number = whole_number("episodeNumber", "Number of the task", tip, (0, 1_000_000))
         self.number.setProperty("transient", True)
-        self.number.setRange(0, 1_000_000)
         self.number.editingFinished.connect(self._on_number)
-        self.status = plain_label("episodeStatus", wraps=False)
-        parts = self.show_button, self.run, self.split, ("tas&k", self.number), self.status
+        self.status.setWordWrap(False)
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        parts = self.ask_button, self.run, self.split, ("tas&k", self.number), self.status
         return row(*parts, stretch=self.status)
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Move through the inner steps."
         self.step = slider("episodeStep", "Inner step k", tip, transient=True, ticks=True)
-        self.step.valueChanged.connect(self._draw)
         self.at = PlainLabel()
         self.at.setMinimumWidth(self.fontMetrics().horizontalAdvance("k = 00 of 00 (trained: 00)"))
-        self.logits = switch(
-            "episodeLogits", "lo&gits", "Draw the network's outputs in place of probabilities."
-        )
-        self.logits.toggled.connect(self._draw_path)
+        tip = "Draw the network's outputs in place of probabilities."
+        self.logits = switch("episodeLogits", "lo&gits", tip)
+        connect_controls(self.redraw, self.step, self.logits)
         title = PlainLabel("i&nner step")
         title.setBuddy(self.step)
         self.scrubber = title, self.step, self.at
@@ -193,7 +171,6 @@ class EpisodeTab(QWidget):
         self.step.setRange(0, last)
         self.step.setEnabled(last > 0)
 
-    @Slot()
     def _draw(self) -> None:
         episode = self.result
         shown = 0 if episode is None else 1 if episode.has_images else 2
@@ -213,7 +190,7 @@ class EpisodeTab(QWidget):
             self.fit.show_chart(regression_chart(episode, k, _NO_FIT))
         self.losses.show_chart(losses_chart(episode, k))
         self._draw_path()
-        self._show_status(self._summary(episode, k))
+        self.show_status(self._summary(episode, k))
 
     def _summary(self, episode: Episode, k: int) -> str:
         name = f" · {episode.dataset}, task {episode.number}"
@@ -234,9 +211,3 @@ class EpisodeTab(QWidget):
             number, k = self.grid.selected, self.step.value()
             chart = image_chart(episode, number, k, logits=self.logits.isChecked())
             self.path.show_chart(chart)
-
-    def _show_status(self, sentence: str, *, wrong: bool = False) -> None:
-        self.status.setText(sentence)
-        self.status.setToolTip(plain_tip(sentence))
-        if self._theme is not None:
-            tint(self.status, self._theme.error if wrong else self._theme.muted)

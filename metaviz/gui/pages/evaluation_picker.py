@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from metaviz.gui.pages.layouts import follow, row, slider
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.widgets.controls import combo, named, offer
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
-from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -82,71 +81,33 @@ class EvaluationPicker(QWidget):
         return f"{_TIP} {shown} are offered, evenly spread; the run's folder holds all."
 
 
-class EvaluationPage(QWidget):
+class EvaluationPage(PlotPage):
     """A page about one run at one of its evaluations, drawn only while it is in front.
 
-    A subclass takes in what it needs of the run in `take_evaluation`; `drawing` are its pieces.
+    A subclass takes in what it needs of the run in `take_evaluation`.
     """
+
+    lazy = True
 
     def __init__(
         self, name: str, belongs: Callable[[Record], bool], parent: QWidget | None = None
     ) -> None:
         """Offer the runs that belong here; `name` begins the object names of the controls."""
-        super().__init__(parent)
-        self.setObjectName(f"{name}Tab")
-        self.records: list[Record] = []
+        super().__init__(name, parent)
         self._belongs = belongs
-        self._stale = True
-        self._seen: list[tuple[str, str, int]] | None = None
         self.picker = EvaluationPicker(name, self)
         self.picker.changed.connect(self._take)
 
-    def show_records(self, records: list[Record]) -> None:
-        """Show those of these runs that belong here."""
-        self.records = records
-        self._seen = None
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Take in new pictures, and draw them if this page is in front."""
-        for piece in self.pieces():
-            piece()
-
-    def pieces(self) -> list[Piece]:
-        """Return what `refresh` has to do; nothing where there are no new pictures."""
-        seen = [(record.id, record.label, record.pictured) for record in self.records]
-        if seen == self._seen:
-            return []
-        self._seen = seen
-        self._stale = not self.isVisible()
-        return [self._follow, *([] if self._stale else self.drawing())]
-
-    def draw(self) -> None:
-        """Draw now, or when this page comes to the front."""
-        self._stale = not self.isVisible()
-        if not self._stale:
-            for piece in self.drawing():
-                piece()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Draw what came while this page was not in front."""
-        super().showEvent(event)
-        if self._stale:
-            self.draw()
-
-    @Slot()
-    def _take(self) -> None:
+    def take_records(self) -> None:
+        """Offer the runs that belong here."""
+        self.picker.offer([record for record in self._records if self._belongs(record)])
         self.take_evaluation()
-        self.draw()
 
     def take_evaluation(self) -> None:
         """Take in the chosen run and evaluation."""
         raise NotImplementedError
 
-    def drawing(self) -> list[Piece]:
-        """Return what draws the chosen run and evaluation, in order."""
-        raise NotImplementedError
-
-    def _follow(self) -> None:
-        self.picker.offer([record for record in self.records if self._belongs(record)])
+    @Slot()
+    def _take(self) -> None:
         self.take_evaluation()
+        self.redraw()

@@ -2,20 +2,19 @@
 
 from dataclasses import replace
 
-from PySide6.QtWidgets import QComboBox, QHeaderView, QWidget
+from PySide6.QtWidgets import QComboBox, QWidget
 
 from metaviz.charts.shapes import shortened
 from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import ReadTable, page, plain_label, row, split
-from metaviz.gui.pages.needs import LEARNED
+from metaviz.gui.pages.layouts import Cell, ReadTable, page, plain_label, row, split
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, offer, switch
+from metaviz.gui.widgets.controls import combo, connect_controls, offer, switch
 from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import Theme, tint
 from metaviz.runs.analysis.geometry import geometry_pictures, offered
+from metaviz.runs.analysis.needs import LEARNED
 from metaviz.runs.analysis.result_charts import geometry_chart_of
 from metaviz.runs.model.events import Pictured
 
@@ -56,7 +55,6 @@ _KIND_HELP = {
     "map": " P is the Jacobian of the mirror map at the start.",
 }
 _OF_P: frozenset[str] = frozenset({"dense", "spectrum", "condition"})
-_VALUE = 2
 _COLUMNS = (("Layer", ""), ("Quantity", ""), ("Value", "In full as a tip of its cell"))
 
 
@@ -71,16 +69,7 @@ class GeometryTab(EvaluationPage):
         self._chosen: tuple[str, int] | None = None
         self.plot = ChartView("geometryPlot", "Learned geometry", self)
         self._lay_out()
-        self.what.currentIndexChanged.connect(self._take)
-        self.part.currentIndexChanged.connect(self._take)
-        self.log.toggled.connect(self._take)
-        self.diagonal.toggled.connect(self._take)
-
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        self.plot.apply_theme(theme)
-        tint(self.help, theme.muted)
-        self.draw()
+        connect_controls(self._take, self.what, self.part, self.log, self.diagonal)
 
     def chart(self) -> Chart | None:
         """Return the chosen view; None where no run has it at that evaluation."""
@@ -98,18 +87,15 @@ class GeometryTab(EvaluationPage):
         return drawn[self.picker.place] if drawn else None
 
     def _lay_out(self) -> None:
-        self.table = ReadTable("geometrySummary", "Summary of each layer", _COLUMNS)
+        title = "Summary of each layer"
+        self.table = ReadTable("geometrySummary", title, _COLUMNS, words=(0, 1), wide=1)
         self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
-        self.table.setWordWrap(False)
-        header = self.table.horizontalHeader()
-        header.setStretchLastSection(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.body = split("geometryBody", self.plot, self.table, sizes=(540, 340))
         self.body.setStretchFactor(0, 1)
         self.plot.setMinimumWidth(240)
         self.table.setMinimumWidth(260)
         self.help = plain_label("geometryHelp")
+        self.muted = (self.help,)
         page(self, self.picker, self._controls(), self.body, self.help, stretch=self.body)
 
     def _controls(self) -> QWidget:
@@ -118,14 +104,10 @@ class GeometryTab(EvaluationPage):
         self.part = combo("geometryPart", "Tensor or layer", {})
         for box in (self.what, self.part):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.log = switch(
-            "geometryLog", "log ma&gnitudes", "Logarithms of the magnitudes of step sizes."
-        )
-        self.diagonal = switch(
-            "geometryDiagonal",
-            "without &diagonal",
-            "Leave the diagonal out, which often hides all else.",
-        )
+        tip = "Logarithms of the magnitudes of step sizes."
+        self.log = switch("geometryLog", "log ma&gnitudes", tip)
+        tip = "Leave the diagonal out, which often hides all else."
+        self.diagonal = switch("geometryDiagonal", "without &diagonal", tip)
         self.of = PlainLabel("&of")
         self.of.setBuddy(self.part)
         shown = ("sho&w", self.what), self.of, self.part
@@ -155,11 +137,12 @@ class GeometryTab(EvaluationPage):
             widget.setVisible(picture is not None)
         rows = summary(picture.arrays) if picture else []
         self.table.setVisible(bool(rows))
-        self.table.setRowCount(len(rows))
-        for place, (layer, quantity, value) in enumerate(rows):
-            cells = (shortened(layer), layer), (quantity, quantity), (f"{value:.4g}", repr(value))
-            for at, (text, tip) in enumerate(cells):
-                self.table.put(place, at, text, number=at == _VALUE, tip=tip)
+        self.table.show_rows(
+            [
+                (Cell(shortened(layer), layer), quantity, Cell(f"{value:.4g}", repr(value)))
+                for layer, quantity, value in rows
+            ]
+        )
 
     def _show_view(self) -> None:
         picture = self.current()
@@ -172,12 +155,9 @@ class GeometryTab(EvaluationPage):
         self.log.setVisible(view == "rates")
         self.diagonal.setVisible(view in {"dense", "factors"})
         self.help.setText(_help(str(picture.arrays.get("geometry", "")), view))
-        self.plot.show_chart(self._drawn() or Lines(id="geometry", message=NOT_NOW))
-
-    def _drawn(self) -> Chart | None:
-        """Return the chart without its title, which the picker above shows."""
-        chart = self.chart()
-        return None if chart is None else replace(chart, title="")
+        # The picker above shows the title.
+        chart = self.chart() or Lines(id="geometry", message=NOT_NOW)
+        self.plot.show_chart(replace(chart, title=""))
 
 
 def _help(kind: str, view: str) -> str:

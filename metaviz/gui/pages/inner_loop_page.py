@@ -1,19 +1,27 @@
-"""What adaptation does, step by step, on the fixed evaluation tasks."""
+"""What adaptation does, step by step, on the fixed evaluation tasks, and on one sinusoid."""
+
+from dataclasses import replace
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from metaviz.charts.values import Panels
-from metaviz.gui.pages.layouts import follow, named, page, plain_label, row, slider, split
-from metaviz.gui.pages.page import EvaluatedPage
-from metaviz.gui.pages.sinusoid_plot import FanPlot
+from metaviz.charts.values import Lines, Panels
+from metaviz.gui.pages.layouts import column, follow, page, plain_label, row, slider, split
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
-from metaviz.gui.widgets.controls import combo, scrolling, switch
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    offer,
+    push_button,
+    scrolling,
+    switch,
+    whole_number,
+)
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import Theme
-from metaviz.runs.analysis.curve_charts import inner_chart, inner_charts
+from metaviz.runs.analysis.curve_charts import fan, fan_tasks, inner_chart, inner_charts
 from metaviz.runs.analysis.curves import (
     QUANTITY_TITLES,
     InnerCurve,
@@ -22,13 +30,15 @@ from metaviz.runs.analysis.curves import (
     evaluation_text,
     inner_curves,
 )
-from metaviz.runs.model.record import Record
+from metaviz.runs.model.labels import labels
 
 EMPTY = (
     "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
     "the loss after 0, 1, 2, … inner steps appears here."
 )
 NO_NORM = "‖∇L_S‖ at each inner step appears here."
+NONE_DRAWN = "This problem draws no functions; the curves above tell what adaptation does."
+WAITING = "Truth, support points and predictions after each inner step appear here."
 _PLAY_MS = 350
 _ALL = 0
 _BETWEEN = "   ·   "
@@ -40,23 +50,22 @@ _LOSSES = {
 }
 
 
-class InnerTab(EvaluatedPage):
+class InnerTab(PlotPage):
     """Loss and gradient norm against the inner step k, a k scrubber, and the sinusoid fan."""
 
     export_name = "inner"
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show empty plots."""
-        super().__init__(parent)
-        self.setObjectName("innerTab")
+        super().__init__("inner", parent)
         self.legend = Legend(self)
         self.loss = ChartView("innerLossPlot", "Loss against the inner step", legend=self.legend)
         self.norm = ChartView("innerNormPlot", "Gradient norm against the inner step")
-        self.fan = FanPlot(self)
         self._timer = QTimer(self)
         self._timer.setInterval(_PLAY_MS)
         self._timer.timeout.connect(self._advance)
         above = split("innerPlots", self.loss, self.norm)
+        self.fan = self._fan_box()
         body = split("innerBody", above, self.fan, upright=True, sizes=(330, 270))
         above.setMinimumHeight(170)
         self.fan.setMinimumHeight(190)
@@ -66,22 +75,21 @@ class InnerTab(EvaluatedPage):
         parts = self._controls(), self.legend, plots, self._scrubber(), self.readout
         page(self, *parts, stretch=plots)
 
-    def show_records(self, records: list[Record]) -> None:
-        """Show these runs."""
-        self._records = records
-        self.fan.show_records(records)
-        self.redraw()
+    def take_records(self) -> None:
+        """Offer the runs' predictions, and as many evaluations as there are."""
+        offer(self.run, labels(self._records))
+        follow(self.evaluation, max((len(r.evaluations) for r in self._records), default=0) - 1)
 
     def chart(self) -> Panels:
         """Return loss and gradient norm beside each other."""
         chosen: tuple[InnerQuantity, ...] = (self.quantity.currentData(), "gradient_norm")
         return inner_charts(self._records, [self._view(name) for name in chosen])
 
-    def _drawing(self) -> list[Piece]:
+    def drawing(self) -> list[Piece]:
+        """Return what draws the two plots, and what stands at the chosen step."""
         return [self._draw_loss, self._draw_norm, self._show_k]
 
     def _draw_loss(self) -> None:
-        follow(self.evaluation, max((len(r.evaluations) for r in self._records), default=0) - 1)
         view = self._view(self.quantity.currentData())
         chart = inner_chart(self._records, view, message=EMPTY)
         self.loss.show_chart(chart)
@@ -95,50 +103,32 @@ class InnerTab(EvaluatedPage):
         view = self._view("gradient_norm")
         self.norm.show_chart(inner_chart(self._records, view, labelled=False, message=NO_NORM))
 
-    def apply_theme(self, theme: Theme) -> None:
-        """Take a theme's colours."""
-        for plot in (self.loss, self.norm, self.fan):
-            plot.apply_theme(theme)
-        self.redraw()
-
     def _controls(self) -> QHBoxLayout:
         self.quantity = combo("innerQuantity", "Quantity", _LOSSES)
-        self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.")
-        self.interval = switch(
-            "innerBand", "95 % &band", "Interval of the mean over the evaluation tasks."
-        )
-        self.limit = named(
-            QSpinBox(),
-            "innerLimit",
-            "Largest inner step shown",
-            "Largest inner step shown; all shows every run to its end.",
-        )
-        self.limit.setRange(_ALL, 100_000)
+        self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.", on=True)
+        tip = "Interval of the mean over the evaluation tasks."
+        self.interval = switch("innerBand", "95 % &band", tip, on=True)
+        title = "Largest inner step shown"
+        tip = f"{title}; all shows every run to its end."
+        self.limit = whole_number("innerLimit", title, tip, (_ALL, 100_000), 10)
         self.limit.setSpecialValueText("all")
-        self.limit.setValue(10)
         tip = "Go back to earlier evaluations of the same tasks; the number is the meta-step."
         self.evaluation = slider("innerEvaluation", "Evaluation shown", tip, transient=True)
         self.evaluation.setMinimumWidth(80)
         self.evaluation_text = PlainLabel()
-        for box in (self.log_y, self.interval):
-            box.setChecked(True)
-            box.toggled.connect(self.redraw)
-        self.quantity.currentIndexChanged.connect(self.redraw)
-        self.limit.valueChanged.connect(self.redraw)
-        self.evaluation.valueChanged.connect(self.redraw)
-        parts = self.quantity, self.log_y, self.interval, ("&k up to", self.limit)
+        looks = self.quantity, self.log_y, self.interval
+        connect_controls(self.redraw, *looks, self.limit, self.evaluation)
         when = ("&at meta-step", self.evaluation), self.evaluation_text
-        return row(*parts, *when, stretch=self.evaluation)
+        return row(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
 
     def _scrubber(self) -> QHBoxLayout:
-        self.play = named(
-            QPushButton("&Play"), "innerPlay", "Play the inner steps", "Step k forward by itself."
-        )
+        tip = "Step k forward by itself."
+        self.play = push_button("innerPlay", "&Play", tip, "Play the inner steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         tip = "Move through the inner steps."
         self.k = slider("innerK", "Inner step k", tip, transient=True, ticks=True)
-        self.k.valueChanged.connect(self._show_k)
+        connect_controls(self._show_k, self.k)
         self.k_text = PlainLabel("k = 0")
         self.k_text.setMinimumWidth(60)
         return row(self.play, self.k_text, self.k, spacing=6, stretch=self.k)
@@ -171,7 +161,38 @@ class InnerTab(EvaluatedPage):
         self.readout.setText(self._shortened(text))
         self.readout.setToolTip(plain_tip(text))
         self.loss.setAccessibleDescription(text)
-        self.fan.show_step(k, view.evaluation)
+        self._draw_fan()
+
+    def _fan_box(self) -> QWidget:
+        self.fan_plot = ChartView("fanPlot", "Predictions on one sinusoid task")
+        self.run = combo("fanRun", "Run", {})
+        self.run.setMinimumContentsLength(14)
+        tip = "Which of the drawn evaluation tasks is shown."
+        self.task = whole_number("fanTask", "Task", tip, (1, 1))
+        self.caption = PlainLabel()
+        connect_controls(self._draw_fan, self.run, self.task)
+        choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
+        return column(None, row(*choices, spacing=6), self.fan_plot, stretch=self.fan_plot)
+
+    @Slot()
+    def _draw_fan(self) -> None:
+        """Draw the chosen run, task and evaluation, the prediction after the chosen step bold."""
+        record, at = self.record_of(self.run), self._view("query_loss").evaluation
+        shown = fan(record, self.task.value() - 1, at) if record else None
+        evaluated = any(record.evaluations for record in self._records)
+        drawn = any("predictions" in p.arrays for r in self._records for p in r.pictures)
+        self.fan.setVisible(drawn or not evaluated)
+        self.task.setEnabled(shown is not None)
+        if shown is None or shown.slider is None or record is None:
+            message = NONE_DRAWN if evaluated else WAITING
+            self.fan_plot.show_chart(Lines(id="fan", message=message))
+            self.caption.setText("")
+            return
+        tasks, k = fan_tasks(record), min(self.k.value(), shown.slider.count - 1)
+        self.task.setMaximum(tasks)
+        when = shown.title.rpartition(", ")[2]
+        self.caption.setText(f"of {tasks}, at {when}, k = {k}")
+        self.fan_plot.show_chart(replace(shown, title=""), place=k)
 
     def _shortened(self, text: str) -> str:
         """Cut what does not fit into two lines; the tooltip holds it all."""
@@ -186,10 +207,7 @@ class InnerTab(EvaluatedPage):
     @Slot(bool)
     def _play(self, on: bool) -> None:
         self.play.setText("&Pause" if on else "&Play")
-        if on:
-            self._timer.start()
-        else:
-            self._timer.stop()
+        (self._timer.start if on else self._timer.stop)()
 
     @Slot()
     def _advance(self) -> None:

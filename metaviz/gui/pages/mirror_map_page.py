@@ -2,17 +2,16 @@
 
 from dataclasses import replace
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import QSignalBlocker, Qt, Slot
 from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QSpinBox, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.shapes import shortened
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import column, named, page, plain_label, row, split
-from metaviz.gui.pages.needs import MAP
+from metaviz.gui.pages.layouts import column, page, plain_label, row, split
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, scrolling
+from metaviz.gui.widgets.controls import combo, connect_controls, scrolling, whole_number
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
@@ -23,6 +22,7 @@ from metaviz.runs.analysis.geometry import (
     map_warnings,
     most_changed,
 )
+from metaviz.runs.analysis.needs import MAP
 from metaviz.runs.analysis.result_charts import (
     diagnostics_chart,
     mirror_charts,
@@ -68,19 +68,17 @@ class MirrorTab(EvaluationPage):
         self.badge.setAutoFillBackground(True)
         self.badge.setContentsMargins(6, 3, 6, 3)
         self.help = plain_label("mirrorHelp", HELP)
+        self.muted = (self.help,)
         page(self, self.picker, self.badge, body, self.help, stretch=body)
-        self.row.valueChanged.connect(self._take_row)
-        self.diagnostic.currentIndexChanged.connect(self._draw_diagnostics)
+        connect_controls(self._take_row, self.row)
+        connect_controls(self._draw_diagnostics, self.diagnostic)
         self.map.picked.connect(self._on_picked)
 
     def apply_theme(self, theme: Theme) -> None:
         """Take a theme's colours."""
-        for plot in (self.map, self.curve, self.diagnostics):
-            plot.apply_theme(theme)
         tint(self.badge, theme.warning)
         tint(self.badge, theme.warning_background, QPalette.ColorRole.Window)
-        tint(self.help, theme.muted)
-        self.draw()
+        super().apply_theme(theme)
 
     def chart(self) -> Panels | None:
         """Return the map and one weight's curve; None where no run has a map."""
@@ -89,45 +87,36 @@ class MirrorTab(EvaluationPage):
         return mirror_charts(self.picker.record, self.picker.place, self._row)
 
     def _curve_box(self) -> QWidget:
-        self.row = named(
-            QSpinBox(),
-            "mirrorCoordinate",
-            "Row of the picture",
-            "Which weight is drawn: a row of the picture, counted from its top.",
-        )
-        self.row.setMinimum(1)
+        tip = "Which weight is drawn: a row of the picture, counted from its top."
+        self.row = whole_number("mirrorCoordinate", "Row of the picture", tip, (1, 1))
         self.weight = plain_label("mirrorWeight", wraps=False)
         self.curve.setMinimumHeight(160)
         above = row(("ro&w", self.row), self.weight, spacing=6, stretch=self.weight)
         return column(None, above, self.curve, stretch=self.curve)
 
     def _diagnostics_box(self) -> QWidget:
-        titles: dict[str, str] = {
-            name: text[0].upper() + text[1:] for name, text in DIAGNOSTIC_TITLES.items()
-        }
+        titles = {name: text[0].upper() + text[1:] for name, text in DIAGNOSTIC_TITLES.items()}
         self.diagnostic = combo("mirrorDiagnostic", "Diagnostic over training", titles)
         self.diagnostics.setMinimumHeight(150)
-        above = row(self.diagnostic, None)
-        return column(None, above, self.diagnostics, stretch=self.diagnostics)
+        return column(None, row(self.diagnostic, None), self.diagnostics, stretch=self.diagnostics)
 
     def take_evaluation(self) -> None:
         """Take in the map's history, and how many weights there are to choose from."""
         record = self.picker.record
         self._history = map_history(record) if record is not None else None
         count = len(self._history.coordinates) if self._history else 0
-        self.row.blockSignals(True)
-        self.row.setMaximum(max(1, count))
-        if record is not None and self._history and record.id != self._first_shown:
-            self._first_shown = record.id
-            self.row.setValue(most_changed(self._history) + 1)
-        self.row.blockSignals(False)
+        with QSignalBlocker(self.row):
+            self.row.setMaximum(max(1, count))
+            if record is not None and self._history and record.id != self._first_shown:
+                self._first_shown = record.id
+                self.row.setValue(most_changed(self._history) + 1)
         self.row.setEnabled(count > 1)
         self._row = self.row.value() - 1
 
     @Slot()
     def _take_row(self) -> None:
         self._row = self.row.value() - 1
-        self.draw()
+        self.redraw()
 
     @Slot(str, str, int)
     def _on_picked(self, _chart: str, _name: str, cell: int) -> None:
@@ -174,5 +163,5 @@ class MirrorTab(EvaluationPage):
             return
         at = self.picker.steps[self.picker.place] if self.picker.steps else None
         name, record = self.diagnostic.currentData(), self.picker.record
-        chart = diagnostics_chart(self.records, name, record, at, TOO_LARGE)
+        chart = diagnostics_chart(self._records, name, record, at, TOO_LARGE)
         self.diagnostics.show_chart(chart)

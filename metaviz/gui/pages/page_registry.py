@@ -5,30 +5,25 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from metaviz.gui.pages.needs import INNER_LOOP, LEARNED, MAP, Need
-from metaviz.gui.pages.page import PageRequests, Tab
+from metaviz.gui.pages.page import PageRequests, PlotPage
+from metaviz.runs.analysis.needs import INNER_LOOP, LEARNED, MAP, Need
 from metaviz.runs.table.columns import Columns
 
+Make = Callable[[PageRequests, Columns], PlotPage]
 
-def _page(place: str, **signals: str) -> Callable[[PageRequests, Columns], Tab]:
-    """Return what makes the page of a class and connects its signals to requests."""
 
-    def make(requests: PageRequests, _columns: Columns) -> Tab:
+def _page(place: str, *, columns: bool = False, **signals: str) -> Make:
+    """Return what makes the page of a class, with `columns`, and connects signals to requests."""
+
+    def make(requests: PageRequests, known: Columns) -> PlotPage:
         module, _, name = place.partition(".")
-        page: Any = getattr(import_module(f"metaviz.gui.pages.{module}"), name)()
+        kind: Any = getattr(import_module(f"metaviz.gui.pages.{module}"), name)
+        page = kind(known) if columns else kind()
         for own, request in signals.items():
             getattr(page, own).connect(getattr(requests, request))
         return page  # type: ignore[no-any-return]
 
     return make
-
-
-def _comparison(requests: PageRequests, columns: Columns) -> Tab:
-    from metaviz.gui.pages.compare_page import CompareTab
-
-    page = CompareTab(columns)
-    page.brushed.connect(requests.brushed)
-    return page
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class View:
     """The name that it is exported under."""
     title: str
     tip: str
-    make: Callable[[PageRequests, Columns], Tab]
+    make: Make
     need: Need | None = None
     """What runs need to be drawn there. A page of what is learned opens with the first of them."""
 
@@ -52,7 +47,7 @@ VIEWS = (
     View(
         *("comparison", "Comp&are"),
         "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
-        _comparison,
+        _page("compare_page.CompareTab", columns=True, brushed="brushed"),
     ),
     View(
         *("inner", "&Inner loop"),
@@ -72,8 +67,8 @@ VIEWS = (
         _page("gradients_page.GradientsTab", requested="gradients_requested"),
     ),
     View(
-        *("geometry", "G&eometry"),
-        "Step sizes, preconditioners, masks and gates that methods have learned.",
+        *("geometry", "L&earned"),
+        "What methods have learned: step sizes, preconditioners, masks, gates, embeddings.",
         _page("geometry_page.GeometryTab"),
         LEARNED,
     ),

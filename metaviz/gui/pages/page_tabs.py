@@ -1,15 +1,16 @@
 """The plots in the middle. A page is made when somebody first looks at it, which takes a while."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
-from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QTabWidget, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.layouts import plain_label
-from metaviz.gui.pages.page import Divisible, PageRequests, Tab
+from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
+from metaviz.gui.widgets.layouts import column, fill
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
     from metaviz.gui.pages.training_page import TrainingTab
 
 NAMES = tuple(view.id for view in VIEWS)
+AnyPage = TypeVar("AnyPage")
 _MANY = 4
 _SMALLEST = QSize(320, 160)
+
+
+class _Named(Generic[AnyPage]):
+    """The page of a name, which is made where there is none yet."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tabs: "Tabs", _owner: object) -> AnyPage:
+        return cast("AnyPage", tabs.page(self._name))
 
 
 class Tabs(QTabWidget):
@@ -34,6 +46,11 @@ class Tabs(QTabWidget):
     """A page that was made just now."""
     shown = Signal(object)
     """A page that was given the runs it shows, at once or when somebody looks at it."""
+    training: "_Named[TrainingTab]" = _Named("training")
+    compare: "_Named[CompareTab]" = _Named("comparison")
+    gradients: "_Named[GradientsTab]" = _Named("gradients")
+    benchmark: "_Named[BenchmarkTab]" = _Named("benchmark")
+    episode: "_Named[EpisodeTab]" = _Named("episode")
 
     def __init__(self, parent: QWidget | None = None, columns: Columns | None = None) -> None:
         """Show empty places for pages; `columns` give hyperparameters their titles."""
@@ -45,22 +62,17 @@ class Tabs(QTabWidget):
         self.requests = PageRequests(self)
         self.requests.episode_opened.connect(self.open_episode)
         self._columns = columns or Columns()
-        self._made: dict[str, Tab] = {}
+        self._made: dict[str, PlotPage] = {}
         self._theme: Theme | None = None
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
-        self._behind: set[Tab] = set()
-        self._places: list[QVBoxLayout] = []
+        self._behind: set[PlotPage] = set()
         self._remarks = [plain_label(f"{name}Remark") for name in NAMES]
         for view, remark in zip(VIEWS, self._remarks, strict=True):
-            blank = QWidget()
-            self._places.append(QVBoxLayout(blank))
-            self._places[-1].setContentsMargins(0, 0, 0, 0)
-            self._places[-1].addWidget(remark)
             remark.setAlignment(Qt.AlignmentFlag.AlignCenter)
             remark.setMargin(4)
             remark.hide()
-            self.setTabToolTip(self.addTab(blank, view.title), view.tip)
+            self.setTabToolTip(self.addTab(column(None, remark), view.title), view.tip)
         self._open_pages()
         self.currentChanged.connect(self.refresh)
 
@@ -70,34 +82,9 @@ class Tabs(QTabWidget):
         return self._theme is not None
 
     @property
-    def pages(self) -> list[Tab]:
+    def pages(self) -> list[PlotPage]:
         """Every page, in order; those that nobody has looked at yet are made for it."""
         return [self.page(name) for name in NAMES]
-
-    @property
-    def training(self) -> "TrainingTab":
-        """The Training page."""
-        return cast("TrainingTab", self.page("training"))
-
-    @property
-    def compare(self) -> "CompareTab":
-        """The Compare page."""
-        return cast("CompareTab", self.page("comparison"))
-
-    @property
-    def gradients(self) -> "GradientsTab":
-        """The Gradients page."""
-        return cast("GradientsTab", self.page("gradients"))
-
-    @property
-    def benchmark(self) -> "BenchmarkTab":
-        """The Benchmark page."""
-        return cast("BenchmarkTab", self.page("benchmark"))
-
-    @property
-    def episode(self) -> "EpisodeTab":
-        """The Episode page."""
-        return cast("EpisodeTab", self.page("episode"))
 
     def begin(self, theme: Theme) -> None:
         """Load the plotting library and make the page in front; for after the first paint."""
@@ -105,19 +92,19 @@ class Tabs(QTabWidget):
             self.apply_theme(theme)
             self.current_page()
 
-    def page(self, name: str) -> Tab:
+    def page(self, name: str) -> PlotPage:
         """Return the page that is exported under a name; it is made where there is none yet."""
         return self._made.get(name) or self._make(NAMES.index(name))
 
     def made_pages(self) -> dict[str, QWidget]:
         """Return the pages that there are, by the names that they are exported under."""
-        return {name: cast("QWidget", page) for name, page in self._made.items()}
+        return dict(self._made)
 
     def missing(self) -> list[str]:
         """Return the names of pages that can be made and are not yet, in order."""
         return [name for name in NAMES if name not in self._made] if self.ready else []
 
-    def current_page(self) -> Tab | None:
+    def current_page(self) -> PlotPage | None:
         """Return the page in front, once there can be pages."""
         return self.page(NAMES[self.currentIndex()]) if self.ready else None
 
@@ -135,7 +122,7 @@ class Tabs(QTabWidget):
     def clear_brushes(self) -> None:
         """Choose all runs on the Compare page again."""
         if "comparison" in self._made:
-            self.compare.parallel.plot.clear()
+            self.compare.parallel.plot.clear_brushes()
 
     def show_records(self, records: Sequence[Record]) -> None:
         """Show these runs on every page."""
@@ -169,7 +156,7 @@ class Tabs(QTabWidget):
         if page is None or self._seen.get(self.currentIndex()) == revision:
             return []
         self._seen[self.currentIndex()] = revision
-        return page.pieces() if isinstance(page, Divisible) else [page.refresh]
+        return page.pieces()
 
     def apply_theme(self, theme: Theme) -> None:
         """Let every page take a theme's colours."""
@@ -177,10 +164,11 @@ class Tabs(QTabWidget):
         for page in self._made.values():
             page.apply_theme(theme)
 
-    def _make(self, place: int) -> Tab:
+    def _make(self, place: int) -> PlotPage:
         """Make a page where its tab is."""
         page = self._made[NAMES[place]] = VIEWS[place].make(self.requests, self._columns)
-        self._places[place].addWidget(cast("QWidget", page), 1)
+        layout = cast("QWidget", self.widget(place)).layout()
+        fill(cast("QBoxLayout", layout), page, stretch=page)
         if self._theme is not None:
             page.apply_theme(self._theme)
         self._behind.add(page)
@@ -189,7 +177,7 @@ class Tabs(QTabWidget):
         self.made.emit(page)
         return page
 
-    def _catch_up(self, page: Tab | None) -> None:
+    def _catch_up(self, page: PlotPage | None) -> None:
         if page is not None and page in self._behind:
             self._behind.discard(page)
             need = VIEWS[NAMES.index(page.export_name)].need
@@ -214,4 +202,4 @@ class Tabs(QTabWidget):
         text, alone = need.left_out(self._records), all(map(need.lacks, self._records))
         remark.setText(need.missing if text and alone else text)
         remark.setVisible(bool(text))
-        cast("QWidget", page).setVisible(not (text and alone))
+        page.setVisible(not (text and alone))

@@ -5,8 +5,9 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from metaviz.config.options import OptionError, checked, specs
 from metaviz.config.run_config import EvaluationProtocol
+from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.layouts import fill
 from metaviz.gui.widgets.option_form import OptionForm
-from metaviz.gui.widgets.plain_text import PlainLabel
 
 
 class ProtocolDialog(QDialog):
@@ -23,20 +24,17 @@ class ProtocolDialog(QDialog):
         self.setWindowTitle("Evaluation protocol")
         self.form = OptionForm(specs(EvaluationProtocol), "protocol.")
         self.form.set_changes(protocol.model_dump())
-        self.note = PlainLabel(
+        about = (
             "Papers report 600 tasks or more; 10 000 take the interval below a fifth of a per "
             f"cent. All runs are evaluated on the same tasks. {told}".strip()
         )
-        self.note.setWordWrap(True)
+        self.note = text_label("protocolNote", text=about)
         buttons = QDialogButtonBox.StandardButton
         self.buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self.form.changed.connect(self._check)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.note)
-        layout.addWidget(self.form)
-        layout.addWidget(self.buttons)
+        fill(QVBoxLayout(self), self.note, self.form, self.buttons)
         self.setMinimumWidth(380)
 
     def accept(self) -> None:

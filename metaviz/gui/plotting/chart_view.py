@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QKeyEvent, QPen, QPolygonF, QResizeEvent
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QWidget
 
 from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes_of
@@ -23,6 +23,7 @@ _FEWEST_POINTS, _BAND_POINTS = 400, 100
 _MARGIN, _TICK_APART = 8, 12
 _WIDEST_TICK = "-0.0000"
 _KEY_STEPS = 100
+_DRAWING = 40
 _REACH = 12.0
 _SIDES = ("left", "bottom")
 
@@ -308,6 +309,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     def _draw_images(self, pictures: Sequence[Picture]) -> None:
         bar = None
         for one, item in self._kept(self.images, pictures, _image, counts=True):
+            if one.levels is None and item.shown is one.values and item.placed == one.rect:
+                continue
+            item.shown, item.placed = one.values, one.rect
             item.setImage(np.asarray(one.values, dtype=float), autoLevels=False)
             item.setRect(QRectF(*one.rect))
             colors = self._colors(one)
@@ -380,31 +384,31 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             item.setRegion((one.low, one.high))
 
     def _draw_words(self, words: Sequence[Words]) -> None:
-        named = {str(place): one for place, one in enumerate(words)}
-        for name in [name for name in self.words if name not in named]:
-            self.removeItem(self.words.pop(name))
-        for name, one in named.items():
-            if name not in self.words:
-                self.words[name] = pg.TextItem()
-                self.addItem(self.words[name], ignoreBounds=True)
-            item = self.words[name]
+        for one, item in self._kept(self.words, words, _Text):
+            shade = self._shade(one.role)
+            if item.shown == (one, shade, self._theme):
+                continue
+            item.shown = one, shade, self._theme
             item.setAnchor((one.across, one.down))
-            item.setText(one.text, self._shade(one.role))
+            item.setText(one.text, shade)
+            item.fill = pg.mkBrush(self._shade("background", 0.75) if one.ground else None)
             item.setPos(one.x, one.y)
 
     def _kept(
         self, known: dict[str, Any], wanted: Iterable[Any], make: Any, *, counts: bool = False
     ) -> Iterable[tuple[Any, Any]]:
-        """Yield each wanted shape with its item, made where there is none; others are removed."""
-        wanted = list(wanted)
-        names = {one.name for one in wanted}
-        for name in [name for name in known if name not in names]:
+        """Yield each wanted shape with its item, made where there is none; others are removed.
+
+        Items are known by the names of shapes, or by their places where shapes have none.
+        """
+        named = {getattr(one, "name", str(place)): one for place, one in enumerate(wanted)}
+        for name in known.keys() - named.keys():
             self.removeItem(known.pop(name))
-        for one in wanted:
-            if one.name not in known:
-                known[one.name] = make(one)
-                self.addItem(known[one.name], ignoreBounds=not counts)
-            yield one, known[one.name]
+        for name, one in named.items():
+            if name not in known:
+                known[name] = make(one)
+                self.addItem(known[name], ignoreBounds=not counts)
+            yield one, known[name]
 
     def _outline(self, band: Band) -> QPolygonF:
         """Return the area's corners; a few hundred, because filling costs more than lines."""
@@ -492,6 +496,16 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         if found is not None:
             self.picked.emit(self.chart.id, *found)
 
+    def pixels(self, point: QPointF) -> QPointF:
+        """Return where a point of the axes lies in the widget."""
+        box = self.getPlotItem().getViewBox()
+        return QPointF(self.mapFromScene(box.mapViewToScene(point)))
+
+    def point(self, pixels: QPointF) -> QPointF:
+        """Return which point of the axes lies at a place of the widget."""
+        box = self.getPlotItem().getViewBox()
+        return QPointF(box.mapSceneToView(self.mapToScene(pixels.toPoint())))
+
     def cell_at(self, spot: QPointF) -> tuple[str, int] | None:
         """Return name and number of the cell of a matrix at a place in the scene."""
         point = self.getPlotItem().getViewBox().mapSceneToView(spot)
@@ -531,8 +545,31 @@ def _bars(_: Boxes) -> pg.BarGraphItem:
     return pg.BarGraphItem(x0=[], x1=[], y0=[], y1=[])
 
 
-def _image(_: Picture) -> pg.ImageItem:
-    item = pg.ImageItem(axisOrder="row-major")
+class _Text(pg.TextItem):  # type: ignore[misc]  # pyqtgraph has no types
+    """A text that remembers what it shows: setting it again takes as long as drawing it."""
+
+    shown: object = None
+
+    def __init__(self, _: Words) -> None:
+        super().__init__()
+
+
+class _Image(pg.ImageItem):  # type: ignore[misc]  # pyqtgraph has no types
+    """A matrix, or pixels: small drawings and cells stay sharp, photographs are smoothed."""
+
+    smooth = False
+    shown: np.ndarray | None = None
+    placed: tuple[float, float, float, float] | None = None
+
+    def paint(self, p: QPainter, *args: object) -> None:
+        """Draw the picture."""
+        p.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.smooth)
+        super().paint(p, *args)
+
+
+def _image(one: Picture) -> pg.ImageItem:
+    item = _Image(axisOrder="row-major")
+    item.smooth = one.levels is None and len(one.values) > _DRAWING
     item.setZValue(-20)
     return item
 

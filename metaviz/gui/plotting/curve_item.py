@@ -23,6 +23,7 @@ class Trace:
         self._dots: QPen | None = None
         self._fine = True
         self._pieces = internals.PrimitiveArray(QLineF, 4)
+        self._placed = internals.PrimitiveArray(QLineF, 4)
         self._path: QPainterPath | None = None
         self._scale: tuple[float, float] | None = None
         self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
@@ -87,8 +88,15 @@ class Trace:
                 self._take(dashes(self._x, self._y, scale, pattern))
             pen = QPen(pen)
             pen.setStyle(Qt.PenStyle.SolidLine)
+        # In pixels: a thick smooth line takes twenty times as long where units are scaled.
+        place, known = p.worldTransform(), self._pieces.ndarray()
+        scale, origin = (place.m11(), place.m22()), (place.dx(), place.dy())
+        self._placed.resize(len(known))
+        self._placed.ndarray()[:] = known * (2 * scale) + 2 * origin
         p.setPen(pen)
-        p.drawLines(*self._pieces.drawargs())
+        p.resetTransform()
+        p.drawLines(*self._placed.drawargs())
+        p.setWorldTransform(place)
 
     def _take(self, pieces: np.ndarray) -> None:
         self._pieces.resize(len(pieces))

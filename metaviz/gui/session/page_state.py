@@ -6,12 +6,11 @@ from typing import Any, cast
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QCheckBox, QComboBox, QSlider, QSpinBox, QWidget
 
-from metaviz.gui.pages.page import Tab
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.session.shown_runs import ShownRuns
+from metaviz.gui.widgets.controls import Control, Value, read_control, show_control
 
-Control = QComboBox | QCheckBox | QSlider | QSpinBox
-Value = bool | int | str
 _KINDS = (QComboBox, QCheckBox, QSlider, QSpinBox)
 _INSIDE = "qt_"
 
@@ -23,31 +22,6 @@ def controls(page: QWidget) -> Iterator[Control]:
             name = widget.objectName()
             if name and not name.startswith(_INSIDE) and not widget.property("transient"):
                 yield cast("Control", widget)
-
-
-def read_control(control: Control) -> Value:
-    """Return what a control is set to."""
-    if isinstance(control, QComboBox):
-        data = control.currentData()
-        return data if isinstance(data, bool | int | str) else control.currentText()
-    return control.isChecked() if isinstance(control, QCheckBox) else control.value()
-
-
-def show_control(control: Control, value: Value) -> bool:
-    """Set a control; return whether it can be set to that."""
-    if isinstance(control, QComboBox):
-        place = control.findData(value)
-        place = place if place >= 0 else control.findText(str(value))
-        if place < 0:
-            return False
-        control.setCurrentIndex(place)
-    elif isinstance(control, QCheckBox):
-        control.setChecked(bool(value))
-    else:
-        if isinstance(value, str) or not control.minimum() <= value <= control.maximum():
-            return False
-        control.setValue(value)
-    return True
 
 
 class PageStates(QObject):
@@ -81,13 +55,13 @@ class PageStates(QObject):
         }
 
     @Slot(object)
-    def _restore_page(self, page: Tab) -> None:
+    def _restore_page(self, page: PlotPage) -> None:
         """Set a page; what waits for its runs is tried again with them."""
         name = page.export_name
         values = self._left.pop(name, {})
         left = {
             key: values[key]
-            for control in controls(cast("QWidget", page))
+            for control in controls(page)
             if (key := control.objectName()) in values and not show_control(control, values[key])
         }
         if left and not self._shown.is_complete:

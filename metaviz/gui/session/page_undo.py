@@ -5,7 +5,8 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QCheckBox, QComboBox, QWidget
 
 from metaviz.gui.pages.page_tabs import Tabs
-from metaviz.gui.session.page_state import Control, Value, controls, read_control, show_control
+from metaviz.gui.session.page_state import controls
+from metaviz.gui.widgets.controls import Control, Value, read_control, show_control
 from metaviz.gui.widgets.undo import UndoCommand
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QMenu, QWidget
 
-from metaviz.gui.pages.page import Tab
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.runs.runs_dock import RunsDock
 from metaviz.gui.widgets.controls import menu_choice
@@ -162,7 +162,7 @@ class SavedViews(QObject):
             self.export(Path(chosen))
 
     @Slot(object)
-    def _on_page_made(self, page: Tab) -> None:
+    def _on_page_made(self, page: PlotPage) -> None:
         """Offer the views on the Compare page, too."""
         if page.export_name == "comparison":
             self._tabs.compare.offer_views(self.menu)

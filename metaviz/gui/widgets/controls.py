@@ -1,21 +1,24 @@
 """Controls with object name, name for screen readers and tip: buttons, choices, lines, menus."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from PySide6.QtCore import QPoint, QSignalBlocker, Qt
+from PySide6.QtCore import QPoint, QSignalBlocker, Qt, SignalInstance, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
+    QDoubleSpinBox,
     QFrame,
     QLabel,
     QLineEdit,
     QMenu,
     QPushButton,
     QScrollArea,
+    QSlider,
+    QSpinBox,
     QToolButton,
     QWidget,
 )
@@ -23,6 +26,9 @@ from PySide6.QtWidgets import (
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 
 Widget = TypeVar("Widget", bound=QWidget)
+Control = QComboBox | QCheckBox | QSlider | QSpinBox | QDoubleSpinBox
+"""What a person sets to one of several values."""
+Value = bool | int | float | str
 
 
 def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
@@ -137,7 +143,7 @@ def text_label(name: str, title: str = "", text: str = "") -> QLabel:
 
 
 def combo(
-    name: str, title: str, choices: dict[str, str], tip: str = "", letters: int = 0
+    name: str, title: str, choices: Mapping[Any, str], tip: str = "", letters: int = 0
 ) -> QComboBox:
     """Return a choice of values (the items' data) with their texts, cut after so many letters."""
     box = named(QComboBox(), name, title, tip or title)
@@ -179,9 +185,92 @@ def enable_only(box: QComboBox, values: Collection[object]) -> None:
         model.item(place).setEnabled(box.itemData(place) in values)
 
 
-def switch(name: str, text: str, tip: str) -> QCheckBox:
+def switch(name: str, text: str, tip: str, *, on: bool = False) -> QCheckBox:
     """Return a switch."""
-    return named(QCheckBox(text), name, spoken(text), tip)
+    box = named(QCheckBox(text), name, spoken(text), tip)
+    box.setChecked(on)
+    return box
+
+
+def whole_number(
+    name: str, title: str, tip: str, limits: tuple[int, int], value: int = 0
+) -> QSpinBox:
+    """Return a field for a whole number within limits."""
+    box = named(QSpinBox(), name, title, tip)
+    box.setRange(*limits)
+    box.setValue(value)
+    return box
+
+
+class ShareSlider(QSlider):
+    """A slider from 0 to 0.99; `text` is a label that tells where it stands."""
+
+    def __init__(self, name: str, title: str, tip: str, widths: tuple[int, int]) -> None:
+        """Stand at 0, between so many pixels wide."""
+        super().__init__(Qt.Orientation.Horizontal)
+        named(self, name, title, tip)
+        self.setMaximum(99)
+        self.setMinimumWidth(widths[0])
+        self.setMaximumWidth(widths[1])
+        self.text = QLabel("0.00")
+        self.valueChanged.connect(self._tell)
+
+    @Slot(int)
+    def _tell(self, hundredths: int) -> None:
+        self.text.setText(f"{hundredths / 100:.2f}")
+
+
+def read_control(control: Control) -> Value:
+    """Return what a control is set to."""
+    if isinstance(control, QComboBox):
+        data = control.currentData()
+        return data if isinstance(data, bool | int | str) else control.currentText()
+    return control.isChecked() if isinstance(control, QCheckBox) else control.value()
+
+
+def show_control(control: Control, value: Value) -> bool:
+    """Set a control; return whether it can be set to that."""
+    if isinstance(control, QComboBox):
+        place = control.findData(value)
+        place = place if place >= 0 else control.findText(str(value))
+        if place < 0:
+            return False
+        control.setCurrentIndex(place)
+    elif isinstance(control, QCheckBox):
+        control.setChecked(bool(value))
+    else:
+        if isinstance(value, str) or not control.minimum() <= value <= control.maximum():
+            return False
+        control.setValue(value)  # type: ignore[arg-type]  # a float for a QDoubleSpinBox alone
+    return True
+
+
+def connect_controls(slot: Callable[..., object] | SignalInstance, *controls: Control) -> None:
+    """Call a slot when any of these controls changes."""
+    for control in controls:
+        if isinstance(control, QComboBox):
+            control.currentIndexChanged.connect(slot)
+        elif isinstance(control, QCheckBox):
+            control.toggled.connect(slot)
+        else:
+            control.valueChanged.connect(slot)
+
+
+def read_fields(controls: Mapping[str, Control]) -> dict[str, Any]:
+    """Return what controls are set to, by the names of the fields that they stand for."""
+    return {
+        name: control.value() / 100 if isinstance(control, ShareSlider) else read_control(control)
+        for name, control in controls.items()
+    }
+
+
+def show_fields(controls: Mapping[str, Control], values: object) -> None:
+    """Set controls to the fields of an object."""
+    for name, control in controls.items():
+        value = getattr(values, name)
+        value = round(100 * value) if isinstance(control, ShareSlider) else value
+        if not show_control(control, value) and isinstance(control, QComboBox):
+            control.setCurrentIndex(0)
 
 
 def scrolling(name: str, title: str, content: QWidget) -> QScrollArea:

@@ -22,11 +22,8 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.background.task import Task
-from metaviz.gui.pages.benchmark_page import BenchmarkTab
 from metaviz.gui.pages.compare_page import CompareTab
-from metaviz.gui.pages.episode_page import EpisodeTab
-from metaviz.gui.pages.gradients_page import GradientsTab
-from metaviz.gui.pages.page import Tab
+from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.widgets.controls import close_buttons, named, push_button, switch, text_label
 from metaviz.gui.widgets.layouts import fill, row
@@ -45,6 +42,7 @@ FORMATS = {"png": "PNG", "pdf": "PDF", "svg": "SVG"}
 _PLOTS = {
     "training": "&Training curves",
     "comparison": "Com&parison of groups",
+    "parallel": "Parallel coordinates, as they are shown",
     "inner": "&Inner loop",
     "fan": "Sinusoid &fan of each run",
     "convergence": "Con&vergence",
@@ -64,7 +62,7 @@ class ExportDialog(QDialog):
 
     def __init__(
         self,
-        tabs: Sequence[Tab],
+        tabs: Sequence[PlotPage],
         records: list[Record],
         parent: QWidget | None = None,
         folders: dict[str, Path] | None = None,
@@ -77,13 +75,12 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
         self._draw: dict[str, Draw] = {tab.export_name: _draw(tab) for tab in tabs}
-        self._blank = {
-            tab.export_name
-            for tab in tabs
-            if isinstance(tab, GradientsTab | BenchmarkTab | EpisodeTab) and not tab.shows_something
-        }
+        self._blank = {tab.export_name for tab in tabs if not tab.shows_something}
         compare = next((tab for tab in tabs if isinstance(tab, CompareTab)), None)
         self._comparison = compare.exported_view() if compare is not None else None
+        parallel = compare.parallel_chart() if compare is not None else None
+        if parallel is not None:
+            self._draw["parallel"] = partial(_figure, parallel)
         self._records = records
         self._folders = folders or {}
         self.written: list[Path] = []
@@ -295,7 +292,7 @@ def _write(
     return written, ""
 
 
-def _draw(tab: Tab) -> Draw:
+def _draw(tab: PlotPage) -> Draw:
     return lambda page: _figure(tab.chart(), page)
 
 

@@ -114,7 +114,7 @@ class FileCommands(QObject):
         stream = BytesIO()
         QGuiApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
         try:
-            chart = page.chart()
+            chart = page.shown_chart()
             if chart is not None:
                 figure_of(chart, Page(dpi=200)).savefig(stream, format="png")
         except ValueError as error:

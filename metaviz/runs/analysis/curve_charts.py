@@ -29,12 +29,13 @@ from metaviz.runs.analysis.curves import (
     inner_curves,
     training_curves,
 )
+from metaviz.runs.analysis.needs import INNER_LOOP
 from metaviz.runs.analysis.smoothing import Smoother, smoothing_text
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import range_with_bands, robust_range
 
-_FEW, _FEW_GROUPS = 2, 8
+_FEW, _FEW_GROUPS, _TWO = 2, 8, 2
 _QUANTILE_POINTS = 500
 _MANY_STEPS = 40
 _UNEQUAL = 3
@@ -119,7 +120,7 @@ def inner_chart(
     end = max(last, default=0)
     trained = sorted({c.trained_steps for c in curves if 0 < c.trained_steps <= end})
     tasks = next((curve.tasks for curve in curves), 0)
-    trained_text = "shaded: beyond the trained K" if shaded else "dotted: trained K"
+    caption = _inner_caption(records, tasks, view, shaded=shaded) if labelled and curves else ""
     title = QUANTITY_TITLES[view.quantity]
     return Lines(
         id=f"inner-{view.quantity}",
@@ -140,11 +141,17 @@ def inner_chart(
         regions=tuple(Region(f"beyond {a}", a, b) for a, b in beyond_trained(curves))
         if shaded
         else (),
-        caption=f"mean over {tasks} tasks; band: its 95 % interval; {trained_text}"
-        if labelled
-        else "",
+        caption=caption,
         message="" if curves else message,
     )
+
+
+def _inner_caption(records: Sequence[Record], tasks: int, view: InnerView, *, shaded: bool) -> str:
+    """Say what lines, bands and marks are, and which runs are left out."""
+    bands = ["bands: 95 % intervals of the means"] if view.show_interval else []
+    steps = "grey: more inner steps than in training", "dotted: as many steps as in training"
+    parts = [f"lines: means over {tasks} tasks", *bands, steps[not shaded]]
+    return "; ".join(filter(None, [*parts, INNER_LOOP.left_out(records).removesuffix(".")]))
 
 
 def _inner_series(curve: InnerCurve, *, labelled: bool, dotted: bool) -> Series:
@@ -303,20 +310,27 @@ def caption(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
         return f"one run per line{smoothed}"
     where = "while two runs have data" if view.partly else "where all runs have data"
     band = f"band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
-    return f"line: mean over runs, {where}; {band}{smoothed}"
+    two = any(one.band == "ci95" and one.curve.n.max(initial=0) == _TWO for one in curves)
+    leaves = "; bands of two runs may leave the axis" if two and view.robust else ""
+    return f"line: mean over runs, {where}; {band}{leaves}{smoothed}"
 
 
 def _comparison_limits(
     curves: Sequence[GroupCurve], view: ComparisonView
 ) -> tuple[float, float] | None:
-    """Return what is shown of y; some hundred points of a curve suffice."""
+    """Return what is shown of y; some hundred points of a curve suffice.
+
+    Intervals from two runs, twelve times as wide as their standard error, do not count.
+    """
     if not view.robust:
         return None
     means, edges = [], []
-    for curve in (one.curve for one in curves):
+    for one in curves:
+        curve = one.curve
         few = slice(None, None, max(1, len(curve.mean) // _QUANTILE_POINTS))
         means.append(curve.mean[few])
-        edges += [curve.low[few], curve.high[few]]
+        told = (curve.n[few] > _TWO) | (one.band != "ci95")
+        edges += [np.where(told, side[few], np.nan) for side in (curve.low, curve.high)]
     return range_with_bands(means, edges, log=view.log_y)
 
 

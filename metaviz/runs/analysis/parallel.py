@@ -1,7 +1,7 @@
 """Parallel coordinates of runs: one axis per hyperparameter in which they differ, and a result."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,6 +76,15 @@ def inside(axis: ParallelAxis, brush: tuple[float, float]) -> np.ndarray:
     low, high = sorted(brush)
     found: np.ndarray = (axis.places >= low - 1e-9) & (axis.places <= high + 1e-9)
     return found
+
+
+def chosen(axes: Sequence[ParallelAxis], brushes: Mapping[str, tuple[float, float]]) -> np.ndarray:
+    """Return which runs all brushes leave; brushes are known by the keys of axes."""
+    left = np.ones(len(axes[0].places) if axes else 0, dtype=bool)
+    for axis in axes:
+        if axis.key in brushes:
+            left &= inside(axis, brushes[axis.key])
+    return left
 
 
 def _categorical(

@@ -1,12 +1,12 @@
 """Charts of results: held-out tasks, single tasks, meta-gradients, mirror maps and speeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from metaviz.charts.storage import from_arrays
-from metaviz.charts.stored import VIEW_TITLES, geometry_chart, map_chart, shows
+from metaviz.charts.stored import geometry_chart, map_chart, shows
 from metaviz.charts.values import (
     BLUE,
     OKABE_ITO,
@@ -19,6 +19,7 @@ from metaviz.charts.values import (
     Lines,
     Mark,
     Panels,
+    Parallel,
     Scatter,
     Series,
     role_of,
@@ -33,6 +34,7 @@ from metaviz.runs.analysis.geometry import (
     has_map,
     map_history,
 )
+from metaviz.runs.analysis.parallel import ABSENT, ParallelAxis, chosen
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.labels import labels
@@ -42,8 +44,8 @@ from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.model.styles import styles
 
 _POINTS = 20.0
-_ROOM = 1.3
-_MOST_CLASSES, _MOST_ROWS = 6, 4
+_ROOM, _FEWEST_BARS, _SHADES = 1.3, 6, 24
+_MOST_CLASSES, _MOST_ROWS, _MOST_BOTH = 6, 4, 10
 _GREY = "method-6"
 _DIAGNOSTIC_AXES: dict[Diagnostic, str] = {
     "smallest_slope": "slope",
@@ -76,8 +78,11 @@ def lengths_chart(comparison: GradientComparison, *, log: bool = False) -> Bars:
     lengths = np.array([row.norm for row in comparison.rows])
     values = np.log10(np.maximum(lengths, 1e-12)) if log else lengths
     texts = [f"{row.algorithm}: {row.norm:.4g}" for row in comparison.rows]
+    # A few bars are no wider than a sixth of the axis.
+    middle, half = (len(values) - 1) / 2, max(len(values), _FEWEST_BARS) / 2
     return Bars(
         id="lengths",
+        x=Axis(limits=(middle - half, middle + half)),
         y=Axis("log₁₀ of the length" if log else "length of the meta-gradient"),
         names=tuple(row.algorithm for row in comparison.rows),
         series=(Series("length", np.arange(len(values), dtype=float), values),),
@@ -169,40 +174,68 @@ def tasks_chart(judged: Sequence[Judged], message: str = "") -> Scatter:
     )
 
 
+Place = tuple[bool, int] | None
+"""Whether an image is of the support set, and its number; None where a grid has none."""
+
+
+def episode_places(episode: Episode, rows: int | None = None) -> list[Place]:
+    """Return which image stands where: a column for each class, support images above queries."""
+    ways, places = int(episode.query.y.max()) + 1, list[Place]()
+    for examples, support in ((episode.support, True), (episode.query, False)):
+        columns = [np.flatnonzero(examples.y == c)[:rows].tolist() for c in range(ways)]
+        for row in range(max(map(len, columns))):
+            places += [(support, c[row]) if row < len(c) else None for c in columns]
+    return places
+
+
+def episode_images(episode: Episode, places: Sequence[Place]) -> tuple[np.ndarray | None, ...]:
+    """Return the images at places."""
+    parts = {True: episode.support, False: episode.query}
+    return tuple(None if one is None else _pixels(parts[one[0]].x[one[1]]) for one in places)
+
+
 def episode_chart(episode: Episode, k: int) -> Lines | ImageGrid:
     """Show support and some query images with predictions, or losses where there are no images."""
     if not episode.has_images:
         title = f"{episode.label}, {episode.dataset}"
         return replace(losses_chart(episode), title=title, marks=())
-    ways = int(episode.query.y.max()) + 1
-    guess, right = episode.query.outputs.argmax(axis=2), episode.query.right()[k]
-    images: list[np.ndarray | None] = []
-    below, wrong, beside = [], [], []
-    for examples, part in ((episode.support, "support"), (episode.query, "query")):
-        shown = [np.flatnonzero(examples.y == c)[:_MOST_ROWS].tolist() for c in range(ways)]
-        count = max(map(len, shown))
-        beside += [part, *[""] * (count - 1)]
-        for row in range(count):
-            for number in (column[row] if row < len(column) else None for column in shown):
-                text = ""
-                if number is not None and part == "query":
-                    missed = not right[number]
-                    before = f"{guess[0, number] + 1} → " if episode.has_steps else ""
-                    text = f"{before}{guess[k, number] + 1}{' ✗' * missed}"
-                    wrong += [len(images)] if missed else []
-                images.append(None if number is None else _pixels(examples.x[number]))
-                below.append(text)
+    places = episode_places(episode, _MOST_ROWS)
     shown_below = f" before → after k = {k} steps" if episode.has_steps else ""
+    return replace(
+        episode_grid(episode, k, places, episode_images(episode, places)),
+        title=f"{episode.label}, {episode.dataset}, task {episode.number}\n"
+        f"below: class predicted{shown_below}; bar: probability of its own class",
+    )
+
+
+def episode_grid(
+    episode: Episode,
+    k: int,
+    places: Sequence[Place],
+    images: tuple[np.ndarray | None, ...],
+    chosen: int | None = None,
+) -> ImageGrid:
+    """Show images with the class that each query image is taken for before and after k steps."""
+    ways, query = int(episode.query.y.max()) + 1, episode.query
+    guess, right, chances = query.outputs.argmax(2) + 1, query.right()[k], query.probabilities()[k]
+    queries = [None if one is None or one[0] else one[1] for one in places]
+    first = next(at for at, n in enumerate(queries) if n is not None) // ways
+    # In many columns there is no room for both.
+    both = episode.has_steps and ways <= _MOST_BOTH
+
+    def below(n: int) -> str:
+        return f"{f'{guess[0, n]} → ' if both else ''}{guess[k, n]}{'' if right[n] else ' ✗'}"
+
     return ImageGrid(
         id="episode",
-        title=f"{episode.label}, {episode.dataset}, task {episode.number}\n"
-        f"below query images: class predicted{shown_below}",
-        images=tuple(images),
+        images=images,
         columns=ways,
         above=tuple(f"class {c + 1}" for c in range(ways)),
-        below=tuple(below),
-        beside=tuple(beside),
-        wrong=tuple(wrong),
+        below=tuple("" if n is None else below(n) for n in queries),
+        beside=("support", *[""] * (first - 1), "query"),
+        shares=tuple(None if n is None else float(chances[n, query.y[n]]) for n in queries),
+        wrong=tuple(at for at, n in enumerate(queries) if n is not None and not right[n]),
+        chosen=None if chosen is None else queries.index(chosen),
     )
 
 
@@ -238,26 +271,21 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
     others = np.argsort(-values.max(axis=0), kind="stable").tolist()
     classes = [true, *(c for c in others if c != true)][:_MOST_CLASSES]
     axis = Axis("logit") if logits else Axis("probability", limits=(0.0, 1.0))
+    roles = [f"method-{c % len(OKABE_ITO)}" for c in classes]
     texts = [f"class {c + 1}{' (true)' if c == true else ''}" for c in classes]
     if not episode.has_steps:
         bars = (
-            Series(texts[at], np.array([float(at)]), values[:1, c], role=_class_role(c))
-            for at, c in enumerate(classes)
+            Series(text, np.array([float(at)]), values[:1, c], role=role)
+            for at, (text, c, role) in enumerate(zip(texts, classes, roles, strict=True))
         )
         x = Axis(f"class; query image {number + 1} is of class {true + 1}")
         names = tuple(str(c + 1) for c in classes)
         return Bars(id="episode-image", x=x, y=axis, series=tuple(bars), names=names)
     steps = np.arange(len(values), dtype=float)
+    looks = [("solid", 2.0), *[("dash", 1.2)] * len(classes)]
     series = (
-        Series(
-            *(f"class{place}", steps, values[:, c]),
-            texts[place],
-            _class_role(c),
-            "solid" if c == true else "dash",
-            2.0 if c == true else 1.2,
-            dots=5.0,
-        )
-        for place, c in enumerate(classes)
+        Series(f"class{at}", steps, values[:, c], texts[at], roles[at], *looks[at], dots=5.0)
+        for at, c in enumerate(classes)
     )
     return Lines(
         id="episode-image",
@@ -266,10 +294,6 @@ def image_chart(episode: Episode, number: int, k: int, *, logits: bool = False) 
         series=tuple(series),
         marks=(_step_mark(k),),
     )
-
-
-def _class_role(number: int) -> str:
-    return f"method-{number % len(OKABE_ITO)}"
 
 
 def _step_mark(k: int) -> Mark:
@@ -360,10 +384,9 @@ def geometry_chart_of(
     if view.startswith(OWN):
         own = (one for one in from_arrays(arrays) if one.id == view.removeprefix(OWN))
         return next((replace(one, title=title) for one in own), None)
-    known = next((one for one in VIEW_TITLES if one == view), None)
-    if known is None or not shows(arrays, known):
+    if not shows(arrays, view):
         return None
-    return geometry_chart(arrays, known, part, title=title, log=log, diagonal=diagonal)
+    return geometry_chart(arrays, view, part, title=title, log=log, diagonal=diagonal)
 
 
 def diagnostics_chart(
@@ -394,6 +417,39 @@ def diagnostics_chart(
     )
 
 
+def parallel_chart(
+    axes: Sequence[ParallelAxis],
+    runs: Sequence[str],
+    result: str,
+    brushes: Mapping[str, tuple[float, float]],
+    message: str = "",
+) -> Parallel:
+    """Show a line for each run, coloured by its place on an axis; what brushes leave out is faint.
+
+    Runs are ids, in the order of the axes' places; `result` and brushes name axes by their keys.
+    """
+    if message:
+        return Parallel(id="parallel", axes=(), message=message)
+    left, places = chosen(axes, brushes), {axis.key: place for place, axis in enumerate(axes)}
+    at, heights = np.arange(float(len(axes))), np.array([axis.places for axis in axes])
+    shades = heights[places[result]]
+    series = []
+    for run in np.argsort(left, kind="stable").tolist():
+        role = f"ramp-{round(_SHADES * shades[run]) / _SHADES:.3f}" if shades[run] >= 0 else "muted"
+        look = (role, 1.6, 1.0) if left[run] else ("grid", 1.0, 0.35)
+        line = Series(runs[run], at, heights[:, run], role=look[0], width=look[1], alpha=look[2])
+        series.append(line)
+    return Parallel(
+        id="parallel",
+        axes=tuple(
+            Axis(a.title, ticks=(*a.ticks, *(((ABSENT, "absent"),) if a.absent else ())))
+            for a in axes
+        ),
+        series=tuple(series),
+        brushes=tuple((places[key], *ends) for key, ends in brushes.items()),
+    )
+
+
 def speed_charts(speeds: Sequence[Speed]) -> Panels:
     """Show a bar for every method, one panel for each problem; whiskers are the quartiles."""
     problems = list(dict.fromkeys(found.problem for found in speeds))
@@ -408,6 +464,8 @@ _SPEED = "meta-steps per second, median and quartiles"
 def _speeds(group: Sequence[Speed]) -> Bars:
     ours = next((found for found in group if found.ours), group[0])
     measured = [found for found in group if found.seconds]
+    shares = [found.share_of_limit for found in measured]
+    reached = ["" if share is None else f"  ({100 * share:.2g} % of limit)" for share in shares]
     spans = np.array([found.quartiles() or (0.0, 0.0) for found in measured]).reshape(-1, 2)
     rates = np.array([found.rate or 0.0 for found in measured])
     kinds = np.array([found.ours for found in measured], dtype=bool)
@@ -427,13 +485,7 @@ def _speeds(group: Sequence[Speed]) -> Bars:
         title=f"{ours.problem}: {place_text(ours.environment)}, {ours.dtype}",
         x=Axis(limits=(0, _ROOM * float(high.max(initial=0.0)) or 1.0)),
         names=tuple(found.name for found in measured),
-        notes=tuple(map(_speed_text, measured)),
+        notes=tuple(f"{one.rate:.3g}{text}" for one, text in zip(measured, reached, strict=True)),
         series=tuple(series),
         lying=True,
     )
-
-
-def _speed_text(found: Speed) -> str:
-    share = found.share_of_limit
-    reached = "" if share is None else f"  ({100 * share:.2g} % of limit)"
-    return f"{found.rate:.3g}{reached}"

@@ -1,4 +1,4 @@
-"""What pages need of runs, and what they say of runs that have it not."""
+"""What pages and figures need of runs, and what they say of runs that have it not."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
