@@ -141,8 +141,8 @@ class BenchmarkTab(PlotPage):
     def show_done(self, judgements: Sequence[Judgement]) -> None:
         """Show what was evaluated; without judgements the steps were varied."""
         self._set_busy(busy=False)
-        self.read_again()
         self._told += judgements
+        self.read_again()
         if judgements:
             self._show_list(judgements[-1].task_list)
 

@@ -212,7 +212,7 @@ class ShareSlider(QSlider):
         self.setMaximum(99)
         self.setMinimumWidth(widths[0])
         self.setMaximumWidth(widths[1])
-        self.text = QLabel("0.00")
+        self.text = PlainLabel("0.00")
         self.valueChanged.connect(self._tell)
 
     @Slot(int)

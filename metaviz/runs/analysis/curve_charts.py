@@ -255,7 +255,7 @@ def _picture(record: Record, name: str, at: int) -> Pictured | None:
     """Return what was drawn at an evaluation, or the last before it that is kept."""
     drawn = [picture for picture in record.pictures if name in picture.arrays]
     count = len(record.evaluations)
-    if not drawn or not count:
+    if not drawn or not count or at == -1:
         return drawn[-1] if drawn else None
     step = record.evaluations[max(-count, min(at, count - 1))].step
     return next((picture for picture in reversed(drawn) if picture.step <= step), drawn[0])
