@@ -10,13 +10,8 @@ import pytest
 
 from metaviz.files.platform import process_runs_on_windows
 from metaviz.runs.storage import lock
-from metaviz.runs.storage.lock import (
-    Writer,
-    host_name,
-    is_locked,
-    is_written,
-    lock_run,
-)
+from metaviz.runs.storage.interrupted import Writer, is_written
+from metaviz.runs.storage.lock import host_name, is_locked, lock_run
 from metaviz.runs.storage.store import create_run, open_run
 from metaviz.runs.storage.worker_process import WorkerLock, host_of
 from tests.unit.test_store import CONFIG

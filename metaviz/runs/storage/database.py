@@ -30,7 +30,8 @@ from metaviz.runs.model.events import (
     Stepped,
 )
 from metaviz.runs.model.record import Record
-from metaviz.runs.storage.lock import Writer, is_locked
+from metaviz.runs.storage.interrupted import Writer
+from metaviz.runs.storage.lock import is_locked
 
 DATABASE = "metrics.db"
 SCHEMA_VERSION = 3

@@ -3,7 +3,6 @@
 import os
 import platform
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from metaviz.files.foreign import MOST_TOML_BYTES, ForeignError, check_regular
@@ -13,7 +12,6 @@ from metaviz.files.platform import (
     lock_file,
     look_at_lock,
     plain_name,
-    process_runs,
     put_in_place,
 )
 
@@ -22,14 +20,6 @@ STORE_LOCK = "window.lock"
 SESSION_LOCK = "session.lock"
 _PATIENCE_SECONDS = 1.0
 """Readers hold the lock for an instant to see whether it is free; a writer waits for them."""
-
-
-@dataclass(frozen=True)
-class Writer:
-    """The process that wrote to a folder last, and the name of its computer; 0 for none known."""
-
-    pid: int
-    host: str = ""
 
 
 class RunLock:
@@ -240,15 +230,3 @@ def is_locked(folder: Path) -> bool | None:
 def host_name() -> str:
     """Return the name of this computer as it is stored beside process ids."""
     return plain_name(platform.node())
-
-
-def is_written(folder: Path, writer: Writer) -> bool:
-    """Return whether a process writes to a folder, whose last writer is known.
-
-    The lock decides, as process ids are used again. Without one the process decides, but only on
-    its own computer: what another one does cannot be known here, so its run is left to it.
-    """
-    locked = is_locked(folder)
-    if locked is not None or writer.pid <= 0:
-        return bool(locked)
-    return writer.host not in {"", host_name()} or process_runs(writer.pid)

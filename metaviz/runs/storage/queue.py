@@ -18,7 +18,7 @@ from metaviz.runs.storage.database import (
     read_facts,
     state_of,
 )
-from metaviz.runs.storage.lock import Writer, is_written
+from metaviz.runs.storage.interrupted import Writer, is_written
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import ENDED, WORKERS, forget_worker, host_of
 

@@ -41,16 +41,8 @@ from metaviz.runs.storage.database import (
     write_facts,
     writer_of,
 )
-from metaviz.runs.storage.lock import (
-    LOCK,
-    RunLock,
-    SharedLock,
-    Writer,
-    host_name,
-    is_locked,
-    is_written,
-    lock_run,
-)
+from metaviz.runs.storage.interrupted import Writer, is_written, mark_interrupted
+from metaviz.runs.storage.lock import LOCK, RunLock, SharedLock, host_name, is_locked, lock_run
 from metaviz.runs.storage.manifest import read_about, write_about
 
 COMMIT_ROWS = 100
@@ -372,8 +364,7 @@ def _open(
         # It may have ended just then: all that it wrote is there once its lock is free.
         record, writer = _read_once(folder, reads)
         if writer is not None and not is_written(folder, writer):
-            record.state = "interrupted"
-            record.message = "The program ended while this run was training."
+            mark_interrupted(record)
         return record, writer
 
 

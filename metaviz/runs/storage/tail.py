@@ -20,7 +20,7 @@ from metaviz.runs.storage.database import (
     still_holds,
     writer_of,
 )
-from metaviz.runs.storage.lock import is_written
+from metaviz.runs.storage.interrupted import is_written
 from metaviz.runs.storage.store import StoreError, open_run
 
 MOST_STEPS = 1000

@@ -22,7 +22,7 @@ from metaviz.files.values import of_kind, parsed_json, row_of
 from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import DATABASE, quantity_out_of
-from metaviz.runs.storage.lock import Writer, is_written
+from metaviz.runs.storage.interrupted import Writer, is_written
 from metaviz.runs.storage.manifest import check_config
 from metaviz.runs.storage.store import ABOUT, StoreError, open_last
 from metaviz.runs.table.summary import Entry, Summary, entry_of
