@@ -368,14 +368,21 @@ _NPZ = (how.changed_zip(how.harmed, how.changed_text),)
 _IMAGES = (layouts, lists, archives.Folder)
 
 KINDS = (
-    Kind("run.toml", a_run, "runs/*/run.toml", _TOML, read_run, (manifest, store._open)),
+    Kind(
+        "run.toml",
+        a_run,
+        "runs/*/run.toml",
+        _TOML,
+        read_run,
+        (manifest.read_about, manifest.check_config, store._read_once),
+    ),
     Kind(
         "metrics.db",
         a_run,
         "runs/*/metrics.db",
         (how.changed_database,) * 4,
         read_run,
-        (database.read, database.read_last, foreign.open_to_read),
+        (database.read, database.read_last, foreign._opened, foreign._restrict),
     ),
     Kind(
         "metrics.db of a run that diverged",
@@ -442,7 +449,6 @@ KINDS = (
         (
             queue.Queue.entries,
             queue._entry,
-            queue._state_of,
             queue._connected,
             queue.Queue.claim,
         ),
