@@ -6,6 +6,7 @@ import pickle
 import random
 import shutil
 import sqlite3
+import tomllib
 import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -79,6 +80,16 @@ def a_run(root: Path) -> None:
     protocol.judge(folder, wish)
     protocol.robustness(folder, wish)
     change_marks(folder, {"tags": ("a", "b"), "name": "Mine", "notes": "x", "star": True})
+
+
+def an_amended_run(root: Path) -> None:
+    """Train a run, and say that it went on with other settings from its third meta-step."""
+    a_run(root)
+    path = the_run(root) / "run.toml"
+    about = tomllib.loads(path.read_text(encoding="utf-8"))
+    amendment = {"step": 3, "shared": {"inner_steps": 2}, "options": {"inner_lr": 0.1}}
+    about["run"]["amendments"] = [amendment]
+    path.write_text(tomli_w.dumps(about), encoding="utf-8")
 
 
 def a_diverged_run(root: Path) -> None:
@@ -363,7 +374,7 @@ def a_comparison(root: Path) -> None:
     (root / "comparison.toml").write_text(to_toml(wish), encoding="utf-8")
 
 
-_TOML = (how.changed_toml,)
+_TOML = (how.changed_toml,) * 6
 _NPZ = (how.changed_zip(how.harmed, how.changed_text),)
 _IMAGES = (layouts, lists, archives.Folder)
 
@@ -375,6 +386,14 @@ KINDS = (
         _TOML,
         read_run,
         (manifest.read_about, manifest.check_config, store._read_once),
+    ),
+    Kind(
+        "run.toml of an amended run",
+        an_amended_run,
+        "runs/*/run.toml",
+        _TOML,
+        read_run,
+        (manifest.check_config, manifest._check_loop),
     ),
     Kind(
         "metrics.db",
