@@ -12,10 +12,10 @@ from types import TracebackType
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from metaviz.gui.widgets.settings import Settings
 from PySide6.QtCore import QEventLoop, QTimer
 
 from metaviz import app, paths
+from metaviz.gui.widgets.settings_file import Settings
 
 LOOKED_AT_MS, MOST_MS = 40, 8000
 
@@ -45,9 +45,14 @@ def look(folder: Path) -> None:
         spin(LOOKED_AT_MS)
     closed = QEventLoop()
     window.closed.connect(closed.quit)
-    QTimer.singleShot(MOST_MS, lambda: sys.exit(f"{folder.name} does not close"))
+    late = QTimer(singleShot=True, interval=MOST_MS)
+    late.timeout.connect(lambda: closed.exit(1))
+    late.start()
     window.shutdown.begin()
-    closed.exec()
+    if closed.exec():
+        sys.stderr.write(f"{folder.name} does not close\n")
+        os._exit(4)
+    late.stop()
     window.deleteLater()
 
 
