@@ -58,7 +58,7 @@ def shown(text: str) -> str:
     Bytes that are no UTF-8, and letters that move the cursor or the direction, become \xe9.
     """
     plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return one_line(plain)
+    return one_line(plain.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def refuse_unstorable(key: str, path: str) -> None:

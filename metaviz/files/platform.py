@@ -10,8 +10,10 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,19 @@ def put_in_place(path: Path, target: Path) -> None:
         else:
             return
     path.replace(target)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals that end a program wait, in the main thread and where the system can do it."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *ending_signals()})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:

@@ -147,6 +147,7 @@ class _Budget:
             **{kind.__name__: self.copied(kind) for kind in (list, tuple, set, frozenset)},
             **{kind.__name__: self.number(kind) for kind in (int, float, bool)},
             "long": self.number(int),
+            "complex": lambda *parts: complex(*map(self.number(float), parts)),
             "dict": lambda *pairs: dict(self.ordered(*pairs)),
             "bytes": self.bytes_of,
             "bytearray": lambda *given: bytearray(self.bytes_of(*given)),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config.quantities import own_quantities
+from metaviz.files.platform import signals_held
 from metaviz.files.values import of_kind, required
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
@@ -141,7 +142,8 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
             for doing in compute.ready(progress.meta, progress.step):
                 yield Waiting(progress.step, doing)
             progress.engine = compute.engine
-            yield _step(setting, progress, compute)
+            with signals_held():  # until the step is stored, too
+                yield _step(setting, progress, compute)
             yield from (Noted(progress.step, "warning", note) for note in take_notes(compute.notes))
         yield Ended(progress.step, "done")
     except DivergenceError as error:

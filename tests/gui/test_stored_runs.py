@@ -157,4 +157,4 @@ def test_a_run_that_diverged_before_a_restart_is_mended(qtbot, window, open_wind
     assert dialog.findChild(QCommandLinkButton).text() == "Halve the inner step size to α = 500"
     dialog.findChild(QCommandLinkButton).click()
     qtbot.waitUntil(lambda: "α = 250" in other.messages.text.text(), timeout=WAIT)
-    assert other.runs.rows[0].summary.state == "diverged"
+    qtbot.waitUntil(lambda: other.runs.rows[0].summary.state == "diverged", timeout=WAIT)

@@ -2,6 +2,7 @@
 
 import json
 import operator
+import os
 import signal
 import sqlite3
 import subprocess
@@ -273,6 +274,34 @@ def test_signals_that_end_a_program_save_like_ctrl_c(which: signal.Signals, tmp_
     record = open_run(folder)
     assert record.state == "stopped"
     assert load_checkpoint(folder / CHECKPOINT)["step"] == record.step > 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_signal_between_a_step_and_its_storing_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from metaviz.runs.storage.store import open_run
+    from metaviz.training import trainer
+    from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
+    from tests.unit.stored import begin, config
+
+    step = trainer._step
+
+    def interrupted(*arguments: Any) -> Any:
+        event = step(*arguments)
+        if event.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return event
+
+    monkeypatch.setattr(trainer, "_step", interrupted)
+    session = begin(config("maml"), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            session.advance()
+    session.end("stopped")
+    assert load_checkpoint(session.folder / CHECKPOINT)["step"] == 3
+    assert open_run(session.folder).column("step").tolist() == [1, 2, 3]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 
 def of_unknown_version(path: Path) -> Path:

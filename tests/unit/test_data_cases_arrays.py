@@ -224,7 +224,7 @@ def test_arrays_and_containers_of_every_protocol_are_read(protocol: int) -> None
         "default": defaultdict(list, {"a": [1]}),
         "sets": [{1}, frozenset({2}), slice(1, 2), 1j, b"x", bytearray(b"y")],
     }
-    found = unpickle(io.BytesIO(pickle.dumps(held, protocol)), "some.pkl")
+    found = unpickle(pickle.dumps(held, protocol), "some.pkl")
     for name in ("c", "f", "turned"):
         np.testing.assert_array_equal(found[name], held[name])
     assert found["default"] == {"a": [1]}
@@ -268,7 +268,7 @@ def test_pickle_that_claims_much_takes_neither_time_nor_memory(data: bytes) -> N
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
-@pytest.mark.parametrize("copies", [1, 300])
+@pytest.mark.parametrize("copies", [1, 400])
 def test_files_of_arrays_that_swell_are_refused(copies: int, tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     hdf5(tmp_path / "a", classes=SIX)
@@ -282,11 +282,11 @@ def test_files_of_arrays_that_swell_are_refused(copies: int, tmp_path: Path) -> 
     unpack(tmp_path / "b", FOLDERS | {"train_images.npz": buffer.getvalue()})
     if copies == 1:
         assert counts(found_in(tmp_path / "a"))["train"]["c9"] == 1  # two black images are one
-        assert "more than 200 times" not in found_in(tmp_path / "b").remarks[0]
+        assert "more than 50 times" not in found_in(tmp_path / "b").remarks[0]
         return
-    with pytest.raises(DataError, match="holds more than 200 times its size"):
+    with pytest.raises(DataError, match="more than 50 times"):
         found_in(tmp_path / "a")
-    assert "holds more than 200 times its size" in found_in(tmp_path / "b").remarks[0]
+    assert "more than 50 times" in found_in(tmp_path / "b").remarks[0]
 
 
 class Calls:
