@@ -19,6 +19,7 @@ from metaviz.runs.storage.store import ABOUT, StoreError, list_runs, open_run, r
 from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, read_checkpoint
 from metaviz.training.engine import planned_runs
 from metaviz.training.resume import resume_sessions
+from tests.fuzz.mutations import harmed
 from tests.unit.command_line import metaviz
 from tests.unit.stored import config, train
 
@@ -86,25 +87,6 @@ def test_configuration_file_is_a_comparison_or_one_sentence(
         sentence(error)
 
 
-def harmed(data: bytes, seed: int) -> bytes:
-    """Return a file with bytes changed, doubled, cut out or cut off."""
-    chance = random.Random(seed)
-    found = bytearray(data)
-    for _ in range(chance.randint(1, 6)):
-        place = chance.randrange(len(found) + 1)
-        length = chance.choice((1, 4, 64, 4096))
-        kind = chance.randrange(4)
-        if kind == 0:
-            found[place : place + length] = chance.randbytes(length)
-        elif kind == 1:
-            del found[place : place + length]
-        elif kind == 2:
-            found[place:place] = found[place : place + length]
-        else:
-            del found[place:]
-    return bytes(found)
-
-
 @pytest.fixture
 def copy(run: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the run, with a file beside it that nobody may touch."""
@@ -123,7 +105,7 @@ def copy(run: Path, tmp_path: Path) -> Iterator[Path]:
 def test_run_folder_is_a_run_or_one_sentence(run: Path, copy: Path, name: str, seed: int) -> None:
     for other in (ABOUT, DATABASE):
         shutil.copyfile(run / other, copy / other)
-    (copy / name).write_bytes(harmed((run / name).read_bytes(), seed))
+    (copy / name).write_bytes(harmed((run / name).read_bytes(), random.Random(seed)))
     for read in (open_run, read_divergence):
         try:
             read(copy)
@@ -155,7 +137,7 @@ def test_facts_about_a_run_are_read_or_one_sentence(
 def test_checkpoint_is_read_or_one_sentence(run: Path, seed: int) -> None:
     path = run / CHECKPOINT
     try:
-        state = read_checkpoint(path, harmed(path.read_bytes(), seed))
+        state = read_checkpoint(path, harmed(path.read_bytes(), random.Random(seed)))
     except StoreError as error:
         sentence(error)
     else:
@@ -170,7 +152,9 @@ def test_harmed_checkpoints_are_passed_over_or_one_sentence(
     chance = random.Random(seed)
     for path in run.glob("checkpoint*.pt"):
         data = path.read_bytes()
-        (copy / path.name).write_bytes(harmed(data, seed) if chance.random() < 0.7 else data)
+        (copy / path.name).write_bytes(
+            harmed(data, random.Random(seed)) if chance.random() < 0.7 else data
+        )
     try:
         found = find_checkpoint(copy)
         assert found is None or found.state["step"] <= 7
