@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import RunConfig
+from metaviz.files.platform import signals_held
 from metaviz.problems.base import Problem
 from metaviz.runs.analysis.reproduction import first_difference, repeat_sentence
-from metaviz.runs.model.events import Ended, Evaluated, Event, Noted, State
+from metaviz.runs.model.events import Ended, Evaluated, Event, Noted, State, Stepped
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Gauge
 from metaviz.runs.storage.lock import SharedLock
@@ -106,6 +107,8 @@ class Session:
         """End the run early, keeping what it has."""
         self._events.close()
         event = Ended(self.step, state)
+        if self._progress is not None and self._progress.unstored is not None:
+            self._store(self._progress.unstored)
         if self._writer is not None:
             self._store(event)
         return event
@@ -162,7 +165,10 @@ class Session:
         if writer is None:
             return
         try:
-            writer.append(event)
+            with signals_held():
+                writer.append(event)
+                if self._progress is not None and isinstance(event, Stepped):
+                    self._progress.unstored = None
             if self._progress is not None and _is_good(event, self._progress):
                 self._checkpoints.save(self._progress, _score(event))
             if isinstance(event, Ended):

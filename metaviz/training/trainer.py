@@ -55,6 +55,8 @@ class Progress:
     """Step of the last finished evaluation, -1 before the first."""
     engine: str = ""
     """How its meta-steps are computed now; not stored, empty before the first."""
+    unstored: Stepped | None = None
+    """The last meta-step, until somebody has stored it: a signal may come in between."""
     warnings: Warnings = field(default_factory=Warnings)
     monitor: DivergenceMonitor = field(default_factory=DivergenceMonitor)
 
@@ -142,8 +144,7 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
             for doing in compute.ready(progress.meta, progress.step):
                 yield Waiting(progress.step, doing)
             progress.engine = compute.engine
-            with signals_held():  # until the step is stored, too
-                yield _step(setting, progress, compute)
+            yield _step(setting, progress, compute)
             yield from (Noted(progress.step, "warning", note) for note in take_notes(compute.notes))
         yield Ended(progress.step, "done")
     except DivergenceError as error:
@@ -180,22 +181,25 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."
         raise DivergenceError(sentence, "matrix", step) from error
-    seen = progress.monitor.read(result, progress.step + 1, places)
-    _update(setting, progress, result, seen.values["meta_gradient_norm"])
-    progress.step += 1
-    progress.seconds += compute.cost(time.perf_counter() - began)
-    progress.gradient_evaluations += result.gradient_evaluations * len(places)
-    progress.hessian_vector_products += result.hessian_vector_products * len(places)
-    progress.warnings.count(result.warnings, len(places))
-    values: dict[str, float | None] = {
-        **seen.values,
-        "seconds": progress.seconds,
-        "gradient_evaluations": progress.gradient_evaluations,
-        "hessian_vector_products": progress.hessian_vector_products,
-        "peak_memory_mb": _peak_memory_mb(setting.device),
-    }
-    own = own_quantities(seen.values)
-    return Stepped(progress.step, values, seen.support_loss, seen.gradient_norm, own)
+    with signals_held():  # a step is taken whole or not at all
+        seen = progress.monitor.read(result, progress.step + 1, places)
+        _update(setting, progress, result, seen.values["meta_gradient_norm"])
+        progress.step += 1
+        progress.seconds += compute.cost(time.perf_counter() - began)
+        progress.gradient_evaluations += result.gradient_evaluations * len(places)
+        progress.hessian_vector_products += result.hessian_vector_products * len(places)
+        progress.warnings.count(result.warnings, len(places))
+        values: dict[str, float | None] = {
+            **seen.values,
+            "seconds": progress.seconds,
+            "gradient_evaluations": progress.gradient_evaluations,
+            "hessian_vector_products": progress.hessian_vector_products,
+            "peak_memory_mb": _peak_memory_mb(setting.device),
+        }
+        own = own_quantities(seen.values)
+        stepped = Stepped(progress.step, values, seen.support_loss, seen.gradient_norm, own)
+        progress.unstored = stepped
+    return stepped
 
 
 def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float) -> None:

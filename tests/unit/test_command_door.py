@@ -277,31 +277,40 @@ def test_signals_that_end_a_program_save_like_ctrl_c(which: signal.Signals, tmp_
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_signal_between_a_step_and_its_storing_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["updating", "stepping", "storing", "committing"])
+def test_a_signal_loses_no_meta_step(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from metaviz.runs.storage.store import open_run
+    from metaviz.runs.storage.store import RunWriter, open_run
     from metaviz.training import trainer
     from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
-    from tests.unit.stored import begin, config
+    from tests.unit.stored import assert_same, begin, config, resume, train
 
-    step = trainer._step
+    owner, name = {
+        "updating": (trainer, "_update"),
+        "stepping": (trainer, "_step"),
+        "storing": (RunWriter, "append"),
+        "committing": (RunWriter, "commit"),
+    }[where]
+    method, sent = getattr(owner, name), []
 
     def interrupted(*arguments: Any) -> Any:
-        event = step(*arguments)
-        if event.step == 3:
+        found = method(*arguments)
+        if session.step == 3 and not sent:
+            sent.append(where)
             os.kill(os.getpid(), signal.SIGINT)
-        return event
+        return found
 
-    monkeypatch.setattr(trainer, "_step", interrupted)
-    session = begin(config("maml"), tmp_path)
+    session = begin(config("maml"), tmp_path / "broken")
+    monkeypatch.setattr(owner, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        while True:
-            session.advance()
+        while session.advance() is not None:
+            pass
     session.end("stopped")
-    assert load_checkpoint(session.folder / CHECKPOINT)["step"] == 3
-    assert open_run(session.folder).column("step").tolist() == [1, 2, 3]
+    taken = load_checkpoint(session.folder / CHECKPOINT)["step"]
+    assert open_run(session.folder).column("step").tolist() == list(range(1, taken + 1))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    assert_same(resume(session.folder), train(config("maml"), tmp_path / "whole"))
 
 
 def of_unknown_version(path: Path) -> Path:
