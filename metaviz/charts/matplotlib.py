@@ -330,6 +330,10 @@ def _color(role: str) -> Any:
 
 
 def _literal(text: str) -> str:
-    """Keep matplotlib from reading $ as mathematics, and a leading _ as a curve to leave out."""
-    escaped = text.replace("$", r"\$")
+    """Keep matplotlib from reading $ as mathematics, and a leading _ as a curve to leave out.
+
+    Control characters have no glyphs: their numbers are written.
+    """
+    shown = (one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+    escaped = "".join(shown).replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any, NoReturn
 
-from metaviz.files.platform import ending_signals
+from metaviz.files.platform import ending_signals, unless_held
 
 _OF_SIGNALS = 128
 
@@ -28,18 +29,27 @@ def saving_on_signals() -> Iterator[Callable[[int], int]]:
         came.append(number)
         if number == getattr(signal, "SIGHUP", None):
             _leave_terminal()
-        raise KeyboardInterrupt
+        unless_held(_interrupt)
 
-    before = {}
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        unless_held(_interrupt)
+
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for which in ending_signals():
             if signal.getsignal(which) == signal.SIG_DFL:
                 before[which] = signal.signal(which, end)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield lambda code: _OF_SIGNALS + came[0] if came else code
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _leave_terminal() -> None:

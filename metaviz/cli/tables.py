@@ -140,13 +140,18 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     # Of methods without an inner loop no k is told.
     asked = next((one for one in judgements if one.adapts), first).protocol_text()
     title = f"{first.measure_text()} on held-out tasks: mean ± 1.96 s/√n\n{asked}"
+    unlike = len({found.measure for found in judgements}) > 1
+    if unlike:
+        title = f"held-out tasks: mean ± 1.96 s/√n\n{asked}"
     measured = []
     for found in judgements:
-        row = [found.run, str(found.step), found.before_text(), found.after_text()]
+        what = [found.measure_text()] if unlike else []
+        row = [found.run, *what, str(found.step), found.before_text(), found.after_text()]
         alike = (found.task_list, found.measure) == (first.task_list, first.measure)
         apart = found is not first and alike
         measured.append((*row, *(found.minus(first) if apart else ())))
-    columns = ("run", "step", "k = 0", "after k", "minus the first", "better/worse", "p")
+    told = ("run", *(("measure",) if unlike else ()), "step", "k = 0", "after k")
+    columns = (*told, "minus the first", "better/worse", "p")
     paper = console()
     paper.print(table(columns, measured, title, right=_AFTER_FIRST))
     paper.print(

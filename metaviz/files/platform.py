@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 """Numbers of errors that say that a file system knows no locks."""
@@ -124,17 +124,37 @@ def put_in_place(path: Path, target: Path) -> None:
     path.replace(target)
 
 
+class _Held:
+    """What signals ask for while the main thread does what must be done whole."""
+
+    depth = 0
+    waiting: ClassVar[list[Callable[[], object]]] = []
+
+
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Let signals that end a program wait, in the main thread and where the system can do it."""
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+    """Let what `unless_held` is given wait until the end; in other threads nothing is held.
+
+    Blocking the signals themselves would not do: the system gives them to any other thread.
+    """
+    if threading.get_ident() != threading.main_thread().ident:
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *ending_signals()})
+    _Held.depth += 1
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _Held.depth -= 1
+        if _Held.waiting and not _Held.depth:
+            _Held.waiting.pop()()
+
+
+def unless_held(act: Callable[[], object]) -> None:
+    """Act now, or once signals are no longer held; for a signal's handler."""
+    if _Held.depth:
+        _Held.waiting[:] = [act]
+    else:
+        act()
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:

@@ -3,6 +3,7 @@
 import io
 import math
 import threading
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,6 +25,9 @@ _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 _HIGHEST, _WHITE = 2**16 - 1, 255
 _PHOTO_SIDE = 2048
+_ORIENTATION = 0x0112
+_STRIP_PIXELS = 2_000_000
+Image.MAX_IMAGE_PIXELS = None  # the size is checked here, before memory is taken
 _LARGE = threading.Lock()
 
 
@@ -71,21 +75,25 @@ def decode_image(
 def _reduced(image: Image.Image, mode: str) -> Image.Image:
     """Convert a photograph to MAX_PIXELS at most; a JPEG is never held whole."""
     image.draft(mode, (_PHOTO_SIDE, _PHOTO_SIDE))
-    image = _converted(image, mode)
+    image.load()
     factor = math.ceil(math.sqrt(image.width * image.height / MAX_PIXELS))
-    return image.reduce(factor) if factor > 1 else image
+    if factor == 1:
+        return _converted(image, mode)
+    turned, extremes = image.getexif().get(_ORIENTATION), _extremes(image)
+    small = Image.new(mode, (-(-image.width // factor), -(-image.height // factor)))
+    rows = factor * max(1, _STRIP_PIXELS // (factor * image.width))
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        small.paste(_plain(strip, mode, extremes).reduce(factor), (0, top // factor))
+    if turned is not None:
+        small.getexif()[_ORIENTATION] = turned
+        _turn_upright(small)
+    return small
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
     _turn_upright(image)
-    if image.mode in _DEEP:
-        deep = np.asarray(image).clip(0, _HIGHEST).astype(np.uint16)
-        return Image.fromarray((deep >> 8).astype(np.uint8), "L").convert(mode)
-    if image.mode == "F":
-        return _of_floats(image).convert(mode)
-    if image.has_transparency_data:
-        return _on_white(image).convert(mode)
-    return image.convert(mode)
+    return _plain(image, mode, _extremes(image))
 
 
 def _turn_upright(image: Image.Image) -> None:
@@ -96,14 +104,33 @@ def _turn_upright(image: Image.Image) -> None:
         return  # a damaged tag says nothing
 
 
-def _of_floats(image: Image.Image) -> Image.Image:
-    """Return levels from 0 to 1, or from 0 to 255. Raises: ValueError for others."""
-    levels = np.asarray(image)
-    low, high = levels.min(), levels.max()
-    if not (0 <= low <= high <= _WHITE):
-        raise ValueError(f"its levels run from {low:g} to {high:g} rather than from 0 to 255")
-    scale = _WHITE if high <= 1 else 1
-    return Image.fromarray(np.rint(levels * scale).astype(np.uint8), "L")
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """Return between which levels an image without a fixed range lies; PNG has 16 bits."""
+    if image.mode == "I" and image.format == "PNG":
+        return 0, _HIGHEST
+    found: Any = image.getextrema() if image.mode in {"I", "F"} else (0, _HIGHEST)
+    low, high = found
+    return low, high
+
+
+def _plain(image: Image.Image, mode: str, extremes: tuple[float, float]) -> Image.Image:
+    """Return an image, or a part of one, as it looks on paper. Raises: ValueError."""
+    low, high = extremes
+    most = _HIGHEST if image.mode in _DEEP else _WHITE
+    if image.mode in _DEEP or image.mode == "F":
+        if not 0 <= low <= high <= most:
+            raise ValueError(
+                f"its levels run from {low:g} to {high:g} rather than from 0 to {most}"
+            )
+        levels = np.asarray(image)
+        if image.mode == "F":
+            levels = np.rint(levels * (_WHITE if high <= 1 else 1))
+        elif high > _WHITE or image.mode != "I":
+            levels = levels >> 8
+        return Image.fromarray(levels.astype(np.uint8), "L").convert(mode)
+    if image.has_transparency_data:
+        return _on_white(image).convert(mode)
+    return image.convert(mode)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

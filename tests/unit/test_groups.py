@@ -200,3 +200,16 @@ def test_an_amended_run_has_the_settings_that_it_ended_with_and_a_group_of_its_o
     assert amended.values["inner_lr"] == 0.05
     assert amended.values["amendments"] == "after step 3: inner_lr = 0.05"
     assert [len(g.members) for g in grouped([entry("a"), amended])] == [1, 1]
+
+
+def test_groups_that_differ_in_late_keys_alone_have_names_of_their_own() -> None:
+    usual = {"eval_tasks": 4, "eval_every": 5, "meta_batch": 2}
+    other = {"eval_tasks": 8, "eval_every": 10, "meta_batch": 4}
+    made = [
+        entry("a", shared=usual, options={"scale": 1.0}),
+        entry("b", shared=usual, options={"scale": 10.0}),
+        entry("c", shared=other, options={"scale": 1.0}),
+    ]
+    labels = [group.label for group in grouped(made)]
+    assert len(set(labels)) == 3
+    assert all("scale" in label for label in labels)

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metaviz.files.archives import DataError
+from metaviz.images.decoding import decode_image
 from metaviz.images.unpickle import unpickle
 
 SIDE = 8
@@ -296,6 +298,48 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     assert said[2].startswith("6")
     for sentence in said[:2]:
         assert "x.zip is no regular file" in sentence
+
+
+def photographs() -> dict[str, Image.Image]:
+    """Return photographs of 60 megapixels in every mode that images are stored in."""
+    size = (7800, 7700)
+    shades = Image.linear_gradient("L").resize(size)
+    deep = Image.fromarray(np.broadcast_to(np.arange(size[0], dtype=np.uint16), size[::-1]))
+    return {
+        "L.png": shades,
+        "RGB.png": Image.merge("RGB", (shades,) * 3),
+        "RGBA.png": Image.merge("RGBA", (shades,) * 4),
+        "LA.png": Image.merge("LA", (shades, shades)),
+        "P.gif": shades.convert("P"),
+        "deep.png": deep,
+        "F.tif": Image.fromarray(np.asarray(shades.reduce(2), np.float32)),
+    }
+
+
+def test_photographs_are_scaled_down_in_little_memory(tmp_path: Path) -> None:
+    folders = []
+    for name, photograph in photographs().items():
+        folders.append(tmp_path / name)
+        for kind in "abc":
+            (folders[-1] / kind).mkdir(parents=True)
+            small = Image.fromarray(images(1)[0])
+            small.save(folders[-1] / kind / "small.png")
+        options = {"compress_level": 1} if name.endswith("png") else {}
+        photograph.save(folders[-1] / "a" / name, **options)
+    said = opened(*folders)
+    assert [sentence.partition(";")[0] for sentence in said] == ["4"] * len(folders), said
+
+
+def test_integer_images_keep_their_levels(tmp_path: Path) -> None:
+    ramp = np.arange(256, dtype=np.int32).reshape(16, 16)
+    for factor in (1, 257):
+        path = tmp_path / f"{factor}.tif"
+        Image.fromarray(ramp * factor).save(path)
+        found = decode_image(path.read_bytes(), path.name, "L", ("TIFF",))
+        np.testing.assert_array_equal(np.asarray(found), ramp)
+    Image.fromarray(ramp - 5).save(tmp_path / "below.tif")
+    with pytest.raises(DataError, match="levels run from -5 to 250"):
+        decode_image((tmp_path / "below.tif").read_bytes(), "below.tif", "L", ("TIFF",))
 
 
 def test_the_limit_is_one() -> None:

@@ -1,6 +1,7 @@
 """What a run's weights achieve on tasks of a stated protocol, and how two runs differ on them."""
 
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ class Judgement:
         counts = (apart.above, apart.below)
         better, worse = counts if quantity_of(self.measure).better == "larger" else counts[::-1]
         unknown = f", {apart.unknown} not a number" if apart.unknown else ""
-        return f"{mean} [{low}, {high}]", f"{better} / {worse}{unknown}", f"{apart.p:.2g}"
+        difference = "–" if math.isnan(apart.mean) else f"{mean} [{low}, {high}]"
+        return difference, f"{better} / {worse}{unknown}", f"{apart.p:.2g}"
 
     def values(self, name: str | None = None) -> np.ndarray:
         """Return one number for each task after k steps, shape (tasks,)."""

@@ -127,12 +127,12 @@ def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list
     alike: dict[Plain, list[Values]] = {}
     for key in found:
         alike.setdefault(_owner(key, algorithm), []).append(key)
-    differing = {owner: _differing(keys, names) for owner, keys in alike.items()}
+    differing = {owner: _telling(keys, _differing(keys, names)) for owner, keys in alike.items()}
     groups = []
     for place, (key, members) in enumerate(found.items()):
         values = tuple(value_of(members[0], name) for name in names)
         style = Style(_color(members, names, place), "solid")
-        label = _label(names, values, differing[_owner(key, algorithm)])
+        label = _label(names, values, *differing[_owner(key, algorithm)])
         groups.append(Group(label, names, values, tuple(members), style))
     return groups
 
@@ -221,7 +221,28 @@ def _differing(found: list[Values], names: Sequence[str]) -> list[int]:
     return [p for p in range(len(names)) if len({values[p] for values in found}) > 1]
 
 
-def _label(names: Sequence[str], values: Sequence[Plain], differing: Sequence[int]) -> str:
+def _telling(found: list[Values], differing: list[int]) -> tuple[list[int], int]:
+    """Return the places of keys that differ, and how many of the first tell all groups apart.
+
+    Where the first _MOST_KEYS do not, those come first that leave the fewest groups alike.
+    """
+
+    def apart(places: Sequence[int]) -> int:
+        return len({tuple(values[p] for p in places) for values in found})
+
+    if apart(differing[:_MOST_KEYS]) == len(found):
+        return differing, _MOST_KEYS
+    chosen: list[int] = []
+    while apart(chosen) < apart(differing):
+        rest = [p for p in differing if p not in chosen]
+        chosen.append(max(rest, key=lambda p: apart([*chosen, p])))
+    rest = [p for p in differing if p not in chosen]
+    return [*chosen, *rest], max(_MOST_KEYS, len(chosen))
+
+
+def _label(
+    names: Sequence[str], values: Sequence[Plain], differing: Sequence[int], most: int
+) -> str:
     """Name a group by its algorithm and by what distinguishes it from others of that algorithm."""
     known = dict(zip(names, values, strict=True))
     head = [str(known["algorithm"])] if known.get("algorithm") is not None else []
@@ -230,8 +251,8 @@ def _label(names: Sequence[str], values: Sequence[Plain], differing: Sequence[in
         for p in differing
         if names[p] != "algorithm"
     ]
-    parts = [*head, *varied[:_MOST_KEYS]]
-    return " · ".join(parts) + (" …" if len(varied) > _MOST_KEYS else "") if parts else "all runs"
+    parts = [*head, *varied[:most]]
+    return " · ".join(parts) + (" …" if len(varied) > most else "") if parts else "all runs"
 
 
 def text_of(value: Plain) -> str:
