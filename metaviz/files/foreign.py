@@ -183,6 +183,10 @@ def open_to_read(path: Path, *, live: bool) -> sqlite3.Connection:
     if not (live or _size(path, "-wal")):
         return _opened(path, live=False)
     _check_beside(path)
+    if _size(path, "-journal") and not live:
+        return _opened(path, live=False)
+    if not live and _stored_bytes(path) <= _MOST_COPIED:
+        return _copied(path)  # SQLite would make a file of shared memory beside it
     try:
         return _opened(path, live=True)
     except sqlite3.OperationalError:
@@ -193,7 +197,7 @@ def open_to_read(path: Path, *, live: bool) -> sqlite3.Connection:
 
 
 def _copied(path: Path) -> sqlite3.Connection:
-    """Open a copy of a database and its write-ahead log, for folders that may not be written.
+    """Open a copy of a database and its write-ahead log, so that nothing is written beside them.
 
     Raises: ForeignError where it is too large to be copied, or written to meanwhile.
     """
@@ -210,13 +214,17 @@ def _copy(path: Path, work: Path) -> Path:
     copy = work / path.name
     for _ in range(_TRIES):
         before = _stamps(path)
-        if sum(size for size, _ in before) > min(_MOST_COPIED, shutil.disk_usage(work).free):
+        if _stored_bytes(path) > min(_MOST_COPIED, shutil.disk_usage(work).free):
             raise ForeignError(f"{path.name} is too large to be copied with its log")
         for end in ("", "-wal"):
             shutil.copyfile(path.with_name(path.name + end), copy.with_name(copy.name + end))
         if _stamps(path) == before:
             return copy
     raise ForeignError(f"{path.name} is written to by another program")
+
+
+def _stored_bytes(path: Path) -> int:
+    return sum(size for size, _ in _stamps(path))
 
 
 def _stamps(path: Path) -> list[tuple[int, int]]:

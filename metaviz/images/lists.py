@@ -517,7 +517,11 @@ def _rows_of_table(held: dict[str, Any]) -> list[Row] | None:
             for image, number in _pair(required(held, "image_names", list), numbers)
         ]
     if held and all(isinstance(images, list) for images in held.values()):
-        return [Row(_word(image), name) for name, images in held.items() for image in images]
+        return [
+            Row(of_kind(image, str, "an image"), name)
+            for name, images in held.items()
+            for image in images
+        ]
     return None
 
 

@@ -26,7 +26,7 @@ from metaviz.runs.storage.store import StoreError, create_run, list_runs, open_r
 from metaviz.runs.table.index import INDEX, Index
 from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from tests.unit.command_line import metaviz
-from tests.unit.stored import config, train
+from tests.unit.stored import config, killed, train
 from tests.unit.test_store import CONFIG, EVENTS
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -142,6 +142,16 @@ def test_reading_a_run_that_ended_leaves_its_folder_as_it_was(tmp_path: Path) ->
     folder = stored_run(tmp_path / "runs")
     before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
     open_run(folder)
+    list(Index(None).scan(folder.parent))
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
+
+
+def test_reading_a_run_that_was_killed_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
+    folder, _ = killed(config("maml"), tmp_path, 6)
+    assert (folder / "metrics.db-wal").stat().st_size
+    (folder / "metrics.db-shm").unlink(missing_ok=True)
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
+    assert open_run(folder).state == "interrupted"
     list(Index(None).scan(folder.parent))
     assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
 
