@@ -454,8 +454,15 @@ def _table_rows(entry: Entry) -> list[Row] | None:
         if names and labels:
             return _rows_of(entry, table[1:], names[0], labels[0], *splits[:1])
         classes = [header.index(name) for name in _CLASSES if name in header]
-        if classes and all(len(row) > classes[0] for row in table):
-            return [Row(row[classes[0]], is_class=True) for row in table[1:]]
+        if classes and all(len(row) > max([classes[0], *splits[:1]]) for row in table):
+            return [
+                Row(
+                    row[classes[0]],
+                    is_class=True,
+                    split=_split_in(entry, row, splits[0]) if splits else "",
+                )
+                for row in table[1:]
+            ]
         if len(header) > 1 and all(_suffix(row[0]) in SUFFIXES for row in table):
             return _rows_of(entry, table, 0, 1)  # without a header
     return None
@@ -468,9 +475,20 @@ def _rows_of(
     for row in table:
         if len(row) <= max(name, label, split or 0) or not row[name] or not row[label]:
             raise DataError(f"{entry.label} has a row without an image or its class, {row!r}")
-        told = "" if split is None else split_of(row[split]) or ""
+        told = "" if split is None else _split_in(entry, row, split)
         rows.append(Row(row[name], row[label], split=told))
     return rows
+
+
+def _split_in(entry: Entry, row: list[str], place: int) -> str:
+    """Return the split that a cell names. Raises: DataError where it names none."""
+    split = split_of(row[place])
+    if not split:
+        raise DataError(
+            f"{entry.label} has the split {row[place]!r} in the row {row!r}; write train, val or "
+            "test in each, or the list is not honoured"
+        )
+    return split
 
 
 def _json_rows(entry: Entry) -> list[Row] | None:

@@ -497,3 +497,24 @@ def test_classes_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
 def test_listed_images_belong_to_the_class_around_their_folder(tmp_path: Path) -> None:
     own = encoded(tables(".txt", header="", row="{name}/images/{row}.png"))
     assert counts(found_in(tmp_path, images("{name}/images/{row}.png") | own)) == SIX
+
+
+def test_a_table_of_classes_with_their_splits_is_honoured(tmp_path: Path) -> None:
+    rows = [f"{name},{SHORT[split]}" for split, names in SIX.items() for name in names]
+    found = found_in(
+        tmp_path,
+        {"split.csv": "\n".join(["class,split", *rows]).encode()} | images("{name}/{row}.png"),
+    )
+    assert counts(found) == SIX
+
+
+@pytest.mark.parametrize("word", ["tets", "", "2"])
+def test_a_split_that_is_none_is_told_with_its_row(word: str, tmp_path: Path) -> None:
+    rows = [f"{name},{SHORT[split]}" for split, names in SIX.items() for name in names]
+    rows[-1] = f"{rows[-1].partition(',')[0]},{word}"
+    found = found_in(
+        tmp_path,
+        {"split.csv": "\n".join(["class,split", *rows]).encode()} | images("{name}/{row}.png"),
+    )
+    (remark,) = [remark for remark in found.remarks if "split.csv" in remark]
+    assert f"has the split {word!r}" in remark
