@@ -25,7 +25,12 @@ from metaviz.images.containers import (
 from metaviz.images.copies import same_content, shared_by_splits, without_copies
 from metaviz.images.entries import Entry, Listing, list_entries
 from metaviz.images.found import SPLITS, Classes, Divided, FilePicture, Found
-from metaviz.images.lists import MisfitError, by_lists_of_classes, by_lists_of_files
+from metaviz.images.lists import (
+    LIST_SUFFIXES,
+    MisfitError,
+    by_lists_of_classes,
+    by_lists_of_files,
+)
 from metaviz.images.splits import (
     class_folders,
     is_generic,
@@ -436,5 +441,10 @@ def _why(listing: Listing) -> str:
         f"{entry.label} tells no split: add a column named split with train, val and test"
         for entry in listing.unsplit
     ]
+    if not listing.images:
+        lists = (entry for entry in listing.others if entry.suffix in LIST_SUFFIXES)
+        there += [
+            f"{entry.label} lists what is not there" for entry in lists if split_of(entry.stem)
+        ]
     there += [*listing.notes, *(f"{count} {what}" for what, count in listing.left_out.items())]
     return f" ({'; '.join(there)})" if there else ""

@@ -38,6 +38,7 @@ _COMMENT = "#"
 _SEPARATORS = ",;\t|"
 _TEXTS = (".txt", ".lst", ".list")
 _TABLES = (".csv", ".tsv")
+LIST_SUFFIXES = (*_TEXTS, *_TABLES, ".json")
 
 Parts = tuple[str, ...]
 _Kind = TypeVar("_Kind")

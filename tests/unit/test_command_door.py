@@ -340,7 +340,7 @@ def test_a_cell_of_a_list_that_is_too_long_is_one_sentence(tmp_path: Path) -> No
     (tmp_path / "train.csv").write_text(f"filename,label\n{'x' * 200_000},y\n")
     outcome = images(tmp_path)
     assert outcome.code == 2
-    assert "no images by class found" in sentence(outcome)
+    assert "train.csv" in sentence(outcome)
 
 
 def _external_link(library: Any, file: Any, other: str) -> None:
