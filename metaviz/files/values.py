@@ -4,13 +4,11 @@ A reader that takes each value through here needs to catch no TypeError, KeyErro
 those are mistakes of its own, and are told as such.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from metaviz.files.foreign import ForeignError, refused
+from metaviz.files.foreign import ForeignError
 
 Kind = TypeVar("Kind")
 _KINDS: dict[type, str] = {
@@ -32,12 +30,6 @@ def parsed_json(data: str | bytes) -> Any:
         raise ForeignError(f"it is no JSON: {error}") from None
     except RecursionError:
         raise ForeignError("it is nested too deeply") from None
-
-
-def csv_rows(text: str, what: str) -> list[dict[str, str]]:
-    """Read the rows of a CSV table by its header. Raises: ForeignError."""
-    with refused(what):
-        return list(csv.DictReader(io.StringIO(text)))
 
 
 @overload
