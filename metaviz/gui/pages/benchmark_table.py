@@ -6,8 +6,9 @@ from typing import Any
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
 
-from metaviz.gui.pages.layouts import Cell, row
+from metaviz.gui.pages.layouts import row
 from metaviz.gui.widgets.controls import combo, connect_controls, cut_after, offer
+from metaviz.gui.widgets.read_table import Cell
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
 from metaviz.runs.analysis.published import published
