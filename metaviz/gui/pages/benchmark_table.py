@@ -51,7 +51,7 @@ class PublishedFilter(QWidget):
         """Offer what there is, and begin with miniImageNet's 5-way 1-shot."""
         super().__init__(parent)
         self._boxes = {field: self._box(field, *about) for field, about in _FILTERS.items()}
-        self.dataset, self.ways, self.shots, self.backbone = self._boxes.values()
+        self.dataset, self.ways, self.shots, self.backbone, self.collection = self._boxes.values()
         layout = row(*self._boxes.values(), spacing=6, inside=self)
         for place in range(layout.count()):
             layout.setStretch(place, 1)
@@ -92,6 +92,7 @@ _FILTERS: dict[str, tuple[str, dict[Any, str], Callable[[Any], str]]] = {
     "ways": ("Ways", {_ANY: "all ways"}, lambda n: f"{n}-way" if n else "regression"),
     "shots": ("Shots", {_ANY: "all shots"}, lambda n: f"{n}-shot"),
     "backbone": ("Networks", {"": "all networks"}, backbone_text),
+    "collection": ("Collection", {"": "papers and LibFewShot"}, str),
 }
 
 

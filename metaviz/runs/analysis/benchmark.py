@@ -33,6 +33,7 @@ class Choice:
     ways: int | None = None
     shots: int | None = None
     backbone: str | None = None
+    collection: str | None = None
 
     def admits(self, row: Published) -> bool:
         """Return whether a published row is wanted."""

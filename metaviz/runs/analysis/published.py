@@ -1,6 +1,7 @@
 """Published few-shot results, and what differs between them and a run of ours."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from metaviz.paths import resource
 from metaviz.runs.model.evaluation import Judgement
 
+PAPERS, LIBFEWSHOT = "papers", "LibFewShot"
 _SINUSOID = "sinusoid"
 _PAPER_STEPS = {
     **dict.fromkeys(("miniImageNet", "Omniglot", "tieredImageNet"), 60_000),
@@ -26,6 +28,19 @@ _METHODS = {
     "metalstm": ("Meta-learner LSTM",),
     "ecml": ("ECML",),
     "mirror": ("MetaMirrorDescent",),
+    "protonet": ("Prototypical", "ProtoNet"),
+    "matching": ("Matching networks",),
+    "relation": ("Relation Net", "RelationNet"),
+    "tpn": ("Transductive Propagation Nets",),
+    "snail": ("SNAIL",),
+    "tadam": ("TADAM",),
+    "leo": ("LEO",),
+    "gidaris": ("Gidaris",),
+    "qiao": ("Qiao",),
+    "bauer": ("Bauer",),
+    "deml": ("DEML",),
+    "r2d2": ("R2D2",),
+    "classifier": ("Baseline",),
 }
 
 _SIDES = {"miniImageNet": 84, "tieredImageNet": 84, "CIFAR-FS": 32, "FC100": 32}
@@ -56,6 +71,8 @@ class Published:
     half_width: float | None
     source: str
     steps: int | None = None
+    collection: str = PAPERS
+    """Who measured it: the papers, or one framework under one protocol."""
 
     @property
     def is_loss(self) -> bool:
@@ -64,9 +81,10 @@ class Published:
 
     @property
     def name(self) -> str:
-        """Method and year, and the number of inner steps where results for several are known."""
+        """Method and year or framework, and the inner steps where results for several are known."""
         steps = "" if self.steps is None else f", k = {self.steps}"
-        return f"{self.method} ({self.year}){steps}"
+        whose = self.year if self.collection == PAPERS else self.collection
+        return f"{self.method} ({whose}){steps}"
 
     def is_of(self, algorithm: str) -> bool:
         """Return whether this is a result of one of our methods."""
@@ -107,7 +125,32 @@ def published() -> tuple[Published, ...]:
             )
             for row in csv.DictReader(stream)
         ]
-    return (*accuracies, *errors)
+    return (*accuracies, *errors, *_of_libfewshot())
+
+
+_NETWORKS = {"Conv64F": "conv4_64", "ResNet12": "resnet12"}
+
+
+def _of_libfewshot() -> Iterator[Published]:
+    """Yield what LibFewShot measured again: Li et al. 2021, arXiv:2109.04898, and its tables."""
+    with resource("libfewshot_results.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            for dataset in ("miniImageNet", "tieredImageNet"):
+                for shots in (1, 5):
+                    name = f"{dataset}_{shots}shot"
+                    if row[name]:
+                        yield Published(
+                            method=row["method"],
+                            year=2021,
+                            dataset=dataset,
+                            backbone=_NETWORKS[row["backbone"]],
+                            ways=5,
+                            shots=shots,
+                            value=float(row[name]),
+                            half_width=float(row[f"{name}_ci95"]),
+                            source="arXiv:2109.04898",
+                            collection=LIBFEWSHOT,
+                        )
 
 
 def beside(judgement: Judgement, dataset: str) -> list[Published]:
@@ -141,7 +184,7 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     config: dict[str, Any] = judgement.config
     found = []
     usual = _PAPER_STEPS.get(row.dataset)
-    if usual and judgement.step < usual:
+    if usual and judgement.adapts and row.collection == PAPERS and judgement.step < usual:
         found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.is_loss:
         return found
@@ -150,7 +193,7 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     found += _of_images(options, row)
     if protocol["split"] != "test":
         found.append(f"{protocol['split']} classes, not test classes")
-    if protocol["tasks"] < 600:  # noqa: PLR2004 - the usual number
+    if protocol["tasks"] < 600 and row.collection == PAPERS:  # noqa: PLR2004 - the usual number
         found.append(f"{protocol['tasks']} tasks, not 600")
     if row.dataset in _SIDES and protocol["query"] != _QUERIES:
         found.append(f"{protocol['query']} query images per class, usually {_QUERIES}")
@@ -165,7 +208,8 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
 def distance(judgement: Judgement, row: Published) -> tuple[int, ...]:
     """Return what sorts the published rows of a method by how near they are to a run's experiment.
 
-    Another network counts most, then transduction; then the plain method comes before variants.
+    Another network counts most, then transduction; then papers come before frameworks, and the
+    plain method before variants.
     """
     if row.is_loss:
         return (len(row.method),)
@@ -174,6 +218,7 @@ def distance(judgement: Judgement, row: Published) -> tuple[int, ...]:
     return (
         len(_of_network(options, row)),
         sum("transductive" in text for text in transduction),
+        int(row.collection != PAPERS),
         len(row.method),
     )
 
