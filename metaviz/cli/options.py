@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metaviz.cli.output import say
+
 if TYPE_CHECKING:
     from metaviz.config.catalogue import Catalogue
     from metaviz.config.run_config import Comparison
@@ -111,7 +113,12 @@ def read_asked(
     Raises: OptionError with one sentence.
     """
     from metaviz.config.options import OptionError, checked
-    from metaviz.config.overrides import check_comparison, parse_value, place_settings
+    from metaviz.config.overrides import (
+        check_comparison,
+        check_used,
+        parse_value,
+        place_settings,
+    )
     from metaviz.config.run_config import Comparison, parse_seeds, read_toml
 
     catalogue = known_catalogue()
@@ -127,12 +134,13 @@ def read_asked(
     problem = catalogue.problem(str(values.get("problem", "sinusoid")))
     if problem is not None:
         values.setdefault("steps", problem.steps)
+    left_out: dict[str, str] = {}
     if "algorithms" in given:
         values["algorithms"] = split_names(given["algorithms"])
         if given["algorithms"].strip() == "all":
-            unsuited = catalogue.unsuited(problem) if problem is not None else {}
+            left_out = catalogue.unsuited(problem) if problem is not None else {}
             each = (entry.id for entry in catalogue.algorithms)
-            values["algorithms"] = tuple(name for name in each if name not in unsuited)
+            values["algorithms"] = tuple(name for name in each if name not in left_out)
     tables = {part: values.get(part, {}) for part in ("shared", "options", "problem_options")}
     if isinstance(tables["options"], dict):
         tables |= {f"options.{name}": table for name, table in tables["options"].items()}
@@ -143,6 +151,10 @@ def read_asked(
             )
     comparison = checked(Comparison, place_settings(settings or [], values, catalogue))
     check_comparison(comparison, catalogue)
+    unused = check_used(settings or [], comparison, catalogue, left_out)
+    if left_out:
+        say(f"Left out of all: {', '.join(left_out)}. {' '.join(left_out.values())}")
+    say(*unused)
     return comparison
 
 
