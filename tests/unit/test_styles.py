@@ -2,6 +2,15 @@
 
 from itertools import permutations
 
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PySide6.QtGui import QColor
+
+from metaviz.charts.matplotlib import figure_of
+from metaviz.charts.storage import from_arrays, to_arrays
+from metaviz.charts.values import DASHES, ChartError, Lines, Mark, Series
+from metaviz.gui.plotting.pens import line_pen
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import styles
 
@@ -32,3 +41,32 @@ def test_runs_of_one_algorithm_and_seed_are_told_apart() -> None:
         "c": "dot",
     }
     assert styles([]) == {}
+
+
+def test_eight_seeds_of_one_algorithm_are_told_apart_by_both_renderers() -> None:
+    runs = [record(f"r{seed}", "maml", seed) for seed in range(8)]
+    dashes = [style.dash for style in styles(runs).values()]
+    assert len(set(dashes)) == 8
+    x = np.arange(3.0)
+    chart = Lines(id="eight", series=tuple(Series(d, x, x, d, dash=d, width=2.0) for d in dashes))
+    lines = drawn_lines(figure_of(chart))
+    assert len({repr(line._dash_pattern) for line in lines}) == 8  # type: ignore[attr-defined]
+    pens = [line_pen(QColor("black"), 2.0, dash) for dash in dashes]
+    assert len({(pen.style(), tuple(pen.dashPattern())) for pen in pens}) == 8
+
+
+def drawn_lines(figure: Figure) -> list[object]:
+    return [line for axes in figure.axes for line in axes.lines]
+
+
+@pytest.mark.parametrize("part", ["series", "marks"])
+def test_a_dash_that_nothing_can_draw_is_refused(part: str) -> None:
+    x = np.arange(2.0)
+    wrong = Series("a", x, x, dash="wavy") if part == "series" else Mark("a", 1.0, dash="wavy")
+    with pytest.raises(ChartError, match="'a' has the dash 'wavy': use solid, dash, "):
+        Lines(id="x", **{part: (wrong,)})  # type: ignore[arg-type]
+    stored = to_arrays([Lines(id="x", series=(Series("a", x, x, dash="dash"),))])
+    stored["charts"] = np.array(str(stored["charts"]).replace('"dash": "dash"', '"dash": "wavy"'))
+    with pytest.raises(ChartError):
+        from_arrays(stored)
+    assert set(DASHES) > {"solid", "dash", "dot", "dashdot"}  # as charts of earlier versions have

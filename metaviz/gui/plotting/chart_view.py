@@ -14,10 +14,11 @@ from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes
 from metaviz.charts.thinning import thin
 from metaviz.charts.values import Axis, Band, Chart, Lines, Mark, Panels, Region, Ticks
 from metaviz.gui.plotting.axes import PlainAxis, plain_numbers
-from metaviz.gui.plotting.curve_item import CurveItem, Trace, dots_of
+from metaviz.gui.plotting.curve_item import CurveItem, Trace
 from metaviz.gui.plotting.legend import Key, Legend
+from metaviz.gui.plotting.pens import dots_of, line_pen
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_words
-from metaviz.gui.widgets.theme import PEN_STYLES, Theme, role_color, tint
+from metaviz.gui.widgets.theme import Theme, role_color, tint
 
 _FEWEST_POINTS, _BAND_POINTS = 400, 100
 _MARGIN, _TICK_APART = 8, 12
@@ -112,7 +113,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             plain_numbers(axis)
         item.getAxis("right").setGrid(False)
         look = ("muted", 1.0, "dash") if self.reads else ("accent", 2.0, "solid")
-        self.cursor_line.setPen(_pen(self._shade(look[0]), *look[1:]))
+        self.cursor_line.setPen(line_pen(self._shade(look[0]), *look[1:]))
         self.legend.set_color(theme.foreground)
         tint(self._message, theme.muted)
         self._frame = ()
@@ -145,7 +146,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._keys = []
         for one in shown.series:
             shade = self._shade(one.role, one.alpha)
-            pen = _pen(shade, one.width, one.dash) if one.width else None
+            pen = line_pen(shade, one.width, one.dash) if one.width else None
             dots = dots_of(shade, one.dots) if one.dots else None
             trace = self._curves.traces[one.name] = known.get(one.name) or Trace()
             x, y = one.x, one.y
@@ -355,7 +356,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
     def _draw_marks(self, marks: Sequence[Mark]) -> None:
         for mark, item in self._kept(self.marks, marks, self._line):
-            pen = _pen(self._shade(mark.role), mark.width, mark.dash)
+            pen = line_pen(self._shade(mark.role), mark.width, mark.dash)
             item.setPen(pen)
             item.setPos(
                 self._scaled(np.array([mark.at]), np.array([mark.at]))[mark.across == "y"][0]
@@ -579,11 +580,3 @@ def _region(one: Region) -> pg.LinearRegionItem:
     item = pg.LinearRegionItem(movable=False, pen=pg.mkPen(None), orientation=across)
     item.setZValue(-30)
     return item
-
-
-def _pen(color: QColor, width: float, dash: str) -> QPen:
-    pen = QPen(color)
-    pen.setCosmetic(True)
-    pen.setWidthF(width)
-    pen.setStyle(PEN_STYLES[dash])
-    return pen

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from metaviz.charts import values
 from metaviz.charts.values import PALETTE, role_of
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.runs.model.record import Record
 
-DASHES = ("solid", "dash", "dot", "dashdot")
+DASHES = tuple(values.DASHES)
 
 
 @dataclass(frozen=True)
