@@ -45,6 +45,7 @@ _CM = 1 / 2.54
 _FRAME_LINES, _SHORTEST, _LETTER = 4, 8, 0.55
 """Lines of text above and below an axis, letters of its name, and their width by their height."""
 _MANY = 24
+_MESSAGE_LETTERS = 60
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
     for picture in shown.pictures:
         _draw_picture(figure, axes, picture, square=shown.square)
     _draw_lines(axes, shown)
+    _draw_bands(axes, shown)
     for box in shown.boxes:
         x, wide, y, high = box.x0, box.x1 - box.x0, box.y0, box.y1 - box.y0
         axes.bar(x, high, wide, y, align="edge", color=_color(box.role), alpha=box.alpha)
@@ -164,8 +166,9 @@ def _fit_label(axes: "Axes", high_cm: float, page: Page) -> None:
     axes.set_ylabel("\n".join(textwrap.wrap(axes.get_ylabel(), letters, break_long_words=False)))
 
 
-def _draw_lines(axes: "Axes", shown: Shapes) -> None:
-    floor = np.nan
+def _draw_bands(axes: "Axes", shown: Shapes) -> None:
+    """Draw bands below the lines, which alone decide on a range that a chart leaves open."""
+    floor, seen = np.nan, axes.dataLim.frozen()
     if shown.y.log:
         known = [one.y[np.isfinite(one.y) & (one.y > 0)] for one in shown.series]
         floor = 1e-2 * min((float(values.min()) for values in known if values.size), default=1.0)
@@ -173,6 +176,11 @@ def _draw_lines(axes: "Axes", shown: Shapes) -> None:
         x, low, high = thin_band(band.x, band.low, band.high, _POINTS)
         low = np.fmax(low, floor) if shown.y.log else low
         axes.fill_between(x, low, high, color=_color(band.role), alpha=band.alpha, lw=0)
+    if np.isfinite(seen.get_points()).all():
+        axes.dataLim.set(seen)
+
+
+def _draw_lines(axes: "Axes", shown: Shapes) -> None:
     for one in shown.series:
         color, hollow = _color(one.role), "white"
         dots: dict[str, Any] = {"marker": "o", "markersize": _DOT * one.dots} if one.dots else {}
@@ -221,7 +229,8 @@ def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
         shown.boxes or shown.pictures or shown.words
     )
     if nothing:
-        axes.text(0.5, 0.5, "nothing recorded yet", transform=axes.transAxes, ha="center")
+        why = textwrap.fill(chart.message or "nothing recorded yet", _MESSAGE_LETTERS)
+        axes.text(0.5, 0.5, literal(why), transform=axes.transAxes, ha="center", va="center")
     elif any(one.label for one in shown.series) and not chart.caption:
         # Points lie anywhere: their legend stands beside them, its upper left corner (2) outside.
         place: Any = {"loc": 2, "bbox_to_anchor": (1, 1)} if isinstance(chart, Scatter) else {}

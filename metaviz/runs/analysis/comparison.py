@@ -226,6 +226,18 @@ def has_several(curves: Iterable[GroupCurve]) -> bool:
     return any(len(one.samples) >= _FEW for one in curves)
 
 
+def why_no_curve(curves: Sequence[GroupCurve]) -> str:
+    """Say why none of the groups has a mean; empty where one has, or where there is no group."""
+    if not curves or any(len(one.curve.x) for one in curves):
+        return ""
+    names = "; ".join(one.name for one in curves[:_FEW])
+    more = f"; and {len(curves) - _FEW} more" if len(curves) > _FEW else ""
+    return (
+        f"There is no mean: runs that diverged or failed do not count in one. {names}{more}. "
+        "Single runs shows what each recorded before that."
+    )
+
+
 def measure_title(view: ComparisonView, curves: Sequence[GroupCurve]) -> str:
     """Return what the vertical axis of a comparison shows."""
     return curves[0].measure.title if curves else measure_of(view.measure).title
