@@ -58,7 +58,7 @@ def options(
         if problem not in {None, name}:
             raise OptionError("problem", f"{name} is a problem itself: leave --problem out.")
         print_options(family.options, f"{name}.")
-        put(f"Shared settings have other defaults for {name}: metaviz options --problem {name}")
+        put(f"Shared settings for {name}: metaviz options --problem {name}")
     elif name == "shared":
         hidden = chosen.hidden if chosen else ()
         described = (spec for spec in catalogue.shared if spec.name not in hidden)
@@ -75,7 +75,9 @@ def gradients(
     problem_file: Annotated[
         Path | None, typer.Option(help="Matrices of the quadratic problem, as TOML.")
     ] = None,
-    algorithms: Annotated[str, typer.Option(help="Ids with commas between, or all.")] = "all",
+    algorithms: Annotated[
+        str | None, typer.Option(help="Ids with commas between; all unless given.")
+    ] = None,
     settings: opt.Settings = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
     device: opt.Device = None,
@@ -94,12 +96,13 @@ def gradients(
                 "problem_file", "--problem-file holds matrices, so it needs --problem quadratic."
             )
         settings.append(f"quadratic.file={problem_file}")
-    asked = {"problem": problem, "algorithms": algorithms, "seeds": str(seed)}
+    asked = {"problem": problem, "algorithms": algorithms or "all", "seeds": str(seed)}
     comparison = opt.read_asked({**asked, "device": device, "dtype": dtype}, settings)
     from metaviz.cli.tables import print_gradients
     from metaviz.training.engine import LocalEngine
 
     result = LocalEngine().gradients(comparison, start, step)
+    say(*opt.unused(comparison, algorithms, settings))
     if as_json:
         put(result.to_json())
     else:

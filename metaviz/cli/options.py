@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaviz.cli.output import say
-
 if TYPE_CHECKING:
     from metaviz.config.catalogue import Catalogue
     from metaviz.config.run_config import Comparison
@@ -137,7 +135,7 @@ def read_asked(
     left_out: dict[str, str] = {}
     if "algorithms" in given:
         values["algorithms"] = split_names(given["algorithms"])
-        if given["algorithms"].strip() == "all":
+        if _means_all(given["algorithms"]):
             left_out = catalogue.unsuited(problem) if problem is not None else {}
             each = (entry.id for entry in catalogue.algorithms)
             values["algorithms"] = tuple(name for name in each if name not in left_out)
@@ -151,11 +149,25 @@ def read_asked(
             )
     comparison = checked(Comparison, place_settings(settings or [], values, catalogue))
     check_comparison(comparison, catalogue)
-    unused = check_used(settings or [], comparison, catalogue, left_out)
-    if left_out:
-        say(f"Left out of all: {', '.join(left_out)}. {' '.join(left_out.values())}")
-    say(*unused)
+    check_used(settings or [], comparison, left_out)
     return comparison
+
+
+def unused(
+    comparison: "Comparison", algorithms: str | None, settings: list[str] | None
+) -> list[str]:
+    """Return what was asked for and is not used: methods of all that do not suit, and settings."""
+    from metaviz.config.overrides import meaningless
+
+    catalogue, found = known_catalogue(), list[str]()
+    problem = catalogue.problem(comparison.problem)
+    if problem is not None and _means_all(algorithms) and (out := catalogue.unsuited(problem)):
+        found.append(f"Left out of all: {', '.join(out)}. {' '.join(out.values())}")
+    return [*found, *meaningless(settings or [], comparison, catalogue)]
+
+
+def _means_all(algorithms: str | None) -> bool:
+    return algorithms is not None and algorithms.strip() == "all"
 
 
 def split_names(text: str) -> tuple[str, ...]:

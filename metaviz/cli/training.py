@@ -44,14 +44,20 @@ class Trained:
 
 
 def run_comparison(
-    engine: LocalEngine, comparison: Comparison, out: Path, source: Path | None = None
+    engine: LocalEngine,
+    comparison: Comparison,
+    out: Path,
+    source: Path | None = None,
+    remarks: Sequence[str] = (),
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it.
 
-    `source` is the folder of a run whose weights all start from. Returns the exit code, too.
+    `source` is the folder of a run whose weights all start from; `remarks` are said once nothing
+    is refused. Returns the exit code, too.
     """
     with logged_data():
         sessions = engine.start(comparison, out / "runs", source)
+    say(*remarks)
     if (out / "summary.csv").exists():
         say(f"{out} holds an earlier comparison: its runs stay, tables are replaced.")
     try:

@@ -1,11 +1,11 @@
 """`--set KEY=VALUE`: where each key belongs in a comparison, and what the catalogue refuses."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable
 from typing import Any
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, Plain, checked, did_you_mean, known_text, model_of
-from metaviz.config.run_config import OF_INNER_LOOPS, Comparison, Shared
+from metaviz.config.run_config import Comparison, Shared
 
 
 def parse_value(text: str) -> Plain:
@@ -81,36 +81,34 @@ def check_comparison(comparison: Comparison, catalogue: Catalogue) -> None:
 
 
 def check_used(
-    settings: Sequence[str],
-    comparison: Comparison,
-    catalogue: Catalogue,
-    left_out: Container[str] = (),
-) -> list[str]:
-    """Return a sentence for each shared setting that means nothing in a comparison.
+    settings: Iterable[str], comparison: Comparison, left_out: Container[str] = ()
+) -> None:
+    """Refuse options of methods that are not compared, unless those were left out of all.
 
-    Methods that were left out because they do not suit the problem may have settings.
-    Raises: OptionError for an option of another method that is not compared.
+    Raises: OptionError.
     """
-    problem = catalogue.problem(comparison.problem)
-    hidden = problem.hidden if problem is not None else ()
-    methods = [entry for name in comparison.algorithms if (entry := catalogue.algorithm(name))]
-    loops = not methods or any(entry.traits.has_inner_loop for entry in methods)
-    found = []
-    for key in (setting.partition("=")[0].strip() for setting in settings):
+    known = {*comparison.algorithms, comparison.problem}
+    for key in map(_key_of, settings):
         owner, dot, _ = key.partition(".")
-        known = not dot or owner in {*comparison.algorithms, comparison.problem}
-        if not known and owner not in left_out:
+        if dot and owner not in known and owner not in left_out:
             chosen = ", ".join(comparison.algorithms)
             raise OptionError(
                 key,
                 f"{key} is set, but {owner} is not among the algorithms ({chosen}): add it to "
                 "them, or leave the setting out.",
             )
-        if key in hidden:
-            found.append(f"{key} means nothing for {comparison.problem}.")
-        elif key in OF_INNER_LOOPS and not loops:
-            found.append(f"{key} means nothing without an inner loop.")
-    return found
+
+
+def meaningless(settings: Iterable[str], comparison: Comparison, catalogue: Catalogue) -> list[str]:
+    """Return a sentence for each shared setting that means nothing in a comparison."""
+    problem = catalogue.problem(comparison.problem)
+    hidden = problem.hidden if problem is not None else ()
+    keys = dict.fromkeys(map(_key_of, settings))
+    return [f"{key} means nothing for {comparison.problem}." for key in keys if key in hidden]
+
+
+def _key_of(setting: str) -> str:
+    return setting.partition("=")[0].strip()
 
 
 def check_ids(comparison: Comparison, catalogue: Catalogue) -> None:

@@ -297,7 +297,7 @@ def test_an_option_of_a_method_that_is_not_compared_is_refused() -> None:
 def test_settings_that_mean_nothing_and_methods_left_out_of_all_are_told(tmp_path: Path) -> None:
     problem = ("--problem", "quadratic", "--steps", "1", "--out", tmp_path, "--set", "eval_tasks=2")
     outcome = metaviz(
-        *("gradients", "--problem", "quadratic", "--set", "ways=3"),
+        *("gradients", "--problem", "quadratic", "--algorithms", "all", "--set", "ways=3"),
         *("--set", "mtnet.inner_steps=2"),  # an option of a method that all leaves out
     )
     assert outcome.code == 0, outcome.error
