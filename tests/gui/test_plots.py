@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtGui import QPaintEvent
+from PySide6.QtGui import QFontMetricsF, QPaintEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
 from metaviz.charts.values import Axis, Lines, Series
@@ -408,6 +408,28 @@ def test_numbers_of_axes_stay_what_they_are_in_another_theme(qtbot) -> None:
 def test_logarithmic_axes_number_round_values(low: float, high: float, wanted: list[float]) -> None:
     found = round_logarithms(float(np.log10(low)), float(np.log10(high)), 6)
     assert found == pytest.approx(np.log10(wanted), abs=1e-9)
+
+
+def test_axes_that_are_short_write_what_fits(qtbot) -> None:
+    plot = ChartView("short", "Short")
+    qtbot.addWidget(plot)
+    plot.resize(260, 130)
+    plot.show()
+    x = np.linspace(0.0, 1.0, 20)
+    title = "probability of <its> own class & more"
+    plot.show_chart(lines(Series("a", x, x), y=Axis(title)))
+    QApplication.processEvents()
+    axis = plot.getPlotItem().getAxis("left")
+    high = axis.size().height()
+    assert axis.label.boundingRect().width() <= high + 1
+    assert axis.label.toPlainText().strip().endswith("…")
+    assert axis.label.toolTip().startswith("<p>probability of &lt;its&gt; own class")
+    ((_, values),) = axis.tickValues(0.0, 1.0, high)[:1]
+    assert 2 <= len(values) <= max(2, high / QFontMetricsF(axis.font()).height())
+    plot.resize(260, 600)
+    QApplication.processEvents()
+    assert axis.label.toPlainText().strip() == title
+    assert axis.label.toolTip() == ""
 
 
 def test_legend_makes_room_when_it_gets_narrow(qtbot) -> None:

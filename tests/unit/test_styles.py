@@ -12,7 +12,7 @@ from metaviz.charts.storage import from_arrays, to_arrays
 from metaviz.charts.values import DASHES, ChartError, Lines, Mark, Series
 from metaviz.gui.plotting.pens import line_pen
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import styles
+from metaviz.runs.model.styles import ends, styles
 
 
 def record(run: str, algorithm: str, seed: int) -> Record:
@@ -70,3 +70,14 @@ def test_a_dash_that_nothing_can_draw_is_refused(part: str) -> None:
     with pytest.raises(ChartError):
         from_arrays(stored)
     assert set(DASHES) > {"solid", "dash", "dot", "dashdot"}  # as charts of earlier versions have
+
+
+def test_more_seeds_than_dashes_are_numbered_in_legends_and_at_their_ends() -> None:
+    runs = [record(f"r{seed}", "maml", seed) for seed in range(9)]
+    found = styles([*runs, record("other", "reptile", 0)])
+    marks = {run: style.mark for run, style in found.items() if style.mark}
+    assert marks == {"r0": " [1]", "r8": " [2]"}
+    assert len(set(found.values())) == 10
+    heights = (np.array([2.0, np.nan]), np.array([np.nan]), np.array([5.0]))
+    looks = (found["r8"], found["r0"], found["r1"])
+    assert ends(zip(looks, heights, strict=True)) == ((2.0, "2"),)

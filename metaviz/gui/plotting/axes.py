@@ -48,7 +48,8 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     def labelString(self) -> str:  # noqa: N802 - pyqtgraph's name
         """Return the name of the axis, its end left out where the axis is shorter."""
         whole, metrics = self.labelText, QFontMetricsF(self.label.font())
-        text, room = unescape(whole), self._length()
+        text, around = unescape(whole), 2 * self.label.document().documentMargin()
+        room = self._length() - around - metrics.horizontalAdvance(" ")
         self.label.setToolTip("")
         if room > 0 and metrics.horizontalAdvance(text) > room:
             self.label.setToolTip(plain_tip(text))

@@ -261,7 +261,10 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         place("left", shown.y.ticks, shown.y, high)
         place("bottom", shown.x.ticks, shown.x, wide)
         if shown.right:
-            place("right", shown.right, shown.y, high)
+            ends = np.log10 if self._log[1] else np.asarray
+            right = tuple((float(ends(at)), text) for at, text in shown.right)
+            low, top = item.getViewBox().viewRange()[1]
+            place("right", right, Axis(limits=(low, top)), high)
 
     def _set_range(self, shown: Shapes) -> None:
         box = self.getPlotItem().getViewBox()

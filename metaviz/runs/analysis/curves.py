@@ -77,6 +77,8 @@ class TrainingCurve:
     post: np.ndarray
     pre_raw: np.ndarray
     post_raw: np.ndarray
+    points: int = 0
+    """How many meta-steps were read of it."""
 
     @property
     def has_pre(self) -> bool:
@@ -91,7 +93,7 @@ def training_curves(
 
     With a smoother that knows the runs from before, only what they recorded since is smoothed.
     """
-    style, label = styles(records), labels(records)
+    style, label = _looks(records)
     smoother = smoother or Smoother()
     smoother.keep(records)
     curves = []
@@ -101,13 +103,20 @@ def training_curves(
             continue
         names = f"pre_{view.quantity}", f"post_{view.quantity}"
         x, raw = record.column(view.axis), [record.column(name) for name in names]
+        points = int(np.isfinite(post).sum())
         means = [smoother.column(record, name, view.smoothing) for name in names]
         if record.config.get("shared", {}).get("reading_every", 1) > 1:
             means = [between(x, y, np.isfinite(r)) for y, r in zip(means, raw, strict=True)]
             raw = [between(x, y, np.isfinite(y)) for y in raw]
         identity = record.id, label[record.id], style[record.id]
-        curves.append(TrainingCurve(*identity, x, *means, *raw))
+        curves.append(TrainingCurve(*identity, x, *means, *raw, points))
     return curves
+
+
+def _looks(records: Sequence[Record]) -> tuple[dict[str, Style], dict[str, str]]:
+    """Return how the curves of runs look, and their names with what tells equal looks apart."""
+    style = styles(records)
+    return style, {run: name + style[run].mark for run, name in labels(records).items()}
 
 
 def between(x: np.ndarray, y: np.ndarray, read: np.ndarray) -> np.ndarray:
@@ -149,7 +158,7 @@ class InnerCurve:
 
 def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]:
     """Return the evaluation curves of all runs that have one and whose methods take steps."""
-    style, label = styles(records), labels(records)
+    style, label = _looks(records)
     curves = []
     for record in records:
         count = len(record.evaluations)

@@ -8,7 +8,6 @@ import numpy as np
 from metaviz.runs.model.record import Record
 
 _FIRST_CAPACITY = 256
-_NEARLY = 1e-9
 _BLOCK = 64
 """Points that are summed at once; a power of two."""
 
@@ -23,19 +22,21 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     return GrowingMean(weight).follow(values)
 
 
-def smoothing_text(weight: float, fewest: int | None = None) -> str:
-    """Return what a figure says of it, after what lines are; empty for curves as recorded.
+def smoothing_text(weight: float) -> str:
+    """Return what a figure says of it, after what lines are; empty for curves as recorded."""
+    return f"; smoothed, weight {weight:g}" if weight > 0 else ""
 
-    A weight w averages about 1 / (1 - w) points: where the shortest curve, of the `fewest` points,
-    has not so many, that is said, as all of it is then near the mean of its first points.
+
+def few_points_text(weight: float, points: Iterable[int]) -> str:
+    """Say beside an axis that curves of so many `points` are too short to be smoothed so much.
+
+    A weight w averages about 1 / (1 - w) points: a shorter curve stays near its first ones.
     """
-    if weight <= 0:
+    width = round(1 / (1 - weight))
+    fewest = min(points, default=width)
+    if weight <= 0 or fewest >= width:
         return ""
-    told, wide = f"; smoothed, weight {weight:g}", 1 / (1 - weight)
-    if fewest is None or fewest >= wide * (1 - _NEARLY):
-        return told
-    points = f"{fewest} point{'s'[: fewest != 1]}"
-    return f"{told}, over about {wide:.0f} points, where a curve has {points}"
+    return f" (smoothed over about {width} points, where a curve has {fewest})"
 
 
 class GrowingMean:
