@@ -31,7 +31,7 @@ from metaviz.charts.values import (
 _ROW_HEIGHT = 0.8
 _KEY_WIDTH = 8.0
 _STRONG = 0.6
-_LETTERS, _FEWEST, _SIDE, _WIDEST_SIDE = 80, 8, 0.16, 1.1
+_LETTERS, _FEWEST, _SIDE, _WIDEST_SIDE = 80, 9, 0.16, 1.1
 _BELOW, _SHOWN, _BESIDE = 1.35, 0.9, 1.2
 _HEAD, _ANGLE = 0.3, 0.45
 

@@ -3,6 +3,8 @@
 import copy
 import csv
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from PySide6.QtGui import QFontMetricsF, QPaintEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
-from metaviz.charts.values import Axis, Lines, Series
+from metaviz.charts.values import Axis, Lines, Mark, Series
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.training_page import TrainingTab
@@ -430,6 +432,33 @@ def test_axes_that_are_short_write_what_fits(qtbot) -> None:
     QApplication.processEvents()
     assert axis.label.toPlainText().strip() == title
     assert axis.label.toolTip() == ""
+
+
+def test_an_axis_of_whole_numbers_has_no_halves(qtbot) -> None:
+    plot = ChartView("whole", "Whole")
+    qtbot.addWidget(plot)
+    plot.resize(600, 300)
+    plot.show()
+    x = np.array([0.0, 1.0])
+    for whole in (True, False):
+        plot.show_chart(lines(Series("a", x, x), x=Axis("k", whole=whole)))
+        QApplication.processEvents()
+        axis = plot.getPlotItem().getAxis("bottom")
+        (_, values), *_rest = axis.tickValues(-0.03, 1.03, 170.0)
+        assert (values == [0.0, 1.0]) is whole
+
+
+def test_names_of_upright_lines_stand_one_above_the_other(qtbot) -> None:
+    plot = ChartView("marks", "Marks")
+    qtbot.addWidget(plot)
+    plot.resize(300, 200)
+    plot.show()
+    x = np.linspace(0.0, 10.0, 11)
+    marks = tuple(Mark(f"K {k}", k, label=f"trained K = {k}") for k in (3, 4, 5))
+    plot.show_chart(replace(lines(Series("a", x, x)), marks=marks))
+    QApplication.processEvents()
+    boxes = [item.label.sceneBoundingRect() for item in plot.marks.values()]
+    assert not any(a.intersects(b) for a, b in combinations(boxes, 2))
 
 
 def test_legend_makes_room_when_it_gets_narrow(qtbot) -> None:

@@ -57,7 +57,7 @@ NO_MAP = (
     "Press Vary steps: how the chosen run does with larger, smaller, more and fewer inner steps "
     "than it was trained with."
 )
-NO_ROWS = "No results of these data: choose other ones above."
+NO_ROWS = "No results of these data that are numbers: choose other ones above."
 _HINT = "Least gain. Enter or double-click opens the task."
 _ROW, _WIDEST = 17, 260
 _BUTTONS = (

@@ -1,5 +1,6 @@
 """Parts of the benchmark page: the filter of published results, and its two tables."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from metaviz.gui.widgets.read_table import Cell
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
 from metaviz.runs.analysis.published import published
+from metaviz.runs.model.statistics import interval_text, number_text
 
 _ANY = -1
 RESULTS = (
@@ -98,7 +100,6 @@ _FILTERS: dict[str, tuple[str, dict[Any, str], Callable[[Any], str]]] = {
 
 def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
     """Return the cells of a result; names of our runs have their colours."""
-    half = "" if row.half_width is None else f" ± {row.half_width:.2g}"
     apart = row.minus_published
     differs = "; ".join(row.remarks)
     if row.beside is not None:
@@ -106,10 +107,10 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
     color = curve_color(row.color, theme) if row.color and theme is not None else None
     return [
         Cell(row.name, f"{row.name}: {row.details}", color, bold=color is not None),
-        f"{row.value:.4g}{half}",
-        "" if apart is None else f"{apart:+.3g}",
+        interval_text(row.value, row.half_width or math.nan) or number_text(row.value),
+        "" if apart is None else number_text(apart, "+.3g"),
         differs or row.details,
-        "" if row.before is None else f"{row.before:.4g}",
+        "" if row.before is None else number_text(row.before),
         row.minus_first,
         row.counts,
         row.p,
@@ -118,5 +119,5 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
 
 def worst_cells(task: Worst) -> list[str]:
     """Return the cells of one of the tasks that gain least."""
-    losses = f"{task.before:.4g}", f"{task.after:.4g}"
-    return [f"{task.gain:+.4g}", str(task.task), task.label, *losses]
+    losses = number_text(task.before), number_text(task.after)
+    return [number_text(task.gain, "+.4g"), str(task.task), task.label, *losses]

@@ -249,6 +249,6 @@ class CompareTab(PlotPage):
         """Draw; where the curves are the same `again`, the table is left as it is."""
         if not again:
             self.groups.show_curves(ready.curves, ready.view, self._theme)
-        absent = "" if ready.curves else NOTHING if self._records else EMPTY
-        chart = replace(ready.chart, message=absent)
+        absent = NOTHING if self._records else EMPTY
+        chart = ready.chart if ready.curves else replace(ready.chart, message=absent)
         self.plot.show_ready(replace(ready, chart=chart))

@@ -137,7 +137,7 @@ class ConvergenceTab(PlotPage):
         if first:
             self.legend.setVisible(bool(chart.series))
             where = evaluation_text(inner_curves(self._records, view))
-            self.note.setText(f"{where} {GREY}" if where else "")
+            self.note.setText(f"{where} {GREY if chart.regions else ''}".strip())
 
     @Slot()
     def _fill_table(self) -> None:

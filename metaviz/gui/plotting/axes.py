@@ -27,6 +27,9 @@ def plain_numbers(axis: pg.AxisItem) -> None:
 class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     """An axis whose numbers and name fit its length; logarithmic ones have round numbers."""
 
+    labelText: str
+    whole = False
+    """Whether there is nothing between whole numbers."""
     picture: Any = None
     """What is to be drawn; pyqtgraph sets it to None where it has changed."""
 
@@ -73,9 +76,14 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     ) -> list[tuple[float | None, list[float]]]:
         """Return the numbers to write, so many that lines of text fit one above the other."""
         levels: list[tuple[float | None, list[float]]] = super().tickValues(minVal, maxVal, size)
-        if self.logMode or self._lies() or not levels:
+        if self.logMode or not levels:
             return levels
         spacing, values = levels[0]
+        if self.whole and spacing and spacing < 1:
+            first, last = int(np.ceil(minVal)), int(np.floor(maxVal))
+            return [(1.0, [float(value) for value in range(first, last + 1)])]
+        if self._lies():
+            return levels
         room = max(_FEWEST_UPRIGHT, int(size / QFontMetricsF(self.font()).height()))
         every = -(-len(values) // room)
         if every > 1 and spacing:

@@ -26,6 +26,7 @@ _WIDEST_TICK = "-0.0000"
 _KEY_STEPS = 100
 _DRAWING = 40
 _REACH = 12.0
+_LOWEST, _AROUND, _ROWS = 0.04, 10, 3
 _SIDES = ("left", "bottom")
 
 
@@ -225,6 +226,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         item.getAxis("bottom").setLogMode(x=self._log[0])
         item.getAxis("left").setLogMode(y=self._log[1])
         for side, axis in (("bottom", shown.x), ("left", shown.y)):
+            item.getAxis(side).whole = axis.whole
             if item.getAxis(side).labelText != axis.text:
                 self.setLabel(side, plain_words(axis.text))
         # The last column's text may be wider than its column.
@@ -358,6 +360,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         return pg.ColorMap(np.linspace(0, 1, len(colours)), colours)
 
     def _draw_marks(self, marks: Sequence[Mark]) -> None:
+        named = [mark.name for mark in marks if mark.label]
+        high = max(1.0, self.getPlotItem().getViewBox().height())
+        apart = (self.fontMetrics().height() + _AROUND) / high
         for mark, item in self._kept(self.marks, marks, self._line):
             pen = line_pen(self._shade(mark.role), mark.width, mark.dash)
             item.setPen(pen)
@@ -366,10 +371,12 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             )
             if mark.label:
                 item.label.setFormat(mark.label)
+                # One above the other, as lines may be nearer to each other than names are wide.
+                item.label.setPosition(_LOWEST + apart * (named.index(mark.name) % _ROWS))
                 item.label.setColor(pen.color())
 
     def _line(self, mark: Mark) -> pg.InfiniteLine:
-        options = {"position": 0.04, "movable": False}
+        options = {"position": _LOWEST, "movable": False}
         line = pg.InfiniteLine(
             angle=90 if mark.across == "x" else 0,
             movable=mark.movable,

@@ -9,6 +9,7 @@ import numpy as np
 
 from metaviz.config.quantities import Quantity, primary_of, quantity_of
 from metaviz.runs.analysis.alignment import (
+    BAND_TIPS,
     BANDS,
     Band,
     Moments,
@@ -20,7 +21,7 @@ from metaviz.runs.analysis.alignment import (
     value_at,
 )
 from metaviz.runs.analysis.curves import AXIS_TITLES
-from metaviz.runs.analysis.smoothing import smooth
+from metaviz.runs.analysis.smoothing import smooth, smoothing_text
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import DASHES, Style, numbered
 from metaviz.runs.table.baseline import Difference, difference, finite
@@ -261,6 +262,26 @@ def why_no_curve(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
         f"There is no mean: runs that diverged or failed do not count in one. {names}{more}. "
         "Single runs shows what each recorded before that."
     )
+
+
+def comparison_caption(
+    curves: Sequence[GroupCurve], view: ComparisonView, limits: tuple[float, float] | None
+) -> str:
+    """Say what lines and bands are, naming the interval, and where those leave the axis."""
+    smoothed = smoothing_text(view.smoothing)
+    if not has_several(curves):
+        return f"one run per line{smoothed}"
+    where = "while two runs have data" if view.partly else "where all runs have data"
+    if not any(np.isfinite(one.curve.low).any() for one in curves):
+        return f"line: mean over runs, {where}{smoothed}"
+    band = f"band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
+    two = any(one.band == "ci95" and one.curve.n.max(initial=0) == _FEW for one in curves)
+    leaves = "; bands of two runs may leave the axis" if two else ""
+    if limits is not None and not two:
+        beyond = (one.curve for one in curves if np.isfinite(one.curve.low).any())
+        cut = any(np.nanmin(c.low) < limits[0] or np.nanmax(c.high) > limits[1] for c in beyond)
+        leaves = "; bands may leave the axis" if cut else ""
+    return f"line: mean over runs, {where}; {band}{leaves}{smoothed}"
 
 
 def measure_title(view: ComparisonView, curves: Sequence[GroupCurve]) -> str:

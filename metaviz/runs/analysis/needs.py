@@ -43,14 +43,16 @@ class Need:
 def why_no_step(records: Sequence[Record]) -> str:
     """Say why runs have taken no meta-step: what ended each, as far as that is stored."""
     told = [
-        f"{record.label} {record.state}: {record.message}" if record.message else ""
+        f"{record.label} {record.state}: {record.message.partition(' What may help')[0]}"
+        if record.message
+        else ""
         for record in records
         if not len(record)
     ]
     known = list(dict.fromkeys(filter(None, told)))
     more = len(known) - _MOST_NAMES
     rest = [f"And {more} more."] if more > 0 else []
-    return " ".join(["No shown run has taken a meta-step.", *known[:_MOST_NAMES], *rest])
+    return "\n".join(["No shown run has taken a meta-step.", *known[:_MOST_NAMES], *rest])
 
 
 def _title(algorithm: str) -> str:
