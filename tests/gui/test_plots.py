@@ -23,7 +23,7 @@ from metaviz.gui.plotting.curve_item import dashes
 from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
-from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
+from metaviz.runs.model.events import Ended, Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -146,6 +146,40 @@ def test_training_tab_says_what_a_run_waits_for(qtbot) -> None:
     run.apply(Waiting(0, "compiling steps, 12 s"))
     tab.refresh()
     assert tab.plot._message.text().startswith("Compiling steps, 12 s…")
+
+
+def test_training_tab_says_what_ended_runs_before_their_first_step(qtbot) -> None:
+    failed = record("maml", 3, steps=0)
+    failed.apply(Ended(0, "failed", "Memory ran out: 812.0 MiB more were needed."))
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records([failed])
+    shown(tab)
+    told = tab.plot.chart.message
+    assert told.startswith("No shown run has taken a meta-step.")
+    assert "maml · seed 3 failed: Memory ran out: 812.0 MiB more were needed." in told
+    assert tab.plot._message.isVisible()
+    assert tab.hint.text() == ""
+
+
+def test_training_tab_says_of_lines_what_is_drawn(qtbot, records: list[Record]) -> None:
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records(records)
+    shown(tab)
+    told = (
+        "Bold: after adaptation; thin: before adaptation; shaded: what adaptation gains; smoothed"
+    )
+    assert tab.hint.text() == f"{told}, weight 0.9."
+    tab.smoothing.setValue(0)
+    tab.show_records([replace(one, state="running") for one in (*records, record("imaml"))])
+    QApplication.processEvents()
+    assert tab.hint.text() == "After adaptation; pale: before adaptation."
+    tab.smoothing.setValue(50)
+    assert "raw curves are left out while these runs train" in tab.hint.text()
+    assert tab.plot.chart.bands == ()
 
 
 def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) -> None:

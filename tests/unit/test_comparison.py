@@ -20,7 +20,8 @@ from metaviz.runs.analysis.comparison import (
     usual_view,
     why_no_curve,
 )
-from metaviz.runs.analysis.curve_charts import comparison_chart
+from metaviz.runs.analysis.curve_charts import comparison_chart, inner_chart
+from metaviz.runs.analysis.curves import InnerView
 from metaviz.runs.analysis.smoothing import smooth
 from metaviz.runs.export.figures import comparison_figures
 from metaviz.runs.export.tables import comparison_csv, write_tables
@@ -228,6 +229,27 @@ def test_many_groups_of_one_algorithm_are_numbered():
     few = compared(runs[:8], STEP)
     assert len({one.style.dash for one in few}) == 8
     assert comparison_chart(few, STEP).right == ()
+
+
+def test_captions_name_bands_and_marks_only_where_there_are_some():
+    runs = [record(seed=0)]
+    told = inner_chart(runs, InnerView()).caption
+    dotted = "dotted: as many steps as in training"
+    assert told == f"lines: means over 5 tasks; bands: 95 % intervals of the means; {dotted}"
+    assert "grey" not in inner_chart(runs, InnerView(), shaded=True).caption
+    assert "bands" not in inner_chart(runs, InnerView(show_interval=False)).caption
+    longer = record(seed=1)
+    last = longer.evaluations[-1]
+    curves = {name: np.append(values, values[-1]) for name, values in last.curves.items()}
+    longer.evaluations[-1] = replace(last, curves=curves, tasks=9)
+    told = inner_chart([*runs, longer], InnerView(), shaded=True).caption
+    assert told.startswith("lines: means over 5 or 9 tasks")
+    assert told.endswith("grey: more inner steps than in training")
+    one_seed = ComparisonView("post_query_loss")
+    alone = [record(seed=0), record(seed=1, curve=(3,), state="stopped")]
+    assert "band" in comparison_chart(compared(alone, one_seed), one_seed).caption
+    broken = [record(seed=seed, state="diverged") for seed in (0, 1)]
+    assert "band" not in comparison_chart(compared(broken, one_seed), one_seed).caption
 
 
 def test_smoothing_of_short_curves_is_told_at_the_axis():

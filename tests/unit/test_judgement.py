@@ -3,6 +3,7 @@
 import csv
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -357,6 +358,11 @@ def test_a_figure_of_held_out_results_names_interval_and_population() -> None:
     told = " ".join(text.get_text() for text in drawn.findobj(Text))
     assert "mean ± 1.96 s/√n over held-out tasks" in told
     assert "hollow: as published" in told
+    ours = benchmark_chart(rows[:1], "accuracy (%)")
+    assert all(one.filled for one in ours.series)
+    assert "hollow" not in ours.caption
+    unknown = replace(rows[0], value=math.nan)
+    assert benchmark_chart([unknown], "accuracy (%)", "No number.").message == "No number."
 
 
 def test_a_protocol_says_what_its_tasks_have(tmp_path: Path) -> None:

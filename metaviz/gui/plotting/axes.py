@@ -27,7 +27,7 @@ def plain_numbers(axis: pg.AxisItem) -> None:
 class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     """An axis whose numbers and name fit its length; logarithmic ones have round numbers."""
 
-    labelText: str
+    labelText: str  # noqa: N815 - pyqtgraph's name
     whole = False
     """Whether there is nothing between whole numbers."""
     picture: Any = None
