@@ -2,12 +2,33 @@
 
 import io
 import math
+import zipfile
 
 import numpy as np
 
-from metaviz.files.foreign import ForeignError, refused
+from metaviz.files.foreign import ForeignError, check_growth, refused
 
 _KINDS = "biufcSU"
+
+
+def read_member(data: bytes, name: str) -> np.ndarray | None:
+    """Read one array of the bytes of an .npz file, compressed or not; None where it has none.
+
+    Its size is checked before memory is taken for it. Raises: ForeignError.
+    """
+    with refused("it"):
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    with archive:
+        if f"{name}.npy" not in archive.namelist():
+            return None
+        member = archive.getinfo(f"{name}.npy")
+        check_growth(member.file_size, len(data), member.filename)
+        with refused(member.filename):
+            held = archive.read(member)
+    try:
+        return read_array(held)
+    except ForeignError as error:
+        raise ForeignError(f"{name}: {error}") from None
 
 
 def read_array(data: bytes) -> np.ndarray:

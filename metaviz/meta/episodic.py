@@ -1,6 +1,6 @@
 """Methods without an inner loop: one pass over the support set gives the predictor."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaviz.charts.values import Chart
 from metaviz.config.episodes import TrainingEpisodes
+from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import MetaStep
@@ -18,6 +19,9 @@ from metaviz.meta.predictor import Adapted, Prediction, Seen
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Weights
+
+OBJECTIVE = register_quantity(Quantity("objective", "Training objective", better="smaller"))
+"""What training minimises, where that is not the query loss."""
 
 
 class Model(Protocol):
@@ -45,15 +49,21 @@ class Model(Protocol):
         """Yield charts of what was learned."""
 
 
+Objective = Callable[[Context, Prediction, Batch], Tensor]
+"""Returns what training minimises, (tasks,), of the query set's prediction, which has its maps."""
+
+
 @dataclass(frozen=True)
 class Episodic:
     """A method that learns by predicting the query sets of episodes.
 
-    A meta-step is the gradient of the mean query loss; there are no inner steps.
+    A meta-step is the gradient of the mean query loss, or of an objective of the method's own,
+    which is then read as the quantity `objective`; there are no inner steps.
     """
 
     model: Model
     episodes: TrainingEpisodes = field(default_factory=TrainingEpisodes)
+    objective: Objective | None = None
 
     steps = 0
     rate = None
@@ -105,7 +115,8 @@ class Episodic:
         readings: dict[str, Tensor] = {}
 
         def read(name: str, batch: Batch) -> Tensor:
-            found = self.model.predict(context, leaves, batch)
+            own = self.objective if name == "query" else None
+            found = self.model.predict(context, leaves, batch, maps=own is not None)
             loss = learner.judge.loss(found.outputs, batch)
             readings[f"post_{name}_loss"] = loss.detach()
             accuracy = learner.accuracy(found.outputs, batch)
@@ -113,12 +124,13 @@ class Episodic:
                 readings[f"post_{name}_accuracy"] = accuracy
             if name == "query":
                 readings.update({key: value.detach() for key, value in found.readings.items()})
+            if own is not None:
+                loss = own(context, found, batch)
+                readings[OBJECTIVE.id] = loss.detach()
             return loss
 
         loss = read("query", tasks.query)
-        gradients = torch.autograd.grad(
-            loss.mean(), list(leaves.values()), allow_unused=True, materialize_grads=True
-        )
+        gradients = _gradients(loss.mean(), list(leaves.values()))
         empty = loss.new_empty(0, len(tasks))
         curve = empty
         if context.reading:
@@ -135,6 +147,13 @@ class Episodic:
         """Yield the model's charts, without a graph."""
         with torch.no_grad():
             yield from list(self.model.charts(context, meta))
+
+
+def _gradients(loss: Tensor, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return derivatives; zeros where a network without weights leaves nothing to learn."""
+    if not loss.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
 
 
 @dataclass(frozen=True)

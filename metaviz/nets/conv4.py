@@ -57,6 +57,7 @@ class Conv4:
         self.pooling = pooling
         self.norm = norm or Norm()
         side = image // 2**BLOCKS if pooling == "max" else 1
+        self.feature_shape = (channels, side, side)
         shapes: list[tuple[str, tuple[int, ...]]] = []
         for block in range(1, BLOCKS + 1):
             inputs = in_channels if block == 1 else channels

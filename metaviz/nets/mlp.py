@@ -24,10 +24,12 @@ class MLP:
 
     held: frozenset[str] = frozenset()
     independent = True
+    norm = None
 
     def __init__(self, widths: tuple[int, ...], activation: str = "relu") -> None:
         """Build from layer widths, inputs first and outputs last."""
         self.widths = widths
+        self.feature_shape = widths[-2:-1]
         self.activation = ACTIVATIONS[activation]
         self.layout = Layout(
             tuple(

@@ -16,6 +16,8 @@ class PointNet:
 
     held: frozenset[str] = frozenset()
     independent = False
+    norm = None
+    feature_shape = ()
 
     def __init__(self, start: list[float]) -> None:
         """Take the start of adaptation, which is also the dimension."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.protonet import Distance, PrototypeModel
+from metaviz.algorithms.episodic.protonet import Distance, PrototypeModel
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.learner import Learner
