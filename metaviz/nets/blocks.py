@@ -22,27 +22,27 @@ def linear_shapes(name: str, inputs: int, outputs: int) -> Shapes:
     return [(f"{name}.weight", (outputs, inputs)), (f"{name}.bias", (outputs,))]
 
 
-def block_shapes(norm: Norm, name: str, inputs: int, outputs: int) -> Shapes:
-    """Return names and shapes of the weights of a 3x3 convolution and its normalisation."""
+def block_shapes(norm: Norm | None, name: str, inputs: int, outputs: int) -> Shapes:
+    """Return names and shapes of the weights of a 3x3 convolution and its normalisation, if any."""
     return [
         (f"{name}.weight", (outputs, inputs, 3, 3)),
         (f"{name}.bias", (outputs,)),
-        *norm.shapes(f"{name}.norm", outputs),
+        *([] if norm is None else norm.shapes(f"{name}.norm", outputs)),
     ]
 
 
 def block(
-    params: Params, name: str, norm: Norm, x: Tensor, counted: int | None, padding: int = 1
+    params: Params, name: str, norm: Norm | None, x: Tensor, counted: int | None, padding: int = 1
 ) -> Tensor:
     """Convolve folded maps (n, tasks*C, H, W), normalise and apply ReLU.
 
-    The first `counted` examples count in statistics, or all. The bias is read with GroupNorm
-    alone: the mean that BatchNorm subtracts contains it.
+    The first `counted` examples count in statistics, or all. The bias is not read with BatchNorm:
+    the mean that it subtracts contains it.
     """
     u = convolve(x, params[f"{name}.weight"], padding=padding)
-    if norm.statistics == "group":
+    if norm is None or norm.statistics == "group":
         u = u + params[f"{name}.bias"].flatten()[:, None, None]
-    return torch.relu(norm(params, f"{name}.norm", u, counted))
+    return torch.relu(u if norm is None else norm(params, f"{name}.norm", u, counted))
 
 
 def halved(x: Tensor, *, up: bool = False) -> Tensor:

@@ -49,10 +49,15 @@ class TPNOptions(EpisodeOptions):
     k: int | None = option(
         None,
         "Neighbours k",
-        "An edge stays where it is among the k heaviest of one of its ends; an example is its own "
-        "nearest. Empty: 20, or all examples of a smaller graph.",
+        "An edge stays where it is among the k heaviest of one of its ends, the one to itself "
+        "included. Empty: 20, or all examples of a smaller graph.",
         ge=1,
         le=1_000_000,
+    )
+    self_loops: bool = option(
+        True,
+        "Self-loops",
+        "Examples are neighbours of themselves, with the weight 1, as in the authors' code.",
     )
     alpha: float = option(
         0.99,
@@ -96,17 +101,20 @@ class LengthScales:
     one channel; then 8 linear units with ReLU, and one without. On vectors the linear layers alone
     (reconstructed). It may become negative: it enters squared.
     Source: Liu et al. 2019, appendix A, and the authors' code, where odd sides are rounded up.
+    Deviation: with GroupNorm the one channel is not normalised, as by itself a number is always 0.
     """
 
     def __init__(self, net: Net) -> None:
         """Lay out for a network's embeddings."""
         self.shape = net.feature_shape
         self.norm = net.norm if len(self.shape) == _MAP else None
+        by_group = self.norm is not None and self.norm.statistics == "group"
+        self.norms = {"conv1": self.norm, "conv2": None if by_group else self.norm}
         size = prod(self.shape)
         shapes = []
         if self.norm is not None:
-            shapes += block_shapes(self.norm, "conv1", self.shape[0], _CHANNELS)
-            shapes += block_shapes(self.norm, "conv2", _CHANNELS, 1)
+            shapes += block_shapes(self.norms["conv1"], "conv1", self.shape[0], _CHANNELS)
+            shapes += block_shapes(self.norms["conv2"], "conv2", _CHANNELS, 1)
             size = -(-self.shape[1] // 4) * -(-self.shape[2] // 4)
         shapes += linear_shapes("linear1", size, _HIDDEN)
         shapes += linear_shapes("linear2", _HIDDEN, 1)
@@ -130,8 +138,8 @@ class LengthScales:
         if self.norm is not None:
             tasks = len(z)
             x = fold(z.unflatten(2, self.shape))
-            for name in ("conv1", "conv2"):
-                x = halved(block(params, name, self.norm, x, counted), up=True)
+            for name, norm in self.norms.items():
+                x = halved(block(params, name, norm, x, counted), up=True)
             z = unfold(x, tasks)
         return linear(params, "linear2", torch.relu(linear(params, "linear1", z)))
 
@@ -207,6 +215,8 @@ class PropagationModel:
         apart = squared_distances(nodes, nodes).clamp_min(0) / nodes.shape[2]
         weights = torch.exp(-apart / 2)
         count = nodes.shape[1]
+        if not self.options.self_loops:
+            weights = weights * (1 - torch.eye(count, dtype=nodes.dtype, device=nodes.device))
         nearest = min(self.options.k or NEAREST, count)
         if nearest < count:
             heaviest = weights.detach().topk(nearest, 2).indices
