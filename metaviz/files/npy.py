@@ -2,11 +2,10 @@
 
 import io
 import math
-import zipfile
 
 import numpy as np
 
-from metaviz.files.foreign import ForeignError, check_growth, refused
+from metaviz.files.foreign import ForeignError, refused, zipped_member
 
 _KINDS = "biufcSU"
 
@@ -16,17 +15,9 @@ def read_member(data: bytes, name: str) -> np.ndarray | None:
 
     Its size is checked before memory is taken for it. Raises: ForeignError.
     """
-    with refused("it"):
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    with archive:
-        if f"{name}.npy" not in archive.namelist():
-            return None
-        member = archive.getinfo(f"{name}.npy")
-        check_growth(member.file_size, len(data), member.filename)
-        with refused(member.filename):
-            held = archive.read(member)
+    held = zipped_member(data, f"{name}.npy", "it")
     try:
-        return read_array(held)
+        return None if held is None else read_array(held)
     except ForeignError as error:
         raise ForeignError(f"{name}: {error}") from None
 

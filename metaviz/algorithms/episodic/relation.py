@@ -62,7 +62,8 @@ class RelationModule:
     On maps (C, a, a): two 3x3 convolutions to 64 channels with normalisation, ReLU and halving
     while there is something to halve, then `hidden` linear units with ReLU and one without. On
     vectors the linear layers alone (reconstructed).
-    Kernels N(0, 2 / (9 channels)), matrices N(0, 0.01²), biases 0 and those of matrices 1.
+    Kernels N(0, 2 / (9 channels)) and biases 0, matrices N(0, 0.01²) and biases 1; on vectors
+    matrices N(0, 1 / inputs).
     Source: Sung et al. 2018 and the authors' code, which pads maps of 5 x 5 and not those of
     19 x 19.
     """
@@ -90,14 +91,18 @@ class RelationModule:
         for name, shape in self.layout.shapes:
             kind = name.rpartition(".")[2]
             if kind == "weight":
-                kernel = len(shape) > 2  # noqa: PLR2004  (a kernel has a window)
-                width = (2 / (shape[0] * prod(shape[2:]))) ** 0.5 if kernel else 0.01
                 drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
-                params[name] = float(width) * drawn
+                params[name] = self._deviation(shape) * drawn
             else:
                 one = kind == "gamma" or name.startswith("linear")
                 params[name] = torch.full(shape, float(one), dtype=torch.float64)
         return self.layout.join(params)
+
+    def _deviation(self, shape: tuple[int, ...]) -> float:
+        """Return the standard deviation of a weight of this shape."""
+        if len(shape) > 2:  # noqa: PLR2004  (a kernel has a window)
+            return float((2 / (shape[0] * prod(shape[2:]))) ** 0.5)
+        return 0.01 if self.norm is not None else float(shape[1] ** -0.5)
 
     def __call__(self, params: Params, classes: Tensor, z: Tensor, counted: int | None) -> Tensor:
         """Relate examples z (tasks, n, d) to classes (tasks, ways, d): (tasks, n, ways).
