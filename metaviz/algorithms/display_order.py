@@ -5,7 +5,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 FIRST = (
-    *("maml", "penalty", "fomaml", "reptile", "imaml", "neumann"),
+    *("maml", "penalty", "fomaml", "protomaml", "reptile", "imaml", "neumann"),
     *("metasgd", "metacurvature", "metakfo", "mtnet", "warpgrad", "mirror", "metalstm", "ecml"),
     *("episodic.protonet", "episodic.matching", "episodic.relation", "episodic.tpn"),
     *("episodic.r2d2", "episodic.siamese"),

@@ -231,7 +231,7 @@ def test_order_changes_gradients_but_no_loss() -> None:
 
 @pytest.mark.parametrize(("name", "options"), LOOPED)
 def test_readings_match_adaptation_redone(name: str, options: dict[str, Any]) -> None:
-    learner, tasks = sinusoid()
+    learner, tasks = suited(name)
     algorithm = composed(name, options)
     meta = initial(algorithm, learner)
     readings = meta_step(algorithm, learner, meta, tasks).readings

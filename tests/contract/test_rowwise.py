@@ -126,7 +126,10 @@ def test_methods_that_are_rowwise_are_these() -> None:
     found = {name for name, options in DECLARED if not options}
     geometries = {"metasgd", "metacurvature", "metakfo", "ecml"}
     metric = {"protonet", "matching", "relation", "tpn", "r2d2", "siamese"}
-    assert found == {"maml", "fomaml", "penalty", "joint", "scratch"} | geometries | metric
+    assert (
+        found
+        == {"maml", "fomaml", "protomaml", "penalty", "joint", "scratch"} | geometries | metric
+    )
     assert not quick("penalty", {"variant": "joint"}).traits.rowwise
 
 
