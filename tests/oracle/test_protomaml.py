@@ -93,7 +93,7 @@ def test_the_gradient_goes_through_the_prototypes_and_all_steps() -> None:
     (expected,) = torch.autograd.grad(loss, start)
     found = meta_step(algorithm, learner, meta, tasks)
     assert_close(found.gradients["init"], expected, 1e-11)
-    assert_close(found.readings["post_query_loss"], [float(loss)], 1e-12)
+    assert_close(found.readings["post_query_loss"], [float(loss.detach())], 1e-12)
     head = learner.net.layout.split(found.gradients["init"])["layer2.weight"]
     assert not head.any()
     first = meta_step(method(order="first"), learner, meta, tasks).gradients["init"]
