@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaviz.config.run_config import RunConfig, Shared
+from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
@@ -23,6 +24,7 @@ from tests.oracle.engine import (
     build,
     called,
     meta_step,
+    shared,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -95,14 +97,17 @@ class Episode:
             Batch(x[:, count:], self.query_y.unsqueeze(0)),
         )
 
+    def algorithm(self, **options: Any) -> Algorithm:
+        return build(self.method, shared(ways=int(self.support_y.max()) + 1), **options)
+
     def meta(self, **options: Any) -> Meta:
         rows = torch.cat([self.support, self.query])
-        drawn = build(self.method, **options).init(self.learner, torch.Generator().manual_seed(8))
+        drawn = self.algorithm(**options).init(self.learner, torch.Generator().manual_seed(8))
         kept = {name: value.to(rows.dtype) for name, value in (drawn | self.own).items()}
         return kept | {"init": self.learner.net.layout.join({"rows": rows})}
 
     def step(self, **options: Any) -> MetaStep:
-        algorithm = build(self.method, **options)
+        algorithm = self.algorithm(**options)
         return meta_step(algorithm, self.learner, self.meta(**options), self.tasks)
 
     def gradients(self, **options: Any) -> tuple[Tensor, Tensor]:
@@ -112,7 +117,7 @@ class Episode:
         return rows[: len(self.support)], rows[len(self.support) :]
 
     def state(self, **options: Any) -> Adapted:
-        algorithm = build(self.method, **options)
+        algorithm = self.algorithm(**options)
         context = called(algorithm, self.learner, self.tasks)
         (state,) = algorithm.adapt(context, self.meta(**options))
         return state
@@ -128,7 +133,7 @@ class Episode:
 
     def on_identity(self, **options: Any) -> Prediction:
         """Predict with the identity as the network: examples are embeddings already."""
-        algorithm = build(self.method, **options)
+        algorithm = self.algorithm(**options)
         learner = Learner(Identity(self.support.shape[1]), ClassificationLoss())
         tasks = TaskBatch(
             Batch(self.support.unsqueeze(0), self.support_y.unsqueeze(0)),

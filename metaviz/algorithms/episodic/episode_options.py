@@ -14,7 +14,22 @@ def _size(title: str, description: str, least: int = 1) -> Any:
     return option(None, title, text, ge=least, le=1000)
 
 
-class EpisodeOptions(MethodOptions):
+class SizedEpisodes(MethodOptions):
+    """Shots and query examples of training episodes, of methods made for a number of ways."""
+
+    train_shots: int | None = _size(
+        "Shots in training", "Support examples per class of a training episode."
+    )
+    train_query: int | None = _size(
+        "Query examples in training", "Query examples per class of a training episode."
+    )
+
+    def episodes(self) -> TrainingEpisodes:
+        """Return the sizes of training episodes."""
+        return TrainingEpisodes(None, self.train_shots, self.train_query)
+
+
+class EpisodeOptions(SizedEpisodes):
     """Ways, shots and query examples of training episodes."""
 
     train_ways: int | None = _size(
@@ -22,12 +37,6 @@ class EpisodeOptions(MethodOptions):
         "Classes of a training episode. More than at evaluation make training harder, which the "
         "authors found to help.",
         least=2,
-    )
-    train_shots: int | None = _size(
-        "Shots in training", "Support examples per class of a training episode."
-    )
-    train_query: int | None = _size(
-        "Query examples in training", "Query examples per class of a training episode."
     )
 
     def episodes(self) -> TrainingEpisodes:
