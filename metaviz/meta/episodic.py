@@ -20,7 +20,9 @@ from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Weights
 
-OBJECTIVE = register_quantity(Quantity("objective", "Training objective", better="smaller"))
+OBJECTIVE = register_quantity(
+    Quantity("training_objective", "Training objective", better="smaller")
+)
 """What training minimises, where that is not the query loss."""
 
 
@@ -58,7 +60,7 @@ class Episodic:
     """A method that learns by predicting the query sets of episodes.
 
     A meta-step is the gradient of the mean query loss, or of an objective of the method's own,
-    which is then read as the quantity `objective`; there are no inner steps.
+    which is then read as the quantity `training_objective`; there are no inner steps.
     """
 
     model: Model

@@ -88,7 +88,7 @@ def test_labels_that_mean_nothing_are_guessed_by_chance(name: str) -> None:
 
 def objective(algorithm: Episodic, context: Context, meta: Meta) -> Tensor:
     readings = algorithm.meta_gradient(context, meta).readings
-    return readings.get("objective", readings["post_query_loss"]).mean()
+    return readings.get("training_objective", readings["post_query_loss"]).mean()
 
 
 @pytest.mark.parametrize(("name", "options"), EPISODIC)

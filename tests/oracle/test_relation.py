@@ -34,11 +34,11 @@ def test_golden_scores_and_losses() -> None:
         assert_close(found.maps["classes"][0], PUBLISHED["class_features"], 1e-9)
         assert_close(found.outputs[0].sigmoid(), PUBLISHED["scores"], 1e-9)
     readings = episode.step(**HIDDEN).readings
-    assert float(readings["objective"]) == pytest.approx(PUBLISHED["loss_mse"], abs=1e-9)
+    assert float(readings["training_objective"]) == pytest.approx(PUBLISHED["loss_mse"], abs=1e-9)
     assert float(readings["post_query_loss"]) == pytest.approx(
         PUBLISHED["loss_ce_on_raw"], abs=1e-9
     )
-    assert "objective" not in episode.step(loss="cross_entropy", **HIDDEN).readings
+    assert "training_objective" not in episode.step(loss="cross_entropy", **HIDDEN).readings
 
 
 def test_golden_derivative_by_the_raw_scores() -> None:
@@ -75,7 +75,7 @@ def test_a_constant_answer_costs_most_a_sixth_with_five_ways() -> None:
             *(episode.support, episode.support_y, episode.query, episode.query_y),
             *("relation", {"relation": layout.join(params)}),
         )
-        found = float(constant.step().readings["objective"])
+        found = float(constant.step().readings["training_objective"])
         assert found == pytest.approx(loss, abs=1e-12)
 
 

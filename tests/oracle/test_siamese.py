@@ -92,7 +92,7 @@ def test_stored_similarities_logits_loss_and_derivatives(case: str) -> None:
         assert_close(found.maps["similar"][0], expected["similar"], 1e-9)
         assert_close(found.outputs[0], expected["logits"], 1e-9)
     step = episode.step(**options)
-    assert float(step.readings["objective"]) == pytest.approx(expected["loss"], abs=1e-9)
+    assert float(step.readings["training_objective"]) == pytest.approx(expected["loss"], abs=1e-9)
     assert_close(torch.cat(episode.gradients(**options)), expected["by_z"], 1e-7)
     assert_close(step.gradients["similarity"], expected["by_weights"], 1e-7)
 

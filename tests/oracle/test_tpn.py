@@ -43,7 +43,9 @@ def test_golden_graph_propagation_and_loss(case: str) -> None:
         shares = torch.softmax(found.outputs[0], 1)
         assert_close(shares, expected["probabilities"][2:], 1e-9)
     readings = episode.step(**options).readings
-    assert float(readings["objective"]) == pytest.approx(expected["loss_all_nodes"], abs=1e-9)
+    assert float(readings["training_objective"]) == pytest.approx(
+        expected["loss_all_nodes"], abs=1e-9
+    )
     loss = float(readings["post_query_loss"])
     assert loss == pytest.approx(expected["loss_queries_only"], abs=1e-9)
 
@@ -55,7 +57,7 @@ def test_golden_derivatives_by_embeddings_and_length_scales() -> None:
     expected = PUBLISHED["gradients_k20"]
     assert_close(by_nodes / sigma, expected["by_z"], 1e-9)
     assert_close(-(by_nodes * z / sigma**2).sum(1), expected["by_sigma"], 1e-9)
-    loss = float(published().step(sigma=1).readings["objective"])
+    loss = float(published().step(sigma=1).readings["training_objective"])
     assert loss == pytest.approx(expected["loss"], abs=1e-9)
 
 

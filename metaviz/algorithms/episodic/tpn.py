@@ -64,7 +64,7 @@ class TPNOptions(EpisodeOptions):
         "Propagation α",
         "F = (I − α S)⁻¹ Y: the closer to 1, the further labels spread.",
         gt=0,
-        lt=1,
+        le=0.999_999,
     )
     learn_alpha: bool = option(
         False, "Learn α", "Train α from there with the network; it stays between 0 and 1."
