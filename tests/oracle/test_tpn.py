@@ -9,6 +9,7 @@ import torch
 from metaviz.algorithms.episodic.tpn import LengthScales
 from metaviz.config.options import OptionError
 from metaviz.nets.conv4 import Conv4
+from metaviz.nets.identity import Identity
 from tests.oracle.engine import assert_close, build, shared
 from tests.oracle.episodes import Episode, double, drawn, golden
 
@@ -177,4 +178,24 @@ def test_length_scales_are_a_plain_network_on_maps(image: int, side: int, count:
         x = functional.linear(x.flatten(1), params[f"{name}.weight"][0], params[f"{name}.bias"][0])
         x = x.relu() if name == "linear1" else x
     found = module(module.layout.for_tasks(weights, 1), z.flatten(1).unsqueeze(0), None)
-    assert_close(found[0], x, 1e-10)
+    assert_close(found[0], (x.square() + 1e-6).sqrt(), 1e-10)
+
+
+@pytest.mark.parametrize("self_loops", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_length_scales_close_to_zero_leave_everything_finite(
+    dtype: torch.dtype, *, self_loops: bool
+) -> None:
+    """In float32 squares of 10^9 differ from themselves by 100; the way to oneself is 0."""
+    episode = drawn(width=64, method="tpn")
+    long = replace(episode, support=episode.support.to(dtype), query=episode.query.to(dtype))
+    found = long.found(sigma=1e-5, self_loops=self_loops)
+    assert (found.maps["weights"][0].diagonal() == float(self_loops)).all()
+    step = long.step(sigma=1e-5, self_loops=self_loops)
+    assert found.outputs.isfinite().all()
+    assert step.gradients["init"].isfinite().all()
+    layout = LengthScales(Identity(64)).layout
+    zero = replace(long, own={"sigma": torch.zeros(layout.size, dtype=dtype)})
+    step = zero.step(self_loops=self_loops)
+    assert step.readings["training_objective"].isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in step.gradients.values())

@@ -38,6 +38,7 @@ from metaviz.nets.layout import Layout, Params
 NEAREST = 20
 _MAP = 3
 _CHANNELS, _HIDDEN = 64, 8
+_SHORTEST = 1e-3
 _SMALLEST = 1e-30
 _TERMS = (0, 1, 5)
 _MOST_NODES = 40
@@ -99,7 +100,8 @@ class LengthScales:
 
     On maps (C, a, a): 3x3 convolution to 64 channels, normalisation, ReLU and halving; the same to
     one channel; then 8 linear units with ReLU, and one without. On vectors the linear layers alone
-    (reconstructed). It may become negative: it enters squared.
+    (reconstructed). Where it would be zero or negative it is as its square is: it enters squared;
+    that it is never below 0.001 keeps embeddings and derivatives finite.
     Source: Liu et al. 2019, appendix A, and the authors' code, where odd sides are rounded up.
     Deviation: with GroupNorm the one channel is not normalised, as by itself a number is always 0.
     """
@@ -141,7 +143,8 @@ class LengthScales:
             for name, norm in self.norms.items():
                 x = halved(block(params, name, norm, x, counted), up=True)
             z = unfold(x, tasks)
-        return linear(params, "linear2", torch.relu(linear(params, "linear1", z)))
+        scales = linear(params, "linear2", torch.relu(linear(params, "linear1", z)))
+        return (scales.square() + _SHORTEST**2).sqrt()
 
 
 class PropagationModel:
@@ -212,11 +215,13 @@ class PropagationModel:
 
     def _graph(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights of the edges that stay, and S, each (tasks, nodes, nodes)."""
-        apart = squared_distances(nodes, nodes).clamp_min(0) / nodes.shape[2]
-        weights = torch.exp(-apart / 2)
         count = nodes.shape[1]
+        apart = squared_distances(nodes, nodes).clamp_min(0) / nodes.shape[2]
+        # Rounding would keep long embeddings apart from themselves, and leave them without edges.
+        others = 1 - torch.eye(count, dtype=nodes.dtype, device=nodes.device)
+        weights = torch.exp(-apart * others / 2)
         if not self.options.self_loops:
-            weights = weights * (1 - torch.eye(count, dtype=nodes.dtype, device=nodes.device))
+            weights = weights * others
         nearest = min(self.options.k or NEAREST, count)
         if nearest < count:
             heaviest = weights.detach().topk(nearest, 2).indices
