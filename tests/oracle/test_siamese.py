@@ -104,7 +104,9 @@ def test_the_most_similar_support_example_answers() -> None:
     found = copies.found()
     assert found.maps["similar"][0].argmax(1).tolist() == [5, 4, 3, 2, 1, 0]
     assert torch.equal(found.outputs[0].argmax(1), copies.query_y)
-    assert_close(found.outputs[0].amax(1) + 1, torch.ones(6, dtype=torch.float64), 1e-15)
+    assert_close(found.outputs[0].amax(1), torch.full((6,), 3.0, dtype=torch.float64), 1e-14)
+    colder = copies.found(start=5.0).outputs[0].amax(1)
+    assert_close(colder, torch.full((6,), 0.5, dtype=torch.float64), 1e-14)
 
 
 def test_swapping_a_pair_changes_nothing() -> None:

@@ -46,6 +46,15 @@ class SiameseOptions(EpisodeOptions):
         "Pairs of one class and of two weigh as much together, as where both are drawn equally "
         "often. Off: every pair of the episode weighs the same.",
     )
+    start: float = option(
+        30.0,
+        "First weights",
+        "Weights start at −s/d for d features and the bias at s/10, so that pairs whose features "
+        "are 0.1 apart on average are undecided. With s = 1 learning takes several times as long.",
+        gt=0,
+        le=1e6,
+        log=True,
+    )
     embed: Embedding = embed_option()
 
 
@@ -56,7 +65,7 @@ class SiameseModel:
     similar example is the answer.
     Source: Koch, Zemel & Salakhutdinov 2015, section 3. Deviation: pairs are those of a query and
     a support example of an episode; h is the network's embedding instead of theirs of 4096 units;
-    w starts at -1/d and b at 0, so that closeness counts from the start.
+    w starts at -s/d and b at s/10, so that closeness counts from the start.
     """
 
     transductive = False
@@ -70,8 +79,8 @@ class SiameseModel:
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw the network's weights; `similarity` holds w and then b."""
         size = prod(learner.net.feature_shape)
-        similarity = torch.full((size + 1,), -1 / size, dtype=torch.float64)
-        similarity[-1] = 0
+        similarity = torch.full((size + 1,), -self.options.start / size, dtype=torch.float64)
+        similarity[-1] = self.options.start / 10
         return {"init": learner.net.init(generator), "similarity": similarity}
 
     def predict(
