@@ -9,6 +9,7 @@ from metaviz.charts.embedding import embedding_chart
 from metaviz.charts.values import Scatter
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.tasks import Batch
+from metaviz.nets.layout import Weights
 from metaviz.nets.normalisation import Norm
 
 SMALLEST = 1e-12
@@ -16,14 +17,21 @@ SMALLEST = 1e-12
 
 
 def embedded(
-    context: Context, meta: Meta, batch: Batch, *, together: bool
+    context: Context,
+    meta: Meta,
+    batch: Batch,
+    *,
+    together: bool,
+    weights: Weights | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the embeddings of the support set and of a batch, each (tasks, n, d).
 
-    Where a network normalises by a batch, that is each set apart, or both in one call.
+    Where a network normalises by a batch, that is each set apart, or both in one call. Tasks may
+    have weights of their own instead of the meta-learned ones.
     """
     support, net = context.tasks.support, context.learner.net
-    weights = meta["init"].expand(len(support), -1)
+    if weights is None:
+        weights = meta["init"].expand(len(support), -1)
     if batch is support:
         both = net.features(weights, support.x)
         return both, both
