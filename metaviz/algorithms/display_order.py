@@ -8,7 +8,7 @@ FIRST = (
     *("maml", "penalty", "fomaml", "protomaml", "reptile", "imaml", "neumann"),
     *("metasgd", "metacurvature", "metakfo", "mtnet", "warpgrad", "mirror", "metalstm", "ecml"),
     *("episodic.protonet", "episodic.matching", "episodic.relation", "episodic.tpn"),
-    *("episodic.r2d2", "episodic.siamese", "episodic.tadam", "episodic.snail"),
+    *("episodic.r2d2", "episodic.siamese", "episodic.tadam", "episodic.snail", "episodic.csn"),
     *("joint", "scratch"),
 )
 

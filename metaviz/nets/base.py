@@ -23,6 +23,10 @@ class Net(Protocol):
         """How it normalises maps, None where it does not."""
 
     @property
+    def example_size(self) -> int:
+        """How many numbers an example has."""
+
+    @property
     def feature_shape(self) -> tuple[int, ...]:
         """What the features of an example are: a map (C, H, W), flattened, or a vector (d,)."""
 

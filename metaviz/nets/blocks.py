@@ -1,11 +1,13 @@
 """Layers that networks and the modules of methods are made of, with a tasks axis."""
 
+from math import prod
+
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from torch import Tensor
 
 from metaviz.nets.convolution import convolve
-from metaviz.nets.layout import Params
+from metaviz.nets.layout import Layout, Params
 from metaviz.nets.normalisation import Norm
 
 Shapes = list[tuple[str, tuple[int, ...]]]
@@ -20,6 +22,19 @@ def linear(params: Params, name: str, x: Tensor) -> Tensor:
 def linear_shapes(name: str, inputs: int, outputs: int) -> Shapes:
     """Return names and shapes of a linear layer's weights."""
     return [(f"{name}.weight", (outputs, inputs)), (f"{name}.bias", (outputs,))]
+
+
+def drawn(layout: Layout, generator: torch.Generator) -> Tensor:
+    """Draw weights of linear layers as PyTorch does, flat in float64.
+
+    Uniform in +-1/sqrt(inputs), a vector as the matrix before it.
+    """
+    params, bound = Params(), 1.0
+    for name, shape in layout.shapes:
+        bound = bound if len(shape) == 1 else float(prod(shape[1:]) ** -0.5)
+        uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+        params[name] = (2 * uniform - 1) * bound
+    return layout.join(params)
 
 
 def block_shapes(norm: Norm | None, name: str, inputs: int, outputs: int) -> Shapes:

@@ -68,6 +68,7 @@ class Conv4:
         self.pooling = pooling
         self.norm = norm or Norm()
         side = {"max": image // 2**BLOCKS, "stride": 1, "twice": _pooled_twice(image)}[pooling]
+        self.example_size = in_channels * image**2
         self.feature_shape = (channels, side, side)
         shapes: list[tuple[str, tuple[int, ...]]] = []
         for block in range(1, BLOCKS + 1):

@@ -19,6 +19,7 @@ class Identity:
 
     def __init__(self, size: int) -> None:
         """Take how many numbers an example has."""
+        self.example_size = size
         self.feature_shape = (size,)
 
     def warps(self, *, residual: bool) -> Layout:

@@ -17,6 +17,7 @@ class PointNet:
     held: frozenset[str] = frozenset()
     independent = False
     norm = None
+    example_size = 0
     feature_shape = ()
 
     def __init__(self, start: list[float]) -> None:

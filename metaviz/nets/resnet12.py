@@ -58,6 +58,7 @@ class ResidualNet:
                 f"images of {image} pixels cannot be halved four times; use at least {2**BLOCKS}",
             )
         self.widths = widths
+        self.example_size = in_channels * image**2
         self.norm = norm or Norm()
         shapes: Shapes = []
         for block, (inputs, width) in enumerate(pairwise((in_channels, *widths)), 1):

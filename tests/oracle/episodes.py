@@ -51,6 +51,7 @@ class Table:
 
     def __init__(self, rows: int, width: int) -> None:
         self.width = width
+        self.example_size = 1
         self.feature_shape = (width,)
         self.layout = Layout((("rows", (rows, width)),))
 

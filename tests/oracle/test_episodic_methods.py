@@ -18,6 +18,9 @@ from tests.oracle.episodes import NORMS, Episode, adapted, drawings, drawn
 
 NAMES = [name for name in ALGORITHMS if isinstance(build(name), Episodic)]
 EPISODIC = [(name, options) for name, options in VARIANTS if name in NAMES]
+HEADED = ("csn",)
+"""Those that ask for a network with a head, and know no embeddings by themselves."""
+EMBEDDED = [(name, options) for name, options in EPISODIC if name not in HEADED]
 ORDERED = [("matching", {"context": "lstm"}), *(pair for pair in EPISODIC if pair[0] == "snail")]
 """Those that read the support set in its order."""
 LABELLED = ("snail",)
@@ -31,6 +34,7 @@ CONVOLVED: list[tuple[str, dict[str, Any]]] = [
     ("siamese", {}),
     ("snail", {"shots": 2}),
     ("tadam", {}),
+    ("csn", {}),
 ]
 
 
@@ -38,7 +42,7 @@ def test_every_method_is_tried_on_maps() -> None:
     assert {name for name, _ in CONVOLVED} == set(NAMES)
 
 
-@pytest.mark.parametrize(("name", "options"), EPISODIC)
+@pytest.mark.parametrize(("name", "options"), EMBEDDED)
 def test_exchanged_classes_exchange_columns(name: str, options: dict[str, Any]) -> None:
     episode = drawn(method=name)
     other = torch.tensor([1, 0, 2])
@@ -51,7 +55,7 @@ def test_exchanged_classes_exchange_columns(name: str, options: dict[str, Any]) 
     assert not torch.allclose(expected, episode.outputs(**options), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "options"), EPISODIC)
+@pytest.mark.parametrize(("name", "options"), EMBEDDED)
 def test_support_examples_may_come_in_any_order(name: str, options: dict[str, Any]) -> None:
     episode = drawn(method=name)
     order = torch.tensor([4, 0, 5, 1, 3, 2])
@@ -61,7 +65,7 @@ def test_support_examples_may_come_in_any_order(name: str, options: dict[str, An
     assert alike == ((name, options) not in ORDERED)
 
 
-@pytest.mark.parametrize(("name", "options"), EPISODIC)
+@pytest.mark.parametrize(("name", "options"), EMBEDDED)
 def test_predictions_do_not_know_the_labels_of_queries(name: str, options: dict[str, Any]) -> None:
     episode = drawn(method=name)
     wrong = replace(episode, query_y=(episode.query_y + 1) % 3)
@@ -199,7 +203,7 @@ def test_maps_and_charts_do_not_change_what_is_predicted(
     assert [chart.id for chart in from_arrays(to_arrays(charts))] == drawn_ids
 
 
-@pytest.mark.parametrize(("name", "options"), EPISODIC)
+@pytest.mark.parametrize(("name", "options"), EMBEDDED)
 def test_a_network_without_weights_leaves_the_methods_own_groups_to_learn(
     name: str, options: dict[str, Any]
 ) -> None:
