@@ -159,8 +159,9 @@ class RelationModel:
         def related(z: Tensor, counted: int | None) -> Tensor:
             return module(params, classes, z, counted)
 
-        if net.norm is not None and net.norm.statistics == "group":
-            outputs = related(asked, None)
+        statistics = "group" if net.norm is None else net.norm.statistics
+        if statistics == "group" or (statistics == "batch" and not together):
+            outputs = related(asked, None)  # pairs of support examples do not matter
         else:
             outputs = in_sets(net.norm, known, asked, related, together=together)[1]
         shown = {"classes": classes, "support": known, "query": asked} if maps else {}

@@ -55,9 +55,9 @@ class SNAILOptions(SizedEpisodes):
     dilations: Literal["doubling", "even"] = option(
         "doubling",
         "Dilations",
-        "How far back block i = 1, 2, … looks. Doubling: 2^(i−1) steps. Even: 2^i, as in the "
+        "How far back block i looks, from 1 on. Doubling: 2^(i−1) steps. Even: 2^i, as in the "
         "pseudo-code and its port, which reaches even distances alone.",
-        labels={"doubling": "1, 2, 4, …", "even": "2, 4, 8, …"},
+        labels={"doubling": "1, 2, 4 and so on", "even": "2, 4, 8 and so on"},
     )
     order: Literal["drawn", "given"] = option(
         "drawn",
