@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaviz.charts.values import Chart
-from metaviz.config.episodes import TrainingEpisodes
+from metaviz.config.episodes import PlainBatches, TrainingEpisodes
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import MetaStep
@@ -53,7 +53,7 @@ class Episodic:
     """
 
     model: Model
-    episodes: TrainingEpisodes = field(default_factory=TrainingEpisodes)
+    episodes: TrainingEpisodes | PlainBatches = field(default_factory=TrainingEpisodes)
 
     steps = 0
     rate = None

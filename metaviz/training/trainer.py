@@ -208,7 +208,8 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
     if clip is not None and norm > clip:
         gradients = {name: value * (clip / norm) for name, value in gradients.items()}
     linear = config.shared.outer_schedule == "linear"
-    progress.optimizer.step(gradients, 1 - progress.step / config.steps if linear else 1.0)
+    share = 1 - progress.step / config.steps if linear else 1.0
+    progress.optimizer.step(gradients, share, setting.epochs(progress.step))
     for name, value in result.replaced.items():
         progress.meta[name] = value
 

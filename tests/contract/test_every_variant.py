@@ -102,7 +102,7 @@ def test_every_reading_arrives_in_record_tables_and_lists(
     rows, (summary,) = table(metrics_csv([stored])), table(summary_csv([stored]))
     tags = {tag for tag, *_ in scalars(stored)}
     for reading, values in step.readings.items():
-        assert values.shape == (3,)
+        assert values.shape == (chosen.tasks_per_step,)
         mean = pytest.approx(float(values.mean()), rel=1e-12)
         for record in (stored, followed):
             assert record.column(reading)[0] == mean, reading

@@ -67,7 +67,7 @@ def classes(tasks: int = 4, ways: int = 3) -> tuple[Learner, TaskBatch]:
         noise = torch.randn(tasks, ways * shots, 2, generator=generator, dtype=DOUBLE)
         return Batch(centres.repeat(1, shots, 1) + noise, labels.contiguous())
 
-    learner = Learner(MLP((2, 6, ways), "tanh"), ClassificationLoss())
+    learner = Learner(MLP((2, 6, ways), "tanh"), ClassificationLoss(), classes=ways)
     return learner, TaskBatch(drawn(2), drawn(3))
 
 
@@ -142,6 +142,12 @@ class ClassificationLoss(Classification):
     def net_spec(self) -> NetSpec:
         """Have no network."""
         raise NotImplementedError("no network")
+
+    def _images_of(
+        self, split: str, classes: np.ndarray, images: np.ndarray, number: int | None
+    ) -> Tensor:
+        """Have no images."""
+        raise NotImplementedError(f"no images {split} {classes} {images} {number}")
 
     def counts(self) -> dict[str, np.ndarray]:
         """Have no data."""
