@@ -104,9 +104,17 @@ def judge(
             report=_counted(report, run.record.label, protocol.tasks),
         )
         config = setting.config.model_dump(mode="json") | {"seed": run.record.seed}
+        config |= _beside(setting)
         found = Judgement(config=config, k=run.steps, per_task=per_task, **run.common())
     _keep(store, found, folder)
     return found
+
+
+def _beside(setting: Setting) -> dict[str, Any]:
+    """Return what is stored beside a configuration of methods that learn from plain batches."""
+    examples = setting.resolved.get("training_examples")
+    found: dict[str, Any] = {} if examples is None else {"training_examples": examples}
+    return found | ({"inductive": True} if setting.traits.inductive else {})
 
 
 def robustness(
