@@ -131,11 +131,11 @@ class FewShotImages(Classification):
         quarters = np.zeros(drawn.turns.shape, np.int64)
         if split == "train" and self.options.rotations:
             quarters = (drawn.turns * QUARTER_TURNS).astype(np.int64)
-        flips = draws = None
         per_task = rows[0].size
-        if split == "train" and self.options.flips:
-            purpose = shape.purpose(f"images flips {split}", self.shape)
-            flips = uniforms(self.seed, purpose, first, count, per_task).reshape(rows.shape)
+        purpose = shape.purpose(f"images flips {split}", self.shape)
+        drawn_flips = uniforms(self.seed, purpose, first, count, per_task).reshape(rows.shape)
+        flips = drawn_flips if split == "train" and self.options.flips else None
+        draws = None
         if split == "train" and self._augment.is_on:
             purpose = shape.purpose(f"images augmentation {split}", self.shape)
             size = per_task * DRAWS
