@@ -16,6 +16,7 @@ from metaviz.config.options import OptionError, specs
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig, Shared
 from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.nets.layout import Layout, lying_axes
 from metaviz.problems.registry import PROBLEMS, find_problem
@@ -25,7 +26,6 @@ from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow, Part
 from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.storage.store import StoreError
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.protocol import episode, judge, robustness
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session

@@ -15,6 +15,7 @@ from metaviz.files.platform import signals_held
 from metaviz.files.values import of_kind, required
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
+from metaviz.nets.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.runs.model.events import (
     Divergence,
     Ended,
@@ -29,7 +30,6 @@ from metaviz.training.divergence import DivergenceError, DivergenceMonitor, dive
 from metaviz.training.engines import stepper
 from metaviz.training.evaluation import CutShort, evaluate, pictures
 from metaviz.training.memory_budget import release_memory
-from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import OuterOptimizer
 from metaviz.training.setting import Setting
 from metaviz.training.stepping import Steps, take_notes

@@ -11,6 +11,7 @@ from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.algorithm import Algorithm, CannotTrainError, Composed, compose
+from metaviz.meta.checkpoint_files import load_checkpoint
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators import Implicit, Unrolled
 from metaviz.meta.inner import descend
@@ -20,7 +21,6 @@ from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.meta.tasks import TaskBatch
 from metaviz.nets.layout import Weights
 from metaviz.runs.model.events import Ended, Evaluated, Noted, Stepped
-from metaviz.training.checkpoints import load_checkpoint
 from metaviz.training.setting import Setting, settle
 from metaviz.training.trainer import begin, train
 from tests.oracle.engine import (
