@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-Need = Literal["classes", "layers", "residuals", "examples"]
+Need = Literal["classes", "layers", "residuals", "examples", "features", "base"]
 """What a method may ask of a problem: classes to tell apart, a network made of layers, residuals of
-a network's outputs, examples of all training classes together."""
+a network's outputs, examples of all training classes together, features that a linear layer sees,
+the weights with which a backbone told its base classes apart."""
 
 
 @dataclass(frozen=True)

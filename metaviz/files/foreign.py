@@ -137,6 +137,21 @@ def parsed_toml(text: str) -> dict[str, Any]:
         raise ForeignError("it is nested too deeply") from None
 
 
+def zipped_member(data: bytes, name: str, what: str) -> bytes | None:
+    """Return a file of a zip archive, compressed or not; None where the archive has none.
+
+    Its size is checked before memory is taken for it. Raises: ForeignError.
+    """
+    with refused(what):
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    with archive:
+        if name not in archive.namelist():
+            return None
+        check_growth(archive.getinfo(name).file_size, len(data), name)
+        with refused(name):
+            return archive.read(name)
+
+
 def stored_members(data: bytes, what: str, ending: str) -> dict[str, bytes]:
     """Return files with an ending from a zip archive that compresses none, as MetaViz writes it.
 

@@ -5,9 +5,21 @@ import math
 
 import numpy as np
 
-from metaviz.files.foreign import ForeignError, refused
+from metaviz.files.foreign import ForeignError, refused, zipped_member
 
 _KINDS = "biufcSU"
+
+
+def read_member(data: bytes, name: str) -> np.ndarray | None:
+    """Read one array of the bytes of an .npz file, compressed or not; None where it has none.
+
+    Its size is checked before memory is taken for it. Raises: ForeignError.
+    """
+    held = zipped_member(data, f"{name}.npy", "it")
+    try:
+        return None if held is None else read_array(held)
+    except ForeignError as error:
+        raise ForeignError(f"{name}: {error}") from None
 
 
 def read_array(data: bytes) -> np.ndarray:

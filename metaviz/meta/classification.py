@@ -28,6 +28,8 @@ from metaviz.nets.layout import Layout, Params
 TrainingHead = Literal["softmax", "cosine"]
 MOMENTUM = 0.1
 """Share of a batch in running statistics after it, as PyTorch's BatchNorm has it."""
+TRUNK, BASE, RUNNING = "init", "base", "running"
+"""Groups of the network's weights, of the training classes' weights, and of what is carried on."""
 CENTRE = "features.mean"
 _TITLES: dict[HeadName, str] = {
     "un": "nearest mean",
@@ -111,15 +113,8 @@ class PlainModel:
         return logits, (1 - MOMENTUM) * meta["running"] + MOMENTUM * flat
 
     def features(self, learner: Learner, meta: Meta, x: Tensor) -> Tensor:
-        """Return features (tasks, n, d) by running statistics, so that examples stand alone."""
-        net = learner.net
-        weights = {
-            **net.layout.split(meta["init"][None]),
-            **running_layout(net).split(meta["running"][None]),
-        }
-        tasks = x.shape[:2]
-        found: Tensor = net.features(weights, x.flatten(0, 1)[None])[0].unflatten(0, tasks)
-        return found
+        """Return features (tasks, n, d) by running statistics, see `features_of`."""
+        return features_of(learner.net, meta, x)
 
     def predict(
         self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
@@ -226,6 +221,16 @@ def feature_count(net: Net) -> int:
     if shape is None and len(net.layout.shapes) > 1:
         shape = net.layout.shapes[-2][1]
     return 1 if shape is None else shape[1]
+
+
+def features_of(net: Net, meta: Meta, x: Tensor) -> Tensor:
+    """Return features (tasks, n, d) by running statistics, so that examples stand alone."""
+    weights = {
+        **net.layout.split(meta[TRUNK][None]),
+        **running_layout(net).split(meta[RUNNING][None]),
+    }
+    found: Tensor = net.features(weights, x.flatten(0, 1)[None])[0].unflatten(0, x.shape[:2])
+    return found
 
 
 def running_layout(net: Net) -> Layout:

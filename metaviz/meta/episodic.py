@@ -24,7 +24,7 @@ class Model(Protocol):
     """What a method without an inner loop learns, and how it predicts with that."""
 
     groups: frozenset[str]
-    """The groups of meta-parameters; all are trained."""
+    """The groups of meta-parameters that are trained; others stay as they were drawn."""
     transductive: bool
     """Whether predictions of query examples depend on the other ones, whatever the network."""
     rowwise: bool
@@ -101,11 +101,12 @@ class Episodic:
     def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
         """Return the gradient of the mean query loss; everything is read at every step."""
         learner, tasks = context.learner, context.tasks
-        leaves = {name: value.detach().requires_grad_() for name, value in meta.items()}
+        given = {name: value.detach() for name, value in meta.items()}
+        leaves = {name: given[name].requires_grad_() for name in meta if name in self.trained()}
         readings: dict[str, Tensor] = {}
 
         def read(name: str, batch: Batch) -> Tensor:
-            found = self.model.predict(context, leaves, batch)
+            found = self.model.predict(context, given, batch)
             loss = learner.judge.loss(found.outputs, batch)
             readings[f"post_{name}_loss"] = loss.detach()
             accuracy = learner.accuracy(found.outputs, batch)

@@ -37,6 +37,10 @@ class Problem(Protocol):
     evaluation_query: int | None
     """Query examples of an evaluation task, where they are not as many as asked for."""
 
+    @property
+    def base(self) -> Tensor | None:
+        """The weights (C, d) with which a backbone told the base classes of its features apart."""
+
     def net_spec(self) -> NetSpec:
         """Describe the network that is adapted."""
 
@@ -123,6 +127,11 @@ class Family(ABC):
 
     remarks: tuple[str, ...] = ()
     evaluation_query: int | None = None
+
+    @property
+    def base(self) -> Tensor | None:
+        """None: these are no features."""
+        return None
 
     @abstractmethod
     def net_spec(self) -> NetSpec:

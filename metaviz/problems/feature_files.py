@@ -1,8 +1,6 @@
 """Embeddings of images that somebody has computed: arrays in one file, or LEO's pickles."""
 
-import io
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +9,18 @@ from typing import Any
 import numpy as np
 
 from metaviz.files.archives import DataError, shown
-from metaviz.files.foreign import ForeignError, check_growth, read_bytes, refused
-from metaviz.files.npy import read_array
+from metaviz.files.foreign import ForeignError, read_bytes
+from metaviz.files.npy import read_member
+from metaviz.files.platform import reason_of
 from metaviz.images.unpickle import unpickle
 
 SPLITS = ("train", "validation", "test")
 _MOST_BYTES = 4_000_000_000
 _ALIASES = {"val": "validation", "valid": "validation", "validate": "validation"}
+_ARRAYS = (
+    *("embeddings", "labels", "splits"),
+    *(f"{split}_{kind}" for split in (*SPLITS, *_ALIASES) for kind in ("embeddings", "labels")),
+)
 _LEO = re.compile(r"(train|val|test)_embeddings\.pkl")
 _KEY_PARTS = 3
 _MATRIX = 2
@@ -96,18 +99,11 @@ def _in_order(name: str) -> tuple[int, str]:
 def _npz(path: Path) -> dict[str, FeatureSplit]:
     try:
         data = read_bytes(path, _MOST_BYTES)
-        with refused(path.name):
-            archive = zipfile.ZipFile(io.BytesIO(data))
-        with archive:
-            arrays = {
-                member.filename.removesuffix(".npy"): _member(archive, member, len(data))
-                for member in archive.infolist()
-                if member.filename.endswith(".npy")
-            }
+        arrays = {name: array for name in _ARRAYS if (array := read_member(data, name)) is not None}
     except ForeignError as error:
         raise DataError(f"{path.name} is not a readable .npz file: {error}") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{path} cannot be read: {reason_of(error)}") from error
     if {"embeddings", "labels", "splits"} <= arrays.keys():
         return _divided(arrays, path.name)
     found = {}
@@ -119,19 +115,11 @@ def _npz(path: Path) -> dict[str, FeatureSplit]:
             labels = _texts(arrays[f"{split}_labels"], f"{split}_labels")
             found[_ALIASES.get(split, split)] = sorted_by_class(z, labels, name)
     if not found:
-        listed = ", ".join(sorted(arrays)) or "none"
         raise DataError(
-            f"{path.name} has the arrays {shown(listed)}, but not embeddings, labels and splits, "
-            "nor train_embeddings with train_labels and so on"
+            f"{path.name} has neither the arrays embeddings, labels and splits, nor "
+            "train_embeddings with train_labels and so on"
         )
     return found
-
-
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> np.ndarray:
-    check_growth(member.file_size, size, member.filename)
-    with refused(member.filename):
-        held = archive.read(member)
-    return read_array(held)
 
 
 def _divided(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, FeatureSplit]:

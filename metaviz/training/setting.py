@@ -92,7 +92,9 @@ class Setting:
         """The network and the loss that judges it."""
         net = self.problem.net()
         classes = len(self.problem.sizes("train")) if self._plain else 0
-        return Learner(net, self.problem, self.algorithm.rests(net), classes)
+        needed = "base" in find_algorithm(self.config.algorithm).entry.needs
+        base = self.problem.base if needed else None
+        return Learner(net, self.problem, self.algorithm.rests(net), classes, base)
 
     @property
     def _plain(self) -> PlainBatches | None:
