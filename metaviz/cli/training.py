@@ -50,6 +50,13 @@ def run_comparison(
     `source` is the folder of a run whose weights all start from. Returns the exit code, too.
     """
     with logged_data():
+        backbones = engine.backbones(comparison)
+    if backbones:
+        say(f"Training {len(backbones)} backbone(s) first, in {backbones[0].folder.parent}.")
+        trained = train(backbones)
+        if code := trained.exit_code():
+            return trained.records, code
+    with logged_data():
         sessions = engine.start(comparison, out / "runs", source)
     if (out / "summary.csv").exists():
         say(f"{out} holds an earlier comparison: its runs stay, tables are replaced.")

@@ -1,6 +1,6 @@
 """Methods without an inner loop: one pass over the support set gives the predictor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -117,9 +117,7 @@ class Episodic:
             return loss
 
         loss = read("query", tasks.query)
-        gradients = torch.autograd.grad(
-            loss.mean(), list(leaves.values()), allow_unused=True, materialize_grads=True
-        )
+        gradients = _gradients(loss.mean(), list(leaves.values()))
         empty = loss.new_empty(0, len(tasks))
         curve = empty
         if context.reading:
@@ -136,6 +134,13 @@ class Episodic:
         """Yield the model's charts, without a graph."""
         with torch.no_grad():
             yield from list(self.model.charts(context, meta))
+
+
+def _gradients(loss: Tensor, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return derivatives; zeros where a network without weights leaves nothing to learn."""
+    if not loss.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,10 @@ class Problem(Protocol):
     """Query examples of an evaluation task, where they are not as many as asked for."""
 
     @property
+    def parent(self) -> dict[str, str]:
+        """The run that its data are made with: `run`, `kind` and hash; empty for most."""
+
+    @property
     def base(self) -> Tensor | None:
         """The weights (C, d) with which a backbone told the base classes of its features apart."""
 
@@ -127,6 +131,11 @@ class Family(ABC):
 
     remarks: tuple[str, ...] = ()
     evaluation_query: int | None = None
+
+    @property
+    def parent(self) -> dict[str, str]:
+        """Nothing: no other run is needed."""
+        return {}
 
     @property
     def base(self) -> Tensor | None:

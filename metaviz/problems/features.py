@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from metaviz.config.backbones import AUTO, backbone_of
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
@@ -16,12 +17,14 @@ from metaviz.files.archives import DataError, refuse_unstorable
 from metaviz.meta.heads import unit
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.spec import NetSpec, net_spec
+from metaviz.paths import runs_dir
 from metaviz.problems.backbone import Backbone, embedded, open_backbone
 from metaviz.problems.base import Classification, Family
 from metaviz.problems.base_weights import base_weights
 from metaviz.problems.episodes import USUAL, draw_episodes, labels, refuse_ways, usual_shape
 from metaviz.problems.feature_files import FeatureSplit, read_features
 from metaviz.problems.registry import register_problem
+from metaviz.runs.storage.backbones import trained_run
 
 _AT_ONCE = 4096
 
@@ -40,7 +43,13 @@ class FeatureOptions(Options):
         "",
         "Backbone",
         "A run of classifier, by its folder or id, whose network turns its images into features. "
-        "Empty: features come from the data.",
+        "auto: one with this seed and the settings below, which is trained first where there is "
+        "none yet. Empty: features come from the data.",
+    )
+    backbone: str = option(
+        "",
+        "Settings of the backbone",
+        "For auto: a preset, or a file of a comparison, that trains classifier.",
     )
     held_out: Literal["validation", "test"] = option(
         "validation",
@@ -114,7 +123,7 @@ class Features(Classification):
         """Return the features by split, the name of the data, and where they come from."""
         options = self.options
         if options.pretrained:
-            self._backbone = backbone = open_backbone(options.pretrained, options.path)
+            self._backbone = backbone = self._opened_backbone()
             found = embedded(backbone), backbone.problem.dataset
             return *found, f"features of {backbone.record.id}"
         if not options.path:
@@ -131,6 +140,30 @@ class Features(Classification):
             return read_features(path), f"features of {path.name}", "read from a file"
         except DataError as error:
             raise DataError(f"{error}.") from error
+
+    def _opened_backbone(self) -> Backbone:
+        options = self.options
+        if options.pretrained != AUTO:
+            return open_backbone(options.pretrained, options.path)
+        asked = {"problem": "features", "seed": self.seed, "problem_options": options.model_dump()}
+        need = backbone_of(asked)
+        found = None if need is None else trained_run(need, runs_dir())
+        if found is None:
+            raise OptionError(
+                "features.pretrained",
+                f"No finished run of classifier has seed {self.seed} and the settings of "
+                f"{options.backbone}: train it, or put this run into the queue, which trains it "
+                "first.",
+            )
+        return open_backbone(str(found), options.path)
+
+    @property
+    def parent(self) -> dict[str, str]:
+        """The run that the features are of and its checkpoint; empty where they are of a file."""
+        one = self._backbone
+        if one is None:
+            return {}
+        return {"run": one.record.id, "kind": "backbone", "checkpoint_sha256": one.sha256}
 
     @property
     @override

@@ -19,9 +19,11 @@ from metaviz.problems.backbone import embedded, open_backbone
 from metaviz.problems.base_weights import RIDGE, base_weights
 from metaviz.problems.features import FeatureOptions, Features
 from metaviz.problems.strokes import CLASSES, DRAWERS
-from metaviz.runs.storage.store import open_run
+from metaviz.runs.storage.store import StoreError, list_runs, open_run
+from metaviz.training.resume import resume_sessions
 from metaviz.training.setting import settle
-from tests.unit.stored import begin, train
+from tests.unit.command_line import metaviz
+from tests.unit.stored import begin, finish, train
 from tests.unit.stored import config as usual
 
 D = 6
@@ -318,3 +320,72 @@ def test_weights_of_base_classes_are_the_least_ridge_regression(tmp_path: Path) 
     found = base_weights(batch.x[0].double(), batch.y[0], 4)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
     assert on.base.shape == (4, D)
+
+
+SETTINGS = """
+problem = "strokes"
+algorithms = ["classifier"]
+steps = 2
+[shared]
+eval_tasks = 3
+shots = 1
+query_shots = 3
+[options.classifier]
+batch_size = 8
+[problem_options]
+channels = 2
+"""
+
+
+def test_auto_trains_the_backbone_once_and_finds_it_afterwards(
+    backbone: Path, tmp_path: Path
+) -> None:
+    del backbone  # the script is small
+    settings = tmp_path / "backbone.toml"
+    settings.write_text(SETTINGS, encoding="utf-8")
+    asked = (
+        *("--problem", "features", "--algorithms", "protonet,bauer", "--steps", "1"),
+        *("--seeds", "0-1", "--set", "features.pretrained=auto", "--set", "eval_tasks=3"),
+        *("--set", f"features.backbone={settings}", "--set", "ways=3", "--set", "query_shots=3"),
+    )
+    first = metaviz("compare", *asked, "--out", tmp_path / "one")
+    assert first.code == 0, first.error
+    assert "Training 2 backbone(s) first" in first.error
+    made = sorted((tmp_path / "home" / "runs").glob("classifier-*"))
+    assert len(made) == 2
+    again = metaviz("compare", *asked, "--out", tmp_path / "two")
+    assert again.code == 0, again.error
+    assert "backbone(s)" not in again.error
+    assert sorted((tmp_path / "home" / "runs").glob("classifier-*")) == made
+    records = [open_run(folder) for folder in list_runs(tmp_path / "one" / "runs")]
+    assert len(records) == 4
+    for record in records:
+        assert record.parent["kind"] == "backbone"
+        assert f"-s{record.config['seed']}-" in record.parent["run"]
+        assert record.config["problem_options"]["pretrained"] == "auto"
+    settled = [
+        {key: value for key, value in record.config.items() if key not in {"seed", "algorithm"}}
+        for record in records
+    ]
+    assert all(one["problem_options"] == settled[0]["problem_options"] for one in settled)
+    with pytest.raises(OptionError, match="No finished run of classifier has seed 7"):
+        Features(FeatureOptions(pretrained="auto", backbone=str(settings)), SHARED, 7)
+
+
+def test_a_run_is_not_resumed_on_other_features(backbone: Path, tmp_path: Path) -> None:
+    run = RunConfig(
+        problem="features",
+        algorithm="maml",
+        seed=0,
+        steps=9,
+        problem_options={"pretrained": str(backbone)},
+        shared=SHARED.model_copy(update={"eval_every": 2}),
+    )
+    session = begin(run, tmp_path / "children")
+    while session.step < 4:
+        session.advance()
+    session.end("stopped")
+    resume_sessions([session.folder], 5)[0].end("stopped")
+    finish(resume_sessions([backbone], 5)[0])
+    with pytest.raises(StoreError, match="whose weights are others now"):
+        resume_sessions([session.folder])
