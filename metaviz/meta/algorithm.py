@@ -102,8 +102,12 @@ class Composed:
     steps: int
     adapts: Adapts | None = None
 
-    network = "init"
     episodes = TrainingEpisodes()
+
+    @property
+    def network(self) -> str | None:
+        """The group that holds the network's weights before adaptation."""
+        return "init"
 
     @property
     def rate(self) -> float:

@@ -241,9 +241,12 @@ def test_order_changes_gradients_but_no_loss() -> None:
         assert torch.equal(value, first.readings[name])
 
 
-@pytest.mark.parametrize(("name", "options"), LOOPED)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [one for one in LOOPED if not getattr(quick(*one), "noisy", False)],  # drawn while training
+)
 def test_readings_match_adaptation_redone(name: str, options: dict[str, Any]) -> None:
-    learner, tasks = sinusoid()
+    learner, tasks = suited(name)
     algorithm = composed(name, options)
     meta = initial(algorithm, learner)
     readings = meta_step(algorithm, learner, meta, tasks).readings
@@ -366,10 +369,11 @@ def test_training_changes_the_start(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_and_float64_see_the_same_tasks_and_weights(name: str) -> None:
     single, double = (
-        begin(settle(setting(name, {}).config.model_copy(update={"dtype": dtype}))).meta["init"]
+        begin(settle(setting(name, {}).config.model_copy(update={"dtype": dtype}))).meta
         for dtype in ("float32", "float64")
     )
-    assert torch.equal(single, double.float())
+    for group, value in single.items():
+        assert torch.equal(value, double[group].float())
 
 
 def test_impossible_pairs_are_refused_with_a_sentence() -> None:
