@@ -36,11 +36,14 @@ def backbone_of(config: Mapping[str, Any]) -> RunConfig | None:
         return None
     comparison = _settings(str(options.get("backbone", "")))
     problem = _catalogue().problem(comparison.problem)
-    if comparison.algorithms != ("classifier",) or problem is None or problem.id == "features":
+    methods = [_catalogue().algorithm(name) for name in comparison.algorithms]
+    plain = [one for one in methods if one is not None and "examples" in one.needs]
+    if len(methods) != 1 or not plain or problem is None or problem.id == "features":
+        able = ", ".join(one.id for one in _catalogue().algorithms if "examples" in one.needs)
         raise OptionError(
             "features.backbone",
-            f"features.backbone = {options.get('backbone')!r} holds no settings of classifier "
-            "alone: name a preset or a file that trains it.",
+            f"features.backbone = {options.get('backbone')!r} holds no settings of {able} alone: "
+            "name a preset or a file that trains it.",
         )
     place = {"path": options["path"]} if options.get("path") else {}
     asked = comparison.model_copy(
