@@ -56,6 +56,13 @@ def run_comparison(
     is refused. Returns the exit code, too.
     """
     with logged_data():
+        backbones = engine.backbones(comparison)
+    if backbones:
+        say(f"Training {len(backbones)} backbone(s) first, in {backbones[0].folder.parent}.")
+        trained = train(backbones)
+        if code := trained.exit_code():
+            return trained.records, code
+    with logged_data():
         sessions = engine.start(comparison, out / "runs", source)
     say(*remarks)
     if (out / "summary.csv").exists():

@@ -1,4 +1,4 @@
-"""Of how many classes and examples an episode is made."""
+"""Of how many classes and examples an episode, or a batch without episodes, is made."""
 
 from dataclasses import dataclass
 
@@ -44,3 +44,10 @@ class TrainingEpisodes:
             usual.shots if self.shots is None else self.shots,
             usual.query if self.query is None else self.query,
         )
+
+
+@dataclass(frozen=True)
+class PlainBatches:
+    """Training without episodes: batches of so many examples of all training classes."""
+
+    size: int

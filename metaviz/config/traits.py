@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-Need = Literal["classes", "layers", "residuals"]
+Need = Literal["classes", "layers", "residuals", "examples", "features", "base"]
 """What a method may ask of a problem: classes to tell apart, a network made of layers, residuals of
-a network's outputs."""
+a network's outputs, examples of all training classes together, features that a linear layer sees,
+the weights with which a backbone told its base classes apart."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Traits:
     """Whether tasks of one batch depend on each other, so that they cannot be split up."""
     rowwise: bool = False
     """Whether meta-gradients take meta-parameters of each task's own, shape (tasks, P)."""
+    inductive: bool = False
+    """Whether it predicts by statistics that training has left, where the network normalises by a
+    batch, so that no prediction depends on the other examples."""
     network: str = "init"
     """The group of meta-parameters that is the network's weights, empty where there is none."""
     quantities: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from metaviz.charts.values import Chart
-from metaviz.config.episodes import TrainingEpisodes
+from metaviz.config.episodes import PlainBatches, TrainingEpisodes
 from metaviz.config.options import OptionError
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
@@ -49,8 +49,12 @@ class Algorithm(Protocol):
         """
 
     @property
-    def episodes(self) -> TrainingEpisodes:
-        """What it asks of its training episodes."""
+    def episodes(self) -> TrainingEpisodes | PlainBatches:
+        """What it asks of its training episodes, or that it trains on plain batches instead.
+
+        A plain batch is the query set of one task, y the numbers of classes among all training
+        classes, beside a support set without examples.
+        """
 
     def scaled(self, factor: float) -> "Algorithm":
         """Return the same with inner steps of `factor` times the size."""
@@ -98,8 +102,12 @@ class Composed:
     steps: int
     adapts: Adapts | None = None
 
-    network = "init"
     episodes = TrainingEpisodes()
+
+    @property
+    def network(self) -> str | None:
+        """The group that holds the network's weights before adaptation."""
+        return "init"
 
     @property
     def rate(self) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaviz.charts.values import Chart
-from metaviz.config.episodes import TrainingEpisodes
+from metaviz.config.episodes import PlainBatches, TrainingEpisodes
 from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
@@ -30,7 +30,7 @@ class Model(Protocol):
     """What a method without an inner loop learns, and how it predicts with that."""
 
     groups: frozenset[str]
-    """The groups of meta-parameters; all are trained."""
+    """The groups of meta-parameters that are trained; others stay as they were drawn."""
     transductive: bool
     """Whether predictions of query examples depend on the other ones, whatever the network."""
     rowwise: bool
@@ -64,7 +64,7 @@ class Episodic:
     """
 
     model: Model
-    episodes: TrainingEpisodes = field(default_factory=TrainingEpisodes)
+    episodes: TrainingEpisodes | PlainBatches = field(default_factory=TrainingEpisodes)
     objective: Objective | None = None
 
     steps = 0
@@ -113,12 +113,13 @@ class Episodic:
     def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
         """Return the gradient of the mean query loss; everything is read at every step."""
         learner, tasks = context.learner, context.tasks
-        leaves = {name: value.detach().requires_grad_() for name, value in meta.items()}
+        given = {name: value.detach() for name, value in meta.items()}
+        leaves = {name: given[name].requires_grad_() for name in meta if name in self.trained()}
         readings: dict[str, Tensor] = {}
 
         def read(name: str, batch: Batch) -> Tensor:
             own = self.objective if name == "query" else None
-            found = self.model.predict(context, leaves, batch, maps=own is not None)
+            found = self.model.predict(context, given, batch, maps=own is not None)
             loss = learner.judge.loss(found.outputs, batch)
             readings[f"post_{name}_loss"] = loss.detach()
             accuracy = learner.accuracy(found.outputs, batch)

@@ -35,6 +35,10 @@ class Learner:
     judge: Judge
     resting: frozenset[str] = frozenset()
     """Tensors that a method's inner steps leave alone, besides those that the network holds."""
+    classes: int = 0
+    """Training classes in all, for methods that tell all of them apart."""
+    base: Tensor | None = None
+    """The weights (C, d) with which a backbone told the base classes of its features apart."""
 
     @cached_property
     def held(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metaviz.nets.layout import Layout, Weights
+from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm
 
 
@@ -15,6 +15,12 @@ class Net(Protocol):
     layout: Layout
     held: frozenset[str]
     """Tensors that inner steps leave where they are, though they are meta-learned."""
+    running: Layout
+    """What `features_and_statistics` tells of normalisation, empty where there is none to tell.
+
+    Where such statistics are among the parameters of a call (as `norm1.mean`, ...), maps are
+    normalised by these, so that no example's output depends on the others.
+    """
     independent: bool
     """Whether its output for an example is the same whatever the other examples are."""
 
@@ -44,6 +50,13 @@ class Net(Protocol):
         """Return what the head, the last layer, sees: shape (tasks, n, features).
 
         Otherwise as a call. Raises: ValueError where there are no layers.
+        """
+
+    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
+        """Return the features, and the statistics of each normalisation by its batch.
+
+        Shapes: means and unbiased variances (tasks, C), by the names of `running`.
+        Raises: ValueError where there are no layers.
         """
 
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
-from metaviz.nets.normalisation import Norm, NormalisedOptions
+from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen, given, note
 from metaviz.nets.spec import register_net
 from metaviz.nets.warps import warped, warps_after
 
@@ -81,6 +81,7 @@ class Conv4:
         shapes += [("head.weight", (ways, channels * side**2)), ("head.bias", (ways,))]
         self.layout = Layout(tuple(shapes))
         self.held = self.norm.held(self.layout)
+        self.running = self.norm.running({f"norm{n}": channels for n in range(1, BLOCKS + 1)})
 
     def warps(self, *, residual: bool) -> Layout:
         """Return one 3x3 convolution after each block."""
@@ -126,28 +127,36 @@ class Conv4:
         exactly zero.
         """
         params = self.layout.for_tasks(weights, x.shape[0])
-        features = self._features(params, x, beside)
+        features = self._features(params, x, beside, None)
         return torch.baddbmm(params["head.bias"].unsqueeze(1), features, params["head.weight"].mT)
 
     def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, features)."""
-        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside)
+        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside, None)
 
-    def _features(self, params: Params, x: Tensor, beside: Tensor | None) -> Tensor:
+    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
+        """Return the features, and the statistics of each block's responses."""
+        seen: Params = {}
+        params = self.layout.for_tasks(weights, x.shape[0])
+        return self._features(params, x, None, seen), seen
+
+    def _features(self, params: Params, x: Tensor, beside: Tensor | None, seen: Seen) -> Tensor:
         tasks = x.shape[0]
         x, counted = self.norm.with_support(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
-            x = warped(params, block, self._block(params, block, x, counted))
+            x = warped(params, block, self._block(params, block, x, counted, seen))
         if self.pooling == "stride":
             x = x.mean((2, 3), keepdim=True)
         return unfold(x, tasks)[:, counted:]
 
-    def _block(self, params: Params, block: int, x: Tensor, counted: int | None) -> Tensor:
+    def _block(
+        self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
+    ) -> Tensor:
         """Convolve, normalise, apply ReLU and halve; the first `counted` examples count."""
         weight, name = params[f"conv{block}.weight"], f"norm{block}"
         if self.pooling == "max" and self.norm.statistics != "group":
-            return self._pooled_block(params, name, weight, x, counted)
+            return self._pooled_block(params, name, weight, x, counted, seen)
         if self.pooling == "stride":
             response = convolve(_pad_same(x), weight, stride=2)
         else:
@@ -155,24 +164,40 @@ class Conv4:
             response = convolve(x, weight, padding=int(padded))
         if self.norm.statistics == "group":
             response = response + params[f"conv{block}.bias"].flatten()[:, None, None]
-        active = torch.relu(self.norm(params, name, response, counted))
+        active = torch.relu(self.norm(params, name, response, counted, seen))
         pools = self.pooling == "max" or (self.pooling == "twice" and block <= _POOLED_TWICE)
         return F.max_pool2d(active, 2) if pools else active
 
     def _pooled_block(
-        self, params: Params, name: str, weight: Tensor, x: Tensor, counted: int | None
+        self,
+        params: Params,
+        name: str,
+        weight: Tensor,
+        x: Tensor,
+        counted: int | None,
+        seen: Seen,
     ) -> Tensor:
         """Convolution, BatchNorm, ReLU and max-pooling, pooled before they are normalised.
 
         With s the sign of gamma, BatchNorm of conv(x, w) by gamma equals BatchNorm of
         conv(x, s w) by |gamma|, which grows with its argument, as does ReLU; so both commute with
-        the maximum and only the winner of each pooling window is normalised.
+        the maximum and only the winner of each pooling window is normalised. Given statistics make
+        it a part of the convolution.
         """
         gamma, beta = params.get(f"{name}.gamma"), params[f"{name}.beta"]
+        if (known := given(params, name)) is not None:
+            scale, shift = self.norm.affine_of(*known, gamma, beta)
+            response = convolve(x, weight * scale.view(*weight.shape[:2], 1, 1, 1), padding=1)
+            return torch.relu(F.max_pool2d(response, 2) + shift[:, None, None])
+        sign: Tensor | None = None
         if gamma is not None:
             sign = torch.where(gamma < 0, -1.0, 1.0).to(gamma.dtype)
             weight, gamma = weight * sign[..., None, None, None], gamma * sign
         pooled, mean, variance = convolve_and_pool(x, weight, counted)
+        if seen is not None:
+            plain = mean if sign is None else mean * sign.flatten()
+            places = (len(x) if counted is None else counted) * x[0, 0].numel()
+            note(seen, name, (plain, variance), len(beta), places)
         return torch.relu(self.norm.standardise(pooled, mean, variance, gamma, beta))
 
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import Options
-from metaviz.nets.layout import Layout, Weights
+from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.spec import register_net
 
 
@@ -16,6 +16,7 @@ class Identity:
     independent = True
     norm = None
     layout = Layout(())
+    running = Layout(())
 
     def __init__(self, size: int) -> None:
         """Take how many numbers an example has."""
@@ -36,6 +37,10 @@ class Identity:
         """Map x (tasks, n, ...) to itself, (tasks, n, size)."""
         del weights, beside
         return x.flatten(2)
+
+    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
+        """Return the features, and no statistics."""
+        return self.features(weights, x), {}
 
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the features: there is no head."""

@@ -23,6 +23,7 @@ class MLP:
     """
 
     held: frozenset[str] = frozenset()
+    running = Layout(())
     independent = True
     norm = None
 
@@ -85,6 +86,10 @@ class MLP:
         """Map x (tasks, n, inputs) to what the last layer sees (tasks, n, features)."""
         del beside
         return self._applied(weights, x, len(self.widths) - 2)
+
+    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
+        """Return the features, and no statistics."""
+        return self.features(weights, x), {}
 
     def _applied(self, weights: Weights, x: Tensor, count: int) -> Tensor:
         layers = self._named(weights) if isinstance(weights, dict) else self._pieces(weights)

@@ -1,5 +1,6 @@
 """Normalisation of folded maps: by a batch, by the support set, or each example by itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,9 @@ Statistics = Literal["batch", "support", "group"]
 Affine = Literal["both", "beta"]
 
 MOST_GROUPS = 8
+STATISTICS = ("mean", "variance")
+Seen = Params | None
+"""Takes the statistics of each normalised layer by name, where somebody asks for them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Norm:
         kinds = ("gamma", "beta") if self.affine == "both" else ("beta",)
         return [(f"{name}.{kind}", (channels,)) for kind in kinds]
 
+    def running(self, names: Mapping[str, int]) -> Layout:
+        """Return names and shapes of the statistics of layers with so many channels each."""
+        if self.statistics == "group":
+            return Layout(())
+        return Layout(
+            tuple((f"{name}.{kind}", (names[name],)) for name in names for kind in STATISTICS)
+        )
+
     def held(self, layout: Layout) -> frozenset[str]:
         """Return which tensors of a network inner steps leave where they are."""
         if self.adapted:
@@ -60,13 +72,23 @@ class Norm:
             return x, None
         return torch.cat([beside, x], 1), beside.shape[1]
 
-    def __call__(self, params: Params, name: str, u: Tensor, counted: int | None) -> Tensor:
-        """Normalise u (n, tasks*C, H, W), of whose examples the first `counted` count."""
+    def __call__(
+        self, params: Params, name: str, u: Tensor, counted: int | None, seen: Seen = None
+    ) -> Tensor:
+        """Normalise u (n, tasks*C, H, W), of whose examples the first `counted` count.
+
+        By statistics among the parameters where there are some; those of the batch are put down
+        in `seen`.
+        """
         gamma, beta = params.get(f"{name}.gamma"), params[f"{name}.beta"]
         if self.statistics == "group":
             return self._by_group(u, gamma, beta)
-        mean, variance = moments(u if counted is None else u[:counted])
-        return self.standardise(u, mean, variance, gamma, beta)
+        known = given(params, name)
+        if known is None:
+            some = u if counted is None else u[:counted]
+            known = moments(some)
+            note(seen, name, known, len(beta), some.numel() // some.shape[1])
+        return self.standardise(u, *known, gamma, beta)
 
     def standardise(
         self, u: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor
@@ -75,17 +97,43 @@ class Norm:
 
         Shapes: u (n, tasks*C, H, W); mean and variance (tasks*C,); gamma and beta (tasks, C).
         """
+        scale, shift = self.affine_of(mean, variance, gamma, beta)
+        return torch.addcmul(shift[:, None, None], scale[:, None, None], u)
+
+    def affine_of(
+        self, mean: Tensor, variance: Tensor, gamma: Tensor | None, beta: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what normalised numbers are multiplied by, and what is added, (tasks*C,) each."""
         scale = torch.rsqrt(variance + self.eps)
         if gamma is not None:
             scale = gamma.flatten() * scale
-        shift = beta.flatten() - mean * scale
-        return torch.addcmul(shift[:, None, None], scale[:, None, None], u)
+        return scale, beta.flatten() - mean * scale
 
     def _by_group(self, u: Tensor, gamma: Tensor | None, beta: Tensor) -> Tensor:
         tasks, channels = beta.shape
         groups = next(g for g in range(MOST_GROUPS, 0, -1) if channels % g == 0)
         scale = torch.ones_like(beta) if gamma is None else gamma
         return F.group_norm(u, tasks * groups, scale.flatten(), beta.flatten(), self.eps)
+
+
+def given(params: Params, name: str) -> tuple[Tensor, Tensor] | None:
+    """Return a layer's mean and variance (tasks*C,) where they are among the parameters."""
+    if f"{name}.mean" not in params:
+        return None
+    mean, variance = (params[f"{name}.{kind}"].flatten() for kind in STATISTICS)
+    return mean, variance
+
+
+def note(seen: Seen, name: str, found: tuple[Tensor, Tensor], tasks: int, count: int) -> None:
+    """Put down mean and biased variance (tasks*C,) of `count` numbers per channel, detached.
+
+    The variance becomes unbiased, as PyTorch's running one is. Where nobody asks, nothing is done.
+    """
+    if seen is None:
+        return
+    mean, variance = (value.detach().view(tasks, -1) for value in found)
+    seen[f"{name}.mean"] = mean
+    seen[f"{name}.variance"] = variance * (count / max(count - 1, 1))
 
 
 class NormalisedOptions(Options):

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import Options
-from metaviz.nets.layout import Layout, Weights
+from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.spec import register_net
 
 
@@ -15,6 +15,7 @@ class PointNet:
     """The identity as a network: the parameters are the output. Shapes: (tasks, 1, d)."""
 
     held: frozenset[str] = frozenset()
+    running = Layout(())
     independent = False
     norm = None
     example_size = 0
@@ -38,6 +39,10 @@ class PointNet:
     def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Refuse: there are no layers. Raises: ValueError."""
         raise ValueError("The quadratic problem has no network, and so no features.")
+
+    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
+        """Refuse: there are no layers. Raises: ValueError."""
+        return self.features(weights, x), {}
 
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Return the parameters of each task."""

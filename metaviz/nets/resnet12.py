@@ -12,7 +12,7 @@ from metaviz.config.options import OptionError
 from metaviz.nets.blocks import Shapes, linear
 from metaviz.nets.convolution import convolve, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
-from metaviz.nets.normalisation import Norm, NormalisedOptions
+from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen
 from metaviz.nets.spec import register_net
 from metaviz.nets.warps import warped, warps_after
 
@@ -73,6 +73,13 @@ class ResidualNet:
         self.layout = Layout((*shapes, *self._after(ways)))
         self.feature_shape = dict(self.layout.shapes)["head.weight"][1:]
         self.held = self.norm.held(self.layout)
+        self.running = self.norm.running(
+            {
+                f"block{block}.norm{layer}": width
+                for block, width in enumerate(widths, 1)
+                for layer in self.normalised
+            }
+        )
 
     def _after(self, ways: int) -> Shapes:
         """Name the tensors after the blocks, the head's last."""
@@ -109,22 +116,32 @@ class ResidualNet:
         follows are not read: their gradient is exactly zero.
         """
         params = self.layout.for_tasks(weights, x.shape[0])
-        return linear(params, "head", self._features(params, x, beside))
+        return linear(params, "head", self._features(params, x, beside, None))
 
     def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, features)."""
-        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside)
+        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside, None)
 
-    def _features(self, params: Params, x: Tensor, beside: Tensor | None) -> Tensor:
+    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
+        """Return the features, and the statistics of each normalised layer."""
+        seen: Params = {}
+        params = self.layout.for_tasks(weights, x.shape[0])
+        return self._features(params, x, None, seen), seen
+
+    def _features(self, params: Params, x: Tensor, beside: Tensor | None, seen: Seen) -> Tensor:
         tasks = x.shape[0]
         x, counted = self.norm.with_support(x, beside)
         x = fold(x)
         for block in range(1, BLOCKS + 1):
-            x = F.max_pool2d(self._block(params, block, x, counted), 2, ceil_mode=self.rounds_up)
+            x = F.max_pool2d(
+                self._block(params, block, x, counted, seen), 2, ceil_mode=self.rounds_up
+            )
             x = warped(params, block, x)
         return self._embedded(params, unfold(x.mean((2, 3), keepdim=True), tasks)[:, counted:])
 
-    def _block(self, params: Params, block: int, x: Tensor, counted: int | None) -> Tensor:
+    def _block(
+        self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
+    ) -> Tensor:
         raise NotImplementedError
 
     def _embedded(self, params: Params, x: Tensor) -> Tensor:
@@ -132,7 +149,7 @@ class ResidualNet:
         raise NotImplementedError
 
     def _layer(
-        self, params: Params, name: tuple[int, int], x: Tensor, counted: int | None
+        self, params: Params, name: tuple[int, int], x: Tensor, counted: int | None, seen: Seen
     ) -> Tensor:
         """Apply one convolution of a block, and its normalisation where it has one."""
         block, layer = name
@@ -141,7 +158,7 @@ class ResidualNet:
         free = layer not in self.normalised
         if self.biased and (free or self.norm.statistics == "group"):
             u = u + params[f"block{block}.conv{layer}.bias"].flatten()[:, None, None]
-        return u if free else self.norm(params, f"block{block}.norm{layer}", u, counted)
+        return u if free else self.norm(params, f"block{block}.norm{layer}", u, counted, seen)
 
 
 class ResNet12(ResidualNet):
@@ -168,12 +185,14 @@ class ResNet12(ResidualNet):
         normal = torch.randn(shape, generator=generator, dtype=torch.float64)
         return normal * float((2 / fan_out) ** 0.5)
 
-    def _block(self, params: Params, block: int, x: Tensor, counted: int | None) -> Tensor:
+    def _block(
+        self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
+    ) -> Tensor:
         u = x
         for layer in (1, 2):
-            u = F.leaky_relu(self._layer(params, (block, layer), u, counted), SLOPE)
-        u = self._layer(params, (block, 3), u, counted)
-        return F.leaky_relu(u + self._layer(params, (block, SHORTCUT), x, counted), SLOPE)
+            u = F.leaky_relu(self._layer(params, (block, layer), u, counted, seen), SLOPE)
+        u = self._layer(params, (block, 3), u, counted, seen)
+        return F.leaky_relu(u + self._layer(params, (block, SHORTCUT), x, counted, seen), SLOPE)
 
     def _embedded(self, params: Params, x: Tensor) -> Tensor:
         del params
@@ -204,11 +223,13 @@ class SimpleResNet12(ResidualNet):
             for entry in ((f"{name}.weight", (outputs, inputs)), (f"{name}.bias", (outputs,)))
         ]
 
-    def _block(self, params: Params, block: int, x: Tensor, counted: int | None) -> Tensor:
+    def _block(
+        self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
+    ) -> Tensor:
         u = x
         for layer in (1, 2, 3):
-            u = F.leaky_relu(self._layer(params, (block, layer), u, counted), SLOPE)
-        return u + self._layer(params, (block, SHORTCUT), x, counted)
+            u = F.leaky_relu(self._layer(params, (block, layer), u, counted, seen), SLOPE)
+        return u + self._layer(params, (block, SHORTCUT), x, counted, seen)
 
     def _embedded(self, params: Params, x: Tensor) -> Tensor:
         return linear(params, "embed", torch.relu(linear(params, "mix", x)))

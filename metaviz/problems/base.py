@@ -14,6 +14,7 @@ from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.base import Net
 from metaviz.nets.spec import NetSpec, build
+from metaviz.problems.stream import drawn_places
 
 PredictSteps = Callable[[TaskBatch], Tensor]
 """Predicts the query examples of tasks after k = 0, 1, ... inner steps, (steps, tasks, n, d), on
@@ -36,6 +37,14 @@ class Problem(Protocol):
     evaluation_query: int | None
     """Query examples of an evaluation task, where they are not as many as asked for."""
 
+    @property
+    def parent(self) -> dict[str, str]:
+        """The run that its data are made with: `run`, `kind` and hash; empty for most."""
+
+    @property
+    def base(self) -> Tensor | None:
+        """The weights (C, d) with which a backbone told the base classes of its features apart."""
+
     def net_spec(self) -> NetSpec:
         """Describe the network that is adapted."""
 
@@ -55,6 +64,18 @@ class Problem(Protocol):
 
     def check_training(self, shape: EpisodeShape, method: str) -> None:
         """Refuse training episodes that there are no data for. Raises: OptionError."""
+
+    def sizes(self, split: str) -> np.ndarray:
+        """Return how many examples each class of a split has, by its number; none in regression."""
+
+    def examples(self, split: str, first: int, count: int, *, drawn: bool = True) -> Batch:
+        """Return examples of all classes of a split as one task; y is the number of the class.
+
+        Drawn: numbers first.. of an endless row in which each epoch has every example once, in an
+        order of its own; those of training are changed as images of training episodes are. Else:
+        as they are, class by class.
+        Raises: OptionError where there are no classes.
+        """
 
     def place(self, device: torch.device) -> None:
         """Learn on which device tasks will be used, so that data can be kept there."""
@@ -111,6 +132,16 @@ class Family(ABC):
     remarks: tuple[str, ...] = ()
     evaluation_query: int | None = None
 
+    @property
+    def parent(self) -> dict[str, str]:
+        """Nothing: no other run is needed."""
+        return {}
+
+    @property
+    def base(self) -> Tensor | None:
+        """None: these are no features."""
+        return None
+
     @abstractmethod
     def net_spec(self) -> NetSpec:
         """Describe the network that is adapted."""
@@ -127,6 +158,16 @@ class Family(ABC):
         """Refuse: there are no classes. Raises: OptionError."""
         del shape
         raise OptionError(method, f"{method} tells classes apart, and this problem has none.")
+
+    def sizes(self, split: str) -> np.ndarray:
+        """Return nothing: there are no classes."""
+        del split
+        return np.empty(0, np.int64)
+
+    def examples(self, split: str, first: int, count: int, *, drawn: bool = True) -> Batch:
+        """Refuse: there are no classes. Raises: OptionError."""
+        del split, first, count, drawn
+        raise OptionError("problem", "This problem has no classes, and so no examples of them.")
 
     def place(self, device: torch.device) -> None:
         """Do nothing: tasks are drawn, not kept."""
@@ -165,8 +206,11 @@ class Classification(ClassificationJudge, Family):
     dataset: str
     layout: str
     size: tuple[int, int]
+    seed: int
     shape: EpisodeShape
     """Of evaluation, and of training unless a method asks for another."""
+    stream: str
+    """What names the family's random numbers."""
     held_out = "test"
     """The split of the evaluation tasks."""
 
@@ -179,6 +223,34 @@ class Classification(ClassificationJudge, Family):
         self, split: str, first: int, count: int, shape: EpisodeShape | None = None
     ) -> TaskBatch:
         """Return tasks, as every problem does."""
+
+    def sizes(self, split: str) -> np.ndarray:
+        """Return the number of examples of every class, where no option makes more classes."""
+        return self.counts()[split]
+
+    def examples(self, split: str, first: int, count: int, *, drawn: bool = True) -> Batch:
+        """Return examples of all classes of a split, see Problem."""
+        sizes = self.sizes(split)
+        places, numbers = np.arange(first, first + count), None
+        if drawn:
+            purpose = f"{self.stream} examples {split}"
+            places = drawn_places(self.seed, purpose, first, count, int(sizes.sum()))
+            numbers = first if split == "train" else None
+        ends = sizes.cumsum()
+        classes = ends.searchsorted(places, side="right")
+        images = places - (ends - sizes)[classes]
+        x = self._images_of(split, classes, images, numbers)
+        return Batch(x.unsqueeze(0), torch.from_numpy(classes).unsqueeze(0))
+
+    @abstractmethod
+    def _images_of(
+        self, split: str, classes: np.ndarray, images: np.ndarray, number: int | None
+    ) -> Tensor:
+        """Return images (n, ...) of classes by their numbers within these.
+
+        They are numbers `number`.. of the row of training examples, by which their random changes
+        are drawn; None for images as they are.
+        """
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return episodes of classes that training never shows."""

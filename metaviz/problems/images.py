@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError
@@ -48,7 +49,7 @@ _SIMPLE_WIDTHS: tuple[int, ...] = (64, 96, 128, 256)
     needs_data=True,
     can_download=True,
     has_images=True,
-    offers=("classes", "layers", "residuals"),
+    offers=("classes", "layers", "residuals", "examples"),
     citation="Vinyals et al. 2016; split of Ravi & Larochelle 2017",
     steps=500,
     shared=USUAL | {"eval_steps": 10},
@@ -61,6 +62,7 @@ class FewShotImages(Classification):
     """
 
     shards = 2
+    stream = "images"
 
     def __init__(self, options: ImageOptions, shared: Shared, seed: int) -> None:
         """Open the images. Raises: DataError or OptionError with one sentence."""
@@ -126,22 +128,28 @@ class FewShotImages(Classification):
         purpose = shape.purpose(f"images {split}", self.shape)
         drawn = draw_episodes(self.seed, purpose, first, count, classed.counts[classes], shape)
         rows = classed.starts[classes[drawn.classes]][:, :, None] + drawn.images
-        turns = drawn.turns if split == "train" else None
+        quarters = np.zeros(drawn.turns.shape, np.int64)
+        if split == "train" and self.options.rotations:
+            quarters = (drawn.turns * QUARTER_TURNS).astype(np.int64)
         per_task = rows[0].size
         purpose = shape.purpose(f"images flips {split}", self.shape)
-        flips = uniforms(self.seed, purpose, first, count, per_task).reshape(rows.shape)
+        drawn_flips = uniforms(self.seed, purpose, first, count, per_task).reshape(rows.shape)
+        flips = drawn_flips if split == "train" and self.options.flips else None
         draws = None
         if split == "train" and self._augment.is_on:
             purpose = shape.purpose(f"images augmentation {split}", self.shape)
             size = per_task * DRAWS
             draws = uniforms(self.seed, purpose, first, count, size).reshape(*rows.shape, DRAWS)
         support, query = (
-            self._batch(
-                split,
-                rows[:, :, part],
-                turns,
-                flips[:, :, part],
-                None if draws is None else draws[:, :, part],
+            Batch(
+                self._changed(
+                    split,
+                    rows[:, :, part],
+                    quarters,
+                    None if flips is None else flips[:, :, part],
+                    None if draws is None else draws[:, :, part],
+                ),
+                labels(*rows[:, :, part].shape),
             )
             for part in shape.parts
         )
@@ -151,36 +159,57 @@ class FewShotImages(Classification):
         """Return the number of images of every class, by split."""
         return {split: classed.counts for split, classed in self.data.splits.items()}
 
+    @override
+    def sizes(self, split: str) -> np.ndarray:
+        turned = split == "train" and self.options.rotations
+        return np.tile(self.data.splits[split].counts, QUARTER_TURNS if turned else 1)
+
+    @override
+    def _images_of(
+        self, split: str, classes: np.ndarray, images: np.ndarray, number: int | None
+    ) -> Tensor:
+        classed = self.data.splits[split]
+        quarters, classes = np.divmod(classes, len(classed.counts))
+        rows = (classed.starts[classes] + images)[None, :, None]
+        flips = draws = None
+        if number is not None and self.options.flips:
+            flips = uniforms(self.seed, "images flips examples", number, len(rows[0]), 1)[None]
+        if number is not None and self._augment.is_on:
+            purpose = "images augmentation examples"
+            draws = uniforms(self.seed, purpose, number, len(rows[0]), DRAWS)[None, :, None]
+        return self._changed(split, rows, quarters[None], flips, draws)[0]
+
     def place(self, device: torch.device, free: FreeBytes = free_bytes) -> None:
         """Gather episodes on a GPU, from splits that are kept there if they fit."""
         for pixels in self._pixels.values():
             pixels.place(device, free)
 
-    def _batch(
+    def _changed(
         self,
         split: str,
         rows: np.ndarray,
-        turns: np.ndarray | None,
-        flips: np.ndarray,
+        quarters: np.ndarray,
+        flips: np.ndarray | None,
         draws: np.ndarray | None,
-    ) -> Batch:
-        """Return the images in some rows (tasks, ways, n), changed where asked."""
+    ) -> Tensor:
+        """Return the images in some rows (tasks, ways, n), changed where asked.
+
+        Shapes: quarters (tasks, ways), quarter turns; flips (tasks, ways, n); draws (tasks, ways,
+        n, DRAWS); result (tasks, ways * n, 3, side, side).
+        """
         pixels = self._pixels[split].gather(rows)
         if self.options.swap_channels:
             pixels = pixels.flip(-3)
-        if turns is not None and self.options.rotations:
-            quarters = (turns * QUARTER_TURNS).astype(int)
-            for task, way in zip(*np.nonzero(quarters), strict=True):
-                turned = torch.rot90(pixels[task, way], int(quarters[task, way]), (2, 3))
-                pixels[task, way] = turned.contiguous()
-        if turns is not None and self.options.flips:
+        for task, way in zip(*np.nonzero(quarters), strict=True):
+            turned = torch.rot90(pixels[task, way], int(quarters[task, way]), (2, 3))
+            pixels[task, way] = turned.contiguous()
+        if flips is not None:
             mirrored = torch.from_numpy(flips < 1 / 2).to(pixels.device)
             pixels[mirrored] = pixels[mirrored].flip(-1)
         if draws is not None:
             changed = self._augment(pixels.flatten(0, 2), draws.reshape(-1, DRAWS))
             pixels = changed.reshape(pixels.shape)
-        x = self._scaled(pixels).flatten(1, 2)
-        return Batch(x, labels(*rows.shape))
+        return self._scaled(pixels).flatten(1, 2)
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         """Return levels (..., 3, H, W) as they are, or as numbers around ImageNet's mean."""

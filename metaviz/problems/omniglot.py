@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
+from typing_extensions import override
 
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
@@ -96,7 +98,7 @@ class OmniglotOptions(Options):
     has_accuracy=True,
     needs_data=True,
     has_images=True,
-    offers=("classes", "layers", "residuals"),
+    offers=("classes", "layers", "residuals", "examples"),
     can_download=True,
     citation="Lake, Salakhutdinov & Tenenbaum 2015; few-shot protocol of Vinyals et al. 2016",
     steps=500,
@@ -113,6 +115,7 @@ class Omniglot(Classification):
     size = (IMAGE, IMAGE)
     chunk = 5
     shards = 2
+    stream = "omniglot"
 
     def __init__(self, options: OmniglotOptions, shared: Shared, seed: int) -> None:
         """Read the drawings. Raises: DataError or OptionError with one sentence."""
@@ -155,12 +158,29 @@ class Omniglot(Classification):
         """Return the number of drawings of every character, by split; no turned ones."""
         return {split: np.full(*images.shape[1:3]) for split, images in self._images.items()}
 
+    @override
+    def sizes(self, split: str) -> np.ndarray:
+        turns, characters, drawers = self._images[split].shape[:3]
+        return np.full(turns * characters, drawers)
+
+    @override
+    def _images_of(
+        self, split: str, classes: np.ndarray, images: np.ndarray, number: int | None
+    ) -> Tensor:
+        del number
+        kept = self._images[split]
+        drawn = kept.reshape(-1, *kept.shape[2:])[classes, images]
+        return self._bright(drawn).unsqueeze(1)
+
+    def _bright(self, drawn: np.ndarray) -> Tensor:
+        """Return drawings as numbers from 0 to 1."""
+        x = torch.from_numpy(drawn).to(torch.float32).div_(255)
+        return x if self.options.invert else 1 - x
+
     def _batch(self, drawn: np.ndarray) -> Batch:
         """Turn drawings (tasks, ways, n, 28, 28) into examples, class by class."""
         tasks, ways, examples = drawn.shape[:3]
-        x = torch.from_numpy(drawn).to(torch.float32).div_(255)
-        if not self.options.invert:
-            x = 1 - x
+        x = self._bright(drawn)
         return Batch(x.flatten(1, 2).unsqueeze(2), labels(tasks, ways, examples))
 
 

@@ -26,6 +26,30 @@ def uniforms(seed: int, purpose: str, first: int, count: int, draws: int) -> np.
     return np.random.Generator(bits).random((count, 4 * blocks))[:, :draws]
 
 
+def order(seed: int, purpose: str, epoch: int, count: int) -> np.ndarray:
+    """Return the numbers 0..count-1 in a random order that belongs to an epoch, shape (count,)."""
+    found: np.ndarray = uniforms(seed, purpose, epoch, 1, count)[0].argsort(kind="stable")
+    return found
+
+
+def drawn_places(seed: int, purpose: str, first: int, count: int, total: int) -> np.ndarray:
+    """Return numbers first..first+count-1 of an endless row of orders of 0..total-1, (count,).
+
+    Each order is an epoch: every place comes once before any comes again.
+    """
+    places = np.arange(first, first + count)
+    found = np.empty(count, np.int64)
+    for epoch in range(first // total, (first + count - 1) // total + 1):
+        mine = places // total == epoch
+        found[mine] = _epoch(seed, purpose, epoch, total)[places[mine] % total]
+    return found
+
+
+@lru_cache(maxsize=2)
+def _epoch(seed: int, purpose: str, epoch: int, total: int) -> np.ndarray:
+    return order(seed, purpose, epoch, total)
+
+
 def normals(uniform: np.ndarray) -> np.ndarray:
     """Turn pairs of uniform numbers into normal ones, shape (..., 2 m), by Box and Muller."""
     first, second = np.split(uniform, 2, axis=-1)

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
+from typing_extensions import override
 
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import Options, option
@@ -86,7 +88,7 @@ class StrokesOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     has_images=True,
-    offers=("classes", "layers", "residuals"),
+    offers=("classes", "layers", "residuals", "examples"),
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
     shared=USUAL | {"inner_lr": 0.4, "query_shots": 10, "eval_every": 50},
@@ -103,6 +105,7 @@ class Strokes(Classification):
     size = (IMAGE, IMAGE)
     chunk = 5
     shards = 2
+    stream = "strokes"
 
     def __init__(self, options: StrokesOptions, shared: Shared, seed: int) -> None:
         """Take the script. Raises: OptionError where it has too few hands or characters."""
@@ -125,8 +128,7 @@ class Strokes(Classification):
         purpose = shape.purpose(f"strokes {split}", self.shape)
         sizes = np.full(CLASSES[split], DRAWERS)
         drawn = draw_episodes(self.seed, purpose, first, count, sizes, shape)
-        names = list(CLASSES)
-        start = sum(CLASSES[name] for name in names[: names.index(split)])
+        start = _start(split)
         images = np.stack(
             [
                 np.stack([self._character(start + c)[rows] for c, rows in zip(*task, strict=True)])
@@ -144,8 +146,23 @@ class Strokes(Classification):
         """Return the number of drawings of every character, by split."""
         return {split: np.full(count, DRAWERS) for split, count in CLASSES.items()}
 
+    @override
+    def _images_of(
+        self, split: str, classes: np.ndarray, images: np.ndarray, number: int | None
+    ) -> Tensor:
+        del number
+        start = _start(split)
+        drawn = [self._character(start + c)[hand] for c, hand in zip(classes, images, strict=True)]
+        return torch.from_numpy(np.stack(drawn)).unsqueeze(1)
+
     def _character(self, number: int) -> np.ndarray:
         return character(self.options.script, self.options.variation, number)
+
+
+def _start(split: str) -> int:
+    """Return the number of a split's first character."""
+    names = list(CLASSES)
+    return sum(CLASSES[name] for name in names[: names.index(split)])
 
 
 @cache

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,11 @@ from typing import Any
 import torch
 
 from metaviz.files.atomic import write_atomically
-from metaviz.files.foreign import (
-    MOST_CHECKPOINT_BYTES,
-    ForeignError,
-    check_pickled,
-    read_bytes,
-    refused,
-)
 from metaviz.files.platform import put_in_place
+from metaviz.meta.checkpoint_files import CHECKPOINT, read_checkpoint, stored_bytes
 from metaviz.runs.storage.store import RunWriter, StoreError, checkpoint_hashes
 from metaviz.training.trainer import Progress
 
-CHECKPOINT = "checkpoint.pt"
 BEFORE = "checkpoint-before.pt"
 BEST = "checkpoint-best.pt"
 _ROOM = 2
@@ -92,7 +84,7 @@ class Checkpoints:
         scores = checkpoint_hashes(self._writer.folder)
         for name in (BEFORE, BEST):
             path = self._writer.folder / name
-            sha256 = _sha256(_read(path)) if path.exists() else ""
+            sha256 = _sha256(stored_bytes(path)) if path.exists() else ""
             if sha256 in scores:
                 self._hashes[name] = sha256
                 if name == BEST:
@@ -110,7 +102,7 @@ def find_checkpoint(folder: Path) -> Found | None:
     candidates: list[Found] = []
     for place in places:
         try:
-            data = _read(place)
+            data = stored_bytes(place)
             sha256 = _sha256(data)
             if scores and sha256 not in scores:
                 damaged.append(f"{place.name} is not what was written")
@@ -130,45 +122,6 @@ def find_checkpoint(folder: Path) -> Found | None:
         remark = f"A checkpoint is damaged ({'; '.join(damaged)}): the one of step {step} is used."
         return Found(best.state, best.data, best.score, remark)
     return best
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; only tensors and plain values are accepted.
-
-    Raises: StoreError with one sentence where the file is missing, damaged or holds code.
-    """
-    return read_checkpoint(path, _read(path))
-
-
-def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
-    """Understand the bytes of a checkpoint. Raises: as `load_checkpoint`."""
-    try:
-        check_pickled(data, path.name)
-        with refused(path.name):
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise StoreError(
-            f"{path} is not a readable checkpoint: it is damaged, or it holds code, which is "
-            "never run."
-        ) from error
-    except ForeignError as error:
-        raise StoreError(f"{path} is not a readable checkpoint: it is damaged.") from error
-    known: dict[str, Any] = state if isinstance(state, dict) else {}
-    if not known.keys() >= {"meta", "optimizer"} or not isinstance(known.get("step"), int):
-        raise StoreError(f"{path} is not a readable checkpoint: MetaViz did not write it.")
-    return known
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_bytes(path, MOST_CHECKPOINT_BYTES)
-    except FileNotFoundError:
-        raise StoreError(
-            f"{path.parent} has no checkpoint: it is no run, or one that ended early."
-        ) from None
-    except (OSError, ForeignError) as error:
-        reason = getattr(error, "strerror", None) or error or "it is damaged"
-        raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
 
 
 def _check_room(folder: Path, size: int) -> None:

@@ -97,7 +97,7 @@ class DivergenceMonitor:
         if setting.algorithm.traits.shares_rate:
             found.append(_smaller(setting, "inner"))
         found.sort(key=lambda remedy: remedy.id != error.remedy)
-        if error.task is not None and setting.config.shared.meta_batch > 1:
+        if error.task is not None and setting.tasks_per_step > 1:
             change = Amendment(skip_step=error.step, skip_task=error.task)
             label = f"Skip task {error.task} of meta-step {error.step}"
             found.append(_remedy("skip-task", label, change))

@@ -11,21 +11,24 @@ import numpy as np
 import torch
 
 from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
+from metaviz.config.backbones import training_key
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, specs
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig, Shared
 from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.meta.sharding import Shards, sharded_meta_gradient
 from metaviz.nets.layout import Layout, lying_axes
+from metaviz.paths import runs_dir
 from metaviz.problems.registry import PROBLEMS, find_problem
 from metaviz.runs.model.dataset import DatasetView
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow, Part
 from metaviz.runs.model.robustness import Robustness
+from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.store import StoreError
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.protocol import episode, judge, robustness
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session
@@ -58,6 +61,19 @@ class LocalEngine:
         ValueError with one sentence for data that cannot be read.
         """
         return open_sessions(planned_runs(comparison), root, source)
+
+    def backbones(self, comparison: Comparison) -> list[Session]:
+        """Make the runs that a comparison needs and that nobody has trained yet, each once.
+
+        They go where all comparisons find them. Raises: as `start`.
+        """
+        runs = [run.model_dump(mode="json") for run in planned_runs(comparison)]
+        needs = {
+            training_key(need.model_dump(mode="json")): need
+            for one in planned(runs, runs_dir())
+            for need in one.needs
+        }
+        return open_sessions(list(needs.values()), runs_dir()) if needs else []
 
     def resume(
         self,

@@ -112,7 +112,7 @@ def products_of(setting: Setting, sizes: Iterable[int], *, reading: bool = True)
 
 def shares(setting: Setting) -> list[int]:
     """Return how many tasks each part of a meta-batch has that is one tensor batch."""
-    tasks = setting.config.shared.meta_batch
+    tasks = setting.tasks_per_step
     if setting.algorithm.traits.sequential:
         return [tasks]
     return [end - start for start, end in pairwise(setting.shards.edges(tasks))]

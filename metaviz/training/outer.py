@@ -17,6 +17,7 @@ from metaviz.files.values import of_kind, required
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_VELOCITY = "momentum_buffer"
 
 
 class OuterOptimizer:
@@ -33,24 +34,29 @@ class OuterOptimizer:
         `kind` is that of groups whose rule names no optimiser.
         """
         self.rates = {name: rule.rate for name, rule in rules.items()}
+        self._rules = dict(rules)
         self._weights = {name: weights[name] for name in sorted(rules)}
         self._share = 1.0
         self._counts: dict[str, Tensor] = {}
         self._moments: dict[str, tuple[Tensor, Tensor]] = {}
+        self._velocities: dict[str, Tensor] = {}
         for name, value in self._weights.items():
             if (rules[name].optimizer or kind) == "adam":
                 self._counts[name] = torch.zeros((), dtype=torch.float32, device=value.device)
                 zeros = torch.zeros_like(value, requires_grad=False)
                 self._moments[name] = zeros, zeros.clone()
+            elif rules[name].momentum:
+                self._velocities[name] = torch.zeros_like(value, requires_grad=False)
 
     @torch.no_grad()
-    def step(self, gradients: Mapping[str, Tensor], share: float = 1.0) -> None:
-        """Move along meta-gradients, by a share of the step sizes."""
+    def step(self, gradients: Mapping[str, Tensor], share: float = 1.0, epochs: int = 0) -> None:
+        """Move along meta-gradients, by a share of the step sizes, after so many whole epochs."""
         self._share = share
         for name, gradient in gradients.items():
-            weights, rate = self._weights[name], share * self.rates[name]
+            weights, rule = self._weights[name], self._rules[name]
+            rate = share * self.rates[name] * rule.share(epochs)
             if name not in self._counts:
-                weights.add_(gradient, alpha=-rate)
+                weights.add_(self._descent(name, gradient), alpha=-rate)
                 continue
             count, (mean, square) = self._counts[name], self._moments[name]
             count += 1
@@ -59,11 +65,24 @@ class OuterOptimizer:
                 lr=rate,
                 beta1=BETAS[0],
                 beta2=BETAS[1],
-                weight_decay=0.0,
+                weight_decay=rule.decay,
                 eps=EPSILON,
                 amsgrad=False,
                 maximize=False,
             )
+
+    def _descent(self, name: str, gradient: Tensor) -> Tensor:
+        """Return what gradient descent subtracts a multiple of, and carry the velocity on.
+
+        As `torch.optim.SGD` without dampening; a velocity of zero is that of its first step.
+        """
+        rule = self._rules[name]
+        if rule.decay:
+            gradient = gradient.add(self._weights[name], alpha=rule.decay)
+        if name not in self._velocities:
+            return gradient
+        velocity = self._velocities[name].mul_(rule.momentum).add_(gradient)
+        return gradient.add(velocity, alpha=rule.momentum) if rule.nesterov else velocity
 
     def state(self) -> dict[str, Any]:
         """Return plain values and tensors: the parameters by number, in the order of names."""
@@ -74,6 +93,10 @@ class OuterOptimizer:
             }
             for number, name in enumerate(self._weights)
             if name in self._counts
+        } | {
+            number: {_VELOCITY: self._velocities[name]}
+            for number, name in enumerate(self._weights)
+            if name in self._velocities
         }
         groups = [
             {"lr": self._share * rate, "rate": rate, "params": [number]}
@@ -90,9 +113,14 @@ class OuterOptimizer:
             raise ValueError("The checkpoint has another number of meta-parameters.")
         moments: dict[Any, Any] = required(saved, "state", dict)
         for number, name in enumerate(self._weights):
-            if name not in self._counts or number not in moments:
+            if number not in moments:
                 continue
             known = of_kind(moments[number], dict, "state")
+            if name in self._velocities:
+                found = required(known, _VELOCITY, Tensor)
+                self._velocities[name] = _fitting(found, self._velocities[name])
+            if name not in self._counts:
+                continue
             self._counts[name] = _fitting(required(known, "step", Tensor), self._counts[name])
             mean, square = (
                 _fitting(required(known, key, Tensor), mine)

@@ -17,8 +17,10 @@ from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import MAX_SEED, EvaluationProtocol, RunConfig
 from metaviz.files.platform import reason_of
 from metaviz.files.progress import Report
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.meta.context import Meta
 from metaviz.meta.tasks import Batch
+from metaviz.nets.order import OTHER_ORDER, lies_as_now
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed
 from metaviz.runs.model.episode import Episode, Examples
@@ -27,9 +29,7 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
 from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.runs.storage.store import StoreError, open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.evaluation import task_curves
-from metaviz.training.order import OTHER_ORDER, lies_as_now
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
 
@@ -104,9 +104,17 @@ def judge(
             report=_counted(report, run.record.label, protocol.tasks),
         )
         config = setting.config.model_dump(mode="json") | {"seed": run.record.seed}
+        config |= _beside(setting)
         found = Judgement(config=config, k=run.steps, per_task=per_task, **run.common())
     _keep(store, found, folder)
     return found
+
+
+def _beside(setting: Setting) -> dict[str, Any]:
+    """Return what is stored beside a configuration of methods that learn from plain batches."""
+    examples = setting.resolved.get("training_examples")
+    found: dict[str, Any] = {} if examples is None else {"training_examples": examples}
+    return found | ({"inductive": True} if setting.traits.inductive else {})
 
 
 def robustness(

@@ -99,6 +99,7 @@ def _plan(
     if config.amendments:  # refused now, not on the way
         settle(config.at(config.steps), setting.problem)
     opened.callback(setting.shards.close)
+    _check_backbone(record, setting)
     try:
         progress = begin(setting, found.state if found is not None else None)
     except ValueError as error:
@@ -108,6 +109,16 @@ def _plan(
     resumption = Resumption(progress, found, _note(record, found, setting, change))
     changed = steps is not None or bool(remedy)
     return _Plan(record, writer, setting, resumption, changed=changed)
+
+
+def _check_backbone(record: Record, setting: Setting) -> None:
+    """Refuse other features than those that a run was begun with. Raises: StoreError."""
+    begun, now = record.parent, setting.problem.parent
+    if begun.get("kind") == now.get("kind") == "backbone" and begun != now:
+        raise StoreError(
+            f"{record.id} cannot be resumed: it began with features of {begun.get('run')}, whose "
+            "weights are others now."
+        )
 
 
 def _check_steps(record: Record, steps: int | None) -> None:

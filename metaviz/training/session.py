@@ -226,7 +226,7 @@ def new_session(
         root,
         config,
         _environment(setting, band),
-        parent=parent or {},
+        parent=parent or setting.problem.parent,
         network=setting.problem.net_spec().values(),
         traits=setting.traits,
         resolved=setting.resolved,

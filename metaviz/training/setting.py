@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from metaviz.algorithms.registry import MethodOptions, find_algorithm
-from metaviz.config.episodes import EpisodeShape, TrainingEpisodes
+from metaviz.config.episodes import EpisodeShape, PlainBatches, TrainingEpisodes
 from metaviz.config.options import OptionError
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import EngineName, RunConfig
@@ -91,7 +91,30 @@ class Setting:
     def learner(self) -> Learner:
         """The network and the loss that judges it."""
         net = self.problem.net()
-        return Learner(net, self.problem, self.algorithm.rests(net))
+        classes = len(self.problem.sizes("train")) if self._plain else 0
+        needed = "base" in find_algorithm(self.config.algorithm).entry.needs
+        base = self.problem.base if needed else None
+        return Learner(net, self.problem, self.algorithm.rests(net), classes, base)
+
+    @property
+    def _plain(self) -> PlainBatches | None:
+        """The batches that the method trains on instead of episodes, None with episodes."""
+        asked = self.algorithm.episodes
+        return asked if isinstance(asked, PlainBatches) else None
+
+    @cached_property
+    def tasks_per_step(self) -> int:
+        """Tasks of a meta-batch; a plain batch is one."""
+        return 1 if self._plain else self.config.shared.meta_batch
+
+    def epochs(self, step: int) -> int:
+        """Return how often every training example has been seen after so many plain batches."""
+        plain = self._plain
+        return 0 if plain is None else step * plain.size // self._examples
+
+    @cached_property
+    def _examples(self) -> int:
+        return int(self.problem.sizes("train").sum())
 
     @cached_property
     def outer(self) -> dict[str, OuterRule]:
@@ -111,14 +134,15 @@ class Setting:
     def shape(self) -> EpisodeShape | None:
         """The shape of training episodes where the method has one of its own."""
         shared, asked = self.config.shared, self.algorithm.episodes
-        usual = EpisodeShape(shared.ways, shared.shots, shared.query_shots)
-        return None if asked == TrainingEpisodes() else asked.shape(usual)
+        if isinstance(asked, PlainBatches) or asked == TrainingEpisodes():
+            return None
+        return asked.shape(EpisodeShape(shared.ways, shared.shots, shared.query_shots))
 
     @cached_property
     def traits(self) -> Traits:
         """What is true of the method on this problem."""
-        by_batch = self.config.problem_options.get("norm") == "batch"
         traits = self.algorithm.traits
+        by_batch = self.config.problem_options.get("norm") == "batch" and not traits.inductive
         entry = find_algorithm(self.config.algorithm).entry
         return replace(
             traits,
@@ -136,6 +160,13 @@ class Setting:
             found["inner_steps"] = self.algorithm.steps
         if self.shape is not None:
             found["training_episodes"] = asdict(self.shape)
+        if (plain := self._plain) is not None:
+            found["training_examples"] = {
+                "classes": self.learner.classes,
+                "examples": self._examples,
+                "batch": plain.size,
+                "epochs": self.config.steps * plain.size / self._examples,
+            }
         found["outer_lr"] = {name: rule.rate for name, rule in sorted(self.outer.items())}
         return found | {"clip_norm": self.clip_norm}
 
@@ -178,7 +209,10 @@ class Setting:
 
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batch of a step, counted from 0, on the device."""
-        size = self.config.shared.meta_batch
+        size, plain = self.tasks_per_step, self._plain
+        if plain is not None:
+            examples = self.problem.examples("train", step * plain.size, plain.size)
+            return self.prepare(TaskBatch(examples.examples(slice(0)), examples))
         tasks = self.prepare(self.problem.tasks("train", step * size, size, self.shape))
         places = self.places(step)
         return tasks if len(places) == size else tasks[torch.tensor(places, device=self.device)]
@@ -192,7 +226,7 @@ class Setting:
 
     @cached_property
     def _every_place(self) -> list[int]:
-        return list(range(self.config.shared.meta_batch))
+        return list(range(self.tasks_per_step))
 
     def prepare(self, tasks: TaskBatch) -> TaskBatch:
         """Move tasks to the device and type of the run."""
@@ -200,7 +234,7 @@ class Setting:
 
     def draws(self, step: int) -> Draws:
         """Return the random numbers of the tasks of the meta-batch of a step."""
-        size = self.config.shared.meta_batch
+        size = self.tasks_per_step
         numbers: Sequence[int] = range(step * size, (step + 1) * size)
         if self.config.amendments:
             numbers = [numbers[place] for place in self.places(step)]

@@ -10,11 +10,12 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.traits import USUAL
 from metaviz.files.atomic import write_atomically
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.meta.context import Meta
 from metaviz.nets.layout import Layout
+from metaviz.nets.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.runs.storage.store import START, StoreError
-from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
-from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
+from metaviz.training.checkpoints import find_checkpoint
 from metaviz.training.setting import Setting
 
 

@@ -15,6 +15,7 @@ from metaviz.files.platform import signals_held
 from metaviz.files.values import of_kind, required
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
+from metaviz.nets.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.runs.model.events import (
     Divergence,
     Ended,
@@ -34,7 +35,6 @@ from metaviz.training.divergence import (
 from metaviz.training.engines import stepper
 from metaviz.training.evaluation import CutShort, evaluate, pictures
 from metaviz.training.memory_budget import release_memory
-from metaviz.training.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.training.outer import OuterOptimizer
 from metaviz.training.setting import Setting
 from metaviz.training.stepping import Steps, take_notes
@@ -217,7 +217,8 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
     if clip is not None and norm > clip:
         gradients = {name: value * (clip / norm) for name, value in gradients.items()}
     linear = config.shared.outer_schedule == "linear"
-    progress.optimizer.step(gradients, 1 - progress.step / config.steps if linear else 1.0)
+    share = 1 - progress.step / config.steps if linear else 1.0
+    progress.optimizer.step(gradients, share, setting.epochs(progress.step))
     for name, value in result.replaced.items():
         progress.meta[name] = value
 

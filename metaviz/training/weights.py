@@ -8,11 +8,11 @@ from torch import Tensor
 
 from metaviz import __version__
 from metaviz.files.atomic import write_atomically
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.nets.spec import NetSpec, build, read_spec
 from metaviz.problems.registry import find_problem
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError, open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.session import stored_config
 from metaviz.training.start import stored_meta
 

@@ -24,6 +24,7 @@ from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.quantities import QUANTITIES
 from metaviz.config.run_config import Comparison, EvaluationProtocol, RunConfig
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.analysis import geometry
 from metaviz.runs.analysis.comparison import offered
 from metaviz.runs.export.html_report import write_report
@@ -36,7 +37,6 @@ from metaviz.runs.storage.tail import Follower
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.search import parse
 from metaviz.runs.table.summary import entry_of
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.engine import LocalEngine
 from metaviz.training.session import open_sessions, repeat_session
 from tests.unit.command_line import metaviz

@@ -19,6 +19,7 @@ from metaviz.training.session import new_session
 from metaviz.training.setting import settle
 from tests.oracle.engine import build, initial, loops, problem_of, shared, sinusoid
 from tests.oracle.test_geometries import noisy
+from tests.unit.stored import SMALL
 
 KINDS = {
     "metasgd": "rates",
@@ -50,7 +51,7 @@ def test_a_run_stores_bounded_pictures(name: str, tmp_path: Path) -> None:
         seed=3,
         steps=2,
         options={"inner_steps": 2} if looped else {},
-        problem_options={} if problem == "sinusoid" else {"channels": 2},
+        problem_options=SMALL[problem] if problem != "sinusoid" else {},
         shared=Shared(meta_batch=2, eval_tasks=5, eval_every=1),
     )
     session = new_session(settle(config), tmp_path)

@@ -27,6 +27,7 @@ from metaviz.gui.session import session_file
 from metaviz.gui.session.session_file import SESSION, SessionFile, layout_of, layout_part
 from metaviz.images import containers, hdf5, layouts, lists, unpickle
 from metaviz.images.layouts import recognise
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.problems import omniglot_files, quadratic
 from metaviz.problems.omniglot_files import read_omniglot
 from metaviz.runs.model import arrays, evaluation, marks, robustness
@@ -41,7 +42,7 @@ from metaviz.runs.storage.store import open_last, open_run, read_divergence
 from metaviz.runs.table import index
 from metaviz.runs.table.index import INDEX, Index
 from metaviz.training import checkpoints, protocol
-from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, load_checkpoint
+from metaviz.training.checkpoints import find_checkpoint
 from tests.fuzz import mutations as how
 from tests.fuzz.mutations import Mutation
 from tests.unit.stored import config, train

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.nets.linear import Linear
 from metaviz.nets.mlp import MLP
 from metaviz.nets.point import PointNet
 from metaviz.nets.spec import NetSpec
@@ -27,6 +29,8 @@ from metaviz.problems.sinusoid import Sinusoid, SinusoidOptions
 from metaviz.problems.stream import uniforms
 
 DOUBLE = torch.float64
+FEATURES = Path(__file__).parents[1] / "fixtures" / "features.npz"
+"""Features of 64 training classes and 6 others of each kind, not negative."""
 
 
 def shared(**values: Any) -> Shared:
@@ -67,21 +71,35 @@ def classes(tasks: int = 4, ways: int = 3) -> tuple[Learner, TaskBatch]:
         noise = torch.randn(tasks, ways * shots, 2, generator=generator, dtype=DOUBLE)
         return Batch(centres.repeat(1, shots, 1) + noise, labels.contiguous())
 
-    learner = Learner(MLP((2, 6, ways), "tanh"), ClassificationLoss())
+    learner = Learner(MLP((2, 6, ways), "tanh"), ClassificationLoss(), classes=ways)
     return learner, TaskBatch(drawn(2), drawn(3))
 
 
 def suited(name: str, tasks: int = 4) -> tuple[Learner, TaskBatch]:
-    """Return tasks that a registered method can learn: sinusoids unless it needs classes."""
-    return sinusoid(tasks) if problem_of(name) == "sinusoid" else classes(tasks)
+    """Return tasks that a registered method can learn: the simplest that it takes."""
+    of = {"sinusoid": sinusoid, "strokes": classes, "features": features}[problem_of(name)]
+    return of(tasks)
+
+
+def features(tasks: int = 4, ways: int = 3) -> tuple[Learner, TaskBatch]:
+    """A linear layer on features that are not negative, beside the weights of base classes."""
+    generator = torch.Generator().manual_seed(3)
+    learner, drawn = classes(tasks, ways)
+    base = torch.randn(5, 2, generator=generator, dtype=DOUBLE)
+
+    def positive(batch: Batch) -> Batch:
+        return Batch(batch.x.exp(), batch.y)
+
+    on = Learner(Linear(2, ways), learner.judge, base=base)
+    return on, TaskBatch(positive(drawn.support), positive(drawn.query))
 
 
 def problem_of(name: str) -> str:
-    """Return a problem that suits a registered method: sinusoids unless it needs classes."""
+    """Return a problem that suits a registered method: the simplest that offers what it needs."""
     entry = find_algorithm(name).entry
     return next(
         problem
-        for problem in ("sinusoid", "strokes")
+        for problem in ("sinusoid", "strokes", "features")
         if not entry.unsuited(find_problem(problem).entry)
     )
 
@@ -142,6 +160,12 @@ class ClassificationLoss(Classification):
     def net_spec(self) -> NetSpec:
         """Have no network."""
         raise NotImplementedError("no network")
+
+    def _images_of(
+        self, split: str, classes: np.ndarray, images: np.ndarray, number: int | None
+    ) -> Tensor:
+        """Have no images."""
+        raise NotImplementedError(f"no images {split} {classes} {images} {number}")
 
     def counts(self) -> dict[str, np.ndarray]:
         """Have no data."""

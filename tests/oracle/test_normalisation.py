@@ -34,7 +34,11 @@ NORMS = [
         ("batch", "support", "group"), ("both", "beta"), (1e-5, 1e-3)
     )
 ]
-LOOPS = [name for name, known in ALGORITHMS.items() if known.entry.traits.has_inner_loop]
+LOOPS = [
+    name
+    for name, known in ALGORITHMS.items()
+    if known.entry.traits.has_inner_loop and "features" not in known.entry.needs
+]
 RESTLESS = {"reptile", "warpgrad", "mirror", "metalstm"}
 
 

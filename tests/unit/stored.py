@@ -8,21 +8,23 @@ import numpy as np
 import torch
 
 from metaviz.config.run_config import RunConfig, Shared
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.events import STEP_COLUMNS, Event
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions
-from tests.oracle.engine import loops, problem_of
+from tests.oracle.engine import FEATURES, loops, problem_of
 
 SMALL: dict[str, dict[str, Any]] = {
     "sinusoid": {"hidden": 6, "noise": 0.1},
     "strokes": {"channels": 2},
+    "features": {"path": str(FEATURES)},
 }
 EPISODES: dict[str, dict[str, int]] = {
     "sinusoid": {},
     "strokes": {"shots": 1, "query_shots": 3},
+    "features": {"shots": 1, "query_shots": 3},
 }
 TIMED = {"seconds", "peak_memory_mb"}
 

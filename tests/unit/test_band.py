@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from metaviz.config.run_config import Amendment, RunConfig
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.meta.sharding import part_of
 from metaviz.runs.analysis.reproduction import repeat_sentence
 from metaviz.runs.model.events import STEP_COLUMNS, Ended, Event, Noted, Stepped
@@ -17,7 +18,6 @@ from metaviz.runs.storage.store import open_run
 from metaviz.training import band as bands
 from metaviz.training import compiled, stepping
 from metaviz.training.band import Band, Joined, bands_of
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.memory_budget import budget_bytes
 from metaviz.training.resume import resume_sessions
 from metaviz.training.session import Session, open_sessions, repeat_session

@@ -253,8 +253,8 @@ def test_the_reader_of_the_output_may_leave(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_that_end_a_program_save_like_ctrl_c(which: signal.Signals, tmp_path: Path) -> None:
+    from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
     from metaviz.runs.storage.store import list_runs, open_run
-    from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 
     command = [sys.executable, "-m", "metaviz", "compare", "--steps", "1000000", "--device", "cpu"]
     command += ["--set", "eval_tasks=4", "--out", str(tmp_path / "out")]
@@ -282,9 +282,9 @@ def test_a_signal_loses_no_meta_step(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from metaviz.cli.signals import saving_on_signals
+    from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
     from metaviz.runs.storage.store import RunWriter, open_run
     from metaviz.training import trainer
-    from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
     from tests.unit.stored import assert_same, begin, config, resume, train
 
     owner, name = {

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.events import Event
 from metaviz.runs.storage.store import RunWriter, list_runs, open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from tests.unit.command_line import compare, header, metaviz, numbers, rows
 
 METRICS = (

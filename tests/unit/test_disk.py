@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from metaviz.files import atomic as files
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.storage import store
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions
 from tests.unit.command_line import metaviz
 from tests.unit.stored import assert_same, begin, config, resume, train

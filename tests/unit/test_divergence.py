@@ -10,6 +10,7 @@ import torch
 
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.run_config import EvaluationProtocol, RunConfig, comparison_of
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.sinusoid import Sinusoid
@@ -17,7 +18,6 @@ from metaviz.runs.analysis.reproduction import first_difference
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.storage.database import open_to_write, write_facts
 from metaviz.runs.storage.store import StoreError, open_run, read_divergence
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.divergence import EXPLODED, PATIENCE, DivergenceError, DivergenceMonitor
 from metaviz.training.evaluation import task_curves
 from metaviz.training.protocol import judge

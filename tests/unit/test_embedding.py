@@ -10,11 +10,11 @@ from metaviz.charts.embedding import MOST_CLASSES, MOST_EXAMPLES, embedding_char
 from metaviz.charts.matplotlib import figure_of
 from metaviz.charts.storage import from_arrays, to_arrays
 from metaviz.charts.values import Scatter, Series
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.analysis.geometry import offered
 from metaviz.runs.analysis.result_charts import geometry_chart_of
 from metaviz.runs.export.html_report import write_report
 from metaviz.runs.storage.store import open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.setting import settle
 from tests.unit.stored import config, train
 from tests.unit.stored_charts import charts_of

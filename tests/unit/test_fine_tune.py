@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from metaviz.config.options import OptionError
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.session import open_sessions, repeat_session
 from tests.unit.command_line import compare, metaviz, refusal
 from tests.unit.stored import assert_same, config, finish, killed, resume, train

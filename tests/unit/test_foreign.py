@@ -20,11 +20,11 @@ import torch
 
 from metaviz.files.foreign import ForeignError, open_to_read, open_to_write
 from metaviz.files.platform import is_plain_name
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.storage.queue import QUEUE, Queue
 from metaviz.runs.storage.store import StoreError, create_run, list_runs, open_run
 from metaviz.runs.table.index import INDEX, Index
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from tests.unit.command_line import metaviz
 from tests.unit.stored import config, killed, train
 from tests.unit.test_store import CONFIG, EVENTS

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from metaviz.config.options import OptionError, checked
 from metaviz.config.run_config import Comparison, RunConfig, read_comparison
+from metaviz.meta.checkpoint_files import CHECKPOINT, read_checkpoint
 from metaviz.runs.storage.database import DATABASE
 from metaviz.runs.storage.store import ABOUT, StoreError, list_runs, open_run, read_divergence
-from metaviz.training.checkpoints import CHECKPOINT, find_checkpoint, read_checkpoint
+from metaviz.training.checkpoints import find_checkpoint
 from metaviz.training.engine import planned_runs
 from metaviz.training.resume import resume_sessions
 from tests.fuzz.mutations import harmed

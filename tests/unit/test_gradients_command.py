@@ -11,9 +11,9 @@ import torch
 
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.run_config import Shared
+from metaviz.meta.checkpoint_files import CHECKPOINT
 from metaviz.problems.registry import find_problem
 from metaviz.runs.storage.store import list_runs
-from metaviz.training.checkpoints import CHECKPOINT
 from tests.unit.command_line import compare, metaviz, refusal
 
 CATALOGUE = shipped_catalogue()

@@ -213,3 +213,16 @@ def test_groups_that_differ_in_late_keys_alone_have_names_of_their_own() -> None
     labels = [group.label for group in grouped(made)]
     assert len(set(labels)) == 3
     assert all("scale" in label for label in labels)
+
+
+def test_backbones_of_their_own_seeds_do_not_part_a_group() -> None:
+    entries = [
+        entry(
+            seed=seed,
+            problem="features",
+            problem_options={"pretrained": f"classifier-s{seed}-0", "l2": True},
+        )
+        for seed in range(3)
+    ]
+    assert all("features.pretrained" in one.values for one in entries)
+    assert [len(group.members) for group in grouped(entries)] == [3]

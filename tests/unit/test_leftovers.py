@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from metaviz.files.atomic import write_text
+from metaviz.meta.checkpoint_files import CHECKPOINT
 from metaviz.runs.storage import store
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
-from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT
+from metaviz.training.checkpoints import BEFORE, BEST
 from tests.unit.command_line import compare, metaviz
 from tests.unit.stored import assert_same, begin, config, finish, train
 

@@ -13,10 +13,10 @@ from safetensors import safe_open
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, Shared
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.nets.layout import Params
 from metaviz.nets.spec import NETS, NetSpec, build, net_spec, read_spec
 from metaviz.runs.storage.store import ABOUT, open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.setting import Setting, settle
 from metaviz.training.weights import write_weights
 from tests.unit.command_line import metaviz, refusal

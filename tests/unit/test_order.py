@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from metaviz.config.run_config import RunConfig, Shared
+from metaviz.nets.order import OTHER_ORDER
 from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.training import trainer
-from metaviz.training.order import OTHER_ORDER
 from tests.unit.command_line import metaviz
 from tests.unit.stored import config, killed, resume, train
 

@@ -2,19 +2,24 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.options import OptionError
-from metaviz.config.run_config import find_preset, presets, read_comparison
-from metaviz.runs.analysis.published import published
+from metaviz.config.run_config import RunConfig, find_preset, presets, read_comparison
+from metaviz.problems.registry import find_problem
+from metaviz.runs.analysis.published import beside, differences, distance, published
+from metaviz.runs.model.evaluation import Judgement
 from metaviz.training.engine import planned_runs
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small
 
 METHODS = {
     *("maml", "fomaml", "reptile", "imaml", "metasgd", "metacurvature", "mtnet", "warpgrad"),
-    *("metalstm", "mirror"),
+    *("metalstm", "mirror", "classifier"),
 }
 
 
@@ -73,3 +78,56 @@ def test_unknown_preset_names_near_ones() -> None:
     assert outcome.code == 2
     assert "There is no preset 'nonsense'" in outcome.error
     assert "miniimagenet-5way-1shot-maml" in metaviz("list", "--presets").out.replace("\n", "")
+
+
+def simpleshot(step: int, **options: object) -> Judgement:
+    """SimpleShot's preset on 38 400 images, judged at a step; with other options where given."""
+    (run,) = planned_runs(read_comparison(presets()["miniimagenet-5way-1shot-classifier"]))
+    config = settled(run, **options)
+    examples = {"classes": 64, "examples": 38_400, "batch": 256, "epochs": 90.0}
+    protocol = {"tasks": 10_000, "split": "test", "seed": 0, "ways": 5, "shots": 1, "query": 15}
+    return Judgement(
+        run="classifier-s0",
+        label="Classifier",
+        config={**config, "training_examples": examples, "inductive": True},
+        step=step,
+        k=0,
+        protocol={**protocol, "together": True, "k": 0, "draws": "own"},
+        dataset="miniImageNet",
+        per_task={"query_accuracy": np.full((1, 10_000), 0.5)},
+    )
+
+
+def settled(run: RunConfig, **options: object) -> dict[str, Any]:
+    """Name every option, as a stored run does."""
+    method, problem = find_algorithm(run.algorithm), find_problem(run.problem)
+    own = {**method.checked(run.options).stored(), **options}
+    theirs = problem.checked(run.problem_options).model_dump()
+    return {**run.model_dump(mode="json"), "options": own, "problem_options": theirs}
+
+
+def held_against(judgement: Judgement) -> dict[str, list[str]]:
+    rows = [row for row in beside(judgement, "miniImageNet") if row.is_of("classifier")]
+    return {row.method: differences(judgement, row) for row in rows}
+
+
+def test_a_run_shorter_than_its_preset_is_labelled_in_epochs() -> None:
+    found = held_against(simpleshot(4500))
+    assert found["SimpleShot (CL2N)"] == ["short: 30 of 90 epochs"]
+    assert found["SimpleShot (UN)"] == ["head cl2n, not un", "short: 30 of 90 epochs"]
+    assert held_against(simpleshot(13_500))["SimpleShot (CL2N)"] == []
+    smaller = held_against(simpleshot(13_500, batch_size=64, weight_decay=0.0))
+    assert smaller["SimpleShot (CL2N)"] == [
+        "batch_size = 64, not 256",
+        "weight_decay = 0.0, not 0.0001",
+    ]
+    longer = held_against(simpleshot(13_499, head="logistic"))
+    assert longer["SimpleShot (L2N)"][:2] == ["head logistic, not l2n", "short: 89.99 of 90 epochs"]
+    assert longer["Baseline"] == ["trained by SimpleShot's settings or others, not by theirs"]
+
+
+def test_the_row_of_the_run_s_own_head_is_the_nearest() -> None:
+    for head, method in (("un", "SimpleShot (UN)"), ("l2n", "SimpleShot (L2N)")):
+        one = simpleshot(13_500, head=head)
+        rows = [row for row in beside(one, one.dataset) if row.is_of("classifier")]
+        assert min(rows, key=lambda row: distance(one, row)).method == method

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from metaviz.config.options import OptionError
 from metaviz.runs.storage import queue as stored
 from metaviz.runs.storage.queue import Queue
 from metaviz.runs.storage.store import StoreError
@@ -297,3 +298,83 @@ def test_stored_configurations_are_plain_json(queue, home):
     with closing(sqlite3.connect(home / stored.QUEUE)) as database:
         ((text,),) = database.execute("SELECT config FROM entries").fetchall()
     assert json.loads(text) == {"algorithm": "maml", "seed": 0}
+
+
+def on_features(seed=0, **options):
+    """Return a run on features of a backbone that somebody has to train first."""
+    chosen = {"pretrained": "auto", "backbone": "miniimagenet-5way-1shot-classifier", **options}
+    run = config("qiao", train_ways=3)
+    return {**run.model_dump(mode="json"), "seed": seed, "problem_options": chosen}
+
+
+def test_a_run_waits_for_its_backbone_which_comes_first_and_once(queue):
+    first = queue.add([on_features(0), on_features(0), on_features(1)])
+    later = queue.add([on_features(0)])
+    entries = queue.entries()
+    assert [entry.config["algorithm"] for entry in entries] == [
+        *("classifier", "qiao", "qiao", "classifier", "qiao", "qiao")
+    ]
+    assert [entry.config["seed"] for entry in entries] == [0, 0, 0, 1, 1, 0]
+    assert [entry.id for entry in entries if entry.config["algorithm"] == "qiao"] == [
+        *first,
+        *later,
+    ]
+    parent = entries[0]
+    assert parent.config["options"]["batch_size"] == 256
+    claimed = [queue.claim("one"), queue.claim("one")]
+    assert [entry.config["algorithm"] for entry in claimed] == ["classifier", "classifier"]
+    assert queue.claim("one") is None
+    queue.mark(parent.id, "done")
+    ready = [queue.claim("one").id for _ in range(3)]
+    assert ready == [*first[:2], *later]
+    assert queue.claim("one") is None
+
+
+def test_a_run_fails_with_the_sentence_of_its_backbone(queue):
+    (child,) = queue.add([on_features()])
+    (other,) = fill(queue, 1)
+    parent = queue.claim("one")
+    queue.mark(parent.id, "failed", "The disk is full.")
+    assert queue.claim("one").id == other
+    (found,) = [entry for entry in queue.entries() if entry.id == child]
+    assert found.state == "failed"
+    assert found.message == (
+        f"The training of its backbone, entry {parent.id}, has failed: The disk is full."
+    )
+    queue.retry([parent.id, child])
+    assert queue.claim("one").id == parent.id
+    assert queue.claim("one") is None
+
+
+def test_a_stopped_backbone_is_waited_for(queue):
+    (child,) = queue.add([on_features()])
+    parent = queue.claim("one")
+    queue.mark(parent.id, "stopped")
+    assert queue.claim("one") is None
+    queue.resume([parent.id])
+    assert queue.claim("one").id == parent.id
+    queue.mark(parent.id, "done")
+    assert queue.claim("one").id == child
+
+
+def test_settings_that_train_no_classifier_are_refused(queue, tmp_path):
+    (tmp_path / "maml.toml").write_text('problem = "images"\nalgorithms = ["maml"]\n')
+    for name in ("", "nonsense.toml", str(tmp_path / "maml.toml")):
+        with pytest.raises(OptionError):
+            queue.add([on_features(backbone=name)])
+    assert queue.entries() == []
+
+
+def test_a_queue_of_before_learns_of_needs(home, queue):
+    fill(queue, 1)
+    queue.close()
+    with closing(sqlite3.connect(home / "queue.db")) as database:
+        database.execute("DROP TABLE needs")
+    again = Queue(home)
+    again.add([on_features()])
+    assert [entry.config["algorithm"] for entry in again.entries()] == [
+        "maml",
+        "classifier",
+        "qiao",
+    ]
+    again.close()

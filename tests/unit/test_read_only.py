@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from metaviz.files import foreign
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.evaluation import stored
 from metaviz.runs.storage.store import list_runs, open_run
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
 from metaviz.training.resume import resume_sessions
 from tests.unit.command_line import metaviz
 from tests.unit.stored import config, killed, train

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from metaviz.config.options import OptionError
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.events import Evaluated, Stepped
 from metaviz.runs.storage.store import StoreError, checkpoint_hashes, list_runs, open_run
-from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT, load_checkpoint
+from metaviz.training.checkpoints import BEFORE, BEST
 from metaviz.training.resume import resume_sessions
 from tests.unit.command_line import compare, metaviz, numbers, refusal
 from tests.unit.stored import assert_same, begin, config, finish, killed, resume, train

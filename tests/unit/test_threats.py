@@ -23,10 +23,11 @@ import torch
 
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
+from metaviz.meta.checkpoint_files import CHECKPOINT
 from metaviz.runs.storage.lock import lock_store
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import checkpoints, stepping
-from metaviz.training.checkpoints import BEFORE, BEST, CHECKPOINT
+from metaviz.training.checkpoints import BEFORE, BEST
 from metaviz.training.session import Session
 from tests.unit.command_line import compare, metaviz, refusal, rows
 from tests.unit.stored import assert_same, begin, config, finish, resume, train

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from metaviz import __version__
-from metaviz.training.checkpoints import CHECKPOINT, load_checkpoint
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.training.setting import settle
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.stored import config, train

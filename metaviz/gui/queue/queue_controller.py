@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
+from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
 from metaviz.gui.background.worker_processes import WorkerPool
 from metaviz.gui.queue.queue_dock import QueueDock
@@ -110,6 +111,9 @@ class QueueController(QObject):
                 self.queue.set_paused(paused=False)
             if not self.queue.paused:
                 self.is_started = True
+        except OptionError as error:  # the settings of a backbone
+            self._notifier.fail(str(error))
+            return False
         except StoreError as error:
             self._fail(error)
             return False

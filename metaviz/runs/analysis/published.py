@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from metaviz.paths import resource
+from metaviz.runs.analysis.presets import other_settings, preset_of, short_of
 from metaviz.runs.model.evaluation import Judgement
 
 PAPERS, LIBFEWSHOT = "papers", "LibFewShot"
@@ -40,8 +41,16 @@ _METHODS = {
     "bauer": ("Bauer",),
     "deml": ("DEML",),
     "r2d2": ("R2D2",),
-    "classifier": ("Baseline",),
+    "classifier": ("SimpleShot", "Baseline"),
 }
+_HEADS = {
+    "SimpleShot (UN)": "un",
+    "SimpleShot (L2N)": "l2n",
+    "SimpleShot (CL2N)": "cl2n",
+    "Baseline": "logistic",
+    "Baseline++": "cosine",
+}
+"""The head of our classifier that a published row has."""
 
 _SIDES = {"miniImageNet": 84, "tieredImageNet": 84, "CIFAR-FS": 32, "FC100": 32}
 _QUERIES = 15
@@ -183,9 +192,13 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     """
     config: dict[str, Any] = judgement.config
     found = []
-    usual = _PAPER_STEPS.get(row.dataset)
-    if usual and judgement.adapts and row.collection == PAPERS and judgement.step < usual:
-        found.append(f"{judgement.step} of usually {usual} meta-steps")
+    if row.method in _HEADS:
+        found += _of_classifier(judgement, row)
+    else:
+        usual = _PAPER_STEPS.get(row.dataset)
+        of_papers = judgement.adapts and row.collection == PAPERS
+        if usual and of_papers and judgement.step < usual:
+            found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.is_loss:
         return found
     options, protocol = config["problem_options"], judgement.protocol
@@ -197,7 +210,7 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
         found.append(f"{protocol['tasks']} tasks, not 600")
     if row.dataset in _SIDES and protocol["query"] != _QUERIES:
         found.append(f"{protocol['query']} query images per class, usually {_QUERIES}")
-    found += _of_normalisation(options, row, together=protocol["together"])
+    found += _of_normalisation(config, row, together=protocol["together"])
     if row.method.startswith(_SUMMED):
         found.append(f"α is on the mean loss, theirs on the sum over {row.ways} classes")
     if row.dataset == "Omniglot":
@@ -213,14 +226,36 @@ def distance(judgement: Judgement, row: Published) -> tuple[int, ...]:
     """
     if row.is_loss:
         return (len(row.method),)
-    options, together = judgement.config["problem_options"], judgement.protocol["together"]
-    transduction = _of_normalisation(options, row, together=together)
+    config, together = judgement.config, judgement.protocol["together"]
+    transduction = _of_normalisation(config, row, together=together)
     return (
-        len(_of_network(options, row)),
+        len(_of_network(config["problem_options"], row)),
+        int(row.method in _HEADS and _HEADS[row.method] != config.get("options", {}).get("head")),
         sum("transductive" in text for text in transduction),
         int(row.collection != PAPERS),
         len(row.method),
     )
+
+
+def _of_classifier(judgement: Judgement, row: Published) -> list[str]:
+    """Compare plain classification: how long and how it was trained, and the head of new classes.
+
+    Chen et al. train 400 epochs, by settings for which there is no preset.
+    """
+    config = judgement.config
+    found = []
+    head = config.get("options", {}).get("head")
+    if head != _HEADS[row.method]:
+        found.append(f"head {head}, not {_HEADS[row.method]}")
+    if row.method.startswith("Baseline"):
+        return [*found, "trained by SimpleShot's settings or others, not by theirs"]
+    preset = preset_of(config)
+    if preset is not None:
+        short = short_of(config, judgement.step, preset)
+        found += [short] if short else []
+        kept = {"head"}
+        found += [text for text in other_settings(config, preset) if text.split()[0] not in kept]
+    return found
 
 
 def _of_network(options: dict[str, Any], row: Published) -> list[str]:
@@ -249,20 +284,23 @@ def _of_images(options: dict[str, Any], row: Published) -> list[str]:
     side = options.get("side") or usual
     if side != usual:
         found.append(f"images of {side} pixels, not {usual}")
+    if row.method in _HEADS:
+        return found
     augmented = options.get("rotations") or options.get("flips") or options.get("jitter")
     if augmented or options.get("crops", "none") != "none":
         found.append("augmented training images")
     return found
 
 
-def _of_normalisation(options: dict[str, Any], row: Published, *, together: bool) -> list[str]:
+def _of_normalisation(config: dict[str, Any], row: Published, *, together: bool) -> list[str]:
     """Compare how the network normalises; runs from before there was a choice use BatchNorm.
 
     Runs are transductive where batch statistics meet query examples that are predicted together.
     """
     found = []
+    options = config["problem_options"]
     statistics = options.get("norm", "batch")
-    transductive = statistics == "batch" and together
+    transductive = statistics == "batch" and together and not config.get("inductive")
     if _TRANSDUCTIVE in row.method and not transductive:
         found.append("not transductive")
     if transductive and _TRANSDUCTIVE not in row.method:

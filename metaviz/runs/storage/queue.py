@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from metaviz.config.backbones import training_key
 from metaviz.files.foreign import ForeignError, open_to_write
 from metaviz.files.values import parsed_json, row_of
+from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.database import (
     DATABASE,
+    has_table,
     message_of,
     open_to_read,
     read_facts,
@@ -22,7 +25,7 @@ from metaviz.runs.storage.interrupted import Writer, is_written
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import ENDED, WORKERS, forget_worker, host_of
 
-QUEUE = "queue.db"
+QUEUE, RUNS = "queue.db", "runs"
 VERSION = 1
 EntryState = Literal[
     "waiting", "running", "done", "failed", "diverged", "stopped", "aborted", "interrupted"
@@ -44,6 +47,13 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS by_position ON entries (position);
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
 """
+_ADDED = """
+CREATE TABLE IF NOT EXISTS needs (entry INTEGER NOT NULL, parent INTEGER NOT NULL,
+    PRIMARY KEY (entry, parent));
+"""
+"""Tables that earlier versions do not know, beside theirs."""
+_LOST = ("failed", "diverged", "aborted")
+"""States of entries that those who need them wait for in vain."""
 _COLUMNS = "id, config, state, run, folder, message, sweep, worker"
 
 
@@ -118,16 +128,41 @@ class Queue:
             return {state: found.get(state, 0) for state in STATES}
 
     def add(self, configs: Sequence[Mapping[str, Any]], sweep: str = "") -> list[int]:
-        """Append runs, all or none; return the ids of their entries."""
-        texts = [json.dumps(config) for config in configs]
+        """Append runs, all or none; return the ids of their entries.
+
+        The trainings that they need and that are not done come before them, each once.
+        Raises: OptionError where one cannot be told.
+        """
+        runs = planned(configs, self._home / RUNS)
         with self._changing() as database:
-            (last,) = database.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
-            statement = "INSERT INTO entries (position, config, sweep) VALUES (?, ?, ?)"
-            cursors = (
-                database.execute(statement, (last + place, text, sweep))
-                for place, text in enumerate(texts, 1)
-            )
-            return [int(cursor.lastrowid or 0) for cursor in cursors]
+
+            def insert(config: Mapping[str, Any]) -> int:
+                cursor = database.execute(
+                    "INSERT INTO entries (position, config, sweep) SELECT "
+                    "coalesce(max(position), 0) + 1, ?, ? FROM entries",
+                    (json.dumps(config), sweep),
+                )
+                return int(cursor.lastrowid or 0)
+
+            coming = self._coming(database) if any(run.needs for run in runs) else {}
+            added = []
+            for run in runs:
+                parents = []
+                for need in run.needs:
+                    config = need.model_dump(mode="json")
+                    key = training_key(config)
+                    coming[key] = coming.get(key) or insert(config)
+                    parents.append(coming[key])
+                added.append(insert(run.config))
+                rows = [(added[-1], parent) for parent in parents]
+                database.executemany("INSERT INTO needs VALUES (?, ?)", rows)
+            return added
+
+    def _coming(self, database: sqlite3.Connection) -> dict[str, int]:
+        """Return the entries that wait or run, by what their training depends on."""
+        query = f"SELECT {_COLUMNS} FROM entries WHERE state IN ('waiting', 'running')"
+        entries = [_entry(row) for row in database.execute(query).fetchall()]
+        return {training_key(entry.config): entry.id for entry in entries}
 
     def move(self, ids: Sequence[int], place: int) -> None:
         """Put entries, in the order they have, before what is now at `place`, counted from 0."""
@@ -170,11 +205,17 @@ class Queue:
         return self._requeue(ids, tuple(RESUMABLE), "")
 
     def claim(self, worker: str) -> Entry | None:
-        """Take the first waiting entry for a worker; None where none waits or all is paused."""
+        """Take the first waiting entry for a worker; None where none waits or all is paused.
+
+        Entries wait for those that they need, and fail where these have failed.
+        """
         with self._changing() as database:
+            self._fail_orphans(database)
             row = database.execute(
                 f"SELECT {_COLUMNS} FROM entries WHERE state = 'waiting' AND NOT EXISTS "
-                "(SELECT 1 FROM about WHERE key = 'paused' AND value = '1') "
+                "(SELECT 1 FROM about WHERE key = 'paused' AND value = '1') AND NOT EXISTS "
+                "(SELECT 1 FROM needs JOIN entries AS parent ON parent.id = needs.parent "
+                "WHERE needs.entry = entries.id AND parent.state != 'done') "
                 "ORDER BY position, id LIMIT 1"
             ).fetchone()
             if row is None:
@@ -185,6 +226,25 @@ class Queue:
                 (worker, os.getpid(), row[0]),
             )
             return _entry(row)
+
+    def _fail_orphans(self, database: sqlite3.Connection) -> None:
+        """Mark waiting entries as failed whose parents are lost, with the parents' sentences."""
+        marks = ", ".join("?" * len(_LOST))
+        rows = database.execute(
+            "SELECT entries.id, parent.id, parent.state, parent.message FROM entries "
+            "JOIN needs ON needs.entry = entries.id JOIN entries AS parent "
+            f"ON parent.id = needs.parent WHERE entries.state = 'waiting' AND parent.state IN "
+            f"({marks})",
+            _LOST,
+        ).fetchall()
+        for row in rows:
+            name, parent, state, message = row_of(row, "entries", int, int, str, str)
+            sentence = f"The training of its backbone, entry {parent}, has {state}"
+            sentence = sentence.replace("has aborted", "was aborted")
+            text = f"{sentence}: {message}" if message else f"{sentence}."
+            database.execute(
+                "UPDATE entries SET state = 'failed', message = ? WHERE id = ?", (text, name)
+            )
 
     def begun(self, name: int, run: str, folder: Path) -> None:
         """Remember the run that an entry became."""
@@ -302,6 +362,8 @@ def _connected(path: Path) -> tuple[sqlite3.Connection, int]:
         version = _checked_version(database)
         if version < VERSION:
             database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
+        if not has_table(database, "needs"):
+            database.executescript(f"BEGIN IMMEDIATE;{_ADDED}COMMIT")
         damaged = _failed(database)
     except BaseException:
         database.close()

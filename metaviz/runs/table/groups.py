@@ -34,6 +34,7 @@ INTERVAL_TIPS: dict[Interval, str] = {
 }
 ABSENT = "–"
 BASIC = ("algorithm", "problem")
+_BACKBONE = "features.pretrained"
 Values = tuple[tuple[str, Plain], ...]
 _COUNTING = {"done", "stopped"}
 _MOST_KEYS = 3
@@ -138,9 +139,9 @@ def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list
 
 
 def everything_but_seed(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """Return every key that some run has, besides the seed."""
+    """Return every key that some run has, besides the seed and the backbone that belongs to it."""
     keys = dict.fromkeys(key for entry in entries for key in entry.values)
-    return (*BASIC, *keys)
+    return (*BASIC, *(key for key in keys if key != _BACKBONE))
 
 
 def differing(entries: Iterable[Entry]) -> list[str]:

@@ -1,0 +1,59 @@
+"""Checkpoints as they lie in the folders of runs, read and never run."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaviz.files.foreign import (
+    MOST_CHECKPOINT_BYTES,
+    ForeignError,
+    check_pickled,
+    read_bytes,
+    refused,
+)
+from metaviz.runs.storage.store import StoreError
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; only tensors and plain values are accepted.
+
+    Raises: StoreError with one sentence where the file is missing, damaged or holds code.
+    """
+    return read_checkpoint(path, stored_bytes(path))
+
+
+def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
+    """Understand the bytes of a checkpoint. Raises: as `load_checkpoint`."""
+    try:
+        check_pickled(data, path.name)
+        with refused(path.name):
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise StoreError(
+            f"{path} is not a readable checkpoint: it is damaged, or it holds code, which is "
+            "never run."
+        ) from error
+    except ForeignError as error:
+        raise StoreError(f"{path} is not a readable checkpoint: it is damaged.") from error
+    known: dict[str, Any] = state if isinstance(state, dict) else {}
+    if not known.keys() >= {"meta", "optimizer"} or not isinstance(known.get("step"), int):
+        raise StoreError(f"{path} is not a readable checkpoint: MetaViz did not write it.")
+    return known
+
+
+def stored_bytes(path: Path) -> bytes:
+    """Return the bytes of a checkpoint. Raises: StoreError with one sentence."""
+    try:
+        return read_bytes(path, MOST_CHECKPOINT_BYTES)
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path.parent} has no checkpoint: it is no run, or one that ended early."
+        ) from None
+    except (OSError, ForeignError) as error:
+        reason = getattr(error, "strerror", None) or error or "it is damaged"
+        raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
