@@ -31,11 +31,20 @@ class EpisodeShape:
 
 @dataclass(frozen=True)
 class TrainingEpisodes:
-    """What a method asks of its training episodes; None as in evaluation."""
+    """What a method asks of its training episodes; None as in evaluation.
+
+    `plain` examples of all training classes come beside each task.
+    """
 
     ways: int | None = None
     shots: int | None = None
     query: int | None = None
+    plain: int = 0
+
+    @property
+    def usual(self) -> bool:
+        """Whether episodes have the shape of evaluation tasks."""
+        return (self.ways, self.shots, self.query) == (None, None, None)
 
     def shape(self, usual: EpisodeShape) -> EpisodeShape:
         """Return the shape of training episodes where that of evaluation is the usual one."""

@@ -12,7 +12,7 @@ class OuterRule:
     `optimizer` is None where the shared one moves it. `momentum` is gradient descent's: velocities
     v ← momentum v + g are followed, with `nesterov` g + momentum v. `decay` w is added to the
     gradient as w times the weights (L2). After each epoch of `drops`, counted from 1, the rate is
-    multiplied by `drop` from then on.
+    multiplied by `drop` from then on; where training is by episodes, each step is one.
     """
 
     rate: float

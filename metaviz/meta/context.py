@@ -21,10 +21,10 @@ class Context:
     """One call of a method: to adapt to `tasks` with `steps` inner steps, or to learn from them.
 
     Adaptation sees the support sets alone, unless the method is transductive. `draws` are the
-    tasks' own random numbers. `reading` asks for the losses before and after adaptation, also
-    where the gradient does not need them. `ways` is the number of classes of a task, 0 in
-    regression. `drawn` are the meta-parameters that the seed drew, where a chart compares with
-    them.
+    tasks' own random numbers. `reading` asks for the losses before and after adaptation, also where
+    the gradient does not need them. `ways` is the number of classes of a task, 0 in regression.
+    `progress` is the share of training that is done. `drawn` are the meta-parameters that the seed
+    drew, where a chart compares with them.
     """
 
     learner: Learner
@@ -33,6 +33,7 @@ class Context:
     draws: Draws = NO_DRAWS
     reading: bool = True
     ways: int = 0
+    progress: float = 0.0
     drawn: Meta = field(default_factory=dict)
 
     def __getitem__(self, tasks: slice) -> "Context":

@@ -1,6 +1,6 @@
 """Methods without an inner loop: one pass over the support set gives the predictor."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +53,8 @@ class Model(Protocol):
 
 Objective = Callable[[Context, Prediction, Batch], Tensor]
 """Returns what training minimises, (tasks,), of the query set's prediction, which has its maps."""
+Term = Callable[[Context, Meta], Tensor]
+"""Returns what is added to that, (tasks,), whatever is predicted."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,14 @@ class Episodic:
     """A method that learns by predicting the query sets of episodes.
 
     A meta-step is the gradient of the mean query loss, or of an objective of the method's own,
-    which is then read as the quantity `training_objective`; there are no inner steps.
+    and of further terms, each read as a quantity by its id; their sum is then read as the quantity
+    `training_objective`. There are no inner steps.
     """
 
     model: Model
     episodes: TrainingEpisodes | PlainBatches = field(default_factory=TrainingEpisodes)
     objective: Objective | None = None
+    terms: Mapping[str, Term] = field(default_factory=dict)
 
     steps = 0
     rate = None
@@ -129,6 +133,11 @@ class Episodic:
                 readings.update({key: value.detach() for key, value in found.readings.items()})
             if own is not None:
                 loss = own(context, found, batch)
+            for key, term in self.terms.items() if name == "query" else ():
+                value = term(context, given)
+                readings[key] = value.detach()
+                loss = loss + value
+            if name == "query" and (own is not None or self.terms):
                 readings[OBJECTIVE.id] = loss.detach()
             return loss
 

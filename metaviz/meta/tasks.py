@@ -86,10 +86,15 @@ def _numbers(x: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tenso
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """Support and query sets of several tasks."""
+    """Support and query sets of several tasks.
+
+    Where a method asks for them, `plain` are examples of all training classes beside each task, y
+    their numbers among these.
+    """
 
     support: Batch
     query: Batch
+    plain: Batch | None = None
 
     def __len__(self) -> int:
         """Return the number of tasks."""
@@ -97,26 +102,29 @@ class TaskBatch:
 
     def __getitem__(self, tasks: slice | Tensor) -> "TaskBatch":
         """Return some of the tasks."""
-        return TaskBatch(self.support[tasks], self.query[tasks])
+        plain = None if self.plain is None else self.plain[tasks]
+        return TaskBatch(self.support[tasks], self.query[tasks], plain)
 
     def beside_support(self) -> "TaskBatch":
         """Return the same tasks with the support examples beside each query set."""
-        return TaskBatch(self.support, replace(self.query, beside=self.support.x))
+        return replace(self, query=replace(self.query, beside=self.support.x))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "TaskBatch":
         """Move both sets to a device and floating type; what they share is moved once."""
         support = self.support.to(device, dtype)
+        plain = None if self.plain is None else self.plain.to(device, dtype)
         if self.query.beside is not self.support.x:
-            return TaskBatch(support, self.query.to(device, dtype))
+            return TaskBatch(support, self.query.to(device, dtype), plain)
         alone = replace(self.query, beside=None)
-        return TaskBatch(support, alone.to(device, dtype)).beside_support()
+        return TaskBatch(support, alone.to(device, dtype), plain).beside_support()
 
 
 def joined(batches: Sequence[TaskBatch]) -> TaskBatch:
     """Return the tasks of several batches, of tasks alike, as one batch."""
     support = _joined([batch.support for batch in batches])
     query = _joined([batch.query for batch in batches])
-    return TaskBatch(support, query)
+    plain = [batch.plain for batch in batches if batch.plain is not None]
+    return TaskBatch(support, query, _joined(plain) if plain else None)
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:

@@ -1,12 +1,16 @@
 """What the engine asks of a network."""
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm
+
+Activate = Callable[[Tensor], Tensor]
+"""Maps what a layer's neurons receive, (tasks, n, neurons), to what they send."""
 
 
 class Net(Protocol):
@@ -64,4 +68,20 @@ class Net(Protocol):
 
         A network that normalises by the support set takes the statistics of the examples `beside`
         (tasks, m, *features); others do not use them.
+        """
+
+
+@runtime_checkable
+class Layered(Net, Protocol):
+    """A network whose hidden layers' activations can be others. A place of a map is a neuron."""
+
+    neurons: tuple[int, ...]
+    """How many neurons each of these layers has, the first layer first."""
+    activation: Activate
+    """What they apply."""
+
+    def activated(self, activations: Mapping[int, Activate]) -> Self:
+        """Return the same network with other activations, by the layer's number from 0.
+
+        Where a network normalises by the examples `beside`, neurons receive those before the rest.
         """

@@ -1,6 +1,8 @@
 """The four-block convolutional network of few-shot learning, with a tasks axis."""
 
-from typing import Literal
+from collections.abc import Mapping
+from copy import copy
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
@@ -8,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import OptionError
+from metaviz.nets.base import Activate
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen, given, note
@@ -37,6 +40,7 @@ class Conv4:
     """
 
     independent = False
+    activation = staticmethod(torch.relu)
 
     def __init__(
         self,
@@ -67,9 +71,12 @@ class Conv4:
         self.ways = ways
         self.pooling = pooling
         self.norm = norm or Norm()
-        side = {"max": image // 2**BLOCKS, "stride": 1, "twice": _pooled_twice(image)}[pooling]
+        sides = _sides(image, pooling)
+        side = 1 if pooling == "stride" else sides[-1]
         self.example_size = in_channels * image**2
         self.feature_shape = (channels, side, side)
+        self.neurons = tuple(channels * of**2 for of in sides)
+        self.others: Mapping[int, Activate] = {}
         shapes: list[tuple[str, tuple[int, ...]]] = []
         for block in range(1, BLOCKS + 1):
             inputs = in_channels if block == 1 else channels
@@ -86,6 +93,12 @@ class Conv4:
     def warps(self, *, residual: bool) -> Layout:
         """Return one 3x3 convolution after each block."""
         return warps_after([self.channels] * BLOCKS, residual=residual)
+
+    def activated(self, activations: Mapping[int, Activate]) -> Self:
+        """Return the same network with other activations, by the block's number from 0."""
+        other = copy(self)
+        other.others = activations
+        return other
 
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
@@ -153,7 +166,18 @@ class Conv4:
     def _block(
         self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
     ) -> Tensor:
-        """Convolve, normalise, apply ReLU and halve; the first `counted` examples count."""
+        """Convolve, normalise, halve and apply ReLU, with which halving commutes."""
+        u = self._response(params, block, x, counted, seen)
+        other = self.others.get(block - 1)
+        if other is None:
+            return torch.relu(u)
+        tasks, shape = len(params[f"conv{block}.weight"]), (self.channels, *u.shape[2:])
+        return fold(other(unfold(u, tasks)).unflatten(2, shape))
+
+    def _response(
+        self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
+    ) -> Tensor:
+        """Convolve, normalise and halve; the first `counted` examples count."""
         weight, name = params[f"conv{block}.weight"], f"norm{block}"
         if self.pooling == "max" and self.norm.statistics != "group":
             return self._pooled_block(params, name, weight, x, counted, seen)
@@ -164,9 +188,9 @@ class Conv4:
             response = convolve(x, weight, padding=int(padded))
         if self.norm.statistics == "group":
             response = response + params[f"conv{block}.bias"].flatten()[:, None, None]
-        active = torch.relu(self.norm(params, name, response, counted, seen))
+        u = self.norm(params, name, response, counted, seen)
         pools = self.pooling == "max" or (self.pooling == "twice" and block <= _POOLED_TWICE)
-        return F.max_pool2d(active, 2) if pools else active
+        return F.max_pool2d(u, 2) if pools else u
 
     def _pooled_block(
         self,
@@ -177,18 +201,18 @@ class Conv4:
         counted: int | None,
         seen: Seen,
     ) -> Tensor:
-        """Convolution, BatchNorm, ReLU and max-pooling, pooled before they are normalised.
+        """Convolution, BatchNorm and max-pooling, pooled before they are normalised.
 
         With s the sign of gamma, BatchNorm of conv(x, w) by gamma equals BatchNorm of
-        conv(x, s w) by |gamma|, which grows with its argument, as does ReLU; so both commute with
-        the maximum and only the winner of each pooling window is normalised. Given statistics make
+        conv(x, s w) by |gamma|, which grows with its argument; so it commutes with the maximum
+        and only the winner of each pooling window is normalised. Given statistics make
         it a part of the convolution.
         """
         gamma, beta = params.get(f"{name}.gamma"), params[f"{name}.beta"]
         if (known := given(params, name)) is not None:
             scale, shift = self.norm.affine_of(*known, gamma, beta)
             response = convolve(x, weight * scale.view(*weight.shape[:2], 1, 1, 1), padding=1)
-            return torch.relu(F.max_pool2d(response, 2) + shift[:, None, None])
+            return F.max_pool2d(response, 2) + shift[:, None, None]
         sign: Tensor | None = None
         if gamma is not None:
             sign = torch.where(gamma < 0, -1.0, 1.0).to(gamma.dtype)
@@ -198,7 +222,7 @@ class Conv4:
             plain = mean if sign is None else mean * sign.flatten()
             places = (len(x) if counted is None else counted) * x[0, 0].numel()
             note(seen, name, (plain, variance), len(beta), places)
-        return torch.relu(self.norm.standardise(pooled, mean, variance, gamma, beta))
+        return self.norm.standardise(pooled, mean, variance, gamma, beta)
 
 
 class Conv4Options(NormalisedOptions):
@@ -215,11 +239,19 @@ def conv4(options: Conv4Options) -> Conv4:
     return Conv4(options.channels, ways, in_channels, image, options.pooling, norm)
 
 
-def _pooled_twice(side: int) -> int:
-    """Return the side of maps after two convolutions without padding, each halved."""
-    for _ in range(_POOLED_TWICE):
-        side = (side - 2) // 2
-    return side
+def _sides(image: int, pooling: Pooling) -> list[int]:
+    """Return the side of the map after each block."""
+    sides = [image]
+    for block in range(1, BLOCKS + 1):
+        side = sides[-1]
+        if pooling == "max":
+            side //= 2
+        elif pooling == "stride":
+            side = -(-side // 2)
+        elif block <= _POOLED_TWICE:
+            side = (side - 2) // 2
+        sides.append(side)
+    return sides[1:]
 
 
 def _pad_same(x: Tensor) -> Tensor:

@@ -1,18 +1,20 @@
 """Fully connected networks with a tasks axis."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from copy import copy
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import Options
+from metaviz.nets.base import Activate
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.spec import register_net
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
+ACTIVATIONS: dict[str, Activate] = {"relu": torch.relu, "tanh": torch.tanh}
 
 
 class MLP:
@@ -32,7 +34,9 @@ class MLP:
         self.widths = widths
         self.example_size = widths[0]
         self.feature_shape = widths[-2:-1]
+        self.neurons = widths[1:-1]
         self.activation = ACTIVATIONS[activation]
+        self.others: Mapping[int, Activate] = {}
         self.layout = Layout(
             tuple(
                 entry
@@ -66,6 +70,12 @@ class MLP:
             plain[f"layer{layer + 1}.bias"] = bias + shift
         return plain
 
+    def activated(self, activations: Mapping[int, Activate]) -> Self:
+        """Return the same network with other activations, by the layer's number from 0."""
+        other = copy(self)
+        other.others = activations
+        return other
+
     def init(self, generator: torch.Generator) -> Tensor:
         """Draw initial weights, shape (P,), float64."""
         params: Params = {}
@@ -96,7 +106,7 @@ class MLP:
         for layer, (weight, bias) in enumerate(layers[:count], 1):
             x = _dense(x, weight, bias)
             if layer < len(layers):
-                x = self.activation(x)
+                x = self.others.get(layer - 1, self.activation)(x)
             if isinstance(weights, dict) and f"warp{layer}.weight" in weights:
                 x = _warped(weights, layer, x)
         return x

@@ -63,14 +63,14 @@ class Recipe:
         self._context = replace(context, draws=_Refused(()))
         self._shards = shards
         self._groups: tuple[str, ...] = ()
-        self._beside = (False, False)
+        self._beside: tuple[bool, ...] = ()
         self._names: _Names | None = None
 
     def inputs(self, meta: Meta, tasks: TaskBatch) -> list[Tensor]:
         """Return meta-parameters and tasks as a flat list."""
         self._groups = tuple(meta)
-        sets = (tasks.support, tasks.query)
-        self._beside = (sets[0].beside is not None, sets[1].beside is not None)
+        sets = [part for part in (tasks.support, tasks.query, tasks.plain) if part is not None]
+        self._beside = tuple(part.beside is not None for part in sets)
         given = [value.detach() for value in meta.values()]
         for examples in sets:
             values = (getattr(examples, name) for name in _INPUTS)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from metaviz.algorithms.registry import MethodOptions, find_algorithm
-from metaviz.config.episodes import EpisodeShape, PlainBatches, TrainingEpisodes
+from metaviz.config.episodes import EpisodeShape, PlainBatches
 from metaviz.config.options import OptionError
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import EngineName, RunConfig
@@ -20,7 +20,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
-from metaviz.meta.tasks import TaskBatch
+from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed, uniforms
@@ -91,7 +91,9 @@ class Setting:
     def learner(self) -> Learner:
         """The network and the loss that judges it."""
         net = self.problem.net()
-        classes = len(self.problem.sizes("train")) if self._plain else 0
+        asked = self.algorithm.episodes
+        plain = isinstance(asked, PlainBatches) or asked.plain
+        classes = len(self.problem.sizes("train")) if plain else 0
         needed = "base" in find_algorithm(self.config.algorithm).entry.needs
         base = self.problem.base if needed else None
         return Learner(net, self.problem, self.algorithm.rests(net), classes, base)
@@ -108,9 +110,12 @@ class Setting:
         return 1 if self._plain else self.config.shared.meta_batch
 
     def epochs(self, step: int) -> int:
-        """Return how often every training example has been seen after so many plain batches."""
+        """Return how often every training example has been seen after so many plain batches.
+
+        Where training is by episodes, each step is an epoch.
+        """
         plain = self._plain
-        return 0 if plain is None else step * plain.size // self._examples
+        return step if plain is None else step * plain.size // self._examples
 
     @cached_property
     def _examples(self) -> int:
@@ -134,7 +139,7 @@ class Setting:
     def shape(self) -> EpisodeShape | None:
         """The shape of training episodes where the method has one of its own."""
         shared, asked = self.config.shared, self.algorithm.episodes
-        if isinstance(asked, PlainBatches) or asked == TrainingEpisodes():
+        if isinstance(asked, PlainBatches) or asked.usual:
             return None
         return asked.shape(EpisodeShape(shared.ways, shared.shots, shared.query_shots))
 
@@ -213,9 +218,20 @@ class Setting:
         if plain is not None:
             examples = self.problem.examples("train", step * plain.size, plain.size)
             return self.prepare(TaskBatch(examples.examples(slice(0)), examples))
-        tasks = self.prepare(self.problem.tasks("train", step * size, size, self.shape))
+        drawn = self.problem.tasks("train", step * size, size, self.shape)
+        tasks = self.prepare(self._with_plain(drawn, step))
         places = self.places(step)
         return tasks if len(places) == size else tasks[torch.tensor(places, device=self.device)]
+
+    def _with_plain(self, tasks: TaskBatch, step: int) -> TaskBatch:
+        """Return tasks with the plain examples that the method asks for beside each of them."""
+        asked, size = self.algorithm.episodes, self.tasks_per_step
+        if isinstance(asked, PlainBatches) or not asked.plain:
+            return tasks
+        count = size * asked.plain
+        row = self.problem.examples("train", step * count, count)
+        x, y = (values[0].unflatten(0, (size, asked.plain)) for values in (row.x, row.y))
+        return replace(tasks, plain=Batch(x, y))
 
     def places(self, step: int) -> list[int]:
         """Return which tasks of the meta-batch of a step, counted from 0, are not left out."""
@@ -251,6 +267,7 @@ class Setting:
             self.draws(step),
             reading,
             self.ways,
+            step / max(self.config.steps, 1),
         )
 
     def adapting(self, tasks: TaskBatch, steps: int, *, drawn: Meta | None = None) -> Context:

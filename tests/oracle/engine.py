@@ -62,7 +62,10 @@ def sinusoid(tasks: int = 4, **options: Any) -> tuple[Learner, TaskBatch]:
 
 
 def classes(tasks: int = 4, ways: int = 3) -> tuple[Learner, TaskBatch]:
-    """A smooth little network on points around the centres of classes, labels interleaved."""
+    """A smooth little network on points around the centres of classes, labels interleaved.
+
+    Methods that ask for plain examples get those of the same classes.
+    """
     generator = torch.Generator().manual_seed(3)
     centres = torch.randn(tasks, ways, 2, generator=generator, dtype=DOUBLE)
 
@@ -72,7 +75,8 @@ def classes(tasks: int = 4, ways: int = 3) -> tuple[Learner, TaskBatch]:
         return Batch(centres.repeat(1, shots, 1) + noise, labels.contiguous())
 
     learner = Learner(MLP((2, 6, ways), "tanh"), ClassificationLoss(), classes=ways)
-    return learner, TaskBatch(drawn(2), drawn(3))
+    support, query = drawn(2), drawn(3)
+    return learner, TaskBatch(support, query, drawn(1))
 
 
 def suited(name: str, tasks: int = 4) -> tuple[Learner, TaskBatch]:

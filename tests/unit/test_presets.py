@@ -19,7 +19,7 @@ from tests.unit.test_episodes import small
 
 METHODS = {
     *("maml", "fomaml", "reptile", "imaml", "metasgd", "metacurvature", "mtnet", "warpgrad"),
-    *("metalstm", "mirror", "classifier"),
+    *("metalstm", "mirror", "classifier", "tadam"),
 }
 
 

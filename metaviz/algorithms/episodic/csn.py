@@ -1,16 +1,19 @@
-"""Conditionally shifted neurons: a memory of the support set's errors shifts them."""
+"""Conditionally shifted neurons: what support errors say of a neuron shifts it for queries."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from metaviz.algorithms.episodic.embedding import embedded, rows
+from metaviz.algorithms.episodic.embedding import embedded, memberships, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, SizedEpisodes, embed_option
 from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
+from metaviz.charts.shift import SHIFT, shift_chart
 from metaviz.charts.similarity import SIMILARITY
 from metaviz.charts.values import Chart
 from metaviz.config.options import OptionError, option
@@ -21,41 +24,99 @@ from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
-from metaviz.nets.base import Net
-from metaviz.nets.blocks import drawn, linear, linear_shapes
+from metaviz.nets.base import Activate, Layered
+from metaviz.nets.blocks import Shapes, drawn, linear, linear_shapes
 from metaviz.nets.layout import Layout, Params
+
+_SLOPES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
+    torch.relu: lambda u: (u > 0).to(u.dtype),
+    torch.tanh: lambda u: 1 - torch.tanh(u).square(),
+}
+"""Derivatives of activations."""
 
 
 class CSNOptions(SizedEpisodes):
     """Options of conditionally shifted neurons."""
 
-    width: int = option(
-        32, "Units of the value network", "In each of its hidden layers.", ge=1, le=1024
+    form: Literal["paper", "port"] = option(
+        "paper",
+        "Shifted neuron",
+        "Paper: relu(a) + relu(B). Port: relu(a + B), as a well-known port of the method has it.",
+        labels={"paper": "relu(a) + relu(B)", "port": "relu(a + B)"},
     )
-    depth: int = option(
-        2, "Hidden layers of the value network", "Two in the authors' description.", ge=1, le=4
+    shifted: int = option(
+        2,
+        "Shifted layers",
+        "The last hidden layers of the network, or all that it has, besides the logits. The "
+        "authors shift the last layers; which ones is not certain (reconstructed).",
+        ge=0,
+        le=100,
     )
-    keys: Literal["features", "examples"] = option(
-        "features",
+    keys: Literal["network", "features", "inputs"] = option(
+        "network",
         "Keys",
-        "Queries attend to support examples by k = K v, v their features, or the examples "
-        "themselves. (Reconstructed: how the paper's key network looks is not known to us.)",
+        "What is mapped linearly to an example's key: the features of a second network like the "
+        "first; those of the network itself, without shifts; or the inputs (reconstructed).",
+        labels={"network": "a network of their own", "features": "features", "inputs": "inputs"},
     )
-    key_size: int = option(64, "Numbers of a key", "Rows of K.", ge=1, le=4096)
+    key_size: int = option(
+        64, "Key size", "Numbers of a key (reconstructed).", ge=1, le=4096, log=True
+    )
+    value_width: int = option(
+        32,
+        "Units of the value network",
+        "Of each hidden layer. The authors use 20 or 40, a well-known port 32.",
+        ge=1,
+        le=4096,
+        log=True,
+    )
+    value_layers: int = option(
+        2, "Hidden layers of the value network", "Each with ReLU.", ge=1, le=10
+    )
     embed: Embedding = embed_option()
 
 
-class CSNModel:
-    """logits = W (h + relu(B)) + b + B', the shifts B and B' read from a memory of errors.
+@dataclass(frozen=True)
+class Memory:
+    """What support examples say of the neurons: keys (tasks, m, keys), values (tasks, m, neurons).
 
-    h are the features of a network with a linear head W, b. A support example with logits o has
-    the errors delta = softmax(o) - one-hot(y). Of feature j is known [h_j > 0] delta, of logit j
-    delta_j delta; a value network that all neurons share maps that to the memory V, one number
-    for each support example and neuron. A query reads B = A V, A = softmax(k k') over the support
-    set.
-    Source: Munkhdalai et al. 2018, arXiv:1712.09926, direct feedback.
-    Deviation: features before the head and logits are shifted, whatever the depth of the network
-    (reconstructed); features count as active where they are positive, as after ReLU.
+    The layer numbers are those of the network; the values of the logits are by themselves.
+    """
+
+    values: dict[int, Tensor]
+    logits: Tensor
+    information: dict[str, Tensor] = field(default_factory=dict)
+
+
+class ValueNetwork:
+    """Maps what is known of a neuron, a number for each class, to its value."""
+
+    def __init__(self, ways: int, width: int, layers: int) -> None:
+        """Lay out; the same network serves all neurons."""
+        self.layers = layers
+        shapes: Shapes = []
+        for layer in range(layers + 1):
+            inputs, outputs = width if layer else ways, 1 if layer == layers else width
+            shapes += linear_shapes(f"value{layer + 1}", inputs, outputs)
+        self.layout = Layout(tuple(shapes))
+
+    def __call__(self, params: Params, information: Tensor) -> Tensor:
+        """Map information (tasks, m, neurons, ways) to values (tasks, m, neurons)."""
+        x = information.flatten(1, 2)
+        for layer in range(1, self.layers + 2):
+            x = linear(params, f"value{layer}", x)
+            x = torch.relu(x) if layer <= self.layers else x
+        return x.view(information.shape[:3])
+
+
+class ShiftedModel:
+    """Neurons h = relu(a) + relu(B) and logits o + B, B = sum_i softmax_i(k k_i) V_i.
+
+    k are keys of the query and of support examples i. The value V_i of a neuron is a small network
+    of relu'(a_i) delta_i, one number per class, with delta_i = softmax(o_i) - y_i the error of a
+    pass without shifts, fed back directly; that of the logit of class j sees delta_ij delta_i.
+    Source: Munkhdalai, Yuan, Mehri & Trischler 2018, section 3, with direct feedback. Neurons of
+    maps are those after pooling (reconstructed).
     """
 
     transductive = False
@@ -66,117 +127,163 @@ class CSNModel:
         """Take the options."""
         self.options = options
 
-    def value_layout(self, net: Net) -> Layout:
-        """Return the weights of the value network. Raises: OptionError for a net without head."""
-        ways = dict(net.layout.shapes)[head_of(net)[1]][0]
-        sizes = [ways, *[self.options.width] * self.options.depth, 1]
-        return Layout(
-            tuple(
-                shape
-                for number in range(1, len(sizes))
-                for shape in linear_shapes(f"linear{number}", sizes[number - 1], sizes[number])
-            )
-        )
-
-    def key_layout(self, net: Net) -> Layout:
-        """Return the key matrix, which has no bias."""
-        by_features = self.options.keys == "features"
-        size = prod(net.feature_shape) if by_features else net.example_size
-        return Layout((("key.weight", (self.options.key_size, size)),))
-
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
-        """Draw all weights; those of keys and values as PyTorch does."""
-        return {
-            "init": learner.net.init(generator),
-            "values": drawn(self.value_layout(learner.net), generator),
-            "keys": drawn(self.key_layout(learner.net), generator),
-        }
+        """Draw the network, the one for keys with the map to these, and the value network."""
+        net = layered(learner)
+        options = self.options
+        meta = {"init": net.init(generator)}
+        meta["values"] = drawn(self._value_network(net).layout, generator)
+        size = self._key_inputs(net)
+        uniform = torch.rand(options.key_size * size, generator=generator, dtype=torch.float64)
+        keys = (2 * uniform - 1) * float(size**-0.5)
+        own = [net.init(generator)] if options.keys == "network" else []
+        meta["keys"] = torch.cat([*own, keys])
+        return meta
 
     def predict(
         self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
     ) -> Prediction:
-        """Shift the neurons of every example by what it reads; logits (tasks, n, ways)."""
-        net, tasks = context.learner.net, len(context.tasks)
+        """Return logits (tasks, n, ways) of the network with shifted neurons."""
+        net, support, count = layered(context.learner), context.tasks.support, batch.x.shape[1]
         together = alone or self.options.embed == "together"
-        known, asked = embedded(context, meta, batch, together=together)
-        params = net.layout.for_tasks(rows(meta["init"]), tasks)
-        weight, bias = (params[name] for name in head_of(net))
-        logits = torch.baddbmm(bias.unsqueeze(1), known, weight.mT)
-        labels = torch.nn.functional.one_hot(context.tasks.support.y, logits.shape[2])
-        errors = torch.softmax(logits, 2) - labels.to(logits.dtype)
-        of_features = (known > 0).to(errors.dtype).unsqueeze(3) * errors.unsqueeze(2)
-        of_logits = errors.unsqueeze(3) * errors.unsqueeze(2)
-        values = self.value_layout(net).for_tasks(rows(meta["values"]), tasks)
-        memory = [self._value(values, known_of) for known_of in (of_features, of_logits)]
-        attention = self._attention(context, meta, batch, known, asked)
-        shift, shift_logits = (attention @ held for held in memory)
-        shifted = asked + shift.relu()
-        outputs = torch.baddbmm(bias.unsqueeze(1), shifted, weight.mT) + shift_logits
+        weights = meta["init"].expand(len(batch), -1)
+        memory = self.memory(context, meta)
+        known, asked = self._keys(context, meta, batch, together=together)
+        if batch is not support:
+            asked = torch.cat([known, asked], 1)
+        # Support examples that only stand beside the others are shifted as well.
+        attention = torch.softmax(asked @ known.mT, 2)
+        sizes: dict[str, Tensor] = {}
+
+        def shifting(layer: int) -> Activate:
+            def shifted(a: Tensor) -> Tensor:
+                shift = attention[:, -a.shape[1] :] @ memory.values[layer]
+                added = net.activation(shift) if self.options.form == "paper" else shift
+                sizes[f"hidden {layer + 1}"] = added[:, -count:]
+                return self._shifted(net.activation, a, shift)
+
+            return shifted
+
+        x = batch.x
+        if together and batch is not support and batch.beside is None:
+            x = torch.cat([support.x, x], 1)
+        altered = net.activated({layer: shifting(layer) for layer in memory.values})
+        outputs = altered(weights, x, batch.beside)[:, -count:]
+        attention = attention[:, -count:]
+        shift = attention @ memory.logits
         shown = {}
         if maps:
-            shown = {
-                "attention": attention,
-                "errors": errors,
-                "values": memory[0],
-                "values_logits": memory[1],
-                "shift": shift,
-                "shift_logits": shift_logits,
-            }
-        return Prediction(outputs, maps=shown)
+            shown = {"attention": attention, **sizes, "logits": shift}
+        return Prediction(outputs + shift, maps=shown)
 
-    def _value(self, params: Params, information: Tensor) -> Tensor:
-        """Map what is known (tasks, support, neurons, ways) to the memory without the last axis."""
-        x = information.flatten(1, 2)
-        for number in range(1, self.options.depth + 1):
-            x = linear(params, f"linear{number}", x).relu()
-        x = linear(params, f"linear{self.options.depth + 1}", x)
-        return x.view(information.shape[:3])
+    def memory(self, context: Context, meta: Meta) -> Memory:
+        """Return what the support examples say of the shifted neurons, and of the logits."""
+        net, support = layered(context.learner), context.tasks.support
+        received: dict[int, Tensor] = {}
 
-    def _attention(
-        self, context: Context, meta: Meta, batch: Batch, known: Tensor, asked: Tensor
-    ) -> Tensor:
-        """Return the attention of examples to the support set, (tasks, n, support)."""
-        if self.options.keys == "examples":
-            known, asked = context.tasks.support.x.flatten(2), batch.x.flatten(2)
-        layout = self.key_layout(context.learner.net)
-        matrix = layout.for_tasks(rows(meta["keys"]), len(known))["key.weight"]
-        return torch.softmax((asked @ matrix.mT) @ (known @ matrix.mT).mT, 2)
+        def noting(layer: int) -> Activate:
+            def note(a: Tensor) -> Tensor:
+                received[layer] = a
+                return net.activation(a)
+
+            return note
+
+        count = len(net.neurons)
+        layers = range(max(0, count - self.options.shifted), count)
+        watched = net.activated({layer: noting(layer) for layer in layers})
+        outputs = watched(meta["init"].expand(len(support), -1), support.x)
+        delta = torch.softmax(outputs, 2) - memberships(context, outputs)
+        slope = _SLOPES[net.activation]
+        information = {
+            layer: slope(a).unsqueeze(3) * delta.unsqueeze(2) for layer, a in received.items()
+        }
+        network = self._value_network(net)
+        params = network.layout.for_tasks(rows(meta["values"]), len(support))
+        of_logits = delta.unsqueeze(3) * delta.unsqueeze(2)
+        return Memory(
+            {layer: network(params, known) for layer, known in information.items()},
+            network(params, of_logits),
+            {"logits": of_logits, **{f"hidden {n + 1}": of for n, of in information.items()}},
+        )
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield the attention of the first task's queries to its support set."""
+        """Yield the first task's attention to support examples, and how large shifts are."""
         first = context[:1]
-        attention = self.predict(first, meta, first.tasks.query, maps=True).maps["attention"]
-        title = "Which support examples shift the neurons of queries"
+        maps = dict(self.predict(first, meta, first.tasks.query, maps=True).maps)
+        attention = maps.pop("attention")
+        title = "Attention to the support set"
         yield first_similarity(first, attention, title, "attention", (0.0, 1.0))
+        yield shift_chart({name: of[0].double().cpu().numpy() for name, of in maps.items()})
+
+    def _shifted(self, activation: Activate, a: Tensor, shift: Tensor) -> Tensor:
+        if self.options.form == "port":
+            return activation(a + shift)
+        return activation(a) + activation(shift)
+
+    def _keys(
+        self, context: Context, meta: Meta, batch: Batch, *, together: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the keys of support and asked examples, (tasks, n, keys)."""
+        net, flat = layered(context.learner), rows(meta["keys"])
+        matrix_size = self.options.key_size * self._key_inputs(net)
+        if self.options.keys == "inputs":
+            seen = context.tasks.support.x.flatten(2), batch.x.flatten(2)
+        else:
+            own = flat[:, : flat.shape[1] - matrix_size]
+            weights = (own if self.options.keys == "network" else rows(meta["init"])).expand(
+                len(batch), -1
+            )
+            seen = embedded(context, meta, batch, together=together, weights=weights)
+        matrix = flat[:, flat.shape[1] - matrix_size :].unflatten(1, (self.options.key_size, -1))
+        return seen[0] @ matrix.mT, seen[1] @ matrix.mT
+
+    def _key_inputs(self, net: Layered) -> int:
+        """Return how many numbers are mapped to a key."""
+        return net.example_size if self.options.keys == "inputs" else prod(net.feature_shape)
+
+    def _value_network(self, net: Layered) -> ValueNetwork:
+        ways = dict(net.layout.shapes)[min(net.layout.head)][0]
+        return ValueNetwork(ways, self.options.value_width, self.options.value_layers)
 
 
-def head_of(net: Net) -> tuple[str, str]:
-    """Return the names of a head's weight and bias. Raises: OptionError where there is none."""
-    names = [name for name, _ in net.layout.shapes if name in net.layout.head]
-    if not names:
+def layered(learner: Learner) -> Layered:
+    """Return the network, whose neurons can be shifted. Raises: OptionError where they cannot."""
+    if not isinstance(learner.net, Layered) or not learner.net.layout.head:
         raise OptionError(
-            "problem",
-            "CSN shifts the features and logits of a network with a linear head, and this network "
-            "has none: choose another.",
+            "algorithm",
+            "csn shifts the neurons of fully connected networks and of Conv4, and this network is "
+            "neither: choose another network or method.",
         )
-    weight, bias = names
-    return weight, bias
+    return learner.net
+
+
+class ShiftedNeurons(Episodic):
+    """The method, which asks for a network whose neurons can be shifted."""
+
+    @override
+    def fit(self, learner: Learner) -> None:
+        layered(learner)
 
 
 @register(
     CSNOptions,
     id="csn",
     title="CSN",
-    group="Memory",
-    summary="Neurons are shifted by what a memory of the support set's errors says of them.",
-    needs={"classes": "CSN tells classes apart", "layers": "CSN shifts neurons of layers"},
-    charts=(SIMILARITY,),
-    formula="logits = W (h + relu(A V)) + b + A V′,   V = value(errors of the support set)",
-    cost="1 gradient per task; no inner steps",
+    group="Metric",
+    summary="Neurons are shifted for a query by what errors of similar support examples say.",
+    needs={
+        "classes": "CSN tells classes apart",
+        "layers": "CSN shifts the neurons of a network's layers",
+    },
+    charts=(SIMILARITY, SHIFT),
+    formula="h = relu(a) + relu(B),   B = Σᵢ softmaxᵢ(k kᵢ) v(relu′(aᵢ) δᵢ),   "
+    "δᵢ = softmax(oᵢ) − yᵢ",
+    cost="1 gradient per task; support examples pass the network twice, and one for keys once",
     citation="Munkhdalai et al. 2018, arXiv:1712.09926",
-    note="Reconstructed in part: the features before the head and the logits are shifted.",
+    note="Ways are fixed: the network has a logit for each class. Key network and the choice of "
+    "shifted layers are reconstructed.",
 )
 def csn(options: CSNOptions, shared: Shared) -> Algorithm:
     """Build conditionally shifted neurons."""
     del shared
-    return Episodic(CSNModel(options), options.episodes())
+    return ShiftedNeurons(ShiftedModel(options), options.episodes())

@@ -35,6 +35,7 @@ _METHODS = {
     "tpn": ("Transductive Propagation Nets",),
     "snail": ("SNAIL",),
     "tadam": ("TADAM",),
+    "csn": ("Munkhdalai et al.",),
     "leo": ("LEO",),
     "gidaris": ("Gidaris",),
     "qiao": ("Qiao",),
