@@ -15,6 +15,7 @@ import numpy as np
 from metaviz.charts.shapes import Picture, Shapes, shapes_of
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import (
+    DASHES,
     PALETTE,
     Axis,
     Bars,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DASH: dict[str, Any] = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+_DASH: dict[str, Any] = {name: (0, lengths or None) for name, lengths in DASHES.items()}
 _COLORS = {
     **{"foreground": "#333333", "muted": "#808080", "grid": "#b0b0b0", "accent": "#2f5fc4"},
     **{"error": "#b2182b", "background": "#ffffff"},
@@ -44,6 +45,7 @@ _CM = 1 / 2.54
 _FRAME_LINES, _SHORTEST, _LETTER = 4, 8, 0.55
 """Lines of text above and below an axis, letters of its name, and their width by their height."""
 _MANY = 24
+_MESSAGE_LETTERS = 60
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
             high = size[1] / _CM - legend_cm if page.height_cm else sum(heights)
             _fit_label(axes, high * heights[number // columns] / sum(heights), page)
         if isinstance(chart, Panels) and chart.title:
-            figure.suptitle(_literal(chart.title), fontsize=page.font_pt)
+            figure.suptitle(literal(chart.title), fontsize=page.font_pt)
         captions = dict.fromkeys(
             one.caption for one in (chart, *charts) if one.caption and not one.message
         )
@@ -136,6 +138,7 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
     for picture in shown.pictures:
         _draw_picture(figure, axes, picture, square=shown.square)
     _draw_lines(axes, shown)
+    _draw_bands(axes, shown)
     for box in shown.boxes:
         x, wide, y, high = box.x0, box.x1 - box.x0, box.y0, box.y1 - box.y0
         axes.bar(x, high, wide, y, align="edge", color=_color(box.role), alpha=box.alpha)
@@ -149,7 +152,7 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
         drawn = {"ha": across, "va": down, "color": _color(word.role), "fontsize": "small"}
         if word.ground:
             drawn["bbox"] = {"facecolor": "white", "alpha": 0.75, "pad": 1, "edgecolor": "none"}
-        axes.text(word.x, word.y, _literal(word.text), **drawn)
+        axes.text(word.x, word.y, literal(word.text), **drawn)
     beside = axes.get_yaxis_transform()
     for at, text in shown.right:
         axes.text(1.01, at, text, va="center", fontsize="small", transform=beside)
@@ -163,8 +166,9 @@ def _fit_label(axes: "Axes", high_cm: float, page: Page) -> None:
     axes.set_ylabel("\n".join(textwrap.wrap(axes.get_ylabel(), letters, break_long_words=False)))
 
 
-def _draw_lines(axes: "Axes", shown: Shapes) -> None:
-    floor = np.nan
+def _draw_bands(axes: "Axes", shown: Shapes) -> None:
+    """Draw bands below the lines, which alone decide on a range that a chart leaves open."""
+    floor, seen = np.nan, axes.dataLim.frozen()
     if shown.y.log:
         known = [one.y[np.isfinite(one.y) & (one.y > 0)] for one in shown.series]
         floor = 1e-2 * min((float(values.min()) for values in known if values.size), default=1.0)
@@ -172,6 +176,11 @@ def _draw_lines(axes: "Axes", shown: Shapes) -> None:
         x, low, high = thin_band(band.x, band.low, band.high, _POINTS)
         low = np.fmax(low, floor) if shown.y.log else low
         axes.fill_between(x, low, high, color=_color(band.role), alpha=band.alpha, lw=0)
+    if np.isfinite(seen.get_points()).all():
+        axes.dataLim.set(seen)
+
+
+def _draw_lines(axes: "Axes", shown: Shapes) -> None:
     for one in shown.series:
         color, hollow = _color(one.role), "white"
         dots: dict[str, Any] = {"marker": "o", "markersize": _DOT * one.dots} if one.dots else {}
@@ -184,7 +193,7 @@ def _draw_lines(axes: "Axes", shown: Shapes) -> None:
             alpha=one.alpha,
             linestyle=_DASH[one.dash] if one.width else "none",
             linewidth=_LINE * one.width,
-            label=_literal(one.label) if one.label else None,
+            label=literal(one.label) if one.label else None,
             **dots,
         )
 
@@ -205,11 +214,11 @@ def _draw_picture(figure: "Figure", axes: "Axes", one: Picture, *, square: bool)
     if one.meaning:
         beyond = one.levels and np.nanmax(np.abs(one.values), initial=0) > max(map(abs, one.levels))
         extend = "both" if beyond and not one.contours else "neither"
-        figure.colorbar(image, ax=axes, label=_literal(one.meaning), extend=extend)
+        figure.colorbar(image, ax=axes, label=literal(one.meaning), extend=extend)
 
 
 def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
-    axes.set_title(_literal(chart.title), fontsize="medium")
+    axes.set_title(literal(chart.title), fontsize="medium")
     curves = [one.y for one in shown.series]
     if shown.bare:
         axes.set_axis_off()
@@ -220,7 +229,8 @@ def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
         shown.boxes or shown.pictures or shown.words
     )
     if nothing:
-        axes.text(0.5, 0.5, "nothing recorded yet", transform=axes.transAxes, ha="center")
+        why = textwrap.fill(chart.message or "nothing recorded yet", _MESSAGE_LETTERS)
+        axes.text(0.5, 0.5, literal(why), transform=axes.transAxes, ha="center", va="center")
     elif any(one.label for one in shown.series) and not chart.caption:
         # Points lie anywhere: their legend stands beside them, its upper left corner (2) outside.
         place: Any = {"loc": 2, "bbox_to_anchor": (1, 1)} if isinstance(chart, Scatter) else {}
@@ -228,7 +238,7 @@ def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
 
 
 def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool, crowded: bool) -> None:
-    getattr(axes, f"set_{name}label")(_literal(axis.text))
+    getattr(axes, f"set_{name}label")(literal(axis.text))
     if log:
         _set_logarithmic(axes, name)
     if axis.limits is not None and (log or not axis.log):
@@ -261,7 +271,7 @@ def _set_ticks(axes: "Axes", name: str, axis: Axis, *, crowded: bool) -> None:
     elif name == "x":
         ticks = ticks[:: max(1, -(-len(ticks) // _MANY))]
     turned = {"rotation": 45, "ha": "right"} if name == "x" and _crowded(ticks) else {}
-    texts = [_literal(text) for _, text in ticks]
+    texts = [literal(text) for _, text in ticks]
     getattr(axes, f"set_{name}ticks")([at for at, _ in ticks], texts, **turned)
 
 
@@ -309,7 +319,7 @@ def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, title: str
     options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "columnspacing": 1.2}
     figure.legend(
         [Line2D([], [], color=_color(key.role), linestyle=_DASH[key.dash]) for key in keys],
-        [_literal(key.label) for key in keys],
+        [literal(key.label) for key in keys],
         loc="outside lower center",
         ncols=_legend_columns(keys, page),
         title=textwrap.fill(title, max(letters, 20)),
@@ -329,11 +339,17 @@ def _color(role: str) -> Any:
     return _COLORS.get(role, role)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Keep matplotlib from reading $ as mathematics, and a leading _ as a curve to leave out.
 
-    Control characters have no glyphs: their numbers are written.
+    Control characters have no glyphs: their numbers are written, as `files.text.printable` does.
     """
-    shown = (one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+    shown = (one if one.isprintable() or one == "\n" else _number(ord(one)) for one in text)
     escaped = "".join(shown).replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def _number(code: int) -> str:
+    if code < 0x100:  # noqa: PLR2004 - two digits
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004 - four digits

@@ -31,8 +31,8 @@ from metaviz.charts.values import (
 _ROW_HEIGHT = 0.8
 _KEY_WIDTH = 8.0
 _STRONG = 0.6
-_LETTERS, _FEWEST, _SIDE = 100, 8, 0.1
-_BELOW, _SHOWN = 1.35, 0.9
+_LETTERS, _FEWEST, _SIDE, _WIDEST_SIDE = 80, 9, 0.16, 1.1
+_BELOW, _SHOWN, _BESIDE = 1.35, 0.9, 1.2
 _HEAD, _ANGLE = 0.3, 0.45
 
 
@@ -295,7 +295,7 @@ def _images(chart: ImageGrid, _place: int | None = None) -> Shapes:
         Words(-0.05, at * _BELOW + 0.45, text, across=1) for at, text in enumerate(chart.beside)
     ]
     rows = -(-len(chart.images) // chart.columns)
-    x = replace(chart.x, limits=(-0.9 if chart.beside else -0.1, chart.columns))
+    x = replace(chart.x, limits=(-_BESIDE if chart.beside else -0.1, chart.columns))
     y = replace(chart.y, limits=(-0.4, rows * _BELOW), down=True)
     boxes = []
     for role in dict.fromkeys(bar[0] for bar in bars):
@@ -396,8 +396,9 @@ def _parallel(chart: Parallel, _place: int | None = None) -> Shapes:
     ends = np.array(chart.brushes, dtype=float).reshape(-1, 3).T
     wide = 0.008 * max(1, last)
     boxes = Boxes("brushes", ends[0] - wide, ends[0] + wide, ends[1], ends[2], "accent", 0.35)
-    side = _SIDE * max(1, last)
-    x, y = Axis(limits=(-side, last + side)), Axis(limits=(lowest - 0.06, 1.16))
+    side = min(_SIDE * max(1, last), _WIDEST_SIDE)
+    top = chart.y.limits[1] if chart.y.limits else 1.16
+    x, y = Axis(limits=(-side, last + side)), Axis(limits=(lowest - 0.06, top))
     about = {"boxes": [boxes], "words": words, "bare": True}
     return _shapes(chart, [*_joined(chart.series), axes], x=x, y=y, **about)
 

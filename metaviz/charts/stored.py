@@ -3,12 +3,10 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
 from metaviz.charts.shapes import cut
-from metaviz.charts.storage import from_arrays
 from metaviz.charts.thinning import has_logarithms
 from metaviz.charts.values import (
     BLUE,
@@ -38,25 +36,6 @@ _MANY = 60
 _SQUARE = 3
 _NEAR = 1.5
 _HISTOGRAM_SHARE = 0.2
-
-
-def charts_of(arrays: Arrays, title: str = "", trained: int = 0) -> list[Chart]:
-    """Return the charts of one picture: those stored as charts, and those of older arrays."""
-    charts = from_arrays(arrays)
-    if "geometry" in arrays:
-        for view in filter(partial(shows, arrays), _VIEWS):
-            part = -1 if view == "rates" else 0
-            charts.append(geometry_chart(arrays, view, part, title=title))
-    if "visited" in arrays:
-        away = np.abs(numbers(arrays, "slope") - 1)
-        place = int(np.nanargmax(away)) if np.isfinite(away).any() else 0
-        name = f"{arrays['layers'][place]}, weight {arrays['coordinates'][place]}"
-        charts.append(map_chart(map_point(arrays, place), name))
-    if "slice" in arrays:
-        charts += [chart for chart in slice_charts(arrays, title) if chart is not None]
-    if "predictions" in arrays:
-        charts.append(fan_chart(arrays, title=title, trained=trained))
-    return charts
 
 
 def fan_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int = 0) -> Lines:

@@ -23,6 +23,11 @@ MUTED = (
 )
 """Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
 PALETTE = OKABE_ITO + MUTED
+DASHES: dict[str, tuple[float, ...]] = {
+    **{"solid": (), "dash": (4, 2), "dot": (1, 2), "dashdot": (4, 2, 1, 2), "longdash": (8, 2)},
+    **{"dashdotdot": (4, 2, 1, 2, 1, 2), "sparsedot": (1, 5), "longdashdot": (8, 2, 1, 2)},
+}
+"""Lengths of dashes and gaps by turns, in widths of the line."""
 BLUE, ORANGE = "method-0", "method-1"
 """Roles of what is distinguished within one run: positive and negative, support and query."""
 _ROLE = re.compile(
@@ -435,6 +440,8 @@ def _roles(parts: "Sequence[Mark | Region | Series | Band]") -> None:
             _ROLE.fullmatch(part.role) is not None,
             f"{part.name!r} has the colour role {part.role!r}: choose one like 'method-0'.",
         )
+        dash = getattr(part, "dash", "solid")
+        _need(dash in DASHES, f"{part.name!r} has the dash {dash!r}: use {', '.join(DASHES)}.")
 
 
 def _check_series(chart: Chart, series: Sequence[Series]) -> None:

@@ -61,6 +61,8 @@ def benchmark(
         from metaviz.runs.storage.store import StoreError
 
         raise StoreError(f"Cannot write {out}: {error.strerror}.") from error
+    told = (opt.unused(comparison, algorithms, settings) for comparison in comparisons)
+    say(*dict.fromkeys(sentence for sentences in told for sentence in sentences))
     speeds, interrupted = _measure(comparisons, rounds, memory=weigh, peers=peers)
     if speeds:
         _write(speeds, out)

@@ -53,7 +53,8 @@ def compare(
     from metaviz.cli.training import run_comparison
     from metaviz.training.engine import LocalEngine
 
-    records, code = run_comparison(LocalEngine(), comparison, out, source)
+    remarks = opt.unused(comparison, algorithms, settings)
+    records, code = run_comparison(LocalEngine(), comparison, out, source, remarks)
     print_results(records)
     return code
 

@@ -34,18 +34,37 @@ def list_(
 
 def options(
     name: Annotated[str, typer.Argument(help="An algorithm, a problem, or shared.")] = "shared",
+    problem: Annotated[
+        str | None, typer.Option(help="Show the defaults for this task family.")
+    ] = None,
 ) -> None:
     """Explain the options of an algorithm, a problem, or those that all share."""
     from metaviz.cli.tables import print_options
     from metaviz.config.options import OptionError, known_text
 
     catalogue = opt.known_catalogue()
+    chosen = None if problem is None else catalogue.problem(problem)
+    if problem is not None and chosen is None:
+        known = known_text(problem, (entry.id for entry in catalogue.problems))
+        raise OptionError("problem", f"There is no problem {problem!r}; {known}.")
+    every = [chosen] if chosen else catalogue.problems
+    shared = {entry.id: entry.shared for entry in every}
     if method := catalogue.algorithm(name):
-        print_options(method.options, method.presets, f"{name}.")
+        own = {entry.id: method.defaults.get(entry.id, {}) for entry in every}
+        print_options(method.options, f"{name}.", own, method.presets, only=problem)
+        if chosen and (reason := method.unsuited(chosen)):
+            say(reason)
     elif family := catalogue.problem(name):
-        print_options(family.options, {}, f"{name}.")
+        if problem not in {None, name}:
+            raise OptionError("problem", f"{name} is a problem itself: leave --problem out.")
+        print_options(family.options, f"{name}.")
+        put(f"Shared settings for {name}: metaviz options --problem {name}")
     elif name == "shared":
-        print_options(catalogue.shared, {}, "")
+        hidden = chosen.hidden if chosen else ()
+        described = (spec for spec in catalogue.shared if spec.name not in hidden)
+        print_options(described, "", shared, only=problem)
+        if hidden:
+            put(f"Left out, as they mean nothing for {problem}: {', '.join(hidden)}.")
     else:
         known = known_text(name, ["shared", *catalogue.ids])
         raise OptionError("id", f"There is no {name!r}; {known}.")
@@ -56,7 +75,9 @@ def gradients(
     problem_file: Annotated[
         Path | None, typer.Option(help="Matrices of the quadratic problem, as TOML.")
     ] = None,
-    algorithms: Annotated[str, typer.Option(help="Ids with commas between, or all.")] = "all",
+    algorithms: Annotated[
+        str | None, typer.Option(help="Ids with commas between; all unless given.")
+    ] = None,
     settings: opt.Settings = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64",
     device: opt.Device = None,
@@ -75,12 +96,13 @@ def gradients(
                 "problem_file", "--problem-file holds matrices, so it needs --problem quadratic."
             )
         settings.append(f"quadratic.file={problem_file}")
-    asked = {"problem": problem, "algorithms": algorithms, "seeds": str(seed)}
+    asked = {"problem": problem, "algorithms": algorithms or "all", "seeds": str(seed)}
     comparison = opt.read_asked({**asked, "device": device, "dtype": dtype}, settings)
     from metaviz.cli.tables import print_gradients
     from metaviz.training.engine import LocalEngine
 
     result = LocalEngine().gradients(comparison, start, step)
+    say(*opt.unused(comparison, algorithms, settings))
     if as_json:
         put(result.to_json())
     else:

@@ -111,7 +111,12 @@ def read_asked(
     Raises: OptionError with one sentence.
     """
     from metaviz.config.options import OptionError, checked
-    from metaviz.config.overrides import check_comparison, parse_value, place_settings
+    from metaviz.config.overrides import (
+        check_comparison,
+        check_used,
+        parse_value,
+        place_settings,
+    )
     from metaviz.config.run_config import Comparison, parse_seeds, read_toml
 
     catalogue = known_catalogue()
@@ -127,12 +132,13 @@ def read_asked(
     problem = catalogue.problem(str(values.get("problem", "sinusoid")))
     if problem is not None:
         values.setdefault("steps", problem.steps)
+    left_out: dict[str, str] = {}
     if "algorithms" in given:
         values["algorithms"] = split_names(given["algorithms"])
-        if given["algorithms"].strip() == "all":
-            unsuited = catalogue.unsuited(problem) if problem is not None else {}
+        if _means_all(given["algorithms"]):
+            left_out = catalogue.unsuited(problem) if problem is not None else {}
             each = (entry.id for entry in catalogue.algorithms)
-            values["algorithms"] = tuple(name for name in each if name not in unsuited)
+            values["algorithms"] = tuple(name for name in each if name not in left_out)
     tables = {part: values.get(part, {}) for part in ("shared", "options", "problem_options")}
     if isinstance(tables["options"], dict):
         tables |= {f"options.{name}": table for name, table in tables["options"].items()}
@@ -143,7 +149,25 @@ def read_asked(
             )
     comparison = checked(Comparison, place_settings(settings or [], values, catalogue))
     check_comparison(comparison, catalogue)
+    check_used(settings or [], comparison, left_out)
     return comparison
+
+
+def unused(
+    comparison: "Comparison", algorithms: str | None, settings: list[str] | None
+) -> list[str]:
+    """Return what was asked for and is not used: methods of all that do not suit, and settings."""
+    from metaviz.config.overrides import meaningless
+
+    catalogue, found = known_catalogue(), list[str]()
+    problem = catalogue.problem(comparison.problem)
+    if problem is not None and _means_all(algorithms) and (out := catalogue.unsuited(problem)):
+        found.append(f"Left out of all: {', '.join(out)}. {' '.join(out.values())}")
+    return [*found, *meaningless(settings or [], comparison, catalogue)]
+
+
+def _means_all(algorithms: str | None) -> bool:
+    return algorithms is not None and algorithms.strip() == "all"
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ def sweep(
     from metaviz.training.engine import LocalEngine
 
     _check_runs(configs)
+    say(*opt.unused(comparison, algorithms, settings))
     print_sweep(configs, [axis.key for axis in axes])
     with logged_data():
         estimate = LocalEngine().estimate(configs, say)

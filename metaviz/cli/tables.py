@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from metaviz.config.options import OptionSpec, Plain
 from metaviz.config.run_config import RunConfig, presets
 from metaviz.files.text import one_line, printable
 from metaviz.problems.inspection import Inspection
+from metaviz.runs.analysis.benchmark import steps_text
 from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison
@@ -138,18 +140,21 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
     """Print each run's mean, its difference to the first run, and published results beside it."""
     first = judgements[0]
     # Of methods without an inner loop no k is told.
-    asked = next((one for one in judgements if one.adapts), first).protocol_text()
+    adapting = next((one for one in judgements if one.adapts), first)
+    asked = adapting.protocol_text(steps_text(judgements))
     title = f"{first.measure_text()} on held-out tasks: mean ± 1.96 s/√n\n{asked}"
     unlike = len({found.measure for found in judgements}) > 1
     if unlike:
         title = f"held-out tasks: mean ± 1.96 s/√n\n{asked}"
-    measured = []
+    measured, others = [], []
     for found in judgements:
         what = [found.measure_text()] if unlike else []
         row = [found.run, *what, str(found.step), found.before_text(), found.after_text()]
         alike = (found.task_list, found.measure) == (first.task_list, first.measure)
         apart = found is not first and alike
         measured.append((*row, *(found.minus(first) if apart else ())))
+        if not alike:
+            others.append(f"{found.run}: {found.dataset}, {found.protocol_text()}.")
     told = ("run", *(("measure",) if unlike else ()), "step", "k = 0", "after k")
     columns = (*told, "minus the first", "better/worse", "p")
     paper = console()
@@ -158,6 +163,8 @@ def print_judgements(judgements: Sequence[Judgement]) -> None:
         "In brackets: 95 % bootstrap interval. p: two-sided sign test over tasks, without those "
         "where both are equal or one is not a number."
     )
+    if others:
+        paper.print("Nothing is subtracted from results on other tasks: " + " ".join(others))
     rows = [(found.run, *row) for found in judgements for row in published_beside(found)]
     if rows:
         title = "Published for the same data, ways and shots: not the same experiment"
@@ -191,18 +198,47 @@ def print_presets() -> None:
 
 
 def print_options(
-    options: Iterable[OptionSpec], presets: Mapping[str, Mapping[str, Plain]], prefix: str
+    options: Iterable[OptionSpec],
+    prefix: str,
+    by_problem: Mapping[str, Mapping[str, Plain]] = MappingProxyType({}),
+    presets: Mapping[str, Mapping[str, Plain]] = MappingProxyType({}),
+    *,
+    only: str | None = None,
 ) -> None:
-    """Print the keys that `--set` takes, with what each means and which values are right."""
+    """Print the keys that `--set` takes, with what each means and which values are right.
+
+    `by_problem` holds defaults that replace the general ones; those of the problem `only` stand in
+    their place, and otherwise beside them.
+    """
     rows = []
     for spec in options:
-        default = "" if spec.default is None else str(spec.default)
         what = f"{spec.description} Use {spec.range_text}."
+        own = {
+            name: values[spec.name] for name, values in by_problem.items() if spec.name in values
+        }
+        if only is not None:
+            default = _option_text(own.get(only, spec.default))
+        else:
+            others = {name: value for name, value in own.items() if value != spec.default}
+            default = "\n".join([_option_text(spec.default), *_default_lines(others)])
         rows.append((f"{prefix}{spec.name}", default, what))
     for preset, values in presets.items():
         what = ", ".join(f"{key}={value}" for key, value in values.items())
         rows.append((f"{prefix}preset", "", f"{preset}: fills in {what}."))
-    console().print(table(("--set", "default", "what it is"), rows, fold=range(3)))
+    title = "default" if only is None else f"default for {only}"
+    console().print(table(("--set", title, "what it is"), rows, fold=range(3)))
+
+
+def _option_text(value: Plain) -> str:
+    return "" if value is None else str(value).lower() if value in {True, False} else str(value)
+
+
+def _default_lines(own: Mapping[str, Plain]) -> list[str]:
+    """Return a line for each value with the problems that have it."""
+    problems: dict[str, list[str]] = {}
+    for name, value in own.items():
+        problems.setdefault(_option_text(value), []).append(name)
+    return [f"{text} ({', '.join(names)})" for text, names in problems.items()]
 
 
 def print_sweep(configs: Sequence[RunConfig], keys: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from metaviz.cli.export import write_figures
 from metaviz.cli.output import Said, say, write_file
 from metaviz.cli.tables import progress_bars
 from metaviz.config.run_config import Comparison, to_toml
+from metaviz.files.text import shell_line
 from metaviz.runs.export.tables import write_tables
 from metaviz.runs.model.events import Ended, Event, Noted, State, Stepped, Waiting
 from metaviz.runs.model.record import Record
@@ -43,11 +44,16 @@ class Trained:
 
 
 def run_comparison(
-    engine: LocalEngine, comparison: Comparison, out: Path, source: Path | None = None
+    engine: LocalEngine,
+    comparison: Comparison,
+    out: Path,
+    source: Path | None = None,
+    remarks: Sequence[str] = (),
 ) -> tuple[list[Record], int]:
     """Train every run of a comparison, one after another, and write what came of it.
 
-    `source` is the folder of a run whose weights all start from. Returns the exit code, too.
+    `source` is the folder of a run whose weights all start from; `remarks` are said once nothing
+    is refused. Returns the exit code, too.
     """
     with logged_data():
         backbones = engine.backbones(comparison)
@@ -58,6 +64,7 @@ def run_comparison(
             return trained.records, code
     with logged_data():
         sessions = engine.start(comparison, out / "runs", source)
+    say(*remarks)
     if (out / "summary.csv").exists():
         say(f"{out} holds an earlier comparison: its runs stay, tables are replaced.")
     try:
@@ -89,15 +96,24 @@ def train(sessions: list[Session]) -> Trained:
     finally:
         late = _end(sessions, "aborted")
     records, unreadable = _read(sessions)
-    return Trained(records, broken or late or unreadable, interrupted)
+    stopped = [folder for folder, record in records.items() if record.state == "stopped"]
+    if interrupted and stopped:
+        say(f"To go on: {_resume_line(stopped)}")
+    return Trained(list(records.values()), broken or late or unreadable, interrupted)
 
 
-def _read(sessions: Sequence[Session]) -> tuple[list[Record], str]:
+def _resume_line(folders: Sequence[Path]) -> str:
+    """Return the command that lets runs go on; where there are several, by their folder."""
+    places = folders if len(folders) == 1 else dict.fromkeys(folder.parent for folder in folders)
+    return shell_line(["metaviz", "resume", *map(str, places)])
+
+
+def _read(sessions: Sequence[Session]) -> tuple[dict[Path, Record], str]:
     """Return what runs hold, and why the first of those cannot be read that cannot."""
-    records, broken = [], ""
+    records, broken = {}, ""
     for session in sessions:
         try:
-            records.append(open_run(session.folder))
+            records[session.folder] = open_run(session.folder)
         except StoreError as error:
             broken = broken or str(error)
     return records, broken

@@ -1,5 +1,6 @@
 """`--set KEY=VALUE`: where each key belongs in a comparison, and what the catalogue refuses."""
 
+from collections.abc import Container, Iterable
 from typing import Any
 
 from metaviz.config.catalogue import Catalogue
@@ -77,6 +78,37 @@ def check_comparison(comparison: Comparison, catalogue: Catalogue) -> None:
     if problem := catalogue.problem(comparison.problem):
         checked(Shared, {**problem.shared, **comparison.shared})
         checked(model_of(problem.options), dict(comparison.problem_options), f"{problem.id}.")
+
+
+def check_used(
+    settings: Iterable[str], comparison: Comparison, left_out: Container[str] = ()
+) -> None:
+    """Refuse options of methods that are not compared, unless those were left out of all.
+
+    Raises: OptionError.
+    """
+    known = {*comparison.algorithms, comparison.problem}
+    for key in map(_key_of, settings):
+        owner, dot, _ = key.partition(".")
+        if dot and owner not in known and owner not in left_out:
+            chosen = ", ".join(comparison.algorithms)
+            raise OptionError(
+                key,
+                f"{key} is set, but {owner} is not among the algorithms ({chosen}): add it to "
+                "them, or leave the setting out.",
+            )
+
+
+def meaningless(settings: Iterable[str], comparison: Comparison, catalogue: Catalogue) -> list[str]:
+    """Return a sentence for each shared setting that means nothing in a comparison."""
+    problem = catalogue.problem(comparison.problem)
+    hidden = problem.hidden if problem is not None else ()
+    keys = dict.fromkeys(map(_key_of, settings))
+    return [f"{key} means nothing for {comparison.problem}." for key in keys if key in hidden]
+
+
+def _key_of(setting: str) -> str:
+    return setting.partition("=")[0].strip()
 
 
 def check_ids(comparison: Comparison, catalogue: Catalogue) -> None:

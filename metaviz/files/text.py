@@ -6,6 +6,8 @@ read other than it is. Both become the numbers of their letters.
 
 import codecs
 import re
+import shlex
+from collections.abc import Iterable
 from contextlib import suppress
 
 _STEERING = re.compile(
@@ -24,6 +26,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text that is printable and has no tabs and line ends, either."""
     return _BREAKS.sub(" ", printable(text))
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return words as one line that a shell reads as those words; control characters as numbers."""
+    return shlex.join(map(one_line, words))
 
 
 def text_of(data: bytes) -> str:

@@ -12,7 +12,8 @@ from metaviz.config.options import Plain
 from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.config.run_config import Amendment
 from metaviz.files.values import of_kind
-from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.algorithm import Composed
+from metaviz.meta.estimators.base import MetaStep, TrainsStart
 from metaviz.runs.model.events import Divergence, Evaluated, Remedy
 from metaviz.training.readings import Means, means
 from metaviz.training.setting import Setting
@@ -90,6 +91,8 @@ class DivergenceMonitor:
 
     def remedies(self, setting: Setting, error: DivergenceError) -> tuple[Remedy, ...]:
         """Return changes with which the run may go on, the most promising one first."""
+        if beside_training(setting, error):
+            return (_smaller(setting, "inner"),)
         found = [_smaller(setting, "outer"), self._clip(setting)]
         if setting.algorithm.traits.shares_rate:
             found.append(_smaller(setting, "inner"))
@@ -160,6 +163,13 @@ class DivergenceMonitor:
         label = f"Clip the meta-gradient at {change['clip_norm']:g}"
         amendment = Amendment(shared=change) if own is None else Amendment(options=change)
         return _remedy("clip", label, amendment)
+
+
+def beside_training(setting: Setting, error: DivergenceError) -> bool:
+    """Return whether adaptation broke that is measured alone: the meta-gradient is without it."""
+    method = setting.algorithm
+    without = isinstance(method, Composed) and isinstance(method.estimator, TrainsStart)
+    return without and error.quantity.startswith("post_") and error.remedy == "half-inner"
 
 
 def divergence(setting: Setting, monitor: DivergenceMonitor, error: DivergenceError) -> Divergence:

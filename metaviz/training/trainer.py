@@ -26,7 +26,12 @@ from metaviz.runs.model.events import (
     Stepped,
     Waiting,
 )
-from metaviz.training.divergence import DivergenceError, DivergenceMonitor, divergence
+from metaviz.training.divergence import (
+    DivergenceError,
+    DivergenceMonitor,
+    beside_training,
+    divergence,
+)
 from metaviz.training.engines import stepper
 from metaviz.training.evaluation import CutShort, evaluate, pictures
 from metaviz.training.memory_budget import release_memory
@@ -73,6 +78,9 @@ class Progress:
         }
 
 
+_BESIDE = (
+    "What diverged is adaptation, which is measured beside the training and has no part in it."
+)
 _COUNTERS = ("step", "seconds", "gradient_evaluations", "hessian_vector_products")
 
 
@@ -150,7 +158,8 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
     except DivergenceError as error:
         yield from warnings.summary(progress.step)
         found = divergence(setting, progress.monitor, error)
-        message = f"{error} What may help: {_listed(found)}."
+        beside = f" {_BESIDE}" if beside_training(setting, error) else ""
+        message = f"{error}{beside} What may help: {_listed(found)}."
         yield Ended(progress.step, "diverged", message, found)
     finally:
         setting.shards.close()
@@ -168,7 +177,7 @@ def _in_force(setting: Setting, progress: Progress, step: int) -> Setting:
 def _listed(found: Divergence) -> str:
     """Name what may help, the most promising first."""
     labels = [f"{remedy.label[0].lower()}{remedy.label[1:]}" for remedy in found.remedies]
-    return f"{', '.join(labels[:-1])}, or {labels[-1]}"
+    return f"{', '.join(labels[:-1])}, or {labels[-1]}" if len(labels) > 1 else labels[0]
 
 
 def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:

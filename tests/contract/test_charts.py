@@ -12,7 +12,6 @@ from PySide6.QtWidgets import QApplication, QWidget
 from metaviz.charts.matplotlib import Page, figure_of, quiet_matplotlib
 from metaviz.charts.shapes import shapes_of
 from metaviz.charts.storage import from_arrays, to_arrays
-from metaviz.charts.stored import charts_of
 from metaviz.charts.values import (
     CHARTS,
     Axis,
@@ -44,6 +43,7 @@ from metaviz.runs.export.figures import run_figures
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from tests.gui.test_geometry_tabs import record
+from tests.unit.stored_charts import charts_of
 
 SIZES = {"none": 0, "one": 1, "some": 5, "many": 4000}
 

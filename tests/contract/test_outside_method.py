@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 
 from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.charts.matplotlib import figure_of
-from metaviz.charts.stored import charts_of
 from metaviz.charts.values import HeatMap
 from metaviz.cli.tables import print_judgements
 from metaviz.config.catalogue import shipped_catalogue
@@ -42,6 +41,7 @@ from metaviz.training.engine import LocalEngine
 from metaviz.training.session import open_sessions, repeat_session
 from tests.unit.command_line import metaviz
 from tests.unit.stored import assert_same, config, finish, killed, resume
+from tests.unit.stored_charts import charts_of
 
 NAME = "nearest_centroid"
 FILE = Path(__file__).parents[1] / "outside" / f"{NAME}.py"

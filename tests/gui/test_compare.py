@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,32 @@ def test_runs_without_a_value_stand_in_the_picture(tab, height):
     figure = tab.shown_chart()
     assert {series.name for series in figure.series} == {one.id for one in [*runs(), run]}
     assert figure.axes[1].ticks[-1] == (ABSENT, "absent")
+
+
+def test_many_axes_are_scrolled_and_their_titles_fit(qtbot, tab):
+    many = [f"setting_number_{place}" for place in range(20)]
+    one, other = (
+        record("maml", seed, (3, 2, 1), **dict.fromkeys(many, seed + 1.0)) for seed in (0, 1)
+    )
+    tab.resize(640, 300)
+    tab.findChild(QToolButton, "compareParallel").click()
+    tab.show_records([one, other])
+    QApplication.processEvents()
+    plot, area = tab.parallel.plot, tab.parallel.area
+    assert area.horizontalScrollBar().maximum() > 0
+    assert plot.x_of(1) - plot.x_of(0) > 70
+    titles = [word for word in plot.words.values() if word.pos().y() > 1]
+    boxes = [word.sceneBoundingRect() for word in titles]
+    assert len(boxes) == len(plot.axes) > 20
+    assert not any(a.intersects(b) for a, b in pairwise(boxes))
+    inside = plot.sceneRect()
+    assert all(box.top() >= inside.top() for box in boxes)
+    plot.setFocus()
+    for _ in range(len(plot.axes)):
+        qtbot.keyClick(plot, Qt.Key.Key_Right)
+    seen = area.horizontalScrollBar().value() + area.viewport().width()
+    assert area.horizontalScrollBar().value() > 0
+    assert plot.x_of(len(plot.axes) - 1) < seen
 
 
 def test_pointer_tells_the_run(brushed):

@@ -7,8 +7,16 @@ import numpy as np
 import pyqtgraph as pg
 import pytest
 import tomli_w
-from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtWidgets import QAbstractItemView, QApplication, QLabel, QMessageBox, QWidget
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, Qt
+from PySide6.QtGui import QHelpEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QLabel,
+    QMessageBox,
+    QToolTip,
+    QWidget,
+)
 
 from metaviz.files.foreign import parsed_toml
 from metaviz.gui.widgets.message_boxes import ask
@@ -137,3 +145,22 @@ def test_labels_and_tips_are_made_in_one_place() -> None:
                 tip = node.args[-1]
                 plain = isinstance(tip, ast.Call) and ast.unparse(tip.func) == "plain_tip"
                 assert plain or isinstance(tip, ast.Constant), (name, ast.unparse(node))
+
+
+def test_a_line_that_has_no_room_ends_in_dots_and_tells_the_whole(qtbot) -> None:
+    text = f"20 % → 68 % right of 50 query images of {EVIL}"
+    label = PlainLabel(text)
+    qtbot.addWidget(label)
+    for width, cut in ((120, True), (1200, False)):
+        label.resize(width, 20)
+        assert (label.shown() == text) is not cut
+        assert label.shown().endswith("…") is cut
+        room = label.fontMetrics().horizontalAdvance(label.shown())
+        assert room <= width
+        label.grab()
+    label.resize(120, 20)
+    tip = QHelpEvent(QEvent.Type.ToolTip, QPoint(1, 1), label.mapToGlobal(QPoint(1, 1)))
+    QApplication.sendEvent(label, tip)
+    assert QToolTip.text() == plain_tip(text)
+    label.setWordWrap(True)
+    assert label.shown() == text

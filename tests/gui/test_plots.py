@@ -3,15 +3,17 @@
 import copy
 import csv
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtGui import QPaintEvent
+from PySide6.QtGui import QFontMetricsF, QPaintEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
-from metaviz.charts.values import Axis, Lines, Series
+from metaviz.charts.values import Axis, Lines, Mark, Series
 from metaviz.gui.pages.gradients_page import GradientsTab
 from metaviz.gui.pages.inner_loop_page import InnerTab
 from metaviz.gui.pages.training_page import TrainingTab
@@ -21,7 +23,7 @@ from metaviz.gui.plotting.curve_item import dashes
 from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.widgets.theme import DARK, LIGHT
 from metaviz.gui.window.export_dialog import ExportDialog
-from metaviz.runs.model.events import Evaluated, Pictured, Stepped, Waiting
+from metaviz.runs.model.events import Ended, Evaluated, Pictured, Stepped, Waiting
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -144,6 +146,40 @@ def test_training_tab_says_what_a_run_waits_for(qtbot) -> None:
     run.apply(Waiting(0, "compiling steps, 12 s"))
     tab.refresh()
     assert tab.plot._message.text().startswith("Compiling steps, 12 s…")
+
+
+def test_training_tab_says_what_ended_runs_before_their_first_step(qtbot) -> None:
+    failed = record("maml", 3, steps=0)
+    failed.apply(Ended(0, "failed", "Memory ran out: 812.0 MiB more were needed."))
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records([failed])
+    shown(tab)
+    told = tab.plot.chart.message
+    assert told.startswith("No shown run has taken a meta-step.")
+    assert "maml · seed 3 failed: Memory ran out: 812.0 MiB more were needed." in told
+    assert tab.plot._message.isVisible()
+    assert tab.hint.text() == ""
+
+
+def test_training_tab_says_of_lines_what_is_drawn(qtbot, records: list[Record]) -> None:
+    tab = TrainingTab()
+    qtbot.addWidget(tab)
+    tab.apply_theme(LIGHT)
+    tab.show_records(records)
+    shown(tab)
+    told = (
+        "Bold: after adaptation; thin: before adaptation; shaded: what adaptation gains; smoothed"
+    )
+    assert tab.hint.text() == f"{told}, weight 0.9."
+    tab.smoothing.setValue(0)
+    tab.show_records([replace(one, state="running") for one in (*records, record("imaml"))])
+    QApplication.processEvents()
+    assert tab.hint.text() == "After adaptation; pale: before adaptation."
+    tab.smoothing.setValue(50)
+    assert "raw curves are left out while these runs train" in tab.hint.text()
+    assert tab.plot.chart.bands == ()
 
 
 def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) -> None:
@@ -408,6 +444,55 @@ def test_numbers_of_axes_stay_what_they_are_in_another_theme(qtbot) -> None:
 def test_logarithmic_axes_number_round_values(low: float, high: float, wanted: list[float]) -> None:
     found = round_logarithms(float(np.log10(low)), float(np.log10(high)), 6)
     assert found == pytest.approx(np.log10(wanted), abs=1e-9)
+
+
+def test_axes_that_are_short_write_what_fits(qtbot) -> None:
+    plot = ChartView("short", "Short")
+    qtbot.addWidget(plot)
+    plot.resize(260, 130)
+    plot.show()
+    x = np.linspace(0.0, 1.0, 20)
+    title = "probability of <its> own class & more"
+    plot.show_chart(lines(Series("a", x, x), y=Axis(title)))
+    QApplication.processEvents()
+    axis = plot.getPlotItem().getAxis("left")
+    high = axis.size().height()
+    assert axis.label.boundingRect().width() <= high + 1
+    assert axis.label.toPlainText().strip().endswith("…")
+    assert axis.label.toolTip().startswith("<p>probability of &lt;its&gt; own class")
+    ((_, values),) = axis.tickValues(0.0, 1.0, high)[:1]
+    assert 2 <= len(values) <= max(2, high / QFontMetricsF(axis.font()).height())
+    plot.resize(260, 600)
+    QApplication.processEvents()
+    assert axis.label.toPlainText().strip() == title
+    assert axis.label.toolTip() == ""
+
+
+def test_an_axis_of_whole_numbers_has_no_halves(qtbot) -> None:
+    plot = ChartView("whole", "Whole")
+    qtbot.addWidget(plot)
+    plot.resize(600, 300)
+    plot.show()
+    x = np.array([0.0, 1.0])
+    for whole in (True, False):
+        plot.show_chart(lines(Series("a", x, x), x=Axis("k", whole=whole)))
+        QApplication.processEvents()
+        axis = plot.getPlotItem().getAxis("bottom")
+        (_, values), *_rest = axis.tickValues(-0.03, 1.03, 170.0)
+        assert (values == [0.0, 1.0]) is whole
+
+
+def test_names_of_upright_lines_stand_one_above_the_other(qtbot) -> None:
+    plot = ChartView("marks", "Marks")
+    qtbot.addWidget(plot)
+    plot.resize(300, 200)
+    plot.show()
+    x = np.linspace(0.0, 10.0, 11)
+    marks = tuple(Mark(f"K {k}", k, label=f"trained K = {k}") for k in (3, 4, 5))
+    plot.show_chart(replace(lines(Series("a", x, x)), marks=marks))
+    QApplication.processEvents()
+    boxes = [item.label.sceneBoundingRect() for item in plot.marks.values()]
+    assert not any(a.intersects(b) for a, b in combinations(boxes, 2))
 
 
 def test_legend_makes_room_when_it_gets_narrow(qtbot) -> None:

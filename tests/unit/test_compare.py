@@ -4,6 +4,7 @@ import csv
 import errno
 import itertools
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -313,6 +314,9 @@ def test_ctrl_c_keeps_what_was_trained(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Stopped; what was trained until now is kept." in error
     assert "Traceback" not in error
+    (line,) = [line for line in error.splitlines() if line.startswith("To go on: ")]
+    words = shlex.split(line.removeprefix("To go on: "))
+    assert words == ["metaviz", "resume", str(tmp_path / "runs")]
     neumann, maml = rows(tmp_path / "summary.csv")
     assert (neumann["state"], maml["state"], maml["steps_done"]) == ("stopped", "stopped", "0")
     done = int(neumann["steps_done"])

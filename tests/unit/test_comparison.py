@@ -18,8 +18,10 @@ from metaviz.runs.analysis.comparison import (
     group_difference,
     offered,
     usual_view,
+    why_no_curve,
 )
-from metaviz.runs.analysis.curve_charts import comparison_chart
+from metaviz.runs.analysis.curve_charts import comparison_chart, inner_chart
+from metaviz.runs.analysis.curves import InnerView
 from metaviz.runs.analysis.smoothing import smooth
 from metaviz.runs.export.figures import comparison_figures
 from metaviz.runs.export.tables import comparison_csv, write_tables
@@ -187,6 +189,74 @@ def test_single_runs_write_no_comparison(tmp_path):
     several = write_tables([record(seed=0), record(seed=1)], tmp_path / "b")
     assert "comparison.csv" not in [path.name for path in alone]
     assert "comparison.csv" in [path.name for path in several]
+
+
+def test_groups_whose_runs_all_broke_say_why_nothing_is_drawn():
+    broken = [record("reptile", 0, curve=(7, 8), state="diverged")]
+    found = compared(broken, STEP)
+    told = why_no_curve(found, STEP)
+    assert told.startswith("There is no mean: runs that diverged or failed do not count in one. ")
+    assert "reptile (0 of 1 run, 1 diverged)." in told
+    chart = comparison_chart(found, STEP)
+    assert chart.message == told
+    drawn = figure_of(chart, Page()).findobj(Text)
+    assert any("do not count" in text.get_text().replace("\n", " ") for text in drawn)
+    singles = replace(STEP, members=True)
+    assert comparison_chart(compared(broken, singles), singles).message == ""
+    healthy = compared([*broken, record(seed=0)], STEP)
+    assert comparison_chart(healthy, STEP).message == ""
+    assert comparison_chart([], STEP, message="Tick runs.").message == "Tick runs."
+
+
+def test_a_band_alone_never_decides_on_a_range():
+    two = [record("maml", seed, (0.30, 0.25, 0.2 + 0.02 * seed)) for seed in (0, 1)]
+    view = ComparisonView("post_query_loss", robust=False)
+    (axes,) = figure_of(comparison_chart(compared(two, view), view), Page()).axes
+    low, high = axes.get_ylim()
+    assert 0.18 < low < 0.21
+    assert 0.3 <= high < 0.32
+
+
+def test_many_groups_of_one_algorithm_are_numbered():
+    runs = [record(inner_lr=0.1 + place) for place in range(9)]
+    found = compared([*runs, record("reptile")], STEP)
+    maml = [one for one in found if one.name.startswith("maml")]
+    assert len({one.style for one in maml}) == 9
+    assert {one.style.dash for one in found} == {"solid"}
+    assert maml[0].legend.endswith(" [1]")
+    chart = comparison_chart(found, STEP)
+    assert [text for _, text in chart.right] == [str(place) for place in range(1, 10)]
+    few = compared(runs[:8], STEP)
+    assert len({one.style.dash for one in few}) == 8
+    assert comparison_chart(few, STEP).right == ()
+
+
+def test_captions_name_bands_and_marks_only_where_there_are_some():
+    runs = [record(seed=0)]
+    told = inner_chart(runs, InnerView()).caption
+    dotted = "dotted: as many steps as in training"
+    assert told == f"lines: means over 5 tasks; bands: 95 % intervals of the means; {dotted}"
+    assert "grey" not in inner_chart(runs, InnerView(), shaded=True).caption
+    assert "bands" not in inner_chart(runs, InnerView(show_interval=False)).caption
+    longer = record(seed=1)
+    last = longer.evaluations[-1]
+    curves = {name: np.append(values, values[-1]) for name, values in last.curves.items()}
+    longer.evaluations[-1] = replace(last, curves=curves, tasks=9)
+    told = inner_chart([*runs, longer], InnerView(), shaded=True).caption
+    assert told.startswith("lines: means over 5 or 9 tasks")
+    assert told.endswith("grey: more inner steps than in training")
+    one_seed = ComparisonView("post_query_loss")
+    alone = [record(seed=0), record(seed=1, curve=(3,), state="stopped")]
+    assert "band" in comparison_chart(compared(alone, one_seed), one_seed).caption
+    broken = [record(seed=seed, state="diverged") for seed in (0, 1)]
+    assert "band" not in comparison_chart(compared(broken, one_seed), one_seed).caption
+
+
+def test_smoothing_of_short_curves_is_told_at_the_axis():
+    view = replace(STEP, smoothing=0.9)
+    chart = comparison_chart(compared([record(seed=0)], view), view)
+    assert chart.x.title == "meta-step (smoothed over about 10 points, where a curve has 3)"
+    assert comparison_chart(compared([record(seed=0)], STEP), STEP).x.title == "meta-step"
 
 
 def test_figure_names_interval_and_n_and_draws_the_means():

@@ -268,3 +268,32 @@ def test_an_evaluation_that_was_pending_uses_the_amended_steps(tmp_path: Path) -
     again = finish(repeat_session(folder, tmp_path / "again"))
     assert [e.step for e in open_run(again).evaluations] == [0, 3, 6, 9]
     assert first_difference(open_run(again), open_run(folder)) is None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "named"), [("joint", True), ("scratch", True), ("maml", False)]
+)
+def test_adaptation_that_is_only_measured_is_named_where_it_diverges(
+    algorithm: str, named: bool, tmp_path: Path
+) -> None:
+    asked = config(algorithm, steps=9)
+    shared = asked.shared.model_copy(update={"inner_lr": 900.0, "inner_steps": 40})
+    asked = asked.model_copy(update={"shared": shared, "options": {}})
+    record = open_run(train(asked, tmp_path))
+    assert record.state == "diverged"
+    assert ("measured beside the training and has no part in it" in record.message) is named
+    assert record.divergence is not None
+    remedies = [remedy.id for remedy in record.divergence.remedies]
+    assert remedies[0] == "half-inner"
+    assert (len(remedies) == 1) is named
+    if named:
+        assert record.message.endswith("What may help: halve the inner step size to α = 450.")
+
+
+def test_an_outer_step_that_is_too_large_is_no_matter_of_adaptation(tmp_path: Path) -> None:
+    asked = config("joint", steps=9)
+    update = {"outer_lr": 1e30, "outer_optimizer": "sgd"}
+    asked = asked.model_copy(update={"shared": asked.shared.model_copy(update=update)})
+    record = open_run(train(asked, tmp_path))
+    assert record.state == "diverged"
+    assert "beside the training" not in record.message

@@ -9,7 +9,6 @@ import torch
 from metaviz.charts.embedding import MOST_CLASSES, MOST_EXAMPLES, embedding_chart
 from metaviz.charts.matplotlib import figure_of
 from metaviz.charts.storage import from_arrays, to_arrays
-from metaviz.charts.stored import charts_of
 from metaviz.charts.values import Scatter, Series
 from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.analysis.geometry import offered
@@ -18,6 +17,7 @@ from metaviz.runs.export.html_report import write_report
 from metaviz.runs.storage.store import open_run
 from metaviz.training.setting import settle
 from tests.unit.stored import config, train
+from tests.unit.stored_charts import charts_of
 
 ASKED = config("protonet", steps=4, train_ways=4)
 

@@ -3,6 +3,7 @@
 import csv
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,37 @@ def test_tasks_that_are_not_a_number_are_named_and_not_counted() -> None:
     one = judgement(per_task={"query_loss": np.stack([a, a])})
     other = judgement(per_task={"query_loss": np.stack([b, b])})
     assert one.minus(other)[1] == "2 / 6, 3 not a number"
+
+
+def test_no_difference_is_written_as_nan() -> None:
+    known = judgement()
+    for broken in (np.nan, np.inf):
+        values = np.array([[2.0, 2.0, 2.0], [1.0, 2.0, broken]])
+        one = judgement(per_task={"query_loss": values})
+        other = judgement(per_task={"query_loss": known.per_task["query_loss"]})
+        told = " ".join([*one.minus(other), one.after_text(), one.before_text()])
+        assert "nan" not in told.replace("not a number", "")
+        assert "inf" not in told
+    assert judgement(per_task={"query_loss": np.full((2, 3), np.nan)}).after_text() == "–"
+
+
+def test_runs_judged_otherwise_are_not_subtracted_in_the_table() -> None:
+    def judged(*, as_trained: bool = False, **changes: object) -> Judged:
+        one = judgement(**changes)
+        return Judged("r", "r", Style("#0077bb", "solid"), one, as_trained=as_trained)
+
+    per_task = {"query_loss": np.ones((6, 3)), "query_accuracy": np.full((6, 3), 0.5)}
+    first = judged()
+    longer = judged(k=5, protocol={**judgement().protocol, "k": 5}, per_task=per_task)
+    apart = judged(protocol={**judgement().protocol, "together": False})
+    rows = rows_of([first, longer, apart, judged()], Choice("nothing"))
+    assert rows[1].minus_first == "not subtracted: k = 5, not 1"
+    assert rows[2].minus_first == "not subtracted: query examples predicted otherwise"
+    assert (rows[1].counts, rows[1].p, rows[2].p) == ("", "", "")
+    assert rows[3].minus_first == "+0 [+0, +0]"
+    trained = judged(as_trained=True, k=5, per_task=per_task)
+    assert not trained.unlike(judged(as_trained=True))
+    assert not judged(k=0).unlike(longer)
 
 
 def judgement(**changes: object) -> Judgement:
@@ -326,6 +358,11 @@ def test_a_figure_of_held_out_results_names_interval_and_population() -> None:
     told = " ".join(text.get_text() for text in drawn.findobj(Text))
     assert "mean ± 1.96 s/√n over held-out tasks" in told
     assert "hollow: as published" in told
+    ours = benchmark_chart(rows[:1], "accuracy (%)")
+    assert all(one.filled for one in ours.series)
+    assert "hollow" not in ours.caption
+    unknown = replace(rows[0], value=math.nan)
+    assert benchmark_chart([unknown], "accuracy (%)", "No number.").message == "No number."
 
 
 def test_a_protocol_says_what_its_tasks_have(tmp_path: Path) -> None:
@@ -422,3 +459,12 @@ def test_bad_protocols_are_one_sentence(runs: list[Path], tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="no checkpoint"):
         judge(runs[0], EvaluationProtocol(tasks=2))
     assert metaviz("evaluate", tmp_path / "nothing").code == 2
+
+
+def test_features_of_a_backbone_are_told_beside_published_rows() -> None:
+    plain = {"pretrained": "classifier-s0-1a2b3c4d", "backbone": "", "path": ""}
+    found = told("X", "conv4_64", **plain)
+    assert found == ["features of classifier-s0-1a2b3c4d, not conv4 64"]
+    assert told("X", "resnet12", **{**plain, "pretrained": ""}) == [
+        "features of a file, not resnet12"
+    ]

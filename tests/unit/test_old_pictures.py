@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from metaviz.charts.matplotlib import figure_of, quiet_matplotlib
 from metaviz.charts.storage import from_arrays, to_arrays
-from metaviz.charts.stored import charts_of
 from metaviz.runs.storage.store import open_run
+from tests.unit.stored_charts import charts_of
 
 RUNS = Path(__file__).parents[1] / "fixtures" / "v0_1" / "runs"
 KINDS = {

@@ -1,6 +1,7 @@
 """Bad input ends with exit code 2 and one sentence that names it and what would be right."""
 
 import io
+import re
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -278,3 +279,57 @@ def test_options_without_a_name_explains_the_shared_ones() -> None:
     assert outcome.code == 0
     assert "inner_lr" in outcome.out
     assert "eval_every" in outcome.out
+
+
+def test_an_option_of_a_method_that_is_not_compared_is_refused() -> None:
+    for command in ("compare", "sweep", "gradients --algorithms maml,reptile"):
+        told = refusal(*command.split(), "--set", "imaml.prox=1")
+        chosen = "maml, reptile" if command.startswith("gradients") else "maml"
+        assert told == (
+            f"imaml.prox is set, but imaml is not among the algorithms ({chosen}): add it to them, "
+            "or leave the setting out."
+        )
+    assert "use a number above 0" in refusal("compare", "--set", "imaml.prox=-1")
+    hidden = ("--set", "protonet.distance=cosine", "--algorithms", "protonet")
+    assert "the sinusoid problem has none" in refusal("compare", *hidden)
+
+
+def test_settings_that_mean_nothing_and_methods_left_out_of_all_are_told(tmp_path: Path) -> None:
+    problem = ("--problem", "quadratic", "--steps", "1", "--out", tmp_path, "--set", "eval_tasks=2")
+    outcome = metaviz(
+        *("gradients", "--problem", "quadratic", "--algorithms", "all", "--set", "ways=3"),
+        *("--set", "mtnet.inner_steps=2"),  # an option of a method that all leaves out
+    )
+    assert outcome.code == 0, outcome.error
+    left_out, meaningless = outcome.error.splitlines()
+    assert left_out.startswith("Left out of all: mtnet, warpgrad, ecml, protonet. MT-net transf")
+    assert "ProtoNet tells classes apart, and the quadratic problem has none." in left_out
+    assert meaningless == "ways means nothing for quadratic."
+    outcome = metaviz("compare", "--algorithms", "maml,reptile", *problem)
+    assert "Left out" not in outcome.error
+    assert "means nothing" not in outcome.error
+
+
+def shown_options(*arguments: str) -> str:
+    outcome = metaviz("options", *arguments)
+    assert outcome.code == 0, outcome.error
+    return " ".join(outcome.out.replace("│", " ").split())
+
+
+def test_options_tell_defaults_that_a_problem_changes() -> None:
+    every = shown_options()
+    assert re.search(r"inner_lr 0\.01 .{0,30}0\.1 \(quadratic\)", every)
+    assert re.search(r"0\.4 \(strokes, .{0,40}omniglot\)", every)
+    assert "0.01 (" not in every
+    strokes = shown_options("--problem", "strokes")
+    assert "default for strokes" in strokes
+    assert re.search(r"inner_lr 0\.4 Step size", strokes)
+    assert "(quadratic" not in strokes
+    sinusoid = shown_options("shared", "--problem", "sinusoid")
+    assert "Classes per task" not in sinusoid
+    assert "Left out, as they mean nothing for sinusoid: ways." in sinusoid
+    assert re.search(r"reptile\.inner_lr 0\.02", shown_options("reptile", "--problem", "sinusoid"))
+    assert "0.02 (sinusoid)" in shown_options("reptile")
+    assert "metaviz options --problem omniglot" in shown_options("omniglot")
+    assert "There is no problem 'omnglot'" in refusal("options", "--problem", "omnglot")
+    assert "leave --problem out" in refusal("options", "strokes", "--problem", "sinusoid")

@@ -1,8 +1,10 @@
 """A report is one file that loads and runs nothing, and says what is needed to repeat it."""
 
 import base64
+import html
 import io
 import re
+import shlex
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -106,6 +108,61 @@ def test_a_copied_run_is_reported_with_what_it_was_judged_as(results: Path, tmp_
     outcome = metaviz("report", original, tmp_path / "runs", "--out", out)
     assert outcome.code == 1
     assert f"is a copy of the run in {original}." in outcome.error
+
+
+def test_the_command_of_a_run_can_be_pasted(results: Path, tmp_path: Path) -> None:
+    records = [open_run(folder) for folder in list_runs(results / "runs")]
+    words = ["metaviz", "compare", "--out", 'it\'s my "best" run', "--set", "images.path=~/my data"]
+    for record in records:
+        record.environment["command"] = words
+    write_report(records, {}, tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text("utf-8")
+    (line,) = re.findall(r'<td class="key">command</td><td>(.*?)</td>', text)
+    assert shlex.split(html.unescape(line)) == words
+
+
+def protocols(results: Path, tmp_path: Path, *asked: tuple[str, EvaluationProtocol]) -> str:
+    """Return the report's part on held-out tasks, of runs judged by these protocols."""
+    copied = shutil.copytree(results / "runs", tmp_path / "runs")
+    for folder in list_runs(copied):
+        shutil.rmtree(folder / "evaluations", ignore_errors=True)
+        for algorithm, protocol in asked:
+            if folder.name.startswith(f"{algorithm}-"):
+                judge(folder, protocol)
+    assert metaviz("report", copied, "--out", tmp_path / "r.html").code == 0
+    text = (tmp_path / "r.html").read_text("utf-8")
+    return html.unescape(text.partition("Task by task")[2].partition("<h2>")[0])
+
+
+def test_only_evaluations_by_one_protocol_are_subtracted(results: Path, tmp_path: Path) -> None:
+    alike = EvaluationProtocol(tasks=4)
+    text = protocols(
+        *(results, tmp_path, ("maml", alike), ("metasgd", alike)),
+        ("metasgd", EvaluationProtocol(tasks=4, steps=4)),
+        ("maml", EvaluationProtocol(tasks=4, seed=1)),
+        ("metasgd", EvaluationProtocol(tasks=4, shots=3)),
+        ("maml", EvaluationProtocol(tasks=4, draws="training")),
+        ("maml", EvaluationProtocol(tasks=4, together=False)),
+    )
+    (caption,) = re.findall("<caption>(.*?)</caption>", text)
+    assert "4 test tasks, 10-shot, 100 query examples predicted together, k = 2, seed 0" in caption
+    assert text.count("<tr>") == 2
+    left_out = re.findall("Not subtracted.*?: (.*?)</p>", text)
+    assert len(left_out) == 5
+    for told in ("k = 4", "seed 1", "3-shot", "drawn as training draws", "one by one"):
+        assert sum(told in sentence for sentence in left_out) == 1, told
+
+
+def test_methods_may_take_as_many_steps_each_as_in_training(tmp_path: Path) -> None:
+    out, own = tmp_path / "own", ("--set", "imaml.inner_steps=4", "--steps", "1")
+    outcome = metaviz("compare", "--algorithms", "maml,imaml", "--out", out, *TINY, *own)
+    assert outcome.code == 0, outcome.error
+    alike = EvaluationProtocol(tasks=4)
+    text = protocols(out, tmp_path, ("maml", alike), ("imaml", alike))
+    assert "k as trained (2, 4)" in text
+    assert "Not subtracted" not in text
+    outcome = metaviz("evaluate", out, "--set", "tasks=4")
+    assert "k as trained (2, 4)" in " ".join(outcome.out.split())
 
 
 def test_a_repeated_run_gives_the_same_numbers(results: Path, tmp_path: Path) -> None:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from metaviz.runs.analysis.curves import TrainingView, between, training_curves
-from metaviz.runs.analysis.smoothing import GrowingMean, Smoother, faded, smooth
+from metaviz.runs.analysis.smoothing import (
+    GrowingMean,
+    Smoother,
+    faded,
+    few_points_text,
+    smooth,
+)
 from metaviz.runs.model.events import STEP_COLUMNS
 from metaviz.runs.model.record import Record
 
@@ -137,3 +143,20 @@ def test_between_two_readings_a_curve_is_straight():
     assert between(x, y, read).tolist() == [2, 4, 6, 8, 8, 8, 8]
     assert between(x, y, np.ones(7, dtype=bool)) is y
     assert between(x, y, np.zeros(7, dtype=bool)) is y
+
+
+@pytest.mark.parametrize(
+    ("weight", "points", "told"),
+    [
+        (0.9, [3, 40], " (smoothed over about 10 points, where a curve has 3)"),
+        (0.9, [10, 40], ""),
+        (0.99, [60], " (smoothed over about 100 points, where a curve has 60)"),
+        (0.5, [2], ""),
+        (0.0, [1], ""),
+        (0.9, [], ""),
+    ],
+)
+def test_smoothing_over_more_points_than_there_are_is_told(
+    weight: float, points: list[int], told: str
+) -> None:
+    assert few_points_text(weight, points) == told

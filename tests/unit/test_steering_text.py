@@ -11,8 +11,10 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metaviz.charts.matplotlib import figure_of, literal
+from metaviz.charts.values import Lines
 from metaviz.files.foreign import parsed_toml
-from metaviz.files.text import one_line, printable
+from metaviz.files.text import one_line, printable, shell_line
 from metaviz.runs.model.arrays import write_described
 from metaviz.runs.storage.queue import Queue
 from tests.unit.command_line import metaviz
@@ -36,6 +38,25 @@ def test_printable_text_has_no_control_characters_and_letters_stay(text: str) ->
 @pytest.mark.parametrize("text", ["αβ ± 漢字 é 👩\u200d🔬 نام\u200cها", "a\tb\nc", "x − 3 × 10⁻⁵"])
 def test_ordinary_letters_are_left_alone(text: str) -> None:
     assert printable(text) == text
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_a_shell_reads_a_line_of_words_as_those_words(words: list[str]) -> None:
+    line = shell_line(words)
+    assert shlex.split(line) == [one_line(word) for word in words]
+    assert line == one_line(line)
+
+
+def test_figures_write_control_characters_as_everything_else_does() -> None:
+    steering = [one for one in map(chr, range(0x110000)) if printable(one) != one]
+    assert len(steering) > 100
+    for one in steering:
+        (axes,) = (
+            figure_of(Lines(id="x", title=f"a{one}b")).axes if one in "\x1b\u202e" else (None,)
+        )
+        assert literal(one) == printable(one)
+        assert axes is None or axes.get_title() == f"a{printable(one)}b"
+    assert literal("_a $x$") == r" _a \$x\$"
 
 
 @pytest.fixture

@@ -1,23 +1,22 @@
 """What was recognised in a data set: its name, its splits in numbers, and what to know of it."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QFrame,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QWidget
 
-from metaviz.gui.widgets.controls import make_bold, named, scrolling, text_label
+from metaviz.gui.widgets.controls import make_bold, scrolling, text_label
 from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.plain_text import PlainLabel
+from metaviz.gui.widgets.read_table import ReadTable
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView, SplitCount
 
-_COLUMNS = ("Split", "Classes", "Images", "Per class")
-_WIDTH, _ROW_SPACE = 296, 8
+_COLUMNS = (
+    ("Split", "Part of the data that is kept apart"),
+    ("Classes", "Classes of the split"),
+    ("Images", "Images of all its classes"),
+    ("Per class", "Images of a class, from fewest to most"),
+)
+_WIDTH = 296
 
 
 class DatasetSummary(QWidget):
@@ -62,24 +61,16 @@ class DatasetSummary(QWidget):
         )
         tint(self.remarks, current_theme().warning if view.remarks else current_theme().muted)
 
-    def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, len(_COLUMNS), self)
-        named(table, "dataset_splits", "Classes and images of each split")
-        for at, text in enumerate(_COLUMNS):
-            table.setHorizontalHeaderItem(at, _item(at, text))
-        table.verticalHeader().hide()
+    def _make_table(self) -> ReadTable:
+        table = ReadTable("dataset_splits", "Classes and images of each split", _COLUMNS)
         table.setShowGrid(False)
+        table.setAlternatingRowColors(False)
         table.setFrameShape(QFrame.Shape.NoFrame)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        table.setTabKeyNavigation(False)
-        rows = table.verticalHeader()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(table.fontMetrics().height() + _ROW_SPACE)
+        table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = table.horizontalHeader()
-        header.setHighlightSections(False)
         header.setSectionsClickable(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
@@ -87,11 +78,12 @@ class DatasetSummary(QWidget):
 
     def _fill(self, splits: dict[str, SplitCount]) -> None:
         table = self.table
-        table.setRowCount(len(splits))
-        for row, (split, count) in enumerate(splits.items()):
-            texts = (split, spaced(count.classes), spaced(count.images), per_class(count))
-            for at, text in enumerate(texts):
-                table.setItem(row, at, _item(at, text))
+        table.show_rows(
+            [
+                (split, spaced(count.classes), spaced(count.images), per_class(count))
+                for split, count in splits.items()
+            ]
+        )
         rows = sum(table.rowHeight(row) for row in range(len(splits)))
         table.setFixedHeight(table.horizontalHeader().sizeHint().height() + rows + 2)
 
@@ -113,10 +105,3 @@ def spaced(number: int) -> str:
 def headed(name: str) -> str:
     """Return a name as a heading; one with capitals of its own, like miniImageNet, as it is."""
     return name.capitalize() if name == name.lower() else name
-
-
-def _item(column: int, text: str) -> QTableWidgetItem:
-    item = QTableWidgetItem(text)
-    side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
-    item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
-    return item

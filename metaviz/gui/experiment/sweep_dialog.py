@@ -10,8 +10,6 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QLineEdit,
     QSpinBox,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -25,10 +23,15 @@ from metaviz.gui.experiment.sweep_axis import SweepAxisRow
 from metaviz.gui.widgets.controls import named, push_button, scrolling, text_label
 from metaviz.gui.widgets.editors import write_value
 from metaviz.gui.widgets.layouts import column, fill, row
-from metaviz.gui.widgets.plain_table import set_up_table
+from metaviz.gui.widgets.read_table import ReadTable
 from metaviz.gui.widgets.theme import current_theme, tint
 
 MOST_LISTED = 200
+_COLUMNS = (
+    ("Algorithm", "What trains"),
+    ("Seed", "Seed of weights and tasks"),
+    ("What is varied", "The values of this run"),
+)
 _ROWS_HEIGHT = 150
 _SIZE = (640, 540)
 
@@ -124,10 +127,20 @@ class SweepDialog(QDialog):
         )
         self.more.clicked.connect(self._on_more)
         layout = QVBoxLayout(self)
-        table = self._make_table()
+        title = "Runs of the sweep"
+        self.table = ReadTable("sweep_points", title, _COLUMNS, words=(0, 2))
+        self.table.setShowGrid(False)
         seeds = self._seeds_form()
-        fill(layout, area, row(self.more, None), seeds, table, *self._make_footer(), stretch=area)
-        layout.setStretchFactor(table, 2)
+        fill(
+            layout,
+            area,
+            row(self.more, None),
+            seeds,
+            self.table,
+            *self._make_footer(),
+            stretch=area,
+        )
+        layout.setStretchFactor(self.table, 2)
 
     def _seeds_form(self) -> QFormLayout:
         tip = "Every point is trained with each seed. Write 0,1,2 or 0-4."
@@ -143,14 +156,6 @@ class SweepDialog(QDialog):
         form.addRow("Seed of &random values", self.draw)
         self._form = form
         return form
-
-    def _make_table(self) -> QTableWidget:
-        self.table = named(QTableWidget(0, 3), "sweep_points", "Runs of the sweep")
-        self.table.setHorizontalHeaderLabels(["Algorithm", "Seed", "What is varied"])
-        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.table.setAlternatingRowColors(True)
-        set_up_table(self.table)
-        return self.table
 
     def _make_footer(self) -> tuple[QWidget, ...]:
         self.reason = text_label("sweep_reason", "Number of runs")
@@ -231,18 +236,10 @@ class SweepDialog(QDialog):
         self.accepting.setText(f"&Queue {count}")
         self._enable(yes=True)
         shown = list(islice(sweep.listed(), MOST_LISTED))
-        self.table.setRowCount(len(shown) + (count > MOST_LISTED))
-        for place, (name, seed, point) in enumerate(shown):
-            varied_text = ", ".join(
-                f"{key} = {write_value(v) or 'none'}" for key, v in point.items()
-            )
-            self._write(place, name, str(seed), varied_text)
+        rows = [(name, str(seed), _varied_text(point)) for name, seed, point in shown]
         if count > MOST_LISTED:
-            self._write(MOST_LISTED, "…", "", f"and {count - MOST_LISTED} more")
-
-    def _write(self, place: int, *texts: str) -> None:
-        for at, text in enumerate(texts):
-            self.table.setItem(place, at, QTableWidgetItem(text))
+            rows.append(("…", "", f"and {count - MOST_LISTED} more"))
+        self.table.show_rows(rows)
 
     def _show_reason(self, sentence: str) -> None:
         self.sweep = None
@@ -255,3 +252,7 @@ class SweepDialog(QDialog):
     def _enable(self, *, yes: bool) -> None:
         self.accepting.setEnabled(yes)
         self.estimate.setEnabled(yes)
+
+
+def _varied_text(point: dict[str, Plain]) -> str:
+    return ", ".join(f"{key} = {write_value(v) or 'none'}" for key, v in point.items())

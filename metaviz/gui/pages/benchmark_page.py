@@ -17,11 +17,19 @@ from metaviz.gui.pages.benchmark_table import (
     result_cells,
     worst_cells,
 )
-from metaviz.gui.pages.layouts import ReadTable, column, named, page, plain_label, row, split
+from metaviz.gui.pages.layouts import column, named, page, row, split
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, connect_controls, offer, push_button, scrolling
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    offer,
+    push_button,
+    scrolling,
+    text_label,
+)
+from metaviz.gui.widgets.read_table import ReadTable
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.benchmark import (
     Judged,
@@ -49,7 +57,7 @@ NO_MAP = (
     "Press Vary steps: how the chosen run does with larger, smaller, more and fewer inner steps "
     "than it was trained with."
 )
-NO_ROWS = "No results of these data: choose other ones above."
+NO_ROWS = "No results of these data that are numbers: choose other ones above."
 _HINT = "Least gain. Enter or double-click opens the task."
 _ROW, _WIDEST = 17, 260
 _BUTTONS = (
@@ -181,7 +189,7 @@ class BenchmarkTab(PlotPage):
             push_button(f"benchmark{name}", text, tip) for name, text, tip in _BUTTONS
         )
         told = f"Next: {protocol_text(self.protocol)}"
-        self.next = plain_label("benchmarkTold", told, wraps=False)
+        self.next = text_label("benchmarkTold", text=told, wraps=False)
         self.evaluate.clicked.connect(self._want_evaluation)
         self.vary.clicked.connect(self._want_robustness)
         self.settings.clicked.connect(self._open_protocol)
@@ -200,16 +208,15 @@ class BenchmarkTab(PlotPage):
         return made
 
     def _map_page(self) -> QWidget:
-        self.run = combo("benchmarkRun", "Run whose steps are varied", {})
-        self.run.setMinimumContentsLength(18)
+        self.run = combo("benchmarkRun", "Run whose steps are varied", {}, letters=18)
         connect_controls(self._draw_map, self.run)
-        self.remark = plain_label("benchmarkRemark")
+        self.remark = text_label("benchmarkRemark")
         self.map.picked.connect(self._on_cell_picked)
         above = row(self.run, self.remark, spacing=6, stretch=self.remark)
         return column(None, above, self.map, stretch=self.map, margins=(0, 4, 0, 0))
 
     def _task_page(self) -> QWidget:
-        self.hint = plain_label("benchmarkHint", _HINT)
+        self.hint = text_label("benchmarkHint", text=_HINT)
         self.tasks.picked.connect(self._on_task_picked)
         self.worst.itemActivated.connect(self._want_worst)
         side = column(None, self.hint, self.worst, stretch=self.worst, margins=(4, 4, 0, 0))

@@ -1,16 +1,19 @@
 """Parts of the benchmark page: the filter of published results, and its two tables."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
 
-from metaviz.gui.pages.layouts import Cell, row
+from metaviz.gui.pages.layouts import row
 from metaviz.gui.widgets.controls import combo, connect_controls, cut_after, offer
+from metaviz.gui.widgets.read_table import Cell
 from metaviz.gui.widgets.theme import Theme, curve_color
 from metaviz.runs.analysis.benchmark import Choice, Row, Worst, backbone_text
 from metaviz.runs.analysis.published import published
+from metaviz.runs.model.statistics import interval_text, number_text
 
 _ANY = -1
 RESULTS = (
@@ -50,7 +53,7 @@ class PublishedFilter(QWidget):
         """Offer what there is, and begin with miniImageNet's 5-way 1-shot."""
         super().__init__(parent)
         self._boxes = {field: self._box(field, *about) for field, about in _FILTERS.items()}
-        self.dataset, self.ways, self.shots, self.backbone = self._boxes.values()
+        self.dataset, self.ways, self.shots, self.backbone, self.collection = self._boxes.values()
         layout = row(*self._boxes.values(), spacing=6, inside=self)
         for place in range(layout.count()):
             layout.setStretch(place, 1)
@@ -91,12 +94,12 @@ _FILTERS: dict[str, tuple[str, dict[Any, str], Callable[[Any], str]]] = {
     "ways": ("Ways", {_ANY: "all ways"}, lambda n: f"{n}-way" if n else "regression"),
     "shots": ("Shots", {_ANY: "all shots"}, lambda n: f"{n}-shot"),
     "backbone": ("Networks", {"": "all networks"}, backbone_text),
+    "collection": ("Collection", {"": "papers and LibFewShot"}, str),
 }
 
 
 def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
     """Return the cells of a result; names of our runs have their colours."""
-    half = "" if row.half_width is None else f" ± {row.half_width:.2g}"
     apart = row.minus_published
     differs = "; ".join(row.remarks)
     if row.beside is not None:
@@ -104,10 +107,10 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
     color = curve_color(row.color, theme) if row.color and theme is not None else None
     return [
         Cell(row.name, f"{row.name}: {row.details}", color, bold=color is not None),
-        f"{row.value:.4g}{half}",
-        "" if apart is None else f"{apart:+.3g}",
+        interval_text(row.value, row.half_width or math.nan) or number_text(row.value),
+        "" if apart is None else number_text(apart, "+.3g"),
         differs or row.details,
-        "" if row.before is None else f"{row.before:.4g}",
+        "" if row.before is None else number_text(row.before),
         row.minus_first,
         row.counts,
         row.p,
@@ -116,5 +119,5 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
 
 def worst_cells(task: Worst) -> list[str]:
     """Return the cells of one of the tasks that gain least."""
-    losses = f"{task.before:.4g}", f"{task.after:.4g}"
-    return [f"{task.gain:+.4g}", str(task.task), task.label, *losses]
+    losses = number_text(task.before), number_text(task.after)
+    return [number_text(task.gain, "+.4g"), str(task.task), task.label, *losses]

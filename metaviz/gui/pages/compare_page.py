@@ -11,10 +11,10 @@ from metaviz.charts.values import Lines, Parallel
 from metaviz.gui.pages.compare_controls import CompareControls
 from metaviz.gui.pages.compare_plot import ComparePlot, CompareWorker, Ready, Request
 from metaviz.gui.pages.compare_table import GroupTable
-from metaviz.gui.pages.layouts import column, page, plain_label, split
+from metaviz.gui.pages.layouts import column, page, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.parallel_page import ParallelPage
-from metaviz.gui.widgets.controls import tool_button
+from metaviz.gui.widgets.controls import text_label, tool_button
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
@@ -65,7 +65,7 @@ class CompareTab(PlotPage):
         self.groups = GroupTable(self)
         self.plot = ComparePlot(self.groups.baseline, self)
         self.plot.show_chart(Lines(id="comparison", message=EMPTY))
-        self.readout = plain_label("compareReadout", title="Numbers at the pointer")
+        self.readout = text_label("compareReadout", "Numbers at the pointer")
         self.readout.setMinimumHeight(2 * self.fontMetrics().height() + 2)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.parallel = ParallelPage(self.columns, self)
@@ -249,6 +249,6 @@ class CompareTab(PlotPage):
         """Draw; where the curves are the same `again`, the table is left as it is."""
         if not again:
             self.groups.show_curves(ready.curves, ready.view, self._theme)
-        absent = "" if ready.curves else NOTHING if self._records else EMPTY
-        chart = replace(ready.chart, message=absent)
+        absent = NOTHING if self._records else EMPTY
+        chart = ready.chart if ready.curves else replace(ready.chart, message=absent)
         self.plot.show_ready(replace(ready, chart=chart))

@@ -7,8 +7,9 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 
-from metaviz.gui.pages.layouts import Cell, ReadTable, column, plain_label, row
-from metaviz.gui.widgets.controls import combo, offer, search_line
+from metaviz.gui.pages.layouts import column, row
+from metaviz.gui.widgets.controls import combo, offer, search_line, text_label
+from metaviz.gui.widgets.read_table import Cell, ReadTable
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import ComparisonView, GroupCurve, group_difference
@@ -49,7 +50,7 @@ class GroupTable(QWidget):
         tip = "The group that all others are compared with."
         self.base = combo("compareBase", "Baseline", {}, tip, letters=14)
         self.base.activated.connect(self._on_base)
-        self.mistake = plain_label("compareLevelMistake", wraps=False)
+        self.mistake = text_label("compareLevelMistake", wraps=False)
         choices = ("&Level to reach", self.level), ("Base&line", self.base), self.mistake
         above = row(*choices, spacing=6, stretch=self.mistake)
         column(self, above, self.table, stretch=self.table, spacing=2)

@@ -7,11 +7,19 @@ from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QDoubleSpinBox, QWidget
 
 from metaviz.charts.values import Lines, Panels, Paths
-from metaviz.gui.pages.layouts import ReadTable, column, named, page, plain_label, row, split
+from metaviz.gui.pages.layouts import column, named, page, row, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
-from metaviz.gui.widgets.controls import combo, connect_controls, offer, scrolling, switch
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    offer,
+    scrolling,
+    switch,
+    text_label,
+)
+from metaviz.gui.widgets.read_table import ReadTable
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.convergence import convergence
 from metaviz.runs.analysis.curve_charts import convergence_charts, inner_chart, loss_slice
@@ -66,7 +74,7 @@ class ConvergenceTab(PlotPage):
         self.log_y = switch("convergenceLogY", "log &y", "Logarithmic vertical axes.", on=True)
         self.band = switch("convergenceBand", "95 % &band", tip, on=True)
         connect_controls(self.redraw, self.log_y, self.band)
-        self.note = plain_label("convergenceNote")
+        self.note = text_label("convergenceNote")
         above = split("convergenceAbove", *self.plots.values())
         below = split("convergenceBelow", self._numbers(), self._around(), sizes=(340, 520))
         above.setMinimumHeight(180)
@@ -111,9 +119,8 @@ class ConvergenceTab(PlotPage):
         return column(None, above, self.table, stretch=self.table)
 
     def _around(self) -> QWidget:
-        self.run = combo("convergenceRun", "Run whose loss is sliced", {})
-        self.run.setMinimumContentsLength(14)
-        self.caption = plain_label("convergenceCaption", wraps=False)
+        self.run = combo("convergenceRun", "Run whose loss is sliced", {}, letters=14)
+        self.caption = text_label("convergenceCaption", wraps=False)
         connect_controls(self._draw_slice, self.run)
         above = row(("loss a&round", self.run), self.caption, spacing=6, stretch=self.caption)
         slices = split("convergenceSlices", self.line, self.plane)
@@ -130,7 +137,7 @@ class ConvergenceTab(PlotPage):
         if first:
             self.legend.setVisible(bool(chart.series))
             where = evaluation_text(inner_curves(self._records, view))
-            self.note.setText(f"{where} {GREY}" if where else "")
+            self.note.setText(f"{where} {GREY if chart.regions else ''}".strip())
 
     @Slot()
     def _fill_table(self) -> None:

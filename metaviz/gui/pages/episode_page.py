@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
 from metaviz.charts.values import Chart, Lines
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
-from metaviz.gui.pages.layouts import page, plain_label, row, slider, split
+from metaviz.gui.pages.layouts import page, row, slider, split
 from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -16,6 +16,7 @@ from metaviz.gui.widgets.controls import (
     push_button,
     scrolling,
     switch,
+    text_label,
     whole_number,
 )
 from metaviz.gui.widgets.plain_text import PlainLabel
@@ -62,9 +63,9 @@ class EpisodeTab(OnDemandPage):
         self.fit = ChartView("episodeFit", "Predictions on the task", self)
         self.path = ChartView("episodePath", "The chosen image's path", self)
         self.losses = ChartView("episodeLosses", "Losses of the task", self)
-        self.message = plain_label("episodeEmpty", EMPTY)
+        self.message = text_label("episodeEmpty", text=EMPTY)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.caption = plain_label("episodeCaption", _CAPTION)
+        self.caption = text_label("episodeCaption", text=_CAPTION)
         self.muted = self.message, self.caption
         self._lay_out()
         self._set_step_range(0)
@@ -136,8 +137,7 @@ class EpisodeTab(OnDemandPage):
         self.ask_button = push_button("episodeShow", "S&how", tip)
         self.ask_button.clicked.connect(self.request)
         self.ask_button.setEnabled(False)
-        self.run = combo("episodeRun", "Run", {})
-        self.run.setMinimumContentsLength(18)
+        self.run = combo("episodeRun", "Run", {}, letters=18)
         splits = {"test": "test", "validation": "validation"}
         self.split = combo("episodeSplit", "Classes of the task", splits)
         tip = "Which task of the seeded list, counted from 0."

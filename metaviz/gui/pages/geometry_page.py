@@ -8,10 +8,11 @@ from metaviz.charts.shapes import shortened
 from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import Cell, ReadTable, page, plain_label, row, split
+from metaviz.gui.pages.layouts import page, row, split
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, connect_controls, offer, switch
+from metaviz.gui.widgets.controls import combo, connect_controls, offer, switch, text_label
 from metaviz.gui.widgets.plain_text import PlainLabel
+from metaviz.gui.widgets.read_table import Cell, ReadTable
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.geometry import geometry_pictures, offered
 from metaviz.runs.analysis.needs import LEARNED
@@ -94,7 +95,7 @@ class GeometryTab(EvaluationPage):
         self.body.setStretchFactor(0, 1)
         self.plot.setMinimumWidth(240)
         self.table.setMinimumWidth(260)
-        self.help = plain_label("geometryHelp")
+        self.help = text_label("geometryHelp")
         self.muted = (self.help,)
         page(self, self.picker, self._controls(), self.body, self.help, stretch=self.body)
 

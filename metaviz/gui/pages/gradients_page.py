@@ -6,7 +6,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
-from metaviz.gui.pages.layouts import Cell, ReadTable, page, row, split
+from metaviz.gui.pages.layouts import page, row, split
 from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -17,6 +17,7 @@ from metaviz.gui.widgets.controls import (
     switch,
     whole_number,
 )
+from metaviz.gui.widgets.read_table import Cell, ReadTable
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import DARK
 from metaviz.paths import runs_dir

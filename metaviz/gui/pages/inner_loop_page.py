@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
-from metaviz.gui.pages.layouts import column, follow, page, plain_label, row, slider, split
+from metaviz.gui.pages.layouts import column, follow, page, row, slider, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
@@ -17,6 +17,7 @@ from metaviz.gui.widgets.controls import (
     push_button,
     scrolling,
     switch,
+    text_label,
     whole_number,
 )
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
@@ -69,7 +70,7 @@ class InnerTab(PlotPage):
         body = split("innerBody", above, self.fan, upright=True, sizes=(330, 270))
         above.setMinimumHeight(170)
         self.fan.setMinimumHeight(190)
-        self.readout = plain_label("innerReadout")
+        self.readout = text_label("innerReadout")
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
         plots = scrolling("innerScroll", "Plots of the inner loop", body)
         parts = self._controls(), self.legend, plots, self._scrubber(), self.readout
@@ -165,8 +166,7 @@ class InnerTab(PlotPage):
 
     def _fan_box(self) -> QWidget:
         self.fan_plot = ChartView("fanPlot", "Predictions on one sinusoid task")
-        self.run = combo("fanRun", "Run", {})
-        self.run.setMinimumContentsLength(14)
+        self.run = combo("fanRun", "Run", {}, letters=14)
         tip = "Which of the drawn evaluation tasks is shown."
         self.task = whole_number("fanTask", "Task", tip, (1, 1))
         self.caption = PlainLabel()

@@ -1,26 +1,12 @@
-"""How pages are laid out: margins, splitters, sliders and tables to read."""
+"""How pages are laid out: margins, splitters and sliders."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, Qt
-from PySide6.QtGui import QColor
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QLabel,
-    QSizePolicy,
-    QSlider,
-    QSplitter,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from PySide6.QtWidgets import QSlider, QSplitter, QWidget
 
-from metaviz.gui.widgets.controls import named, text_label
+from metaviz.gui.widgets.controls import named
 from metaviz.gui.widgets.layouts import Part, column, row
-from metaviz.gui.widgets.plain_table import set_up_table
-from metaviz.gui.widgets.plain_text import plain_tip
 
 __all__ = ["column", "named", "row"]
 
@@ -66,92 +52,3 @@ def follow(made: QSlider, last: int) -> None:
         if newest:
             made.setValue(made.maximum())
     made.setEnabled(last > 0)
-
-
-def plain_label(name: str, text: str = "", title: str = "", *, wraps: bool = True) -> QLabel:
-    """Return a label that shows its text as it is; without wrapping it may be cut."""
-    label = text_label(name, title, text)
-    label.setWordWrap(wraps)
-    if not wraps:
-        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-    return label
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table; without a tip its tip is its text, which may be cut."""
-
-    text: str
-    tip: str = ""
-    color: QColor | None = None
-    ground: QColor | None = None
-    bold: bool = False
-
-
-class ReadTable(QTableWidget):
-    """A table to read, whose columns explain themselves."""
-
-    def __init__(
-        self,
-        name: str,
-        title: str,
-        columns: Sequence[tuple[str, str]],
-        words: Collection[int] = (0,),
-        wide: int | None = None,
-    ) -> None:
-        """Show no rows under columns with a title and a tip; `words` are not numbers.
-
-        The column `wide` takes what room is left, the last one for None.
-        """
-        super().__init__()
-        named(self, name, title)
-        self._words, self._wide, self._lengths = words, wide, list[int]()
-        set_up_table(self)
-        self.setShowGrid(True)
-        self.setAlternatingRowColors(True)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.set_columns(columns)
-        self.horizontalHeader().setStretchLastSection(wide is None)
-        if wide is not None:
-            self.horizontalHeader().setSectionResizeMode(wide, QHeaderView.ResizeMode.Stretch)
-
-    def set_columns(self, columns: Sequence[tuple[str, str]]) -> None:
-        """Name the columns: a title and a tip each."""
-        self._columns = columns
-        self.setColumnCount(len(columns))
-        for at, (text, tip) in enumerate(columns):
-            header = QTableWidgetItem(text)
-            header.setToolTip(plain_tip(tip))
-            self.setHorizontalHeaderItem(at, header)
-
-    def show_rows(self, rows: Sequence[Sequence[str | Cell]]) -> None:
-        """Show these rows; columns get the width that they need, where that may have changed."""
-        self.setRowCount(len(rows))
-        lengths = [len(title) for title, _ in self._columns]
-        for place, cells in enumerate(rows):
-            for at, one in enumerate(cells):
-                cell = Cell(one) if isinstance(one, str) else one
-                lengths[at] = max(lengths[at], len(cell.text))
-                self.setItem(place, at, _item(cell, number=at not in self._words))
-        if lengths != self._lengths:
-            self._lengths = lengths
-            for at in range(len(lengths)):
-                if at != self._wide:
-                    self.resizeColumnToContents(at)
-
-
-def _item(cell: Cell, *, number: bool) -> QTableWidgetItem:
-    item = QTableWidgetItem(cell.text)
-    item.setToolTip(plain_tip(cell.tip or cell.text))
-    if number:
-        item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    if cell.color is not None:
-        item.setForeground(cell.color)
-    if cell.ground is not None:
-        item.setBackground(cell.ground)
-    if cell.bold:
-        font = item.font()
-        font.setBold(True)
-        item.setFont(font)
-    return item

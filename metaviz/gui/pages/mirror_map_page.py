@@ -9,9 +9,15 @@ from PySide6.QtWidgets import QWidget
 from metaviz.charts.shapes import shortened
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import column, page, plain_label, row, split
+from metaviz.gui.pages.layouts import column, page, row, split
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, connect_controls, scrolling, whole_number
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    scrolling,
+    text_label,
+    whole_number,
+)
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
@@ -57,17 +63,17 @@ class MirrorTab(EvaluationPage):
         self.map = ChartView("mirrorMap", "Slope of the mirror map over training")
         self.curve = ChartView("mirrorCurve", "The mirror map of one weight")
         self.diagnostics = ChartView("mirrorDiagnostics", "Diagnostics over training")
-        self.sampled = plain_label("mirrorSampled", wraps=False)
+        self.sampled = text_label("mirrorSampled", wraps=False)
         self.sampled.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         maps = column(None, self.map, self.sampled, stretch=self.map, spacing=2)
         side = split("mirrorSide", self._curve_box(), self._diagnostics_box(), upright=True)
         self.side = scrolling("mirrorScroll", "One weight, and diagnostics", side)
         self.side.setMinimumWidth(260)
         body = split("mirrorBody", maps, self.side, sizes=(400, 470))
-        self.badge = plain_label("mirrorBadge", title="Warnings about the map")
+        self.badge = text_label("mirrorBadge", "Warnings about the map")
         self.badge.setAutoFillBackground(True)
         self.badge.setContentsMargins(6, 3, 6, 3)
-        self.help = plain_label("mirrorHelp", HELP)
+        self.help = text_label("mirrorHelp", text=HELP)
         self.muted = (self.help,)
         page(self, self.picker, self.badge, body, self.help, stretch=body)
         connect_controls(self._take_row, self.row)
@@ -89,7 +95,7 @@ class MirrorTab(EvaluationPage):
     def _curve_box(self) -> QWidget:
         tip = "Which weight is drawn: a row of the picture, counted from its top."
         self.row = whole_number("mirrorCoordinate", "Row of the picture", tip, (1, 1))
-        self.weight = plain_label("mirrorWeight", wraps=False)
+        self.weight = text_label("mirrorWeight", wraps=False)
         self.curve.setMinimumHeight(160)
         above = row(("ro&w", self.row), self.weight, spacing=6, stretch=self.weight)
         return column(None, above, self.curve, stretch=self.curve)

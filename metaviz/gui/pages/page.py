@@ -7,7 +7,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
 
-from metaviz.gui.pages.layouts import plain_label
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme, tint
@@ -49,7 +49,7 @@ class PlotPage(QWidget):
         """Show no run; `name` begins the object names of page and status line."""
         super().__init__(parent)
         self.setObjectName(f"{name}Tab")
-        self.status = plain_label(f"{name}Status")
+        self.status = text_label(f"{name}Status")
         self.muted: tuple[QLabel, ...] = ()
         """Labels of explanations."""
         self._records: list[Record] = []

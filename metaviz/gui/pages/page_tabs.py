@@ -7,9 +7,9 @@ from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import QBoxLayout, QTabWidget, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.pages.layouts import plain_label
 from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
+from metaviz.gui.widgets.controls import text_label
 from metaviz.gui.widgets.layouts import column, fill
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
@@ -67,7 +67,7 @@ class Tabs(QTabWidget):
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
         self._behind: set[PlotPage] = set()
-        self._remarks = [plain_label(f"{name}Remark") for name in NAMES]
+        self._remarks = [text_label(f"{name}Remark") for name in NAMES]
         for view, remark in zip(VIEWS, self._remarks, strict=True):
             remark.setAlignment(Qt.AlignmentFlag.AlignCenter)
             remark.setMargin(4)

@@ -5,15 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QToolTip, QWidget
 
-from metaviz.charts.values import Parallel
+from metaviz.charts.values import Axis, Parallel
 from metaviz.config.quantities import quantity_of
 from metaviz.gui.pages.layouts import column, row
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.widgets.controls import combo, connect_controls, named, offer, tool_button
-from metaviz.gui.widgets.plain_text import PlainLabel
+from metaviz.gui.widgets.controls import (
+    combo,
+    connect_controls,
+    named,
+    offer,
+    scrolling,
+    tool_button,
+)
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.runs.analysis.parallel import ABSENT, ParallelAxis, chosen, parallel_axes
 from metaviz.runs.analysis.result_charts import parallel_chart
 from metaviz.runs.model.labels import labels
@@ -30,6 +37,8 @@ _RESULTS = {
 }
 _FEW = 2
 _TITLE = 1.03
+_APART, _ABOVE = 78, 48
+"""Pixels from axis to axis at least, and above axes for titles of two lines."""
 _NEAR, _NEAR_AXIS, _NEAR_TITLE, _CLICK = 6.0, 14, 40, 3
 _STEP = 0.05
 _Key = Qt.Key
@@ -59,9 +68,12 @@ class ParallelPage(QWidget):
         tip = "Choose all runs again, in the table, too. (Esc)"
         self.clear = tool_button("parallelClear", "Clear brushes", tip)
         above = row(("Coloured by", self.result), self.count, None, self.clear, spacing=6)
-        column(self, above, self.plot, stretch=self.plot, spacing=2)
+        self.area = scrolling("parallelScroll", "Hyperparameters of every run", self.plot)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        column(self, above, self.area, stretch=self.area, spacing=2)
         connect_controls(self.refresh, self.result)
         self.clear.clicked.connect(self.plot.clear_brushes)
+        self.plot.reached.connect(self.area.ensureVisible)
         self.plot.chosen.connect(self._count)
         self.plot.chosen.connect(self.brushed)
         self.refresh()
@@ -96,6 +108,8 @@ class ParallelPlot(ChartView):
     """Draws runs over axes. `chosen` carries the run ids that the brushes leave, None for all."""
 
     chosen = Signal(object)
+    reached = Signal(int, int, int, int)
+    """Where the axis stands that the keys have come to, and the room to see around it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show nothing yet."""
@@ -166,6 +180,8 @@ class ParallelPlot(ChartView):
     def redraw(self) -> None:
         """Draw lines, axes and brushes, and above them the run under the pointer."""
         chart = self.figure()
+        self.setMinimumWidth(_APART * (len(self.axes) + 1) if len(self.axes) > _FEW else 0)
+        chart = replace(chart, y=Axis(limits=(0.0, 1.0 + _ABOVE / max(1, self.height() - _ABOVE))))
         if self._hovered is not None:
             run = list(self._labels)[self._hovered]
             line = next(one for one in chart.series if one.name == run)
@@ -187,6 +203,12 @@ class ParallelPlot(ChartView):
         place = self._nearest(self.point(point))
         return "" if place is None else list(self._labels.values())[place]
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave as much room for titles as they need."""
+        super().resizeEvent(event)
+        if hasattr(self, "axes"):  # resized also while it is made
+            self.redraw()
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Begin a brush, or to move an axis by its title."""
         spot = self.point(event.position())
@@ -201,7 +223,8 @@ class ParallelPlot(ChartView):
         """Stretch a brush, move an axis, or name the run under the pointer."""
         spot = self.point(event.position())
         if self._drag is None:
-            self._hover(self._nearest(spot), event)
+            place = self._axis_at(spot) if spot.y() > _TITLE else None
+            self._hover(self._nearest(spot), event, "" if place is None else self.axes[place].title)
             return
         kind, key, start = self._drag
         nearest = min(max(round(spot.x()), 0), len(self.axes) - 1)
@@ -258,6 +281,7 @@ class ParallelPlot(ChartView):
         else:
             self.current = min(max(self.current + by, 0), len(self.axes) - 1)
             self.redraw()
+            self.reached.emit(int(self.x_of(self.current)), 0, _APART, 0)
 
     def _follow_brushes(self) -> None:
         self.redraw()
@@ -273,22 +297,22 @@ class ParallelPlot(ChartView):
         apart = abs(self.x_of(place) - self.x_of(spot.x()))
         return place if 0 <= place < len(self.axes) and apart <= near else None
 
-    def _hover(self, found: int | None, event: QMouseEvent | None = None) -> None:
-        if found == self._hovered:
-            return
-        self._hovered = found
-        text = "" if found is None else list(self._labels.values())[found]
+    def _hover(self, found: int | None, event: QMouseEvent | None = None, title: str = "") -> None:
         if event is not None:
-            QToolTip.showText(event.globalPosition().toPoint(), text, self)
-        self.redraw()
+            text = title if found is None else list(self._labels.values())[found]
+            QToolTip.showText(event.globalPosition().toPoint(), plain_tip(text), self)
+        if found != self._hovered:
+            self._hovered = found
+            self.redraw()
 
     def _nearest(self, spot: QPointF) -> int | None:
         """Return the run whose line passes nearest to a place between the outer axes."""
         last = len(self.axes) - 1
-        if not self._labels or not 0 <= spot.x() <= last or not last:
+        x = min(max(spot.x(), 0.0), last)
+        if not self._labels or not last or abs(self.x_of(x) - self.x_of(spot.x())) > _NEAR:
             return None
-        left = min(int(spot.x()), last - 1)
-        share = spot.x() - left
+        left = min(int(x), last - 1)
+        share = x - left
         heights = (1 - share) * self.axes[left].places + share * self.axes[left + 1].places
         apart = np.where(self.left(), np.abs(heights - spot.y()), np.inf)
         nearest = int(apart.argmin())

@@ -24,6 +24,7 @@ from metaviz.gui.widgets.controls import (
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.curve_charts import training_chart
 from metaviz.runs.analysis.curves import TrainingView, available
+from metaviz.runs.analysis.needs import why_no_step
 from metaviz.runs.analysis.smoothing import Smoother
 
 EMPTY = (
@@ -36,7 +37,6 @@ WAITING = (
     "The log says what is read or decoded meanwhile."
 )
 PREPARING = "{}…\nThe first meta-step follows."
-NO_STEP = "No shown run has taken a meta-step: its last line in the log says why."
 
 _AXES = {
     "step": "Meta-step",
@@ -61,7 +61,6 @@ _SWITCHES = {
 }
 
 
-_ADAPTING = "Bold: after adaptation. Thin: before. The shaded gap is what adaptation gains."
 _WITHOUT = "These methods have no inner loop, and so no loss before adaptation."
 
 
@@ -80,18 +79,13 @@ class TrainingTab(PlotPage):
         self._smoother = Smoother()
         self._offered: set[str] = set()
         self.plot = ChartView("trainingPlot", "Losses before and after adaptation", self)
-        self.hint = text_label("trainingHint", text=_ADAPTING)
+        self.hint = text_label("trainingHint", "What lines mean")
         page(self, self._controls(), self.plot, self.hint, stretch=self.plot)
         self.redraw()
 
     @property
     def _live(self) -> bool:
         return any(not record.ended for record in self._records)
-
-    def take_records(self) -> None:
-        """Say what lines mean for the methods that are shown."""
-        adapting = [record.traits.has_inner_loop for record in self._records]
-        self.hint.setText(_ADAPTING if any(adapting) or not adapting else _WITHOUT)
 
     def drawing(self) -> list[Piece]:
         """Return what a redraw does: finding out what to draw takes as long as drawing it."""
@@ -106,6 +100,9 @@ class TrainingTab(PlotPage):
         chart = training_chart(
             self._records, self.view, self._smoother, live=live, message=self._absent()
         )
+        adapting = any(record.traits.has_inner_loop for record in self._records)
+        told = f"{chart.caption[:1].upper()}{chart.caption[1:]}." if chart.series else ""
+        self.hint.setText(f"{told} {_WITHOUT}" if told and not adapting else told)
         self.plot.fill(chart, fine=not live)
 
     def _show(self) -> None:
@@ -118,7 +115,7 @@ class TrainingTab(PlotPage):
     def _absent(self) -> str:
         """Say why there is no curve yet."""
         if not self._live:
-            return NO_STEP if self._records else EMPTY
+            return why_no_step(self._records) if self._records else EMPTY
         doing = next((record.doing for record in self._records if record.doing), "")
         return PREPARING.format(doing.capitalize()) if doing else WAITING
 
@@ -153,6 +150,5 @@ class TrainingTab(PlotPage):
     @Slot()
     def _take_view(self) -> None:
         self.view = TrainingView(**read_fields(self._fields))
-        self.hint.setVisible(self.view.show_pre)
         self.redraw()
         self.view_changed.emit()

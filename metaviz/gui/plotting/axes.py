@@ -1,14 +1,18 @@
 """The axes of plots: round numbers on logarithmic ones, and quick to draw."""
 
+from html import escape, unescape
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QFontMetricsF, QPainter
+from PySide6.QtWidgets import QGraphicsSceneResizeEvent
+
+from metaviz.gui.widgets.plain_text import plain_tip
 
 _TICK_PIXELS = 45
-_FEWEST_TICKS = 3
+_FEWEST_TICKS, _FEWEST_UPRIGHT = 3, 2
 
 
 def plain_numbers(axis: pg.AxisItem) -> None:
@@ -21,8 +25,11 @@ def plain_numbers(axis: pg.AxisItem) -> None:
 
 
 class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
-    """An axis that, where it is logarithmic, numbers round values as densely as there is room."""
+    """An axis whose numbers and name fit its length; logarithmic ones have round numbers."""
 
+    labelText: str  # noqa: N815 - pyqtgraph's name
+    whole = False
+    """Whether there is nothing between whole numbers."""
     picture: Any = None
     """What is to be drawn; pyqtgraph sets it to None where it has changed."""
 
@@ -40,6 +47,55 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         p.setPen(self.textPen())
         for place, flags, text in texts:
             p.drawText(place, int(flags), text)
+
+    def labelString(self) -> str:  # noqa: N802 - pyqtgraph's name
+        """Return the name of the axis, its end left out where the axis is shorter."""
+        whole, metrics = self.labelText, QFontMetricsF(self.label.font())
+        text, around = unescape(whole), 2 * self.label.document().documentMargin()
+        room = self._length() - around - metrics.horizontalAdvance(" ")
+        self.label.setToolTip("")
+        if room > 0 and metrics.horizontalAdvance(text) > room:
+            self.label.setToolTip(plain_tip(text))
+            cut = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+            self.labelText = escape(cut, quote=False)
+        shown: str = super().labelString()
+        self.labelText = whole
+        return shown
+
+    def resizeEvent(self, event: QGraphicsSceneResizeEvent | None = None) -> None:
+        """Fit the name to the new length."""
+        if self.label is not None:  # as it is when pyqtgraph closes a plot
+            self.label.setHtml(self.labelString())
+        super().resizeEvent(event)
+
+    def tickValues(  # noqa: N802 - pyqtgraph's name
+        self,
+        minVal: float,  # noqa: N803
+        maxVal: float,  # noqa: N803
+        size: float,
+    ) -> list[tuple[float | None, list[float]]]:
+        """Return the numbers to write, so many that lines of text fit one above the other."""
+        levels: list[tuple[float | None, list[float]]] = super().tickValues(minVal, maxVal, size)
+        if self.logMode or not levels:
+            return levels
+        spacing, values = levels[0]
+        if self.whole and spacing and spacing < 1:
+            first, last = int(np.ceil(minVal)), int(np.floor(maxVal))
+            return [(1.0, [float(value) for value in range(first, last + 1)])]
+        if self._lies():
+            return levels
+        room = max(_FEWEST_UPRIGHT, int(size / QFontMetricsF(self.font()).height()))
+        every = -(-len(values) // room)
+        if every > 1 and spacing:
+            values = [value for value in values if round(value / spacing) % every == 0]
+            spacing *= every
+        return [(spacing, values), *levels[1:]]
+
+    def _length(self) -> float:
+        return float(self.size().width() if self._lies() else self.size().height())
+
+    def _lies(self) -> bool:
+        return self.orientation in {"top", "bottom"}
 
     def logTickValues(  # noqa: N802 - pyqtgraph's name
         self, low: float, high: float, size: float, std_ticks: object

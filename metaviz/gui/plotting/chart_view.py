@@ -14,10 +14,11 @@ from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes
 from metaviz.charts.thinning import thin
 from metaviz.charts.values import Axis, Band, Chart, Lines, Mark, Panels, Region, Ticks
 from metaviz.gui.plotting.axes import PlainAxis, plain_numbers
-from metaviz.gui.plotting.curve_item import CurveItem, Trace, dots_of
+from metaviz.gui.plotting.curve_item import CurveItem, Trace
 from metaviz.gui.plotting.legend import Key, Legend
+from metaviz.gui.plotting.pens import dots_of, line_pen
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_words
-from metaviz.gui.widgets.theme import PEN_STYLES, Theme, role_color, tint
+from metaviz.gui.widgets.theme import Theme, role_color, tint
 
 _FEWEST_POINTS, _BAND_POINTS = 400, 100
 _MARGIN, _TICK_APART = 8, 12
@@ -25,6 +26,7 @@ _WIDEST_TICK = "-0.0000"
 _KEY_STEPS = 100
 _DRAWING = 40
 _REACH = 12.0
+_LOWEST, _AROUND, _ROWS = 0.04, 10, 3
 _SIDES = ("left", "bottom")
 
 
@@ -112,7 +114,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             plain_numbers(axis)
         item.getAxis("right").setGrid(False)
         look = ("muted", 1.0, "dash") if self.reads else ("accent", 2.0, "solid")
-        self.cursor_line.setPen(_pen(self._shade(look[0]), *look[1:]))
+        self.cursor_line.setPen(line_pen(self._shade(look[0]), *look[1:]))
         self.legend.set_color(theme.foreground)
         tint(self._message, theme.muted)
         self._frame = ()
@@ -145,7 +147,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._keys = []
         for one in shown.series:
             shade = self._shade(one.role, one.alpha)
-            pen = _pen(shade, one.width, one.dash) if one.width else None
+            pen = line_pen(shade, one.width, one.dash) if one.width else None
             dots = dots_of(shade, one.dots) if one.dots else None
             trace = self._curves.traces[one.name] = known.get(one.name) or Trace()
             x, y = one.x, one.y
@@ -224,6 +226,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         item.getAxis("bottom").setLogMode(x=self._log[0])
         item.getAxis("left").setLogMode(y=self._log[1])
         for side, axis in (("bottom", shown.x), ("left", shown.y)):
+            item.getAxis(side).whole = axis.whole
             if item.getAxis(side).labelText != axis.text:
                 self.setLabel(side, plain_words(axis.text))
         # The last column's text may be wider than its column.
@@ -260,7 +263,10 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         place("left", shown.y.ticks, shown.y, high)
         place("bottom", shown.x.ticks, shown.x, wide)
         if shown.right:
-            place("right", shown.right, shown.y, high)
+            ends = np.log10 if self._log[1] else np.asarray
+            right = tuple((float(ends(at)), text) for at, text in shown.right)
+            low, top = item.getViewBox().viewRange()[1]
+            place("right", right, Axis(limits=(low, top)), high)
 
     def _set_range(self, shown: Shapes) -> None:
         box = self.getPlotItem().getViewBox()
@@ -354,18 +360,23 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         return pg.ColorMap(np.linspace(0, 1, len(colours)), colours)
 
     def _draw_marks(self, marks: Sequence[Mark]) -> None:
+        named = [mark.name for mark in marks if mark.label]
+        high = max(1.0, self.getPlotItem().getViewBox().height())
+        apart = (self.fontMetrics().height() + _AROUND) / high
         for mark, item in self._kept(self.marks, marks, self._line):
-            pen = _pen(self._shade(mark.role), mark.width, mark.dash)
+            pen = line_pen(self._shade(mark.role), mark.width, mark.dash)
             item.setPen(pen)
             item.setPos(
                 self._scaled(np.array([mark.at]), np.array([mark.at]))[mark.across == "y"][0]
             )
             if mark.label:
                 item.label.setFormat(mark.label)
+                # One above the other, as lines may be nearer to each other than names are wide.
+                item.label.setPosition(_LOWEST + apart * (named.index(mark.name) % _ROWS))
                 item.label.setColor(pen.color())
 
     def _line(self, mark: Mark) -> pg.InfiniteLine:
-        options = {"position": 0.04, "movable": False}
+        options = {"position": _LOWEST, "movable": False}
         line = pg.InfiniteLine(
             angle=90 if mark.across == "x" else 0,
             movable=mark.movable,
@@ -579,11 +590,3 @@ def _region(one: Region) -> pg.LinearRegionItem:
     item = pg.LinearRegionItem(movable=False, pen=pg.mkPen(None), orientation=across)
     item.setZValue(-30)
     return item
-
-
-def _pen(color: QColor, width: float, dash: str) -> QPen:
-    pen = QPen(color)
-    pen.setCosmetic(True)
-    pen.setWidthF(width)
-    pen.setStyle(PEN_STYLES[dash])
-    return pen

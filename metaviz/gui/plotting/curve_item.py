@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import internals
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPolygonF, QTransform
+from PySide6.QtGui import QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
 _MOST_DASHES = 5000
 _AROUND = 0.03
@@ -204,12 +204,3 @@ def dashes(
 
 def _extent(values: np.ndarray) -> tuple[float | None, float | None]:
     return (float(values.min()), float(values.max())) if values.size else (None, None)
-
-
-def dots_of(color: QColor, size: float) -> QPen:
-    """Return a pen whose points are discs of a size in pixels."""
-    pen = QPen(color)
-    pen.setCosmetic(True)
-    pen.setWidthF(size)
-    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-    return pen

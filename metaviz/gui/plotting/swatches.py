@@ -1,12 +1,13 @@
 """Small pictures of how a run is drawn: a piece of its curve, or a patch of a colour."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 
-from metaviz.gui.widgets.theme import PEN_STYLES, current_theme, curve_color
+from metaviz.gui.plotting.pens import line_pen
+from metaviz.gui.widgets.theme import current_theme, curve_color
 from metaviz.runs.model.styles import Style
 
-_WIDTH, _HEIGHT, _LINE = 22, 12, 3
+_WIDTH, _HEIGHT, _LINE = 26, 12, 2
 
 
 def swatch(style: Style | None, given: str = "") -> QPixmap:
@@ -28,7 +29,9 @@ def _line(color: str, dash: str) -> QPixmap:
     picture = QPixmap(_WIDTH, _HEIGHT)
     picture.fill(Qt.GlobalColor.transparent)
     painter = QPainter(picture)
-    painter.setPen(QPen(QColor(color), _LINE, PEN_STYLES[dash], Qt.PenCapStyle.FlatCap))
+    pen = line_pen(QColor(color), _LINE, dash)
+    pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+    painter.setPen(pen)
     painter.drawLine(0, _HEIGHT // 2, _WIDTH, _HEIGHT // 2)
     painter.end()
     return picture

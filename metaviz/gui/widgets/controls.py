@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QMenu,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QSlider,
     QSpinBox,
     QToolButton,
@@ -134,11 +135,13 @@ def make_bold(label: QLabel, scale: float = 1.0) -> QLabel:
     return label
 
 
-def text_label(name: str, title: str = "", text: str = "") -> QLabel:
-    """Return a label for sentences, which are plain text and wrapped."""
+def text_label(name: str, title: str = "", text: str = "", *, wraps: bool = True) -> QLabel:
+    """Return a label for sentences in plain text; without wrapping it may be cut."""
     label = named(PlainLabel(text), name, title)
     label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
+    label.setWordWrap(wraps)
+    if not wraps:
+        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     return label
 
 

@@ -6,14 +6,18 @@ Qt takes a text that looks like HTML for HTML, with links and images.
 from html import escape
 from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QMessageBox, QWidget
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QLabel, QMessageBox, QToolTip, QWidget
 
 from metaviz.files.text import printable
 
 
 class PlainLabel(QLabel):
-    """A label that never reads its text as HTML."""
+    """A label that never reads its text as HTML.
+
+    The end of a line for which there is no room is left out; a tip shows the whole.
+    """
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -23,6 +27,34 @@ class PlainLabel(QLabel):
     def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
         """Show a text, with its control characters as numbers."""
         super().setText(printable(text))
+
+    def shown(self) -> str:
+        """Return what there is room for."""
+        text, room = self.text(), self.contentsRect().width() - 2 * self.margin()
+        # Letters of labels that name another widget are underlined, which Qt alone does.
+        if self.wordWrap() or self.buddy() is not None or "\n" in text:
+            return text
+        if self.fontMetrics().horizontalAdvance(text) <= room:
+            return text
+        return self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw what there is room for."""
+        shown = self.shown()
+        if shown == self.text():
+            super().paintEvent(event)
+            return
+        painter = QPainter(self)
+        about = int(self.alignment()), self.palette(), self.isEnabled(), shown
+        self.style().drawItemText(painter, self.contentsRect(), *about, self.foregroundRole())
+
+    def event(self, event: QEvent) -> bool:
+        """Show all of a line that is cut under the pointer."""
+        cut = event.type() == QEvent.Type.ToolTip and self.shown() != self.text()
+        if cut and isinstance(event, QHelpEvent) and not self.toolTip():
+            QToolTip.showText(event.globalPos(), plain_tip(self.text()), self)
+            return True
+        return super().event(event)
 
 
 def plain_tip(text: str) -> str:

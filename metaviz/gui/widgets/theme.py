@@ -67,12 +67,6 @@ DARK = Theme(
 )
 
 
-PEN_STYLES = {
-    "solid": Qt.PenStyle.SolidLine,
-    "dash": Qt.PenStyle.DashLine,
-    "dot": Qt.PenStyle.DotLine,
-    "dashdot": Qt.PenStyle.DashDotLine,
-}
 _ON_DARK = {
     "#0072B2": "#4D9FEC",
     "#D55E00": "#FF7043",

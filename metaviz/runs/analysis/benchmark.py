@@ -15,7 +15,7 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, styles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """A shown run and one of its judgements."""
 
@@ -23,6 +23,41 @@ class Judged:
     label: str
     style: Style
     judgement: Judgement
+    as_trained: bool = False
+    """Whether it took as many inner steps as in its training."""
+
+    @property
+    def protocol_key(self) -> tuple[Any, ...]:
+        """What says how runs were judged that can be compared; last k, None for as trained."""
+        one = self.judgement
+        k = None if self.as_trained or not one.adapts else one.k
+        return one.task_list, one.measure, one.protocol["together"], k
+
+    def unlike(self, first: "Judged") -> str:
+        """Say what forbids a difference to another one, task by task; empty where nothing does.
+
+        Methods must have taken equally many inner steps, or each as many as in its training. Those
+        without an inner loop stand beside any number.
+        """
+        mine, its = self.judgement, first.judgement
+        if mine.task_list != its.task_list:
+            return "other tasks"
+        if mine.measure != its.measure:
+            return f"{mine.measure_text()}, not {its.measure_text()}"
+        if mine.protocol["together"] != its.protocol["together"]:
+            return "query examples predicted otherwise"
+        loops = mine.adapts and its.adapts
+        if loops and mine.k != its.k and not (self.as_trained and first.as_trained):
+            return f"k = {mine.k}, not {its.k}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Runs that were judged by one protocol; the others are held against the first."""
+
+    protocol: str
+    runs: tuple[Judged, ...]
 
 
 @dataclass(frozen=True)
@@ -33,6 +68,7 @@ class Choice:
     ways: int | None = None
     shots: int | None = None
     backbone: str | None = None
+    collection: str | None = None
 
     def admits(self, row: Published) -> bool:
         """Return whether a published row is wanted."""
@@ -79,7 +115,10 @@ def judged_runs(
         known = {_key(judgement) for judgement in kept}
         kept += [one for one in told if one.run == record.id and _key(one) not in known]
         found += [
-            Judged(record.id, names[record.id], line_styles[record.id], judgement)
+            Judged(
+                *(record.id, names[record.id], line_styles[record.id], judgement),
+                as_trained=judgement.k in {one.trained_steps for one in record.evaluations[-1:]},
+            )
             for judgement in kept
         ]
     return found
@@ -129,6 +168,42 @@ def newest(judged: Sequence[Judged], task_list: tuple[Any, ...] | None) -> list[
         if kept is None or one.judgement.step >= kept.judgement.step:
             found[one.record] = one
     return list(found.values())
+
+
+def compared(judged: Sequence[Judged]) -> tuple[list[Compared], list[Judged]]:
+    """Return the protocols by which several runs were judged, and the judgements left out.
+
+    Of each run its newest weights are taken.
+    """
+    groups: dict[tuple[Any, ...], list[Judged]] = {}
+    for one in judged:
+        groups.setdefault(one.protocol_key, []).append(one)
+    found = []
+    for key, own in groups.items():
+        *tasks, k = key
+        # Runs that were trained with k steps, or take none, stand beside those asked to take k.
+        beside = groups.get((*tasks, None), []) if k is not None else []
+        fitting = [one for one in beside if one.judgement.k in {0, k}]
+        kept = newest([*fitting, *own], own[0].judgement.task_list)
+        if len(kept) > 1:
+            found.append(Compared(_common_protocol(kept), tuple(kept)))
+    used = {one for known in found for one in known.runs}
+    return found, [one for one in judged if one not in used]
+
+
+def steps_text(judgements: Sequence[Judgement]) -> str:
+    """Return the number of steps that runs of one protocol took, and a comma; see `unlike`."""
+    numbers = sorted({one.k for one in judgements if one.adapts})
+    if len(numbers) > 1:
+        return f"k as trained ({', '.join(map(str, numbers))}), "
+    return f"k = {numbers[0]}, " if numbers else ""
+
+
+def _common_protocol(judged: Sequence[Judged]) -> str:
+    judgements = [one.judgement for one in judged]
+    first = judgements[0]
+    text = first.protocol_text(steps_text(judgements))
+    return f"{first.dataset}, {first.measure_text()}: {text}"
 
 
 @dataclass(frozen=True)
@@ -198,7 +273,8 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
     judgement = one.judgement
     mean, half = judgement.interval()
     unit = judgement.unit
-    apart = judgement.minus(first.judgement) if one is not first else ("", "", "")
+    unlike = one.unlike(first)
+    apart = ("", "", "") if one is first or unlike else judgement.minus(first.judgement)
     same = [
         row
         for row in beside(judgement, judgement.dataset)
@@ -215,7 +291,7 @@ def _ours(one: Judged, first: Judged, choice: Choice) -> Row:
         half_width=unit * half,
         before=judgement.before(),
         details=f"step {judgement.step}, {judgement.steps_text()}".removesuffix(", ") + together,
-        minus_first=apart[0],
+        minus_first=apart[0] or (f"not subtracted: {unlike}" if unlike else ""),
         counts=apart[1],
         p=apart[2],
         is_loss=judgement.measure != "query_accuracy",

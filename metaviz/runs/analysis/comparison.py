@@ -9,6 +9,7 @@ import numpy as np
 
 from metaviz.config.quantities import Quantity, primary_of, quantity_of
 from metaviz.runs.analysis.alignment import (
+    BAND_TIPS,
     BANDS,
     Band,
     Moments,
@@ -20,9 +21,9 @@ from metaviz.runs.analysis.alignment import (
     value_at,
 )
 from metaviz.runs.analysis.curves import AXIS_TITLES
-from metaviz.runs.analysis.smoothing import smooth
+from metaviz.runs.analysis.smoothing import smooth, smoothing_text
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.styles import DASHES, Style
+from metaviz.runs.model.styles import DASHES, Style, numbered
 from metaviz.runs.table.baseline import Difference, difference, finite
 from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread
 from metaviz.runs.table.summary import Entry, entry_of
@@ -62,6 +63,7 @@ MEASURES: dict[str, str] = {
 meta-batches. Others are quantities that runs have of their own."""
 _BROKEN = {"diverged", "failed"}
 _FEW = 2
+MOST_DASHED = 8
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class GroupCurve:
     curve: Moments
     samples: tuple[Sample, ...] = field(repr=False)
     measure: Quantity
+    points: int = 0
+    """How many points its shortest run that counts has, before anything is smoothed."""
 
     @property
     def falling(self) -> bool:
@@ -128,7 +132,7 @@ class GroupCurve:
     def legend(self) -> str:
         """The name, and the interval where a band is drawn."""
         several = bool((self.curve.n >= _FEW).any())
-        return f"{self.name} {BANDS[self.band]}" if several else self.name
+        return f"{self.name}{f' {BANDS[self.band]}' if several else ''}{self.style.mark}"
 
     def values(self, x: float) -> np.ndarray:
         """Return what the runs have at x, interpolated; those that have nothing are left out."""
@@ -178,8 +182,25 @@ def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve
             color = group.style.color
             style = Style(color, DASHES[seen[color] % len(DASHES)])
             seen[color] += 1
-            found.append(GroupCurve(group, style, view.band, curve, samples, measure))
-    return found
+            runs = [by_id[entry.id] for entry in group.members if counts(entry, group)]
+            points = (int(np.isfinite(_recorded(run, view)[1]).sum()) for run in runs)
+            fewest = min(points, default=0)
+            found.append(GroupCurve(group, style, view.band, curve, samples, measure, fewest))
+    return _told_apart(found)
+
+
+def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
+    """Return groups with the styles in which they are drawn: of many, none is dashed.
+
+    Dashes take ten times as long, and distinguish nothing where many lines cross.
+    """
+    many = len(curves) > MOST_DASHED
+    looks = {
+        str(place): replace(one.style, dash="solid") if many else one.style
+        for place, one in enumerate(curves)
+    }
+    shown = numbered(looks).values()
+    return [replace(one, style=style) for one, style in zip(curves, shown, strict=True)]
 
 
 def counts(entry: Entry, group: Group) -> bool:
@@ -189,14 +210,18 @@ def counts(entry: Entry, group: Group) -> bool:
 
 def member(record: Record, view: ComparisonView) -> Sample:
     """Return one run's curve, smoothed."""
+    x, y = _recorded(record, view)
+    return sample(x, smooth(y, view.smoothing), broken=record.state in _BROKEN)
+
+
+def _recorded(record: Record, view: ComparisonView) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is compared of a run as it was recorded."""
     # A run that trains grows meanwhile: all columns end where the first did.
     steps = record.column("step")
     count = len(steps)
     if view.measure.startswith(_EVALUATED):
-        x, y = _evaluated(record, view, steps)
-    else:
-        x, y = record.column(view.axis)[:count], record.column(view.measure)[:count]
-    return sample(x, smooth(y, view.smoothing), broken=record.state in _BROKEN)
+        return _evaluated(record, view, steps)
+    return record.column(view.axis)[:count], record.column(view.measure)[:count]
 
 
 def offered(records: Iterable[Record]) -> list[str]:
@@ -224,6 +249,39 @@ def usual_measure(measures: Sequence[str]) -> str:
 def has_several(curves: Iterable[GroupCurve]) -> bool:
     """Return whether there is a group of several runs, so that a band is drawn."""
     return any(len(one.samples) >= _FEW for one in curves)
+
+
+def why_no_curve(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
+    """Say why none of the groups has a mean; empty where one has, or where single runs show."""
+    runs = [run for one in curves for run in one.samples] if view.members else []
+    if not curves or any(len(one.curve.x) for one in curves) or any(len(run.x) for run in runs):
+        return ""
+    names = "; ".join(one.name for one in curves[:_FEW])
+    more = f"; and {len(curves) - _FEW} more" if len(curves) > _FEW else ""
+    return (
+        f"There is no mean: runs that diverged or failed do not count in one. {names}{more}. "
+        "Single runs shows what each recorded before that."
+    )
+
+
+def comparison_caption(
+    curves: Sequence[GroupCurve], view: ComparisonView, limits: tuple[float, float] | None
+) -> str:
+    """Say what lines and bands are, naming the interval, and where those leave the axis."""
+    smoothed = smoothing_text(view.smoothing)
+    if not has_several(curves):
+        return f"one run per line{smoothed}"
+    where = "while two runs have data" if view.partly else "where all runs have data"
+    if not any(np.isfinite(one.curve.low).any() for one in curves):
+        return f"line: mean over runs, {where}{smoothed}"
+    band = f"band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
+    two = any(one.band == "ci95" and one.curve.n.max(initial=0) == _FEW for one in curves)
+    leaves = "; bands of two runs may leave the axis" if two else ""
+    if limits is not None and not two:
+        beyond = (one.curve for one in curves if np.isfinite(one.curve.low).any())
+        cut = any(np.nanmin(c.low) < limits[0] or np.nanmax(c.high) > limits[1] for c in beyond)
+        leaves = "; bands may leave the axis" if cut else ""
+    return f"line: mean over runs, {where}; {band}{leaves}{smoothed}"
 
 
 def measure_title(view: ComparisonView, curves: Sequence[GroupCurve]) -> str:

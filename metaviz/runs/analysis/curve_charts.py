@@ -8,13 +8,14 @@ import numpy as np
 from metaviz.charts.stored import fan_chart, slice_charts
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import Axis, Band, Lines, Mark, Panels, Paths, Region, Series
-from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import (
     AXES,
+    MOST_DASHED,
     ComparisonView,
     GroupCurve,
-    has_several,
+    comparison_caption,
     measure_title,
+    why_no_curve,
 )
 from metaviz.runs.analysis.curves import (
     AXIS_TITLES,
@@ -26,16 +27,19 @@ from metaviz.runs.analysis.curves import (
     TrainingView,
     band_alpha,
     beyond_trained,
+    inner_caption,
     inner_curves,
+    training_caption,
     training_curves,
 )
 from metaviz.runs.analysis.needs import INNER_LOOP
-from metaviz.runs.analysis.smoothing import Smoother, smoothing_text
+from metaviz.runs.analysis.smoothing import Smoother, few_points_text
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import range_with_bands, robust_range
+from metaviz.runs.model.styles import ends
 
-_FEW, _FEW_GROUPS, _TWO = 2, 8, 2
+_FEW, _TWO = 2, 2
 _QUANTILE_POINTS = 500
 _MANY_STEPS = 40
 _UNEQUAL = 3
@@ -65,6 +69,7 @@ def training_chart(
         if view.show_pre and curve.has_pre and not crowded:
             gap = curve.x, curve.post, curve.pre
             bands.append(Band(f"{curve.run} gap", *gap, curve.style.role, 0.07))
+    few = few_points_text(view.smoothing, (curve.points for curve in curves))
     title = QUANTITY_TITLES[view.quantity]
     texts = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
     shown = [curve.post for curve in curves]
@@ -73,7 +78,7 @@ def training_chart(
     sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
     return Lines(
         id="training",
-        x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
+        x=Axis(AXIS_TITLES[view.axis] + few, log=view.log_x),
         y=Axis(
             f"{title}, batch mean",
             log=view.log_y,
@@ -81,9 +86,8 @@ def training_chart(
         ),
         series=tuple(series),
         bands=tuple(bands),
-        caption="bold: after adaptation"
-        + ("; thin: before adaptation" if view.show_pre else "")
-        + smoothing_text(view.smoothing),
+        right=ends((curve.style, curve.post) for curve in curves),
+        caption=training_caption(curves, view, crowded=crowded),
         spoken="; ".join(texts) or "Nothing recorded yet.",
         message="" if curves else message,
     )
@@ -119,8 +123,10 @@ def inner_chart(
     last = [len(curve.k) - 1 for curve in curves if len(curve.k) > 1]
     end = max(last, default=0)
     trained = sorted({c.trained_steps for c in curves if 0 < c.trained_steps <= end})
-    tasks = next((curve.tasks for curve in curves), 0)
-    caption = _inner_caption(records, tasks, view, shaded=shaded) if labelled and curves else ""
+    marks = tuple(Mark(f"K {k}", k, label=f"trained K = {k}") for k in trained if not shaded)
+    beyond = beyond_trained(curves) if shaded else []
+    caption = inner_caption(curves, view, dotted=bool(marks), shaded=bool(beyond))
+    left_out = INNER_LOOP.left_out(records).removesuffix(".")
     title = QUANTITY_TITLES[view.quantity]
     return Lines(
         id=f"inner-{view.quantity}",
@@ -137,21 +143,12 @@ def inner_chart(
         ),
         series=tuple(_inner_series(one, labelled=labelled, dotted=not shaded) for one in curves),
         bands=tuple(_inner_band(c, len(curves)) for c in curves if view.show_interval),
-        marks=() if shaded else tuple(Mark(f"K {k}", k, label=f"trained K = {k}") for k in trained),
-        regions=tuple(Region(f"beyond {a}", a, b) for a, b in beyond_trained(curves))
-        if shaded
-        else (),
-        caption=caption,
+        marks=marks,
+        regions=tuple(Region(f"beyond {a}", a, b) for a, b in beyond),
+        right=ends((curve.style, curve.mean) for curve in curves),
+        caption="; ".join(filter(None, [caption, left_out])) if labelled and curves else "",
         message="" if curves else message,
     )
-
-
-def _inner_caption(records: Sequence[Record], tasks: int, view: InnerView, *, shaded: bool) -> str:
-    """Say what lines, bands and marks are, and which runs are left out."""
-    bands = ["bands: 95 % intervals of the means"] if view.show_interval else []
-    steps = "grey: more inner steps than in training", "dotted: as many steps as in training"
-    parts = [f"lines: means over {tasks} tasks", *bands, steps[not shaded]]
-    return "; ".join(filter(None, [*parts, INNER_LOOP.left_out(records).removesuffix(".")]))
 
 
 def _inner_series(curve: InnerCurve, *, labelled: bool, dotted: bool) -> Series:
@@ -281,38 +278,24 @@ def comparison_chart(
             series.append(Series(f"{place} run {number}", x, y, role=role, alpha=0.35))
         seen = _seen(span, curve.x)
         x, y = thin(curve.x[seen], curve.mean[seen], points)
-        # Thick lines and dashes take ten times as long, and distinguish nothing where many cross.
-        wide, dash = (2.0, one.style.dash) if len(curves) <= _FEW_GROUPS else (1.0, "solid")
-        series.append(Series(f"{place}", x, y, one.legend, role, dash, wide))
+        wide = 2.0 if len(curves) <= MOST_DASHED else 1.0
+        series.append(Series(f"{place}", x, y, one.legend, role, one.style.dash, wide))
         if np.isfinite(curve.low).any():
             edges = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
             bands.append(Band(f"{place} band", *edges, role, band_alpha(len(curves))))
+    few = few_points_text(view.smoothing, (one.points for one in curves))
+    limits = _comparison_limits(curves, view)
     return Lines(
         id="comparison",
-        x=Axis(AXES[view.axis], log=view.log_x),
-        y=Axis(
-            measure_title(view, curves).partition(",")[0],
-            log=view.log_y,
-            limits=_comparison_limits(curves, view),
-        ),
+        x=Axis(AXES[view.axis] + few, log=view.log_x),
+        y=Axis(measure_title(view, curves).partition(",")[0], log=view.log_y, limits=limits),
         series=tuple(series),
         bands=tuple(bands),
-        caption=caption(curves, view),
+        right=ends((one.style, one.curve.mean) for one in curves),
+        caption=comparison_caption(curves, view, limits),
         spoken="; ".join(f"{one.legend}: {one.final()[0]:.4g}" for one in curves),
-        message="" if curves else message,
+        message=why_no_curve(curves, view) if curves else message,
     )
-
-
-def caption(curves: Sequence[GroupCurve], view: ComparisonView) -> str:
-    """Say what lines and bands are, naming the interval."""
-    smoothed = smoothing_text(view.smoothing)
-    if not has_several(curves):
-        return f"one run per line{smoothed}"
-    where = "while two runs have data" if view.partly else "where all runs have data"
-    band = f"band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
-    two = any(one.band == "ci95" and one.curve.n.max(initial=0) == _TWO for one in curves)
-    leaves = "; bands of two runs may leave the axis" if two and view.robust else ""
-    return f"line: mean over runs, {where}; {band}{leaves}{smoothed}"
 
 
 def _comparison_limits(

@@ -1,13 +1,13 @@
 """Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from metaviz.config.quantities import quantity_of
-from metaviz.runs.analysis.smoothing import Smoother
+from metaviz.runs.analysis.smoothing import Smoother, smoothing_text
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -77,6 +77,8 @@ class TrainingCurve:
     post: np.ndarray
     pre_raw: np.ndarray
     post_raw: np.ndarray
+    points: int = field(default=0, kw_only=True)
+    """How many meta-steps were read of it."""
 
     @property
     def has_pre(self) -> bool:
@@ -91,7 +93,7 @@ def training_curves(
 
     With a smoother that knows the runs from before, only what they recorded since is smoothed.
     """
-    style, label = styles(records), labels(records)
+    style, label = _looks(records)
     smoother = smoother or Smoother()
     smoother.keep(records)
     curves = []
@@ -101,13 +103,20 @@ def training_curves(
             continue
         names = f"pre_{view.quantity}", f"post_{view.quantity}"
         x, raw = record.column(view.axis), [record.column(name) for name in names]
+        points = int(np.isfinite(post).sum())
         means = [smoother.column(record, name, view.smoothing) for name in names]
         if record.config.get("shared", {}).get("reading_every", 1) > 1:
             means = [between(x, y, np.isfinite(r)) for y, r in zip(means, raw, strict=True)]
             raw = [between(x, y, np.isfinite(y)) for y in raw]
         identity = record.id, label[record.id], style[record.id]
-        curves.append(TrainingCurve(*identity, x, *means, *raw))
+        curves.append(TrainingCurve(*identity, x, *means, *raw, points=points))
     return curves
+
+
+def _looks(records: Sequence[Record]) -> tuple[dict[str, Style], dict[str, str]]:
+    """Return how the curves of runs look, and their names with what tells equal looks apart."""
+    style = styles(records)
+    return style, {run: name + style[run].mark for run, name in labels(records).items()}
 
 
 def between(x: np.ndarray, y: np.ndarray, read: np.ndarray) -> np.ndarray:
@@ -149,7 +158,7 @@ class InnerCurve:
 
 def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]:
     """Return the evaluation curves of all runs that have one and whose methods take steps."""
-    style, label = styles(records), labels(records)
+    style, label = _looks(records)
     curves = []
     for record in records:
         count = len(record.evaluations)
@@ -175,6 +184,32 @@ def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]
             )
         )
     return curves
+
+
+def training_caption(curves: Sequence[TrainingCurve], view: TrainingView, *, crowded: bool) -> str:
+    """Say what lines are, as far as they are drawn; `crowded` lines are all thin."""
+    parts = [f"{'' if crowded else 'bold: '}after adaptation"]
+    if view.show_pre and any(curve.has_pre for curve in curves):
+        parts.append(f"{'pale' if crowded else 'thin'}: before adaptation")
+        parts += [] if crowded else ["shaded: what adaptation gains"]
+    if crowded and view.show_raw and view.smoothing > 0:
+        parts.append("raw curves are left out while these runs train")
+    return "; ".join(parts) + smoothing_text(view.smoothing)
+
+
+def inner_caption(
+    curves: Sequence[InnerCurve], view: InnerView, *, dotted: bool, shaded: bool
+) -> str:
+    """Say what lines, bands and marks are, as far as they are drawn."""
+    tasks = sorted({curve.tasks for curve in curves})
+    parts = [f"lines: means over {' or '.join(map(str, tasks))} tasks"]
+    if view.show_interval and any(np.isfinite(curve.ci95).any() for curve in curves):
+        parts.append("bands: 95 % intervals of the means")
+    if dotted:
+        parts.append("dotted: as many steps as in training")
+    if shaded:
+        parts.append("grey: more inner steps than in training")
+    return "; ".join(parts)
 
 
 def available(records: Iterable[Record]) -> list[Quantity]:

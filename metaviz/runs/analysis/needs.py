@@ -40,6 +40,21 @@ class Need:
         return f"{subject} {'have' if several else 'has'} {self.lack}: {rest}."
 
 
+def why_no_step(records: Sequence[Record]) -> str:
+    """Say why runs have taken no meta-step: what ended each, as far as that is stored."""
+    told = [
+        f"{record.label} {record.state}: {record.message.partition(' What may help')[0]}"
+        if record.message
+        else ""
+        for record in records
+        if not len(record)
+    ]
+    known = list(dict.fromkeys(filter(None, told)))
+    more = len(known) - _MOST_NAMES
+    rest = [f"And {more} more."] if more > 0 else []
+    return "\n".join(["No shown run has taken a meta-step.", *known[:_MOST_NAMES], *rest])
+
+
 def _title(algorithm: str) -> str:
     entry = shipped_catalogue().algorithm(algorithm)
     return algorithm if entry is None else entry.title

@@ -1,6 +1,7 @@
 """Published few-shot results, and what differs between them and a run of ours."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from metaviz.paths import resource
 from metaviz.runs.analysis.presets import other_settings, preset_of, short_of
 from metaviz.runs.model.evaluation import Judgement
 
+PAPERS, LIBFEWSHOT = "papers", "LibFewShot"
 _SINUSOID = "sinusoid"
 _PAPER_STEPS = {
     **dict.fromkeys(("miniImageNet", "Omniglot", "tieredImageNet"), 60_000),
@@ -27,6 +29,18 @@ _METHODS = {
     "metalstm": ("Meta-learner LSTM",),
     "ecml": ("ECML",),
     "mirror": ("MetaMirrorDescent",),
+    "protonet": ("Prototypical", "ProtoNet"),
+    "matching": ("Matching networks",),
+    "relation": ("Relation Net", "RelationNet"),
+    "tpn": ("Transductive Propagation Nets",),
+    "snail": ("SNAIL",),
+    "tadam": ("TADAM",),
+    "leo": ("LEO",),
+    "gidaris": ("Gidaris",),
+    "qiao": ("Qiao",),
+    "bauer": ("Bauer",),
+    "deml": ("DEML",),
+    "r2d2": ("R2D2",),
     "classifier": ("SimpleShot", "Baseline"),
 }
 _HEADS = {
@@ -38,6 +52,8 @@ _HEADS = {
 }
 """The head of our classifier that a published row has."""
 
+_FROZEN = "pretrained"
+"""The option of problems whose features somebody else's network has given."""
 _SIDES = {"miniImageNet": 84, "tieredImageNet": 84, "CIFAR-FS": 32, "FC100": 32}
 _QUERIES = 15
 _CONV4 = {"convnet": None, "conv4_64": 64, "conv4_128": 128}
@@ -66,6 +82,8 @@ class Published:
     half_width: float | None
     source: str
     steps: int | None = None
+    collection: str = PAPERS
+    """Who measured it: the papers, or one framework under one protocol."""
 
     @property
     def is_loss(self) -> bool:
@@ -74,9 +92,10 @@ class Published:
 
     @property
     def name(self) -> str:
-        """Method and year, and the number of inner steps where results for several are known."""
+        """Method and year or framework, and the inner steps where results for several are known."""
         steps = "" if self.steps is None else f", k = {self.steps}"
-        return f"{self.method} ({self.year}){steps}"
+        whose = self.year if self.collection == PAPERS else self.collection
+        return f"{self.method} ({whose}){steps}"
 
     def is_of(self, algorithm: str) -> bool:
         """Return whether this is a result of one of our methods."""
@@ -117,7 +136,32 @@ def published() -> tuple[Published, ...]:
             )
             for row in csv.DictReader(stream)
         ]
-    return (*accuracies, *errors)
+    return (*accuracies, *errors, *_of_libfewshot())
+
+
+_NETWORKS = {"Conv64F": "conv4_64", "ResNet12": "resnet12"}
+
+
+def _of_libfewshot() -> Iterator[Published]:
+    """Yield what LibFewShot measured again: Li et al. 2021, arXiv:2109.04898, and its tables."""
+    with resource("libfewshot_results.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            for dataset in ("miniImageNet", "tieredImageNet"):
+                for shots in (1, 5):
+                    name = f"{dataset}_{shots}shot"
+                    if row[name]:
+                        yield Published(
+                            method=row["method"],
+                            year=2021,
+                            dataset=dataset,
+                            backbone=_NETWORKS[row["backbone"]],
+                            ways=5,
+                            shots=shots,
+                            value=float(row[name]),
+                            half_width=float(row[f"{name}_ci95"]),
+                            source="arXiv:2109.04898",
+                            collection=LIBFEWSHOT,
+                        )
 
 
 def beside(judgement: Judgement, dataset: str) -> list[Published]:
@@ -150,12 +194,11 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     """
     config: dict[str, Any] = judgement.config
     found = []
+    usual = _PAPER_STEPS.get(row.dataset)
+    if usual and judgement.adapts and row.collection == PAPERS and judgement.step < usual:
+        found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.method in _HEADS:
         found += _of_classifier(judgement, row)
-    else:
-        usual = _PAPER_STEPS.get(row.dataset)
-        if usual and judgement.step < usual:
-            found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.is_loss:
         return found
     options, protocol = config["problem_options"], judgement.protocol
@@ -163,7 +206,7 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     found += _of_images(options, row)
     if protocol["split"] != "test":
         found.append(f"{protocol['split']} classes, not test classes")
-    if protocol["tasks"] < 600:  # noqa: PLR2004 - the usual number
+    if protocol["tasks"] < 600 and row.collection == PAPERS:  # noqa: PLR2004 - the usual number
         found.append(f"{protocol['tasks']} tasks, not 600")
     if row.dataset in _SIDES and protocol["query"] != _QUERIES:
         found.append(f"{protocol['query']} query images per class, usually {_QUERIES}")
@@ -178,7 +221,8 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
 def distance(judgement: Judgement, row: Published) -> tuple[int, ...]:
     """Return what sorts the published rows of a method by how near they are to a run's experiment.
 
-    Another network counts most, then transduction; then the plain method comes before variants.
+    Another network counts most, then transduction; then papers come before frameworks, and the
+    plain method before variants.
     """
     if row.is_loss:
         return (len(row.method),)
@@ -188,6 +232,7 @@ def distance(judgement: Judgement, row: Published) -> tuple[int, ...]:
         len(_of_network(config["problem_options"], row)),
         int(row.method in _HEADS and _HEADS[row.method] != config.get("options", {}).get("head")),
         sum("transductive" in text for text in transduction),
+        int(row.collection != PAPERS),
         len(row.method),
     )
 
@@ -208,13 +253,15 @@ def _of_classifier(judgement: Judgement, row: Published) -> list[str]:
     if preset is not None:
         short = short_of(config, judgement.step, preset)
         found += [short] if short else []
-        kept = {"head"}
-        found += [text for text in other_settings(config, preset) if text.split()[0] not in kept]
+        others = other_settings(config, preset)
+        found += [text for text in others if not text.startswith("head =")]
     return found
 
 
 def _of_network(options: dict[str, Any], row: Published) -> list[str]:
     """Compare the backbone; runs from before there was a choice have Conv4."""
+    if _FROZEN in options:
+        return [f"features of {options[_FROZEN] or 'a file'}, not {row.backbone.replace('_', ' ')}"]
     backbone, channels = options.get("backbone", "conv4"), options.get("channels")
     if backbone == "conv4" and row.backbone in _CONV4:
         wanted = _CONV4[row.backbone]
@@ -254,7 +301,7 @@ def _of_normalisation(config: dict[str, Any], row: Published, *, together: bool)
     """
     found = []
     options = config["problem_options"]
-    statistics = options.get("norm", "batch")
+    statistics = options.get("norm", "" if _FROZEN in options else "batch")
     transductive = statistics == "batch" and together and not config.get("inductive")
     if _TRANSDUCTIVE in row.method and not transductive:
         found.append("not transductive")

@@ -108,6 +108,7 @@ def benchmark_chart(rows: Sequence[Row], measure: str, message: str = "") -> Sca
                 filled=bool(row.record),
             )
         )
+    hollow = "" if all(row.record for row in rows) else "; hollow: as published"
     return Scatter(
         id="benchmark",
         x=Axis(measure),
@@ -117,9 +118,9 @@ def benchmark_chart(rows: Sequence[Row], measure: str, message: str = "") -> Sca
         ),
         series=tuple(series),
         along="x",
-        caption="mean ± 1.96 s/√n over held-out tasks; hollow: as published",
+        caption="mean ± 1.96 s/√n over held-out tasks" + hollow,
         spoken="; ".join(f"{row.name}: {row.value:.4g}" for row in rows),
-        message="" if rows else message,
+        message="" if any(np.isfinite(row.value) for row in rows) else message,
     )
 
 

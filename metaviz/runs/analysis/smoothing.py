@@ -27,6 +27,18 @@ def smoothing_text(weight: float) -> str:
     return f"; smoothed, weight {weight:g}" if weight > 0 else ""
 
 
+def few_points_text(weight: float, points: Iterable[int]) -> str:
+    """Say beside an axis that curves of so many `points` are too short to be smoothed so much.
+
+    A weight w averages about 1 / (1 - w) points: a shorter curve stays near its first ones.
+    """
+    width = round(1 / (1 - weight))
+    fewest = min(points, default=width)
+    if weight <= 0 or fewest >= width:
+        return ""
+    return f" (smoothed over about {width} points, where a curve has {fewest})"
+
+
 class GrowingMean:
     """The average of `smooth`, of a curve that only grows."""
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +15,10 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of, to_toml
 from metaviz.files.atomic import write_text
 from metaviz.files.platform import plain_name
-from metaviz.files.text import one_line, printable
+from metaviz.files.text import printable, shell_line
 from metaviz.paths import resource
 from metaviz.runs.analysis.benchmark import (
+    compared,
     judged_runs,
     measure_text,
     newest,
@@ -38,7 +38,7 @@ from metaviz.runs.export.figures import (
     view_name,
 )
 from metaviz.runs.export.tables import summary_csv
-from metaviz.runs.model.evaluation import Judgement, draws_of
+from metaviz.runs.model.evaluation import draws_of
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -146,10 +146,9 @@ def _interval(last: Evaluated, name: str) -> str:
 def _judged(records: Sequence[Record], folders: dict[str, Path]) -> dict[str, Any]:
     """Return held-out results, differences within each protocol, and published rows."""
     # A run whose folder was copied is the run of that folder, whatever it was called when judged.
-    found = [(one.label, one.judgement) for one in judged_runs(records, folders)]
-    groups: dict[tuple[Any, ...], list[tuple[str, Judgement]]] = {}
-    for name, judgement in found:
-        groups.setdefault(judgement.task_list, []).append((name, judgement))
+    judged = judged_runs(records, folders)
+    found = [(one.label, one.judgement) for one in judged]
+    same, left_out = compared(judged)
     published = [(name, *row) for name, judgement in found for row in published_beside(judgement)]
     return {
         "judged": [
@@ -163,10 +162,19 @@ def _judged(records: Sequence[Record], folders: dict[str, Path]) -> dict[str, An
             for name, judgement in found
         ],
         "differences": [
-            (name, first_name, *judgement.minus(first))
-            for (first_name, first), *others in groups.values()
-            for name, judgement in others
-            if name != first_name
+            {
+                "protocol": group.protocol,
+                "rows": [
+                    (one.label, group.runs[0].label, *one.judgement.minus(group.runs[0].judgement))
+                    for one in group.runs[1:]
+                ],
+            }
+            for group in same
+        ],
+        "not_subtracted": [
+            f"Not subtracted, as no other run's newest weights were evaluated alike: {one.label}, "
+            f"{one.judgement.protocol_text()}, weights of step {one.judgement.step}."
+            for one in (left_out if len({one.record for one in judged}) > 1 else ())
         ],
         "published": published,
     }
@@ -186,7 +194,7 @@ def _settings(records: Sequence[Record], names: dict[str, str]) -> dict[str, Any
     environments: list[tuple[list[str], list[tuple[str, str]]]] = []
     for record in records:
         environment = [
-            (key, _text(value))
+            (key, _command(value) if key == "command" else _text(value))
             for key, value in sorted(record.environment.items())
             # Where the window found the run says nothing to those who read the report, and
             # changes to the program fill pages; their hash stays.
@@ -220,6 +228,11 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _command(value: Any) -> str:
+    """Return the words of a command as a line that a shell reads."""
+    return shell_line(map(str, value)) if isinstance(value, list | tuple) else _text(value)
+
+
 def _configurations(
     records: Sequence[Record], names: dict[str, str], folder: Path
 ) -> tuple[list[str], list[Path], list[str]]:
@@ -239,9 +252,10 @@ def _configurations(
         write_text(path, to_toml(comparison))
         paths.append(path)
         if record.config.get("amendments"):  # only its folder knows when they came into force
-            commands.append(f"metaviz repeat {plain_name(record.id)} --out repeated")
+            words = ["repeat", plain_name(record.id)]
         else:
-            commands.append(f"metaviz compare --config configs/{path.name} --out repeated")
+            words = ["compare", "--config", f"configs/{path.name}"]
+        commands.append(shell_line(["metaviz", *words, "--out", "repeated"]))
     return commands, paths, unknown
 
 
@@ -258,15 +272,15 @@ def _evaluations(records: Sequence[Record], folders: dict[str, Path]) -> list[st
         values["draws"] = draws_of(protocol)
         if not judgement.adapts:
             values.pop("steps", None)
-        texts = (shlex.quote(f"{key}={_as_option(value)}") for key, value in values.items())
-        settings = " ".join(f"--set {text}" for text in texts)
-        commands.append(f"metaviz evaluate repeated {settings}")
+        pairs = [("--set", f"{key}={_as_option(value)}") for key, value in values.items()]
+        settings = [word for pair in pairs for word in pair]
+        commands.append(shell_line(["metaviz", "evaluate", "repeated", *settings]))
     return list(dict.fromkeys(commands))
 
 
 def _as_option(value: Any) -> str:
-    """Return a value as `--set` takes it, on one line."""
-    return str(value).lower() if isinstance(value, bool) else one_line(str(value))
+    """Return a value as `--set` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _figures(

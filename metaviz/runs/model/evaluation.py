@@ -14,7 +14,7 @@ from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.files.foreign import ForeignError
 from metaviz.files.values import plain_table, required, whole
 from metaviz.runs.model.arrays import numbers, read_described, write_described
-from metaviz.runs.model.statistics import interval_text, mean_and_ci95
+from metaviz.runs.model.statistics import interval_text, mean_and_ci95, number_text
 
 FOLDER = "evaluations"
 _RESAMPLES = 9999
@@ -77,8 +77,8 @@ class Judgement:
         how = {"k", "together"}
         return (self.dataset, *(pair for pair in self.protocol.items() if pair[0] not in how))
 
-    def protocol_text(self) -> str:
-        """Return the protocol in words."""
+    def protocol_text(self, steps: str | None = None) -> str:
+        """Return the protocol in words; `steps` says what several runs have as `steps_text`."""
         p = self.protocol
         ways = f"{p['ways']}-way " if self.measure == "query_accuracy" else ""
         together = "together" if p["together"] else "one by one"
@@ -88,8 +88,8 @@ class Judgement:
             examples = f"{ways}{p['shots']}-shot, {p['query']} query examples {each}"
             examples += f"predicted {together}, "
         return (
-            f"{p['tasks']} {p['split']} tasks, {examples}{self.steps_text()}seed {p['seed']}"
-            f"{draws_text(p)}"
+            f"{p['tasks']} {p['split']} tasks, {examples}"
+            f"{self.steps_text() if steps is None else steps}seed {p['seed']}{draws_text(p)}"
         )
 
     @property
@@ -108,21 +108,22 @@ class Judgement:
     def before_text(self) -> str:
         """Return the mean before adaptation in words."""
         before = self.before()
-        return "" if before is None else f"{before:.4g}"
+        return "" if before is None else number_text(before)
 
     def after_text(self) -> str:
         """Return the mean after k steps with its interval."""
         mean, half = self.interval()
-        return interval_text(self.unit * mean, self.unit * half)
+        return interval_text(self.unit * mean, self.unit * half) or number_text(mean)
 
     def minus(self, other: "Judgement") -> tuple[str, str, str]:
         """Return the difference to another run with its interval, tasks won and lost, and p."""
         apart = paired(self.values(), other.values())
-        mean, low, high = (f"{self.unit * v:+.3g}" for v in (apart.mean, apart.low, apart.high))
+        shown = (apart.mean, apart.low, apart.high)
+        mean, low, high = (number_text(self.unit * value, "+.3g") for value in shown)
         counts = (apart.above, apart.below)
         better, worse = counts if quantity_of(self.measure).better == "larger" else counts[::-1]
         unknown = f", {apart.unknown} not a number" if apart.unknown else ""
-        difference = "–" if math.isnan(apart.mean) else f"{mean} [{low}, {high}]"
+        difference = f"{mean} [{low}, {high}]" if math.isfinite(apart.mean) else mean
         return difference, f"{better} / {worse}{unknown}", f"{apart.p:.2g}"
 
     def values(self, name: str | None = None) -> np.ndarray:
@@ -165,9 +166,10 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
         raise ValueError(f"{len(a)} and {len(b)} tasks cannot be compared one by one")
     with np.errstate(invalid="ignore"):  # two runs that diverged
         difference = a - b
+        mean = float(difference.mean())
     better, worse = int((difference > 0).sum()), int((difference < 0).sum())
     p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-    if len(difference) > 1 and np.ptp(difference) > 0:
+    if len(difference) > 1 and math.isfinite(mean) and np.ptp(difference) > 0:
         drawn = bootstrap(
             (difference,),
             np.mean,
@@ -177,9 +179,9 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
         ).confidence_interval
         low, high = float(drawn.low), float(drawn.high)
     else:
-        low = high = float(difference.mean())
+        low = high = mean
     unknown = int(np.isnan(difference).sum())
-    return Paired(float(difference.mean()), low, high, better, worse, p, unknown)
+    return Paired(mean, low, high, better, worse, p, unknown)
 
 
 def store(judgement: Judgement, folder: Path) -> Path:

@@ -19,11 +19,19 @@ def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.nd
         return mean, 1.96 * values.std(axis=axis, ddof=1) / np.sqrt(count)
 
 
+def number_text(value: float, form: str = ".4g") -> str:
+    """Write a number; an unknown one as –, an infinite one as ∞."""
+    if math.isfinite(value):
+        return format(value, form)
+    sign = "−" if value < 0 else "+" if "+" in form else ""
+    return "–" if math.isnan(value) else f"{sign}∞"
+
+
 def interval_text(mean: float, half: float) -> str:
     """Write a mean with its half-width; empty where there is no number."""
     if math.isnan(mean):
         return ""
-    return f"{mean:.4g} ± {half:.2g}" if math.isfinite(half) else f"{mean:.4g}"
+    return f"{mean:.4g} ± {half:.2g}" if math.isfinite(half) else number_text(mean)
 
 
 def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[float, float] | None:

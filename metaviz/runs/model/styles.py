@@ -2,23 +2,32 @@
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
-from metaviz.charts.values import PALETTE, role_of
+import numpy as np
+
+from metaviz.charts import values
+from metaviz.charts.values import PALETTE, Ticks, role_of
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.runs.model.record import Record
 
-DASHES = ("solid", "dash", "dot", "dashdot")
+DASHES = tuple(values.DASHES)
 
 
 @dataclass(frozen=True)
 class Style:
-    """Colour shows the algorithm, dash the seed."""
+    """Colour shows the algorithm, dash the seed; where both are another curve's too, a number."""
 
     color: str
     dash: str
+    number: int = 0
+
+    @property
+    def mark(self) -> str:
+        """What stands behind the curve's name, and its number at its end; mostly empty."""
+        return f" [{self.number}]" if self.number else ""
 
     @property
     def role(self) -> str:
@@ -41,7 +50,23 @@ def styles(records: Sequence[Record]) -> dict[str, Style]:
         alike[record.algorithm] += 1
         color = record.marks.color or algorithm_color(record.algorithm)
         found[record.id] = Style(color, DASHES[place % len(DASHES)])
-    return {record.id: found[record.id] for record in records}
+    return numbered({record.id: found[record.id] for record in records})
+
+
+def numbered(looks: Mapping[str, Style]) -> dict[str, Style]:
+    """Number the curves that look as another one does, from 1."""
+    alike, found = Counter(looks.values()), dict(looks)
+    twice = (name for name, style in looks.items() if alike[style] > 1)
+    return found | {name: replace(looks[name], number=place) for place, name in enumerate(twice, 1)}
+
+
+def ends(curves: Iterable[tuple[Style, np.ndarray]]) -> Ticks:
+    """Return the numbers of curves, at the heights where these end."""
+    return tuple(
+        (float(y[np.isfinite(y)][-1]), str(style.number))
+        for style, y in curves
+        if style.number and np.isfinite(y).any()
+    )
 
 
 @cache
