@@ -459,3 +459,12 @@ def test_bad_protocols_are_one_sentence(runs: list[Path], tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="no checkpoint"):
         judge(runs[0], EvaluationProtocol(tasks=2))
     assert metaviz("evaluate", tmp_path / "nothing").code == 2
+
+
+def test_features_of_a_backbone_are_told_beside_published_rows() -> None:
+    plain = {"pretrained": "classifier-s0-1a2b3c4d", "backbone": "", "path": ""}
+    found = told("X", "conv4_64", **plain)
+    assert found == ["features of classifier-s0-1a2b3c4d, not conv4 64"]
+    assert told("X", "resnet12", **{**plain, "pretrained": ""}) == [
+        "features of a file, not resnet12"
+    ]

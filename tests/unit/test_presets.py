@@ -11,7 +11,7 @@ from metaviz.algorithms.registry import find_algorithm
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, find_preset, presets, read_comparison
 from metaviz.problems.registry import find_problem
-from metaviz.runs.analysis.published import beside, differences, distance, published
+from metaviz.runs.analysis.published import PAPERS, beside, differences, distance, published
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.training.engine import planned_runs
 from tests.unit.command_line import metaviz
@@ -107,7 +107,11 @@ def settled(run: RunConfig, **options: object) -> dict[str, Any]:
 
 
 def held_against(judgement: Judgement) -> dict[str, list[str]]:
-    rows = [row for row in beside(judgement, "miniImageNet") if row.is_of("classifier")]
+    rows = [
+        row
+        for row in beside(judgement, "miniImageNet")
+        if row.is_of("classifier") and row.collection == PAPERS
+    ]
     return {row.method: differences(judgement, row) for row in rows}
 
 

@@ -53,6 +53,8 @@ _HEADS = {
 }
 """The head of our classifier that a published row has."""
 
+_FROZEN = "pretrained"
+"""The option of problems whose features somebody else's network has given."""
 _SIDES = {"miniImageNet": 84, "tieredImageNet": 84, "CIFAR-FS": 32, "FC100": 32}
 _QUERIES = 15
 _CONV4 = {"convnet": None, "conv4_64": 64, "conv4_128": 128}
@@ -193,13 +195,11 @@ def differences(judgement: Judgement, row: Published) -> list[str]:
     """
     config: dict[str, Any] = judgement.config
     found = []
+    usual = _PAPER_STEPS.get(row.dataset)
+    if usual and judgement.adapts and row.collection == PAPERS and judgement.step < usual:
+        found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.method in _HEADS:
         found += _of_classifier(judgement, row)
-    else:
-        usual = _PAPER_STEPS.get(row.dataset)
-        of_papers = judgement.adapts and row.collection == PAPERS
-        if usual and of_papers and judgement.step < usual:
-            found.append(f"{judgement.step} of usually {usual} meta-steps")
     if row.is_loss:
         return found
     options, protocol = config["problem_options"], judgement.protocol
@@ -254,13 +254,15 @@ def _of_classifier(judgement: Judgement, row: Published) -> list[str]:
     if preset is not None:
         short = short_of(config, judgement.step, preset)
         found += [short] if short else []
-        kept = {"head"}
-        found += [text for text in other_settings(config, preset) if text.split()[0] not in kept]
+        others = other_settings(config, preset)
+        found += [text for text in others if not text.startswith("head =")]
     return found
 
 
 def _of_network(options: dict[str, Any], row: Published) -> list[str]:
     """Compare the backbone; runs from before there was a choice have Conv4."""
+    if _FROZEN in options:
+        return [f"features of {options[_FROZEN] or 'a file'}, not {row.backbone.replace('_', ' ')}"]
     backbone, channels = options.get("backbone", "conv4"), options.get("channels")
     if backbone == "conv4" and row.backbone in _CONV4:
         wanted = _CONV4[row.backbone]
@@ -300,7 +302,7 @@ def _of_normalisation(config: dict[str, Any], row: Published, *, together: bool)
     """
     found = []
     options = config["problem_options"]
-    statistics = options.get("norm", "batch")
+    statistics = options.get("norm", "" if _FROZEN in options else "batch")
     transductive = statistics == "batch" and together and not config.get("inductive")
     if _TRANSDUCTIVE in row.method and not transductive:
         found.append("not transductive")
