@@ -14,14 +14,17 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.tasks import Batch, TaskBatch
 from tests.contract.test_algorithms import VARIANTS
-from tests.oracle.engine import assert_close, build, called, classes, initial
+from tests.oracle.engine import assert_close, build, called, classes, initial, problem_of
 from tests.oracle.episodes import NORMS, Episode, adapted, drawings, drawn
 
 NAMES = [
     name
     for name in ALGORITHMS
-    if isinstance(build(name), Episodic) and isinstance(build(name).episodes, TrainingEpisodes)
+    if isinstance(build(name).episodes, TrainingEpisodes)
+    and isinstance(build(name), Episodic)
+    and problem_of(name) == "strokes"
 ]
+"""Those that learn an embedding of images by episodes."""
 EPISODIC = [(name, options) for name, options in VARIANTS if name in NAMES]
 HEADED = ("csn",)
 """Those that ask for a network with a head, and know no embeddings by themselves."""
