@@ -4,7 +4,7 @@ SimpleShot, Baseline and Baseline++ are this with their heads.
 """
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import field_validator
 from typing_extensions import override
@@ -124,6 +124,12 @@ class ClassifierOptions(MethodOptions):
                 "commas between, like 45,67."
             )
         return text
+
+    @override
+    def untrained(self, examples: int) -> Self:
+        """Return the options as they are: heads need no training; the mean feature is zero."""
+        del examples
+        return self
 
     @override
     def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Self, cast
 
 from metaviz.algorithms.display_order import method_modules
 from metaviz.config.catalogue import AlgorithmEntry
@@ -29,6 +29,14 @@ class MethodOptions(Options):
         """Return how a group is trained: that of the network's weights, or another."""
         del of_network
         return OuterRule(shared.outer_lr)
+
+    def untrained(self, examples: int) -> Self | None:
+        """Return options with which an episode of so many examples is predicted without training.
+
+        None where the method has to be trained first. Raises: OptionError.
+        """
+        del examples
+        return None
 
     def own_clip(self) -> float | None:
         """Return the method's own largest norm of the meta-gradient, None for the shared one."""

@@ -16,6 +16,7 @@ from metaviz.cli.evaluate import evaluate
 from metaviz.cli.export import export, pack, report, unpack, weights
 from metaviz.cli.inspect import gradients, inspect_data, list_, options
 from metaviz.cli.output import escape_unknown_letters, put, said_warnings, say
+from metaviz.cli.predict import predict
 from metaviz.cli.queue import queue_app, queue_worker, sweep
 from metaviz.cli.runs import mark, runs
 from metaviz.cli.signals import saving_on_signals
@@ -34,7 +35,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(compare, sweep, benchmark, resume, repeat, weights, pack, unpack, gradients, list_, runs),
-    *(mark, options, export, evaluate, report, demo),
+    *(mark, options, export, evaluate, predict, report, demo),
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.rstrip("_"))(_command)

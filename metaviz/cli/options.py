@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from metaviz.config.catalogue import Catalogue
+    from metaviz.config.options import Plain
     from metaviz.config.run_config import Comparison
 
 
@@ -168,6 +169,28 @@ def unused(
 
 def _means_all(algorithms: str | None) -> bool:
     return algorithms is not None and algorithms.strip() == "all"
+
+
+def own_settings(algorithm: str, settings: list[str] | None) -> "dict[str, Plain]":
+    """Read settings that may be those of one method alone.
+
+    Raises: OptionError with one sentence, also for a method that there is not.
+    """
+    from metaviz.config.options import OptionError, known_text
+    from metaviz.config.overrides import place_settings
+
+    catalogue = known_catalogue()
+    if catalogue.algorithm(algorithm) is None:
+        known = known_text(algorithm, (entry.id for entry in catalogue.algorithms))
+        raise OptionError("algorithm", f"There is no algorithm {algorithm!r}; {known}.")
+    for text in settings or []:
+        key = text.partition("=")[0].strip()
+        if "=" in text and not key.startswith(f"{algorithm}."):
+            sentence = f"{key} is not an option of {algorithm}: use {algorithm}.KEY=VALUE."
+            raise OptionError(key, sentence)
+    placed = place_settings(settings or [], {}, catalogue)
+    found: dict[str, Plain] = placed["options"].get(algorithm, {})
+    return found
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -136,6 +136,18 @@ def print_gradients(result: GradientComparison) -> None:
             paper.print(f"{row.algorithm}: {note}")
 
 
+def print_probabilities(classes: Sequence[int], probabilities: Sequence[Sequence[float]]) -> None:
+    """Print the most probable class, and the probabilities, of each query example."""
+    names = [str(name) for name in classes]
+    rows = [
+        (str(row), names[int(np.argmax(shares))], *(f"{share:.4f}" for share in shares))
+        for row, shares in enumerate(probabilities)
+    ]
+    title = "Probabilities of query examples, by row of the file, for each class"
+    columns = ("query", "answer", *names)
+    console().print(table(columns, rows, title, right=_AFTER_FIRST))
+
+
 def print_judgements(judgements: Sequence[Judgement]) -> None:
     """Print each run's mean, its difference to the first run, and published results beside it."""
     first = judgements[0]

@@ -1,6 +1,6 @@
 """Methods without an inner loop: one pass over the support set gives the predictor."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaviz.charts.values import Chart
 from metaviz.config.episodes import PlainBatches, TrainingEpisodes
+from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import MetaStep
@@ -18,6 +19,11 @@ from metaviz.meta.predictor import Adapted, Prediction, Seen
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Weights
+
+OBJECTIVE = register_quantity(
+    Quantity("training_objective", "Training objective", better="smaller")
+)
+"""What training minimises, where that is not the query loss."""
 
 
 class Model(Protocol):
@@ -45,15 +51,21 @@ class Model(Protocol):
         """Yield charts of what was learned."""
 
 
+Objective = Callable[[Context, Prediction, Batch], Tensor]
+"""Returns what training minimises, (tasks,), of the query set's prediction, which has its maps."""
+
+
 @dataclass(frozen=True)
 class Episodic:
     """A method that learns by predicting the query sets of episodes.
 
-    A meta-step is the gradient of the mean query loss; there are no inner steps.
+    A meta-step is the gradient of the mean query loss, or of an objective of the method's own,
+    which is then read as the quantity `training_objective`; there are no inner steps.
     """
 
     model: Model
     episodes: TrainingEpisodes | PlainBatches = field(default_factory=TrainingEpisodes)
+    objective: Objective | None = None
 
     steps = 0
     rate = None
@@ -106,7 +118,8 @@ class Episodic:
         readings: dict[str, Tensor] = {}
 
         def read(name: str, batch: Batch) -> Tensor:
-            found = self.model.predict(context, given, batch)
+            own = self.objective if name == "query" else None
+            found = self.model.predict(context, given, batch, maps=own is not None)
             loss = learner.judge.loss(found.outputs, batch)
             readings[f"post_{name}_loss"] = loss.detach()
             accuracy = learner.accuracy(found.outputs, batch)
@@ -114,6 +127,9 @@ class Episodic:
                 readings[f"post_{name}_accuracy"] = accuracy
             if name == "query":
                 readings.update({key: value.detach() for key, value in found.readings.items()})
+            if own is not None:
+                loss = own(context, found, batch)
+                readings[OBJECTIVE.id] = loss.detach()
             return loss
 
         loss = read("query", tasks.query)

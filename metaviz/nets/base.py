@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from metaviz.nets.layout import Layout, Params, Weights
+from metaviz.nets.normalisation import Norm
 
 
 class Net(Protocol):
@@ -22,6 +23,18 @@ class Net(Protocol):
     """
     independent: bool
     """Whether its output for an example is the same whatever the other examples are."""
+
+    @property
+    def norm(self) -> Norm | None:
+        """How it normalises maps, None where it does not."""
+
+    @property
+    def example_size(self) -> int:
+        """How many numbers an example has."""
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """What the features of an example are: a map (C, H, W), flattened, or a vector (d,)."""
 
     def warps(self, *, residual: bool) -> Layout:
         """Return the weights of layers that can be put between those that adapt, all square.

@@ -15,7 +15,9 @@ from metaviz.nets.spec import register_net
 from metaviz.nets.warps import warped, warps_after
 
 BLOCKS = 4
-Pooling = Literal["max", "stride"]
+Pooling = Literal["max", "stride", "twice"]
+_POOLED_TWICE = 2
+_SMALLEST_TWICE = 10
 
 
 class Conv4:
@@ -29,6 +31,9 @@ class Conv4:
     map, PyTorch's default initialisation. Source: Vinyals et al. 2016 and Snell et al. 2017.
     Pooling "stride": convolution with stride 2 and SAME padding, head on the spatial mean, Xavier
     kernels, head weights N(0, 1) and biases 0. Source: Finn et al. 2017, Omniglot.
+    Pooling "twice": as "max", but the first two blocks convolve without padding and the last two do
+    not pool, which leaves larger maps: 5 x 5 of 28 x 28, 19 x 19 of 84 x 84. Source: Sung et al.
+    2018 (relation networks).
     """
 
     independent = False
@@ -52,11 +57,19 @@ class Conv4:
                 f"images of {image} pixels cannot be max-pooled four times; "
                 f"use at least {2**BLOCKS} pixels or pooling 'stride'",
             )
+        if pooling == "twice" and image < _SMALLEST_TWICE:
+            raise OptionError(
+                "image",
+                f"images of {image} pixels cannot be max-pooled twice without padding; "
+                f"use at least {_SMALLEST_TWICE} pixels",
+            )
         self.channels = channels
         self.ways = ways
         self.pooling = pooling
         self.norm = norm or Norm()
-        side = image // 2**BLOCKS if pooling == "max" else 1
+        side = {"max": image // 2**BLOCKS, "stride": 1, "twice": _pooled_twice(image)}[pooling]
+        self.example_size = in_channels * image**2
+        self.feature_shape = (channels, side, side)
         shapes: list[tuple[str, tuple[int, ...]]] = []
         for block in range(1, BLOCKS + 1):
             inputs = in_channels if block == 1 else channels
@@ -89,7 +102,7 @@ class Conv4:
         """Half-width of the uniform distribution of a weight of this shape."""
         window = shape[2] * shape[3] if len(shape) > 2 else 1  # noqa: PLR2004  (a kernel has a window)
         fan_out, fan_in = shape[0] * window, shape[1] * window
-        if self.pooling == "max":
+        if self.pooling != "stride":
             return float(fan_in**-0.5)
         return float((6 / (fan_in + fan_out)) ** 0.5)
 
@@ -144,14 +157,16 @@ class Conv4:
         weight, name = params[f"conv{block}.weight"], f"norm{block}"
         if self.pooling == "max" and self.norm.statistics != "group":
             return self._pooled_block(params, name, weight, x, counted, seen)
-        if self.pooling == "max":
-            response = convolve(x, weight, padding=1)
-        else:
+        if self.pooling == "stride":
             response = convolve(_pad_same(x), weight, stride=2)
+        else:
+            padded = self.pooling == "max" or block > _POOLED_TWICE
+            response = convolve(x, weight, padding=int(padded))
         if self.norm.statistics == "group":
             response = response + params[f"conv{block}.bias"].flatten()[:, None, None]
         active = torch.relu(self.norm(params, name, response, counted, seen))
-        return F.max_pool2d(active, 2) if self.pooling == "max" else active
+        pools = self.pooling == "max" or (self.pooling == "twice" and block <= _POOLED_TWICE)
+        return F.max_pool2d(active, 2) if pools else active
 
     def _pooled_block(
         self,
@@ -198,6 +213,13 @@ def conv4(options: Conv4Options) -> Conv4:
     """Build a four-block network. Raises: ValueError for too small images."""
     ways, in_channels, image, norm = options.parts()
     return Conv4(options.channels, ways, in_channels, image, options.pooling, norm)
+
+
+def _pooled_twice(side: int) -> int:
+    """Return the side of maps after two convolutions without padding, each halved."""
+    for _ in range(_POOLED_TWICE):
+        side = (side - 2) // 2
+    return side
 
 
 def _pad_same(x: Tensor) -> Tensor:

@@ -25,10 +25,13 @@ class MLP:
     held: frozenset[str] = frozenset()
     running = Layout(())
     independent = True
+    norm = None
 
     def __init__(self, widths: tuple[int, ...], activation: str = "relu") -> None:
         """Build from layer widths, inputs first and outputs last."""
         self.widths = widths
+        self.example_size = widths[0]
+        self.feature_shape = widths[-2:-1]
         self.activation = ACTIVATIONS[activation]
         self.layout = Layout(
             tuple(

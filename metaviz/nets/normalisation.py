@@ -73,7 +73,7 @@ class Norm:
         return torch.cat([beside, x], 1), beside.shape[1]
 
     def __call__(
-        self, params: Params, name: str, u: Tensor, counted: int | None, seen: Seen
+        self, params: Params, name: str, u: Tensor, counted: int | None, seen: Seen = None
     ) -> Tensor:
         """Normalise u (n, tasks*C, H, W), of whose examples the first `counted` count.
 

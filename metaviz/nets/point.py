@@ -17,6 +17,9 @@ class PointNet:
     held: frozenset[str] = frozenset()
     running = Layout(())
     independent = False
+    norm = None
+    example_size = 0
+    feature_shape = ()
 
     def __init__(self, start: list[float]) -> None:
         """Take the start of adaptation, which is also the dimension."""

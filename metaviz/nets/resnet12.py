@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import OptionError
+from metaviz.nets.blocks import Shapes, linear
 from metaviz.nets.convolution import convolve, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen
@@ -21,7 +22,6 @@ SLOPE = 0.1
 MIXED, EMBEDDED = 2048, 384
 
 Widths = tuple[int, int, int, int]
-Shapes = list[tuple[str, tuple[int, ...]]]
 
 
 class ResidualNet:
@@ -38,6 +38,7 @@ class ResidualNet:
     biased: bool
     normalised: tuple[int, ...]
     rounds_up: bool
+    feature_shape: tuple[int, ...]
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class ResidualNet:
                 f"images of {image} pixels cannot be halved four times; use at least {2**BLOCKS}",
             )
         self.widths = widths
+        self.example_size = in_channels * image**2
         self.norm = norm or Norm()
         shapes: Shapes = []
         for block, (inputs, width) in enumerate(pairwise((in_channels, *widths)), 1):
@@ -69,6 +71,7 @@ class ResidualNet:
                 if layer in self.normalised:
                     shapes += self.norm.shapes(f"block{block}.norm{layer}", width)
         self.layout = Layout((*shapes, *self._after(ways)))
+        self.feature_shape = dict(self.layout.shapes)["head.weight"][1:]
         self.held = self.norm.held(self.layout)
         self.running = self.norm.running(
             {
@@ -113,7 +116,7 @@ class ResidualNet:
         follows are not read: their gradient is exactly zero.
         """
         params = self.layout.for_tasks(weights, x.shape[0])
-        return _linear(params, "head", self._features(params, x, beside, None))
+        return linear(params, "head", self._features(params, x, beside, None))
 
     def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, features)."""
@@ -229,7 +232,7 @@ class SimpleResNet12(ResidualNet):
         return u + self._layer(params, (block, SHORTCUT), x, counted, seen)
 
     def _embedded(self, params: Params, x: Tensor) -> Tensor:
-        return _linear(params, "embed", torch.relu(_linear(params, "mix", x)))
+        return linear(params, "embed", torch.relu(linear(params, "mix", x)))
 
 
 Width = Annotated[int, Field(ge=1)]
@@ -251,8 +254,3 @@ def resnet12(options: ResNet12Options) -> ResNet12:
 def resnet12_simple(options: ResNet12Options) -> SimpleResNet12:
     """Build a simple residual network. Raises: ValueError for too small images."""
     return SimpleResNet12(options.widths, *options.parts())
-
-
-def _linear(params: Params, name: str, x: Tensor) -> Tensor:
-    bias = params[f"{name}.bias"].unsqueeze(1)
-    return torch.baddbmm(bias, x, params[f"{name}.weight"].mT)

@@ -57,7 +57,10 @@ class RegisteredNet(Registered[NetEntry, Builder]):
 
 
 NETS: Registry[RegisteredNet] = Registry(
-    "network", "network", "metaviz.nets", lambda: ("mlp", "point", "conv4", "resnet12", "linear")
+    "network",
+    "network",
+    "metaviz.nets",
+    lambda: ("mlp", "point", "conv4", "resnet12", "identity", "linear"),
 )
 
 

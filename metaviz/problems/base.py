@@ -179,13 +179,30 @@ class Family(ABC):
         return {}
 
 
-class Classification(Family):
+class ClassificationJudge:
+    """Judges classifications by cross-entropy and accuracy."""
+
+    has_accuracy = True
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return mean cross-entropies in nats, shape (tasks,)."""
+        return cross_entropy(outputs, batch)
+
+    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the share of right answers, shape (tasks,)."""
+        return classification_accuracy(outputs, batch)
+
+    def pool(self, tasks: TaskBatch) -> Batch:
+        """Return support and query examples together."""
+        return concatenated(tasks)
+
+
+class Classification(ClassificationJudge, Family):
     """What all families of classification tasks share: cross-entropy and accuracy.
 
     `layout` says in words how the data are kept; `size` is an image's height and width.
     """
 
-    has_accuracy = True
     dataset: str
     layout: str
     size: tuple[int, int]
@@ -255,18 +272,6 @@ class Classification(Family):
                 f"{method}.train_ways = {shape.ways} is more than the {enough} training classes "
                 f"with {shape.examples} images: use at most {enough}.",
             )
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return mean cross-entropies in nats, shape (tasks,)."""
-        return cross_entropy(outputs, batch)
-
-    def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the share of right answers, shape (tasks,)."""
-        return classification_accuracy(outputs, batch)
-
-    def pool(self, tasks: TaskBatch) -> Batch:
-        """Return support and query examples together."""
-        return concatenated(tasks)
 
     def shown(self, x: Tensor) -> np.ndarray:
         """Return images as 8-bit levels."""

@@ -58,12 +58,13 @@ class ImageOptions(Options):
     channels: int = option(
         64, "Channels", "Filters of each convolution of Conv4; ResNets have theirs.", ge=1, le=512
     )
-    pooling: Literal["max", "stride"] = option(
+    pooling: Literal["max", "stride", "twice"] = option(
         "max",
         "Halving",
         "Max-pooling after each block of Conv4, or strided convolutions with a spatial mean at the "
-        "end. ResNets always pool.",
-        labels={"max": "max-pooling", "stride": "stride 2"},
+        "end. Twice: after the first two blocks, which convolve without padding, as in relation "
+        "networks. ResNets always pool.",
+        labels={"max": "max-pooling", "stride": "stride 2", "twice": "max-pooling twice"},
     )
     norm: Statistics = statistics_option()
     norm_affine: Affine = affine_option()

@@ -75,12 +75,13 @@ class OmniglotOptions(Options):
         "and iMAML. Shifts accuracy; keep it the same in a comparison.",
     )
     channels: int = option(64, "Channels", "Filters of each convolution.", ge=1, le=512)
-    pooling: Literal["max", "stride"] = option(
+    pooling: Literal["max", "stride", "twice"] = option(
         "max",
         "Halving",
         "Max-pooling after each block, or strided convolutions with a spatial mean at the end as "
-        "in MAML's Omniglot network.",
-        labels={"max": "max-pooling", "stride": "stride 2"},
+        "in MAML's Omniglot network. Twice: after the first two blocks, which convolve without "
+        "padding, as in relation networks.",
+        labels={"max": "max-pooling", "stride": "stride 2", "twice": "max-pooling twice"},
     )
     norm: Statistics = statistics_option()
     norm_affine: Affine = affine_option()

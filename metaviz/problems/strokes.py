@@ -66,11 +66,13 @@ class StrokesOptions(Options):
         le=3,
     )
     channels: int = option(32, "Channels", "Filters of each convolution.", ge=1, le=512)
-    pooling: Literal["max", "stride"] = option(
+    pooling: Literal["max", "stride", "twice"] = option(
         "max",
         "Halving",
-        "Max-pooling after each block, or strided convolutions with a spatial mean at the end.",
-        labels={"max": "max-pooling", "stride": "stride 2"},
+        "Max-pooling after each block, or strided convolutions with a spatial mean at the end. "
+        "Twice: after the first two blocks, which convolve without padding, as in relation "
+        "networks.",
+        labels={"max": "max-pooling", "stride": "stride 2", "twice": "max-pooling twice"},
     )
     norm: Statistics = statistics_option()
     norm_affine: Affine = affine_option()

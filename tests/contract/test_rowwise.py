@@ -125,7 +125,11 @@ def test_a_recorded_step_takes_parts_of_its_rows() -> None:
 def test_methods_that_are_rowwise_are_these() -> None:
     found = {name for name, options in DECLARED if not options}
     geometries = {"metasgd", "metacurvature", "metakfo", "ecml"}
-    assert found == {"maml", "fomaml", "penalty", "joint", "scratch", "protonet"} | geometries
+    metric = {"protonet", "matching", "relation", "tpn", "r2d2", "siamese", "tadam", "csn"}
+    assert (
+        found
+        == {"maml", "fomaml", "protomaml", "penalty", "joint", "scratch"} | geometries | metric
+    )
     assert not quick("penalty", {"variant": "joint"}).traits.rowwise
 
 

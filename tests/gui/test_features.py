@@ -71,4 +71,3 @@ def test_leo_shows_its_codes_and_every_page_opens(qtbot, open_window) -> None:
     for mine, stored in zip(leo.pictures, again.pictures, strict=True):
         for name, array in mine.arrays.items():
             assert np.array_equal(array, stored.arrays[name], equal_nan=array.dtype.kind == "f")
-

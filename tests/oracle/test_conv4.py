@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader ex
 from torch import Tensor
 from torch.autograd import grad
 
+from metaviz.config.options import OptionError
 from metaviz.nets.conv4 import Conv4, Pooling
 
 TASKS, EXAMPLES, WAYS, RATE = 3, 6, 4, 0.1
@@ -52,6 +53,8 @@ CASES = [
     Case("max", 1, 30, channels=64),
     Case("stride", 1, 28),
     Case("stride", 3, 15),
+    Case("twice", 1, 28),
+    Case("twice", 3, 15),
 ]
 LABELS = torch.arange(EXAMPLES) % WAYS
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -65,6 +68,8 @@ def plain(net: Conv4, flat: Tensor, x: Tensor) -> Tensor:
         weight, bias = p[f"conv{block}.weight"], p[f"conv{block}.bias"]
         if net.pooling == "max":
             x = F.conv2d(x, weight, bias, padding=1)
+        elif net.pooling == "twice":
+            x = F.conv2d(x, weight, bias, padding=0 if block < 3 else 1)
         else:
             side = x.shape[-1]
             missing = max((-(-side // 2) - 1) * 2 + 3 - side, 0)
@@ -73,9 +78,9 @@ def plain(net: Conv4, flat: Tensor, x: Tensor) -> Tensor:
             x = F.conv2d(x, weight, bias, stride=2)
         gamma, beta = p[f"norm{block}.gamma"], p[f"norm{block}.beta"]
         x = F.relu(F.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-5))
-        if net.pooling == "max":
+        if net.pooling == "max" or (net.pooling == "twice" and block < 3):
             x = F.max_pool2d(x, 2)
-    x = x.flatten(1) if net.pooling == "max" else x.mean((2, 3))
+    x = x.mean((2, 3)) if net.pooling == "stride" else x.flatten(1)
     return F.linear(x, p["head.weight"], p["head.bias"])
 
 
@@ -211,3 +216,14 @@ def test_conv4_maml_gradient_is_the_same_on_cuda(case: Case) -> None:
         (slope,) = grad(F.cross_entropy(logits.mT, labels), phi, create_graph=True)
         slopes.append(grad(slope.square().sum(), phi)[0].cpu())
     assert distance(slopes[1], slopes[0]) < CLOSE
+
+
+@pytest.mark.parametrize(("image", "side"), [(28, 5), (84, 19), (10, 1), (15, 2)])
+def test_pooling_twice_leaves_larger_maps(image: int, side: int) -> None:
+    net = Conv4(3, WAYS, 1, image, "twice")
+    assert net.feature_shape == (3, side, side)
+    x = torch.zeros(1, 2, 1, image, image, dtype=torch.float64)
+    flat = net.init(torch.Generator().manual_seed(0)).unsqueeze(0)
+    assert net.features(flat, x).shape == (1, 2, 3 * side**2)
+    with pytest.raises(OptionError, match="of 9 pixels cannot be max-pooled twice"):
+        Conv4(3, WAYS, 1, 9, "twice")

@@ -1,7 +1,6 @@
 """Prototypical networks: published numbers, identities, finite differences, who sees whom."""
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,123 +8,50 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.protonet import Distance, PrototypeModel
+from metaviz.algorithms.episodic.protonet import Distance, PrototypeModel
 from metaviz.config.run_config import RunConfig, Shared
-from metaviz.meta.context import Context, Meta
-from metaviz.meta.learner import Learner
-from metaviz.meta.predictor import Adapted
-from metaviz.meta.tasks import Batch, TaskBatch
-from metaviz.nets.layout import Layout, Weights
+from metaviz.meta.context import Context
 from metaviz.runs.model.events import Evaluated
-from metaviz.training.setting import Setting, settle
+from metaviz.training.setting import settle
 from metaviz.training.trainer import begin, train
 from tests.oracle.engine import (
     DOUBLE,
-    ClassificationLoss,
     assert_close,
     build,
-    called,
     classes,
     initial,
     meta_step,
 )
+from tests.oracle.episodes import (
+    NORMS,
+    Episode,
+    adapted,
+    double,
+    drawings,
+    drawn,
+    episode_of,
+    golden,
+)
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "protonet.json").read_text())
+PUBLISHED = golden("protonet")
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "omniglot"
 DISTANCES = get_args(Distance)
 WITHOUT_ORIGIN = ("squared", "mean_square", "plain")
-NORMS = ("batch", "support", "group")
-
-
-class Table:
-    """A network whose weights are the embeddings: an example is the number of its row."""
-
-    held: frozenset[str] = frozenset()
-    independent = True
-
-    def __init__(self, rows: int, width: int) -> None:
-        self.width = width
-        self.layout = Layout((("rows", (rows, width)),))
-
-    def warps(self, *, residual: bool) -> Layout:
-        raise NotImplementedError(f"no layers, residual or not: {residual}")
-
-    def init(self, generator: torch.Generator) -> Tensor:
-        return torch.randn(self.layout.size, generator=generator, dtype=DOUBLE)
-
-    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        del beside
-        rows = self.layout.named(weights)["rows"]
-        return rows.gather(1, x.long().expand(-1, -1, self.width))
-
-    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        raise NotImplementedError("no head")
-
-
-@dataclass(frozen=True)
-class Episode:
-    """Embeddings (n, d) and labels (n,) of a support and a query set, as one task."""
-
-    support: Tensor
-    support_y: Tensor
-    query: Tensor
-    query_y: Tensor
-
-    @property
-    def learner(self) -> Learner:
-        rows = torch.cat([self.support, self.query])
-        return Learner(Table(*rows.shape), ClassificationLoss())
-
-    @property
-    def tasks(self) -> TaskBatch:
-        count = len(self.support)
-        x = torch.arange(count + len(self.query)).view(1, -1, 1).to(self.support.dtype)
-        return TaskBatch(
-            Batch(x[:, :count], self.support_y.unsqueeze(0)),
-            Batch(x[:, count:], self.query_y.unsqueeze(0)),
-        )
-
-    @property
-    def meta(self) -> Meta:
-        rows = torch.cat([self.support, self.query])
-        return {"init": self.learner.net.layout.join({"rows": rows})}
-
-    def state(self, **options: Any) -> Adapted:
-        algorithm, meta = build("protonet", **options), self.meta
-        if options.get("learn_scale"):
-            meta["scale"] = self.support.new_tensor([options["scale"]])
-        (state,) = algorithm.adapt(called(algorithm, self.learner, self.tasks), meta)
-        return state
-
-    def outputs(self, **options: Any) -> Tensor:
-        return self.state(**options).predict(self.tasks.query).outputs[0]
-
-    def logs(self, **options: Any) -> Tensor:
-        return torch.log_softmax(self.outputs(**options), 1)
 
 
 def tensor(*path: str) -> Tensor:
-    found = GOLDEN
+    found: Any = PUBLISHED
     for name in path:
         found = found[name]
-    return torch.tensor(found, dtype=None if path[-1].startswith("y_") else DOUBLE)
+    return double(found)
 
 
-def golden() -> Episode:
-    names = ("z_support", "y_support", "z_query", "y_query")
-    return Episode(*(tensor("inputs", name) for name in names))
-
-
-def drawn(shots: int = 2, ways: int = 3, width: int = 4, queries: int = 5) -> Episode:
-    generator = torch.Generator().manual_seed(6)
-    z = torch.randn(ways * shots + queries, width, generator=generator, dtype=DOUBLE)
-    labels = torch.arange(ways).repeat(shots)
-    answers = torch.arange(queries) % ways
-    return Episode(z[: ways * shots], labels, z[ways * shots :], answers)
+def published() -> Episode:
+    return episode_of(PUBLISHED["inputs"], "protonet")
 
 
 def test_golden_prototypes_distances_and_log_probabilities() -> None:
-    episode = golden()
+    episode = published()
     assert episode.support_y.tolist() == [0, 1, 2, 0, 1, 2]
     found = episode.state().predict(episode.tasks.query, maps=True)
     assert_close(found.maps["prototypes"][0], tensor("prototypes"), 1e-9)
@@ -139,28 +65,26 @@ def test_golden_prototypes_distances_and_log_probabilities() -> None:
 
 
 def test_golden_loss_and_gradients_by_support_and_query_embeddings() -> None:
-    episode = golden()
-    algorithm = build("protonet")
-    step = meta_step(algorithm, episode.learner, episode.meta, episode.tasks)
-    assert float(step.readings["post_query_loss"]) == pytest.approx(GOLDEN["loss"], rel=1e-9)
-    rows = episode.learner.net.layout.split(step.gradients["init"])["rows"]
-    assert_close(rows[:6], tensor("grad_support"), 1e-9)
-    assert_close(rows[6:], tensor("grad_query"), 1e-9)
+    episode = published()
+    loss = episode.step().readings["post_query_loss"]
+    assert float(loss) == pytest.approx(PUBLISHED["loss"], rel=1e-9)
+    by_support, by_query = episode.gradients()
+    assert_close(by_support, tensor("grad_support"), 1e-9)
+    assert_close(by_query, tensor("grad_query"), 1e-9)
 
 
-@pytest.mark.parametrize("episode", [golden(), drawn()], ids=["golden", "drawn"])
+@pytest.mark.parametrize("episode", [published(), drawn()], ids=["golden", "drawn"])
 def test_a_linear_head_of_the_prototypes_says_the_same(episode: Episode) -> None:
     found = episode.state().predict(episode.tasks.query, maps=True)
     prototypes = found.maps["prototypes"][0]
     weight, bias = 2 * prototypes, -prototypes.square().sum(1)
-    if len(episode.query) == len(GOLDEN["inputs"]["y_query"]):
+    if len(episode.query) == len(PUBLISHED["inputs"]["y_query"]):
         assert_close(weight, tensor("linear_weight"), 1e-9)
         assert_close(bias, tensor("linear_bias"), 1e-9)
     logits = episode.query @ weight.mT + bias
     assert_close(torch.log_softmax(logits, 1), episode.logs(), 1e-12)
     loss = torch.nn.functional.cross_entropy(logits, episode.query_y)
-    step = meta_step(build("protonet"), episode.learner, episode.meta, episode.tasks)
-    assert_close(step.readings["post_query_loss"], [float(loss)], 1e-12)
+    assert_close(episode.step().readings["post_query_loss"], [float(loss)], 1e-12)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -243,8 +167,7 @@ def test_gradients_are_finite_where_embeddings_lie_on_prototypes_or_are_zero(
     episode = drawn(shots=1, queries=3)
     for support in (episode.support, 0 * episode.support):
         same = replace(episode, support=support, query=support.clone())
-        algorithm = build("protonet", distance=distance)
-        step = meta_step(algorithm, same.learner, same.meta, same.tasks)
+        step = same.step(distance=distance)
         assert step.gradients["init"].isfinite().all()
         assert step.readings["post_query_loss"].isfinite().all()
 
@@ -271,29 +194,6 @@ def test_long_embeddings_close_together_keep_their_digits_in_float32(distance: D
     )
     truth = exact.outputs()
     assert (plain - truth).abs().max() > 0.1 * truth.abs().max(), "the inputs are harmless"
-
-
-def drawings(algorithm: str, norm: str, **options: Any) -> Setting:
-    """A small convolutional network on drawings, in float64."""
-    return settle(
-        RunConfig(
-            problem="strokes",
-            algorithm=algorithm,
-            seed=3,
-            steps=1,
-            options=options,
-            problem_options={"channels": 4, "norm": norm},
-            shared=Shared(ways=3, shots=2, query_shots=2, meta_batch=2, inner_lr=0.4),
-            dtype="float64",
-            device="cpu",
-        )
-    )
-
-
-def adapted(setting: Setting) -> tuple[TaskBatch, Adapted]:
-    tasks = setting.prepare(setting.problem.evaluation_tasks(0, 2))
-    *_, state = setting.algorithm.adapt(setting.adapting(tasks, 1), setting.init())
-    return tasks, state
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -364,7 +264,7 @@ def test_the_head_is_not_used_and_keeps_its_gradient_of_zero() -> None:
 
 
 def test_maps_hold_what_a_chart_needs_only_where_it_is_asked_for() -> None:
-    episode = golden()
+    episode = published()
     state = episode.state()
     assert state.predict(episode.tasks.query).maps == {}
     assert set(state.predict(episode.tasks.query, maps=True).maps) == {
@@ -397,8 +297,8 @@ def test_a_hundred_episodes_of_omniglot_teach_new_alphabets() -> None:
 
 
 def test_ways_are_those_of_the_call() -> None:
-    episode = golden()
+    episode = published()
     model = PrototypeModel("squared", 1.0, learn_scale=False, together=False)
     context = Context(episode.learner, episode.tasks, 0, ways=3)
-    outputs = model.predict(context, episode.meta, episode.tasks.query).outputs
+    outputs = model.predict(context, episode.meta(), episode.tasks.query).outputs
     assert outputs.shape == (1, 4, 3)

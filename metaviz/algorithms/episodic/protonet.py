@@ -1,15 +1,24 @@
 """Prototypical networks: a class is the mean of its support embeddings."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.registry import MethodOptions, register
-from metaviz.charts.embedding import EMBEDDING, embedding_chart
+from metaviz.algorithms.episodic.embedding import (
+    SMALLEST,
+    embedded,
+    first_embedding,
+    means,
+    memberships,
+    squared_distances,
+    unit,
+)
+from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
+from metaviz.algorithms.registry import register
+from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.values import Chart
-from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -20,33 +29,6 @@ from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
 
 Distance = Literal["squared", "mean_square", "plain", "cosine"]
-_SMALLEST = 1e-12
-
-
-def _size(title: str, description: str, least: int = 1) -> Any:
-    text = f"{description} Empty: the shared value."
-    return option(None, title, text, ge=least, le=1000)
-
-
-class EpisodeOptions(MethodOptions):
-    """Options of methods whose training episodes may have sizes of their own."""
-
-    train_ways: int | None = _size(
-        "Ways in training",
-        "Classes of a training episode. More than at evaluation make training harder, which the "
-        "authors found to help.",
-        least=2,
-    )
-    train_shots: int | None = _size(
-        "Shots in training", "Support examples per class of a training episode."
-    )
-    train_query: int | None = _size(
-        "Query examples in training", "Query examples per class of a training episode."
-    )
-
-    def episodes(self) -> TrainingEpisodes:
-        """Return the sizes of training episodes."""
-        return TrainingEpisodes(self.train_ways, self.train_shots, self.train_query)
 
 
 class ProtoNetOptions(EpisodeOptions):
@@ -74,14 +56,13 @@ class ProtoNetOptions(EpisodeOptions):
         le=1e6,
         log=True,
     )
-    embed: Literal["apart", "together"] = option(
-        "apart",
-        "Support and query",
-        "Where a network normalises by a batch: by the statistics of each set, like methods with "
-        "an inner loop, or of both in one call, as published.",
-        labels={"apart": "embedded apart", "together": "embedded together"},
-    )
+    embed: Embedding = embed_option()
     learn_scale: bool = option(False, "Learn the scale", "Train the scale with the network.")
+
+    def untrained(self, examples: int) -> Self | None:
+        """Return the options themselves: there is nothing to learn besides the network."""
+        del examples
+        return self
 
 
 class PrototypeModel:
@@ -118,10 +99,8 @@ class PrototypeModel:
         self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
     ) -> Prediction:
         """Compare every example with the prototypes; logits (tasks, n, ways)."""
-        support = context.tasks.support
-        known, asked = self._embed(context, meta, batch, together=alone or self.together)
-        members = torch.nn.functional.one_hot(support.y, context.ways).to(known.dtype)
-        prototypes = members.mT @ known / members.sum(1).unsqueeze(2)
+        known, asked = embedded(context, meta, batch, together=alone or self.together)
+        prototypes = means(known, memberships(context, known))
         scale = meta["scale"].view(-1, 1, 1) if self.learn_scale else self.scale
         outputs = scale * self.similarity(asked, prototypes)
         shown = {"prototypes": prototypes, "support": known, "query": asked} if maps else {}
@@ -130,55 +109,18 @@ class PrototypeModel:
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield where the first task's examples and prototypes lie, see `embedding_chart`."""
         first = context[:1]
-        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
-        classes = torch.arange(context.ways).unsqueeze(0)
-        points = {
-            "prototype": (maps["prototypes"], classes),
-            "query": (maps["query"], first.tasks.query.y),
-            "support": (maps["support"], first.tasks.support.y),
-        }
-        yield embedding_chart(
-            {kind: (z[0].cpu().numpy(), y[0].cpu().numpy()) for kind, (z, y) in points.items()}
-        )
-
-    def _embed(
-        self, context: Context, meta: Meta, batch: Batch, *, together: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of the support set and of a batch, (tasks, n, d)."""
-        support, net = context.tasks.support, context.learner.net
-        weights = meta["init"].expand(len(support), -1)
-        if batch is support:
-            both = net.features(weights, support.x)
-            return both, both
-        if batch.beside is not None or not together:
-            asked = net.features(weights, batch.x, batch.beside)
-            return net.features(weights, support.x), asked
-        both = net.features(weights, torch.cat([support.x, batch.x], 1))
-        count = support.x.shape[1]
-        return both[:, :count], both[:, count:]
+        yield first_embedding(first, self.predict(first, meta, first.tasks.query, maps=True).maps)
 
     def similarity(self, z: Tensor, prototypes: Tensor) -> Tensor:
-        """Return minus the distances of z (tasks, n, d) to prototypes (tasks, ways, d), or cosines.
-
-        Distances do not change with the origin; about the prototypes' mean, little is lost where
-        embeddings are long and close to each other.
-        """
+        """Return minus distances, or cosines, of z (tasks, n, d) to prototypes (tasks, ways, d)."""
         if self.distance == "cosine":
-            return _unit(z) @ _unit(prototypes).mT
-        middle = prototypes.mean(1, keepdim=True).detach()
-        z, prototypes = z - middle, prototypes - middle
-        squared = (z * z).sum(2, keepdim=True) - 2 * z @ prototypes.mT
-        squared = squared + (prototypes * prototypes).sum(2).unsqueeze(1)
+            return unit(z) @ unit(prototypes).mT
+        squared = squared_distances(z, prototypes)
         if self.distance == "mean_square":
             return -squared / z.shape[2]
         if self.distance == "plain":
-            return -squared.clamp_min(_SMALLEST**2).sqrt()
+            return -squared.clamp_min(SMALLEST**2).sqrt()
         return -squared
-
-
-def _unit(x: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(x, dim=2, keepdim=True)
-    return x / length.clamp_min(_SMALLEST)
 
 
 @register(

@@ -1,0 +1,114 @@
+"""What methods without an inner loop share: embeddings of both sets, distances, and their chart."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from metaviz.charts.embedding import embedding_chart
+from metaviz.charts.values import Scatter
+from metaviz.meta.context import Context, Meta
+from metaviz.meta.tasks import Batch
+from metaviz.nets.layout import Weights
+from metaviz.nets.normalisation import Norm
+
+SMALLEST = 1e-12
+"""Smallest length that vectors are divided by."""
+
+
+def embedded(
+    context: Context,
+    meta: Meta,
+    batch: Batch,
+    *,
+    together: bool,
+    weights: Weights | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the embeddings of the support set and of a batch, each (tasks, n, d).
+
+    Where a network normalises by a batch, that is each set apart, or both in one call. Tasks may
+    have weights of their own instead of the meta-learned ones.
+    """
+    support, net = context.tasks.support, context.learner.net
+    if weights is None:
+        weights = meta["init"].expand(len(support), -1)
+    if batch is support:
+        both = net.features(weights, support.x)
+        return both, both
+    if batch.beside is not None or not together:
+        asked = net.features(weights, batch.x, batch.beside)
+        return net.features(weights, support.x), asked
+    both = net.features(weights, torch.cat([support.x, batch.x], 1))
+    count = support.x.shape[1]
+    return both[:, :count], both[:, count:]
+
+
+def in_sets(
+    norm: Norm | None,
+    known: Tensor,
+    asked: Tensor,
+    function: Callable[[Tensor, int | None], Tensor],
+    *,
+    together: bool,
+) -> tuple[Tensor, Tensor]:
+    """Apply a module that normalises as the network does to support and asked examples.
+
+    The function takes examples (tasks, n, ...) and how many of them count in statistics, None for
+    all: each set apart, both `together`, or both with the statistics of the support set.
+    """
+    if norm is not None and norm.statistics == "batch" and not together:
+        return function(known, None), function(asked, None)
+    count = known.shape[1]
+    by_support = norm is not None and norm.statistics == "support"
+    both = function(torch.cat([known, asked], 1), count if by_support else None)
+    return both[:, :count], both[:, count:]
+
+
+def rows(flat: Tensor) -> Tensor:
+    """Return meta-parameters of a group with a tasks axis, (1 or tasks, P)."""
+    return flat if flat.dim() > 1 else flat.unsqueeze(0)
+
+
+def memberships(context: Context, like: Tensor) -> Tensor:
+    """Return the one-hot labels of the support sets, (tasks, support, ways), in a tensor's type."""
+    labels = context.tasks.support.y
+    return torch.nn.functional.one_hot(labels, context.ways).to(like.dtype)
+
+
+def means(z: Tensor, members: Tensor) -> Tensor:
+    """Return the mean embedding of every class, (tasks, ways, d)."""
+    return members.mT @ z / members.sum(1).unsqueeze(2)
+
+
+def unit(z: Tensor) -> Tensor:
+    """Return vectors divided by their lengths; those of length zero stay zero."""
+    length: Tensor = torch.linalg.vector_norm(z, dim=2, keepdim=True)
+    return z / length.clamp_min(SMALLEST)
+
+
+def squared_distances(z: Tensor, points: Tensor) -> Tensor:
+    """Return |z - c|² of z (tasks, n, d) to points (tasks, m, d), shape (tasks, n, m).
+
+    Distances do not change with the origin; about the points' mean, little is lost where
+    embeddings are long and close to each other. Rounding may leave them slightly below zero.
+    """
+    middle = points.mean(1, keepdim=True).detach()
+    z, points = z - middle, points - middle
+    squared = (z * z).sum(2, keepdim=True) - 2 * z @ points.mT
+    return squared + (points * points).sum(2).unsqueeze(1)
+
+
+def first_embedding(context: Context, maps: Mapping[str, Tensor]) -> Scatter:
+    """Show where the first task's examples and prototypes lie.
+
+    Shapes: the maps support, query and prototypes are (tasks, n, d).
+    """
+    tasks = context.tasks
+    points = {
+        "prototype": (maps["prototypes"][0], torch.arange(context.ways)),
+        "query": (maps["query"][0], tasks.query.y[0]),
+        "support": (maps["support"][0], tasks.support.y[0]),
+    }
+    return embedding_chart(
+        {kind: (z.cpu().numpy(), y.cpu().numpy()) for kind, (z, y) in points.items()}
+    )
