@@ -3,6 +3,10 @@
 SimpleShot, Baseline and Baseline++ are this with their heads.
 """
 
+from typing import Self
+
+from typing_extensions import override
+
 from metaviz.algorithms.outer_options import OwnOuter
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
@@ -73,6 +77,12 @@ class ClassifierOptions(OwnOuter):
         ge=0,
         le=0.99,
     )
+
+    @override
+    def untrained(self, examples: int) -> Self:
+        """Return the options as they are: heads need no training; the mean feature is zero."""
+        del examples
+        return self
 
 
 @register(

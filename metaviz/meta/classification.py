@@ -216,11 +216,8 @@ def plain_classification(model: PlainModel, batch: int, smoothing: float) -> Pla
 
 
 def feature_count(net: Net) -> int:
-    """Return how many features the head of a network sees; 1 where it has no head."""
-    shape = dict(net.layout.shapes).get("head.weight")
-    if shape is None and len(net.layout.shapes) > 1:
-        shape = net.layout.shapes[-2][1]
-    return 1 if shape is None else shape[1]
+    """Return how many features the head of a network sees."""
+    return math.prod(net.feature_shape)
 
 
 def features_of(net: Net, meta: Meta, x: Tensor) -> Tensor:

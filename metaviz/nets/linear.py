@@ -23,7 +23,7 @@ class Linear:
     def __init__(self, inputs: int, ways: int, *, bias: bool = True) -> None:
         """Build for so many features and classes."""
         self.example_size = inputs
-        self.feature_shape = (inputs,)
+        self.feature_shape: tuple[int, ...] = (inputs,)
         shapes: list[tuple[str, tuple[int, ...]]] = [("head.weight", (ways, inputs))]
         if bias:
             shapes.append(("head.bias", (ways,)))
