@@ -1,10 +1,14 @@
 """Batches of tasks: everything that belongs to a task has a leading tasks axis."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+PARTS = ("x", "y", "beside", "classes")
+"""The tensors of a batch, of which the last two may be absent."""
 
 
 @dataclass(frozen=True)
@@ -13,12 +17,15 @@ class Batch:
 
     Shapes: x (tasks, n, *features), floating or 8-bit levels of images; y (tasks, n) class index
     or (tasks, n, d) target; beside (tasks, m, *features), of x's type, examples whose statistics
-    a network that normalises by the support set uses; without them it uses those of x.
+    a network that normalises by the support set uses; without them it uses those of x; classes
+    (tasks, ways), of a support set of training classes: their numbers among all, where problems
+    tell them.
     """
 
     x: Tensor
     y: Tensor
     beside: Tensor | None = None
+    classes: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Refuse examples, targets and examples beside them that do not belong together."""
@@ -42,12 +49,19 @@ class Batch:
 
     def __getitem__(self, tasks: slice | Tensor) -> "Batch":
         """Return some of the tasks."""
-        beside = None if self.beside is None else self.beside[tasks]
-        return Batch(self.x[tasks], self.y[tasks], beside)
+        return self._mapped(lambda value: value[tasks])
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return a batch whose every tensor is changed."""
+        changed: dict[str, Any] = {
+            name: None if (value := getattr(self, name)) is None else change(value)
+            for name in PARTS
+        }
+        return Batch(**changed)
 
     def examples(self, chosen: slice | Tensor) -> "Batch":
         """Return some of the examples of every task; what is beside them stays."""
-        return Batch(self.x[:, chosen], self.y[:, chosen], self.beside)
+        return replace(self, x=self.x[:, chosen], y=self.y[:, chosen])
 
     def chosen(self, places: Tensor) -> "Batch":
         """Return examples (tasks, m) of each task; what is beside them stays."""
@@ -59,14 +73,11 @@ class Batch:
             # Several times as fast as indexing by two tensors.
             return values.flatten(0, 1).index_select(0, flat).view(*shape, *values.shape[2:])
 
-        return Batch(of(self.x), of(self.y), self.beside)
+        return replace(self, x=of(self.x), y=of(self.y))
 
     def repeated(self, count: int) -> "Batch":
         """Return a batch of one task as that of `count` tasks, all alike."""
-        beside = None if self.beside is None else self.beside.expand(count, *self.beside.shape[1:])
-        return Batch(
-            self.x.expand(count, *self.x.shape[1:]), self.y.expand(count, *self.y.shape[1:]), beside
-        )
+        return self._mapped(lambda value: value.expand(count, *value.shape[1:]))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """Move to a device; floating tensors change their type, class indices do not.
@@ -75,7 +86,8 @@ class Batch:
         """
         y = self.y.to(device, dtype if self.y.is_floating_point() else None)
         beside = None if self.beside is None else _numbers(self.beside, device, dtype)
-        return Batch(_numbers(self.x, device, dtype), y, beside)
+        classes = None if self.classes is None else self.classes.to(device)
+        return Batch(_numbers(self.x, device, dtype), y, beside, classes)
 
 
 def _numbers(x: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
@@ -128,9 +140,8 @@ def joined(batches: Sequence[TaskBatch]) -> TaskBatch:
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:
-    beside = [batch.beside for batch in batches if batch.beside is not None]
-    return Batch(
-        torch.cat([batch.x for batch in batches]),
-        torch.cat([batch.y for batch in batches]),
-        torch.cat(beside) if beside else None,
-    )
+    found: dict[str, Any] = {}
+    for name in PARTS:
+        values = [getattr(batch, name) for batch in batches]
+        found[name] = None if any(value is None for value in values) else torch.cat(values)
+    return Batch(**found)

@@ -1,5 +1,6 @@
 """Few-shot classification of features: of a file, or of images by a network that was trained."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -208,6 +209,8 @@ class Features(Classification):
             for chosen in shape.parts
             for size in [rows[:, :, chosen].shape]
         )
+        if split == "train":
+            support = replace(support, classes=torch.from_numpy(classes[drawn.classes]))
         return TaskBatch(support, query)
 
     def counts(self) -> dict[str, np.ndarray]:

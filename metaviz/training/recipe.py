@@ -13,11 +13,10 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.draws import Draws
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.sharding import Shards, merge, part_of
-from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.tasks import PARTS, Batch, TaskBatch
 
 Program = Callable[[list[Tensor]], Sequence[Tensor]]
 """A recorded meta-step: outputs of a recipe from its inputs."""
-_INPUTS = ("x", "y", "beside")
 
 
 class CannotRecordError(RuntimeError):
@@ -63,27 +62,27 @@ class Recipe:
         self._context = replace(context, draws=_Refused(()))
         self._shards = shards
         self._groups: tuple[str, ...] = ()
-        self._beside: tuple[bool, ...] = ()
+        self._given: tuple[tuple[str, ...], ...] = ()
         self._names: _Names | None = None
 
     def inputs(self, meta: Meta, tasks: TaskBatch) -> list[Tensor]:
         """Return meta-parameters and tasks as a flat list."""
         self._groups = tuple(meta)
         sets = [part for part in (tasks.support, tasks.query, tasks.plain) if part is not None]
-        self._beside = tuple(part.beside is not None for part in sets)
+        self._given = tuple(
+            tuple(name for name in PARTS if getattr(examples, name) is not None)
+            for examples in sets
+        )
         given = [value.detach() for value in meta.values()]
-        for examples in sets:
-            values = (getattr(examples, name) for name in _INPUTS)
-            given += [value for value in values if value is not None]
+        for examples, names in zip(sets, self._given, strict=True):
+            given += [getattr(examples, name) for name in names]
         return given
 
     def __call__(self, *given: Tensor) -> list[Tensor]:
         """Compute the meta-step; every output is a tensor of its own."""
         rest = iter(given)
         meta = {name: next(rest) for name in self._groups}
-        sets = [
-            Batch(next(rest), next(rest), next(rest) if beside else None) for beside in self._beside
-        ]
+        sets = [Batch(**{name: next(rest) for name in names}) for names in self._given]
         step = self._step(meta, TaskBatch(*sets))
         self._names = _Names(
             tuple(step.gradients),

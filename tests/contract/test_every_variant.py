@@ -57,12 +57,14 @@ def config(name: str, options: dict[str, Any], problem: str = "", **shared: Any)
 def test_a_run_that_breaks_where_no_losses_are_read_ends_as_diverged(
     name: str, options: dict[str, Any], value: float
 ) -> None:
+    if name == "gidaris" and np.isfinite(value):
+        pytest.skip("cosines do not change with the length of what was generated")
     chosen = settle(config(name, options, reading_every=EVERY))
     progress = begin(chosen)
     last: Event | None = None
     for last in train(chosen, progress):
         if isinstance(last, Stepped) and last.step == 1:
-            for group in {"init", "psi", "encoder"} & progress.meta.keys():
+            for group in {"init", "psi", "encoder", "generator"} & progress.meta.keys():
                 progress.meta[group].fill_(value)
     assert isinstance(last, Ended)
     assert last.state == "diverged", last

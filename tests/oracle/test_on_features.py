@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaviz.algorithms import qiao
+from metaviz.algorithms import gidaris, qiao
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
+from metaviz.meta.episodic import OBJECTIVE
+from metaviz.meta.heads import class_means, unit
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.linear import Linear
@@ -186,3 +188,74 @@ def test_qiao_draws_one_example_of_the_class_or_its_mean() -> None:
     with pytest.raises(OptionError, match="not negative"):
         negative = replace(tasks, query=replace(tasks.query, x=-tasks.query.x))
         predicted(algorithm, on, meta, negative)
+
+
+def of_gidaris() -> tuple[Algorithm, Learner, Meta, TaskBatch, dict[str, Any]]:
+    known = golden("gidaris")
+    tasks = episode(known["inputs"])
+    algorithm = build("gidaris")
+    on = learner(tasks, base=tensor(known["base_weights"]))
+    meta = initial(algorithm, on)
+    meta["generator"] = gidaris.layout(4, 3).join(
+        {
+            "average": tensor(known["phi_avg"]),
+            "attention": tensor(known["phi_att"]),
+            "query": tensor(known["query_matrix"]),
+            "bias": tensor(known["query_bias"]),
+            "keys": tensor(known["keys"]),
+            "sharpness": tensor([known["attention_scale"]]),
+        }
+    )
+    return algorithm, on, meta, tasks, known
+
+
+def test_gidaris_attention_weights_and_scores_are_the_published_ones() -> None:
+    algorithm, on, meta, tasks, known = of_gidaris()
+    *_, last = algorithm.adapt(Context(on, tasks, 0, ways=3), meta)
+    found = last.predict(tasks.query, maps=True)
+    assert_close(found.maps["attention"][0], tensor(known["attention"]), 1e-9)
+    assert_close(found.maps["weights"][0], tensor(known["novel_weights"]), 1e-9)
+    scores = tensor(known["scores_base_then_novel"]) - known["scale"] * known["bias"]
+    assert_close(found.maps["base"][0], scores[:, :4], 1e-9)
+    assert_close(found.outputs[0], scores[:, 4:], 1e-9)
+    logs = torch.log_softmax(found.outputs[0], 1)
+    assert_close(logs, tensor(known["log_probabilities_novel"]), 1e-9)
+    step = algorithm.meta_gradient(Context(on, tasks, 0, ways=3), meta)
+    assert_close(step.readings[OBJECTIVE.id], [5.660614648038504], 1e-9)
+
+
+@pytest.mark.parametrize("group", ["generator", "base", "scale"])
+@pytest.mark.parametrize("hidden", [None, [2, 0, 1]])
+def test_gidaris_gradient_is_that_of_central_differences(
+    group: str, hidden: list[int] | None
+) -> None:
+    algorithm, on, meta, tasks, _ = of_gidaris()
+    numbers = None if hidden is None else torch.tensor([hidden])
+    chosen = TaskBatch(replace(tasks.support, classes=numbers), tasks.query)
+    context = Context(on, chosen, 0, ways=3)
+
+    def loss(flat: Tensor) -> Tensor:
+        return algorithm.meta_gradient(context, {**meta, group: flat}).readings[OBJECTIVE.id][0]
+
+    step = algorithm.meta_gradient(context, meta)
+    wanted = central_differences(loss, meta[group])
+    torch.testing.assert_close(step.gradients[group], wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_gidaris_takes_the_classes_of_a_training_episode_out_of_the_base() -> None:
+    algorithm, on, meta, tasks, _ = of_gidaris()
+    hidden = replace(tasks.support, classes=torch.tensor([[2, 0, 1]]))
+    context = Context(on, TaskBatch(hidden, tasks.query), 0, ways=3)
+    *_, last = algorithm.adapt(context, meta)
+    found = last.predict(tasks.query, maps=True)
+    assert torch.equal(found.maps["attention"][0, :, 3], torch.ones(6, dtype=DOUBLE))
+    assert bool(torch.isinf(found.maps["base"][0, :, :3]).all())
+    assert bool(torch.isfinite(found.maps["base"][0, :, 3]).all())
+    every = TaskBatch(replace(hidden, classes=torch.tensor([[2, 0, 1, 3]])), tasks.query)
+    with pytest.raises(OptionError, match="leave none of the 4 base classes"):
+        algorithm.meta_gradient(replace(context, tasks=every), meta)
+    plain = build("gidaris", attends=False)
+    ones = {**meta, "generator": initial(plain, on)["generator"]}
+    outputs = predicted(plain, on, ones, tasks)
+    means = class_means(unit(tasks.support.x), tasks.support.y, 3)
+    assert_close(outputs, 10 * unit(tasks.query.x) @ unit(means).mT, 1e-10)

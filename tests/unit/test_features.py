@@ -14,12 +14,14 @@ from metaviz.config.run_config import RunConfig, Shared
 from metaviz.files.archives import DataError
 from metaviz.meta.classification import features_of
 from metaviz.meta.logistic import solve
+from metaviz.meta.tasks import joined
 from metaviz.problems import backbone as backbones
 from metaviz.problems.backbone import embedded, open_backbone
 from metaviz.problems.base_weights import RIDGE, base_weights
 from metaviz.problems.features import FeatureOptions, Features
 from metaviz.problems.strokes import CLASSES, DRAWERS
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
+from metaviz.training.recipe import Recipe
 from metaviz.training.resume import resume_sessions
 from metaviz.training.setting import settle
 from tests.unit.command_line import metaviz
@@ -86,6 +88,15 @@ def test_one_file_gives_tasks_of_its_features(tmp_path: Path) -> None:
                 names = {int(label): name for label, (_, name) in zip(y, found, strict=True)}
                 assert len(set(names.values())) == 3
                 assert [name for _, name in found] == [names[int(label)] for label in y]
+        numbers, train = tasks.support.classes, plain.splits["train"].names
+        assert (numbers is None) == (split != "train")
+        if numbers is not None:
+            first = tasks.support[:1]
+            names = {
+                int(y): by_bytes[x.numpy().tobytes()][1]
+                for x, y in zip(first.x[0], first.y[0], strict=True)
+            }
+            assert [train[n] for n in numbers[0].tolist()] == [names[n] for n in range(3)]
     listed = plain.examples("test", 0, 3 * PER_CLASS, drawn=False)
     assert torch.equal(listed.y[0], torch.arange(3).repeat_interleave(PER_CLASS))
 
@@ -389,3 +400,24 @@ def test_a_run_is_not_resumed_on_other_features(backbone: Path, tmp_path: Path) 
     finish(resume_sessions([backbone], 5)[0])
     with pytest.raises(StoreError, match="whose weights are others now"):
         resume_sessions([session.folder])
+
+
+def test_numbers_of_classes_travel_with_their_tasks(tmp_path: Path) -> None:
+    tasks = problem(written(tmp_path / "z.npz")).tasks("train", 0, 4)
+    numbers = tasks.support.classes
+    assert numbers is not None
+    assert not torch.equal(numbers[0], numbers[1])
+    some = tasks[torch.tensor([2, 0])].support
+    assert torch.equal(some.classes, numbers[[2, 0]])
+    assert torch.equal(some.examples(slice(1)).classes, some.classes)
+    assert torch.equal(some.chosen(torch.tensor([[0], [1]])).classes, some.classes)
+    assert torch.equal(tasks[:1].support.repeated(3).classes, numbers[:1].expand(3, -1))
+    assert torch.equal(joined([tasks[:1], tasks[1:]]).support.classes, numbers)
+    assert torch.equal(tasks.to("cpu", torch.float64).support.classes, numbers)
+    chosen = settle(usual("gidaris", train_ways=4))
+    recipe = Recipe(chosen.algorithm, chosen.context(0), chosen.shards)
+    meta, batch = chosen.init(), chosen.batch(0)
+    found = recipe.read(recipe(*recipe.inputs(meta, batch)))
+    wanted = chosen.algorithm.meta_gradient(chosen.context(0), meta)
+    for group, gradient in wanted.gradients.items():
+        torch.testing.assert_close(found.gradients[group], gradient)
