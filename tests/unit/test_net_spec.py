@@ -19,6 +19,7 @@ from metaviz.nets.spec import NETS, NetSpec, build, net_spec, read_spec
 from metaviz.runs.storage.store import ABOUT, open_run
 from metaviz.training.setting import Setting, settle
 from metaviz.training.weights import write_weights
+from tests.oracle.engine import FEATURES
 from tests.unit.command_line import metaviz, refusal
 from tests.unit.stored import begin, resume, train
 from tests.unit.test_image_layouts import split_folders
@@ -59,6 +60,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "omniglot": ("omniglot", {"channels": 3, "path": two_alphabets}),
     "conv4": ("images", {"channels": 3, "path": split_folders}),
     "conv4 of a side": ("images", {"channels": 3, "side": 33, "path": split_folders, **NORMS}),
+    "linear": ("features", {"path": str(FEATURES), "bias": False}),
     "resnet12": (
         "images",
         {"backbone": "resnet12", "widths": "64-128-256-512", "side": 16, "path": split_folders},
