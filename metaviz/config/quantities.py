@@ -83,7 +83,15 @@ EVALUATED = (
 )
 """Those that evaluations hold of every k, in the order of tables."""
 
-QUANTITIES: dict[str, Quantity] = {quantity.id: quantity for quantity in (*STORED, *EVALUATED)}
+COUNTED = (
+    Quantity("episodes", "Training episodes"),
+    Quantity("images_seen", "Training examples seen"),
+)
+"""Those that follow from the number of meta-steps and what each of them takes, see `[resolved]`."""
+
+QUANTITIES: dict[str, Quantity] = {
+    quantity.id: quantity for quantity in (*STORED, *EVALUATED, *COUNTED)
+}
 
 
 def register_quantity(quantity: Quantity) -> Quantity:

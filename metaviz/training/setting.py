@@ -172,8 +172,23 @@ class Setting:
                 "batch": plain.size,
                 "epochs": self.config.steps * plain.size / self._examples,
             }
+        found["per_step"] = self._per_step()
         found["outer_lr"] = {name: rule.rate for name, rule in sorted(self.outer.items())}
         return found | {"clip_norm": self.clip_norm}
+
+    def _per_step(self) -> dict[str, int]:
+        """Return how many episodes and examples a meta-step takes, by the ids of COUNTED."""
+        if (plain := self._plain) is not None:
+            return {"images_seen": plain.size}
+        shared, tasks = self.config.shared, self.tasks_per_step
+        entry = find_problem(self.config.problem).entry
+        if "shots" in entry.hidden:
+            return {"episodes": tasks}
+        shape = self.shape or EpisodeShape(shared.ways, shared.shots, shared.query_shots)
+        classes = 1 if "ways" in entry.hidden else shape.ways
+        asked = self.algorithm.episodes
+        beside = 0 if isinstance(asked, PlainBatches) else asked.plain
+        return {"episodes": tasks, "images_seen": tasks * (classes * shape.examples + beside)}
 
     @cached_property
     def shards(self) -> Shards:

@@ -7,6 +7,7 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Lines
+from metaviz.config.quantities import quantity_of
 from metaviz.gui.pages.layouts import column, page, row
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
@@ -23,7 +24,7 @@ from metaviz.gui.widgets.controls import (
 )
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.curve_charts import training_chart
-from metaviz.runs.analysis.curves import TrainingView, available
+from metaviz.runs.analysis.curves import AXIS_TITLES, TrainingView, available
 from metaviz.runs.analysis.needs import why_no_step
 from metaviz.runs.analysis.smoothing import Smoother
 
@@ -38,11 +39,7 @@ WAITING = (
 )
 PREPARING = "{}…\nThe first meta-step follows."
 
-_AXES = {
-    "step": "Meta-step",
-    "seconds": "Training time (s)",
-    "gradient_evaluations": "Gradient evaluations",
-}
+_AXES = {"step": "Meta-step"} | {n: quantity_of(n).label for n in AXIS_TITLES if n != "step"}
 _QUANTITIES = {
     "query_loss": "Query loss",
     "support_loss": "Support loss",

@@ -6,14 +6,14 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from metaviz.config.quantities import quantity_of
+from metaviz.config.quantities import COUNTED, quantity_of
 from metaviz.runs.analysis.smoothing import Smoother, smoothing_text
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, styles
 
-Axis = Literal["step", "seconds", "gradient_evaluations"]
+Axis = Literal["step", "seconds", "gradient_evaluations", "episodes", "images_seen"]
 Quantity = Literal["query_loss", "support_loss", "query_accuracy", "support_accuracy"]
 InnerQuantity = Literal["support_loss", "query_loss", "gradient_norm", "query_accuracy"]
 
@@ -21,6 +21,7 @@ AXIS_TITLES: dict[str, str] = {
     "step": "meta-step",
     "seconds": replace(quantity_of("seconds"), title=quantity_of("seconds").noun).label,
     "gradient_evaluations": f"{quantity_of('gradient_evaluations').noun} (all tasks)",
+    **{quantity.id: quantity.noun for quantity in COUNTED},
 }
 QUANTITY_TITLES: dict[str, str] = {
     name: quantity_of(name).noun for name in (*INNER_COLUMNS, "support_accuracy")

@@ -28,6 +28,7 @@ MOST_PICTURES = 128
 """So many pictures of a run a window keeps, spread evenly over its evaluations."""
 _FIRST_CAPACITY = 256
 _ROWS = len(STEP_COLUMNS) + 1
+_SIZES = {"meta_batch", "ways", "shots", "query_shots"}
 _PLACES = {name: row for row, name in enumerate(("step", *STEP_COLUMNS))}
 
 
@@ -134,9 +135,17 @@ class Record:
         row = _PLACES.get(name)
         if row is None:
             if name not in self._own:
-                return np.full(self._rows, np.nan)
+                return self._counted(name)
             row = _ROWS + list(self._own).index(name)
         return self._table[row, : self._rows]
+
+    def _counted(self, name: str) -> np.ndarray:
+        """Return what meta-steps have taken; NaN where that is not stored, or was changed."""
+        changed = {
+            key for one in self.config.get("amendments", ()) for key in one.get("shared", {})
+        }
+        each = self.resolved.get("per_step", {}).get(name, np.nan)
+        return self._table[0, : self._rows] * (np.nan if changed & _SIZES else each)
 
     def last(self, name: str) -> float:
         """Return the last number of a column that is one, NaN without any."""

@@ -15,7 +15,7 @@ from metaviz.files.values import of_kind, plain_table, required, whole
 from metaviz.runs.model.record import Record
 
 _TABLES = ("environment", "parent", "network", "traits", "resolved", "empty")
-_MOST_STEPS = 10_000_000
+_MOST_STEPS, _MOST_EXAMPLES = 10_000_000, 1_000_000_000
 
 
 def write_about(record: Record) -> str:
@@ -54,6 +54,8 @@ def read_about(text: str) -> Record:
         target.update((of_kind(name, str, "empty"), None) for name in of_kind(names, list, "empty"))
     check_config(record.config)
     _check_loop(record.resolved, "resolved")
+    for name, count in of_kind(record.resolved.get("per_step", {}), dict, "per_step").items():
+        whole(of_kind(count, int, f"per_step.{name}"), f"per_step.{name}", 1, _MOST_EXAMPLES)
     for key in record.parent.keys() & {"run", "kind"}:
         of_kind(record.parent[key], str, f"parent.{key}")
     record.config["options"] = as_stored(record.algorithm, record.config.get("options", {}))
