@@ -6,12 +6,11 @@ SimpleShot, Baseline and Baseline++ are this with their heads.
 import re
 from typing import Literal, Self
 
-from pydantic import field_validator
 from typing_extensions import override
 
 from metaviz.algorithms.registry import MethodOptions, register
 from metaviz.charts.embedding import EMBEDDING
-from metaviz.config.options import option
+from metaviz.config.options import OptionError, option
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -114,16 +113,16 @@ class ClassifierOptions(MethodOptions):
         le=0.99,
     )
 
-    @field_validator("drops")
-    @classmethod
-    def _some_epochs(cls, value: str) -> str:
-        text = value.replace(" ", "")
+    def epochs(self) -> tuple[int, ...]:
+        """Return after which epochs the step size drops. Raises: OptionError."""
+        text = self.drops.replace(" ", "")
         if text and not re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8}){0,99}", text):
-            raise ValueError(
-                f"classifier.drops = {value!r} is not valid: use whole numbers of epochs with "
-                "commas between, like 45,67."
+            raise OptionError(
+                "classifier.drops",
+                f"classifier.drops = {self.drops[:40]!r} is not valid: use whole numbers of epochs "
+                "with commas between, like 45,67.",
             )
-        return text
+        return tuple(map(int, filter(None, text.split(","))))
 
     @override
     def untrained(self, examples: int) -> Self:
@@ -140,7 +139,7 @@ class ClassifierOptions(MethodOptions):
             momentum=self.momentum,
             nesterov=self.nesterov,
             decay=self.weight_decay,
-            drops=tuple(map(int, filter(None, self.drops.split(",")))),
+            drops=self.epochs(),
             drop=self.drop,
         )
 
@@ -166,6 +165,7 @@ class ClassifierOptions(MethodOptions):
 def classifier(options: ClassifierOptions, shared: Shared) -> Algorithm:
     """Build plain classification."""
     del shared
+    options.epochs()  # refused before training, where they are wrong
     model = PlainModel(
         options.head,
         Heads(options.cosine_scale, options.ridge),
