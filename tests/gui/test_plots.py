@@ -495,6 +495,14 @@ def test_names_of_upright_lines_stand_one_above_the_other(qtbot) -> None:
     assert not any(a.intersects(b) for a, b in combinations(boxes, 2))
 
 
+@pytest.mark.parametrize("ends", [(2.0, 4.2), (1.1, 1.9), (0.31, 0.39), (6.0, 14.0), (95.0, 103.0)])
+def test_short_logarithmic_axes_have_two_numbers_at_least(ends: tuple[float, float]) -> None:
+    low, high = map(float, np.log10(ends))
+    found = round_logarithms(low, high, 2)
+    assert 2 <= len(found) <= 5
+    assert low <= found[0] < found[-1] <= high
+
+
 def test_legend_makes_room_when_it_gets_narrow(qtbot) -> None:
     holder = QWidget()
     qtbot.addWidget(holder)
