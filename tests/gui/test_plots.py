@@ -169,10 +169,8 @@ def test_training_tab_says_of_lines_what_is_drawn(qtbot, records: list[Record]) 
     tab.apply_theme(LIGHT)
     tab.show_records(records)
     shown(tab)
-    told = (
-        "Bold: after adaptation; thin: before adaptation; shaded: what adaptation gains; smoothed"
-    )
-    assert tab.hint.text() == f"{told}, weight 0.9."
+    told = "Bold: after adaptation; thin: before adaptation; smoothed, weight 0.9."
+    assert tab.hint.text() == f"{told} The shaded gap is what adaptation gains."
     tab.smoothing.setValue(0)
     tab.show_records([replace(one, state="running") for one in (*records, record("imaml"))])
     QApplication.processEvents()
