@@ -128,8 +128,8 @@ def round_logarithms(low: float, high: float, most: int) -> list[float]:
     unit = 10 ** np.floor(np.log10(rough))
     step = unit * next(m for m in (1, 2, 5, 10) if m * unit >= rough * (1 - 1e-9))
     finer = (step, *(m * unit for m in (5, 2, 1, 0.5) if m * unit < step))
-    found = (_multiples(one, start, stop) for one in finer)
-    numbers = next((some for some in found if len(some) > 1), np.empty(0))
+    tried = (_multiples(one, start, stop) for one in finer)
+    numbers = next((some for some in tried if len(some) > 1), np.empty(0))
     return [float(value) for value in np.log10(numbers[numbers > 0])]
 
 
