@@ -14,6 +14,7 @@ from metaviz.files.atomic import write_atomically
 from metaviz.files.foreign import (
     MOST_CHECKPOINT_BYTES,
     ForeignError,
+    UnreadableError,
     check_pickled,
     read_bytes,
     refused,
@@ -162,13 +163,12 @@ def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
 def _read(path: Path) -> bytes:
     try:
         return read_bytes(path, MOST_CHECKPOINT_BYTES)
-    except FileNotFoundError:
-        raise StoreError(
-            f"{path.parent} has no checkpoint: it is no run, or one that ended early."
-        ) from None
-    except (OSError, ForeignError) as error:
-        reason = getattr(error, "strerror", None) or error or "it is damaged"
-        raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
+    except ForeignError as error:
+        if isinstance(error, UnreadableError) and error.is_missing:
+            raise StoreError(
+                f"{path.parent} has no checkpoint: it is no run, or one that ended early."
+            ) from None
+        raise StoreError(f"{path} is not a readable checkpoint: {error}.") from error
 
 
 def _check_room(folder: Path, size: int) -> None:
