@@ -52,6 +52,12 @@ def predict_untrained(
     shared = Shared(ways=len(episode.classes))
     made = method.make(chosen, shared)
     tasks = episode.tasks.to("cpu", dtype)
+    if not all((4 * part.x.square().sum()).isfinite() for part in (tasks.support, tasks.query)):
+        raise OptionError(
+            "episode",
+            f"The numbers of the episode are too large to be squared in {str(dtype)[6:]}: scale "
+            "them all alike.",
+        )
     learner = Learner(Identity(episode.size), ClassificationJudge())
     made.fit(learner)
     drawn = made.init(learner, torch.Generator().manual_seed(0))

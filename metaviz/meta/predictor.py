@@ -18,7 +18,8 @@ class Prediction:
 
     Shapes: outputs (tasks, n, d), in the judge's form (logits or values), without noise. `maps`
     hold what charts need (prototypes, embeddings, attention) with the tasks axis first, and are
-    empty unless they were asked for.
+    empty unless they were asked for; `probabilities` (tasks, n, ways) among them are the method's
+    own, where the softmax of its outputs is not exactly those.
     `readings` are quantities of the method's own by id, means over the examples, shape (tasks,).
     """
 

@@ -210,3 +210,19 @@ def test_a_network_without_weights_leaves_the_methods_own_groups_to_learn(
     episode: Episode = drawn(method=name)
     outputs = episode.on_identity(**options).outputs[0]
     assert_close(outputs, episode.outputs(**options), 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_ways_change_neither_groups_nor_shapes(name: str) -> None:
+    """Those whose labels or errors are inputs offer no other ways."""
+    options = [spec.name for spec in ALGORITHMS[name].entry.options]
+    assert ("train_ways" in options) == (name not in {"snail", "csn"})
+    asked = {"train_ways": 8} if "train_ways" in options else {"train_shots": 3}
+    usual, wide = drawings(name, "batch"), drawings(name, "batch", **asked)
+    drawn_groups = [setting.init() for setting in (usual, wide)]
+    assert drawn_groups[0].keys() == drawn_groups[1].keys()
+    for group, value in drawn_groups[0].items():
+        assert torch.equal(value, drawn_groups[1][group])
+    step = wide.algorithm.meta_gradient(wide.context(0), wide.init())
+    assert step.readings["post_query_loss"].isfinite().all()
+    assert wide.batch(0).support.y.max() == (7 if "train_ways" in asked else 2)

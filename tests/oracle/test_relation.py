@@ -136,3 +136,10 @@ def test_weights_start_as_the_authors_draw_them() -> None:
     assert (params["conv1.norm.gamma"] == 1).all()
     assert (params["conv1.norm.beta"] == 0).all()
     assert build("relation").trained() == {"init", "relation"}
+
+
+def test_on_maps_of_one_pixel_weights_start_by_what_is_seen_of_them() -> None:
+    module = RelationModule(Conv4(64, 5, 1, 28), 8)
+    params = module.layout.split(module.init(torch.Generator().manual_seed(0)))
+    assert float(params["conv1.weight"].std()) == pytest.approx((2 / 128) ** 0.5, rel=0.02)
+    assert float(params["linear1.weight"].std()) == pytest.approx(1 / 8, rel=0.1)

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from metaviz.algorithms.episodic.snail import SNAILModel, SNAILOptions
+from metaviz.meta.sharding import Shards
 from metaviz.nets.blocks import linear
 from metaviz.nets.identity import Identity
 from metaviz.nets.layout import Params
 from metaviz.nets.temporal import Sequence, attend, dense_block, dense_blocks
+from metaviz.training.recipe import CannotRecordError, Recipe
 from tests.oracle.engine import assert_close, build, called, classes, initial, shared
 from tests.oracle.episodes import double, drawn, golden
 
@@ -135,3 +137,18 @@ def test_training_reads_the_support_set_in_a_drawn_order() -> None:
 
 def test_a_longer_support_set_than_it_was_made_for_is_read() -> None:
     assert drawn(shots=4, method="snail").outputs(shots=1).shape == (5, 3)
+
+
+def test_a_drawn_order_cannot_be_recorded() -> None:
+    """It would be the same at every step."""
+    learner, tasks = classes(tasks=2)
+    for order in ("drawn", "given"):
+        algorithm = build("snail", shared(ways=3), order=order)
+        meta = initial(algorithm, learner)
+        recipe = Recipe(algorithm, called(algorithm, learner, tasks), Shards(1))
+        given = recipe.inputs(meta, tasks)
+        if order == "drawn":
+            with pytest.raises(CannotRecordError, match="its own random numbers, for snail order"):
+                recipe(*given)
+        else:
+            recipe(*given)

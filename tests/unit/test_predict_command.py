@@ -274,6 +274,17 @@ def test_arrays_that_blow_up_are_refused_before_they_are_read(tmp_path: Path) ->
     assert "query_x.npy would take 128 MB out of" in said(path)
 
 
+@pytest.mark.parametrize("algorithm", ["protonet", "matching", "tpn", "r2d2"])
+def test_numbers_that_overflow_are_refused(algorithm: str, tmp_path: Path) -> None:
+    path = written(tmp_path, support_x=1e200 * arrays()["support_x"])
+    clause = "The numbers of the episode are too large to be squared in"
+    assert said(path, algorithm) == f"{clause} float64: scale them all alike."
+    path = written(tmp_path, query_x=1e30 * arrays()["query_x"])
+    found = said(path, algorithm, "--dtype", "float32")
+    assert found == f"{clause} float32: scale them all alike."
+    assert np.isfinite(predicted(path, algorithm)["outputs"]).all()
+
+
 def test_more_neighbours_than_examples_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert said(path, "tpn", "--set", "tpn.k=16") == (

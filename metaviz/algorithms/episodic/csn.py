@@ -39,7 +39,7 @@ class CSNOptions(SizedEpisodes):
         "features",
         "Keys",
         "Queries attend to support examples by k = K v, v their features, or the examples "
-        "themselves. (Reconstructed: how the paper's key network looks is not known to us.)",
+        "themselves (reconstructed). How the paper's key network looks is not known to us.",
     )
     key_size: int = option(64, "Numbers of a key", "Rows of K.", ge=1, le=4096)
     embed: Embedding = embed_option()

@@ -18,6 +18,7 @@ from metaviz.config.options import option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
+from metaviz.meta.draws import NO_DRAWS
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
@@ -136,7 +137,7 @@ class SNAILModel:
 
     def _ordered(self, context: Context, known: Tensor) -> Tensor:
         """Return the support examples in a drawn order, where there are draws."""
-        if self.options.order == "given" or not context.draws.parts:
+        if self.options.order == "given" or context.draws == NO_DRAWS:
             return known
         places = np.argsort(context.draws.of(_ORDER, 0, known.shape[1]), axis=1)
         order = torch.from_numpy(places).to(known.device).unsqueeze(2)
