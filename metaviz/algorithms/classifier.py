@@ -3,7 +3,7 @@
 SimpleShot, Baseline and Baseline++ are this with their heads.
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 from typing_extensions import override
 
@@ -78,6 +78,8 @@ class ClassifierOptions(OwnOuter):
         le=0.99,
     )
 
+    method: ClassVar[str] = "classifier"
+
     @override
     def untrained(self, examples: int) -> Self:
         """Return the options as they are: heads need no training; the mean feature is zero."""
@@ -106,6 +108,7 @@ class ClassifierOptions(OwnOuter):
 def classifier(options: ClassifierOptions, shared: Shared) -> Algorithm:
     """Build plain classification."""
     del shared
+    options.epochs()  # refused before training, where they are wrong
     model = PlainModel(
         options.head,
         Heads(options.cosine_scale, options.ridge),

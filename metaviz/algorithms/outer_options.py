@@ -1,19 +1,24 @@
 """Options of methods that were published with an outer optimiser of their own."""
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import field_validator
 from typing_extensions import override
 
 from metaviz.algorithms.registry import MethodOptions
-from metaviz.config.options import option
+from metaviz.config.options import OptionError, option
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
 
 
 class OwnOuter(MethodOptions):
-    """Options of the outer optimiser, where it is not the shared one."""
+    """Options of the outer optimiser, where it is not the shared one.
+
+    Recipes ask for `epochs` to have them refused before training, where they are wrong.
+    """
+
+    method: ClassVar[str]
+    """The id of the method, for what is refused."""
 
     outer_lr: float | None = option(
         None,
@@ -50,16 +55,17 @@ class OwnOuter(MethodOptions):
         0.1, "Drop to", "What the step size is multiplied by at each drop.", gt=0, le=1
     )
 
-    @field_validator("drops")
-    @classmethod
-    def _some_epochs(cls, value: str) -> str:
-        text = value.replace(" ", "")
+    def epochs(self) -> tuple[int, ...]:
+        """Return after which epochs, or meta-steps, the step size drops. Raises: OptionError."""
+        text = self.drops.replace(" ", "")
         if text and not re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8}){0,99}", text):
-            raise ValueError(
-                f"drops = {value!r} is not valid: use whole numbers of epochs, or of meta-steps "
-                "where training is by episodes, with commas between, like 45,67."
+            key = f"{self.method}.drops"
+            raise OptionError(
+                key,
+                f"{key} = {self.drops[:40]!r} is not valid: use whole numbers of epochs, or of "
+                "meta-steps where training is by episodes, with commas between, like 45,67.",
             )
-        return text
+        return tuple(map(int, filter(None, text.split(","))))
 
     @override
     def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:
@@ -70,6 +76,6 @@ class OwnOuter(MethodOptions):
             momentum=self.momentum,
             nesterov=self.nesterov,
             decay=self.weight_decay,
-            drops=tuple(map(int, filter(None, self.drops.split(",")))),
+            drops=self.epochs(),
             drop=self.drop,
         )

@@ -21,8 +21,6 @@ BUG = 70
 _MOST_LOG = 1_000_000
 # By name, as importing the modules that raise them would load numpy and torch.
 _FOR_PEOPLE = {"OptionError", "StoreError", "MarksError", "DataError", "ForeignError"}
-_OF_FILES = {"DatabaseError"}
-_OF_CODE = {"ProgrammingError", "InterfaceError", "NotSupportedError"}
 
 
 def refuse(error: Exception) -> NoReturn:
@@ -31,6 +29,12 @@ def refuse(error: Exception) -> NoReturn:
     if sentence:
         end(sentence)
     place = write_report(error)
+    if isinstance(error, MemoryError):
+        end(
+            "Memory ran out: choose fewer or smaller files, or close other programs. If there was "
+            f"enough: {place[:1].lower()}{place[1:]}",
+            BUG,
+        )
     kind = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
     end(f"MetaViz met a mistake of its own ({kind:.200}). {place}", BUG)
 
@@ -46,11 +50,9 @@ def end(sentence: str, code: int = BAD_INPUT) -> NoReturn:
 def sentence_for_people(error: BaseException) -> str:
     """Return what input, files or the machine are to blame for; empty for a mistake of ours."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    if names & _FOR_PEOPLE or (names & _OF_FILES and not names & _OF_CODE):
+    if names & _FOR_PEOPLE:
         text = str(error).replace("\n", " ").strip() or type(error).__name__
         return text if text.endswith((".", "!", "?")) else f"{text}."
-    if isinstance(error, MemoryError):
-        return "Memory ran out: choose fewer or smaller files, or close other programs."
     if not isinstance(error, OSError) or error.errno is None:
         return ""
     from metaviz.files.platform import reason_of

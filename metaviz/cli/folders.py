@@ -1,11 +1,14 @@
 """Which stored runs a person means."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 
 from metaviz.paths import runs_dir
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import ABOUT, StoreError, list_runs, open_run
+
+_USUAL_NAME = re.compile(r"[\w-]+-s\d+-[0-9a-f]{8}")
 
 
 def run_folders(places: list[Path]) -> list[Path]:
@@ -15,12 +18,9 @@ def run_folders(places: list[Path]) -> list[Path]:
     """
     folders: list[Path] = []
     for place in map(_meant, places):
-        if (place / "run.toml").exists():
-            found = [place]
-        else:
-            found = list_runs(place) or list_runs(place / "runs")
+        found = [place] if (place / ABOUT).exists() else list_runs(runs_root(place))
         if not found:
-            raise StoreError(f"{place} holds no runs: name a run folder or a folder of runs.")
+            raise _without_runs(place)
         folders += found
     return folders
 
@@ -57,10 +57,53 @@ def readable(places: list[Path], *, some: bool = True) -> tuple[dict[Path, Recor
     return records, unreadable
 
 
+def runs_root(folder: Path | None) -> Path:
+    """Return the folder that holds the folders of runs; that of the window where none is named.
+
+    It may be named itself, by the folder that has it as `runs`, or by one of its runs.
+    Raises: StoreError where there is no such folder.
+    """
+    if folder is None:
+        return runs_dir()
+    if not folder.is_dir():
+        raise _without_runs(folder)
+    if (folder / ABOUT).is_file():
+        return folder.parent
+    inner = folder / "runs"
+    return inner if inner.is_dir() and not list_runs(folder) else folder
+
+
+def short_id(name: str) -> str:
+    """Return what tells a run from others: the random end of its folder's name, or all of it."""
+    return name.rpartition("-")[2] if _USUAL_NAME.fullmatch(name) else name
+
+
+def run_named(text: str, root: Path) -> Path | None:
+    """Return the folder of the run that an id, or a short one, means in a folder of runs.
+
+    Raises: StoreError where a short id means several.
+    """
+    if Path(text).name != text:
+        return None
+    if (root / text / ABOUT).is_file():
+        return root / text
+    found = [folder for folder in list_runs(root) if short_id(folder.name) == text]
+    if len(found) > 1:
+        raise StoreError(f"{text} means {len(found)} runs in {root}: name the folder of one.")
+    return found[0] if found else None
+
+
 def _meant(place: Path) -> Path:
     """Return the folder of a run that is named by its id alone."""
-    stored = runs_dir() / place
-    return stored if len(place.parts) == 1 and not place.exists() and stored.is_dir() else place
+    if place.exists():
+        return place
+    if found := run_named(str(place), runs_dir()):
+        return found
+    raise _without_runs(place)
+
+
+def _without_runs(place: Path) -> StoreError:
+    return StoreError(f"{place} holds no runs: name a run folder or a folder of runs.")
 
 
 def marked_run(text: str, folder: Path | None) -> Path:
@@ -68,10 +111,11 @@ def marked_run(text: str, folder: Path | None) -> Path:
 
     Raises: StoreError.
     """
-    root = folder or runs_dir()
-    for place in (Path(text), root / text):
-        if (place / ABOUT).is_file():
-            return place
+    root = runs_root(folder)
+    if (Path(text) / ABOUT).is_file():
+        return Path(text)
+    if found := run_named(text, root):
+        return found
     near = get_close_matches(text, [p.name for p in root.glob("*")] if root.is_dir() else [], 1)
     hint = f"did you mean {near[0]}?" if near else f"name a run's folder, or its id in {root}."
     raise StoreError(f"{text} is no run: {hint}")

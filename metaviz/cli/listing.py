@@ -5,13 +5,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
+from metaviz.cli.folders import runs_root, short_id
 from metaviz.cli.options import split_names
 from metaviz.cli.tables import console, table
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.options import OptionError
-from metaviz.paths import data_dir, runs_dir
+from metaviz.files.foreign import UnreadableError
+from metaviz.paths import data_dir
 from metaviz.runs.export.tables import csv_text
-from metaviz.runs.storage.store import StoreError
+from metaviz.runs.storage.store import ABOUT, StoreError
 from metaviz.runs.table.baseline import Baseline
 from metaviz.runs.table.columns import CellContext, Column, Columns
 from metaviz.runs.table.groups import BASIC, Group, Interval, grouped
@@ -27,20 +29,31 @@ _BESIDES = ("step", "seconds")
 _AS_TEXT = {"run", "tags", "note", "started"}
 _ALL = "all"
 
+_ID = Column(
+    "id",
+    "Id",
+    "What commands know the run by",
+    lambda entry: short_id(entry.folder.name if entry.folder else entry.id),
+    lambda entry: entry.id,
+    right=False,
+)
+
 Item = Entry | Group
 
 
 def stored_entries(folder: Path | None) -> tuple[list[Entry], list[str]]:
     """Return the runs of a folder, and what is wrong with others. Raises: StoreError."""
-    root = folder or runs_dir()
+    root = runs_root(folder)
     index = Index(data_dir() / INDEX)
     try:
-        batches = list(index.scan(root / "runs" if (root / "runs").is_dir() else root))
-    except OSError as error:
-        raise StoreError(f"{root} cannot be read: {error.strerror or error}.") from error
+        batches = list(index.scan(root))
+    except UnreadableError as error:
+        raise StoreError(f"{root} cannot be read: {error}.") from error
     finally:
         index.close()
     entries = [entry for batch in batches for entry in batch.entries]
+    if folder is not None and (folder / ABOUT).is_file():
+        entries = [entry for entry in entries if entry.folder == root / folder.name]
     return entries, [sentence for batch in batches for sentence in batch.warnings]
 
 
@@ -77,20 +90,26 @@ def baseline_of(text: str | None, entries: Sequence[Entry]) -> Baseline:
         return Baseline()
     found = [e.id for e in entries if text in {e.id, e.marks.name} or e.folder == Path(text)]
     if not found:
-        found = [e.id for e in entries if e.id.startswith(text)]
+        found = [e.id for e in entries if e.id.startswith(text) or short_id(e.id) == text]
     if len(found) != 1:
         many = "names no run" if not found else f"names {len(found)} runs"
         raise OptionError("baseline", f"--baseline {text!r} {many}: use one run's id or name.")
     return Baseline(found[0])
 
 
-def chosen_columns(text: str | None, entries: Sequence[Entry], seen: CellContext) -> list[Column]:
-    """Return the columns that are asked for, or those that hold something. Raises: OptionError."""
+def chosen_columns(
+    text: str | None, entries: Sequence[Entry], seen: CellContext, *, with_id: bool = False
+) -> list[Column]:
+    """Return the columns that are asked for, or those that hold something. Raises: OptionError.
+
+    `with_id` adds the id, by which other commands know a run, to those that nobody asked for.
+    """
     every = Columns(shipped_catalogue())
     left_out = _BESIDES if seen.baseline else ()
     if text is None:
         usual = [every.column(key) for key in _SHOWN if key not in left_out]
         shown = [column for column in usual if any(column.text(entry) for entry in entries)]
+        shown += [_ID] if with_id else []
     else:
         keys = split_names(text)
         known = [column.key for column in every.known(entries)] + every.spec_keys()

@@ -59,7 +59,9 @@ def main() -> None:
             code = app(standalone_mode=False)
         except _UsageError as error:
             end(error.format_message())
-        except (typer.Abort, KeyboardInterrupt):
+        except (typer.Abort, KeyboardInterrupt) as error:
+            if isinstance(error.__cause__, EOFError):  # which typer takes for the end of the input
+                refuse(error.__cause__)
             code = INTERRUPTED
         except BrokenPipeError:  # whoever read the output has gone, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,6 @@
 """Working the queue off without a window: worker processes, and how far each run is."""
 
 import queue as mailbox
-import sqlite3
 import subprocess
 import threading
 from contextlib import closing, suppress
@@ -12,6 +11,7 @@ from rich.progress import Progress, TaskID
 
 from metaviz.cli.output import say
 from metaviz.cli.tables import progress_bars
+from metaviz.files.foreign import ForeignError
 from metaviz.runs.storage.database import DATABASE, open_to_read
 from metaviz.runs.storage.queue import Entry, Queue
 from metaviz.runs.storage.worker_process import (
@@ -175,6 +175,6 @@ def _step(entry: Entry) -> int:
     try:
         with closing(open_to_read(entry.folder / DATABASE)) as database:
             (step,) = database.execute("SELECT coalesce(max(step), 0) FROM steps").fetchone()
-    except (OSError, sqlite3.Error):
+    except ForeignError:
         return 0
-    return int(step)
+    return step if isinstance(step, int) else 0

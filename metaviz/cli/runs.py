@@ -43,7 +43,8 @@ def runs(
         say(f"None of {len(entries)} runs matches {query!r}." if entries else "No stored runs.")
     items = found if group_by is None else listing.grouped_by(group_by, found, entries)
     seen = cell_context(entries, spread, listing.baseline_of(baseline, entries), compared)
-    shown = listing.chosen_columns(columns, entries, seen)
+    with_id = out is None and group_by is None
+    shown = listing.chosen_columns(columns, entries, seen, with_id=with_id)
     if out is None:
         listing.print_items(items, shown, seen, grouped=group_by is not None)
     else:
@@ -60,7 +61,8 @@ def mark(
     note: Annotated[str | None, typer.Option(help="Notes; they replace those there are.")] = None,
     name: Annotated[str | None, typer.Option(help="A name; empty: automatic.")] = None,
     colour: Annotated[
-        str | None, typer.Option(help="Of the curves, as #rrggbb; empty: automatic.")
+        str | None,
+        typer.Option("--colour", "--color", help="Of the curves, as #rrggbb; empty: automatic."),
     ] = None,
     trash: Annotated[
         bool | None, typer.Option("--trash/--restore", help="Into the trash, or out of it.")
@@ -69,13 +71,25 @@ def mark(
     """Star, tag, note, name or trash stored runs; their files stay as they are."""
     from metaviz.cli.folders import marked_run
     from metaviz.config.options import OptionError
-    from metaviz.runs.model.marks import change_marks, read_marks, split_tags, with_tags
+    from metaviz.runs.model.marks import (
+        change_marks,
+        is_color,
+        read_marks,
+        split_tags,
+        with_tags,
+    )
 
     given = {"star": star, "notes": note, "name": name, "color": colour, "trashed": trash}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if not changes and tag is None and untag is None:
         raise OptionError(
             "mark", "Nothing to mark: use --star, --tag, --note, --name, --colour or --trash."
+        )
+    if colour and not is_color(colour):
+        raise OptionError(
+            "colour",
+            f"--colour {colour!r} is not valid: use #rrggbb, like #1f77b4, or nothing for the "
+            "automatic one.",
         )
     for place in [marked_run(run, folder) for run in runs]:
         own = dict(changes)

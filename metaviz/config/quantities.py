@@ -1,5 +1,6 @@
 """Every number that a run records of a meta-step, by its id: the one list that all others show."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Quantity:
 
     def __post_init__(self) -> None:
         """Refuse an id that could not be the name of a column. Raises: ValueError."""
-        if not _ID.fullmatch(self.id):
+        if not is_name(self.id):
             raise ValueError(
                 f"The id {self.id!r} of a quantity is not valid: use small letters, digits and "
                 "underscores, and begin with a letter."
@@ -44,6 +45,11 @@ class Quantity:
         """The title within a sentence: names and abbreviations keep their capitals."""
         kept = self.title[1:2].isupper() or self.title.startswith("Hessian")
         return self.title if kept else self.title[:1].lower() + self.title[1:]
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text may be the id of a quantity: it can be the name of a column."""
+    return _ID.fullmatch(text) is not None
 
 
 def _adapted(name: str, better: Better, *, rounding: bool) -> list[Quantity]:
@@ -82,6 +88,20 @@ EVALUATED = (
     Quantity("query_accuracy", "Query accuracy", better="larger", per="task", primary=2),
 )
 """Those that evaluations hold of every k, in the order of tables."""
+
+_LENGTH = (0.0, math.inf)
+_COUNT = (0.0, 1e18)
+RANGES: dict[str, tuple[float, float]] = {
+    "seconds": (0.0, 1e11),
+    "gradient_evaluations": _COUNT,
+    "hessian_vector_products": _COUNT,
+    "peak_memory_mb": (0.0, 1e9),
+    **dict.fromkeys(("meta_gradient_norm", "gradient_norm"), _LENGTH),
+    **dict.fromkeys(("inner_residual", "solver_residual"), _LENGTH),
+    **dict.fromkeys((one.id for one in STORED if one.id.endswith("accuracy")), _LENGTH),
+    "query_accuracy": (0.0, 1.0 + 1e-5),  # a mean of ones may be rounded up
+}
+"""Between which numbers quantities lie by their nature; others may be any."""
 
 COUNTED = (
     Quantity("episodes", "Training episodes"),

@@ -1,6 +1,5 @@
 """What a person asks for: a comparison, and the runs it consists of, as plain values."""
 
-import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -9,11 +8,19 @@ import tomli_w
 from pydantic import ConfigDict, Field, StrictInt, field_validator
 
 from metaviz.config.options import OptionError, Options, Plain, checked, option
-from metaviz.files.foreign import ForeignError, parsed_toml, read_text
+from metaviz.files.foreign import (
+    ForeignError,
+    MalformedError,
+    UnreadableError,
+    parsed_toml,
+    read_text,
+)
 from metaviz.paths import resource
 
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
+MOST_STEPS = 10_000_000
+"""So many meta-steps a stored run may have, or be asked to go on for."""
 EngineName = Literal["auto", "eager", "compiled", "captured"]
 MACHINE = ("device", "dtype", "engine", "memory_gib", "tf32")
 """Names of a comparison and its runs that say where and how to compute."""
@@ -387,9 +394,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return parsed_toml(read_text(path))
-    except OSError as error:
-        raise OptionError("config", f"Cannot read {path}: {error.strerror or error}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnreadableError as error:
+        raise OptionError("config", f"Cannot read {path}: {error}.") from None
+    except MalformedError as error:
         raise OptionError("config", f"{path} is not valid TOML: {error}.") from None
     except ForeignError as error:
         raise OptionError("config", f"{path} is not valid here: {error}.") from None

@@ -19,7 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Protocol, Self
 
-from metaviz.files.foreign import ForeignError, check_regular, read_bytes, refused
+from metaviz.files.foreign import (
+    ForeignError,
+    UnreadableError,
+    check_regular,
+    read_bytes,
+    read_part,
+    refused,
+)
 from metaviz.files.text import one_line
 
 MAX_MEMBERS = 1_000_000
@@ -143,6 +150,8 @@ class Folder:
                         "the data set itself"
                     )
         except OSError as error:
+            if error.errno is None:  # no system said so
+                raise
             raise DataError(f"{self.root} cannot be listed: {error.strerror}") from error
         return sorted(names)
 
@@ -191,11 +200,9 @@ class Folder:
         try:
             if count < 0:
                 return read_bytes(path, MAX_TOTAL_BYTES)
-            check_regular(path, MAX_TOTAL_BYTES)
-            with path.open("rb") as stream:
-                return stream.read(count)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+            return read_part(path, MAX_TOTAL_BYTES, count)
+        except UnreadableError as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
         except ForeignError as error:
             raise DataError(
                 f"{path} is no file that is read ({error}); remove it from the data"
@@ -253,6 +260,8 @@ class Zip:
         self.path = path
         self.label = str(path)
         self._what, self._strict = what, limits is not None
+        self.repeated = 0
+        """How many members have the name of a later one, which is read."""
         self._limits = limits or Limits(MAX_MEMBERS, MAX_TOTAL_BYTES)
         try:
             self._packed = check_regular(path, _MOST_PACKED)
@@ -260,7 +269,7 @@ class Zip:
                 raise DataError(self._too_many("too many"))
             with refused("it"):
                 self._archive = zipfile.ZipFile(path)
-        except (ForeignError, OSError) as error:
+        except ForeignError as error:
             raise DataError(
                 f"{path} is not a readable zip archive ({error}); download it again"
             ) from error
@@ -290,8 +299,11 @@ class Zip:
                 )
             known.add(member.filename)
         # Old Windows programs separate folders by backslashes.
-        files = {member.filename.replace("\\", "/"): member for member in members}
-        return {name: member for name, member in files.items() if not name.endswith("/")}
+        named = [(member.filename.replace("\\", "/"), member) for member in members]
+        named = [(name, member) for name, member in named if not name.endswith("/")]
+        files = dict(named)
+        self.repeated = len(named) - len(files)
+        return files
 
     def _too_many(self, count: str) -> str:
         return f"{self.path} has {count} members; at most {self._limits.members} are read"
@@ -407,9 +419,7 @@ def member_names(path: Path) -> list[str]:
 
 def _directory_bytes(path: Path) -> int:
     """Return the size of a zip archive's list of members, which is read whole when it is opened."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - _TAIL))
-        tail = stream.read(_TAIL)
+    tail = read_part(path, _MOST_PACKED, _TAIL, tail=True)
     end, long_end = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
     with refused("it"):
         (size,) = struct.unpack_from("<I", tail, end + 12) if end >= 0 else (0,)

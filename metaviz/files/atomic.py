@@ -1,8 +1,8 @@
 """Writing files so that a crash or a full disk never leaves half of one."""
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,24 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         put_in_place(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; where what follows fails, those that stay empty go again.
+
+    Raises: OSError where it cannot be made.
+    """
+    above = (folder, *folder.parents)
+    new = [place for place in above if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for place in new:
+                place.rmdir()
         raise
 
 

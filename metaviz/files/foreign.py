@@ -1,11 +1,15 @@
 """Reading files of unknown origin, which may be damaged or hostile.
 
 What is read here can change no file, never waits, and takes memory and time in proportion to
-its size on disk. Whatever is refused raises ForeignError with the name of the file.
+its size on disk. Whatever is refused raises ForeignError with the name of the file, at the place
+where the system, a library or a value says that something is wrong: the system is asked within
+`accessed`, a library called within `refused`, a value asked for its kind by `files.values`. What
+else a reader raises is a mistake of its own, and is told as such.
 """
 
 import codecs
 import csv
+import errno
 import io
 import logging
 import os
@@ -22,9 +26,11 @@ import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from metaviz.files.platform import has_no_handle, reason_of
 
 MOST_TOML_BYTES = 1_000_000
 MOST_ARRAY_BYTES = 256_000_000
@@ -34,10 +40,6 @@ MOST_DATABASE_BYTES = 64_000_000_000
 MOST_GROWTH, FREE_GROWTH_BYTES = 50, 64_000_000
 """Arrays may take so many times the size of their file, or so many bytes. Images of drawings shrink
 to a thirtieth."""
-DAMAGED = (OSError, ValueError, EOFError, OverflowError, MemoryError)
-"""What our readers of any format raise for damaged files. Whatever else they raise is a mistake of
-theirs, and is told as such; values are asked for their kind by `files.values`, libraries called
-within `refused`."""
 LIBRARY_ERRORS = (
     *(OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
     *(RuntimeError, SyntaxError, AssertionError, MemoryError, struct.error, zlib.error),
@@ -64,11 +66,59 @@ _PICKLED = re.compile(
 )
 _CALLING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"})
 
+_SYNTAX = re.compile(r"near \".*\": syntax error|incomplete input")
+"""What SQLite says of statements, which are all ours."""
+_UNDECODED = "Could not decode to UTF-8"
+"""What Python says of a text of SQLite."""
+_OF_CODE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.NotSupportedError)
+_UNAVAILABLE = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH),
+    }
+)
+"""SQLite's numbers for what says nothing of the database itself."""
+
 _log = logging.getLogger("metaviz.files")
 
 
 class ForeignError(ValueError):
     """A file is refused; the message is a clause that names it."""
+
+
+class UnreadableError(OSError, ForeignError):
+    """The system gives no access to a file; `errno` says why."""
+
+    def __str__(self) -> str:
+        """Return the reason in words."""
+        return reason_of(self)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such file."""
+        return self.errno == errno.ENOENT
+
+
+class MalformedError(ForeignError):
+    """A text is not of the format that it should have."""
+
+
+class UnavailableError(ForeignError):
+    """A database cannot be used now, which says nothing of what it holds."""
+
+
+@contextmanager
+def accessed() -> Iterator[None]:
+    """Turn what the system says of a file into UnreadableError.
+
+    Nothing but calls of the system may stand inside: of our own code it would hide mistakes.
+    """
+    try:
+        yield
+    except ForeignError:
+        raise
+    except OSError as error:
+        raise UnreadableError(error.errno, reason_of(error), error.filename) from error
 
 
 @contextmanager
@@ -98,15 +148,17 @@ def check_growth(size: int, stored: int, what: str) -> None:
 def check_regular(path: Path, most: int) -> int:
     """Return the size of a regular file, or of one that a link leads to.
 
-    Raises: ForeignError where it is none or has more bytes than `most`; OSError.
+    Raises: ForeignError where it is none or has more bytes than `most`, or cannot be reached.
     """
-    return _checked_size(path.stat(), path, most)
+    with accessed():
+        found = path.stat()
+    return _checked_size(found, path, most)
 
 
 def read_bytes(path: Path, most: int) -> bytes:
     """Return the contents of a regular file. Raises: as `check_regular`."""
     size = check_regular(path, most)
-    with path.open("rb") as stream:
+    with accessed(), path.open("rb") as stream:
         data = stream.read(size)
         while rest := stream.read(_PIECE):  # it grows, or the system names no size
             data += rest
@@ -115,26 +167,40 @@ def read_bytes(path: Path, most: int) -> bytes:
     return data
 
 
+def read_part(path: Path, most: int, count: int, *, tail: bool = False) -> bytes:
+    """Return the first or last bytes of a regular file. Raises: as `check_regular`."""
+    size = check_regular(path, most)
+    with accessed(), path.open("rb") as stream:
+        if tail:
+            stream.seek(max(0, size - count))
+        return stream.read(count)
+
+
 def read_text(path: Path, most: int = MOST_TOML_BYTES) -> str:
     """Return the text of a regular file: UTF-8, or what its byte order mark says.
 
-    Raises: as `check_regular`, and UnicodeDecodeError.
+    Raises: as `check_regular`, and MalformedError where it is no text.
     """
     data = read_bytes(path, most)
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if marked and len(data) == len(codecs.BOM_UTF16_LE):
-        raise ForeignError(f"{path.name} is no text")
-    return data.decode("utf-16" if marked else "utf-8-sig")
+        raise MalformedError(f"{path.name} is no text")
+    try:
+        return data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedError(str(error)) from error
 
 
 def parsed_toml(text: str) -> dict[str, Any]:
-    """Read TOML. Raises: ForeignError where it is nested too deeply, or tomllib.TOMLDecodeError."""
+    """Read TOML. Raises: ForeignError where it is nested too deeply, or MalformedError."""
     if _LONG_KEY.search(text):
         raise ForeignError("it is nested too deeply")
     try:
         return tomllib.loads(text)
     except RecursionError:
         raise ForeignError("it is nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, or a number of too many digits
+        raise MalformedError(str(error).rstrip(".")) from error
 
 
 def zipped_member(data: bytes, name: str, what: str) -> bytes | None:
@@ -191,10 +257,11 @@ def open_to_read(path: Path, *, live: bool) -> sqlite3.Connection:
     SQLite deletes any file that a rollback journal names while it plays it back, so a journal is
     never played back here. A write-ahead log names none, and is read where it holds anything;
     `live`: another process writes, so that it may come to hold something.
-    Raises: ForeignError, sqlite3.Error or OSError.
+    Raises: ForeignError, as its connection does.
     """
     check_regular(path, MOST_DATABASE_BYTES)
-    path = path.resolve()  # what lies beside it lies where a link leads
+    with accessed():
+        path = path.resolve()  # what lies beside it lies where a link leads
     if not (live or _size(path, "-wal")):
         return _opened(path, live=False)
     _check_beside(path)
@@ -204,11 +271,21 @@ def open_to_read(path: Path, *, live: bool) -> sqlite3.Connection:
         return _copied(path)  # SQLite would make a file of shared memory beside it
     try:
         return _opened(path, live=True)
-    except sqlite3.OperationalError:
+    except UnavailableError:
         # A journal is to be played back, or the folder takes no shared memory for the log.
         if not _size(path, "-wal") or _size(path, "-journal"):
             return _opened(path, live=False)
         return _copied(path)
+
+
+def open_copy(path: Path, **options: Any) -> sqlite3.Connection:
+    """Return a copy in memory of a small database, which is only read. Raises: ForeignError."""
+    check_regular(path, MOST_ARRAY_BYTES)
+    with closing(open_to_read(path, live=False)) as source:
+        with _by_sqlite():
+            copy = sqlite3.connect(":memory:", factory=_Connection, **options)
+        source.backup(copy)
+    return copy
 
 
 def _copied(path: Path) -> sqlite3.Connection:
@@ -216,7 +293,8 @@ def _copied(path: Path) -> sqlite3.Connection:
 
     Raises: ForeignError where it is too large to be copied, or written to meanwhile.
     """
-    work = tempfile.TemporaryDirectory(prefix="metaviz-")
+    with accessed():
+        work = tempfile.TemporaryDirectory(prefix="metaviz-")
     try:
         return _opened(_copy(path, Path(work.name)), live=True, work=work)
     except BaseException:
@@ -229,10 +307,13 @@ def _copy(path: Path, work: Path) -> Path:
     copy = work / path.name
     for _ in range(_TRIES):
         before = _stamps(path)
-        if _stored_bytes(path) > min(_MOST_COPIED, shutil.disk_usage(work).free):
+        with accessed():
+            free = shutil.disk_usage(work).free
+        if _stored_bytes(path) > min(_MOST_COPIED, free):
             raise ForeignError(f"{path.name} is too large to be copied with its log")
-        for end in ("", "-wal"):
-            shutil.copyfile(path.with_name(path.name + end), copy.with_name(copy.name + end))
+        with accessed():
+            for end in ("", "-wal"):
+                shutil.copyfile(path.with_name(path.name + end), copy.with_name(copy.name + end))
         if _stamps(path) == before:
             return copy
     raise ForeignError(f"{path.name} is written to by another program")
@@ -244,24 +325,25 @@ def _stored_bytes(path: Path) -> int:
 
 def _stamps(path: Path) -> list[tuple[int, int]]:
     """Return size and time of a database and of its log."""
-    found = [path.with_name(path.name + end).stat() for end in ("", "-wal")]
+    with accessed():
+        found = [path.with_name(path.name + end).stat() for end in ("", "-wal")]
     return [(one.st_size, one.st_mtime_ns) for one in found]
 
 
 def open_to_write(path: Path, **options: Any) -> sqlite3.Connection:
     """Open, or make, a database of this program's own, with the options of `sqlite3.connect`.
 
-    Raises: ForeignError where SQLite would touch other files; sqlite3.Error.
+    Raises: ForeignError where SQLite would touch other files, and as its connection does.
     """
     if os.path.lexists(path):
         _check_own(path)
     _check_beside(path)
     if _size(path, "-journal") >= len(_SUPER_JOURNAL):
-        with path.with_name(f"{path.name}-journal").open("rb") as stream:
-            stream.seek(-len(_SUPER_JOURNAL), os.SEEK_END)
-            if stream.read() == _SUPER_JOURNAL:
-                raise ForeignError(f"{path.name}-journal names another file: remove it")
-    database: sqlite3.Connection = sqlite3.connect(path, **options)
+        journal, length = path.with_name(f"{path.name}-journal"), len(_SUPER_JOURNAL)
+        if read_part(journal, MOST_DATABASE_BYTES, length, tail=True) == _SUPER_JOURNAL:
+            raise ForeignError(f"{path.name}-journal names another file: remove it")
+    with _by_sqlite():
+        database: sqlite3.Connection = sqlite3.connect(path, factory=_Connection, **options)
     try:
         _restrict(database)
     except BaseException:
@@ -270,7 +352,98 @@ def open_to_write(path: Path, **options: Any) -> sqlite3.Connection:
     return database
 
 
-class _Bounded(sqlite3.Connection):
+@contextmanager
+def _by_sqlite() -> Iterator[None]:
+    """Turn what SQLite says of a database into ForeignError; for its own calls alone."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: sqlite3.DatabaseError) -> Exception:
+    """Return what to raise for what SQLite says; a mistake in a statement stays what it is.
+
+    So does what a function of ours raises that SQLite calls, which has no number of SQLite.
+    """
+    code, text = getattr(error, "sqlite_errorcode", None), str(error)
+    ours = code is None and not text.startswith(_UNDECODED)
+    if ours or isinstance(error, _OF_CODE) or _SYNTAX.fullmatch(text):
+        return error
+    number = (code or 0) & 0xFF
+    if number == sqlite3.SQLITE_CANTOPEN and has_no_handle():
+        return UnavailableError(reason_of(OSError(errno.EMFILE, "")))
+    kind = UnavailableError if number in _UNAVAILABLE else ForeignError
+    return kind(text.rstrip(".") or "its database is damaged")
+
+
+class _Cursor(sqlite3.Cursor):
+    """Raises ForeignError where the database is at fault."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> "_Cursor":
+        with _by_sqlite():
+            super().execute(sql, parameters)
+        return self
+
+    def executemany(self, sql: str, parameters: Any, /) -> "_Cursor":
+        with _by_sqlite():
+            super().executemany(sql, parameters)
+        return self
+
+    def executescript(self, script: str, /) -> "_Cursor":
+        with _by_sqlite():
+            super().executescript(script)
+        return self
+
+    def fetchone(self) -> Any:
+        with _by_sqlite():
+            return super().fetchone()
+
+    def fetchall(self) -> list[Any]:
+        with _by_sqlite():
+            return super().fetchall()
+
+    def __next__(self) -> Any:
+        try:  # for every row of a run, where a `with` would take as long as the row
+            return super().__next__()
+        except sqlite3.DatabaseError as error:
+            raise _refusal(error) from error
+
+
+class _Connection(sqlite3.Connection):
+    """Raises ForeignError where the database is at fault, UnavailableError where it is not."""
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        with _by_sqlite():
+            return super().cursor(factory)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return _Connection.cursor(self).execute(sql, parameters)  # type: ignore[no-any-return]
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        return _Connection.cursor(self).executemany(sql, parameters)  # type: ignore[no-any-return]
+
+    def executescript(self, script: str, /) -> sqlite3.Cursor:
+        return _Connection.cursor(self).executescript(script)  # type: ignore[no-any-return]
+
+    def commit(self) -> None:
+        with _by_sqlite():
+            super().commit()
+
+    def rollback(self) -> None:
+        with _by_sqlite():
+            super().rollback()
+
+    def __exit__(self, *raised: Any) -> Any:
+        with _by_sqlite():
+            return super().__exit__(*raised)
+
+    def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+        with _by_sqlite():
+            super().backup(target, **options)
+
+
+class _Bounded(_Connection):
     """A connection whose every statement may return and compute as much as the file's size allows.
 
     Pages of a crafted file may be used many times over, so that few hold endless rows.
@@ -326,7 +499,8 @@ def _opened(
             path.with_name(f"{path.name}-journal"),
         )
     address = f"{path.as_uri()}?mode=ro{'' if live else '&immutable=1'}"
-    database = sqlite3.connect(address, uri=True, factory=_Bounded)
+    with _by_sqlite():
+        database = sqlite3.connect(address, uri=True, factory=_Bounded)
     try:
         database.watch(lambda: path.stat().st_size + _size(path, "-wal"))
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_ARRAY_BYTES)
@@ -363,8 +537,10 @@ def _check_beside(path: Path) -> None:
 
 
 def _check_own(path: Path) -> None:
-    """Refuse what SQLite would write through, or wait for. Raises: ForeignError or OSError."""
-    _checked_size(path.lstat(), path, MOST_DATABASE_BYTES)
+    """Refuse what SQLite would write through, or wait for. Raises: ForeignError."""
+    with accessed():
+        found = path.lstat()
+    _checked_size(found, path, MOST_DATABASE_BYTES)
 
 
 def _size(path: Path, end: str) -> int:

@@ -10,16 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from metaviz.files.archives import DataError, Folder
+from metaviz.files.archives import MAX_TOTAL_BYTES, DataError, Folder
 from metaviz.files.atomic import write_atomically
-from metaviz.images.found import SPLITS, Found, Picture, refuse_damaged
+from metaviz.files.foreign import ForeignError, check_regular, read_text, refused
+from metaviz.files.values import of_kind, parsed_json, required, row_of
+from metaviz.images.found import SPLITS, Found, Picture, without_damaged
 from metaviz.images.layouts import recognise
 from metaviz.images.progress import Progress
 
@@ -28,6 +29,7 @@ CHANNELS = 3
 NATIVE = {"CIFAR-FS": 32, "FC100": 32}
 USUAL = 84
 _AT_ONCE = 64
+_MOST_INDEX = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def open_images(
     known = _quick_key(path, f"{side} {cifar} {seed}")
     pointer = root / f"{known}.key"
     # What was deleted or damaged meanwhile is decoded again.
-    with suppress(OSError, DataError):
-        return _opened(root / pointer.read_text(encoding="utf-8"))
+    with suppress(ForeignError, DataError):
+        return _opened(root / read_text(pointer))
     with ExitStack() as opened:
         found = recognise(path, opened, cifar=cifar, seed=seed)
         pixels = side or NATIVE.get(found.dataset, USUAL)
@@ -134,7 +136,7 @@ def _build(found: Found, side: int, folder: Path, report: Progress) -> None:
             f"{folder.parent} cannot be written ({error.strerror}); the decoded images go there"
         ) from error
     try:
-        _decode(found, side, work, report)
+        found = without_damaged(found, _decode(found, side, work, report))
         index = {
             "dataset": found.dataset,
             "layout": found.layout,
@@ -151,6 +153,8 @@ def _build(found: Found, side: int, folder: Path, report: Progress) -> None:
     except InterruptedError:
         raise
     except OSError as error:
+        if error.errno is None:  # no system said so
+            raise
         needed = count * CHANNELS * side**2 / 2**30
         raise DataError(
             f"The {count} images could not be decoded into {folder.parent} ({error.strerror}); "
@@ -168,24 +172,22 @@ def _settle(work: Path, folder: Path) -> None:
             raise
 
 
-def _decode(found: Found, side: int, work: Path, report: Progress) -> None:
+def _decode(found: Found, side: int, work: Path, report: Progress) -> dict[int, DataError]:
     """Write the pixels of every image, class by class, in the order of the index.
 
-    Raises: DataError, once all are tried, with how many cannot be read and the first of them.
+    Returns why images cannot be read, by their places; these are left out.
     """
     every = [picture for images in found.pictures() for picture in images]
-    shape = (CHANNELS, side, side)
-
-    failures: list[tuple[int, DataError]] = []
+    failures: dict[int, DataError] = {}
 
     def decoded(first: int) -> np.ndarray:
-        chunk = np.zeros((min(_AT_ONCE, len(every) - first), *shape), np.uint8)
-        for row in range(len(chunk)):
+        rows = []
+        for place in range(first, min(first + _AT_ONCE, len(every))):
             try:
-                chunk[row] = _squared(every[first + row], side)
+                rows.append(_squared(every[place], side))
             except DataError as error:
-                failures.append((first + row, error))
-        return chunk
+                failures[place] = error
+        return np.stack(rows) if rows else np.zeros((0, CHANNELS, side, side), np.uint8)
 
     report(0, len(every))
     workers = min(8, os.cpu_count() or 1)
@@ -194,21 +196,28 @@ def _decode(found: Found, side: int, work: Path, report: Progress) -> None:
         ThreadPoolExecutor(workers, "decoding") as pool,
         (work / "pixels.npy").open("wb") as stream,
     ):
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(every), *shape)}
-        np.lib.format.write_array_header_1_0(stream, header)
+        _write_header(stream, len(every), side)
         starts = iter(range(0, len(every), _AT_ONCE))
         waiting = deque(pool.submit(decoded, first) for first in islice(starts, 2 * workers))
         done = 0
         try:
             while waiting:
-                chunk = waiting.popleft().result()
-                stream.write(chunk.tobytes())
-                done += len(chunk)
+                stream.write(waiting.popleft().result().tobytes())
+                done = min(done + _AT_ONCE, len(every))
                 report(done, len(every))
                 waiting.extend(pool.submit(decoded, first) for first in islice(starts, 1))
         finally:
             pool.shutdown(cancel_futures=True)
-    refuse_damaged([error for _, error in sorted(failures, key=itemgetter(0))], len(every))
+        stream.seek(0)
+        _write_header(stream, len(every) - len(failures), side)
+    return failures
+
+
+def _write_header(stream: BinaryIO, count: int, side: int) -> None:
+    """Begin a file of so many images; NumPy leaves room for any number of them."""
+    shape = (count, CHANNELS, side, side)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
 
 
 def _squared(picture: Picture, side: int) -> np.ndarray:
@@ -225,17 +234,23 @@ def _squared(picture: Picture, side: int) -> np.ndarray:
 def _opened(folder: Path) -> ImageData:
     """Map a cached data set into memory."""
     try:
-        index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        index = of_kind(parsed_json(read_text(folder / "index.json", _MOST_INDEX)), dict, "it")
+        check_regular(folder / "pixels.npy", MAX_TOTAL_BYTES)
+        with refused("pixels.npy"):
+            pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+        stored = required(index, "splits", dict)
         splits, first = {}, 0
         for split in SPLITS:
-            names = [name for name, _ in index["splits"].get(split, [])]
-            counts = [count for _, count in index["splits"].get(split, [])]
+            held = of_kind(stored.get(split, []), list, split)
+            rows = [row_of(of_kind(row, list, split), split, str, int) for row in held]
+            counts = [count for _, count in rows]
             starts = first + np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(int)
-            splits[split] = Classed(tuple(names), starts, pixels)
+            splits[split] = Classed(tuple(name for name, _ in rows), starts, pixels)
             first = int(starts[-1])
-        known = index["dataset"], index["layout"], index["side"], tuple(index["problems"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        side = required(index, "side", int)
+        problems = tuple(of_kind(one, str, "it") for one in required(index, "problems", list))
+        known = required(index, "dataset", str), required(index, "layout", str), side, problems
+    except ForeignError as error:
         raise DataError(
             f"The decoded images in {folder} cannot be read ({error}); delete that folder"
         ) from error

@@ -10,7 +10,7 @@ import numpy as np
 from metaviz.files.archives import DataError, Source
 from metaviz.files.foreign import ForeignError, check_growth, refused
 from metaviz.files.npy import read_array
-from metaviz.files.values import row_of
+from metaviz.files.values import of_kind, required, row_of, whole
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
 from metaviz.images.hdf5 import Hdf5, open_hdf5
 from metaviz.images.unpickle import unpickle
@@ -47,26 +47,7 @@ def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
     if isinstance(held, dict) and {"data", "labels"} <= held.keys():
         return _numbered(held, entry)
     if isinstance(held, dict) and {"image_data", "class_dict"} <= held.keys():
-        images = _images(held["image_data"], entry)
-        try:
-            rows_of = _text_keys(held["class_dict"])
-            listed = sum(len(rows) for rows in rows_of.values())
-            if listed > _MOST_LISTED * len(images):
-                raise DataError(
-                    f"{_label(entry)} lists {listed} images of classes and holds {len(images)}; "
-                    "use the original file"
-                )
-            return {
-                str(name): [_pixels(images, row, entry) for row in map(int, rows)]
-                for name, rows in rows_of.items()
-            }
-        except (AttributeError, TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"{_label(entry)} has a class_dict that does not list the images of each class "
-                f"({error}); use the original file"
-            ) from error
+        return _by_rows(held, entry)
     if isinstance(held, list) and labels is not None:
         encoded = [_encoded(item, entry) for item in held]
         pictures: list[Picture] = [
@@ -80,19 +61,69 @@ def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
     )
 
 
+def _by_rows(held: dict[str, Any], entry: Container) -> Classes:
+    """Sort the images `image_data` by the rows that `class_dict` lists of each class."""
+    images = _images(held["image_data"], entry)
+    try:
+        rows_of = {
+            name: _whole_numbers(rows, name)
+            for name, rows in _text_keys(of_kind(held["class_dict"], dict, "class_dict")).items()
+        }
+    except ForeignError as error:
+        raise DataError(
+            f"{_label(entry)} has a class_dict that does not list the images of each class "
+            f"({error}); use the original file"
+        ) from error
+    listed = sum(map(len, rows_of.values()))
+    if listed > _MOST_LISTED * len(images):
+        raise DataError(
+            f"{_label(entry)} lists {listed} images of classes and holds {len(images)}; use the "
+            "original file"
+        )
+    return {name: [_pixels(images, row, entry) for row in rows] for name, rows in rows_of.items()}
+
+
 def _numbered(held: dict[str, Any], entry: Container) -> Classes:
     """Sort the images `data` by the numbers or names in `labels`."""
     images = _images(held["data"], entry)
     found: Classes = {}
     try:
-        for row, label in zip(range(len(images)), held["labels"], strict=True):
-            found.setdefault(_text(label), []).append(_pixels(images, row, entry))
-    except (TypeError, ValueError) as error:
+        labels = _as_many(_listed(held["labels"], "labels"), len(images), "labels")
+    except ForeignError as error:
         raise DataError(
             f"{_label(entry)} does not label each of its {len(images)} images ({error}); use the "
             "original file"
         ) from error
+    for row, label in enumerate(labels):
+        found.setdefault(_text(label), []).append(_pixels(images, row, entry))
     return found
+
+
+def _listed(held: Any, what: str) -> list[Any]:
+    """Return the items of a list, a tuple or an array of one dimension. Raises: ForeignError."""
+    if isinstance(held, np.ndarray):
+        if held.ndim != 1:
+            raise ForeignError(f"{what} has {held.ndim} dimensions")
+        return list(held)
+    if not isinstance(held, list | tuple | range):
+        raise ForeignError(f"{what} is a {type(held).__name__}")
+    return list(held)
+
+
+def _as_many(items: list[Any], count: int, what: str) -> list[Any]:
+    """Return a list that has so many items. Raises: ForeignError."""
+    if len(items) != count:
+        raise ForeignError(f"{what} has {len(items)} items for {count} images")
+    return items
+
+
+def _whole_numbers(held: Any, what: str) -> list[int]:
+    """Return a list of whole numbers, also of one that Python 2 wrote. Raises: ForeignError."""
+    found = _listed(held, what)
+    for number in found:
+        if not isinstance(number, int | np.integer) or isinstance(number, bool):
+            raise ForeignError(f"{what} has {number!r:.40} where a whole number is expected")
+    return [int(number) for number in found]
 
 
 def numpy_images(entry: Container, labels: Container | None) -> Classes:
@@ -167,21 +198,41 @@ def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str,
 
 def cifar_arrays(train: Container, test: Container, meta: Container) -> Classes:
     """Read CIFAR-100's own pickles: the images of both files by fine class."""
-    held = _text_keys(unpickle(meta.read(), _label(meta)))
-    names = [_text(name) for name in held.get("fine_label_names", [])]
+    names = _fine_names(meta)
     found: Classes = {}
     for entry in (train, test):
         held = _text_keys(unpickle(entry.read(), _label(entry)))
         try:
-            flat = _flat(held["data"])
-            images = flat.reshape(-1, _COLOUR, _CIFAR_SIDE, _CIFAR_SIDE).transpose(0, 2, 3, 1)
-            for row, fine in enumerate(held["fine_labels"]):
-                found.setdefault(names[fine], []).append(_pixels(images, row, entry))
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+            images = _cifar_images(required(of_kind(held, dict, "it"), "data", object))
+            numbers = _whole_numbers(required(held, "fine_labels", object), "fine_labels")
+            for row, fine in enumerate(numbers):
+                name = names[whole(fine, "a label", 0, len(names) - 1)]
+                found.setdefault(name, []).append(_pixels(images, row, entry))
+        except ForeignError as error:
             raise DataError(
                 f"{_label(entry)} is not a file of CIFAR-100 ({error}); unpack the original again"
             ) from error
     return found
+
+
+def _cifar_images(held: Any) -> np.ndarray:
+    """Return images (n, 32, 32, 3) of rows of levels. Raises: ForeignError."""
+    flat = _flat(held)
+    if flat.dtype != np.uint8 or flat.size != len(flat) * _COLOUR * _CIFAR_SIDE**2:
+        raise ForeignError(f"its data are {flat.dtype} of shape {flat.shape}")
+    return flat.reshape(-1, _COLOUR, _CIFAR_SIDE, _CIFAR_SIDE).transpose(0, 2, 3, 1)
+
+
+def _fine_names(meta: Container) -> list[str]:
+    """Return the names of CIFAR-100's classes. Raises: DataError."""
+    held = _text_keys(unpickle(meta.read(), _label(meta)))
+    try:
+        table = of_kind(held, dict, "it")
+        return [_text(name) for name in _listed(table.get("fine_label_names", []), "its names")]
+    except ForeignError as error:
+        raise DataError(
+            f"{_label(meta)} is not a file of CIFAR-100 ({error}); unpack the original again"
+        ) from error
 
 
 def _label(entry: Container) -> str:
@@ -215,7 +266,7 @@ def _images(array: Any, entry: Container) -> np.ndarray:
     """Return images uint8 (n, height, width, 3)."""
     try:
         images = _flat(array)
-    except ValueError as error:
+    except ForeignError as error:
         raise DataError(f"{_label(entry)} holds no images ({error}); use the original") from error
     wrong = images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != _COLOUR  # noqa: PLR2004
     if wrong or not all(images.shape[1:3]):
@@ -227,23 +278,33 @@ def _images(array: Any, entry: Container) -> np.ndarray:
 
 
 def _flat(held: Any) -> np.ndarray:
-    """Return an array, or the numbers of a list; nested lists may stand for any size."""
+    """Return an array, or the numbers of a list; nested lists may stand for any size.
+
+    Raises: ForeignError.
+    """
     if isinstance(held, list | tuple) and any(isinstance(item, list | tuple) for item in held):
-        raise ValueError("it holds nested lists where an array is expected")
-    return np.asarray(held)
+        raise ForeignError("it holds nested lists where an array is expected")
+    with refused("an array"):
+        found = np.asarray(held)
+    if not found.ndim:
+        raise ForeignError(f"it holds a {type(held).__name__} where an array is expected")
+    return found
 
 
 def _by_label(pictures: list[Picture], labels: Container) -> Classes:
     """Sort images by the fine labels of tieredImageNet's pickle."""
     held = _text_keys(unpickle(labels.read(), _label(labels)))
+    found: Classes = {}
     try:
-        fine = _flat(held["label_specific"]).ravel()
-        fine = fine.astype(np.intp, casting="same_kind")
-        names = [_text(name) for name in held["label_specific_str"]]
-        found: Classes = {}
-        for place, picture in zip(fine, pictures, strict=True):
-            found.setdefault(names[place], []).append(picture)
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+        table = of_kind(held, dict, "it")
+        fine = _flat(required(table, "label_specific", object)).ravel()
+        places = _whole_numbers(fine, "label_specific")
+        names = _listed(required(table, "label_specific_str", object), "label_specific_str")
+        _as_many(places, len(pictures), "label_specific")
+        for place, picture in zip(places, pictures, strict=True):
+            name = names[whole(place, "a label", 0, len(names) - 1)]
+            found.setdefault(_text(name), []).append(picture)
+    except ForeignError as error:
         raise DataError(
             f"{_label(labels)} does not label the images beside it ({error}); use the original"
         ) from error

@@ -3,13 +3,14 @@
 import io
 import math
 import threading
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metaviz.files.archives import DataError
-from metaviz.files.foreign import LIBRARY_ERRORS
+from metaviz.files.foreign import LIBRARY_ERRORS, ForeignError
 
 SUFFIXES = frozenset(
     {
@@ -27,6 +28,9 @@ _HIGHEST, _WHITE = 2**16 - 1, 255
 _PHOTO_SIDE = 2048
 _ORIENTATION = 0x0112
 _STRIP_PIXELS = 2_000_000
+_MOST_BYTES = 450_000_000
+"""So much memory a file and its pixels may take together, as PIL holds them: 4 bytes each."""
+_PIXEL_BYTES = 4
 Image.MAX_IMAGE_PIXELS = None  # the size is checked here, before memory is taken
 _LARGE = threading.Lock()
 
@@ -51,39 +55,73 @@ def decode_image(
     """
     wanted = " or ".join(usual)
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = _opened(data)
         pixels = image.width * image.height
+        if pixels > most:
+            raise DataError(
+                f"{name} has {image.width} x {image.height} pixels; at most {most} are read"
+            )
         if pixels <= min(MAX_PIXELS, most):
             return _converted(image, mode)
-        if pixels <= most:
-            with _LARGE:
-                return _reduced(image, mode)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{name} has far too many pixels; at most {most} are read") from error
-    except UnidentifiedImageError as error:
+        size = len(data) + (0 if image.format == "JPEG" else _PIXEL_BYTES * pixels)
+        if size > _MOST_BYTES:
+            raise DataError(
+                f"{name} takes {size / 1e6:.0f} MB of memory; at most {_MOST_BYTES / 1e6:.0f} are "
+                "read, so save it smaller, or as a JPEG"
+            )
+        with _LARGE:
+            return _reduced(image, mode)
+    except _UnknownFormatError as error:
         raise DataError(
             f"{name} is not a {wanted} image, nor one of another usual format; replace it by the "
             "original"
         ) from error
-    except LIBRARY_ERRORS as error:
+    except ForeignError as error:
         raise DataError(
             f"{name} is a damaged image ({error}); replace it by the original {wanted} file"
         ) from error
-    raise DataError(f"{name} has {image.width} x {image.height} pixels; at most {most} are read")
+
+
+class _UnknownFormatError(ForeignError):
+    """A file is no image of a format that is read."""
+
+
+@contextmanager
+def _by_pil() -> Iterator[None]:
+    """Turn what PIL raises for damaged bytes into ForeignError.
+
+    Nothing but its own calls may stand inside: of our own code it would hide mistakes.
+    """
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise _UnknownFormatError(str(error)) from error
+    except (*LIBRARY_ERRORS, Image.DecompressionBombError, Warning) as error:
+        raise ForeignError(str(error) or type(error).__name__) from error
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Return an image of which nothing but its head was read. Raises: ForeignError."""
+    with _by_pil():
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 def _reduced(image: Image.Image, mode: str) -> Image.Image:
     """Convert a photograph to MAX_PIXELS at most; a JPEG is never held whole."""
-    image.draft(mode, (_PHOTO_SIDE, _PHOTO_SIDE))
-    image.load()
+    with _by_pil():
+        image.draft(mode, (_PHOTO_SIDE, _PHOTO_SIDE))
+        image.load()
     factor = math.ceil(math.sqrt(image.width * image.height / MAX_PIXELS))
     if factor == 1:
         return _converted(image, mode)
-    turned, extremes = image.getexif().get(_ORIENTATION), _extremes(image)
+    with _by_pil():
+        turned = image.getexif().get(_ORIENTATION)
+    extremes = _extremes(image)
     small = Image.new(mode, (-(-image.width // factor), -(-image.height // factor)))
     rows = factor * max(1, _STRIP_PIXELS // (factor * image.width))
     for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        with _by_pil():
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
         small.paste(_plain(strip, mode, extremes).reduce(factor), (0, top // factor))
     if turned is not None:
         small.getexif()[_ORIENTATION] = turned
@@ -92,50 +130,53 @@ def _reduced(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
+    with _by_pil():
+        image.load()
     _turn_upright(image)
     return _plain(image, mode, _extremes(image))
 
 
 def _turn_upright(image: Image.Image) -> None:
-    image.load()
-    try:
+    with suppress(ForeignError), _by_pil():  # a damaged tag says nothing
         ImageOps.exif_transpose(image, in_place=True)
-    except LIBRARY_ERRORS:
-        return  # a damaged tag says nothing
 
 
 def _extremes(image: Image.Image) -> tuple[float, float]:
     """Return between which levels an image without a fixed range lies; PNG has 16 bits."""
-    if image.mode == "I" and image.format == "PNG":
+    if image.mode not in {"I", "F"} or (image.mode == "I" and image.format == "PNG"):
         return 0, _HIGHEST
-    found: Any = image.getextrema() if image.mode in {"I", "F"} else (0, _HIGHEST)
-    low, high = found
-    return low, high
+    with _by_pil():
+        low, high = image.getextrema()
+    return low, high  # type: ignore[return-value]
 
 
 def _plain(image: Image.Image, mode: str, extremes: tuple[float, float]) -> Image.Image:
-    """Return an image, or a part of one, as it looks on paper. Raises: ValueError."""
+    """Return an image, or a part of one, as it looks on paper. Raises: ForeignError."""
     low, high = extremes
     most = _HIGHEST if image.mode in _DEEP else _WHITE
     if image.mode in _DEEP or image.mode == "F":
         if not 0 <= low <= high <= most:
-            raise ValueError(
+            raise ForeignError(
                 f"its levels run from {low:g} to {high:g} rather than from 0 to {most}"
             )
-        levels = np.asarray(image)
+        with _by_pil():
+            levels = np.asarray(image)
         if image.mode == "F":
             levels = np.rint(levels * (_WHITE if high <= 1 else 1))
         elif high > _WHITE or image.mode != "I":
             levels = levels >> 8
         return Image.fromarray(levels.astype(np.uint8), "L").convert(mode)
-    if image.has_transparency_data:
-        return _on_white(image).convert(mode)
-    return image.convert(mode)
+    with _by_pil():
+        is_transparent = image.has_transparency_data
+        if not is_transparent:
+            return image.convert(mode)
+    return _on_white(image).convert(mode)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     """Return an image in RGB as it looks on paper; the alpha of one that is not seen is ignored."""
-    layer = image.convert("RGBA")
+    with _by_pil():
+        layer = image.convert("RGBA")
     _, highest = layer.getchannel("A").getextrema()
     if not highest:
         return layer.convert("RGB")

@@ -38,6 +38,9 @@ _UNREAD = {
 }
 
 
+REPEATED = "members of archives under whose name a later one lies"
+
+
 class Entry(NamedTuple):
     """A file, with its path inside the archive below the archive's own name."""
 
@@ -127,7 +130,7 @@ def _entries(path: Path, opened: ExitStack, listing: Listing) -> Iterator[Entry]
     if path.is_file():
         if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
             raise DataError(f"{path} is no zip archive; choose a folder or a zip archive of images")
-        yield from _members(opened.enter_context(Zip(path)), ())
+        yield from _members(opened.enter_context(Zip(path)), (), listing)
         return
     folder = Folder(path)
     for name in data_names(folder):
@@ -144,11 +147,13 @@ def _entries(path: Path, opened: ExitStack, listing: Listing) -> Iterator[Entry]
             listing.failures.append(error)
             listing.left_out["archives that cannot be read"] += 1
         else:
-            yield from _members(archive, (*above, stem))
+            yield from _members(archive, (*above, stem), listing)
     listing.left_out.update(folder.left_out)
 
 
-def _members(archive: Zip, above: tuple[str, ...]) -> Iterator[Entry]:
+def _members(archive: Zip, above: tuple[str, ...], listing: Listing) -> Iterator[Entry]:
+    if archive.repeated:
+        listing.left_out[REPEATED] += archive.repeated
     for name in data_names(archive):
         yield Entry(archive, name, (*above, *name.split("/")))
 

@@ -2,7 +2,8 @@
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from metaviz.images.decoding import MAX_PHOTO_PIXELS, decode_image
 
 SPLITS = ("train", "validation", "test")
 USUAL_FORMATS = ("JPEG", "PNG")
+DAMAGED = "images that cannot be read"
+"""What was left out, as `left_out` names it; the problems say more of it."""
 _MOST_NAMED = 5
 
 
@@ -141,13 +144,23 @@ class Divided(NamedTuple):
     """What a reader found.
 
     whole: there are training classes and others. problems: as in Found. named: what the names of
-    the files say that the data set is.
+    the files say that the data set is. source: the list that says so, where one does.
     """
 
     splits: dict[str, Classes]
     whole: bool
     problems: Sequence[str] = ()
     named: str = ""
+    source: str = ""
+
+    def split_of(self) -> dict[Picture, set[str]]:
+        """Return the splits of every picture that is a file."""
+        found: dict[Picture, set[str]] = {}
+        for split, classes in self.splits.items():
+            for picture in chain.from_iterable(classes.values()):
+                if isinstance(picture, FilePicture):
+                    found.setdefault(picture, set()).add(split)
+        return found
 
 
 @dataclass(frozen=True)
@@ -168,7 +181,11 @@ class Found:
     @property
     def remarks(self) -> tuple[str, ...]:
         """The problems and what was left out, in sentences that can be stored and shown."""
-        left = (f"left out: {reason} ({count})" for reason, count in self.left_out.items())
+        left = (
+            f"left out: {reason} ({count})"
+            for reason, count in self.left_out.items()
+            if reason != DAMAGED
+        )
         return tuple(shown(sentence) for sentence in (*self.problems, *left))
 
     def count(self) -> int:
@@ -180,3 +197,27 @@ class Found:
         for split in SPLITS:
             for _, images in sorted(self.splits.get(split, {}).items()):
                 yield images
+
+
+def without_damaged(found: Found, failures: Mapping[int, DataError]) -> Found:
+    """Return a data set without the images at these places, counted as `pictures` yields them.
+
+    The principle: a damaged image costs only itself, and all are told in one go.
+    Raises: DataError where a class has no image left.
+    """
+    if not failures:
+        return found
+    damaged = [failures[place] for place in sorted(failures)]
+    told = damaged_text(damaged, found.count())
+    splits: dict[str, Classes] = {}
+    place = 0
+    for split in SPLITS:
+        for name, images in sorted(found.splits.get(split, {}).items()):
+            kept = [image for at, image in enumerate(images, place) if at not in failures]
+            place += len(images)
+            if not kept:
+                raise DataError(f"{told}; none of the class {name} is left")
+            splits.setdefault(split, {})[name] = kept
+    left_out = {**found.left_out, DAMAGED: len(failures)}
+    problems = (f"{told}; they are left out", *found.problems)
+    return replace(found, splits=splits, problems=problems, left_out=left_out)

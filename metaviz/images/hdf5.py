@@ -43,6 +43,7 @@ class Hdf5:
         with refused(place):
             elsewhere = found.is_virtual or found.external is not None
             size, is_plain = found.nbytes, found.dtype != object
+            count = 0 if is_plain else len(found)
         if elsewhere:
             raise ForeignError(f"{place} lies in other files")
         self._take(size, place)
@@ -50,7 +51,7 @@ class Hdf5:
             with refused(place):
                 return np.asarray(found[()])
         # Each item has a size of its own, and several may share their bytes in the file.
-        items = np.empty(len(found), object)
+        items = np.empty(count, object)
         for row in range(len(items)):
             with refused(place):
                 items[row] = np.asarray(found[row])

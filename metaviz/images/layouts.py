@@ -2,8 +2,9 @@
 
 import json
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache, partial
 from itertools import chain
@@ -30,6 +31,7 @@ from metaviz.images.lists import (
     MisfitError,
     by_lists_of_classes,
     by_lists_of_files,
+    refuse_contradiction,
 )
 from metaviz.images.splits import (
     class_folders,
@@ -86,7 +88,52 @@ def recognise(path: Path, opened: ExitStack, *, cifar: str = "CIFAR-FS", seed: i
         if misfits:
             raise misfits[0]
         return _finished(listing, _unsplit(listing, cifar, seed))
-    return _finished(listing, _named(own or "", chosen))
+    if own in _LISTS:
+        for read in filter(None, map(readings.get, _LISTS)):
+            refuse_contradiction(chosen, read)
+        if folders := _by_split_folders(listing):
+            listing.notes.extend(_contradicted(chosen, folders))
+    return _finished(listing, _named(own or "", _composed(chosen)))
+
+
+def _contradicted(lists: Divided, folders: Divided) -> Iterator[str]:
+    """Say which images lie in folders of another split than a person's lists say."""
+    lie = folders.split_of()
+    apart = [
+        (picture, splits)
+        for picture, splits in lists.split_of().items()
+        if picture in lie and lie[picture] != splits
+    ]
+    if apart:
+        picture, splits = apart[0]
+        yield (
+            f"{len(apart)} images lie in folders of another split than {lists.source} says, "
+            f"{getattr(picture, 'name', '')} in {' and '.join(sorted(lie[picture]))} instead of "
+            f"{' and '.join(sorted(splits))}: the list was followed"
+        )
+
+
+def _composed(read: Divided) -> Divided:
+    """Unite classes whose names differ in how accents are composed alone, as systems do."""
+    forms: dict[str, set[str]] = defaultdict(set)
+    for classes in read.splits.values():
+        for name in classes:
+            forms[unicodedata.normalize("NFC", name)].add(name)
+    several = {name for name, found in forms.items() if len(found) > 1}
+    if not several:
+        return read
+    splits: dict[str, Classes] = {}
+    for split, classes in read.splits.items():
+        united: Classes = {}
+        for name, images in classes.items():
+            form = unicodedata.normalize("NFC", name)
+            united.setdefault(form if form in several else name, []).extend(images)
+        splits[split] = united
+    told = (
+        f"{len(several)} classes were united whose names differ in how their accents are composed, "
+        f"{min(several)} among them"
+    )
+    return read._replace(splits=splits, problems=(*read.problems, told))
 
 
 def _other(listing: Listing, readings: dict[str, Divided | None], cifar: str) -> str | None:
@@ -399,7 +446,7 @@ def _named(layout: str, read: Divided) -> Found:
 
 def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:
     """Divide classes without a split: as published where they are known, otherwise by chance."""
-    reading = _by_class_folders(listing)
+    reading = _composed(_by_class_folders(listing))
     classes, united = reading.splits[""], reading.problems
     if len(classes) < _FEWEST_CLASSES:
         raise next(

@@ -24,7 +24,15 @@ _MOST_ALONE = 20_000_000
 _MOST_LISTS = 30
 _MOST_TOLD = 3
 _PAIR = 2
-_SPLITS = ("split", "set", "subset", "partition", "phase")
+_SPLITS = ("split", "set", "subset", "partition", "phase", "data_split", "dataset_split", "fold")
+_FLAGS = {
+    **dict.fromkeys(("is_train", "is_training", "is_training_image", "in_train"), "train"),
+    **dict.fromkeys(("is_val", "is_valid", "is_validation", "in_val"), "validation"),
+    **dict.fromkeys(("is_test", "is_testing", "is_test_image", "in_test"), "test"),
+}
+_YES, _NO = frozenset({"1", "true", "yes", "y", "t"}), frozenset({"0", "false", "no", "n", "f"})
+_NUMBERED = {"0": "train", "1": "validation", "2": "test"}
+_FOLD = "fold"
 _NAMES = (
     *("filename", "file_name", "image_name", "image", "img", "file", "path", "filepath"),
     *("file_path", "image_path", "img_path", "image_file", "image_id", "name", "id"),
@@ -47,13 +55,15 @@ _Kind = TypeVar("_Kind")
 class Row(NamedTuple):
     """A line of a list: an image or a folder of a class, by whatever path; the label if given.
 
-    split: where one list tells the splits of all its lines.
+    split: where one list tells the splits of all its lines. note: how that was understood, where it
+    may be doubted.
     """
 
     text: str
     label: str = ""
     is_class: bool = False
     split: str = ""
+    note: str = ""
 
 
 _Lists = dict[str, tuple[Entry, list[Row]]]
@@ -80,42 +90,78 @@ def by_lists_of_classes(listing: Listing) -> Divided | None:
     The principle: as `by_lists_of_files`; what some lines name that is not there is told.
     """
     misfit: MisfitError | None = None
+    chosen: Divided | None = None
     for endings, read in ((_TEXTS, _text_rows), ((".json",), _json_rows)):
         try:
             found = _divided(listing, endings, read)
         except MisfitError as error:
             misfit = misfit or error
             continue
-        if found:
-            return found
-    if misfit:
+        except DataError as error:
+            if chosen is None:
+                raise
+            listing.notes.append(str(error))
+            continue
+        if chosen and found:
+            refuse_contradiction(chosen, found)
+        chosen = chosen or found
+    if misfit and chosen is None:
         raise misfit
-    return None
+    return chosen
+
+
+def refuse_contradiction(one: Divided, other: Divided) -> None:
+    """Refuse two lists of a person's that put an image into different splits. Raises: DataError."""
+    splits = other.split_of()
+    apart = {
+        picture: (mine, splits[picture])
+        for picture, mine in one.split_of().items()
+        if picture in splits and splits[picture] != mine
+    }
+    if apart:
+        picture, (mine, others) = next(iter(apart.items()))
+        name = getattr(picture, "name", "")
+        raise DataError(
+            f"{one.source} and {other.source} are lists of different splits; keep the one you mean "
+            f"and move the other elsewhere: {len(apart)} images are in other splits, {name} in "
+            f"{_either(mine)} and in {_either(others)}"
+        )
+
+
+def _either(splits: set[str]) -> str:
+    return " and ".join(sorted(splits))
 
 
 def _divided(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Divided | None:
     """Return what the lists with some endings say; of several that fit they must say the same."""
     if not listing.images:
         return None
-    fitting: list[tuple[Entry, Divided]] = []
+    fitting: list[Divided] = []
     misfit: MisfitError | None = None
     together = (_read_all(group, read, listing) for group in _groups(listing, suffixes))
     for lists in chain(together, _alone(listing, suffixes, read)):
         try:
             found = _resolved(lists, _Places(listing)) if lists else Divided({}, whole=False)
-            fitting += [(next(iter(lists.values()))[0], found)] if found.splits else []
+            fitting += [found._replace(source=_label_of(lists))] if found.splits else []
         except MisfitError as error:
             misfit = error if is_whole(lists) else misfit
             listing.notes.append(str(error))
     if not fitting and misfit:
         raise misfit
-    for other, differs in fitting[1:]:
-        if _as_names(differs) != _as_names(fitting[0][1]):
+    for other in fitting[1:]:
+        refuse_contradiction(fitting[0], other)
+        if _as_names(other) != _as_names(fitting[0]):
             raise DataError(
-                f"{fitting[0][0].label} and {other.label} are lists of different splits; keep the "
+                f"{fitting[0].source} and {other.source} are lists of different splits; keep the "
                 "one you mean and move the other elsewhere"
             )
-    return fitting[0][1] if fitting else None
+    return fitting[0] if fitting else None
+
+
+def _label_of(lists: _Lists) -> str:
+    """Return what a sentence calls lists that belong together: the one for train, if there is."""
+    entry, _ = lists.get("train") or next(iter(lists.values()))
+    return entry.label
 
 
 def _read_all(group: dict[str, Entry], read: _Read, listing: Listing) -> _Lists:
@@ -126,6 +172,11 @@ def _read_all(group: dict[str, Entry], read: _Read, listing: Listing) -> _Lists:
     if lists and unread:
         raise DataError(unread[0])
     listing.notes.extend(unread)
+    listing.notes.extend(
+        f"{entry.label} is empty, so it names nothing of a split"
+        for entry, found in lists.values()
+        if all(row.text.startswith(_COMMENT) for row in found)
+    )
     return lists
 
 
@@ -203,7 +254,7 @@ def _resolved(lists: _Lists, places: "_Places") -> Divided:
     for row in every:
         forms[_last(row.text)].add(_parts(row.text))
     splits: dict[str, Classes] = {}
-    problems = []
+    problems = list(dict.fromkeys(row.note for row in every if row.note))
     elsewhere: set[Parts] = set()
     for split, (entry, rows) in lists.items():
         classes: dict[str, list[Entry]] = defaultdict(list)
@@ -451,34 +502,79 @@ def _table_rows(entry: Entry) -> list[Row] | None:
         header = [re.sub(r"[\s-]+", "_", cell.lower()) for cell in table[0]]
         names = [header.index(name) for name in _NAMES if name in header]
         labels = [header.index(label) for label in _LABELS if label in header]
-        splits = [header.index(split) for split in _SPLITS if split in header]
         if names and labels:
-            return _rows_of(entry, table[1:], names[0], labels[0], *splits[:1])
+            return _rows_of(entry, header, table[1:], names[0], labels[0])
         classes = [header.index(name) for name in _CLASSES if name in header]
-        if classes and all(len(row) > max([classes[0], *splits[:1]]) for row in table):
+        if classes and all(len(row) > classes[0] for row in table):
+            told = _splits_told(entry, header, table[1:])
             return [
-                Row(
-                    row[classes[0]],
-                    is_class=True,
-                    split=_split_in(entry, row, splits[0]) if splits else "",
-                )
-                for row in table[1:]
+                Row(row[classes[0]], is_class=True, split=split, note=note)
+                for row, (split, note) in zip(table[1:], told, strict=True)
             ]
         if len(header) > 1 and all(_suffix(row[0]) in SUFFIXES for row in table):
-            return _rows_of(entry, table, 0, 1)  # without a header
+            return _rows_of(entry, [], table, 0, 1)  # without a header
     return None
 
 
 def _rows_of(
-    entry: Entry, table: list[list[str]], name: int, label: int, split: int | None = None
+    entry: Entry, header: list[str], table: list[list[str]], name: int, label: int
 ) -> list[Row]:
-    rows = []
     for row in table:
-        if len(row) <= max(name, label, split or 0) or not row[name] or not row[label]:
+        if len(row) <= max(name, label) or not row[name] or not row[label]:
             raise DataError(f"{entry.label} has a row without an image or its class, {row!r}")
-        told = "" if split is None else _split_in(entry, row, split)
-        rows.append(Row(row[name], row[label], split=told))
-    return rows
+    told = _splits_told(entry, header, table)
+    return [
+        Row(row[name], row[label], split=split, note=note)
+        for row, (split, note) in zip(table, told, strict=True)
+    ]
+
+
+def _splits_told(
+    entry: Entry, header: list[str], table: list[list[str]]
+) -> Sequence[tuple[str, str]]:
+    """Return the split of every row, and how it was understood; empty where no column tells it.
+
+    The principle: words are honoured, and numbers and yes or no where they can mean one thing.
+    Raises: DataError, naming a row, where a column for splits tells none.
+    """
+    named = next((header.index(name) for name in _SPLITS if name in header), None)
+    flags = {place: _FLAGS[name] for place, name in enumerate(header) if name in _FLAGS}
+    if named is None and not flags:
+        return [("", "")] * len(table)
+    for row in table:
+        if len(row) <= max([named or 0, *flags]):
+            raise DataError(f"{entry.label} has a row without its split, {row!r}")
+    if named is None:
+        note = ""
+        if len(flags) == 1:
+            (place, split) = next(iter(flags.items()))
+            other = _other_split(split)
+            note = f"{entry.label} tells {header[place]} alone: all else was read as {other}"
+        return [(_flagged(entry, row, flags), note) for row in table]
+    cells = {row[named] for row in table}
+    if cells == set(_NUMBERED) and header[named] != _FOLD:
+        note = f"0, 1 and 2 in the column {header[named]} of {entry.label} were read as "
+        return [(_NUMBERED[row[named]], f"{note}train, validation and test") for row in table]
+    return [(_split_in(entry, row, named), "") for row in table]
+
+
+def _other_split(split: str) -> str:
+    return "train" if split == "test" else "test"
+
+
+def _flagged(entry: Entry, row: list[str], flags: dict[int, str]) -> str:
+    """Return the split that yes and no of a row tell. Raises: DataError where they tell none."""
+    cells = {place: row[place].lower() for place in flags}
+    yes = [split for place, split in flags.items() if cells[place] in _YES]
+    if all(cell in _YES | _NO for cell in cells.values()):
+        if len(yes) == 1:
+            return yes[0]
+        if not yes and len(flags) == 1:
+            return _other_split(next(iter(flags.values())))
+    raise DataError(
+        f"{entry.label} has a row that tells no split, {row!r}; write yes or no in the columns for "
+        "splits, yes in one of them, or the list is not honoured"
+    )
 
 
 def _split_in(entry: Entry, row: list[str], place: int) -> str:

@@ -42,6 +42,7 @@ def unpack_tar(archive: Path, folder: Path) -> None:
 def _checked(archive: Path, opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the regular files; refuse the archive at the first member that is not harmless."""
     count = size = 0
+    known: set[str] = set()
     for member in opened:
         name = member.name
         parts = re.split(r"[/\\]", name)
@@ -62,6 +63,12 @@ def _checked(archive: Path, opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo
                 f"{MOST_UNPACKED / 2**30:.0f} GiB, so it is not unpacked"
             )
         if member.isreg():
+            if name in known:
+                raise DataError(
+                    f"{archive} has two members with the name {name!r}; a data set has each once, "
+                    "so this archive is not unpacked"
+                )
+            known.add(name)
             yield member
 
 

@@ -10,6 +10,7 @@ import torch
 from metaviz.files.foreign import (
     MOST_CHECKPOINT_BYTES,
     ForeignError,
+    UnreadableError,
     check_pickled,
     read_bytes,
     refused,
@@ -50,10 +51,9 @@ def stored_bytes(path: Path) -> bytes:
     """Return the bytes of a checkpoint. Raises: StoreError with one sentence."""
     try:
         return read_bytes(path, MOST_CHECKPOINT_BYTES)
-    except FileNotFoundError:
-        raise StoreError(
-            f"{path.parent} has no checkpoint: it is no run, or one that ended early."
-        ) from None
-    except (OSError, ForeignError) as error:
-        reason = getattr(error, "strerror", None) or error or "it is damaged"
-        raise StoreError(f"{path} is not a readable checkpoint: {reason}.") from error
+    except ForeignError as error:
+        if isinstance(error, UnreadableError) and error.is_missing:
+            raise StoreError(
+                f"{path.parent} has no checkpoint: it is no run, or one that ended early."
+            ) from None
+        raise StoreError(f"{path} is not a readable checkpoint: {error}.") from error

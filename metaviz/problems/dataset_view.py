@@ -1,13 +1,18 @@
 """Describes the data of a classification problem and draws one episode of it."""
 
+from pathlib import Path
+
 import numpy as np
 from torch import Tensor
 
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, Shared
+from metaviz.files.archives import DataError
 from metaviz.files.progress import Report
 from metaviz.images.progress import reported_to
 from metaviz.problems.base import Classification
+from metaviz.problems.episodes import FEWEST
+from metaviz.problems.inspection import inspect_data
 from metaviz.problems.registry import find_problem
 from metaviz.runs.model.dataset import MOST_SHOWN, DatasetView, SampleEpisode, SplitCount
 
@@ -21,7 +26,10 @@ def dataset_view(config: RunConfig, split: str, number: int, report: Report) -> 
     takes a line on how far reading is; what it raises breaks it off and leaves no half cache.
     Raises: OptionError or ValueError with one sentence, where nothing can be read.
     """
-    problem, refusal = _built(config, report)
+    try:
+        problem, refusal = _built(config, report)
+    except (OptionError, DataError) as error:
+        return _inspected(config, report, error)
     counts = problem.counts()
     if split not in counts:
         raise OptionError("split", f"There is no split {split!r}; there are: {', '.join(counts)}.")
@@ -50,16 +58,37 @@ def _built(config: RunConfig, report: Report) -> tuple[Classification, str]:
     with reported_to(report_images):
         try:
             problem = known.build(config.problem_options, config.shared, config.seed)
-        except ValueError as error:
+        except (OptionError, DataError) as error:
             refusal = str(error)
             smallest = config.shared.model_copy(update=_SMALLEST)
             try:
                 problem = known.build(config.problem_options, smallest, config.seed)
-            except ValueError:
+            except (OptionError, DataError):
                 raise error from None
     if not isinstance(problem, Classification):
         raise OptionError("problem", f"{known.entry.title} has no images to look at.")
     return problem, refusal
+
+
+def _inspected(config: RunConfig, report: Report, refusal: ValueError) -> DatasetView:
+    """Describe data of which no episode at all can be drawn. Raises: the refusal otherwise."""
+    path = config.problem_options.get("path")
+    if not path:
+        raise refusal
+    try:
+        found = inspect_data(Path(str(path)).expanduser(), report)
+    except DataError:
+        raise refusal from None
+    counts = {split: np.array(list(held.values())) for split, held in found.splits.items()}
+    return DatasetView(
+        dataset=found.dataset,
+        layout=found.layout,
+        size=None,
+        splits={name: _count(images) for name, images in counts.items()},
+        remarks=found.remarks,
+        episode=None,
+        refusal=str(refusal),
+    )
 
 
 def _refusal(split: str, counts: np.ndarray, shared: Shared) -> str:
@@ -67,10 +96,16 @@ def _refusal(split: str, counts: np.ndarray, shared: Shared) -> str:
     enough = int((counts >= wanted).sum())
     if enough >= shared.ways:
         return ""
+    advice = "ask for fewer" if _may_ask_for_fewer(counts) else "add classes or images"
     return (
         f"No {split} episode can be drawn: {enough} {split} classes have the {wanted} images that "
-        f"shots + query examples ask for, where ways = {shared.ways}; ask for fewer."
+        f"shots + query examples ask for, where ways = {shared.ways}; {advice}."
     )
+
+
+def _may_ask_for_fewer(counts: np.ndarray) -> bool:
+    """Return whether any episode can be drawn of classes with so many images."""
+    return int((counts >= FEWEST).sum()) >= FEWEST
 
 
 def _count(images: np.ndarray) -> SplitCount:

@@ -51,6 +51,10 @@ def draw_episodes(
     return Episodes(chosen, places, turns)
 
 
+FEWEST = 2
+"""An episode has so many classes, and so many images of each, at least."""
+
+
 def labels(tasks: int, ways: int, examples: int) -> torch.Tensor:
     """Return the labels of examples that come class by class, shape (tasks, ways * examples)."""
     return torch.arange(ways).repeat_interleave(examples).expand(tasks, -1).contiguous()
@@ -65,17 +69,17 @@ def refuse_shots(shared: Shared, images: int, name: str) -> None:
     """Refuse more examples of a class than there are `name`s. Raises: OptionError."""
     wanted = shared.shots + shared.query_shots
     if wanted > images:
+        advice = f"use at most {images} together" if images >= FEWEST else "add images"
         raise OptionError(
             "query_shots",
-            f"shots + query_shots = {wanted} is more than the {images} {name}: use at most "
-            f"{images} together.",
+            f"shots + query_shots = {wanted} is more than the {images} {name}: {advice}.",
         )
 
 
 def refuse_ways(shared: Shared, classes: int, name: str) -> None:
     """Refuse more classes than there are `name`s. Raises: OptionError."""
     if shared.ways > classes:
+        advice = f"use at most {classes}" if classes >= FEWEST else f"add {name}, {FEWEST} at least"
         raise OptionError(
-            "ways",
-            f"ways = {shared.ways} is more than the {classes} {name}: use at most {classes}.",
+            "ways", f"ways = {shared.ways} is more than the {classes} {name}: {advice}."
         )

@@ -19,6 +19,7 @@ from metaviz.paths import data_dir
 from metaviz.problems.augmentation import DRAWS, Augmentation
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import (
+    FEWEST,
     QUARTER_TURNS,
     USUAL,
     draw_episodes,
@@ -240,9 +241,11 @@ class FewShotImages(Classification):
         there = len(self._classes[split])
         if not there:
             wanted = self.shared.shots + self.shared.query_shots
+            most = max(self._splits[split].counts, default=0)
+            advice = ", or ask for fewer" if most >= FEWEST else ""
             raise DataError(
                 f"{self.options.path} holds no {split} classes with the {wanted} images that shots "
-                "+ query_shots ask for: add the rest of the data set, or ask for fewer."
+                f"+ query_shots ask for: add the rest of the data set{advice}."
             )
         refuse_ways(self.shared, there, f"{split} classes")
 

@@ -1,6 +1,7 @@
 """What a folder or archive of images holds, found out without training or keeping anything."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from metaviz.files.archives import DataError, shown
 from metaviz.files.progress import Report
-from metaviz.images.found import SPLITS, Found, Picture, damaged_text
+from metaviz.images.found import SPLITS, Classes, Found, Picture, without_damaged
 from metaviz.images.layouts import recognise
 from metaviz.problems.omniglot_files import (
     LAYOUTS,
@@ -59,18 +60,31 @@ def _inspected(path: Path, report: Report, *, check: bool) -> Inspection:
         names = [getattr(picture, "name", "") for picture in pictures]
         if 2 * sum(map(is_drawing, names)) > len(names):
             return _omniglot(path, report, None)
-        failures = _damaged(pictures, report) if check else []
-    return _of_images(found, [damaged_text(failures, len(pictures))] if failures else [])
+        failures = _damaged(pictures, report) if check else {}
+    return _of_images(without_damaged(found, failures))
 
 
-def _of_images(found: Found, damaged: list[str]) -> Inspection:
+def _of_images(found: Found) -> Inspection:
     splits = {
-        split: {shown(name): len(images) for name, images in sorted(found.splits[split].items())}
-        for split in SPLITS
-        if split in found.splits
+        split: _shown_counts(found.splits[split]) for split in SPLITS if split in found.splits
     }
-    remarks = tuple(f"{sentence}." for sentence in (*damaged, *found.remarks))
+    remarks = tuple(f"{sentence}." for sentence in found.remarks)
     return Inspection(found.dataset, found.layout, splits, remarks, dict(found.left_out))
+
+
+def _shown_counts(classes: Classes) -> dict[str, int]:
+    """Return the images of every class by its name as it is shown, each under another name.
+
+    A name that is the escaped text of another one's bytes has its backslashes doubled.
+    """
+    usual = Counter(map(shown, classes))
+    counts = {}
+    for name, images in sorted(classes.items()):
+        text = shown(name)
+        if usual[text] > 1 and text == name:
+            text = name.replace("\\", "\\\\")
+        counts[text] = len(images)
+    return counts
 
 
 def _omniglot(path: Path, report: Report, refusal: DataError | None) -> Inspection:
@@ -90,8 +104,8 @@ def _omniglot(path: Path, report: Report, refusal: DataError | None) -> Inspecti
     return Inspection("Omniglot", LAYOUTS[found.layout], splits, remarks, {})
 
 
-def _damaged(pictures: list[Picture], report: Report) -> list[DataError]:
-    """Return why images cannot be decoded, in their order."""
+def _damaged(pictures: list[Picture], report: Report) -> dict[int, DataError]:
+    """Return why images cannot be decoded, by their places."""
 
     def failure(picture: Picture) -> DataError | None:
         try:
@@ -100,11 +114,11 @@ def _damaged(pictures: list[Picture], report: Report) -> list[DataError]:
             return error
         return None
 
-    failures = []
+    failures = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "checking") as pool:
         for done, error in enumerate(pool.map(failure, pictures)):
             if done % _REPORT_EVERY == 0:
                 report(f"Decoded {done} of {len(pictures)} images")
             if error is not None:
-                failures.append(error)
+                failures[done] = error
     return failures

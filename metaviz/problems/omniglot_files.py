@@ -147,7 +147,9 @@ def _sources(
         yield "", _OneFile(path)
         return
     if path.is_file():
-        yield "", opened.enter_context(Zip(path))
+        archive = opened.enter_context(Zip(path))
+        _tell_repeated(archive, failures)
+        yield "", archive
         return
     yield "", Folder(path)
     for place in ("", "omniglot-py/"):
@@ -155,11 +157,24 @@ def _sources(
             if entry.suffix.lower() != ".zip" or is_system_made(entry.name) or not entry.is_file():
                 continue
             try:
-                yield place, opened.enter_context(Zip(entry))
+                archive = opened.enter_context(Zip(entry))
             except DataError as error:
                 if entry.name.startswith("images_"):
                     raise
                 failures.append(error)
+                continue
+            _tell_repeated(archive, failures)
+            yield place, archive
+
+
+def _tell_repeated(archive: Zip, failures: list[DataError]) -> None:
+    if archive.repeated:
+        failures.append(
+            DataError(
+                f"{archive.label} has {archive.repeated} members under whose name a later one "
+                "lies, which is read"
+            )
+        )
 
 
 class _OneFile(Folder):
@@ -289,7 +304,7 @@ def _read_hdf5(drawing: _Drawing, size: int) -> dict[Name, Pixels]:
 
 
 def _shrunk(drawings: np.ndarray, name: str, label: str, size: int) -> Pixels:
-    if drawings.ndim != 3 or drawings.dtype != np.uint8 or drawings.size > MAX_PIXELS:  # noqa: PLR2004  (drawers, height, width)
+    if drawings.ndim != 3 or drawings.dtype != np.uint8 or not 0 < drawings.size <= MAX_PIXELS:  # noqa: PLR2004  (drawers, height, width)
         raise DataError(
             f"{label} has an entry {name} of shape {drawings.shape} and type {drawings.dtype}; "
             "expected uint8 of shape (20, 105, 105)"

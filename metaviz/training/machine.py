@@ -9,7 +9,7 @@ from functools import cache
 import torch
 
 from metaviz.files.atomic import write_text
-from metaviz.files.foreign import read_text
+from metaviz.files.foreign import ForeignError, read_text
 from metaviz.files.values import parsed_json
 from metaviz.meta.sharding import Shards
 from metaviz.paths import data_dir
@@ -62,7 +62,7 @@ def limit(device: torch.device, dtype: torch.dtype, workers: int) -> float:
     """
     path = data_dir() / FILE
     rates = {}
-    with suppress(OSError, ValueError):
+    with suppress(ForeignError):
         rates = parsed_json(read_text(path))
     name = platform.node() if device.type == "cpu" else torch.cuda.get_device_name(device)
     key = f"{name}, {dtype}, {workers} threads, torch {torch.__version__}"

@@ -1,6 +1,7 @@
 """The dialog that shows a data set: a person's clicks, then what it shows and the form holds."""
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from metaviz.gui.dataset.summary_view import headed, per_class, spaced
 from metaviz.gui.widgets.sample_grid import SampleGrid, scaled
 from metaviz.gui.widgets.theme import DARK, use_theme
 from metaviz.problems.images import cache_dir
+from metaviz.problems.inspection import inspect_data
 from metaviz.runs.model.dataset import SampleEpisode, SplitCount
 from tests.gui.conftest import WAIT
 from tests.unit.test_image_layouts import (
@@ -119,6 +121,33 @@ def test_dialog_says_with_counts_what_was_left_out(qtbot, images, folder):
     told = dialog.facts.remarks.text()
     assert "Left out: images outside of the folders of the split (1)." in told
     assert "Left out: images in formats that are not read: .heic (1)." in told
+
+
+def test_dialog_shows_what_inspect_says_of_damaged_images(qtbot, images, folder):
+    for place, spoilt in (("n01/0.png", b""), ("n02/1.png", b"<html>")):
+        (folder / "mini/data/train" / place).write_bytes(spoilt)
+    images.form.field("images.path").set_value(str(folder))
+    dialog = opened(qtbot, images)
+    assert dialog.facts.totals.text() == "19 images, 7 classes, 20 × 20 pixels"
+    told = dialog.facts.remarks.text()
+    found = inspect_data(folder, lambda _line: None)
+    assert found.remarks[0] in told
+    assert told.startswith("2 of 21 images cannot be read: mini/data/train/n01/0.png")
+    assert [int(row[2]) for row in cells(dialog)] == [
+        sum(found.splits[split].values()) for split in ("train", "validation", "test")
+    ]
+
+
+def test_dialog_describes_data_of_which_no_episode_can_be_drawn(qtbot, images, folder):
+    for part in ("validation", "val", "test"):
+        shutil.rmtree(folder / "mini/data" / part, ignore_errors=True)
+    images.form.field("images.path").set_value(str(folder))
+    dialog = opened(qtbot, images)
+    found = inspect_data(folder, lambda _line: None)
+    assert dialog.facts.totals.text() == "9 images, 3 classes"
+    assert [[row[0], row[2]] for row in cells(dialog)] == [
+        [split, str(sum(held.values()))] for split, held in found.splits.items()
+    ]
 
 
 def test_without_a_path_dialog_says_what_can_be_chosen(qtbot, images):

@@ -169,10 +169,8 @@ def test_training_tab_says_of_lines_what_is_drawn(qtbot, records: list[Record]) 
     tab.apply_theme(LIGHT)
     tab.show_records(records)
     shown(tab)
-    told = (
-        "Bold: after adaptation; thin: before adaptation; shaded: what adaptation gains; smoothed"
-    )
-    assert tab.hint.text() == f"{told}, weight 0.9."
+    told = "Bold: after adaptation; thin: before adaptation; smoothed, weight 0.9."
+    assert tab.hint.text() == f"{told} The shaded gap is what adaptation gains."
     tab.smoothing.setValue(0)
     tab.show_records([replace(one, state="running") for one in (*records, record("imaml"))])
     QApplication.processEvents()
@@ -493,6 +491,14 @@ def test_names_of_upright_lines_stand_one_above_the_other(qtbot) -> None:
     QApplication.processEvents()
     boxes = [item.label.sceneBoundingRect() for item in plot.marks.values()]
     assert not any(a.intersects(b) for a, b in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("ends", [(2.0, 4.2), (1.1, 1.9), (0.31, 0.39), (6.0, 14.0), (95.0, 103.0)])
+def test_short_logarithmic_axes_have_two_numbers_at_least(ends: tuple[float, float]) -> None:
+    low, high = map(float, np.log10(ends))
+    found = round_logarithms(low, high, 2)
+    assert 2 <= len(found) <= 5
+    assert low <= found[0] < found[-1] <= high
 
 
 def test_legend_makes_room_when_it_gets_narrow(qtbot) -> None:

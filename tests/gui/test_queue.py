@@ -354,3 +354,12 @@ def test_sweep_rows_are_checked_in_place(qtbot, window):
     row.text.setText("0.001, 0.1, 9000")
     assert dialog.reason.text() == "This sweep has 18000 runs: use at most 10000."
     dialog.reject()
+
+
+def test_a_queue_that_can_only_be_read_is_shown(qtbot, open_window, home, monkeypatch):
+    fill(home, 2)
+    monkeypatch.setattr("os.access", lambda *_arguments: False)
+    window = open_window()
+    qtbot.waitUntil(lambda: states(window) == ["waiting", "waiting"], timeout=WAIT)
+    assert window.queue_controller.queue.is_read_only
+    assert not window.queue_controller.pool.busy

@@ -18,6 +18,7 @@ from metaviz.algorithms.episodic.tadam import (
     conditioned_layers,
 )
 from metaviz.charts.values import Panels, Scatter
+from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.context import Meta
 from metaviz.meta.episodic import Episodic
@@ -115,6 +116,13 @@ def test_golden_step_sizes() -> None:
     rule = options.outer_rule(Shared(), of_network=True)
     for step, rate in PUBLISHED["schedule"]["rate"].items():
         assert rule.rate * rule.share(int(step)) == pytest.approx(rate, rel=1e-12)
+
+
+def test_drops_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(OptionError, match="use whole numbers of epochs, or of") as why:
+        build("tadam", drops="15;17")
+    assert why.value.field == "tadam.drops"
+    assert str(why.value).startswith("tadam.drops = '15;17' is not valid: ")
 
 
 def test_the_step_size_drops_after_steps_of_episodes() -> None:

@@ -199,9 +199,9 @@ def test_the_step_size_drops_after_whole_epochs() -> None:
 @pytest.mark.parametrize("text", ["45;67", "0", "-3", "1,,2", "x"])
 def test_wrong_epochs_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="whole numbers of epochs"):
-        find_algorithm("classifier").checked({"drops": text})
+        find_algorithm("classifier").build({"drops": text}, Shared())
     spaced = find_algorithm("classifier").checked({"drops": " 45, 67"})
-    assert spaced.stored()["drops"] == "45,67"
+    assert spaced.outer_rule(Shared(), of_network=True).drops == (45, 67)
 
 
 def test_regression_has_no_examples_of_classes() -> None:

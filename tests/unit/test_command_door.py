@@ -230,14 +230,66 @@ def test_a_queue_with_values_of_a_wrong_kind_costs_that_entry_alone(
     assert {entry["config"].get("seed") for entry in left} - {None, 1}
 
 
-def test_a_queue_without_its_tables_is_one_sentence(home: Path) -> None:
-    Queue(home).close()
+def a_queue(home: Path) -> list[dict[str, Any]]:
+    """Queue two runs, the first of which is done; return what the queue lists."""
+    with closing(Queue(home)) as queue:
+        first, _ = queue.add([{"algorithm": "maml", "seed": seed} for seed in (5, 6)], "a sweep")
+        queue.mark(first, "done")
+    return listed()
+
+
+def listed() -> list[dict[str, Any]]:
+    outcome = metaviz("queue", "list", "--json")
+    assert outcome.code == 0, outcome.error
+    entries: list[dict[str, Any]] = json.loads(outcome.out)
+    return entries
+
+
+def changed(home: Path, statement: str) -> None:
     with closing(sqlite3.connect(home / QUEUE)) as database:
-        database.execute("DROP TABLE about")
+        database.execute("DROP INDEX IF EXISTS by_position")
+        database.execute(statement)
         database.commit()
+
+
+def test_a_queue_that_lost_its_table_of_facts_gets_a_new_one(home: Path) -> None:
+    before = a_queue(home)
+    changed(home, "DROP TABLE about")
     outcome = metaviz("queue", "list")
-    assert outcome.code == 2
-    assert "cannot be used: no such table" in sentence(outcome)
+    assert outcome.code == 0
+    assert "The queue had lost its table about, which was made anew." in sentence(outcome)
+    assert listed() == before
+    assert metaviz("queue", "pause").code == 0
+
+
+@pytest.mark.parametrize("column", ["position", "run", "folder", "message", "sweep", "worker"])
+def test_a_queue_that_lost_a_column_lists_the_others(column: str, home: Path) -> None:
+    before = a_queue(home)
+    changed(home, f"ALTER TABLE entries DROP COLUMN {column}")
+    outcome = metaviz("queue", "list")
+    assert outcome.code == 0, outcome.error
+    assert f"The queue had lost its column {column}" in sentence(outcome)
+    after = listed()
+    assert [{**entry, column: ""} for entry in after] == [{**e, column: ""} for e in before]
+    assert metaviz("queue", "next", "2").code == 0
+
+
+def test_a_queue_that_lost_its_states_trains_nothing_by_itself(home: Path) -> None:
+    a_queue(home)
+    changed(home, "ALTER TABLE entries DROP COLUMN state")
+    assert [entry["state"] for entry in listed()] == ["interrupted", "interrupted"]
+
+
+@pytest.mark.parametrize("loss", ["DROP COLUMN config", "RENAME TO others", "RENAME id TO x"])
+def test_a_queue_that_cannot_be_mended_is_put_aside(loss: str, home: Path) -> None:
+    a_queue(home)
+    changed(home, f"ALTER TABLE entries {loss}")
+    outcome = metaviz("queue", "list")
+    assert outcome.code == 0
+    said = sentence(outcome)
+    assert "it was put aside as queue.db.damaged-1, and a new one was begun." in said
+    assert "Add what is to be trained again." in said
+    assert (home / "queue.db.damaged-1").exists()
 
 
 def test_the_reader_of_the_output_may_leave(tmp_path: Path) -> None:

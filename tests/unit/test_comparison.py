@@ -252,11 +252,12 @@ def test_captions_name_bands_and_marks_only_where_there_are_some():
     assert "band" not in comparison_chart(compared(broken, one_seed), one_seed).caption
 
 
-def test_smoothing_of_short_curves_is_told_at_the_axis():
+def test_smoothing_of_short_curves_is_told():
     view = replace(STEP, smoothing=0.9)
     chart = comparison_chart(compared([record(seed=0)], view), view)
-    assert chart.x.title == "meta-step (smoothed over about 10 points, where a curve has 3)"
-    assert comparison_chart(compared([record(seed=0)], STEP), STEP).x.title == "meta-step"
+    told = "; smoothed, weight 0.9 (over about 10 points, where a curve has 3)"
+    assert chart.caption.endswith(told)
+    assert "points" not in comparison_chart(compared([record(seed=0)], STEP), STEP).caption
 
 
 def test_figure_names_interval_and_n_and_draws_the_means():

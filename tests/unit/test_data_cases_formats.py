@@ -12,7 +12,9 @@ from PIL import Image
 from metaviz.files.archives import DataError
 from metaviz.images.cache import open_images
 from metaviz.images.decoding import decode_image
+from metaviz.problems.inspection import inspect_data
 from metaviz.problems.omniglot_files import read_omniglot
+from tests.unit.command_line import metaviz
 from tests.unit.image_data import SIX, counts, found_in, image, images
 from tests.unit.test_omniglot_files import files as drawings
 from tests.unit.test_omniglot_files import png_claiming, unpack
@@ -247,23 +249,60 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_damaged_images_are_named_in_one_go(count: int, tmp_path: Path) -> None:
+def test_damaged_images_are_left_out_and_named_in_one_go(count: int, tmp_path: Path) -> None:
     some = dict(list(DAMAGED.items())[:count])
-    unpack(tmp_path / "data", images("{split}/{name}/{row}.png") | some)
-    with pytest.raises(DataError) as caught:
-        open_images(tmp_path / "data", tmp_path / "cache", side=8)
-    told = str(caught.value)
+    contents = images("{split}/{name}/{row}.png")
+    unpack(tmp_path / "data", contents | some)
+    data = open_images(tmp_path / "data", tmp_path / "cache", side=8)
+    (told,) = data.problems
     assert all(name in told for name in some)
-    assert told.startswith(f"{count} of 12 images cannot be read: ") == (count > 1)
+    assert told.startswith(f"{count} of 12 images cannot be read: ")
+    assert told.endswith("; they are left out")
     assert "\n" not in told
-    assert not list((tmp_path / "cache").iterdir())
+    kept = {name: content for name, content in contents.items() if name not in some}
+    alone = open_images(unpack(tmp_path / "alone", kept), tmp_path / "cache", side=8)
+    assert alone.problems == ()
+    for split, classed in data.splits.items():
+        other = alone.splits[split]
+        assert classed.names == other.names
+        assert classed.counts.tolist() == other.counts.tolist()
+        first, last = classed.starts[0], classed.starts[-1]
+        assert np.array_equal(classed.pixels[first:last], other.pixels[first:last])
+
+
+@pytest.mark.parametrize("command", ["inspect", "compare"])
+def test_a_class_without_an_image_that_can_be_read_is_refused(command: str, tmp_path: Path) -> None:
+    spoilt = {"train/c1/0.png": b"", "train/c1/1.png": b"<html>", "val/c2/0.png": b""}
+    root = unpack(tmp_path / "data", images("{split}/{name}/{row}.png") | spoilt)
+    asked = ("--problem", "images", "--steps", "1", "--device", "cpu", "--out", tmp_path / "out")
+    words = {
+        "inspect": ("data", "inspect", root),
+        "compare": ("compare", *asked, "--set", f"images.path={root}"),
+    }[command]
+    outcome = metaviz(*words)
+    assert outcome.code == 2
+    told = outcome.error.splitlines()[-1]
+    assert told.startswith("metaviz: 3 of 12 images cannot be read: train/c1/0.png")
+    assert told.endswith("none of the class c1 is left.")
+
+
+def test_inspect_counts_what_training_reads(tmp_path: Path) -> None:
+    root = unpack(tmp_path / "data", images("{split}/{name}/{row}.png") | DAMAGED)
+    data = open_images(root, tmp_path / "cache", side=8)
+    found = inspect_data(root, lambda _line: None)
+    assert found.left_out == {"images that cannot be read": 4}
+    assert {split: list(held.values()) for split, held in found.splits.items()} == {
+        split: classed.counts.tolist() for split, classed in data.splits.items()
+    }
+    assert found.remarks == tuple(f"{problem}." for problem in data.problems)
 
 
 def test_of_many_damaged_images_the_first_are_named(tmp_path: Path) -> None:
     spoilt = dict.fromkeys(images("{split}/{name}/{row}.png"), b"<html>")
     unpack(tmp_path / "data", spoilt)
-    with pytest.raises(DataError, match=r"^12 of 12 images cannot be read: .*; and 7 more$"):
+    with pytest.raises(DataError, match=r"^12 of 12 images cannot be read: .*; and 7 more"):
         open_images(tmp_path / "data", tmp_path / "cache", side=8)
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_damaged_drawings_of_omniglot_are_named_in_one_go(tmp_path: Path) -> None:
@@ -274,3 +313,52 @@ def test_damaged_drawings_of_omniglot_are_named_in_one_go(tmp_path: Path) -> Non
         read_omniglot(root)
     assert first in str(caught.value)
     assert last in str(caught.value)
+
+
+BOUNDED = """
+import io, re, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from metaviz.files.archives import DataError
+from metaviz.images.decoding import decode_image
+kind, side, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+Image.fromarray(np.zeros((side, side), kind)).save(path, "TIFF")
+
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+
+data = path.read_bytes()
+Path("/proc/self/clear_refs").write_text("5")
+before = peak() - len(data) // 1024
+try:
+    said = str(decode_image(data, "x.tif", "RGB", ("PNG",), 64_000_000).size)
+except DataError as error:
+    said = str(error)
+print(said, (peak() - before) // 1000, sep="|")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")
+@pytest.mark.parametrize(
+    ("kind", "side", "said"),
+    [
+        ("float32", 2000, "(2000, 2000)"),
+        ("float32", 7000, "(3500, 3500)"),
+        ("float32", 7900, "takes 499 MB of memory; at most 450 are read"),
+        ("int32", 7900, "takes 499 MB of memory; at most 450 are read"),
+        ("uint16", 7900, "(3950, 3950)"),
+    ],
+)
+def test_large_uncompressed_images_are_read_within_bounds(
+    kind: str, side: int, said: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", BOUNDED, kind, str(side), str(tmp_path / "x.tif")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told, _, peak = ended.stdout.rpartition("|")
+    assert said in told
+    assert int(peak) < 512

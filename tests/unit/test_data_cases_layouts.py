@@ -1,5 +1,7 @@
 """Folders and archives as people have them: which splits and classes they mean."""
 
+import os
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import pytest
 
 from metaviz.files.archives import DataError
 from metaviz.images.layouts import known_splits
+from metaviz.images.unpack import unpack_tar
+from metaviz.problems.inspection import inspect_data
 from metaviz.problems.omniglot_files import read_omniglot
 from tests.unit.image_data import SIX, counts, found_in, image, images, united
 from tests.unit.test_omniglot_files import files as drawings
@@ -398,3 +402,67 @@ def test_images_that_drawn_splits_share_are_told(tmp_path: Path) -> None:
     assert "images are training images too, and not new" in told
     unpack(tmp_path, {"c5/8.png": image(80)})  # as a picture that says that there is none
     assert "training images" not in " ".join(found_in(tmp_path).remarks)
+
+
+COMPOSED, APART = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("above", ["", "data/", "train/"])
+def test_folders_whose_names_differ_in_form_alone_are_one_class(above: str, tmp_path: Path) -> None:
+    split = "{split}/{name}/{row}.png"
+    some = images(split if above == "train/" else f"{above}{{name}}/{{row}}.png")
+    more = {f"{above}{form}/0.png": image(90 + at) for at, form in enumerate((COMPOSED, APART))}
+    found = found_in(tmp_path, some | more)
+    assert united(found)[COMPOSED] == 2
+    assert APART not in united(found)
+    told = "1 classes were united whose names differ in how their accents are composed, café among"
+    assert any(told in remark for remark in found.remarks)
+    alone = {name: data for name, data in more.items() if APART in name}
+    assert united(found_in(tmp_path / "alone", some | alone))[APART] == 1
+
+
+def test_a_class_of_two_forms_in_two_splits_is_shared_by_them(tmp_path: Path) -> None:
+    own = images("{split}/{name}/{row}.png")
+    more = {f"train/{COMPOSED}/0.png": image(90), f"test/{APART}/0.png": image(91)}
+    found = found_in(tmp_path, own | more)
+    told = "1 of 3 test classes are training classes too: accuracies are not of new classes"
+    assert told in found.remarks
+
+
+def test_members_of_one_name_in_an_archive_are_counted(tmp_path: Path) -> None:
+    own = images("{split}/{name}/{row}.png")
+    pack(tmp_path / "once.zip", own)
+    assert found_in(tmp_path / "once.zip").left_out == {}
+    with zipfile.ZipFile(pack(tmp_path / "twice.zip", own), "a") as archive:
+        for place, name in enumerate(list(own)[:2]):
+            with pytest.warns(UserWarning, match="Duplicate name"):
+                archive.writestr(name, image(95 + place))
+        archive.writestr("train\\c1\\0.png", image(98))
+    found = found_in(tmp_path / "twice.zip")
+    assert counts(found) == SIX
+    assert found.left_out == {"members of archives under whose name a later one lies": 3}
+
+
+def test_a_tar_archive_with_two_members_of_one_name_is_not_unpacked(tmp_path: Path) -> None:
+    for names in (("a", "b"), ("a", "a")):
+        with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+            for name in names:
+                archive.add(Path(__file__), name)
+        if names[0] != names[1]:
+            unpack_tar(tmp_path / "x.tar.gz", tmp_path / "out")
+            assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "b"}
+            continue
+        with pytest.raises(DataError, match="two members with the name 'a'"):
+            unpack_tar(tmp_path / "x.tar.gz", tmp_path / "again")
+        assert not (tmp_path / "again").exists()
+
+
+def test_a_name_of_bytes_and_its_escaped_text_are_two_classes(tmp_path: Path) -> None:
+    unpack(tmp_path, images("{split}/{name}/{row}.png"))
+    for place, name in enumerate((os.fsdecode(b"caf\xe9"), "caf\\xe9")):
+        folder = tmp_path / "train" / name
+        folder.mkdir()
+        for row in range(place + 1):
+            (folder / f"{row}.png").write_bytes(image(90 + 3 * place + row))
+    found = inspect_data(tmp_path, lambda _line: None)
+    assert found.splits["train"] == {"c0": 2, "c1": 2, "caf\\xe9": 1, "caf\\\\xe9": 2}

@@ -518,3 +518,123 @@ def test_a_split_that_is_none_is_told_with_its_row(word: str, tmp_path: Path) ->
     )
     (remark,) = [remark for remark in found.remarks if "split.csv" in remark]
     assert f"has the split {word!r}" in remark
+
+
+def test_lists_of_two_kinds_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    texts = lines()
+    both = FOLDERS | encoded(tables(row="data/{name}/{row}.png,{name}"))
+    found = found_in(tmp_path / "same", both | encoded(texts))
+    assert (counts(found), found.remarks) == (SIX, ())
+    texts["train.txt"], texts["test.txt"] = texts["test.txt"], texts["train.txt"]
+    with pytest.raises(DataError, match="lists of different splits; keep the one you mean") as told:
+        found_in(tmp_path / "apart", both | encoded(texts))
+    said = str(told.value)
+    assert "train.csv in" in said
+    assert "train.txt in" in said
+    assert "8 images are in other splits, data/c4/0.png in test and in train" in said
+
+
+@pytest.mark.parametrize("ending", [".json", ".csv"])
+def test_text_and_other_lists_that_contradict_each_other_are_refused(
+    ending: str, tmp_path: Path
+) -> None:
+    swapped = {"train": "test", "validation": "validation", "test": "train"}
+    if ending == ".json":
+        other = {f"{SHORT[swapped[s]]}.json": json.dumps(easyfsl(s, "data/{name}")) for s in SIX}
+    else:
+        rows = [f"{name},{SHORT[swapped[s]]}" for s, names in SIX.items() for name in names]
+        other = {"split.csv": "\n".join(["class,split", *rows])}
+    with pytest.raises(DataError, match="8 images are in other splits"):
+        found_in(tmp_path, FOLDERS | encoded(lines()) | encoded(other))
+
+
+def test_one_image_in_other_splits_of_two_lists_is_enough(tmp_path: Path) -> None:
+    own = encoded(tables())
+    other = {f"other/{name}": text for name, text in own.items()}
+    other["other/train.csv"] = own["train.csv"].replace(b"c0_1.png,c0\n", b"")
+    other["other/test.csv"] = own["test.csv"] + b"c0_1.png,c0\n"
+    with pytest.raises(DataError, match=r"1 images are in other splits, images/c0_1\.png in te"):
+        found_in(tmp_path, FLAT | own | other)
+
+
+def test_lists_come_before_the_folders_of_a_split_and_that_is_told(tmp_path: Path) -> None:
+    own = images("{split}/{name}/{row}.png")
+    lists = encoded(lines())
+    agreed = found_in(tmp_path / "same", own | lists)
+    assert (agreed.layout, counts(agreed), agreed.remarks) == ("lists of classes", SIX, ())
+    lists = {"train.txt": b"c0\nc1\nc2\n", "val.txt": b"c3\n", "test.txt": b"c4\nc5\n"}
+    found = found_in(tmp_path / "apart", own | lists)
+    assert counts(found)["train"] == {"c0": 2, "c1": 2, "c2": 2}
+    (remark,) = found.remarks
+    assert remark.startswith("2 images lie in folders of another split than train.txt in ")
+    assert "val/c2/0.png in validation instead of train: the list was followed" in remark
+
+
+@pytest.mark.parametrize("ending", [".txt", ".csv"])
+@pytest.mark.parametrize("text", ["", "# none yet\n"])
+def test_an_empty_list_is_told(text: str, ending: str, tmp_path: Path) -> None:
+    own = encoded(lines() if ending == ".txt" else tables(row="data/{name}/{row}.png,{name}"))
+    header = "filename,label\n" if ending == ".csv" else ""
+    found = found_in(tmp_path, FOLDERS | own | {f"train{ending}": (header + text).encode()})
+    assert f"train{ending} in {tmp_path} is empty, so it names nothing of a split" in found.remarks
+    assert "train" not in counts(found)
+
+
+NUMBERS = {"train": "0", "validation": "1", "test": "2"}
+FLAGS = {"train": "1,0,0", "validation": "0,1,0", "test": "0,0,1"}
+
+
+def one_table(header: str, told: dict[str, str]) -> dict[str, bytes]:
+    rows = [f"{n}_{row}.png,{n},{told[s]}" for s, ns in SIX.items() for n in ns for row in range(2)]
+    return {"labels.csv": "\n".join([f"filename,label,{header}", *rows]).encode()}
+
+
+@pytest.mark.parametrize("header", ["split", "Set", "partition", "subset", "fold", "Dataset Split"])
+def test_words_of_a_column_for_splits_are_honoured(header: str, tmp_path: Path) -> None:
+    found = found_in(tmp_path, FLAT | one_table(header, SHORT))
+    assert (counts(found), found.remarks) == (SIX, ())
+
+
+def test_numbers_of_three_splits_are_honoured_and_told(tmp_path: Path) -> None:
+    found = found_in(tmp_path, FLAT | one_table("partition", NUMBERS))
+    assert counts(found) == SIX
+    (remark,) = found.remarks
+    assert "were read as train, validation and test" in remark
+
+
+@pytest.mark.parametrize("yes", ["1", "True", "yes", "Y"])
+def test_columns_of_yes_and_no_are_honoured(yes: str, tmp_path: Path) -> None:
+    no = {"1": "0", "True": "False", "yes": "no", "Y": "n"}[yes]
+    told = {s: flags.replace("1", yes).replace("0", no) for s, flags in FLAGS.items()}
+    found = found_in(tmp_path / "three", FLAT | one_table("is_train,is_val,is_test", told))
+    assert (counts(found), found.remarks) == (SIX, ())
+    alone = {"train": yes, "validation": no, "test": no}
+    found = found_in(tmp_path / "one", FLAT | one_table("is_train", alone))
+    assert counts(found) == {
+        "train": SIX["train"],
+        "test": {**SIX["validation"], **SIX["test"]},
+    }
+    (remark,) = found.remarks
+    assert "tells is_train alone: all else was read as test" in remark
+
+
+@pytest.mark.parametrize(
+    ("header", "told", "said"),
+    [
+        ("split", {"train": "0", "validation": "1", "test": "1"}, "has the split '0'"),
+        ("fold", NUMBERS, "has the split '0'"),
+        ("fold", {"train": "3", "validation": "4", "test": "5"}, "has the split '3'"),
+        ("is_train,is_test", {"train": "1,1", "validation": "0,1", "test": "0,1"}, "no split"),
+        ("is_train,is_test", {"train": "1,0", "validation": "0,0", "test": "0,1"}, "no split"),
+        ("is_test", {"train": "maybe", "validation": "0", "test": "1"}, "no split"),
+    ],
+)
+def test_columns_that_may_mean_several_splits_are_told(
+    header: str, told: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    own = images("{name}/{name}_{row}.png")
+    found = found_in(tmp_path, own | one_table(header, told))
+    assert found.layout == "class folders"
+    assert united(found) == UNSPLIT
+    (remark,) = [remark for remark in found.remarks if "labels.csv" in remark]
+    assert said in remark

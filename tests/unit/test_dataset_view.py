@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from metaviz.config.options import OptionError
-from metaviz.config.run_config import Comparison
+from metaviz.config.run_config import Comparison, Shared
 from metaviz.paths import data_dir
+from metaviz.problems.episodes import refuse_shots, refuse_ways
 from metaviz.problems.images import cache_dir
 from metaviz.runs.model.dataset import MOST_SHOWN, DatasetView, exchanged
 from metaviz.training.engine import LocalEngine
+from tests.unit.image_data import image as pixels_of
 from tests.unit.test_image_layouts import CLASSES, PER_CLASS, pixels, split_folders_below, unpack
 from tests.unit.test_omniglot_files import files
 
@@ -107,6 +109,44 @@ def test_a_split_too_small_for_an_episode_says_so(tmp_path: Path) -> None:
         image.unlink()
     view = look(asked("images", root, SMALL, side=20), "test")
     assert view.refusal.startswith("No test episode can be drawn: 1 test classes have the 3 images")
+
+
+def test_data_of_which_no_episode_can_be_drawn_are_described(tmp_path: Path) -> None:
+    root = unpack(
+        tmp_path,
+        {f"train/n{n}/{row}.png": pixels_of(9 * n + row) for n in range(3) for row in range(3)},
+    )
+    view = look(asked("images", root, SMALL, side=20))
+    assert (view.size, view.episode) == (None, None)
+    assert {split: count.images for split, count in view.splits.items()} == {"train": 9}
+    assert "holds no validation classes with the 3 images" in view.refusal
+
+
+def test_advice_is_never_to_ask_for_less_than_an_episode_has(tmp_path: Path) -> None:
+    one = {"train/a": 1, "train/b": 1, "val/c": 1, "val/d": 1}
+    contents = {
+        f"{name}/{row}.png": pixels_of(9 * place + row)
+        for place, (name, count) in enumerate(one.items())
+        for row in range(count)
+    }
+    view = look(asked("images", unpack(tmp_path / "one", contents), SMALL, side=20))
+    assert "ask for fewer" not in view.refusal
+    assert view.refusal.endswith("add the rest of the data set.")
+    few = {
+        f"{name}/{row}.png": pixels_of(50 + 9 * place + row)
+        for place, name in enumerate(("train/a", "train/b", "val/c"))
+        for row in range(3)
+    }
+    view = look(asked("images", unpack(tmp_path / "few", few), SMALL, side=20))
+    assert "ways = 2 is more than the 1 validation classes: add validation classes, 2 at" in (
+        view.refusal
+    )
+    for images, advice in ((1, "add images"), (2, "use at most 2 together")):
+        with pytest.raises(OptionError, match=advice):
+            refuse_shots(Shared(shots=2, query_shots=2), images, "drawings")
+    for classes, advice in ((1, "add classes, 2 at least"), (2, "use at most 2")):
+        with pytest.raises(OptionError, match=advice):
+            refuse_ways(Shared(ways=5), classes, "classes")
 
 
 def test_a_problem_without_images_is_refused() -> None:

@@ -21,7 +21,7 @@ EXAMPLES = 150
 SLOWEST_SECONDS = 10.0
 WANTED = 0.8
 SILENT = {
-    *("session.toml", "index", "evaluation", "robustness", "HDF5"),
+    *("session.toml", "index", "evaluation", "robustness", "HDF5", "queue.db"),
     *("checkpoint of an earlier version", "split.json for all splits"),
 }
 """What is set aside and made anew where it is damaged, or left out with a line in the log."""

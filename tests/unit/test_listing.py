@@ -94,3 +94,80 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(folders, arguments, words)
 
 def test_no_runs_are_an_empty_table():
     assert metaviz("runs").code == 0
+
+
+def test_runs_are_listed_with_the_id_that_other_commands_take(folders, tmp_path):
+    (line,) = [line for line in metaviz("runs", "seed:2").out.splitlines() if "seed 2" in line]
+    short = folders[2].name.rpartition("-")[2]
+    assert short in line
+    assert metaviz("mark", short, "--star").code == 0
+    assert read_marks(folders[2]).star
+    assert "baseline" in metaviz("runs", "--baseline", short).out
+    outcome = metaviz("export", short, "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.error
+    assert folders[2].name in (tmp_path / "out" / "summary.csv").read_text(encoding="utf-8")
+    with (tmp_path / "t.csv").open("w"):
+        assert metaviz("runs", "--csv", tmp_path / "t.csv").code == 0
+    header = (tmp_path / "t.csv").read_text(encoding="utf-8").partition("\n")[0]
+    assert header == "run,seed,state,step,loss,seconds"
+
+
+def test_a_short_id_of_two_runs_is_refused(folders):
+    folders[0].rename(folders[0].with_name("maml-s0-00000000"))
+    folders[1].rename(folders[1].with_name("maml-s1-00000000"))
+    assert "00000000 means 2 runs in" in refusal("mark", "00000000", "--star")
+
+
+@pytest.mark.parametrize("place", ["", "runs", "run"])
+def test_every_command_takes_the_same_places(place, tmp_path):
+    folder = store(tmp_path / "runs", "maml", 0, 0.5)
+    other = store(tmp_path / "runs", "maml", 1, 0.5)
+    where = folder if place == "run" else tmp_path / place
+    outcome = metaviz("runs", "--in", where)
+    assert outcome.code == 0
+    assert "seed 0" in outcome.out
+    assert ("seed 1" in outcome.out) == (place != "run")
+    assert metaviz("mark", other.name, "--in", where, "--star").code == 0
+    assert read_marks(other).star
+    assert metaviz("list", "--runs", where).code == 0
+    assert metaviz("export", where, "--out", tmp_path / "out").code == 0
+
+
+COMMANDS = [
+    ("runs", "--in", "GONE"),
+    ("mark", "x", "--in", "GONE", "--star"),
+    ("mark", "GONE", "--star"),
+    ("list", "--runs", "GONE"),
+    ("export", "GONE", "--out", "OUT"),
+    ("report", "GONE", "--out", "OUT/r.html"),
+    ("evaluate", "GONE"),
+    ("resume", "GONE"),
+    ("repeat", "GONE"),
+    ("pack", "GONE", "--out", "OUT/x.zip"),
+    ("weights", "GONE", "--out", "OUT/x.safetensors"),
+    ("unpack", "GONE/x.zip", "--out", "OUT"),
+    ("data", "inspect", "GONE"),
+    ("queue", "add", "GONE/x.toml"),
+    ("gradients", "--start", "GONE"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_what_is_not_there_is_one_sentence_and_nothing_is_made(command, tmp_path):
+    gone, out = str(tmp_path / "gone"), str(tmp_path / "out")
+    told = refusal(*(word.replace("GONE", gone).replace("OUT", out) for word in command))
+    assert "gone" in told or "x is no run" in told
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--colour", "--color"])
+def test_colours_are_kept_or_refused(option, folders):
+    name = folders[0].name
+    assert metaviz("mark", name, option, "#1f77b4").code == 0
+    assert read_marks(folders[0]).color == "#1F77B4"
+    for odd in ("red", "1f77b4", "#fff", "#12345g", "rgb(1,2,3)", " "):
+        told = refusal("mark", name, option, odd)
+        assert "use #rrggbb, like #1f77b4, or nothing for the automatic one" in told
+    assert read_marks(folders[0]).color == "#1F77B4"
+    assert metaviz("mark", name, option, "").code == 0
+    assert read_marks(folders[0]).color == ""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -298,6 +299,76 @@ def test_stored_configurations_are_plain_json(queue, home):
     with closing(sqlite3.connect(home / stored.QUEUE)) as database:
         ((text,),) = database.execute("SELECT config FROM entries").fetchall()
     assert json.loads(text) == {"algorithm": "maml", "seed": 0}
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """Return what shows a folder where nothing can be written, not even by root."""
+    mounted = []
+
+    def freeze(folder):
+        place = tmp_path / f"frozen{len(mounted)}"
+        place.mkdir()
+        for command in (
+            ["mount", "--bind", str(folder), str(place)],
+            ["mount", "-o", "remount,bind,ro", str(place)],
+        ):
+            if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
+                pytest.skip("nothing can be mounted")
+        mounted.append(place)
+        return place
+
+    yield freeze
+    for place in mounted:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("left", ["", "a log", "a lost column"])
+def test_a_queue_in_a_read_only_home_is_listed(home, frozen, left):
+    with closing(Queue(home)) as queue:
+        fill(queue, 3)
+        queue.claim("somebody")
+        if left == "a log":  # as a program leaves it that was killed
+            for file in list(home.glob("queue.db*")):
+                shutil.copy(file, home / f"kept-{file.name}")
+        wanted = [(entry.config, entry.state) for entry in queue.entries()]
+    for file in home.glob("kept-*"):
+        file.replace(home / file.name.removeprefix("kept-"))
+    if left == "a lost column":
+        with closing(sqlite3.connect(home / stored.QUEUE)) as database:
+            database.execute("ALTER TABLE entries DROP COLUMN sweep")
+            database.commit()
+    place = frozen(home)
+    before = sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*"))
+    with closing(Queue(place)) as queue:
+        assert queue.is_read_only
+        assert [(entry.config, entry.state) for entry in queue.entries()] == wanted
+        assert queue.counts()["waiting"] == 2
+        assert queue.paused is False
+        assert queue.recover() == []
+        assert queue.version == queue.version
+        told = f"The queue in {place / stored.QUEUE} can only be read ("
+        assert queue.note.startswith(told)
+        assert "set METAVIZ_HOME to a folder that you may write to" in queue.note
+        for change in (
+            lambda: fill(queue, 1),
+            lambda: queue.set_paused(paused=True),
+            lambda: queue.claim("somebody"),
+            lambda: queue.remove([1]),
+        ):
+            with pytest.raises(StoreError, match=r"cannot be used: .*METAVIZ_HOME"):
+                change()
+    assert sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before
+
+
+def test_a_read_only_home_with_a_damaged_queue_or_none_says_how_to_go_on(home, frozen):
+    home.mkdir(parents=True, exist_ok=True)
+    place = frozen(home)
+    with pytest.raises(StoreError, match="set METAVIZ_HOME to a folder that you may write to"):
+        Queue(place)
+    (home / stored.QUEUE).write_bytes(os.urandom(5000))
+    with pytest.raises(StoreError, match=r"is not a database.* set METAVIZ_HOME to a folder"):
+        Queue(place)
 
 
 def on_features(seed=0, **options):

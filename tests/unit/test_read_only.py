@@ -107,7 +107,7 @@ def refusing_shared_memory(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Non
 
     def opened(path: Path, *, live: bool, work: object = None):
         if live and path.parent == folder:
-            raise foreign.sqlite3.OperationalError("unable to open database file")
+            raise foreign.UnavailableError("unable to open database file")
         return real(path, live=live, work=work)
 
     monkeypatch.setattr(foreign, "_opened", opened)

@@ -29,7 +29,8 @@ MATRICES = {
         ("--algorithms|maml,nosuch", "There is no algorithm 'nosuch'; known: maml, penalty, "),
         (
             "--problem|nosuch",
-            "There is no problem 'nosuch'; known: sinusoid, quadratic, strokes, omniglot, images.",
+            "There is no problem 'nosuch'; known: sinusoid, quadratic, strokes, omniglot, images, "
+            "features.",
         ),
         ("--steps|0", "steps = 0 is not valid (Meta-steps): use a whole number at least 1 and "),
         ("--steps|-3", "steps = -3 is not valid (Meta-steps): use a whole number at least 1 "),
@@ -302,7 +303,10 @@ def test_settings_that_mean_nothing_and_methods_left_out_of_all_are_told(tmp_pat
     )
     assert outcome.code == 0, outcome.error
     left_out, meaningless = outcome.error.splitlines()
-    assert left_out.startswith("Left out of all: mtnet, warpgrad, ecml, protonet. MT-net transf")
+    names, reasons = left_out.removeprefix("Left out of all: ").split(". ", 1)
+    assert {"mtnet", "warpgrad", "ecml", "protonet"} <= set(names.split(", "))
+    assert not {"maml", "reptile", "joint"} & set(names.split(", "))
+    assert "MT-net transforms" in reasons
     assert "ProtoNet tells classes apart, and the quadratic problem has none." in left_out
     assert meaningless == "ways means nothing for quadratic."
     outcome = metaviz("compare", "--algorithms", "maml,reptile", *problem)

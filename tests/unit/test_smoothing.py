@@ -148,9 +148,9 @@ def test_between_two_readings_a_curve_is_straight():
 @pytest.mark.parametrize(
     ("weight", "points", "told"),
     [
-        (0.9, [3, 40], " (smoothed over about 10 points, where a curve has 3)"),
+        (0.9, [3, 40], " (over about 10 points, where a curve has 3)"),
         (0.9, [10, 40], ""),
-        (0.99, [60], " (smoothed over about 100 points, where a curve has 60)"),
+        (0.99, [60], " (over about 100 points, where a curve has 60)"),
         (0.5, [2], ""),
         (0.0, [1], ""),
         (0.9, [], ""),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,8 @@ _PERIODS, _DECAY, _ROUNDING = 20, 0.9, 1e-9
 
 class TADAMOptions(EpisodeOptions, OwnOuter):
     """Options of TADAM."""
+
+    method: ClassVar[str] = "tadam"
 
     scale: float = option(
         7.5,
@@ -306,7 +309,8 @@ def auxiliary_share(progress: float) -> float:
     "before the episode's.",
 )
 def tadam(options: TADAMOptions, shared: Shared) -> Algorithm:
-    """Build TADAM."""
+    """Build TADAM. Raises: OptionError for wrong epochs of the step size."""
     del shared
+    options.epochs()
     model = TADAMModel(options)
     return Episodic(model, options.episodes(), terms=model.terms())

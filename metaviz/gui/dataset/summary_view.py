@@ -47,13 +47,13 @@ class DatasetSummary(QWidget):
 
     def show_view(self, view: DatasetView) -> None:
         """Describe a data set."""
-        height, width = view.size
+        size = "" if view.size is None else f", {view.size[1]} × {view.size[0]} pixels"
         counts = view.splits.values()
         self.name.setText(headed(view.dataset))
         self.layout_text.setText(f"Kept as: {view.layout}")
         images = spaced(sum(count.images for count in counts))
         classes = spaced(sum(count.classes for count in counts))
-        self.totals.setText(f"{images} images, {classes} classes, {width} × {height} pixels")
+        self.totals.setText(f"{images} images, {classes} classes{size}")
         self._fill(view.splits)
         self.remarks.setText(
             "\n\n".join(remark[:1].upper() + remark[1:] for remark in view.remarks)

@@ -19,6 +19,7 @@ from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.analysis.curve_charts import comparison_chart
+from metaviz.runs.analysis.smoothing import few_points_text
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.groups import BASIC
@@ -249,6 +250,7 @@ class CompareTab(PlotPage):
         """Draw; where the curves are the same `again`, the table is left as it is."""
         if not again:
             self.groups.show_curves(ready.curves, ready.view, self._theme)
-        absent = NOTHING if self._records else EMPTY
-        chart = ready.chart if ready.curves else replace(ready.chart, message=absent)
-        self.plot.show_ready(replace(ready, chart=chart))
+        message = ready.chart.message if ready.curves else NOTHING if self._records else EMPTY
+        few = few_points_text(ready.view.smoothing, (one.points for one in ready.curves))
+        x = replace(ready.chart.x, title=ready.chart.x.title + few)
+        self.plot.show_ready(replace(ready, chart=replace(ready.chart, x=x, message=message)))

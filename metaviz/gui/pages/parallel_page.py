@@ -37,7 +37,7 @@ _RESULTS = {
 }
 _FEW = 2
 _TITLE = 1.03
-_APART, _ABOVE = 78, 48
+_APART, _ABOVE = 78, 64
 """Pixels from axis to axis at least, and above axes for titles of two lines."""
 _NEAR, _NEAR_AXIS, _NEAR_TITLE, _CLICK = 6.0, 14, 40, 3
 _STEP = 0.05
@@ -181,7 +181,7 @@ class ParallelPlot(ChartView):
         """Draw lines, axes and brushes, and above them the run under the pointer."""
         chart = self.figure()
         self.setMinimumWidth(_APART * (len(self.axes) + 1) if len(self.axes) > _FEW else 0)
-        chart = replace(chart, y=Axis(limits=(0.0, 1.0 + _ABOVE / max(1, self.height() - _ABOVE))))
+        chart = replace(chart, y=Axis(limits=(0.0, 1.04 + _ABOVE / max(1, self.height()))))
         if self._hovered is not None:
             run = list(self._labels)[self._hovered]
             line = next(one for one in chart.series if one.name == run)

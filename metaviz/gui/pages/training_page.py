@@ -58,6 +58,7 @@ _SWITCHES = {
 }
 
 
+_GAP = "The shaded gap is what adaptation gains."
 _WITHOUT = "These methods have no inner loop, and so no loss before adaptation."
 
 
@@ -99,7 +100,8 @@ class TrainingTab(PlotPage):
         )
         adapting = any(record.traits.has_inner_loop for record in self._records)
         told = f"{chart.caption[:1].upper()}{chart.caption[1:]}." if chart.series else ""
-        self.hint.setText(f"{told} {_WITHOUT}" if told and not adapting else told)
+        gap = _GAP if chart.bands else "" if adapting or not told else _WITHOUT
+        self.hint.setText(f"{told} {gap}".strip())
         self.plot.fill(chart, fine=not live)
 
     def _show(self) -> None:

@@ -127,9 +127,15 @@ def round_logarithms(low: float, high: float, most: int) -> list[float]:
     rough = (stop - start) / max(1, most - 1)
     unit = 10 ** np.floor(np.log10(rough))
     step = unit * next(m for m in (1, 2, 5, 10) if m * unit >= rough * (1 - 1e-9))
-    first, last = np.ceil(start / step - 1e-9), np.floor(stop / step + 1e-9)
-    numbers = np.arange(first, last + 1) * step
+    finer = (step, *(m * unit for m in (5, 2, 1, 0.5) if m * unit < step))
+    tried = (_multiples(one, start, stop) for one in finer)
+    numbers = next((some for some in tried if len(some) > 1), np.empty(0))
     return [float(value) for value in np.log10(numbers[numbers > 0])]
+
+
+def _multiples(step: float, start: float, stop: float) -> np.ndarray:
+    first, last = np.ceil(start / step - 1e-9), np.floor(stop / step + 1e-9)
+    return np.asarray(np.arange(first, last + 1) * step)
 
 
 def _strip(start: QPointF, end: QPointF, width: float) -> QRectF:

@@ -79,7 +79,7 @@ class QueueController(QObject):
             lost = self.queue.recover()
             counts = self.queue.counts()
             others = counts["running"]
-            if counts["waiting"] and not others:
+            if counts["waiting"] and not others and not self.queue.is_read_only:
                 self.queue.set_paused(paused=True)
             if self.queue.note:
                 self.left_unfinished.emit(self.queue.note)

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QInputDialog, QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionError
-from metaviz.config.run_config import comparison_of
+from metaviz.config.run_config import MOST_STEPS, comparison_of
 from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.runs.divergence_dialog import DivergenceDialog
 from metaviz.gui.runs.row import Row
@@ -18,7 +18,6 @@ from metaviz.gui.widgets.notifier import Notifier
 from metaviz.runs.storage.store import StoreError, read_divergence
 
 _INCOMPLETE = {"interrupted", "stopped", "aborted", "failed", "diverged"}
-_MOST_STEPS = 10_000_000
 
 
 class ResumeCommands(QObject):
@@ -138,7 +137,7 @@ class ResumeCommands(QObject):
         done = max(row.summary.step for row in rows)
         box = input_dialog(self._window, "steps_question", "Train further", "Meta-steps in all:")
         box.setInputMode(QInputDialog.InputMode.IntInput)
-        box.setIntRange(min(done + 1, _MOST_STEPS), _MOST_STEPS)
+        box.setIntRange(min(done + 1, MOST_STEPS), MOST_STEPS)
         box.setIntStep(max(done // 10, 1))
         box.setIntValue(2 * done)
         box.intValueSelected.connect(self._extend)

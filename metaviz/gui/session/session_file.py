@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from metaviz.files.atomic import write_text
-from metaviz.files.foreign import parsed_toml, read_text
+from metaviz.files.foreign import ForeignError, UnreadableError, parsed_toml, read_text
 
 SESSION, BACKUP, VERSION = "session.toml", "session.toml.backup", 1
 RESTORING = "session.restoring"
@@ -34,10 +34,9 @@ class SessionFile:
             try:
                 text = read_text(path, _MOST_BYTES)
                 values = parsed_toml(text)
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError) as error:
-                sentence = sentence or f"{path.name} cannot be used ({error})"
+            except ForeignError as error:
+                if not (isinstance(error, UnreadableError) and error.is_missing):
+                    sentence = sentence or f"{path.name} cannot be used ({error})"
                 continue
             if values.get("version") != VERSION:
                 sentence = sentence or f"{path.name} is of another version than {VERSION}"

@@ -268,7 +268,7 @@ def comparison_caption(
     curves: Sequence[GroupCurve], view: ComparisonView, limits: tuple[float, float] | None
 ) -> str:
     """Say what lines and bands are, naming the interval, and where those leave the axis."""
-    smoothed = smoothing_text(view.smoothing)
+    smoothed = smoothing_text(view.smoothing, (one.points for one in curves))
     if not has_several(curves):
         return f"one run per line{smoothed}"
     where = "while two runs have data" if view.partly else "where all runs have data"

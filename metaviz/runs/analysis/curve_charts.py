@@ -33,7 +33,7 @@ from metaviz.runs.analysis.curves import (
     training_curves,
 )
 from metaviz.runs.analysis.needs import INNER_LOOP
-from metaviz.runs.analysis.smoothing import Smoother, few_points_text
+from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import range_with_bands, robust_range
@@ -69,7 +69,6 @@ def training_chart(
         if view.show_pre and curve.has_pre and not crowded:
             gap = curve.x, curve.post, curve.pre
             bands.append(Band(f"{curve.run} gap", *gap, curve.style.role, 0.07))
-    few = few_points_text(view.smoothing, (curve.points for curve in curves))
     title = QUANTITY_TITLES[view.quantity]
     texts = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
     shown = [curve.post for curve in curves]
@@ -78,7 +77,7 @@ def training_chart(
     sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
     return Lines(
         id="training",
-        x=Axis(AXIS_TITLES[view.axis] + few, log=view.log_x),
+        x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
         y=Axis(
             f"{title}, batch mean",
             log=view.log_y,
@@ -283,11 +282,10 @@ def comparison_chart(
         if np.isfinite(curve.low).any():
             edges = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
             bands.append(Band(f"{place} band", *edges, role, band_alpha(len(curves))))
-    few = few_points_text(view.smoothing, (one.points for one in curves))
     limits = _comparison_limits(curves, view)
     return Lines(
         id="comparison",
-        x=Axis(AXES[view.axis] + few, log=view.log_x),
+        x=Axis(AXES[view.axis], log=view.log_x),
         y=Axis(measure_title(view, curves).partition(",")[0], log=view.log_y, limits=limits),
         series=tuple(series),
         bands=tuple(bands),

@@ -192,10 +192,9 @@ def training_caption(curves: Sequence[TrainingCurve], view: TrainingView, *, cro
     parts = [f"{'' if crowded else 'bold: '}after adaptation"]
     if view.show_pre and any(curve.has_pre for curve in curves):
         parts.append(f"{'pale' if crowded else 'thin'}: before adaptation")
-        parts += [] if crowded else ["shaded: what adaptation gains"]
     if crowded and view.show_raw and view.smoothing > 0:
         parts.append("raw curves are left out while these runs train")
-    return "; ".join(parts) + smoothing_text(view.smoothing)
+    return "; ".join(parts) + smoothing_text(view.smoothing, (curve.points for curve in curves))
 
 
 def inner_caption(

@@ -22,13 +22,13 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     return GrowingMean(weight).follow(values)
 
 
-def smoothing_text(weight: float) -> str:
-    """Return what a figure says of it, after what lines are; empty for curves as recorded."""
-    return f"; smoothed, weight {weight:g}" if weight > 0 else ""
+def smoothing_text(weight: float, points: Iterable[int] = ()) -> str:
+    """Return what a figure says of curves of so many `points`, empty for curves as recorded."""
+    return f"; smoothed, weight {weight:g}{few_points_text(weight, points)}" if weight > 0 else ""
 
 
 def few_points_text(weight: float, points: Iterable[int]) -> str:
-    """Say beside an axis that curves of so many `points` are too short to be smoothed so much.
+    """Say that curves of so many `points` are too short to be smoothed so much.
 
     A weight w averages about 1 / (1 - w) points: a shorter curve stays near its first ones.
     """
@@ -36,7 +36,7 @@ def few_points_text(weight: float, points: Iterable[int]) -> str:
     fewest = min(points, default=width)
     if weight <= 0 or fewest >= width:
         return ""
-    return f" (smoothed over about {width} points, where a curve has {fewest})"
+    return f" (over about {width} points, where a curve has {fewest})"
 
 
 class GrowingMean:

@@ -2,11 +2,13 @@
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from metaviz.config.quantities import RANGES
 from metaviz.files.atomic import write_atomically
 from metaviz.files.foreign import (
     MOST_ARRAY_BYTES,
@@ -16,6 +18,8 @@ from metaviz.files.foreign import (
 )
 from metaviz.files.npy import read_array
 from metaviz.files.values import of_kind, parsed_json, required
+
+_ANY = (-math.inf, math.inf)
 
 
 def pack_arrays(arrays: dict[str, np.ndarray]) -> bytes:
@@ -43,7 +47,7 @@ def write_described(path: Path, about: dict[str, Any], arrays: dict[str, np.ndar
 def read_described(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return what `write_described` wrote.
 
-    Raises: OSError, or ForeignError where it is damaged.
+    Raises: ForeignError where it is damaged or cannot be reached.
     """
     arrays = read_arrays(read_bytes(path, MOST_ARRAY_BYTES))
     text = required(arrays, "about", np.ndarray).tobytes()
@@ -56,3 +60,15 @@ def numbers(array: np.ndarray, what: str, *, dimensions: int) -> np.ndarray:
     if array.ndim != dimensions or array.dtype.kind not in "biuf":
         raise ForeignError(f"{what} has {array.ndim} dimensions of {array.dtype}")
     return array
+
+
+def possible(name: str, values: np.ndarray) -> None:
+    """Refuse numbers that the quantity of this id cannot have; NaN stands for none.
+
+    Raises: ForeignError.
+    """
+    least, most = RANGES.get(name, _ANY)
+    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    if known.size and not least <= known.min() <= known.max() <= most:
+        worst = known.min() if known.min() < least else known.max()
+        raise ForeignError(f"{name} = {worst:g} is not from {least:g} to {most:g}")

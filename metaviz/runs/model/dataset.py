@@ -39,14 +39,14 @@ class SampleEpisode:
 class DatasetView:
     """What was recognised.
 
-    dataset: its usual name. layout: how it is kept, in words. size: height and width in pixels.
-    remarks: what was left out or guessed, in sentences. episode: None where `refusal` says why the
-    settings allow none.
+    dataset: its usual name. layout: how it is kept, in words. size: height and width in pixels;
+    None where no image was decoded. remarks: what was left out or guessed, in sentences. episode:
+    None where `refusal` says why the settings allow none.
     """
 
     dataset: str
     layout: str
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     splits: dict[str, SplitCount]
     remarks: tuple[str, ...]
     episode: SampleEpisode | None

@@ -11,14 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
+from metaviz.config.run_config import MAX_SEED, MOST_STEPS
 from metaviz.files.foreign import ForeignError
 from metaviz.files.values import plain_table, required, whole
-from metaviz.runs.model.arrays import numbers, read_described, write_described
+from metaviz.runs.model.arrays import numbers, possible, read_described, write_described
 from metaviz.runs.model.statistics import interval_text, mean_and_ci95, number_text
 
 FOLDER = "evaluations"
 _RESAMPLES = 9999
-_MOST_TASKS, _MOST_STEPS = 100_000, 10_000_000
+_MOST_TASKS, _MOST_EXAMPLES = 100_000, 1_000_000
 _log = logging.getLogger("metaviz.runs")
 
 
@@ -200,7 +201,7 @@ def stored(folder: Path) -> list[Judgement]:
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
             found.append(_judgement(*read_described(path)))
-        except (OSError, ForeignError) as error:
+        except ForeignError as error:
             _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
     return sorted(found, key=lambda judgement: judgement.step)
 
@@ -210,21 +211,23 @@ def _judgement(about: dict[str, Any], per_task: dict[str, np.ndarray]) -> Judgem
     config, protocol = required(about, "config", dict), required(about, "protocol", dict)
     for name in ("algorithm", "problem"):
         required(config, name, str)
-    required(config, "seed", int)
+    whole(required(config, "seed", int), "seed", 0, MAX_SEED)
     tasks = whole(required(protocol, "tasks", int), "tasks", 1, _MOST_TASKS)
-    for name in ("seed", "ways", "shots", "query"):
-        required(protocol, name, int)
+    whole(required(protocol, "seed", int), "seed", 0, MAX_SEED)
+    for name in ("ways", "shots", "query"):
+        whole(required(protocol, name, int), name, 0, _MOST_EXAMPLES)
     required(protocol, "split", str), required(protocol, "together", bool)
     plain_table(protocol, "protocol")
-    k = whole(required(about, "k", int), "k", 0, _MOST_STEPS)
+    k = whole(required(about, "k", int), "k", 0, MOST_STEPS)
     for name, values in per_task.items():
         if numbers(values, name, dimensions=2).shape != (k + 1, tasks):
             raise ForeignError(f"{name} has shape {values.shape} for k = {k} and {tasks} tasks")
+        possible(name, values)
     found = Judgement(
         run=required(about, "run", str),
         label=required(about, "label", str),
         config=config,
-        step=required(about, "step", int),
+        step=whole(required(about, "step", int), "step", 0, MOST_STEPS),
         k=k,
         protocol=protocol,
         dataset=required(about, "dataset", str),

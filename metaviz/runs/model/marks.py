@@ -14,7 +14,8 @@ from typing import Any
 import tomli_w
 
 from metaviz.files.atomic import write_text
-from metaviz.files.foreign import parsed_toml, read_text
+from metaviz.files.foreign import ForeignError, UnreadableError, parsed_toml, read_text
+from metaviz.files.platform import reason_of
 from metaviz.files.values import of_kind, required
 
 MARKS = "marks.toml"
@@ -52,10 +53,10 @@ def read_marks(folder: Path) -> Marks:
     path = folder / MARKS
     try:
         return marks_of(parsed_toml(read_text(path, _MOST_BYTES)))
-    except FileNotFoundError:
-        return Marks()
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+    except ForeignError as error:
+        if isinstance(error, UnreadableError) and error.is_missing:
+            return Marks()
+        reason = str(error).rstrip(".")
         raise MarksError(f"{path} is not readable, so the run has no marks: {reason}.") from error
 
 
@@ -66,21 +67,22 @@ def change_marks(folder: Path, changes: Mapping[str, Any]) -> Marks:
     Raises: MarksError with one sentence where they cannot be saved; nothing has changed then.
     """
     path = folder / MARKS
+    is_damaged = False
     try:
-        try:
-            before = read_marks(folder)
-        except MarksError:
-            before = Marks()
-            if path.is_file():
-                path.replace(folder / DAMAGED)
-        after = cleaned(replace(before, **changes))
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder.name} is gone")
-        write_text(path, tomli_w.dumps(asdict(after), multiline_strings=False))
+        before = read_marks(folder)
+    except MarksError:
+        before, is_damaged = Marks(), True
+    after = cleaned(replace(before, **changes))
+    text = tomli_w.dumps(asdict(after), multiline_strings=False)
+    sentence = f"Marks of {folder.name} cannot be saved to {folder}"
+    if not folder.is_dir():
+        raise MarksError(f"{sentence}: {folder.name} is gone.")
+    try:
+        if is_damaged and path.is_file():
+            path.replace(folder / DAMAGED)
+        write_text(path, text)
     except OSError as error:
-        reason = str(error.strerror or error).rstrip(".")
-        sentence = f"Marks of {folder.name} cannot be saved to {folder}: {reason}."
-        raise MarksError(sentence) from error
+        raise MarksError(f"{sentence}: {reason_of(error)}.") from error
     with suppress(OSError):
         folder.parent.touch()
     return after
@@ -107,8 +109,13 @@ def cleaned(marks: Marks) -> Marks:
         name=_printable(marks.name).strip()[:LONGEST_NAME].rstrip(),
         tags=split_tags(" ".join(marks.tags)),
         notes="\n".join(lines).rstrip(),
-        color=marks.color.upper() if _COLOR.fullmatch(marks.color) else "",
+        color=marks.color.upper() if is_color(marks.color) else "",
     )
+
+
+def is_color(text: str) -> bool:
+    """Return whether a text is a colour as #rrggbb."""
+    return _COLOR.fullmatch(text) is not None
 
 
 def split_tags(text: str) -> tuple[str, ...]:

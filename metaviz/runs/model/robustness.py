@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.files.foreign import ForeignError
-from metaviz.files.values import of_kind, plain_table, required
-from metaviz.runs.model.arrays import numbers, read_described, write_described
+from metaviz.config.run_config import MOST_STEPS
+from metaviz.files.foreign import ForeignError, UnreadableError
+from metaviz.files.values import of_kind, plain_table, required, whole
+from metaviz.runs.model.arrays import numbers, possible, read_described, write_described
 
 FOLDER = "robustness"
 MOST_TASKS = 100
@@ -60,9 +61,9 @@ def stored_robustness(folder: Path) -> Robustness | None:
     path = folder / FOLDER / "map.npz"
     try:
         return _robustness(*read_described(path))
-    except FileNotFoundError:
-        return None
-    except (OSError, ForeignError) as error:
+    except ForeignError as error:
+        if isinstance(error, UnreadableError) and error.is_missing:
+            return None
         _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
         return None
 
@@ -74,20 +75,22 @@ def _robustness(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Robustn
         numbers(required(arrays, name, np.ndarray), name, dimensions=2)
         for name in ("mean", "half_width")
     )
+    measure = required(about, "measure", str)
+    possible(measure, mean)
     k = required(about, "k", int)
     if not (mean.shape == half.shape and len(mean) == len(factors) and 0 <= k < mean.shape[1]):
         raise ForeignError(f"{mean.shape} numbers are no map of {len(factors)} sizes and k = {k}")
     return Robustness(
         run=required(about, "run", str),
         label=required(about, "label", str),
-        step=required(about, "step", int),
+        step=whole(required(about, "step", int), "step", 0, MOST_STEPS),
         k=k,
         rate=required(about, "rate", float),
         shares_rate=required(about, "shares_rate", bool),
         factors=factors,
         protocol=plain_table(required(about, "protocol", dict), "protocol"),
         dataset=required(about, "dataset", str),
-        measure=required(about, "measure", str),
+        measure=measure,
         mean=mean,
         half_width=half,
     )

@@ -1,7 +1,6 @@
 """A run as one zip archive, and back: what comes in is checked before it is kept."""
 
 import shutil
-import sqlite3
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -10,15 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from metaviz.files.archives import DataError, Limits, Zip
-from metaviz.files.atomic import write_atomically
+from metaviz.files.atomic import made_folder, write_atomically
 from metaviz.files.foreign import (
     MOST_ARRAY_BYTES,
     MOST_CHECKPOINT_BYTES,
     MOST_DATABASE_BYTES,
     MOST_TOML_BYTES,
+    ForeignError,
     open_to_write,
 )
-from metaviz.files.platform import is_plain_name
+from metaviz.files.platform import is_plain_name, reason_of
 from metaviz.runs.model import robustness
 from metaviz.runs.model.evaluation import FOLDER as EVALUATIONS
 from metaviz.runs.model.marks import DAMAGED, MARKS
@@ -42,21 +42,21 @@ def pack_run(folder: Path, path: Path) -> None:
     """
     name = open_run(folder).id
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".packing-") as work:
+        folders = made_folder(path.parent)
+        with folders, tempfile.TemporaryDirectory(dir=path.parent, prefix=".packing-") as work:
             copy = Path(work) / DATABASE
             _copy_database(folder / DATABASE, copy)
 
             def write(stream: BinaryIO) -> None:
-                with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+                packed = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False)
+                with packed as archive:
                     archive.write(copy, f"{name}/{DATABASE}")
                     for file in _files(folder):
                         archive.write(file, f"{name}/{file.relative_to(folder).as_posix()}")
 
             write_atomically(path, write)
-    except (OSError, sqlite3.Error, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"Cannot write {path}: {reason}.") from error
+    except (OSError, ForeignError) as error:
+        raise StoreError(f"Cannot write {path}: {_reason(error)}.") from error
 
 
 def unpack_run(path: Path, root: Path) -> Path:
@@ -70,30 +70,51 @@ def unpack_run(path: Path, root: Path) -> Path:
         with Zip(path, "a run", limits=LIMITS) as archive:
             name = _only_folder(archive, path)
             target = root / name
-            if target.exists():
-                raise StoreError(f"{target} is there already: remove it first to unpack {path}.")
-            root.mkdir(parents=True, exist_ok=True)
-            size = sum(archive.sizes.values())
-            if size > shutil.disk_usage(root).free:
-                raise StoreError(
-                    f"{path} would unpack to {size / 2**20:.0f} MiB, for which {root} has "
-                    "no room: free some, or choose another disk."
-                )
-            with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as work:
-                _unpack(archive, Path(work))
-                found = Path(work) / name
-                # The process that trained it when it was packed does not train this copy.
-                (found / LOCK).touch()
-                if open_run(found).id != name:
-                    raise StoreError(f"{path} holds no readable run: its names differ.")
-                found.rename(target)
+            _refuse_existing(target, path)
+            with made_folder(root):
+                _check_room(archive, path, root)
+                with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as work:
+                    _unpack(archive, Path(work))
+                    found = Path(work) / name
+                    # The process that trained it when it was packed does not train this copy.
+                    (found / LOCK).touch()
+                    _check_name(found, path)
+                    found.rename(target)
     except DataError as error:
         raise StoreError(f"{str(error).rstrip('.')}.") from error
+    except StoreError as error:
+        raise _without_place(error, path) from error
     except OSError as error:
-        if isinstance(error, StoreError):
-            raise _without_place(error, path) from error
-        raise StoreError(f"Cannot unpack {path}: {error.strerror or error}.") from error
+        raise StoreError(f"Cannot unpack {path}: {_reason(error)}.") from error
     return target
+
+
+def _refuse_existing(target: Path, path: Path) -> None:
+    if target.exists():
+        raise StoreError(f"{target} is there already: remove it first to unpack {path}.")
+
+
+def _check_room(archive: Zip, path: Path, root: Path) -> None:
+    size = sum(archive.sizes.values())
+    if size > shutil.disk_usage(root).free:
+        raise StoreError(
+            f"{path} would unpack to {size / 2**20:.0f} MiB, for which {root} has no room: free "
+            "some, or choose another disk."
+        )
+
+
+def _check_name(folder: Path, path: Path) -> None:
+    if open_run(folder).id != folder.name:
+        raise StoreError(f"{path} holds no readable run: its names differ.")
+
+
+def _reason(error: OSError | ForeignError) -> str:
+    """Return why something was refused. Raises: the error itself where no system refused it."""
+    if isinstance(error, OSError):
+        if error.errno is None:
+            raise error
+        return reason_of(error)
+    return str(error).rstrip(".")
 
 
 def _copy_database(source: Path, target: Path) -> None:

@@ -11,11 +11,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from metaviz.config.quantities import Quantity
+from metaviz.config.quantities import Quantity, is_name
+from metaviz.config.run_config import MOST_STEPS
 from metaviz.files import foreign
-from metaviz.files.foreign import ForeignError
-from metaviz.files.values import of_kind, parsed_json, plain_table, required, row_of
-from metaviz.runs.model.arrays import numbers, pack_arrays, read_arrays
+from metaviz.files.foreign import ForeignError, accessed
+from metaviz.files.values import of_kind, parsed_json, plain_table, required, row_of, whole
+from metaviz.runs.model.arrays import numbers, pack_arrays, possible, read_arrays
 from metaviz.runs.model.events import (
     STEP_COLUMNS,
     Divergence,
@@ -36,6 +37,7 @@ from metaviz.runs.storage.lock import is_locked
 DATABASE = "metrics.db"
 SCHEMA_VERSION = 3
 _NO_STEP = 2**62
+_MOST_TASKS = 100_000_000
 _NO_PROCESS = 2**31
 _PROCESS = re.compile(r"[0-9]{1,12}")
 BY_STEP = ("steps", "readings", "evaluations", "pictures", "notes")
@@ -65,7 +67,7 @@ CREATE TABLE notes (step INTEGER, level TEXT, message TEXT);
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
-    """Open, or make, the database of a run's folder. Raises: ForeignError or sqlite3.Error."""
+    """Open, or make, the database of a run's folder. Raises: ForeignError, as it does later."""
     database = foreign.open_to_write(folder / DATABASE, check_same_thread=False)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
@@ -77,20 +79,23 @@ def open_to_read(path: Path, *, live: bool = False) -> sqlite3.Connection:
     """Open a run's database for reading, which changes nothing.
 
     `live` says that rows are to be seen that come later; the run's lock says so by itself.
-    Raises: OSError, ForeignError or sqlite3.Error.
+    Raises: ForeignError, as its connection does.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path.name} is missing")
+    with accessed():
+        is_there = path.exists()
+    if not is_there:
+        raise ForeignError(f"{path.name} is missing")
     return foreign.open_to_read(path, live=live or bool(is_locked(path.parent)))
 
 
 def read(database: sqlite3.Connection, record: Record) -> None:
-    """Read all rows into a record. Raises: ForeignError or sqlite3.Error where they are damaged."""
+    """Read all rows into a record. Raises: ForeignError where they are damaged."""
     columns = ", ".join(("step", *STEP_COLUMNS))
     own = _own(database, record, 0)
     for row in database.execute(f"SELECT {columns} FROM steps ORDER BY step"):
         step, values = _numbers(row)
         record.append_row(step, values, own.get(step))
+    _check_columns(record)
     last = "SELECT inner_support_loss, inner_gradient_norm FROM steps ORDER BY step DESC LIMIT 1"
     for losses, norms in database.execute(last):
         record.last_inner = _floats(losses), _floats(norms)
@@ -116,20 +121,35 @@ def _numbers(row: tuple[Any, ...]) -> tuple[int, list[float | None]]:
     step, *values = row
     if type(step) is not int or not _NUMBERS.issuperset(map(type, values)):
         raise ForeignError(f"step {step!r:.40} holds what is no number")
-    return step, values
+    return whole(step, "a step", 0, MOST_STEPS), values
+
+
+def _check_columns(record: Record) -> None:
+    """Refuse numbers that cannot be true. Raises: ForeignError."""
+    for name in (*STEP_COLUMNS, *(own.id for own in record.quantities)):
+        possible(name, record.column(name))
 
 
 def _evaluated(row: tuple[Any, ...]) -> Evaluated:
     step, tasks, trained, curves, per_task = row_of(row, "evaluations", int, int, int, bytes, bytes)
     found = read_arrays(per_task)
     for name, values in found.items():
-        numbers(values, f"an evaluation's {name}", dimensions=1)
-    return Evaluated(step, tasks, trained, _curves(curves, trained), found)
+        possible(name, numbers(values, f"an evaluation's {name}", dimensions=1))
+    return _evaluation(step, tasks, trained, curves, found)
+
+
+def _evaluation(
+    step: int, tasks: int, trained: int, curves: bytes, per_task: dict[str, np.ndarray]
+) -> Evaluated:
+    """Return an evaluation whose numbers can be true. Raises: ForeignError."""
+    whole(step, "an evaluation's step", 0, MOST_STEPS)
+    whole(tasks, "an evaluation's tasks", 0, _MOST_TASKS)
+    return Evaluated(step, tasks, trained, _curves(curves, trained), per_task)
 
 
 def _pictured(row: tuple[Any, ...]) -> Pictured:
     step, arrays = row_of(row, "pictures", int, bytes)
-    return Pictured(step, read_arrays(arrays))
+    return Pictured(whole(step, "a picture's step", 0, MOST_STEPS), read_arrays(arrays))
 
 
 def _noted(row: tuple[Any, ...]) -> Noted:
@@ -137,7 +157,7 @@ def _noted(row: tuple[Any, ...]) -> Noted:
     known = next((one for one in _LEVELS if one == level), None)
     if known is None:
         raise ForeignError(f"a note has the unknown level {level!r:.40}")
-    return Noted(step, known, message)
+    return Noted(whole(step, "a note's step", 0, MOST_STEPS), known, message)
 
 
 def _read_state(database: sqlite3.Connection, record: Record) -> None:
@@ -187,10 +207,9 @@ def _quantities(database: sqlite3.Connection) -> tuple[Quantity, ...]:
 def quantity_out_of(row: Sequence[Any]) -> Quantity:
     """Return what a stored number means: id, title, unit, better, per. Raises: ForeignError."""
     name, title, unit, better, per = row_of(row, "quantities", str, str, str, str, str)
-    try:
-        return Quantity(name, title, unit, better, per)
-    except ValueError as error:
-        raise ForeignError(str(error).rstrip(".")) from error
+    if not is_name(name):
+        raise ForeignError(f"a quantity has the id {name!r:.40}")
+    return Quantity(name, title, unit, better, per)
 
 
 def _readings(database: sqlite3.Connection, first: int, last: int) -> _Readings:
@@ -220,7 +239,7 @@ def has_table(database: sqlite3.Connection, table: str) -> bool:
 
 
 def divergence_of(database: sqlite3.Connection) -> Divergence | None:
-    """Return why a run diverged and what may be done. Raises: ForeignError or sqlite3.Error."""
+    """Return why a run diverged and what may be done. Raises: ForeignError."""
     row = database.execute("SELECT value FROM about WHERE key = 'divergence'").fetchone()
     if not (row and row[0]):
         return None
@@ -228,7 +247,7 @@ def divergence_of(database: sqlite3.Connection) -> Divergence | None:
     task = stored.get("task")
     return Divergence(
         required(stored, "quantity", str),
-        required(stored, "step", int),
+        whole(required(stored, "step", int), "step", 0, MOST_STEPS),
         None if task is None else of_kind(task, int, "task"),
         tuple(map(_remedy, required(stored, "remedies", list))),
     )
@@ -270,7 +289,7 @@ def read_since(
 ) -> tuple[list[Event], Seen, bool]:
     """Return what is new, in the order of steps, how far that is, and whether that is all.
 
-    At most `most` meta-steps are read at a time. Raises: ForeignError or sqlite3.Error.
+    At most `most` meta-steps are read at a time. Raises: ForeignError.
     """
     found: list[Event] = []
     columns = ", ".join(("inner_support_loss", "inner_gradient_norm", "step", *STEP_COLUMNS))
@@ -282,6 +301,8 @@ def read_since(
     for losses, norms, *others in rows:
         step, measured = _numbers(tuple(others))
         values = dict(zip(STEP_COLUMNS, measured, strict=True))
+        for name, value in (*values.items(), *own.get(step, {}).items()):
+            possible(name, np.array([np.nan if value is None else value], float))
         seconds = values["seconds"]
         inner = _floats(losses), _floats(norms)
         found.append(Stepped(step, {**values, **own.get(step, {})}, *inner, quantities))
@@ -308,14 +329,14 @@ def read_since(
 
 
 def read_facts(database: sqlite3.Connection) -> dict[str, Any]:
-    """Return what is known of a run as a whole. Raises: ForeignError or sqlite3.Error."""
+    """Return what is known of a run as a whole. Raises: ForeignError."""
     return plain_table(dict(database.execute("SELECT key, value FROM about")), "about")
 
 
 def read_last(database: sqlite3.Connection, record: Record) -> None:
     """Read what a table shows: the last step, the last evaluation, the state.
 
-    Raises: ForeignError or sqlite3.Error where they are damaged.
+    Raises: ForeignError where they are damaged.
     """
     columns = ", ".join(("step", *STEP_COLUMNS))
     newest = "ORDER BY step DESC LIMIT 1"
@@ -323,10 +344,11 @@ def read_last(database: sqlite3.Connection, record: Record) -> None:
         step, values = _numbers(row)
         record.append_row(step, values, _own(database, record, step).get(step))
         record.latest = _latest(database, record.quantities)
+    _check_columns(record)
     query = f"SELECT step, tasks, trained_steps, curves FROM evaluations {newest}"
     for row in database.execute(query):
         step, tasks, trained, curves = row_of(row, "evaluations", int, int, int, bytes)
-        record.apply(Evaluated(step, tasks, trained, _curves(curves, trained), {}))
+        record.apply(_evaluation(step, tasks, trained, curves, {}))
     _read_state(database, record)
 
 
@@ -385,7 +407,9 @@ def _curves(blob: bytes, trained: int) -> dict[str, np.ndarray]:
     """Read the curves of an evaluation; all go beyond the trained number of steps."""
     curves = read_arrays(blob)
     for name, curve in curves.items():
-        numbers(curve, f"a curve's {name}", dimensions=1)
+        if not is_name(name):
+            raise ForeignError(f"an evaluation has a curve with the id {name!r:.40}")
+        possible(name, numbers(curve, f"a curve's {name}", dimensions=1))
     if trained < 0 or not curves or any(len(curve) <= trained for curve in curves.values()):
         raise ForeignError("an evaluation lacks its curves")
     return curves

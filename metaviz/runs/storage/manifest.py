@@ -1,5 +1,6 @@
 """What `run.toml` holds of a run: its configuration, its network, what it ran on, where from."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -8,14 +9,14 @@ import tomli_w
 
 from metaviz.config.catalogue import as_stored
 from metaviz.config.options import OptionError
-from metaviz.config.run_config import MAX_SEED, amendment_texts
+from metaviz.config.run_config import MAX_SEED, MOST_STEPS, Shared, amendment_texts
 from metaviz.config.traits import traits_of
 from metaviz.files.foreign import ForeignError, parsed_toml
 from metaviz.files.values import of_kind, plain_table, required, whole
 from metaviz.runs.model.record import Record
 
 _TABLES = ("environment", "parent", "network", "traits", "resolved", "empty")
-_MOST_STEPS, _MOST_EXAMPLES = 10_000_000, 1_000_000_000
+_MOST_EXAMPLES = 1_000_000_000
 
 
 def write_about(record: Record) -> str:
@@ -66,10 +67,11 @@ def check_config(config: dict[str, Any]) -> None:
     """Refuse a configuration that no run can have. Raises: ForeignError."""
     required(config, "algorithm", str), required(config, "problem", str)
     whole(required(config, "seed", int), "seed", 0, MAX_SEED)
-    whole(required(config, "steps", int), "steps", 1, _MOST_STEPS)
+    whole(required(config, "steps", int), "steps", 1, MOST_STEPS)
     for part in ("shared", "options", "problem_options"):
         plain_table(config.get(part, {}), part)
         _check_loop(config.get(part, {}), part)
+    _check_ranges(config.get("shared", {}), "shared")
     amendments = of_kind(config.get("amendments", []), list, "amendments")
     for one in amendments:
         of_kind(one, dict, "amendments")
@@ -82,12 +84,36 @@ def check_config(config: dict[str, Any]) -> None:
             _check_loop(one.get(part, {}), f"amendments.{part}")
 
 
+def _check_ranges(shared: dict[str, Any], what: str) -> None:
+    """Refuse a shared number that lies outside of what it may be. Raises: ForeignError."""
+    for name, value in shared.items():
+        if isinstance(value, int | float) and name in Shared.model_fields:
+            for limit in Shared.model_fields[name].metadata:
+                if _breaks(value, limit):
+                    raise ForeignError(f"{what}.{name} = {value!r:.40} is not possible")
+
+
+def _breaks(value: float, limit: Any) -> bool:
+    """Return whether a number breaks a limit of an option, as its model declares them.
+
+    Sizes of steps have an upper limit for the form's sake alone.
+    """
+    least, above = getattr(limit, "ge", None), getattr(limit, "gt", None)
+    most = getattr(limit, "le", None) if isinstance(value, int) else None
+    return not (
+        math.isfinite(value)
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+    )
+
+
 def _check_loop(table: dict[str, Any], what: str) -> None:
     """Refuse a size or number of inner steps that is no number. Raises: ForeignError."""
     if table.get("inner_lr") is not None:
         of_kind(table["inner_lr"], float, f"{what}.inner_lr")
     if table.get("inner_steps") is not None:
-        whole(table["inner_steps"], f"{what}.inner_steps", 0, _MOST_STEPS)
+        whole(table["inner_steps"], f"{what}.inner_steps", 0, MOST_STEPS)
 
 
 def _empty(config: dict[str, Any]) -> dict[str, list[str]]:

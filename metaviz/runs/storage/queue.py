@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from metaviz.config.backbones import training_key
-from metaviz.files.foreign import ForeignError, open_to_write
+from metaviz.files.foreign import (
+    ForeignError,
+    UnavailableError,
+    UnreadableError,
+    accessed,
+    open_copy,
+    open_to_write,
+)
 from metaviz.files.values import parsed_json, row_of
 from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.database import (
@@ -47,14 +54,34 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS by_position ON entries (position);
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
 """
-_ADDED = """
+_NEEDS = """
 CREATE TABLE IF NOT EXISTS needs (entry INTEGER NOT NULL, parent INTEGER NOT NULL,
     PRIMARY KEY (entry, parent));
 """
-"""Tables that earlier versions do not know, beside theirs."""
+"""A table that earlier versions do not know, beside theirs."""
 _LOST = ("failed", "diverged", "aborted")
 """States of entries that those who need them wait for in vain."""
 _COLUMNS = "id, config, state, run, folder, message, sweep, worker"
+_ADDED = {
+    **{
+        f"column {name}": f"ALTER TABLE entries ADD COLUMN {name} TEXT NOT NULL DEFAULT ''"
+        for name in ("run", "folder", "message", "sweep", "worker")
+    },
+    **{
+        f"column {name}": f"ALTER TABLE entries ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0"
+        for name in ("position", "pid")
+    },
+    # What has been trained is not known, so that a person decides.
+    "column state": (
+        "ALTER TABLE entries ADD COLUMN state TEXT NOT NULL DEFAULT 'waiting';"
+        f"UPDATE entries SET state = 'interrupted', message = '{DAMAGED_ENTRY}'"
+    ),
+}
+"""What makes the parts of a queue that it can do without."""
+_ELSEWHERE = (
+    "To have a queue elsewhere, set METAVIZ_HOME to a folder that you may write to; to begin a new "
+    "one there, rename the file."
+)
 
 
 @dataclass(frozen=True)
@@ -78,21 +105,30 @@ class Queue:
     """Entries in the order of their position; clocks play no part in it.
 
     Its methods raise StoreError with one sentence where the file cannot be read or written. One
-    object belongs to one thread. `note` says what was put aside when it was opened, or is empty.
+    object belongs to one thread. `note` says what was put aside or mended when it was opened, or
+    that it can only be read; it is empty otherwise.
     """
 
     def __init__(self, home: Path) -> None:
-        """Open, or make, the queue in a data folder; a damaged one is renamed, never deleted."""
+        """Open, or make, the queue in a data folder; a damaged one is renamed, never deleted.
+
+        One that cannot be written is read as it is now.
+        """
         self.path = home / QUEUE
         self.note = ""
         self._home = home
+        self._refusal = ""
         with self._store_errors():
-            home.mkdir(parents=True, exist_ok=True)
             self._database = self._opened()
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be changed."""
+        return bool(self._refusal)
 
     @property
     def version(self) -> tuple[int, int]:
@@ -266,7 +302,12 @@ class Queue:
             )
 
     def recover(self, message: str = ENDED) -> list[int]:
-        """Mark running entries whose worker is gone as interrupted, or as their run ended."""
+        """Mark running entries whose worker is gone as interrupted, or as their run ended.
+
+        A queue that can only be read stays as it is.
+        """
+        if self.is_read_only:
+            return []
         with self._store_errors():
             rows = self._database.execute(
                 "SELECT id, worker, pid, folder FROM entries WHERE state = 'running'"
@@ -312,28 +353,44 @@ class Queue:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            database, damaged = _connected(self.path)
-        except (sqlite3.DatabaseError, ForeignError) as error:
-            # What is only locked or not writable is an OperationalError, and is not damaged.
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            aside = _put_aside(self.path)
+            with accessed():
+                self._home.mkdir(parents=True, exist_ok=True)
+            database, self.note = _connected(self.path)
+        except (UnavailableError, UnreadableError) as error:
+            return self._read_alone(error)
+        except _LaterError:
+            raise
+        except ForeignError as error:
+            aside = _put_aside(self.path, error)
             self.note = (
                 f"The queue could not be read ({error}); it was put aside as {aside.name}, and a "
-                "new one was begun."
+                "new one was begun. Add what is to be trained again."
             )
             return _connected(self.path)[0]
-        if damaged:
-            self.note = (
-                f"{damaged} {'entry' if damaged == 1 else 'entries'} of the queue held values of a "
-                "wrong kind and will not be trained: remove them."
-            )
+        return database
+
+    def _read_alone(self, error: ForeignError) -> sqlite3.Connection:
+        """Return a copy of a queue that cannot be written. Raises: the error without a queue."""
+        with accessed():
+            if not self.path.is_file():
+                raise error
+        database = open_copy(self.path, isolation_level=None)
+        try:
+            self.note = _mended(database)
+        except BaseException:
+            database.close()
+            raise
+        self._refusal = str(error).rstrip(".")
+        told = f"The queue in {self.path} can only be read ({self._refusal})."
+        self.note = f"{told} {_ELSEWHERE}"
         return database
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """Change the queue whole or not at all, while no other process does."""
         with self._store_errors():
+            if self._refusal:
+                raise UnavailableError(self._refusal)
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -347,28 +404,70 @@ class Queue:
     def _store_errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, ForeignError) as error:
-            reason = str(getattr(error, "strerror", None) or error).rstrip(".")
-            raise StoreError(f"The queue in {self.path} cannot be used: {reason}.") from error
+        except ForeignError as error:
+            reason = str(error).rstrip(".")
+            told = f"The queue in {self.path} cannot be used: {reason}."
+            advice = "" if "full" in reason else f" {_ELSEWHERE}"
+            raise StoreError(f"{told}{advice}") from error
 
 
-def _connected(path: Path) -> tuple[sqlite3.Connection, int]:
-    """Return the open queue, and how many entries of it were damaged."""
+class _LaterError(ForeignError):
+    """A later version of this program wrote the queue."""
+
+
+def _connected(path: Path) -> tuple[sqlite3.Connection, str]:
+    """Return the open queue, and what was mended in it. Raises: ForeignError."""
     database = open_to_write(path, isolation_level=None)
     try:
         database.execute("PRAGMA busy_timeout=10000")
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
-        version = _checked_version(database)
-        if version < VERSION:
-            database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
+        note = _mended(database)
+        # SQLite begins to write only later. Opening the file here would take its locks away.
+        if not os.access(path, os.W_OK):
+            raise UnavailableError("it may not be written")  # noqa: TRY301 - closes the database
         if not has_table(database, "needs"):
-            database.executescript(f"BEGIN IMMEDIATE;{_ADDED}COMMIT")
-        damaged = _failed(database)
+            database.executescript(f"BEGIN IMMEDIATE;{_NEEDS}COMMIT")
     except BaseException:
         database.close()
         raise
-    return database, damaged
+    return database, note
+
+
+def _mended(database: sqlite3.Connection) -> str:
+    """Make what a queue lacks; return what that was in sentences. Raises: ForeignError."""
+    version = _checked_version(database)
+    lost = _lost(database) if version else []
+    if version < VERSION or lost:
+        parts = ["BEGIN IMMEDIATE;", *(f"{_ADDED[name]};" for name in lost if name in _ADDED)]
+        database.executescript(f"{''.join(parts)}{_SCHEMA}PRAGMA user_version={VERSION};COMMIT")
+    sentences = []
+    if lost:
+        sentences.append(f"The queue had lost its {' and '.join(lost)}, which was made anew.")
+    if damaged := _failed(database):
+        sentences.append(
+            f"{damaged} {'entry' if damaged == 1 else 'entries'} of the queue held values of a "
+            "wrong kind and will not be trained: remove them."
+        )
+    return " ".join(sentences)
+
+
+def _lost(database: sqlite3.Connection) -> list[str]:
+    """Return the columns and tables that a queue lacks and can do without.
+
+    Raises: ForeignError where it lacks others.
+    """
+    there = {
+        table: {name for _, name, *_ in database.execute(f"PRAGMA table_info({table})").fetchall()}
+        for table in ("entries", "about")
+    }
+    wanted = ("id", "position", "pid", *_COLUMNS.split(", ")[1:])
+    lost = [name for name in wanted if name not in there["entries"]]
+    if {"id", "config"} & set(lost):
+        raise ForeignError(f"it lacks the column {lost[0]}")
+    if there["about"] and not {"key", "value"} <= there["about"]:
+        raise ForeignError("it lacks a column of the table about")
+    return [f"column {name}" for name in lost] + ([] if there["about"] else ["table about"])
 
 
 def _failed(database: sqlite3.Connection) -> int:
@@ -394,14 +493,23 @@ def _failed(database: sqlite3.Connection) -> int:
 def _checked_version(database: sqlite3.Connection) -> int:
     (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if sound != "ok":
-        raise sqlite3.DatabaseError(str(sound))
+        raise ForeignError(str(sound))
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
-        raise sqlite3.OperationalError("a later version of MetaViz wrote it")
+        raise _LaterError("a later version of MetaViz wrote it")
     return int(version)
 
 
-def _put_aside(path: Path) -> Path:
+def _put_aside(path: Path, reason: ForeignError) -> Path:
+    """Rename a damaged queue. Raises: ForeignError, with the reason, where that is refused."""
+    try:
+        with accessed():
+            return _renamed(path)
+    except UnreadableError as error:
+        raise ForeignError(f"{reason}, and it cannot be renamed: {error}") from error
+
+
+def _renamed(path: Path) -> Path:
     aside = next(
         place
         for number in range(1, 10_000)
@@ -457,6 +565,6 @@ def _ended(folder: Path) -> tuple[str, str]:
         with closing(open_to_read(folder / DATABASE)) as database:
             about = read_facts(database)
             state, message = state_of(about), message_of(about)
-    except (OSError, ForeignError, sqlite3.Error):
+    except ForeignError:
         return "", ""
     return (state, message) if state in OVER else ("", "")

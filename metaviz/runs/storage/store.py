@@ -1,6 +1,5 @@
 """Runs on disk: one folder each, with `run.toml` and `metrics.db` (SQLite, write-ahead log)."""
 
-import errno
 import os
 import re
 import sqlite3
@@ -13,7 +12,6 @@ from typing import Any
 
 from metaviz.files.atomic import sweep, write_text
 from metaviz.files.foreign import (
-    DAMAGED,
     MOST_DATABASE_BYTES,
     ForeignError,
     check_regular,
@@ -65,7 +63,9 @@ def _written(folder: Path, lock: RunLock | None = None) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except (OSError, ForeignError, sqlite3.Error) as error:
+    except (OSError, ForeignError) as error:
+        if getattr(error, "errno", 0) is None:  # no system said so
+            raise
         if lock is not None:
             lock.release()
         raise StoreError(f"Cannot write to {folder}: {_reason(error)}.") from error
@@ -76,9 +76,8 @@ def _readable(folder: Path) -> Iterator[None]:
     """Raise StoreError where a run's folder cannot be read."""
     try:
         yield
-    except (*DAMAGED, sqlite3.Error) as error:
-        reason = _reason(error) or "it is damaged"
-        raise StoreError(f"{folder} is not a readable run: {reason}.") from error
+    except ForeignError as error:
+        raise StoreError(f"{folder} is not a readable run: {_reason(error)}.") from error
 
 
 class RunWriter:
@@ -195,9 +194,9 @@ class RunWriter:
 
     def give_up(self, message: str) -> None:
         """Close after a write that failed, keeping what is on disk and what still fits."""
-        with suppress(StoreError, sqlite3.Error):
+        with suppress(StoreError, ForeignError):
             self.commit()
-        with suppress(StoreError, sqlite3.Error):
+        with suppress(StoreError, ForeignError):
             self._database.rollback()
             write_facts(self._database, state="failed", message=message)
         self._release()
@@ -247,7 +246,7 @@ def create_run(
             record = Record(name, config, environment, **about)
             write_text(folder / ABOUT, write_about(record))
             opened.pop_all()
-    except (OSError, ForeignError, sqlite3.Error) as error:
+    except (OSError, ForeignError) as error:
         advice = "" if has_no_handle() else advice_on(error)
         raise StoreError(f"Cannot write runs to {root}: {_reason(error)}.{advice}") from error
     return RunWriter(folder, database, lock)
@@ -277,12 +276,8 @@ def sweep_runs(root: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a run's folder cannot be written; SQLite names one reason for all."""
-    if isinstance(error, OSError):
-        return reason_of(error)
-    if isinstance(error, sqlite3.OperationalError) and has_no_handle():
-        return reason_of(OSError(errno.EMFILE, ""))
-    return str(error).rstrip(".")
+    """Return why a run's folder cannot be read or written."""
+    return reason_of(error) if isinstance(error, OSError) else str(error).rstrip(".")
 
 
 def reopen_run(folder: Path) -> tuple[Record, RunWriter]:

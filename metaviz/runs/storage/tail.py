@@ -1,12 +1,11 @@
 """Following a run that another process trains: what is new, a bounded part a time."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metaviz.files.foreign import DAMAGED
+from metaviz.files.foreign import ForeignError
 from metaviz.runs.model.events import Ended, Event, State
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.database import (
@@ -112,7 +111,5 @@ def _seen(record: Record) -> Seen:
 def _telling(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (*DAMAGED, sqlite3.Error) as error:
-        if isinstance(error, StoreError):
-            raise
+    except ForeignError as error:
         raise StoreError(f"{folder} cannot be followed: {str(error).rstrip('.')}.") from error

@@ -4,6 +4,7 @@ The cache may be deleted at any time, and several programs may use it together: 
 the times and sizes of the files that it was read from, and is used only while these are the same.
 """
 
+import errno
 import json
 import math
 import os
@@ -17,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from metaviz.config.quantities import Quantity
-from metaviz.files.foreign import ForeignError, open_to_write
+from metaviz.files.foreign import (
+    ForeignError,
+    UnavailableError,
+    UnreadableError,
+    accessed,
+    open_to_write,
+)
 from metaviz.files.values import of_kind, parsed_json, row_of
 from metaviz.runs.model.marks import MARKS, MarksError, marks_of, read_marks
 from metaviz.runs.model.record import Record
@@ -110,7 +117,7 @@ class Index:
     def scan(self, root: Path) -> Iterator[Found]:
         """Yield what is new, changed or gone, newest first, in batches; the first time all.
 
-        Raises: OSError where the folder exists and cannot be read.
+        Raises: UnreadableError where the folder exists and cannot be read.
         """
         first = root not in self._kept
         before = self._kept.setdefault(root, self._cache.load(root) if first else {})
@@ -170,7 +177,7 @@ class _Cache:
                     for name, stamp, body, crc in rows.fetchall()
                     if (kept := _unpacked(root, name, stamp, body, crc)) is not None
                 }
-            except (sqlite3.Error, OSError, ValueError) as error:
+            except (OSError, ForeignError) as error:
                 self._give_up(error, rebuild=attempt == 1)
         return {}
 
@@ -197,7 +204,7 @@ class _Cache:
             database = self._open()
             with database:
                 database.executemany(statement, rows)
-        except (sqlite3.Error, OSError, ValueError) as error:
+        except (OSError, ForeignError) as error:
             self._give_up(error, rebuild=True)
 
     def _open(self) -> sqlite3.Connection:
@@ -220,11 +227,7 @@ class _Cache:
     def _give_up(self, error: Exception, *, rebuild: bool) -> None:
         """Close the file; one that is damaged is removed, one that is busy or read-only is not."""
         self.close()
-        busy = isinstance(error, sqlite3.OperationalError) and any(
-            word in str(error) for word in ("locked", "busy", "readonly", "unable to open", "full")
-        )
-        damaged = isinstance(error, sqlite3.Error | ForeignError) and not busy
-        if rebuild and damaged and self._path is not None:
+        if rebuild and not isinstance(error, UnavailableError | OSError) and self._path is not None:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 with suppress(OSError):
                     self._path.with_name(self._path.name + suffix).unlink()
@@ -233,9 +236,12 @@ class _Cache:
 def _places(root: Path) -> list[_Place]:
     """Return the place of every run's folder, newest first; none where the folder is absent."""
     try:
-        names = [entry.name for entry in os.scandir(root) if not entry.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+        with accessed(), os.scandir(root) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    except UnreadableError as error:
+        if error.is_missing or error.errno == errno.ENOTDIR:
+            return []
+        raise
     found = [place for name in names if (place := _place_of(root / name)) is not None]
     return sorted(found, key=lambda place: (place.made, place.name), reverse=True)
 

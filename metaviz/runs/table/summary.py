@@ -1,6 +1,7 @@
 """What a table knows of each run: a few numbers, its settings and a person's marks."""
 
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,8 @@ RESULTS = ("loss", "accuracy", "seconds")
 """Numbers that every table of runs can show."""
 OWN = ("inner_lr", "inner_steps", "clip_norm")
 """Shared hyperparameters that a method may replace by its own option of the same name."""
+_DAY = 86_400.0
+"""By so much the clock of another computer may be ahead; later times are not known."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def summarise(record: Record, started: float = np.nan) -> Summary:
         seconds=float(record.column("seconds")[-1]) if len(record) else np.nan,
         inner_steps=int(steps or 0),
         inner_lr=float(rate or np.nan),
-        started=started,
+        started=started if 0 <= started < time.time() + _DAY else np.nan,
         device=str(environment.get("device", config.get("device", ""))),
         version=str(environment.get("metaviz", "")),
         own=tuple(record.own_results().values()),
