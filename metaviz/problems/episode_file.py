@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from metaviz.config.options import OptionError
-from metaviz.files.foreign import MOST_ARRAY_BYTES, ForeignError, read_bytes
+from metaviz.files.foreign import MOST_ARRAY_BYTES, ForeignError, UnreadableError, read_bytes
 from metaviz.files.npy import read_member
-from metaviz.files.platform import reason_of
 from metaviz.meta.tasks import Batch, TaskBatch
 
 _VECTORS = 2
@@ -44,10 +43,10 @@ def read_episode(path: Path) -> Episode:
     try:
         data = read_bytes(path, MOST_ARRAY_BYTES)
         found = {name: read_member(data, name) for name in ("support_x", "support_y", "query_x")}
+    except UnreadableError as error:
+        raise OptionError("episode", f"Cannot read {path}: {error}.") from error
     except ForeignError as error:
         _refuse(path, f"{error}: use an .npz file of plain arrays")
-    except OSError as error:
-        raise OptionError("episode", f"Cannot read {path}: {reason_of(error)}.") from error
     support, labels, query = (_present(path, name, array) for name, array in found.items())
     support, query = _vectors(path, "support_x", support), _vectors(path, "query_x", query)
     if support.shape[1] != query.shape[1]:
