@@ -43,7 +43,6 @@ class Hdf5:
         with refused(place):
             elsewhere = found.is_virtual or found.external is not None
             size, is_plain = found.nbytes, found.dtype != object
-            count = 0 if is_plain else len(found)
         if elsewhere:
             raise ForeignError(f"{place} lies in other files")
         self._take(size, place)
@@ -51,6 +50,8 @@ class Hdf5:
             with refused(place):
                 return np.asarray(found[()])
         # Each item has a size of its own, and several may share their bytes in the file.
+        with refused(place):
+            count = len(found)
         items = np.empty(count, object)
         for row in range(len(items)):
             with refused(place):
