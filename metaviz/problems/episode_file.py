@@ -44,10 +44,10 @@ def read_episode(path: Path) -> Episode:
     try:
         data = read_bytes(path, MOST_ARRAY_BYTES)
         found = {name: read_member(data, name) for name in ("support_x", "support_y", "query_x")}
-    except ForeignError as error:
-        _refuse(path, f"{error}: use an .npz file of plain arrays")
     except OSError as error:
         raise OptionError("episode", f"Cannot read {path}: {reason_of(error)}.") from error
+    except ForeignError as error:
+        _refuse(path, f"{error}: use an .npz file of plain arrays")
     support, labels, query = (_present(path, name, array) for name, array in found.items())
     support, query = _vectors(path, "support_x", support), _vectors(path, "query_x", query)
     if support.shape[1] != query.shape[1]:
