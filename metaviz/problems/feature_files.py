@@ -100,10 +100,10 @@ def _npz(path: Path) -> dict[str, FeatureSplit]:
     try:
         data = read_bytes(path, _MOST_BYTES)
         arrays = {name: array for name in _ARRAYS if (array := read_member(data, name)) is not None}
-    except ForeignError as error:
-        raise DataError(f"{path.name} is not a readable .npz file: {error}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}") from error
+    except ForeignError as error:
+        raise DataError(f"{path.name} is not a readable .npz file: {error}") from error
     if {"embeddings", "labels", "splits"} <= arrays.keys():
         return _divided(arrays, path.name)
     found = {}
