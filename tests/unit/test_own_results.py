@@ -5,6 +5,7 @@ No plugin is there that knows their quantities: all meaning comes from what is s
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -222,7 +223,9 @@ def test_a_run_without_an_inner_loop_is_not_among_those_that_converge(
     record: Record, usual: Record
 ) -> None:
     alone, both = convergence([usual], 0.7), convergence([record, usual], 0.7)
-    assert both == alone
+    # Two curves that look alike are numbered on all pages; else nothing differs.
+    assert [replace(one, label=alone[0].label) for one in both] == alone
+    assert both[0].label.startswith(alone[0].label)
     assert inner_curves([record], InnerView()) == []
     twin = open_run_with(record, inner_lr=0.5)
     assert "inner_lr" not in labels([record, twin])[record.id]
