@@ -323,7 +323,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             colors = self._colors(one)
             if one.levels is None:
                 item.setLevels((0.0, 1.0))
-            elif one.meaning and one.diverging:
+            elif one.meaning and not one.contours:
                 bar = self._bar(item)
                 bar.setColorMap(colors)
                 # The colour bar hands its range to the image.
@@ -458,6 +458,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 if self._theme is not None:
                     panel.apply_theme(self._theme)
             self.panels[number].show_chart(one)
+            title = plain_words(one.title) if one.title else None
+            self.panels[number].setTitle(title, color=self._shade("foreground"))
         if isinstance(chart, Panels):
             for other in self.panels[1:]:
                 first = self.panels[0]
