@@ -17,9 +17,9 @@ CHARTS: dict[str, dict[str, type[Chart]]] = {
     "tpn": {"propagation": Panels},
     "r2d2": {"similarity": HeatMap, "embedding": Scatter},
     "siamese": {"similarity": HeatMap, "embedding": Scatter},
-    "tadam": {"modulation": Bars, "embedding": Scatter},
+    "tadam": {"modulation": Panels, "embedding": Scatter},
     "snail": {"attention": Panels},
-    "csn": {"similarity": HeatMap},
+    "csn": {"similarity": HeatMap, "shift": Bars},
 }
 OPTIONS = {
     **{"steps": 2, "eval_every": 1, "meta_batch": 2, "eval_tasks": 2, "ways": 3, "shots": 2},

@@ -3,7 +3,6 @@
 import errno
 import itertools
 import os
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from metaviz.files import atomic as files
+from metaviz.files.foreign import UnavailableError, open_to_write
 from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.storage import store
@@ -34,7 +34,8 @@ def failing(real: Callable[..., Any], error: Exception, first: int) -> Callable[
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
-FULL_DATABASE = sqlite3.OperationalError("database or disk is full")
+FULL_DATABASE = UnavailableError("database or disk is full")
+"""What every database of this program says, see `test_a_full_database_is_told_as_one`."""
 PLACES: list[tuple[Any, str, Exception]] = [
     (files.os, "fsync", FULL),
     (files.Path, "replace", FULL),
@@ -75,6 +76,16 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence(
     assert not list(session.folder.glob("*.tmp-*"))
     if record.state != "done":
         assert_same(resume(session.folder), train(asked, tmp_path / "whole"))
+
+
+def test_a_full_database_is_told_as_one(tmp_path: Path) -> None:
+    """SQLite's own limit of pages stands for the disk's: both are SQLITE_FULL."""
+    database = open_to_write(tmp_path / "small.db")
+    database.execute("CREATE TABLE numbers (n TEXT)")
+    database.execute("PRAGMA max_page_count = 2")
+    with pytest.raises(UnavailableError, match=r"^database or disk is full$"):
+        database.execute("INSERT INTO numbers VALUES (?)", ("x" * 100_000,))
+    database.close()
 
 
 def test_a_full_disk_while_resuming_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
-from metaviz.meta.checkpoint_files import CHECKPOINT
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.storage.lock import lock_store
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import checkpoints, stepping
@@ -95,7 +95,7 @@ def test_checkpoint_with_code_runs_nothing_whoever_reads_it(tmp_path: Path) -> N
 
 def test_checkpoint_of_a_billion_numbers_in_a_small_file_is_refused(tmp_path: Path) -> None:
     folder = train(config("maml"), tmp_path)
-    state = checkpoints.load_checkpoint(folder / CHECKPOINT)
+    state = load_checkpoint(folder / CHECKPOINT)
     state["meta"] = {"init": torch.zeros(1).expand(10**9)}
     for name in (CHECKPOINT, BEFORE, BEST):
         torch.save(state, folder / name)

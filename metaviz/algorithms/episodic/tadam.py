@@ -66,8 +66,8 @@ class TADAMOptions(EpisodeOptions, OwnOuter):
     film: bool = option(
         True,
         "Task conditioning",
-        "Two small networks for each layer l see the mean c̄ of the prototypes: γₗ = 1 + gₗ hₗ(c̄), "
-        "βₗ = bₗ kₗ(c̄); after normalisation, responses become γₗ u + βₗ. gₗ and bₗ start at 0. "
+        "Two small networks for each layer l see the mean c of the prototypes: γₗ = 1 + gₗ hₗ(c), "
+        "βₗ = bₗ kₗ(c); after normalisation, responses become γₗ u + βₗ. gₗ and bₗ start at 0. "
         "Off: a prototypical network with a scale.",
     )
     penalty: float = option(
@@ -302,7 +302,7 @@ def auxiliary_share(progress: float) -> float:
     },
     quantities=(OBJECTIVE.id, PENALTY.id, AUXILIARY.id),
     charts=(MODULATION, EMBEDDING),
-    formula="logit = −α |f(x; γ, β) − cₙ|,   γₗ = 1 + gₗ hₗ(c̄),   βₗ = bₗ kₗ(c̄),   c̄ = mean cₙ",
+    formula="logit = −α |f(x; γ, β) − cₙ|,   γₗ = 1 + gₗ hₗ(c),   βₗ = bₗ kₗ(c),   c = mean cₙ",
     cost="1 gradient per task; support examples pass the network twice, plain ones once",
     citation="Oreshkin, Rodriguez & Lacoste 2018, arXiv:1805.10123",
     note="The auxiliary loss is added to a task's loss, where the authors take a step of its own "
