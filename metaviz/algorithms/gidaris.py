@@ -13,10 +13,10 @@ from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import OBJECTIVE, Episodic
-from metaviz.meta.heads import class_means, unit
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.layout import Layout, Params
 
 _START = 10.0

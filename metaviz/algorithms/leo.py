@@ -20,10 +20,10 @@ from metaviz.meta.algorithm import Algorithm, Composed
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators import Unrolled
 from metaviz.meta.estimators.base import Case, MetaStep
-from metaviz.meta.heads import class_means, unit
 from metaviz.meta.inner import Descent, inner_states
 from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Weights
 

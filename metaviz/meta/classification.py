@@ -18,10 +18,11 @@ from metaviz.config.traits import Traits
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.estimators.base import MetaStep
-from metaviz.meta.heads import HEADS, HeadName, Heads, class_means, transformed, unit
+from metaviz.meta.heads import HEADS, HeadName, Heads, transformed
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Params
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from metaviz.meta.logistic import solve
+from metaviz.meta.vectors import class_means, squared_distances, unit
 
 HeadName = Literal["un", "l2n", "cl2n", "cosine", "logistic"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
-_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,3 @@ def transformed(head: HeadName, z: Tensor, centre: Tensor | None = None) -> Tens
     if head == "cl2n" and centre is not None:
         z = z - centre
     return z if head in {"un", "cosine"} else unit(z)
-
-
-def class_means(z: Tensor, y: Tensor, ways: int) -> Tensor:
-    """Return the mean of each class's features z (tasks, S, d), shape (tasks, ways, d)."""
-    members = torch.nn.functional.one_hot(y, ways).to(z.dtype)
-    return members.mT @ z / members.sum(1).unsqueeze(2)
-
-
-def squared_distances(z: Tensor, points: Tensor) -> Tensor:
-    """Return |z - p|² (tasks, n, m) of z (tasks, n, d) and points (tasks, m, d).
-
-    Distances do not change with the origin; about the points' mean, little is lost where features
-    are long and close to each other.
-    """
-    middle = points.mean(1, keepdim=True)
-    z, points = z - middle, points - middle
-    squared = (z * z).sum(2, keepdim=True) - 2 * z @ points.mT
-    return (squared + (points * points).sum(2).unsqueeze(1)).clamp_min(0)
-
-
-def unit(z: Tensor) -> Tensor:
-    """Return vectors (..., d) of length 1 in the directions of z; zero stays zero."""
-    length: Tensor = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
-    return z / length.clamp_min(_SMALLEST)

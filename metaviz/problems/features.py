@@ -15,8 +15,8 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError, refuse_unstorable
-from metaviz.meta.heads import unit
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.vectors import unit
 from metaviz.nets.spec import NetSpec, net_spec
 from metaviz.paths import runs_dir
 from metaviz.problems.backbone import Backbone, embedded, open_backbone

@@ -16,9 +16,9 @@ from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import OBJECTIVE
-from metaviz.meta.heads import class_means, unit
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.linear import Linear
 from tests.oracle.engine import DOUBLE, ClassificationLoss, assert_close, build, draws, initial
 

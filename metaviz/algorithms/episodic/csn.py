@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from metaviz.algorithms.episodic.embedding import embedded, memberships, rows
+from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, SizedEpisodes, embed_option
 from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
@@ -24,6 +24,7 @@ from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import memberships
 from metaviz.nets.base import Activate, Layered
 from metaviz.nets.blocks import Shapes, drawn, linear, linear_shapes
 from metaviz.nets.layout import Layout, Params
@@ -192,7 +193,9 @@ class ShiftedModel:
         layers = range(max(0, count - self.options.shifted), count)
         watched = net.activated({layer: noting(layer) for layer in layers})
         outputs = watched(meta["init"].expand(len(support), -1), support.x)
-        delta = torch.softmax(outputs, 2) - memberships(context, outputs)
+        delta = torch.softmax(outputs, 2) - memberships(
+            context.tasks.support.y, context.ways, outputs
+        )
         slope = _SLOPES[net.activation]
         information = {
             layer: slope(a).unsqueeze(3) * delta.unsqueeze(2) for layer, a in received.items()

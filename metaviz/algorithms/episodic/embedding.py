@@ -1,4 +1,4 @@
-"""What methods without an inner loop share: embeddings of both sets, distances, and their chart."""
+"""What methods without an inner loop share: embeddings of both sets, and their chart."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,9 +11,6 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.tasks import Batch
 from metaviz.nets.layout import Weights
 from metaviz.nets.normalisation import Norm
-
-SMALLEST = 1e-12
-"""Smallest length that vectors are divided by."""
 
 
 def embedded(
@@ -67,35 +64,6 @@ def in_sets(
 def rows(flat: Tensor) -> Tensor:
     """Return meta-parameters of a group with a tasks axis, (1 or tasks, P)."""
     return flat if flat.dim() > 1 else flat.unsqueeze(0)
-
-
-def memberships(context: Context, like: Tensor) -> Tensor:
-    """Return the one-hot labels of the support sets, (tasks, support, ways), in a tensor's type."""
-    labels = context.tasks.support.y
-    return torch.nn.functional.one_hot(labels, context.ways).to(like.dtype)
-
-
-def means(z: Tensor, members: Tensor) -> Tensor:
-    """Return the mean embedding of every class, (tasks, ways, d)."""
-    return members.mT @ z / members.sum(1).unsqueeze(2)
-
-
-def unit(z: Tensor) -> Tensor:
-    """Return vectors divided by their lengths; those of length zero stay zero."""
-    length: Tensor = torch.linalg.vector_norm(z, dim=2, keepdim=True)
-    return z / length.clamp_min(SMALLEST)
-
-
-def squared_distances(z: Tensor, points: Tensor) -> Tensor:
-    """Return |z - c|² of z (tasks, n, d) to points (tasks, m, d), shape (tasks, n, m).
-
-    Distances do not change with the origin; about the points' mean, little is lost where
-    embeddings are long and close to each other. Rounding may leave them slightly below zero.
-    """
-    middle = points.mean(1, keepdim=True).detach()
-    z, points = z - middle, points - middle
-    squared = (z * z).sum(2, keepdim=True) - 2 * z @ points.mT
-    return squared + (points * points).sum(2).unsqueeze(1)
 
 
 def first_embedding(context: Context, maps: Mapping[str, Tensor]) -> Scatter:

@@ -8,14 +8,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import (
-    embedded,
-    first_embedding,
-    means,
-    memberships,
-    rows,
-    unit,
-)
+from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
@@ -30,6 +23,7 @@ from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import class_means, memberships, unit
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Params
 from metaviz.nets.lstm import lstm_cell, lstm_shapes, uniform
@@ -177,7 +171,7 @@ class MatchingModel:
             known, asked = self.context(params, known, asked)
         cosines = unit(asked) @ unit(known).mT
         scale = meta["scale"].view(-1, 1, 1) if options.learn_scale else options.scale
-        members = memberships(context, known)
+        members = memberships(context.tasks.support.y, context.ways, known)
         attention = torch.softmax(scale * cosines, 2)
         shown = {"cosines": cosines, "support": known, "query": asked} if maps else {}
         if options.answer == "sum":
@@ -197,7 +191,7 @@ class MatchingModel:
         else:
             title, level = "Cosines of queries and support examples", (-1.0, 1.0)
             yield first_similarity(first, maps["cosines"], title, "cosine", level)
-        maps["prototypes"] = means(maps["support"], memberships(first, maps["support"]))
+        maps["prototypes"] = class_means(maps["support"], first.tasks.support.y, first.ways)
         yield first_embedding(first, maps)
 
 

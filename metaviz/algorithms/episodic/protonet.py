@@ -6,15 +6,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import (
-    SMALLEST,
-    embedded,
-    first_embedding,
-    means,
-    memberships,
-    squared_distances,
-    unit,
-)
+from metaviz.algorithms.episodic.embedding import embedded, first_embedding
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
@@ -27,6 +19,7 @@ from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import SMALLEST, class_means, squared_distances, unit
 
 Distance = Literal["squared", "mean_square", "plain", "cosine"]
 
@@ -100,7 +93,7 @@ class PrototypeModel:
     ) -> Prediction:
         """Compare every example with the prototypes; logits (tasks, n, ways)."""
         known, asked = embedded(context, meta, batch, together=alone or self.together)
-        prototypes = means(known, memberships(context, known))
+        prototypes = class_means(known, context.tasks.support.y, context.ways)
         scale = meta["scale"].view(-1, 1, 1) if self.learn_scale else self.scale
         outputs = scale * self.similarity(asked, prototypes)
         shown = {"prototypes": prototypes, "support": known, "query": asked} if maps else {}

@@ -6,12 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import (
-    embedded,
-    first_embedding,
-    means,
-    memberships,
-)
+from metaviz.algorithms.episodic.embedding import embedded, first_embedding
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
@@ -26,6 +21,7 @@ from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import class_means, memberships
 
 
 class R2D2Options(EpisodeOptions):
@@ -97,7 +93,7 @@ class RidgeModel:
         options = self.options
         together = alone or options.embed == "together"
         z, asked = embedded(context, meta, batch, together=together)
-        members = memberships(context, z)
+        members = memberships(context.tasks.support.y, context.ways, z)
         known = _with_one(z) if options.bias else z
         count = known.shape[1]
         learned = meta["ridge"].exp().view(-1, 1, 1) if options.learn_ridge else None
@@ -119,7 +115,7 @@ class RidgeModel:
         maps = dict(self.predict(first, meta, first.tasks.query, maps=True).maps)
         title = "Regression of the labels of queries"
         yield first_similarity(first, maps["regressed"], title, "x W", to_classes=True)
-        maps["prototypes"] = means(maps["support"], memberships(first, maps["support"]))
+        maps["prototypes"] = class_means(maps["support"], first.tasks.support.y, first.ways)
         yield first_embedding(first, maps)
 
 

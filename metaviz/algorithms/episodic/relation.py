@@ -7,13 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import (
-    embedded,
-    first_embedding,
-    in_sets,
-    memberships,
-    rows,
-)
+from metaviz.algorithms.episodic.embedding import embedded, first_embedding, in_sets, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
@@ -28,6 +22,7 @@ from metaviz.meta.episodic import OBJECTIVE, Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import memberships
 from metaviz.nets.base import Net
 from metaviz.nets.blocks import block, block_shapes, halved, linear, linear_shapes
 from metaviz.nets.convolution import fold, unfold
@@ -154,7 +149,7 @@ class RelationModel:
         net = context.learner.net
         together = alone or self.options.embed == "together"
         known, asked = embedded(context, meta, batch, together=together)
-        classes = memberships(context, known).mT @ known
+        classes = memberships(context.tasks.support.y, context.ways, known).mT @ known
         module = RelationModule(net, self.options.hidden)
         params = module.layout.for_tasks(rows(meta["relation"]), len(known))
 
@@ -177,7 +172,7 @@ class RelationModel:
         title = "Relation of queries to classes"
         yield first_similarity(first, scores, title, "score", (0.0, 1.0), to_classes=True)
         maps = dict(found.maps)
-        shots = memberships(first, maps["support"]).sum(1).unsqueeze(2)
+        shots = memberships(first.tasks.support.y, first.ways, maps["support"]).sum(1).unsqueeze(2)
         yield first_embedding(first, maps | {"prototypes": maps["classes"] / shots})
 
 

@@ -7,13 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import (
-    embedded,
-    first_embedding,
-    means,
-    memberships,
-    rows,
-)
+from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
@@ -28,6 +22,7 @@ from metaviz.meta.episodic import OBJECTIVE, Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import class_means, memberships
 
 
 class SiameseOptions(EpisodeOptions):
@@ -94,7 +89,7 @@ class SiameseModel:
         weights = rows(meta["similarity"])
         apart = (asked.unsqueeze(2) - known.unsqueeze(1)).abs()
         similar = (apart * weights[:, None, None, :-1]).sum(3) + weights[:, -1:, None]
-        others = memberships(context, known).unsqueeze(1) == 0
+        others = memberships(context.tasks.support.y, context.ways, known).unsqueeze(1) == 0
         outputs = similar.unsqueeze(3).masked_fill(others, -torch.inf).amax(2)
         shown = {"similar": similar, "support": known, "query": asked} if maps else {}
         return Prediction(outputs, maps=shown)
@@ -117,7 +112,7 @@ class SiameseModel:
         title = "Probability that query and support example are of one class"
         values = maps["similar"].sigmoid()
         yield first_similarity(first, values, title, "probability", (0.0, 1.0))
-        maps["prototypes"] = means(maps["support"], memberships(first, maps["support"]))
+        maps["prototypes"] = class_means(maps["support"], first.tasks.support.y, first.ways)
         yield first_embedding(first, maps)
 
 

@@ -9,15 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from metaviz.algorithms.episodic.embedding import (
-    SMALLEST,
-    embedded,
-    first_embedding,
-    means,
-    memberships,
-    rows,
-    squared_distances,
-)
+from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.outer_options import OwnOuter
 from metaviz.algorithms.registry import register
@@ -34,6 +26,7 @@ from metaviz.meta.episodic import OBJECTIVE, Episodic, Term
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import SMALLEST, class_means, squared_distances
 from metaviz.nets.base import Net
 from metaviz.nets.blocks import Shapes, linear, linear_shapes
 from metaviz.nets.layout import Layout, Params, Weights
@@ -215,7 +208,7 @@ class TADAMModel:
         weights = conditioned(net.layout, plain, films) if films else plain
         together = alone or options.embed == "together"
         known, asked = embedded(context, meta, batch, together=together, weights=weights)
-        prototypes = means(known, memberships(context, known))
+        prototypes = class_means(known, context.tasks.support.y, context.ways)
         squared = squared_distances(asked, prototypes)
         scale = meta["scale"].view(-1, 1, 1) if options.learn_scale else options.scale
         outputs = -scale * squared.clamp_min(SMALLEST**2).sqrt()
@@ -230,7 +223,7 @@ class TADAMModel:
         support = context.tasks.support
         weights = meta["init"].expand(len(support), -1)
         z = context.learner.net.features(weights, support.x)
-        task = means(z, memberships(context, z)).mean(1)
+        task = class_means(z, context.tasks.support.y, context.ways).mean(1)
         return encoder(encoder.layout.for_tasks(rows(meta["film"]), len(support)), task)
 
     def penalty(self, context: Context, meta: Meta) -> Tensor:

@@ -8,13 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import (
-    embedded,
-    in_sets,
-    memberships,
-    rows,
-    squared_distances,
-)
+from metaviz.algorithms.episodic.embedding import embedded, in_sets, rows
 from metaviz.algorithms.episodic.episode_options import EpisodeOptions
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import principal
@@ -30,6 +24,7 @@ from metaviz.meta.episodic import OBJECTIVE, Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import memberships, squared_distances
 from metaviz.nets.base import Net
 from metaviz.nets.blocks import block, block_shapes, halved, linear, linear_shapes
 from metaviz.nets.convolution import fold, unfold
@@ -183,7 +178,7 @@ class PropagationModel:
         support = known.shape[1]
         nodes = scaled[0] if batch is context.tasks.support else torch.cat(scaled, 1)
         weights, spreading = self._graph(nodes)
-        labels = memberships(context, nodes)
+        labels = memberships(context.tasks.support.y, context.ways, nodes)
         labels = torch.nn.functional.pad(labels, (0, 0, 0, nodes.shape[1] - support))
         alpha = meta["alpha"].sigmoid().view(-1, 1, 1) if self.options.learn_alpha else None
         spreading = (self.options.alpha if alpha is None else alpha) * spreading
