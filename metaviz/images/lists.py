@@ -5,7 +5,7 @@ import io
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +17,14 @@ from metaviz.files.values import of_kind, parsed_json, required, whole
 from metaviz.images.decoding import SUFFIXES
 from metaviz.images.entries import Entry, Listing
 from metaviz.images.found import Classes, Divided, Picture
-from metaviz.images.splits import are_results, class_folders, is_whole, split_groups, split_of
+from metaviz.images.splits import (
+    are_results,
+    class_folders,
+    is_generic,
+    is_whole,
+    split_groups,
+    split_of,
+)
 
 MOST_LIST_BYTES = 200_000_000
 _MOST_ALONE = 20_000_000
@@ -253,6 +260,7 @@ def _resolved(lists: _Lists, places: "_Places") -> Divided:
     forms: dict[str, set[Parts]] = defaultdict(set)
     for row in every:
         forms[_last(row.text)].add(_parts(row.text))
+    places.take_prefixes(_parts(row.text) for row in every)
     splits: dict[str, Classes] = {}
     problems = list(dict.fromkeys(row.note for row in every if row.note))
     elsewhere: set[Parts] = set()
@@ -335,6 +343,31 @@ class _Places:
         self.united: set[str] = set()
         for folder in self._in:
             self._folders[_loosely(folder[-1])].append(folder)
+        self._root = _loosely(listing.path.stem if listing.path.is_file() else listing.path.name)
+        self._nearest: dict[Parts, int] = {}
+        self._is_ours = False
+
+    def take_prefixes(self, paths: Iterable[Parts]) -> None:
+        """Note whether the lists name folders that are there, or those of another computer alone.
+
+        The principle: where they name ours, what they name in another folder is not there.
+        """
+        given = {_loosely(above[-1]) for path in paths if (above := _without_generic(path[:-1]))}
+        self._is_ours = not given.isdisjoint(self._folders)
+
+    def _is_elsewhere(self, given: Parts, folder: Parts) -> bool:
+        """Return whether a list names something in another folder than the one it was found in."""
+        wanted, place = _without_generic(given)[::-1], _without_generic(folder)[::-1]
+        if not wanted:
+            return False
+        if wanted not in self._nearest:
+            others = self._folders.get(_loosely(wanted[0]), [])
+            self._nearest[wanted] = max((_shared(one[::-1], wanted) for one in others), default=0)
+        alike = _shared(place, wanted)
+        if alike < self._nearest[wanted]:
+            return True
+        at_top = not place and _loosely(wanted[0]) == self._root
+        return self._is_ours and not alike and not at_top
 
     def find(
         self, source: Entry, row: Row, labels: set[str], elsewhere: set[Parts]
@@ -363,6 +396,7 @@ class _Places:
         if not parts:
             return []
         folders = self._folders.get(_loosely(parts[-1]), [])
+        folders = [each for each in folders if not self._is_elsewhere(parts[:-1], each[:-1])]
         exact = [folder for folder in folders if folder[-1] == parts[-1]]
         best = _most_alike(exact or folders, lambda folder: _shared(folder[::-1], parts[::-1]))
         near = _most_alike(best, lambda folder: _shared(folder, source.folder))
@@ -382,7 +416,9 @@ class _Places:
         ):
             if len(best) > 1:
                 best = [entry for entry in best if fits(entry)] or best
-        if len(best) > 1 and not _are_copies(best):
+        best = [entry for entry in best if not self._is_elsewhere(given, entry.folder)]
+        classes = {self._classes.get(entry.folder) for entry in best}
+        if len(best) > 1 and (not _are_copies(best) or (len(classes) > 1 and not row.label)):
             raise DataError(
                 f"{source.label} lists {row.text!r}, and {len(best)} images have that name; list "
                 "them with their folders"
@@ -431,6 +467,13 @@ def _parts(text: str) -> Parts:
     return tuple(
         part for part in parts if part and part != "." and not re.fullmatch("[A-Za-z]:", part)
     )
+
+
+def _without_generic(folder: Parts) -> Parts:
+    """Return a folder without what tells nothing at its end, like images, and steps upwards."""
+    while folder and (is_generic(folder[-1]) or folder[-1] == ".."):
+        folder = folder[:-1]
+    return folder
 
 
 def _loosely(name: str) -> str:

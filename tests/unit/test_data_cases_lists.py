@@ -638,3 +638,71 @@ def test_columns_that_may_mean_several_splits_are_told(
     assert united(found) == UNSPLIT
     (remark,) = [remark for remark in found.remarks if "labels.csv" in remark]
     assert said in remark
+
+
+def in_folders(row: str, header: str, ending: str) -> dict[str, bytes]:
+    """Return lists of images in folders of their classes."""
+    return encoded(tables(ending, header=header, row=row))
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "missing"),
+    [
+        ("filename,label", "{name}/{row}.png,{name}", "c2/7.png,c2"),
+        ("filename,label", "C:\\mine\\{name}\\{row}.png,{name}", "C:\\mine\\c2\\7.png,c2"),
+        ("filename,label", "{name}/images/{row}.png,{name}", "c2/images/7.png,c2"),
+        ("filename,label", "{name}/{row}.png,{name}", "odd/7.png,c2"),
+    ],
+)
+def test_a_listed_image_is_never_one_of_that_name_elsewhere(
+    header: str, row: str, missing: str, tmp_path: Path
+) -> None:
+    lists = in_folders(row, header, ".csv")
+    pictures = images("{name}/{row}.png") | {"c6/7.png": image(70)}
+    assert counts(found_in(tmp_path / "twin", pictures | lists)) == SIX
+    lists["val.csv"] += f"{missing}\n".encode()
+    with pytest.raises(DataError, match=r"7\.png', which is not there"):
+        found_in(tmp_path / "data", pictures | lists)
+
+
+@pytest.mark.parametrize("missing", ["c2/7.png", "odd/7.png", "old/c2/7.png"])
+def test_a_missing_image_of_a_text_list_is_told_and_no_other_is_read(
+    missing: str, tmp_path: Path
+) -> None:
+    lists = in_folders("{name}/{row}.png", "", ".txt")
+    lists["val.txt"] += f"{missing}\n".encode()
+    pictures = images("{name}/{row}.png") | {"c3/7.png": image(70)}
+    found = found_in(tmp_path, pictures | lists)
+    assert counts(found) == SIX
+    assert any(f"lists {missing!r}, which is not there" in each for each in found.problems)
+    assert found.left_out == {"images that no list names": 1}
+
+
+def test_a_listed_class_is_never_one_of_that_name_elsewhere(tmp_path: Path) -> None:
+    pictures = {f"fish/{name}": data for name, data in images("{name}/{row}.png").items()}
+    lists = encoded(lines(line="fish/{name}"))
+    assert counts(found_in(tmp_path / "twin", pictures | lists)) == SIX
+    lists["test.txt"] = b"fish/c4\nbirds/c5\n"
+    found = found_in(tmp_path / "data", pictures | lists)
+    assert counts(found) == SIX | {"test": {"c4": 2}}
+    assert any("'birds/c5', which is not there" in each for each in found.problems)
+
+
+@pytest.mark.parametrize("prefix", ["elsewhere/", "file:///home/me/", "../data/", "C:\\my\\"])
+@pytest.mark.parametrize("kind", ["{name}/{row}.png", "pictures/{name}_{row}.png"])
+def test_folders_of_another_computer_are_no_contradiction(
+    prefix: str, kind: str, tmp_path: Path
+) -> None:
+    lists = in_folders(f"{prefix}{kind},{{name}}", "filename,label", ".csv")
+    there = kind.replace("pictures/", "")
+    assert counts(found_in(tmp_path / "data", images(there) | lists)) == SIX
+
+
+def test_a_name_of_equal_images_in_several_classes_is_refused(tmp_path: Path) -> None:
+    lists = in_folders("{name}/{row}.png", "", ".txt")
+    pictures = images("{name}/{row}.png") | {"c4/x.png": image(70), "c6/x.png": image(70)}
+    twin = lists | {"test.txt": lists["test.txt"] + b"c4/x.png\n"}
+    assert counts(found_in(tmp_path / "twin", pictures | twin))["test"] == {"c4": 3, "c5": 2}
+    lists["test.txt"] += b"x.png\n"
+    with pytest.raises(DataError, match=r"'x\.png', and 2 images have that name"):
+        found_in(tmp_path / "data", pictures | lists)
