@@ -142,8 +142,11 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _extremes(image: Image.Image) -> tuple[float, float]:
-    """Return between which levels an image without a fixed range lies; PNG has 16 bits."""
-    if image.mode not in {"I", "F"} or (image.mode == "I" and image.format == "PNG"):
+    """Return between which levels an image without a fixed range lies.
+
+    Those of PNG, and those that PIL makes of a PGM with more than 8 bits, have 16.
+    """
+    if image.mode not in {"I", "F"} or (image.mode == "I" and image.format in {"PNG", "PPM"}):
         return 0, _HIGHEST
     with _by_pil():
         low, high = image.getextrema()
@@ -161,16 +164,27 @@ def _plain(image: Image.Image, mode: str, extremes: tuple[float, float]) -> Imag
             )
         with _by_pil():
             levels = np.asarray(image)
+        clear = np.equal(levels, _transparent_level(image))
         if image.mode == "F":
+            if not np.isfinite(levels).all():
+                raise ForeignError("it has levels that are no numbers")
             levels = np.rint(levels * (_WHITE if high <= 1 else 1))
         elif high > _WHITE or image.mode != "I":
             levels = levels >> 8
+        if not clear.all():
+            levels = np.where(clear, _WHITE, levels)
         return Image.fromarray(levels.astype(np.uint8), "L").convert(mode)
     with _by_pil():
         is_transparent = image.has_transparency_data
         if not is_transparent:
             return image.convert(mode)
     return _on_white(image).convert(mode)
+
+
+def _transparent_level(image: Image.Image) -> int:
+    """Return the grey level that stands for nothing; -1 where none does."""
+    level = image.info.get("transparency")
+    return level if isinstance(level, int) else -1
 
 
 def _on_white(image: Image.Image) -> Image.Image:

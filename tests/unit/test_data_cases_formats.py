@@ -124,6 +124,39 @@ def test_integers_of_a_tiff_are_scaled_and_floats_understood() -> None:
             levels(saved(Image.fromarray(odd.astype(np.float32)), "TIFF"))
 
 
+def test_float_image_with_levels_that_are_no_numbers_is_damaged() -> None:
+    some = GREY.astype(np.float32)
+    np.testing.assert_array_equal(levels(saved(Image.fromarray(some), "TIFF"), "L"), GREY)
+    some[3, 3] = np.nan
+    with pytest.raises(DataError, match="levels that are no numbers"):
+        levels(saved(Image.fromarray(some), "TIFF"))
+
+
+@pytest.mark.parametrize("ground", [1, 255, 65535])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_transparent_level_of_sixteen_bits_is_white(ground: int, mode: str) -> None:
+    drawing = np.full((SIDE, SIDE), ground, np.uint16)
+    drawing[2:4] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(drawing).save(buffer, "PNG", transparency=ground)
+    found = levels(buffer.getvalue(), mode)
+    assert (found[2:4] == 0).all()
+    assert (found[:2] == 255).all()
+    twin = levels(saved(Image.fromarray(drawing), "PNG"), mode)
+    assert (twin[:2] == ground >> 8).all()
+
+
+@pytest.mark.parametrize("brightest", [200, 255, 256, 300, 65535])
+@pytest.mark.parametrize("kind", ["P5", "P2"])
+def test_declared_depth_of_a_grey_map_decides(brightest: int, kind: str) -> None:
+    deep = np.arange(256, dtype=np.uint16).reshape(16, 16) % 199
+    deep[0, 0] = brightest
+    text = " ".join(map(str, deep.ravel())).encode()
+    body = deep.astype(">u2").tobytes() if kind == "P5" else text
+    found = levels(kind.encode() + b" 16 16 65535\n" + body, "L")
+    np.testing.assert_array_equal(found, deep >> 8)
+
+
 def test_transparent_grounds_are_white() -> None:
     ink = np.zeros((SIDE, SIDE), np.uint8)
     alpha = np.zeros_like(ink)
