@@ -41,8 +41,13 @@ class Container(Protocol):
 class Told(Protocol):
     """Where readers say what they united, and count what they left out."""
 
-    notes: list[str]
-    left_out: Counter[str]
+    @property
+    def notes(self) -> list[str]:
+        """The sentences."""
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """The counts."""
 
 
 def pickled_arrays(entry: Container, labels: Container | None, told: Told) -> Classes:
@@ -125,8 +130,8 @@ def _tell_united(labels: Iterable[tuple[object, Any]], entry: Container, told: T
     ]
     if several:
         told.notes.append(
-            f"{len(several)} classes of {_label(entry)} were united from several labels of the same name, "
-            f"{min(several)} among them"
+            f"{len(several)} classes of {_label(entry)} were united from several labels of the same "
+            f"name, {min(several)} among them"
         )
 
 
