@@ -130,8 +130,8 @@ def _tell_united(labels: Iterable[tuple[object, Any]], entry: Container, told: T
     ]
     if several:
         told.notes.append(
-            f"{len(several)} classes of {_label(entry)} were united from several labels of the same "
-            f"name, {min(several)} among them"
+            f"{len(several)} classes of {_label(entry)} were united from several labels of the same"
+            f" name, {min(several)} among them"
         )
 
 

@@ -31,6 +31,7 @@ from metaviz.images.lists import (
     MisfitError,
     by_lists_of_classes,
     by_lists_of_files,
+    not_followed,
     refuse_contradiction,
 )
 from metaviz.images.splits import (
@@ -453,7 +454,7 @@ def _named(layout: str, read: Divided) -> Found:
 def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:
     """Divide classes without a split: as published where they are known, otherwise by chance."""
     reading = _composed(_by_class_folders(listing))
-    classes, united = reading.splits[""], reading.problems
+    classes, united = reading.splits[""], [*reading.problems, *not_followed(listing)]
     if len(classes) < _FEWEST_CLASSES:
         raise next(
             iter(listing.failures),
