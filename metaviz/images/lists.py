@@ -738,16 +738,16 @@ def _splits_told(
     told = [
         each._replace(note=each.note or note) for each in _splits_named(entry, header, table, main)
     ]
-    for other in (*worded, *flags):
+    for second in (*worded, *flags):
         apart = [
             row
             for row, (split, *_) in zip(table, told, strict=True)
-            if not _agrees(row[other], flags.get(other, ""), split)
+            if not _agrees(row[second], flags.get(second, ""), split)
         ]
         if apart:
             fault = (
-                f"{entry.label} has the columns {header[main]} and {header[other]} for splits, and "
-                f"they contradict each other in {len(apart)} rows; keep the one you mean: "
+                f"{entry.label} has the columns {header[main]} and {header[second]} for splits, "
+                f"and they contradict each other in {len(apart)} rows; keep the one you mean: "
                 f"{apart[0]!r} is one of the rows"
             )
             return [each._replace(fault=fault) for each in told]
