@@ -43,6 +43,15 @@ def is_image(start: bytes) -> bool:
     return webp or bitmap or grey_map or start.startswith(_MAGIC)
 
 
+def sides_of(data: bytes) -> tuple[int, int] | None:
+    """Return the shorter and the longer side in pixels by the head alone; None where damaged."""
+    try:
+        width, height = _opened(data).size
+    except ForeignError:
+        return None
+    return min(width, height), max(width, height)
+
+
 def decode_image(
     data: bytes, name: str, mode: str, usual: tuple[str, ...], most: int = MAX_PIXELS
 ) -> Image.Image:

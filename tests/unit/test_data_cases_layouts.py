@@ -1,5 +1,6 @@
 """Folders and archives as people have them: which splits and classes they mean."""
 
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metaviz.files.archives import DataError
 from metaviz.images.layouts import known_splits
@@ -527,3 +529,39 @@ def test_a_root_that_cannot_be_listed_is_refused(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert any(said in done.stderr for said in ("cannot be listed", "not readable", "setpriv: "))
+
+
+def as_form(data: bytes, form: str) -> bytes:
+    """Return an image in another format, or packed otherwise."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, form)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("form", "ending"), [("BMP", "bmp"), ("TIFF", "tif"), ("PPM", "ppm")])
+def test_copies_in_other_formats_count_once(form: str, ending: str, tmp_path: Path) -> None:
+    pixels = PLAIN["train/c0/0.png"]
+    copies = {f"train/c0/copy.{ending}": as_form(pixels, form)}
+    others = {f"train/c0/own.{ending}": as_form(image(900), form)}
+    found = found_in(tmp_path / "data", PLAIN | copies | others)
+    assert counts(found) == SIX | {"train": {"c0": 3, "c1": 2}}
+    assert found.left_out == {"copies of images that are read": 1}
+    copies |= {"train/c0/again.png": pixels, "train/c0/more.dib": as_form(pixels, "BMP")}
+    found = found_in(tmp_path / "more", PLAIN | copies | others)
+    assert counts(found) == SIX | {"train": {"c0": 3, "c1": 2}}
+    assert found.left_out == {"copies of images that are read": 3}
+
+
+def test_copies_of_a_class_in_another_split_and_format_are_told_once(tmp_path: Path) -> None:
+    pixels = PLAIN["train/c0/0.png"]
+    shared = {"test/c0/0.png": pixels, "test/c0/0.bmp": as_form(pixels, "BMP")}
+    found = found_in(tmp_path, PLAIN | shared | {"test/c0/1.png": image(901)})
+    assert counts(found)["test"] == {"c0": 2, "c4": 2, "c5": 2}
+    assert found.left_out == {"copies of images that are read": 1}
+    assert any("of 6 test images are training images too" in each for each in found.remarks)
+
+
+def test_a_damaged_image_is_no_copy_in_another_format(tmp_path: Path) -> None:
+    broken = {"train/c0/2.bmp": b"BM\0\0\0\0\0\0\0\0junk", "train/c0/3.png": b"\x89PNG junk"}
+    found = found_in(tmp_path, PLAIN | broken)
+    assert counts(found)["train"]["c0"] == 4
