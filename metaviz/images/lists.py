@@ -146,16 +146,20 @@ def not_followed(listing: Listing) -> Iterator[str]:
     ]
     if len(unread) > _MOST_LISTS:  # notes on single images
         return
-    for entry in unread[:_MOST_TOLD]:
-        why = "no split in it is understood"
-        if entry.suffix in _OTHER_LISTS:
-            why = f"files with the ending {entry.suffix} are not read"
+    why = {
+        entry.label: f"files with the ending {entry.suffix} are not read"
+        if entry.suffix in _OTHER_LISTS
+        else "no split in it is understood"
+        for entry in unread
+    }
+    why |= {entry.label: "it tells no split" for entry in listing.unsplit}
+    for label in list(why)[:_MOST_TOLD]:
         yield (
-            f"{entry.label} was not followed, as {why}; write a table with the columns filename, "
+            f"{label} was not followed, as {why[label]}; write a table with the columns filename, "
             "label and split"
         )
-    if len(unread) > _MOST_TOLD:
-        yield f"{len(unread) - _MOST_TOLD} more files like that were not followed"
+    if len(why) > _MOST_TOLD:
+        yield f"{len(why) - _MOST_TOLD} more files like that were not followed"
 
 
 def _words(text: str) -> list[str]:

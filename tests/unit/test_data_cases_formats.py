@@ -1,8 +1,10 @@
 """Images of every usual format and kind look as in a viewer; damaged ones are named at once."""
 
 import io
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from metaviz.files.archives import DataError
+from metaviz.images import decoding
 from metaviz.images.cache import open_images
 from metaviz.images.decoding import decode_image
 from metaviz.problems.inspection import inspect_data
@@ -395,3 +398,45 @@ def test_large_uncompressed_images_are_read_within_bounds(
     told, _, peak = ended.stdout.rpartition("|")
     assert said in told
     assert int(peak) < 512
+
+
+def deep_colours(ground: tuple[int, int, int]) -> bytes:
+    """Return a PNG of 16 bits with black rows on a transparent colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    rows = np.full((SIDE, SIDE, 3), ground, ">u2")
+    rows[2:4] = 0
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    parts = [
+        chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 16, 2, 0, 0, 0)),
+        chunk(b"tRNS", struct.pack(">HHH", *ground)),
+        chunk(b"IDAT", zlib.compress(lines)),
+        chunk(b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("ground", [(1000, 2000, 65535), (256, 0, 0), (65535, 0, 0)])
+def test_transparent_colour_of_sixteen_bits_is_white(ground: tuple[int, int, int]) -> None:
+    found = levels(deep_colours(ground), "RGB")
+    assert (found[2:4] == 0).all()
+    assert (found[:2] == 255).all()
+
+
+def test_transparent_part_of_a_large_image_is_white(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_PIXELS", SIDE * SIDE // 4)
+    monkeypatch.setattr(decoding, "_STRIP_PIXELS", 2 * SIDE)
+    drawn = np.zeros((SIDE, SIDE, 4), np.uint8)
+    drawn[SIDE // 2 :, :, 3] = 255
+    found = np.asarray(
+        decode_image(saved(Image.fromarray(drawn), "PNG"), "x", "L", ("PNG",), SIDE * SIDE)
+    )
+    half = len(found) // 2
+    assert ((found[:half] == 255).all(), (found[half:] == 0).all()) == (True, True)
+    unseen = drawn * np.array([1, 1, 1, 0], np.uint8)
+    unseen[..., :3] = 99
+    data = saved(Image.fromarray(unseen), "PNG")
+    assert (np.asarray(decode_image(data, "x", "L", ("PNG",), SIDE * SIDE)) == 99).all()

@@ -376,7 +376,9 @@ def test_table_without_a_split_is_told_what_it_lacks(tmp_path: Path) -> None:
     own = {"labels.csv": rows.replace(",test\n", "\n").encode()}
     with pytest.raises(DataError, match=r"labels\.csv in .* tells no split: add a column"):
         found_in(tmp_path / "flat", FLAT | own)
-    assert found_in(tmp_path / "folders", FOLDERS | own).layout == "class folders"
+    found = found_in(tmp_path / "folders", FOLDERS | own)
+    assert (found.layout, united(found)) == ("class folders", UNSPLIT)
+    assert any("was not followed, as it tells no split" in remark for remark in found.remarks)
 
 
 @pytest.mark.parametrize(
