@@ -408,6 +408,14 @@ class _Places:
         given = {_loosely(above[-1]) for path in paths if (above := _without_generic(path[:-1]))}
         self._is_ours = not given.isdisjoint(self._folders)
 
+    def _fits(self, folder: Parts, given: Parts, label: str) -> bool:
+        """Return whether an image is where a list says, which may leave out the class's folder."""
+        if not self._is_elsewhere(given, folder):
+            return True
+        own = _without_generic(folder)
+        is_of_class = bool(own) and _loosely(own[-1]) == _loosely(label)
+        return is_of_class and not self._is_elsewhere(given, own[:-1])
+
     def _is_elsewhere(self, given: Parts, folder: Parts) -> bool:
         """Return whether a list names something in another folder than the one it was found in."""
         wanted, place = _without_generic(given)[::-1], _without_generic(folder)[::-1]
@@ -469,7 +477,7 @@ class _Places:
         ):
             if len(best) > 1:
                 best = [entry for entry in best if fits(entry)] or best
-        best = [entry for entry in best if not self._is_elsewhere(given, entry.folder)]
+        best = [entry for entry in best if self._fits(entry.folder, given, row.label)]
         classes = {self._classes.get(entry.folder) for entry in best}
         if len(best) > 1 and (not _are_copies(best) or (len(classes) > 1 and not row.label)):
             raise DataError(

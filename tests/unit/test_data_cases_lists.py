@@ -857,3 +857,13 @@ def test_validation_told_alone_leaves_the_rest_for_training(header: str, tmp_pat
         "validation": SIX["validation"],
     }
     assert any("all else was read as train" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize("place", ["all/{name}/{row}.png", "all/{name}/images/{name}_{row}.png"])
+def test_a_list_may_leave_out_the_folders_of_the_classes(place: str, tmp_path: Path) -> None:
+    own = images(place.replace("{row}", "{name}_{row}").replace("{name}_{name}", "{name}"))
+    lists = in_folders("all/{name}_{row}.png,{name}", "filename,label", ".csv")
+    assert counts(found_in(tmp_path / "data", own | lists)) == SIX
+    lists["test.csv"] += b"all/c0_1.png,c4\n"
+    with pytest.raises(DataError, match=r"'all/c0_1\.png', which is not there"):
+        found_in(tmp_path / "wrong", own | lists)
