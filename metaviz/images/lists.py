@@ -727,8 +727,10 @@ def _splits_told(
     """
     named = [header.index(name) for name in _SPLITS if name in header]
     flags = {place: _FLAGS[name] for place, name in enumerate(header) if name in _FLAGS}
+    if split_of(entry.stem):
+        return [_Told(fault=_otherwise(entry, header, table, (*named, *flags)))] * len(table)
     note = ""
-    if not named and not flags and not split_of(entry.stem):
+    if not named and not flags:
         others = (place for place in range(len(header)) if place not in used)
         named = [place for place in others if _is_of_splits(table, place)]
         note = (
@@ -764,6 +766,23 @@ def _splits_told(
             )
             return [each._replace(fault=fault) for each in told]
     return told
+
+
+def _otherwise(
+    entry: Entry, header: list[str], table: list[list[str]], places: tuple[int, ...]
+) -> str:
+    """Say which row of a table tells another split than the name of its file does."""
+    named = split_of(entry.stem) or ""
+    for place in places:
+        flag = _FLAGS.get(header[place], "")
+        for row in table:
+            cell = row[place] if place < len(row) else ""
+            if (flag or split_of(cell)) and not _agrees(cell, flag, named):
+                return (
+                    f"the column {header[place]} of {entry.label} tells another split than its "
+                    f"name in the row {row!r}; keep the one you mean"
+                )
+    return ""
 
 
 def _agrees(cell: str, flag: str, split: str) -> bool:

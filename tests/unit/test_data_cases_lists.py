@@ -867,3 +867,25 @@ def test_a_list_may_leave_out_the_folders_of_the_classes(place: str, tmp_path: P
     lists["test.csv"] += b"all/c0_1.png,c4\n"
     with pytest.raises(DataError, match=r"'all/c0_1\.png', which is not there"):
         found_in(tmp_path / "wrong", own | lists)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "wrong"),
+    [
+        ("split", "{split}", "val"),
+        ("is_train", "1", "0"),
+        ("fold", "3", "test"),
+        ("set", "", "dev"),
+    ],
+)
+def test_a_column_that_contradicts_the_name_of_its_file_is_refused(
+    column: str, cell: str, wrong: str, tmp_path: Path
+) -> None:
+    how = {"header": f"filename,label,{column}", "row": "{name}_{row}.png,{name}," + cell}
+    lists = encoded(tables() | {"train.csv": table("train", **how)})
+    assert counts(found_in(tmp_path / "twin", FLAT | lists)) == SIX
+    rows = lists["train.csv"].decode().splitlines()
+    rows[2] = f"c0_1.png,c0,{wrong}"
+    lists["train.csv"] = "\n".join(rows).encode()
+    with pytest.raises(DataError, match=f"the column {column} of train.csv .* another split"):
+        found_in(tmp_path / "data", FLAT | lists)
