@@ -46,9 +46,11 @@ _SYSTEM = frozenset(
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
         *("$recycle.bin", "recycler", "system volume information", "#recycle", "@recycle"),
         *("#snapshot", "@recently-snapshot", "network trash folder", "temporary items"),
-        "__pycache__",
+        *("__pycache__", "_gsdata_"),
     }
 )
+_RECOVERED = re.compile(r"found\.\d{3}")
+"""Windows names so what it found when it checked a disk."""
 
 
 class DataError(ValueError):
@@ -79,7 +81,8 @@ def refuse_unstorable(key: str, path: str) -> None:
 
 def is_system_made(name: str) -> bool:
     """Tell the files and folders that systems and programs leave beside a person's own."""
-    return name.startswith(".") or name.lower() in _SYSTEM
+    lower = name.lower()
+    return name.startswith(".") or lower in _SYSTEM or bool(_RECOVERED.fullmatch(lower))
 
 
 class Source(Protocol):
@@ -123,6 +126,7 @@ class Folder:
     Links to folders are followed wherever they lead, as a person made them, but never into a
     folder above; each folder is entered through links MAX_LINKED times at most, which bounds the
     time that crafted links take. left_out: what the last listing did not enter, with counts.
+    failures: why folders could not be listed.
     """
 
     def __init__(self, root: Path) -> None:
@@ -130,16 +134,18 @@ class Folder:
         self.root = root
         self.label = str(root)
         self.left_out: Counter[str] = Counter()
+        self.failures: list[DataError] = []
         self._linked: Counter[tuple[int, int]] = Counter()
 
     def names(self) -> list[str]:
         """Return the paths of all files, relative, sorted, with forward slashes.
 
-        What systems made is not among them.
-        Raises: DataError if there are more than MAX_MEMBERS files, or a folder cannot be read.
+        What systems made is not among them; a folder that cannot be listed costs only itself.
+        Raises: DataError if there are more than MAX_MEMBERS files, or the root cannot be listed.
         """
         names: list[str] = []
         self.left_out.clear()
+        self.failures.clear()
         self._linked.clear()
         try:
             for name in self._below(self.root, "", ()):
@@ -159,19 +165,41 @@ class Folder:
         self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
     ) -> Iterator[str]:
         """Yield the files below a folder, of which those above have these devices and inodes."""
-        known = folder.stat()
+        try:
+            known = os.stat(f"{folder}/.")  # noqa: PTH116 - what lies in it can be reached, too
+            listed = os.scandir(folder)
+        except OSError as error:
+            if not prefix:
+                raise
+            self._leave_out(folder, error)
+            return
         above = (*above, (known.st_dev, known.st_ino))
-        with os.scandir(folder) as entries:
+        with listed as entries:
             for entry in entries:
                 if is_system_made(entry.name):
                     continue
-                if not entry.is_dir():
-                    if entry.is_symlink() and not Path(entry.path).exists():
-                        self.left_out["links that lead nowhere"] += 1
-                    else:
-                        yield prefix + entry.name
-                elif self._enters(entry, above):
+                try:
+                    is_folder = entry.is_dir()
+                    enters = is_folder and self._enters(entry, above)
+                    leads_nowhere = entry.is_symlink() and not Path(entry.path).exists()
+                except OSError as error:
+                    self._leave_out(Path(entry.path), error)
+                    continue
+                if enters:
                     yield from self._below(Path(entry.path), f"{prefix}{entry.name}/", above)
+                elif leads_nowhere:
+                    self.left_out["links that lead nowhere"] += 1
+                elif not is_folder:
+                    yield prefix + entry.name
+
+    def _leave_out(self, place: Path, error: OSError) -> None:
+        """Count a folder that cannot be listed, and say why. Raises: the error if it is ours."""
+        if error.errno is None:  # no system said so
+            raise error
+        self.left_out["folders that cannot be listed"] += 1
+        self.failures.append(
+            DataError(f"{place} cannot be listed and is left out: {error.strerror}")
+        )
 
     def _enters(self, entry: os.DirEntry[str], above: tuple[tuple[int, int], ...]) -> bool:
         """Return whether to list a folder; count it where not."""

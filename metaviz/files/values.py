@@ -5,7 +5,7 @@ those are mistakes of its own, and are told as such.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from metaviz.files.foreign import ForeignError
@@ -22,10 +22,15 @@ _KINDS: dict[type, str] = {
 }
 
 
-def parsed_json(data: str | bytes) -> Any:
-    """Read JSON. Raises: ForeignError where it is none, or nested too deeply."""
+def parsed_json(
+    data: str | bytes, table: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """Read JSON; `table` makes its tables of their items, in place of dict.
+
+    Raises: ForeignError where it is none, or nested too deeply.
+    """
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=table)
     except ValueError as error:
         raise ForeignError(f"it is no JSON: {error}") from None
     except RecursionError:

@@ -2,6 +2,8 @@
 
 import io
 import zipfile
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -36,32 +38,44 @@ class Container(Protocol):
         """Return its contents."""
 
 
-def pickled_arrays(entry: Container, labels: Container | None) -> Classes:
+class Told(Protocol):
+    """Where readers say what they united, and count what they left out."""
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences."""
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """The counts."""
+
+
+def pickled_arrays(entry: Container, labels: Container | None, told: Told) -> Classes:
     """Read the images of one split from a pickle.
 
     It holds image_data with class_dict (Ren), data with as many labels (MetaOptNet's FC100,
     CIFAR-FS and miniImageNet), or a list of PNG files with labels beside.
     Raises: DataError if the pickle holds anything else.
     """
-    held = _text_keys(unpickle(entry.read(), _label(entry)))
+    held = _unpickled(entry)
     if isinstance(held, dict) and {"data", "labels"} <= held.keys():
-        return _numbered(held, entry)
+        return _numbered(held, entry, told)
     if isinstance(held, dict) and {"image_data", "class_dict"} <= held.keys():
-        return _by_rows(held, entry)
+        return _by_rows(held, entry, told)
     if isinstance(held, list) and labels is not None:
         encoded = [_encoded(item, entry) for item in held]
         pictures: list[Picture] = [
             Bytes(data, f"image {row} of {_label(entry)}", f"{_mark(entry)}:{row}")
             for row, data in enumerate(encoded)
         ]
-        return _by_label(pictures, labels)
+        return _by_label(pictures, labels, told)
     raise DataError(
         f"{_label(entry)} holds neither image_data with class_dict, nor data with labels, nor a "
         "list of PNG files with a pickle of labels beside it; use the original files"
     )
 
 
-def _by_rows(held: dict[str, Any], entry: Container) -> Classes:
+def _by_rows(held: dict[str, Any], entry: Container, told: Told) -> Classes:
     """Sort the images `image_data` by the rows that `class_dict` lists of each class."""
     images = _images(held["image_data"], entry)
     try:
@@ -80,10 +94,12 @@ def _by_rows(held: dict[str, Any], entry: Container) -> Classes:
             f"{_label(entry)} lists {listed} images of classes and holds {len(images)}; use the "
             "original file"
         )
+    unlisted = len(images) - len({row for rows in rows_of.values() for row in rows})
+    told.left_out["images that no class of class_dict lists"] += max(0, unlisted)
     return {name: [_pixels(images, row, entry) for row in rows] for name, rows in rows_of.items()}
 
 
-def _numbered(held: dict[str, Any], entry: Container) -> Classes:
+def _numbered(held: dict[str, Any], entry: Container, told: Told) -> Classes:
     """Sort the images `data` by the numbers or names in `labels`."""
     images = _images(held["data"], entry)
     found: Classes = {}
@@ -96,7 +112,27 @@ def _numbered(held: dict[str, Any], entry: Container) -> Classes:
         ) from error
     for row, label in enumerate(labels):
         found.setdefault(_text(label), []).append(_pixels(images, row, entry))
+    _tell_united(set(map(_kind_and_text, labels)), entry, told)
     return found
+
+
+def _kind_and_text(label: Any) -> tuple[str, Any]:
+    """Return what tells labels apart: their bytes or text, and numbers by how they are written."""
+    if isinstance(label, bytes | str):
+        return type(label).__name__, label
+    return "", str(label)
+
+
+def _tell_united(labels: Iterable[tuple[object, Any]], entry: Container, told: Told) -> None:
+    """Say which classes several labels, told apart by a mark of each, have the name of."""
+    several = [
+        name for name, count in Counter(_text(each) for _, each in labels).items() if count > 1
+    ]
+    if several:
+        told.notes.append(
+            f"{len(several)} classes of {_label(entry)} were united from several labels of the same"
+            f" name, {min(several)} among them"
+        )
 
 
 def _listed(held: Any, what: str) -> list[Any]:
@@ -126,7 +162,7 @@ def _whole_numbers(held: Any, what: str) -> list[int]:
     return [int(number) for number in found]
 
 
-def numpy_images(entry: Container, labels: Container | None) -> Classes:
+def numpy_images(entry: Container, labels: Container | None, told: Told) -> Classes:
     """Read the array `images` of tieredImageNet's {split}_images.npz.
 
     Raises: DataError if the archive is damaged or has no labels beside it.
@@ -139,7 +175,7 @@ def numpy_images(entry: Container, labels: Container | None) -> Classes:
         ) from error
     if labels is None:
         raise DataError(f"{_label(entry)} has no pickle of labels beside it; add it")
-    return _by_label([_pixels(images, row, entry) for row in range(len(images))], labels)
+    return _by_label([_pixels(images, row, entry) for row in range(len(images))], labels, told)
 
 
 def _zipped_array(data: bytes, name: str) -> np.ndarray:
@@ -176,7 +212,9 @@ def torchmeta_splits(entry: Container) -> Classes:
         }
 
 
-def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str, Classes]:
+def torchmeta_groups(
+    entry: Container, lists: dict[str, list[Any]], told: Told
+) -> dict[str, Classes]:
     """Read torchmeta's CIFAR-100: <coarse>/<fine>, divided by lists of names or of pairs."""
     splits: dict[str, Classes] = {}
     with _opened(entry) as file:
@@ -190,9 +228,12 @@ def torchmeta_groups(entry: Container, lists: dict[str, list[Any]]) -> dict[str,
                     row_of(one, "its list", str, str) for one in listed if not isinstance(one, str)
                 )
             ]
-            splits[split] = {
-                fine: _stacked(file.array(coarse, fine), entry) for coarse, fine in pairs
-            }
+            classes: Classes = {}
+            for coarse, fine in dict.fromkeys(pairs):
+                pictures = _stacked(file.array(coarse, fine), entry)
+                classes.setdefault(fine, []).extend(pictures)
+            splits[split] = classes
+            _tell_united(dict.fromkeys(pairs), entry, told)
     return splits
 
 
@@ -201,7 +242,7 @@ def cifar_arrays(train: Container, test: Container, meta: Container) -> Classes:
     names = _fine_names(meta)
     found: Classes = {}
     for entry in (train, test):
-        held = _text_keys(unpickle(entry.read(), _label(entry)))
+        held = _unpickled(entry)
         try:
             images = _cifar_images(required(of_kind(held, dict, "it"), "data", object))
             numbers = _whole_numbers(required(held, "fine_labels", object), "fine_labels")
@@ -225,7 +266,7 @@ def _cifar_images(held: Any) -> np.ndarray:
 
 def _fine_names(meta: Container) -> list[str]:
     """Return the names of CIFAR-100's classes. Raises: DataError."""
-    held = _text_keys(unpickle(meta.read(), _label(meta)))
+    held = _unpickled(meta)
     try:
         table = of_kind(held, dict, "it")
         return [_text(name) for name in _listed(table.get("fine_label_names", []), "its names")]
@@ -251,15 +292,39 @@ def _pixels(images: np.ndarray, row: int, entry: Container) -> Picture:
     return Pixels(images, row, f"{_mark(entry)}:{row}")
 
 
+def _unpickled(entry: Container) -> Any:
+    """Read a pickle; the keys of its dictionary are text. Raises: DataError."""
+    held = unpickle(entry.read(), _label(entry))
+    try:
+        return _text_keys(held)
+    except ForeignError as error:
+        raise DataError(f"{_label(entry)} is ambiguous ({error}); use the original file") from error
+
+
 def _text_keys(held: Any) -> Any:
-    """Decode the keys of dictionaries that Python 2 wrote."""
+    """Decode the keys of dictionaries that Python 2 wrote.
+
+    Raises: ForeignError where two of them are the same text.
+    """
     if not isinstance(held, dict):
         return held
-    return {_text(key): value for key, value in held.items()}
+    found: dict[str, Any] = {}
+    for key, value in held.items():
+        text = _text(key)
+        if text in found:
+            raise ForeignError(f"it has two keys that read {text}")
+        found[text] = value
+    return found
 
 
 def _text(name: Any) -> str:
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    """Return a name as text: bytes as UTF-8, or letter by letter where they are none."""
+    if not isinstance(name, bytes):
+        return str(name)
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("latin-1")
 
 
 def _images(array: Any, entry: Container) -> np.ndarray:
@@ -291,9 +356,9 @@ def _flat(held: Any) -> np.ndarray:
     return found
 
 
-def _by_label(pictures: list[Picture], labels: Container) -> Classes:
+def _by_label(pictures: list[Picture], labels: Container, told: Told) -> Classes:
     """Sort images by the fine labels of tieredImageNet's pickle."""
-    held = _text_keys(unpickle(labels.read(), _label(labels)))
+    held = _unpickled(labels)
     found: Classes = {}
     try:
         table = of_kind(held, dict, "it")
@@ -304,6 +369,7 @@ def _by_label(pictures: list[Picture], labels: Container) -> Classes:
         for place, picture in zip(places, pictures, strict=True):
             name = names[whole(place, "a label", 0, len(names) - 1)]
             found.setdefault(_text(name), []).append(picture)
+        _tell_united(((place, names[place]) for place in set(places)), labels, told)
     except ForeignError as error:
         raise DataError(
             f"{_label(labels)} does not label the images beside it ({error}); use the original"

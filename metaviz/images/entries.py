@@ -149,6 +149,7 @@ def _entries(path: Path, opened: ExitStack, listing: Listing) -> Iterator[Entry]
         else:
             yield from _members(archive, (*above, stem), listing)
     listing.left_out.update(folder.left_out)
+    listing.failures.extend(folder.failures)
 
 
 def _members(archive: Zip, above: tuple[str, ...], listing: Listing) -> Iterator[Entry]:

@@ -31,6 +31,7 @@ from metaviz.images.lists import (
     MisfitError,
     by_lists_of_classes,
     by_lists_of_files,
+    not_followed,
     refuse_contradiction,
 )
 from metaviz.images.splits import (
@@ -295,7 +296,7 @@ def _by_pickles(listing: Listing) -> Divided | None:
             listing.left_out["files of arrays for several splits"] += bool(splits_in(entry.stem))
             continue
         try:
-            read = _arrays(entry, _labels_of(entry, split, listing.others))
+            read = _arrays(entry, _labels_of(entry, split, listing.others), listing)
         except DataError as error:
             failed.setdefault(split, error)
             continue
@@ -310,8 +311,9 @@ def _by_pickles(listing: Listing) -> Divided | None:
     return Divided(splits, is_whole(splits), named=_NAMED.get(named, "")) if splits else None
 
 
-def _arrays(entry: Entry, labels: Entry | None) -> Classes:
-    return numpy_images(entry, labels) if entry.suffix == ".npz" else pickled_arrays(entry, labels)
+def _arrays(entry: Entry, labels: Entry | None, told: Listing) -> Classes:
+    read = numpy_images if entry.suffix == ".npz" else pickled_arrays
+    return read(entry, labels, told)
 
 
 def _labels_of(entry: Entry, split: str, others: list[Entry]) -> Entry | None:
@@ -344,7 +346,12 @@ def _by_hdf5(listing: Listing, cifar: str) -> Divided | None:
         except DataError as error:
             failed.setdefault(split, error)
             continue
-        splits |= {name: classes for name, classes in read.items() if classes}
+        for name, classes in read.items():
+            if classes and name in splits:
+                raise DataError(
+                    f"{entry.label} is a second file of {name} images; keep the one you mean"
+                )
+            splits |= {name: classes} if classes else {}
     _refuse_failed(failed, splits, listing)
     return Divided(splits, is_whole(splits)) if splits else None
 
@@ -359,7 +366,7 @@ def _coarse(entry: Entry, listing: Listing, cifar: str) -> dict[str, Classes]:
         and ("fc100" in other.parts) == coarse
         and (split := split_of(other.stem))
     }
-    return torchmeta_groups(entry, lists)
+    return torchmeta_groups(entry, lists, listing)
 
 
 def _refuse_failed(
@@ -447,7 +454,7 @@ def _named(layout: str, read: Divided) -> Found:
 def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:
     """Divide classes without a split: as published where they are known, otherwise by chance."""
     reading = _composed(_by_class_folders(listing))
-    classes, united = reading.splits[""], reading.problems
+    classes, united = reading.splits[""], [*reading.problems, *not_followed(listing)]
     if len(classes) < _FEWEST_CLASSES:
         raise next(
             iter(listing.failures),

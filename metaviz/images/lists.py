@@ -4,8 +4,8 @@ import csv
 import io
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -17,14 +17,25 @@ from metaviz.files.values import of_kind, parsed_json, required, whole
 from metaviz.images.decoding import SUFFIXES
 from metaviz.images.entries import Entry, Listing
 from metaviz.images.found import Classes, Divided, Picture
-from metaviz.images.splits import are_results, class_folders, is_whole, split_groups, split_of
+from metaviz.images.splits import (
+    are_results,
+    class_folders,
+    is_generic,
+    is_whole,
+    split_groups,
+    split_of,
+    splits_in,
+)
 
 MOST_LIST_BYTES = 200_000_000
 _MOST_ALONE = 20_000_000
 _MOST_LISTS = 30
 _MOST_TOLD = 3
 _PAIR = 2
-_SPLITS = ("split", "set", "subset", "partition", "phase", "data_split", "dataset_split", "fold")
+_SPLITS = (
+    *("split", "set", "subset", "partition", "phase", "data_split", "dataset_split", "usage"),
+    "fold",
+)
 _FLAGS = {
     **dict.fromkeys(("is_train", "is_training", "is_training_image", "in_train"), "train"),
     **dict.fromkeys(("is_val", "is_valid", "is_validation", "in_val"), "validation"),
@@ -46,6 +57,8 @@ _COMMENT = "#"
 _SEPARATORS = ",;\t|"
 _TEXTS = (".txt", ".lst", ".list")
 _TABLES = (".csv", ".tsv")
+_OTHER_LISTS = (".yaml", ".yml", ".toml", ".xml", ".xlsx", ".xls", ".ods", ".mat", ".npy")
+_DIVIDING = frozenset({"split", "splits", "trainval", "fold", "folds", "partition", "partitions"})
 LIST_SUFFIXES = (*_TEXTS, *_TABLES, ".json")
 
 Parts = tuple[str, ...]
@@ -56,7 +69,8 @@ class Row(NamedTuple):
     """A line of a list: an image or a folder of a class, by whatever path; the label if given.
 
     split: where one list tells the splits of all its lines. note: how that was understood, where it
-    may be doubted.
+    may be doubted. fault: why the list is refused, if it names anything that is there. A line
+    without a text names nothing.
     """
 
     text: str
@@ -64,6 +78,15 @@ class Row(NamedTuple):
     is_class: bool = False
     split: str = ""
     note: str = ""
+    fault: str = ""
+
+
+class _Told(NamedTuple):
+    """The split that a row of a table tells; note and fault as in Row."""
+
+    split: str = ""
+    note: str = ""
+    fault: str = ""
 
 
 _Lists = dict[str, tuple[Entry, list[Row]]]
@@ -110,6 +133,39 @@ def by_lists_of_classes(listing: Listing) -> Divided | None:
     return chosen
 
 
+def not_followed(listing: Listing) -> Iterator[str]:
+    """Say which files that seem to tell the split are not followed, where no sentence does yet."""
+    told = "\n".join([*listing.notes, *map(str, listing.failures)])
+    unread = [
+        entry
+        for entry in listing.others
+        if entry.suffix in (*LIST_SUFFIXES, *_OTHER_LISTS)
+        and (splits_in(entry.stem) or not _DIVIDING.isdisjoint(_words(entry.stem)))
+        and not are_results(entry.stem)
+        and entry.label not in told
+    ]
+    if len(unread) > _MOST_LISTS:  # notes on single images
+        return
+    why = {
+        entry.label: f"files with the ending {entry.suffix} are not read"
+        if entry.suffix in _OTHER_LISTS
+        else "no split in it is understood"
+        for entry in unread
+    }
+    why |= {entry.label: "it tells no split" for entry in listing.unsplit}
+    for label in list(why)[:_MOST_TOLD]:
+        yield (
+            f"{label} was not followed, as {why[label]}; write a table with the columns filename, "
+            "label and split"
+        )
+    if len(why) > _MOST_TOLD:
+        yield f"{len(why) - _MOST_TOLD} more files like that were not followed"
+
+
+def _words(text: str) -> list[str]:
+    return re.findall("[a-z]+", text.lower())
+
+
 def refuse_contradiction(one: Divided, other: Divided) -> None:
     """Refuse two lists of a person's that put an image into different splits. Raises: DataError."""
     splits = other.split_of()
@@ -139,7 +195,8 @@ def _divided(listing: Listing, suffixes: tuple[str, ...], read: _Read) -> Divide
     fitting: list[Divided] = []
     misfit: MisfitError | None = None
     together = (_read_all(group, read, listing) for group in _groups(listing, suffixes))
-    for lists in chain(together, _alone(listing, suffixes, read)):
+    numbered = _numbered(listing) if suffixes is _TEXTS else ()
+    for lists in chain(together, _alone(listing, suffixes, read), numbered):
         try:
             found = _resolved(lists, _Places(listing)) if lists else Divided({}, whole=False)
             fitting += [found._replace(source=_label_of(lists))] if found.splits else []
@@ -253,13 +310,14 @@ def _resolved(lists: _Lists, places: "_Places") -> Divided:
     forms: dict[str, set[Parts]] = defaultdict(set)
     for row in every:
         forms[_last(row.text)].add(_parts(row.text))
+    places.take_prefixes(_parts(row.text) for row in every)
     splits: dict[str, Classes] = {}
     problems = list(dict.fromkeys(row.note for row in every if row.note))
     elsewhere: set[Parts] = set()
     for split, (entry, rows) in lists.items():
         classes: dict[str, list[Entry]] = defaultdict(list)
         missing = []
-        for row in rows:
+        for row in filter(lambda row: row.text, rows):
             label, found = places.find(entry, row, labels, elsewhere)
             if not row.label and len(forms[label]) > 1:
                 label = "/".join(_parts(row.text))
@@ -269,6 +327,9 @@ def _resolved(lists: _Lists, places: "_Places") -> Divided:
         problems += _missing(entry, rows, missing)
         pictures = {label: _pictures(found) for label, found in classes.items() if found}
         splits |= {split: pictures} if pictures else {}
+    fault = next((row.fault for row in every if row.fault), "")
+    if splits and fault:
+        raise DataError(fault)
     if elsewhere:
         problems.append(
             f"classes of the lists were read from the folders nearest to the lists, and not from "
@@ -293,7 +354,7 @@ def _missing(entry: Entry, rows: list[Row], missing: list[str]) -> list[str]:
     told = f"{entry.label} lists {missing[0]!r}{_more(missing)}, which is not there"
     if any(row.label and not row.is_class for row in rows):
         raise DataError(f"{told}; put the images beside the list")
-    if len(missing) == len(rows):
+    if len(missing) == sum(bool(row.text) for row in rows):
         raise MisfitError(f"{told}; put its classes beside the list, or remove it")
     return [told]
 
@@ -335,6 +396,39 @@ class _Places:
         self.united: set[str] = set()
         for folder in self._in:
             self._folders[_loosely(folder[-1])].append(folder)
+        self._root = _loosely(listing.path.stem if listing.path.is_file() else listing.path.name)
+        self._nearest: dict[Parts, int] = {}
+        self._is_ours = False
+
+    def take_prefixes(self, paths: Iterable[Parts]) -> None:
+        """Note whether the lists name folders that are there, or those of another computer alone.
+
+        The principle: where they name ours, what they name in another folder is not there.
+        """
+        given = {_loosely(above[-1]) for path in paths if (above := _without_generic(path[:-1]))}
+        self._is_ours = not given.isdisjoint(self._folders)
+
+    def _fits(self, folder: Parts, given: Parts, label: str) -> bool:
+        """Return whether an image is where a list says, which may leave out the class's folder."""
+        if not self._is_elsewhere(given, folder):
+            return True
+        own = _without_generic(folder)
+        is_of_class = bool(own) and _loosely(own[-1]) == _loosely(label)
+        return is_of_class and not self._is_elsewhere(given, own[:-1])
+
+    def _is_elsewhere(self, given: Parts, folder: Parts) -> bool:
+        """Return whether a list names something in another folder than the one it was found in."""
+        wanted, place = _without_generic(given)[::-1], _without_generic(folder)[::-1]
+        if not wanted:
+            return False
+        if wanted not in self._nearest:
+            others = self._folders.get(_loosely(wanted[0]), [])
+            self._nearest[wanted] = max((_shared(one[::-1], wanted) for one in others), default=0)
+        alike = _shared(place, wanted)
+        if alike < self._nearest[wanted]:
+            return True
+        at_top = not place and _loosely(wanted[0]) == self._root
+        return self._is_ours and not alike and not at_top
 
     def find(
         self, source: Entry, row: Row, labels: set[str], elsewhere: set[Parts]
@@ -363,6 +457,7 @@ class _Places:
         if not parts:
             return []
         folders = self._folders.get(_loosely(parts[-1]), [])
+        folders = [each for each in folders if not self._is_elsewhere(parts[:-1], each[:-1])]
         exact = [folder for folder in folders if folder[-1] == parts[-1]]
         best = _most_alike(exact or folders, lambda folder: _shared(folder[::-1], parts[::-1]))
         near = _most_alike(best, lambda folder: _shared(folder, source.folder))
@@ -382,7 +477,9 @@ class _Places:
         ):
             if len(best) > 1:
                 best = [entry for entry in best if fits(entry)] or best
-        if len(best) > 1 and not _are_copies(best):
+        best = [entry for entry in best if self._fits(entry.folder, given, row.label)]
+        classes = {self._classes.get(entry.folder) for entry in best}
+        if len(best) > 1 and (not _are_copies(best) or (len(classes) > 1 and not row.label)):
             raise DataError(
                 f"{source.label} lists {row.text!r}, and {len(best)} images have that name; list "
                 "them with their folders"
@@ -433,6 +530,13 @@ def _parts(text: str) -> Parts:
     )
 
 
+def _without_generic(folder: Parts) -> Parts:
+    """Return a folder without what tells nothing at its end, like images, and steps upwards."""
+    while folder and (is_generic(folder[-1]) or folder[-1] == ".."):
+        folder = folder[:-1]
+    return folder
+
+
 def _loosely(name: str) -> str:
     """Return a name without what systems change: capitals, and how accents are composed."""
     return unicodedata.normalize("NFC", name).lower()
@@ -467,8 +571,45 @@ def _text_rows(entry: Entry) -> list[Row] | None:
     with suppress(DataError):
         if rows := _table_rows(entry):
             return rows
-    lines = (line.strip() for line in _text(entry).split("\n"))
-    return [Row(line) for line in lines if line]
+    lines = [line for line in map(str.strip, _text(entry).split("\n")) if line]
+    told = [] if split_of(entry.stem) else _rows_with_splits(lines)
+    return told or [Row(line) for line in lines]
+
+
+def _rows_with_splits(lines: list[str]) -> list[Row]:
+    """Read lines of which each ends in a word for its split, train and others; nothing else."""
+    parts = [line.rsplit(None, 1) for line in lines if not line.startswith(_COMMENT)]
+    if not all(len(part) == _PAIR for part in parts) or not _is_of_splits(parts, 1):
+        return []
+    rows = []
+    for text, word in parts:
+        row = next(_pairs(text), Row(text, is_class=_suffix(text) not in SUFFIXES))
+        rows.append(row._replace(split=split_of(word) or ""))
+    return rows
+
+
+def _numbered(listing: Listing) -> Iterator[_Lists]:
+    """Yield the lists of CUB: images.txt numbers them, train_test_split.txt says 1 for training."""
+    texts = {(each.folder, each.stem): each for each in listing.others if each.suffix in _TEXTS}
+    for (folder, stem), entry in texts.items():
+        images = texts.get((folder, "images"))
+        if stem != "train_test_split" or images is None:
+            continue
+        names, told = _by_number(images), _by_number(entry)
+        if names.keys() != told.keys() or set(told.values()) != {"0", "1"}:
+            listing.notes.append(f"{entry.label} does not tell 0 or 1 of each in {images.label}")
+            continue
+        rows: _Lists = {"train": (entry, []), "test": (entry, [])}
+        for number, name in names.items():
+            split = "train" if told[number] == "1" else "test"
+            rows[split][1].append(Row(name, split=split))
+        yield rows
+
+
+def _by_number(entry: Entry) -> dict[str, str]:
+    """Return what stands behind the number at the beginning of each line."""
+    parts = (line.split(None, 1) for line in _text(entry).split("\n") if line.strip())
+    return {part[0]: part[-1].strip() for part in parts}
 
 
 def _columns(entry: Entry) -> str:
@@ -503,63 +644,167 @@ def _table_rows(entry: Entry) -> list[Row] | None:
         names = [header.index(name) for name in _NAMES if name in header]
         labels = [header.index(label) for label in _LABELS if label in header]
         if names and labels:
-            return _rows_of(entry, header, table[1:], names[0], labels[0])
+            return _rows_of(entry, header, table[1:], names[0], labels)
         classes = [header.index(name) for name in _CLASSES if name in header]
         if classes and all(len(row) > classes[0] for row in table):
-            told = _splits_told(entry, header, table[1:])
-            return [
-                Row(row[classes[0]], is_class=True, split=split, note=note)
-                for row, (split, note) in zip(table[1:], told, strict=True)
-            ]
-        if len(header) > 1 and all(_suffix(row[0]) in SUFFIXES for row in table):
-            return _rows_of(entry, [], table, 0, 1)  # without a header
+            return _rows_of_classes(entry, header, table[1:], classes)
+        if len(header) > 1 and (rows := _rows_without_header(entry, table)):
+            return rows
     return None
 
 
-def _rows_of(
-    entry: Entry, header: list[str], table: list[list[str]], name: int, label: int
+def _rows_of_classes(
+    entry: Entry, header: list[str], table: list[list[str]], classes: list[int]
 ) -> list[Row]:
-    for row in table:
-        if len(row) <= max(name, label) or not row[name] or not row[label]:
-            raise DataError(f"{entry.label} has a row without an image or its class, {row!r}")
-    told = _splits_told(entry, header, table)
+    told = _splits_told(entry, header, table, classes)
     return [
-        Row(row[name], row[label], split=split, note=note)
-        for row, (split, note) in zip(table, told, strict=True)
+        Row(row[classes[0]], is_class=True, **each._asdict())
+        for row, each in zip(table, told, strict=True)
     ]
 
 
-def _splits_told(
-    entry: Entry, header: list[str], table: list[list[str]]
-) -> Sequence[tuple[str, str]]:
-    """Return the split of every row, and how it was understood; empty where no column tells it.
+def _rows_without_header(entry: Entry, table: list[list[str]]) -> list[Row]:
+    """Read image,class or image,class,split or image,split or class,split; nothing else."""
+    width = min(map(len, table))
+    are_images = all(_suffix(row[0]) in SUFFIXES for row in table)
+    places = range(1, width) if not split_of(entry.stem) else ()
+    telling = [place for place in places if _is_of_splits(table, place)]
+    header = [f"number {place + 1}" for place in range(width)]
+    labels = [place for place in range(1, width) if place not in telling][:1]
+    if are_images:
+        return _rows_of(entry, header, table, 0, labels)
+    if telling and width == _PAIR:
+        return _rows_of_classes(entry, header, table, [0])
+    return []
 
-    The principle: words are honoured, and numbers and yes or no where they can mean one thing.
+
+def _is_of_splits(table: list[list[str]], place: int) -> bool:
+    """Return whether each cell of a column is a word for a split, train and others."""
+    cells = {row[place] if place < len(row) else "" for row in table}
+    splits = [split_of(cell) for cell in cells]
+    return all(splits) and is_whole(filter(None, splits))
+
+
+def _rows_of(
+    entry: Entry, header: list[str], table: list[list[str]], name: int, labels: list[int]
+) -> list[Row]:
+    label = labels[0] if labels else name
+    for row in table:
+        if len(row) <= max(name, label) or not row[name] or not row[label]:
+            raise DataError(f"{entry.label} has a row without an image or its class, {row!r}")
+    told = _splits_told(entry, header, table, [name, *labels])
+    fault = _merged(entry, header, table, labels)
+    return [
+        Row(row[name], row[label] if labels else "", False, *each[:2], each.fault or fault)
+        for row, each in zip(table, told, strict=True)
+    ]
+
+
+def _merged(entry: Entry, header: list[str], table: list[list[str]], labels: list[int]) -> str:
+    """Say which column keeps classes apart that the first of these columns has as one."""
+    for other in labels[1:]:
+        known: dict[str, list[str]] = {}
+        for row in table:
+            cell = row[other] if other < len(row) else ""
+            first = known.setdefault(row[labels[0]], row) if cell else row
+            if cell and first[other] != cell:
+                return (
+                    f"{entry.label} has the columns {header[labels[0]]} and {header[other]} for "
+                    "classes, and they contradict each other; keep the one you mean: "
+                    f"{row[labels[0]]} is {first[other]} in the row {first!r} and {cell} in {row!r}"
+                )
+    return ""
+
+
+def _splits_told(
+    entry: Entry, header: list[str], table: list[list[str]], used: list[int]
+) -> list[_Told]:
+    """Return the split of every row; none where no column tells it.
+
+    The principle: words are honoured, and numbers and yes or no where they can mean one thing. A
+    column of such words is for splits whatever it is called, but for those used otherwise.
     Raises: DataError, naming a row, where a column for splits tells none.
     """
-    named = next((header.index(name) for name in _SPLITS if name in header), None)
+    named = [header.index(name) for name in _SPLITS if name in header]
     flags = {place: _FLAGS[name] for place, name in enumerate(header) if name in _FLAGS}
-    if named is None and not flags:
-        return [("", "")] * len(table)
+    if split_of(entry.stem):
+        return [_Told(fault=_otherwise(entry, header, table, (*named, *flags)))] * len(table)
+    note = ""
+    if not named and not flags:
+        others = (place for place in range(len(header)) if place not in used)
+        named = [place for place in others if _is_of_splits(table, place)]
+        note = (
+            f"the column {header[named[0]]} of {entry.label} was read as the split" if named else ""
+        )
+    if not named and not flags:
+        return [_Told()] * len(table)
     for row in table:
-        if len(row) <= max([named or 0, *flags]):
+        if len(row) <= max([*named, *flags]):
             raise DataError(f"{entry.label} has a row without its split, {row!r}")
-    if named is None:
-        note = ""
+    if not named:
         if len(flags) == 1:
             (place, split) = next(iter(flags.items()))
             other = _other_split(split)
             note = f"{entry.label} tells {header[place]} alone: all else was read as {other}"
-        return [(_flagged(entry, row, flags), note) for row in table]
-    cells = {row[named] for row in table}
-    if cells == set(_NUMBERED) and header[named] != _FOLD:
-        note = f"0, 1 and 2 in the column {header[named]} of {entry.label} were read as "
-        return [(_NUMBERED[row[named]], f"{note}train, validation and test") for row in table]
-    return [(_split_in(entry, row, named), "") for row in table]
+        return [_Told(_flagged(entry, row, flags), note) for row in table]
+    worded = [place for place in named if _is_of_splits(table, place)]
+    main = (worded or named)[0]
+    told = [
+        each._replace(note=each.note or note) for each in _splits_named(entry, header, table, main)
+    ]
+    for second in (*worded, *flags):
+        apart = [
+            row
+            for row, (split, *_) in zip(table, told, strict=True)
+            if not _agrees(row[second], flags.get(second, ""), split)
+        ]
+        if apart:
+            fault = (
+                f"{entry.label} has the columns {header[main]} and {header[second]} for splits, "
+                f"and they contradict each other in {len(apart)} rows; keep the one you mean: "
+                f"{apart[0]!r} is one of the rows"
+            )
+            return [each._replace(fault=fault) for each in told]
+    return told
+
+
+def _otherwise(
+    entry: Entry, header: list[str], table: list[list[str]], places: tuple[int, ...]
+) -> str:
+    """Say which row of a table tells another split than the name of its file does."""
+    named = split_of(entry.stem) or ""
+    for place in places:
+        flag = _FLAGS.get(header[place], "")
+        for row in table:
+            cell = row[place] if place < len(row) else ""
+            if (flag or split_of(cell)) and not _agrees(cell, flag, named):
+                return (
+                    f"the column {header[place]} of {entry.label} tells another split than its "
+                    f"name in the row {row!r}; keep the one you mean"
+                )
+    return ""
+
+
+def _agrees(cell: str, flag: str, split: str) -> bool:
+    """Return whether a cell says the split of its row: by a word, or by yes or no to the flag."""
+    if not flag:
+        return split_of(cell) == split
+    return cell.lower() not in (_NO if flag == split else _YES)
+
+
+def _splits_named(
+    entry: Entry, header: list[str], table: list[list[str]], place: int
+) -> list[_Told]:
+    """Return the splits that a column names. Raises: DataError where a cell names none."""
+    if {row[place] for row in table} == set(_NUMBERED) and header[place] != _FOLD:
+        note = f"0, 1 and 2 in the column {header[place]} of {entry.label} were read as "
+        return [_Told(_NUMBERED[row[place]], f"{note}train, validation and test") for row in table]
+    return [_Told(_split_in(entry, row, place)) for row in table]
 
 
 def _other_split(split: str) -> str:
-    return "train" if split == "test" else "test"
+    """Return what is no test, or not for validation as fastai tells it, or not for training."""
+    return "test" if split == "train" else "train"
 
 
 def _flagged(entry: Entry, row: list[str], flags: dict[int, str]) -> str:
@@ -594,18 +839,40 @@ def _json_rows(entry: Entry) -> list[Row] | None:
     One file may hold such names, or pairs of an image and its class, under the words for splits.
     Source: easyfsl/datasets/easy_set.py; wyharveychen/CloserLookFewShot/filelists.
     """
+    repeated: list[str] = []
+
+    def table(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated.extend(key for key, count in Counter(key for key, _ in items).items() if count > 1)
+        return dict(items)
+
     try:
-        held = parsed_json(_text(entry))
+        held = parsed_json(_text(entry), table)
     except ForeignError:
         return None
-    if isinstance(held, dict) and is_whole(filter(None, map(split_of, held))):
-        return [
-            row._replace(split=split)
-            for key, part in held.items()
-            if (split := split_of(key))
-            for row in _rows_in(part) or ()
-        ]
-    return _rows_in(held)
+    rows = _rows_of_parts(entry, held) or _rows_in(held)
+    if rows and repeated:
+        fault = f"{entry.label} has several parts {repeated[0]!r}; write each once"
+        rows.append(Row("", split=rows[0].split, fault=fault))
+    return rows
+
+
+def _rows_of_parts(entry: Entry, held: Any) -> list[Row]:
+    """Return the rows of parts under the words for splits; none where there are no such parts."""
+    if not isinstance(held, dict) or not is_whole(filter(None, map(split_of, held))):
+        return []
+    rows: list[Row] = []
+    for key, part in held.items():
+        if not (split := split_of(key)):
+            continue
+        named = f"the part {key!r} of {entry.label}"
+        fault = f"{named} is no list of images or classes by name; write it as the others are"
+        if found := _rows_in(part):
+            rows += [row._replace(split=split) for row in found]
+        elif part in ([], {}):
+            rows.append(Row("", split=split, note=f"{named} is empty"))
+        else:
+            rows.append(Row("", split=split, fault=fault))
+    return rows if any(row.text for row in rows) else []
 
 
 def _rows_in(held: Any) -> list[Row] | None:

@@ -151,7 +151,9 @@ def _sources(
         _tell_repeated(archive, failures)
         yield "", archive
         return
-    yield "", Folder(path)
+    folder = Folder(path)
+    yield "", folder
+    failures.extend(folder.failures)
     for place in ("", "omniglot-py/"):
         for entry in sorted((path / place).glob("*")):
             if entry.suffix.lower() != ".zip" or is_system_made(entry.name) or not entry.is_file():

@@ -1,6 +1,7 @@
 """Images in pickles, NumPy and HDF5 files, as several generations of programs wrote them."""
 
 import io
+import json
 import pickle
 import resource
 import struct
@@ -314,3 +315,84 @@ def test_buffers_of_hostile_pickles_are_one_sentence(arguments: tuple[object, ..
         unpickle(pickle.dumps(Calls(*arguments)), "some.pkl")
     with pytest.raises(DataError, match=r"some\.pkl"):
         unpickle(pickle.dumps(defaultdict(eval)), "some.pkl")
+
+
+LATIN = [b"caf\xe9", b"caf\xe8"]
+
+
+def with_train(name: str, write: object, held: object) -> dict[str, bytes]:
+    """Return pickles of which the one for train holds something else."""
+    train = name.format(split="train", short="train")
+    return pickles(name, write) | {train: pickle.dumps(held, 4)}
+
+
+def test_names_that_are_no_utf8_stay_apart(tmp_path: Path) -> None:
+    groups = {LATIN[0]: [0, 1], LATIN[1]: [2, 3]}
+    held = {b"image_data": array("train"), b"class_dict": groups}
+    own = with_train("mini-imagenet-cache-{short}.pkl", ren, held)
+    found = found_in(tmp_path / "Ren", own)
+    assert counts(found) == SIX | {"train": {"café": 2, "cafè": 2}}
+    held = {b"data": array("train"), b"labels": [label for label in LATIN for _ in range(2)]}
+    found = found_in(tmp_path / "labels", with_train("FC100_{short}.pickle", numbered, held))
+    assert (counts(found), found.problems) == (SIX | {"train": {"café": 2, "cafè": 2}}, ())
+
+
+@pytest.mark.parametrize("keys", [(1, "1"), (b"ant", "ant"), (LATIN[0], "café")])
+def test_keys_that_read_the_same_are_refused_or_told(
+    keys: tuple[object, object], tmp_path: Path
+) -> None:
+    groups = {keys[0]: [0, 1], keys[1]: [2, 3]}
+    held = {"image_data": array("train"), "class_dict": groups}
+    with pytest.raises(DataError, match="it has two keys that read"):
+        found_in(tmp_path / "Ren", with_train("mini-imagenet-cache-{short}.pkl", ren, held))
+    held = {"data": array("train"), "labels": [key for key in keys for _ in range(2)]}
+    found = found_in(tmp_path / "labels", with_train("FC100_{short}.pickle", numbered, held))
+    assert list(counts(found)["train"].values()) == [4]
+    assert "1 classes of FC100_train.pickle" in found.remarks[0]
+    assert "were united from several labels of the same name" in found.remarks[0]
+
+
+@pytest.mark.parametrize("names", [["ant", "ant"], [b"ant", "ant"], LATIN])
+def test_two_numbers_of_one_name_are_told(names: list[object], tmp_path: Path) -> None:
+    for split in SIX:
+        kept = names if split == "train" else list(SIX[split])
+        labels = {"label_specific": np.array([0, 0, 1, 1]), "label_specific_str": kept}
+        buffer = io.BytesIO()
+        np.savez(buffer, images=array(split))
+        files = {
+            f"{SHORT[split]}_images.npz": buffer.getvalue(),
+            f"{SHORT[split]}_labels.pkl": pickle.dumps(labels, 2),
+        }
+        unpack(tmp_path, files)
+    found = found_in(tmp_path)
+    if names is LATIN:
+        assert (counts(found)["train"], found.remarks) == ({"café": 2, "cafè": 2}, ())
+    else:
+        assert counts(found)["train"] == {"ant": 4}
+        assert "1 classes of train_labels.pkl" in found.remarks[0]
+
+
+def test_rows_that_no_class_lists_are_counted(tmp_path: Path) -> None:
+    held = ren("train") | {"class_dict": {"c0": [0], "c1": [3]}}
+    found = found_in(tmp_path, with_train("mini-imagenet-cache-{short}.pkl", ren, held))
+    assert counts(found) == SIX | {"train": {"c0": 1, "c1": 1}}
+    assert found.left_out == {"images that no class of class_dict lists": 2}
+
+
+def test_two_hdf5_files_of_one_split_are_refused(tmp_path: Path) -> None:
+    hdf5(tmp_path, classes=SIX)
+    hdf5(tmp_path / "old", classes={"train": {"c8": 2, "c9": 2}})
+    with pytest.raises(DataError, match="is a second file of train images"):
+        found_in(tmp_path)
+
+
+def test_classes_of_one_name_in_several_groups_are_united_and_told(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    with h5py.File(tmp_path / "data.hdf5", "w") as file:
+        for place, group in enumerate(("fish", "birds", "cats", "dogs")):
+            file[f"{group}/{'ray' if place < 2 else group}"] = array("train")[place : place + 1]
+    for split, groups in (("train", ["fish", "birds"]), ("val", ["cats"]), ("test", ["dogs"])):
+        unpack(tmp_path, {f"cifar-fs/{split}_labels.json": json.dumps(groups).encode()})
+    found = found_in(tmp_path)
+    assert counts(found) == {"train": {"ray": 2}, "validation": {"cats": 1}, "test": {"dogs": 1}}
+    assert "1 classes of data.hdf5" in found.remarks[0]

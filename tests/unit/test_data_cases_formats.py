@@ -1,8 +1,10 @@
 """Images of every usual format and kind look as in a viewer; damaged ones are named at once."""
 
 import io
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from metaviz.files.archives import DataError
+from metaviz.images import decoding
 from metaviz.images.cache import open_images
 from metaviz.images.decoding import decode_image
 from metaviz.problems.inspection import inspect_data
@@ -122,6 +125,39 @@ def test_integers_of_a_tiff_are_scaled_and_floats_understood() -> None:
     for odd in (GREY * -1.0, GREY * 99.0, GREY * np.nan):
         with pytest.raises(DataError, match="rather than from 0 to 255"):
             levels(saved(Image.fromarray(odd.astype(np.float32)), "TIFF"))
+
+
+def test_float_image_with_levels_that_are_no_numbers_is_damaged() -> None:
+    some = GREY.astype(np.float32)
+    np.testing.assert_array_equal(levels(saved(Image.fromarray(some), "TIFF"), "L"), GREY)
+    some[3, 3] = np.nan
+    with pytest.raises(DataError, match="levels that are no numbers"):
+        levels(saved(Image.fromarray(some), "TIFF"))
+
+
+@pytest.mark.parametrize("ground", [1, 255, 65535])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_transparent_level_of_sixteen_bits_is_white(ground: int, mode: str) -> None:
+    drawing = np.full((SIDE, SIDE), ground, np.uint16)
+    drawing[2:4] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(drawing).save(buffer, "PNG", transparency=ground)
+    found = levels(buffer.getvalue(), mode)
+    assert (found[2:4] == 0).all()
+    assert (found[:2] == 255).all()
+    twin = levels(saved(Image.fromarray(drawing), "PNG"), mode)
+    assert (twin[:2] == ground >> 8).all()
+
+
+@pytest.mark.parametrize("brightest", [200, 255, 256, 300, 65535])
+@pytest.mark.parametrize("kind", ["P5", "P2"])
+def test_declared_depth_of_a_grey_map_decides(brightest: int, kind: str) -> None:
+    deep = np.arange(256, dtype=np.uint16).reshape(16, 16) % 199
+    deep[0, 0] = brightest
+    text = " ".join(map(str, deep.ravel())).encode()
+    body = deep.astype(">u2").tobytes() if kind == "P5" else text
+    found = levels(kind.encode() + b" 16 16 65535\n" + body, "L")
+    np.testing.assert_array_equal(found, deep >> 8)
 
 
 def test_transparent_grounds_are_white() -> None:
@@ -362,3 +398,45 @@ def test_large_uncompressed_images_are_read_within_bounds(
     told, _, peak = ended.stdout.rpartition("|")
     assert said in told
     assert int(peak) < 512
+
+
+def deep_colours(ground: tuple[int, int, int]) -> bytes:
+    """Return a PNG of 16 bits with black rows on a transparent colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    rows = np.full((SIDE, SIDE, 3), ground, ">u2")
+    rows[2:4] = 0
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    parts = [
+        chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 16, 2, 0, 0, 0)),
+        chunk(b"tRNS", struct.pack(">HHH", *ground)),
+        chunk(b"IDAT", zlib.compress(lines)),
+        chunk(b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("ground", [(1000, 2000, 65535), (256, 0, 0), (65535, 0, 0)])
+def test_transparent_colour_of_sixteen_bits_is_white(ground: tuple[int, int, int]) -> None:
+    found = levels(deep_colours(ground), "RGB")
+    assert (found[2:4] == 0).all()
+    assert (found[:2] == 255).all()
+
+
+def test_transparent_part_of_a_large_image_is_white(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_PIXELS", SIDE * SIDE // 4)
+    monkeypatch.setattr(decoding, "_STRIP_PIXELS", 2 * SIDE)
+    drawn = np.zeros((SIDE, SIDE, 4), np.uint8)
+    drawn[SIDE // 2 :, :, 3] = 255
+    found = np.asarray(
+        decode_image(saved(Image.fromarray(drawn), "PNG"), "x", "L", ("PNG",), SIDE * SIDE)
+    )
+    half = len(found) // 2
+    assert ((found[:half] == 255).all(), (found[half:] == 0).all()) == (True, True)
+    unseen = drawn * np.array([1, 1, 1, 0], np.uint8)
+    unseen[..., :3] = 99
+    data = saved(Image.fromarray(unseen), "PNG")
+    assert (np.asarray(decode_image(data, "x", "L", ("PNG",), SIDE * SIDE)) == 99).all()

@@ -1,11 +1,18 @@
 """Folders and archives as people have them: which splits and classes they mean."""
 
+import io
+import json
 import os
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metaviz.files.archives import DataError
 from metaviz.images.layouts import known_splits
@@ -200,6 +207,7 @@ def test_images_beside_folders_of_classes_are_counted(tmp_path: Path) -> None:
 
 SYSTEM = [
     ".ipynb_checkpoints", ".git", ".Trash", ".thumbnails", "__MACOSX", "@eaDir", "lost+found",
+    "found.000", "FOUND.012", "_gsdata_",
     "$RECYCLE.BIN", "System Volume Information", "#recycle", "__pycache__",
 ]  # fmt: skip
 
@@ -215,8 +223,11 @@ def test_folders_that_systems_made_are_no_data(name: str, tmp_path: Path, *, zip
 
 
 def test_folder_that_looks_almost_like_one_of_a_system_is_data(tmp_path: Path) -> None:
-    found = found_in(tmp_path, PLAIN | folders("train/_c6", "train/lost and found"))
-    assert counts(found)["train"] == {"c0": 2, "c1": 2, "_c6": 2, "lost and found": 2}
+    found = found_in(
+        tmp_path, PLAIN | folders("train/_c6", "train/found.1", "train/lost and found")
+    )
+    odd = {"_c6": 2, "found.1": 2, "lost and found": 2}
+    assert counts(found)["train"] == {"c0": 2, "c1": 2} | odd
 
 
 @pytest.mark.parametrize("name", ["._train.zip", "._backup.zip", ".hidden.zip"])
@@ -466,3 +477,91 @@ def test_a_name_of_bytes_and_its_escaped_text_are_two_classes(tmp_path: Path) ->
             (folder / f"{row}.png").write_bytes(image(90 + 3 * place + row))
     found = inspect_data(tmp_path, lambda _line: None)
     assert found.splits["train"] == {"c0": 2, "c1": 2, "caf\\xe9": 1, "caf\\\\xe9": 2}
+
+
+@pytest.fixture
+def unlisted() -> Iterator[Callable[[Path], list[str]]]:
+    """Return what keeps a folder from being listed, and how a program is then begun."""
+    held: list[Path] = []
+    setpriv = shutil.which("setpriv")
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if os.name == "nt" or (is_root and not setpriv):
+        pytest.skip("nothing is closed to this user")
+
+    def close(folder: Path, mode: int = 0) -> list[str]:
+        folder.chmod(mode)
+        held.append(folder)
+        powers = "-dac_override,-dac_read_search,-fowner"
+        return [str(setpriv), "--bounding-set", powers] if is_root else []
+
+    yield close
+    for folder in held:
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o400])
+@pytest.mark.parametrize("kind", ["images", "drawings"])
+def test_a_folder_that_cannot_be_listed_costs_only_itself(
+    kind: str, mode: int, unlisted: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    unpack(tmp_path, PLAIN if kind == "images" else drawings())
+    whole = inspect_data(tmp_path, lambda _text: None)
+    unpack(tmp_path, {"secret/0.png": image(1)})
+    begun = unlisted(tmp_path / "secret", mode)
+    command = [*begun, sys.executable, "-m", "metaviz", "data", "inspect", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "setpriv: " in done.stderr:
+        pytest.skip("this system closes nothing to root")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["splits"] == whole.splits
+    assert any("secret cannot be listed and is left out" in each for each in found["remarks"])
+    if kind == "images":
+        assert found["left_out"] == {"folders that cannot be listed": 1}
+
+
+def test_a_root_that_cannot_be_listed_is_refused(
+    unlisted: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    unpack(tmp_path / "data", PLAIN)
+    begun = unlisted(tmp_path / "data")
+    command = [*begun, sys.executable, "-m", "metaviz", "data", "inspect", str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert any(said in done.stderr for said in ("cannot be listed", "not readable", "setpriv: "))
+
+
+def as_form(data: bytes, form: str) -> bytes:
+    """Return an image in another format, or packed otherwise."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, form)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("form", "ending"), [("BMP", "bmp"), ("TIFF", "tif"), ("PPM", "ppm")])
+def test_copies_in_other_formats_count_once(form: str, ending: str, tmp_path: Path) -> None:
+    pixels = PLAIN["train/c0/0.png"]
+    copies = {f"train/c0/copy.{ending}": as_form(pixels, form)}
+    others = {f"train/c0/own.{ending}": as_form(image(900), form)}
+    found = found_in(tmp_path / "data", PLAIN | copies | others)
+    assert counts(found) == SIX | {"train": {"c0": 3, "c1": 2}}
+    assert found.left_out == {"copies of images that are read": 1}
+    copies |= {"train/c0/again.png": pixels, "train/c0/more.dib": as_form(pixels, "BMP")}
+    found = found_in(tmp_path / "more", PLAIN | copies | others)
+    assert counts(found) == SIX | {"train": {"c0": 3, "c1": 2}}
+    assert found.left_out == {"copies of images that are read": 3}
+
+
+def test_copies_of_a_class_in_another_split_and_format_are_told_once(tmp_path: Path) -> None:
+    pixels = PLAIN["train/c0/0.png"]
+    shared = {"test/c0/0.png": pixels, "test/c0/0.bmp": as_form(pixels, "BMP")}
+    found = found_in(tmp_path, PLAIN | shared | {"test/c0/1.png": image(901)})
+    assert counts(found)["test"] == {"c0": 2, "c4": 2, "c5": 2}
+    assert found.left_out == {"copies of images that are read": 1}
+    assert any("of 6 test images are training images too" in each for each in found.remarks)
+
+
+def test_a_damaged_image_is_no_copy_in_another_format(tmp_path: Path) -> None:
+    broken = {"train/c0/2.bmp": b"BM\0\0\0\0\0\0\0\0junk", "train/c0/3.png": b"\x89PNG junk"}
+    found = found_in(tmp_path, PLAIN | broken)
+    assert counts(found)["train"]["c0"] == 4

@@ -376,7 +376,9 @@ def test_table_without_a_split_is_told_what_it_lacks(tmp_path: Path) -> None:
     own = {"labels.csv": rows.replace(",test\n", "\n").encode()}
     with pytest.raises(DataError, match=r"labels\.csv in .* tells no split: add a column"):
         found_in(tmp_path / "flat", FLAT | own)
-    assert found_in(tmp_path / "folders", FOLDERS | own).layout == "class folders"
+    found = found_in(tmp_path / "folders", FOLDERS | own)
+    assert (found.layout, united(found)) == ("class folders", UNSPLIT)
+    assert any("was not followed, as it tells no split" in remark for remark in found.remarks)
 
 
 @pytest.mark.parametrize(
@@ -638,3 +640,252 @@ def test_columns_that_may_mean_several_splits_are_told(
     assert united(found) == UNSPLIT
     (remark,) = [remark for remark in found.remarks if "labels.csv" in remark]
     assert said in remark
+
+
+def in_folders(row: str, header: str, ending: str) -> dict[str, bytes]:
+    """Return lists of images in folders of their classes."""
+    return encoded(tables(ending, header=header, row=row))
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "missing"),
+    [
+        ("filename,label", "{name}/{row}.png,{name}", "c2/7.png,c2"),
+        ("filename,label", "C:\\mine\\{name}\\{row}.png,{name}", "C:\\mine\\c2\\7.png,c2"),
+        ("filename,label", "{name}/images/{row}.png,{name}", "c2/images/7.png,c2"),
+        ("filename,label", "{name}/{row}.png,{name}", "odd/7.png,c2"),
+    ],
+)
+def test_a_listed_image_is_never_one_of_that_name_elsewhere(
+    header: str, row: str, missing: str, tmp_path: Path
+) -> None:
+    lists = in_folders(row, header, ".csv")
+    pictures = images("{name}/{row}.png") | {"c6/7.png": image(70)}
+    assert counts(found_in(tmp_path / "twin", pictures | lists)) == SIX
+    lists["val.csv"] += f"{missing}\n".encode()
+    with pytest.raises(DataError, match=r"7\.png', which is not there"):
+        found_in(tmp_path / "data", pictures | lists)
+
+
+@pytest.mark.parametrize("missing", ["c2/7.png", "odd/7.png", "old/c2/7.png"])
+def test_a_missing_image_of_a_text_list_is_told_and_no_other_is_read(
+    missing: str, tmp_path: Path
+) -> None:
+    lists = in_folders("{name}/{row}.png", "", ".txt")
+    lists["val.txt"] += f"{missing}\n".encode()
+    pictures = images("{name}/{row}.png") | {"c3/7.png": image(70)}
+    found = found_in(tmp_path, pictures | lists)
+    assert counts(found) == SIX
+    assert any(f"lists {missing!r}, which is not there" in each for each in found.problems)
+    assert found.left_out == {"images that no list names": 1}
+
+
+def test_a_listed_class_is_never_one_of_that_name_elsewhere(tmp_path: Path) -> None:
+    pictures = {f"fish/{name}": data for name, data in images("{name}/{row}.png").items()}
+    lists = encoded(lines(line="fish/{name}"))
+    assert counts(found_in(tmp_path / "twin", pictures | lists)) == SIX
+    lists["test.txt"] = b"fish/c4\nbirds/c5\n"
+    found = found_in(tmp_path / "data", pictures | lists)
+    assert counts(found) == SIX | {"test": {"c4": 2}}
+    assert any("'birds/c5', which is not there" in each for each in found.problems)
+
+
+@pytest.mark.parametrize("prefix", ["elsewhere/", "file:///home/me/", "../data/", "C:\\my\\"])
+@pytest.mark.parametrize("kind", ["{name}/{row}.png", "pictures/{name}_{row}.png"])
+def test_folders_of_another_computer_are_no_contradiction(
+    prefix: str, kind: str, tmp_path: Path
+) -> None:
+    lists = in_folders(f"{prefix}{kind},{{name}}", "filename,label", ".csv")
+    there = kind.replace("pictures/", "")
+    assert counts(found_in(tmp_path / "data", images(there) | lists)) == SIX
+
+
+def test_a_name_of_equal_images_in_several_classes_is_refused(tmp_path: Path) -> None:
+    lists = in_folders("{name}/{row}.png", "", ".txt")
+    pictures = images("{name}/{row}.png") | {"c4/x.png": image(70), "c6/x.png": image(70)}
+    twin = lists | {"test.txt": lists["test.txt"] + b"c4/x.png\n"}
+    assert counts(found_in(tmp_path / "twin", pictures | twin))["test"] == {"c4": 3, "c5": 2}
+    lists["test.txt"] += b"x.png\n"
+    with pytest.raises(DataError, match=r"'x\.png', and 2 images have that name"):
+        found_in(tmp_path / "data", pictures | lists)
+
+
+WORDS = {"train": "train", "validation": "val", "test": "test"}
+
+
+@pytest.mark.parametrize(
+    ("header", "told", "said"),
+    [
+        ("split,is_train", {s: f"{w},{int(s != 'train')}" for s, w in WORDS.items()}, "is_train"),
+        ("split,is_test", {s: f"{w},0" for s, w in WORDS.items()}, "split and is_test"),
+        ("set,split", {s: f"{w},{w}" for s, w in WORDS.items()}, ""),
+        (
+            "set,split",
+            {"train": "test,train", "validation": "val,val", "test": "train,test"},
+            "set",
+        ),
+        ("split,is_train", {s: f"{w},{int(s == 'train')}" for s, w in WORDS.items()}, ""),
+        ("split,fold", {s: f"{w},7" for s, w in WORDS.items()}, ""),
+        ("source,use", {s: f"{w},{w}" for s, w in WORDS.items()}, ""),
+        (
+            "source,use",
+            {"train": "train,val", "validation": "val,test", "test": "test,train"},
+            "use",
+        ),
+    ],
+)
+def test_columns_for_splits_that_contradict_each_other_are_refused(
+    header: str, told: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    own = images("{name}/{name}_{row}.png") | one_table(header, told)
+    if not said:
+        assert counts(found_in(tmp_path, own)) == SIX
+        return
+    with pytest.raises(DataError, match=f"{said}.* contradict each other in .* rows; keep the one"):
+        found_in(tmp_path, own)
+
+
+@pytest.mark.parametrize(
+    ("second", "is_read"), [("x{name}", True), ("all", True), ("", True), ("{row}", False)]
+)
+def test_columns_for_classes_that_contradict_each_other_are_refused(
+    second: str, tmp_path: Path, *, is_read: bool
+) -> None:
+    rows = "{name}_{row}.png,{name}," + second
+    own = FLAT | encoded(tables(header="filename,label,species", row=rows))
+    if is_read:
+        assert counts(found_in(tmp_path, own)) == SIX
+    else:
+        with pytest.raises(DataError, match="label and species for classes, and they contradict"):
+            found_in(tmp_path, own)
+
+
+@pytest.mark.parametrize("part", [{"c2": 1}, [1, 2], "c2", 3, [["c2"]], None])
+def test_parts_of_a_json_that_are_no_lists_are_refused(part: object, tmp_path: Path) -> None:
+    parts = {SHORT[split]: list(SIX[split]) for split in SIX} | {"val": part}
+    own = images("imgs/{name}/{row}.png") | {"splits.json": json.dumps(parts).encode()}
+    with pytest.raises(DataError, match=r"the part 'val' of splits\.json .* is no list"):
+        found_in(tmp_path, own)
+
+
+def test_an_empty_part_of_a_json_is_told(tmp_path: Path) -> None:
+    parts = {SHORT[split]: list(SIX[split]) for split in SIX} | {"val": []}
+    own = images("imgs/{name}/{row}.png") | {"splits.json": json.dumps(parts).encode()}
+    found = found_in(tmp_path, own)
+    assert counts(found) == {split: SIX[split] for split in ("train", "test")}
+    assert any("the part 'val' of splits.json" in remark for remark in found.remarks)
+
+
+def test_a_json_with_a_part_twice_is_refused(tmp_path: Path) -> None:
+    twice = b'{"train": ["c0"], "train": ["c1"], "val": ["c2", "c3"], "test": ["c4", "c5"]}'
+    pictures = images("imgs/{name}/{row}.png")
+    once = twice.replace(b'["c0"], "train": ["c1"]', b'["c0", "c1"]')
+    assert counts(found_in(tmp_path / "twin", pictures | {"splits.json": once})) == SIX
+    with pytest.raises(DataError, match=r"splits\.json .* has several parts 'train'"):
+        found_in(tmp_path / "data", pictures | {"splits.json": twice})
+
+
+WITHOUT_HEADER = {
+    "all.csv": "{name}/{row}.png,{name},{split}",
+    "all.tsv": "{name}/{row}.png\t{name}\t{split}",
+    "mine.txt": "{name}/{row}.png {name} {split}",
+    "pairs.csv": "{name}/{row}.png,{split}",
+    "pairs.txt": "{name}/{row}.png {split}",
+    "turned.csv": "{name}/{row}.png,{split},{name}",
+    "classes.csv": "{name},{split}",
+    "classes.txt": "{name} {split}",
+}
+
+
+@pytest.mark.parametrize("name", list(WITHOUT_HEADER))
+def test_lists_without_a_header_may_tell_the_split(name: str, tmp_path: Path) -> None:
+    rows = "".join(
+        WITHOUT_HEADER[name].format(name=each, row=row, split=SHORT[split]) + "\n"
+        for split, names in SIX.items()
+        for each in names
+        for row in range(2)
+    )
+    own = images("{name}/{row}.png") | {name: rows.encode()}
+    assert counts(found_in(tmp_path / "data", own)) == SIX
+    other = own | {name: rows.replace("val", "vel").encode()}
+    assert found_in(tmp_path / "twin", other).layout == "class folders"
+
+
+@pytest.mark.parametrize("header", ["Usage", "purpose"])
+def test_a_column_of_words_for_splits_is_one_whatever_it_is_called(
+    header: str, tmp_path: Path
+) -> None:
+    found = found_in(tmp_path, FLAT | one_table(header, SHORT))
+    assert counts(found) == SIX
+    assert len(found.remarks) == (header == "purpose")
+
+
+def test_images_that_one_file_numbers_and_another_divides_are_read(tmp_path: Path) -> None:
+    pictures = images("images/{name}/{row}.png")
+    paths = [name.removeprefix("images/") for name in pictures]
+    named = "".join(f"{place} {path}\n" for place, path in enumerate(paths, 1))
+    told = "".join(f"{place} {int(place <= 8)}\n" for place in range(1, 13))
+    own = pictures | {"images.txt": named.encode(), "train_test_split.txt": told.encode()}
+    found = found_in(tmp_path / "data", own)
+    assert counts(found) == {"train": SIX["train"] | SIX["validation"], "test": SIX["test"]}
+    assert found.remarks == ()
+    own["train_test_split.txt"] = told[:20].encode()
+    found = found_in(tmp_path / "short", own)
+    assert united(found) == UNSPLIT
+    assert any("train_test_split.txt" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    "name", ["splits.yaml", "split.xlsx", "trainval.txt", "my_folds.json", "train_test_split.mat"]
+)
+def test_lists_that_are_not_followed_are_named(name: str, tmp_path: Path) -> None:
+    own = FOLDERS | {name: b"c0\nc1\n"}
+    found = found_in(tmp_path / "data", own)
+    assert united(found) == UNSPLIT
+    (told,) = [remark for remark in found.remarks if name in remark]
+    assert "was not followed, as" in told
+    harmless = {"latest.txt": b"c0\n", "constraints.yaml": b"x: 1", "test_log.csv": b"a,b\n"}
+    assert len(found_in(tmp_path / "twin", FOLDERS | harmless).remarks) == 1
+
+
+@pytest.mark.parametrize("header", ["is_valid", "is_val", "in_val"])
+def test_validation_told_alone_leaves_the_rest_for_training(header: str, tmp_path: Path) -> None:
+    told = {"train": "False", "validation": "True", "test": "False"}
+    found = found_in(tmp_path, FLAT | one_table(header, told))
+    assert counts(found) == {
+        "train": SIX["train"] | SIX["test"],
+        "validation": SIX["validation"],
+    }
+    assert any("all else was read as train" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize("place", ["all/{name}/{row}.png", "all/{name}/images/{name}_{row}.png"])
+def test_a_list_may_leave_out_the_folders_of_the_classes(place: str, tmp_path: Path) -> None:
+    own = images(place.replace("{row}", "{name}_{row}").replace("{name}_{name}", "{name}"))
+    lists = in_folders("all/{name}_{row}.png,{name}", "filename,label", ".csv")
+    assert counts(found_in(tmp_path / "data", own | lists)) == SIX
+    lists["test.csv"] += b"all/c0_1.png,c4\n"
+    with pytest.raises(DataError, match=r"'all/c0_1\.png', which is not there"):
+        found_in(tmp_path / "wrong", own | lists)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "wrong"),
+    [
+        ("split", "{split}", "val"),
+        ("is_train", "1", "0"),
+        ("fold", "3", "test"),
+        ("set", "", "dev"),
+    ],
+)
+def test_a_column_that_contradicts_the_name_of_its_file_is_refused(
+    column: str, cell: str, wrong: str, tmp_path: Path
+) -> None:
+    how = {"header": f"filename,label,{column}", "row": "{name}_{row}.png,{name}," + cell}
+    lists = encoded(tables() | {"train.csv": table("train", **how)})
+    assert counts(found_in(tmp_path / "twin", FLAT | lists)) == SIX
+    rows = lists["train.csv"].decode().splitlines()
+    rows[2] = f"c0_1.png,c0,{wrong}"
+    lists["train.csv"] = "\n".join(rows).encode()
+    with pytest.raises(DataError, match=f"the column {column} of train.csv .* another split"):
+        found_in(tmp_path / "data", FLAT | lists)
