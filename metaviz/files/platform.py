@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import signal
+import stat
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ _PLAIN = re.compile(r"\w[\w.-]*")
 _MOST_BYTES = 200
 """Names may have 255 bytes or letters, with what is added to them while they are written."""
 _TRIES, _PAUSE_SECONDS = 10, 0.02
+_JUNCTION = 0xA0000003
+"""Windows' mark of a folder that stands for another one; Python calls it no link."""
 _IN_USE = frozenset({5, 32, 33})
 """Windows' numbers for a file that another program has open: denied, shared, locked."""
 
@@ -88,6 +91,18 @@ def process_runs_on_windows(pid: int, kernel: Any, last_error: Callable[[], int]
         return bool(asked) and code.value == still_active
     finally:
         kernel.CloseHandle(handle)
+
+
+def is_link(path: Path) -> bool:
+    """Return whether a path is a link, or what Windows calls a junction, which leads elsewhere.
+
+    Raises: OSError where the system does not tell.
+    """
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == _JUNCTION
 
 
 def is_plain_name(name: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.config.run_config import MAX_SEED, MOST_STEPS
-from metaviz.files.foreign import ForeignError
+from metaviz.files.foreign import ForeignError, part_of
 from metaviz.files.values import plain_table, required, whole
 from metaviz.runs.model.arrays import numbers, possible, read_described, write_described
 from metaviz.runs.model.statistics import interval_text, mean_and_ci95, number_text
@@ -186,9 +186,12 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
 
 
 def store(judgement: Judgement, folder: Path) -> Path:
-    """Write a judgement into its run's folder; return the file."""
+    """Write a judgement into its run's folder; return the file.
+
+    Raises: ForeignError where a link leads out of the folder, OSError where the disk refuses.
+    """
     name = "-".join(f"{key}{value}" for key, value in sorted(judgement.protocol.items()))
-    path = folder / FOLDER / f"step{judgement.step}-{name}.npz"
+    path = part_of(folder, f"{FOLDER}/step{judgement.step}-{name}.npz")
     path.parent.mkdir(exist_ok=True)
     names = ("label", "run", "config", "step", "k", "protocol", "dataset")
     write_described(path, {name: getattr(judgement, name) for name in names}, judgement.per_task)
@@ -200,7 +203,8 @@ def stored(folder: Path) -> list[Judgement]:
     found = []
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
-            found.append(_judgement(*read_described(path)))
+            kept = part_of(folder, f"{FOLDER}/{path.name}")
+            found.append(_judgement(*read_described(kept)))
         except ForeignError as error:
             _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
     return sorted(found, key=lambda judgement: judgement.step)

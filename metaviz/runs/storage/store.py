@@ -15,6 +15,7 @@ from metaviz.files.foreign import (
     MOST_DATABASE_BYTES,
     ForeignError,
     check_regular,
+    part_of,
     read_text,
 )
 from metaviz.files.platform import advice_on, has_no_handle, reason_of
@@ -367,7 +368,7 @@ def _read_once(
     folder: Path, reads: Callable[[sqlite3.Connection, Record], None]
 ) -> tuple[Record, Writer | None]:
     """Read a run as it is stored; also who wrote to it last, unless it has ended."""
-    record = read_about(read_text(folder / ABOUT))
+    record = read_about(read_text(part_of(folder, ABOUT)))
     with suppress(MarksError):
         record.marks = read_marks(folder)
     with closing(open_to_read(folder / DATABASE)) as database:
