@@ -1,13 +1,18 @@
 """Which stored runs a person means."""
 
+import itertools
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
+from metaviz.cli.output import say
 from metaviz.paths import runs_dir
+from metaviz.runs.model.copies import is_copy
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import ABOUT, StoreError, list_runs, open_run
 
+_MOST_NAMED = 5
 _USUAL_NAME = re.compile(r"[\w-]+-s\d+-[0-9a-f]{8}")
 
 
@@ -36,25 +41,46 @@ def one_run(place: Path) -> Path:
 def readable(places: list[Path], *, some: bool = True) -> tuple[dict[Path, Record], list[str]]:
     """Open runs; return those that can be read by folder, and what is wrong with the others.
 
+    Copies are left out; runs that only share an id are told apart, which is said.
+
     Raises: StoreError for a place without runs, or where `some` are needed and none can be read.
     """
     records: dict[Path, Record] = {}
     unreadable = []
-    ids: dict[str, Path] = {}
+    made: dict[str, list[Path]] = {}
+    ids: set[str] = set()
     for folder in run_folders(places):
         try:
             record = open_run(folder)
         except StoreError as error:
             unreadable.append(str(error))
             continue
-        if record.id in ids:
-            unreadable.append(f"{folder} is a copy of the run in {ids[record.id]}.")
-        else:
-            records[folder] = record
-            ids[record.id] = folder
+        alike = made.setdefault(record.made_as, [])
+        first = next((one for one in alike if is_copy(records[one], record)), None)
+        if first is not None:
+            unreadable.append(f"{folder} is a copy of the run in {first}.")
+            continue
+        record.id = _unused(record.id, ids)
+        ids.add(record.id)
+        alike.append(folder)
+        records[folder] = record
+    for name, alike in made.items():
+        if len(alike) > 1:
+            apart = [records[folder].id for folder in alike]
+            more = f" and {len(apart) - _MOST_NAMED} more" if len(apart) > _MOST_NAMED else ""
+            say(
+                f"{len(apart)} different runs share the id {name}: they are told apart as "
+                f"{', '.join(apart[:_MOST_NAMED])}{more}."
+            )
     if some and not records:
         raise StoreError(unreadable[0])
     return records, unreadable
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    """Return a run's id, with a number where a run of another folder of runs has it."""
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(one for one in itertools.chain([name], numbered) if one not in used)
 
 
 def runs_root(folder: Path | None) -> Path:

@@ -6,6 +6,7 @@ stand-ins for its calls.
 
 import ctypes
 import errno
+import itertools
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -119,6 +120,20 @@ def plain_name(name: str) -> str:
     """Return a name as it may stand in paths on every system: letters, digits, `_` and `-`."""
     plain = re.sub(r"[^\w-]", "_", name).encode()[:_MOST_BYTES].decode(errors="ignore")
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain
+
+
+def plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a plain name for each name, none twice on any system; see `plain_name`."""
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for name in names:
+        plain = plain_name(name)
+        numbered = (f"{plain}_{number}" for number in itertools.count(2))
+        found[name] = next(
+            one for one in itertools.chain([plain], numbered) if one.casefold() not in used
+        )
+        used.add(found[name].casefold())
+    return found
 
 
 def put_in_place(path: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from metaviz import paths
 from metaviz.config.run_config import comparison_of
-from metaviz.meta.checkpoint_files import CHECKPOINT
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.storage.lock import lock_store
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training import checkpoints, stepping
@@ -95,7 +95,7 @@ def test_checkpoint_with_code_runs_nothing_whoever_reads_it(tmp_path: Path) -> N
 
 def test_checkpoint_of_a_billion_numbers_in_a_small_file_is_refused(tmp_path: Path) -> None:
     folder = train(config("maml"), tmp_path)
-    state = checkpoints.load_checkpoint(folder / CHECKPOINT)
+    state = load_checkpoint(folder / CHECKPOINT)
     state["meta"] = {"init": torch.zeros(1).expand(10**9)}
     for name in (CHECKPOINT, BEFORE, BEST):
         torch.save(state, folder / name)
@@ -113,7 +113,8 @@ def test_run_that_names_itself_elsewhere_stays_where_it_is(tmp_path: Path) -> No
     folder = train(config("maml", steps=2), tmp_path / "runs")
     about = folder / "run.toml"
     about.write_text(about.read_text().replace(f'id = "{folder.name}"', 'id = "../../evil"'))
-    assert open_run(folder).id == "../../evil"
+    assert open_run(folder).made_as == "../../evil"
+    assert open_run(folder).id == folder.name
     inside = tmp_path / "out"
     metaviz("export", folder.parent, "--out", inside)
     metaviz("report", folder.parent, "--out", inside / "report.html")

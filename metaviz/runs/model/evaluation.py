@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from metaviz.config.run_config import MAX_SEED, MOST_STEPS
 from metaviz.files.foreign import ForeignError, part_of
 from metaviz.files.values import plain_table, required, whole
 from metaviz.runs.model.arrays import numbers, possible, read_described, write_described
+from metaviz.runs.model.record import run_id
 from metaviz.runs.model.statistics import interval_text, mean_and_ci95, number_text
 
 FOLDER = "evaluations"
@@ -199,12 +200,16 @@ def store(judgement: Judgement, folder: Path) -> Path:
 
 
 def stored(folder: Path) -> list[Judgement]:
-    """Return the judgements in a run's folder, the latest last; damaged ones are left out."""
+    """Return the judgements in a run's folder, the latest last; damaged ones are left out.
+
+    Whatever they say: they are of the run that they lie with.
+    """
     found = []
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
             kept = part_of(folder, f"{FOLDER}/{path.name}")
-            found.append(_judgement(*read_described(kept)))
+            judged = _judgement(*read_described(kept))
+            found.append(replace(judged, run=run_id(folder)))
         except ForeignError as error:
             _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
     return sorted(found, key=lambda judgement: judgement.step)

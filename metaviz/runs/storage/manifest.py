@@ -22,7 +22,7 @@ _MOST_EXAMPLES = 1_000_000_000
 def write_about(record: Record) -> str:
     """Return the contents of `run.toml`."""
     about = {
-        "run": {"id": record.id, **_plain(record.config)},
+        "run": {"id": record.made_as, **_plain(record.config)},
         "empty": _empty(record.config),
         "environment": _plain(record.environment),
         "network": _plain(record.network),

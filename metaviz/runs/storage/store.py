@@ -22,7 +22,7 @@ from metaviz.files.platform import advice_on, has_no_handle, reason_of
 from metaviz.files.values import row_of
 from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
-from metaviz.runs.model.record import Record
+from metaviz.runs.model.record import Record, run_id
 from metaviz.runs.storage.database import (
     ADDED,
     BY_STEP,
@@ -369,6 +369,7 @@ def _read_once(
 ) -> tuple[Record, Writer | None]:
     """Read a run as it is stored; also who wrote to it last, unless it has ended."""
     record = read_about(read_text(part_of(folder, ABOUT)))
+    record.stored_id, record.id = record.id, run_id(folder)
     with suppress(MarksError):
         record.marks = read_marks(folder)
     with closing(open_to_read(folder / DATABASE)) as database:

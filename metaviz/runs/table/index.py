@@ -35,7 +35,7 @@ from metaviz.runs.storage.store import ABOUT, StoreError, open_last
 from metaviz.runs.table.summary import Entry, Summary, entry_of
 
 INDEX = "index.db"
-VERSION = 4
+VERSION = 5
 _FIRST_BATCH, _BATCH, _BATCH_SECONDS, _SAVE_EVERY = 50, 250, 0.2, 200
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (root TEXT, name TEXT, stamp TEXT, body TEXT, crc INTEGER,
