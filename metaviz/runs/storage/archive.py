@@ -42,9 +42,7 @@ def pack_run(folder: Path, path: Path) -> None:
     """
     name = open_run(folder).made_as
     if not is_plain_name(name):
-        raise StoreError(
-            f"{folder} cannot be packed: its id, {name!r:.80}, is no name of a folder."
-        )
+        raise StoreError(f"{folder} cannot be packed: its id, {name!r:.80}, is no folder's name.")
     try:
         folders = made_folder(path.parent)
         with folders, tempfile.TemporaryDirectory(dir=path.parent, prefix=".packing-") as work:
