@@ -10,7 +10,7 @@ from metaviz.cli.output import say
 from metaviz.paths import runs_dir
 from metaviz.runs.model.copies import is_copy
 from metaviz.runs.model.record import Record
-from metaviz.runs.storage.store import ABOUT, StoreError, list_runs, open_run
+from metaviz.runs.storage.store import StoreError, holds_run, list_runs, open_run
 
 _MOST_NAMED = 5
 _USUAL_NAME = re.compile(r"[\w-]+-s\d+-[0-9a-f]{8}")
@@ -23,7 +23,7 @@ def run_folders(places: list[Path]) -> list[Path]:
     """
     folders: list[Path] = []
     for place in map(_meant, places):
-        found = [place] if (place / ABOUT).exists() else list_runs(runs_root(place))
+        found = [place] if holds_run(place) else list_runs(runs_root(place))
         if not found:
             raise _without_runs(place)
         folders += found
@@ -93,7 +93,7 @@ def runs_root(folder: Path | None) -> Path:
         return runs_dir()
     if not folder.is_dir():
         raise _without_runs(folder)
-    if (folder / ABOUT).is_file():
+    if holds_run(folder):
         return folder.parent
     inner = folder / "runs"
     return inner if inner.is_dir() and not list_runs(folder) else folder
@@ -111,7 +111,7 @@ def run_named(text: str, root: Path) -> Path | None:
     """
     if Path(text).name != text:
         return None
-    if (root / text / ABOUT).is_file():
+    if holds_run(root / text):
         return root / text
     found = [folder for folder in list_runs(root) if short_id(folder.name) == text]
     if len(found) > 1:
@@ -138,7 +138,7 @@ def marked_run(text: str, folder: Path | None) -> Path:
     Raises: StoreError.
     """
     root = runs_root(folder)
-    if (Path(text) / ABOUT).is_file():
+    if holds_run(Path(text)):
         return Path(text)
     if found := run_named(text, root):
         return found

@@ -389,20 +389,33 @@ def read_divergence(folder: Path) -> Divergence | None:
 
 
 def list_runs(root: Path) -> list[Path]:
-    """Return the folders under `root` that hold a run, oldest first; empty where root is absent."""
+    """Return the folders under `root` that hold a run, oldest first; empty where root is absent.
+
+    Those that may not be looked into are among them: reading them says so.
+    """
     if not root.is_dir():
         return []
-    found = (path.parent for path in root.glob(f"*/{ABOUT}"))
-    made = ((_made(path), path) for path in found if not path.name.startswith("."))
+    try:
+        found = [path for path in root.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+    made = [(_made(path), path) for path in found]
     return [path for _, path in sorted((when, path) for when, path in made if when is not None)]
 
 
 def _made(folder: Path) -> tuple[float, str] | None:
-    """Return what runs are sorted by; None for one that was deleted meanwhile."""
+    """Return what runs are sorted by; None for what holds no run, or was deleted meanwhile."""
     try:
         return (folder / ABOUT).stat().st_mtime, folder.name
+    except PermissionError:
+        return 0.0, folder.name
     except OSError:
         return None
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder holds a run, or may not be looked into: reading it says so."""
+    return _made(folder) is not None
 
 
 def _this_process() -> dict[str, str]:

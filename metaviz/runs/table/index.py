@@ -247,10 +247,15 @@ def _places(root: Path) -> list[_Place]:
 
 
 def _place_of(folder: Path) -> _Place | None:
-    """Return the stamps of a run's folder, or None where it holds no run."""
+    """Return the stamps of a run's folder, or None where it holds no run.
+
+    A folder that may not be looked into has a place, so that it is told.
+    """
     base = os.fspath(folder)
     try:
         about = os.stat(f"{base}/{ABOUT}")  # noqa: PTH116 - pathlib takes a third of a scan
+    except PermissionError:
+        return _Place(folder.name, 0.0, "unreadable", "")
     except OSError:
         return None
     data = f"{about.st_mtime_ns}:{about.st_size}/{_stamp(f'{base}/{DATABASE}')}"
@@ -314,7 +319,7 @@ def _read(root: Path, place: _Place, known: _Kept | None) -> tuple[_Kept, list[s
         record, writer = open_last(folder)
         entry = _entry(record, folder, place)
     except StoreError as error:
-        return _Kept(place, None), [*warnings, str(error)]
+        return _Kept(place, None), [str(error)]
     entry.marks = marks
     return _Kept(place, entry, writer), warnings
 
