@@ -1,7 +1,6 @@
 """Commands that write files of stored runs: export, report, weights, pack and unpack."""
 
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,15 +69,16 @@ def write_figures(
 
     `page` makes a figure's size from the width that suits it, in centimetres.
     """
+    from metaviz.files.platform import plain_names
     from metaviz.runs.export.figures import comparison_figures, run_figures, save_figure
 
     paths = []
     sets = [("", comparison_figures(records, page))]
-    sets += [(f"-{record.id}", run_figures(record, page)) for record in records if each_run]
+    own = plain_names(record.id for record in records)
+    sets += [(f"-{own[record.id]}", run_figures(record, page)) for record in records if each_run]
     for ending, figures in sets:
         for (name, figure), kind in itertools.product(dict(figures).items(), formats):
-            file = re.sub(r"[^\w-]", "_", f"{name}{ending}") if ending else name
-            paths.append(out / f"{file}.{kind}")
+            paths.append(out / f"{name}{ending}.{kind}")
             save_figure(figure, paths[-1])
     return paths
 

@@ -1,13 +1,18 @@
 """Which stored runs a person means."""
 
+import itertools
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
+from metaviz.cli.output import say
 from metaviz.paths import runs_dir
+from metaviz.runs.model.copies import is_copy
 from metaviz.runs.model.record import Record
-from metaviz.runs.storage.store import ABOUT, StoreError, list_runs, open_run
+from metaviz.runs.storage.store import StoreError, holds_run, list_runs, open_run
 
+_MOST_NAMED = 5
 _USUAL_NAME = re.compile(r"[\w-]+-s\d+-[0-9a-f]{8}")
 
 
@@ -18,7 +23,7 @@ def run_folders(places: list[Path]) -> list[Path]:
     """
     folders: list[Path] = []
     for place in map(_meant, places):
-        found = [place] if (place / ABOUT).exists() else list_runs(runs_root(place))
+        found = [place] if holds_run(place) else list_runs(runs_root(place))
         if not found:
             raise _without_runs(place)
         folders += found
@@ -36,25 +41,46 @@ def one_run(place: Path) -> Path:
 def readable(places: list[Path], *, some: bool = True) -> tuple[dict[Path, Record], list[str]]:
     """Open runs; return those that can be read by folder, and what is wrong with the others.
 
+    Copies are left out; runs that only share an id are told apart, which is said.
+
     Raises: StoreError for a place without runs, or where `some` are needed and none can be read.
     """
     records: dict[Path, Record] = {}
     unreadable = []
-    ids: dict[str, Path] = {}
+    made: dict[str, list[Path]] = {}
+    ids: set[str] = set()
     for folder in run_folders(places):
         try:
             record = open_run(folder)
         except StoreError as error:
             unreadable.append(str(error))
             continue
-        if record.id in ids:
-            unreadable.append(f"{folder} is a copy of the run in {ids[record.id]}.")
-        else:
-            records[folder] = record
-            ids[record.id] = folder
+        alike = made.setdefault(record.made_as, [])
+        first = next((one for one in alike if is_copy(records[one], record)), None)
+        if first is not None:
+            unreadable.append(f"{folder} is a copy of the run in {first}.")
+            continue
+        record.id = _unused(record.id, ids)
+        ids.add(record.id)
+        alike.append(folder)
+        records[folder] = record
+    for name, alike in made.items():
+        if len(alike) > 1:
+            apart = [records[folder].id for folder in alike]
+            more = f" and {len(apart) - _MOST_NAMED} more" if len(apart) > _MOST_NAMED else ""
+            say(
+                f"{len(apart)} different runs share the id {name}: they are told apart as "
+                f"{', '.join(apart[:_MOST_NAMED])}{more}."
+            )
     if some and not records:
         raise StoreError(unreadable[0])
     return records, unreadable
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    """Return a run's id, with a number where a run of another folder of runs has it."""
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(one for one in itertools.chain([name], numbered) if one not in used)
 
 
 def runs_root(folder: Path | None) -> Path:
@@ -67,7 +93,7 @@ def runs_root(folder: Path | None) -> Path:
         return runs_dir()
     if not folder.is_dir():
         raise _without_runs(folder)
-    if (folder / ABOUT).is_file():
+    if holds_run(folder):
         return folder.parent
     inner = folder / "runs"
     return inner if inner.is_dir() and not list_runs(folder) else folder
@@ -85,7 +111,7 @@ def run_named(text: str, root: Path) -> Path | None:
     """
     if Path(text).name != text:
         return None
-    if (root / text / ABOUT).is_file():
+    if holds_run(root / text):
         return root / text
     found = [folder for folder in list_runs(root) if short_id(folder.name) == text]
     if len(found) > 1:
@@ -112,7 +138,7 @@ def marked_run(text: str, folder: Path | None) -> Path:
     Raises: StoreError.
     """
     root = runs_root(folder)
-    if (Path(text) / ABOUT).is_file():
+    if holds_run(Path(text)):
         return Path(text)
     if found := run_named(text, root):
         return found

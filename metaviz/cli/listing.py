@@ -13,7 +13,7 @@ from metaviz.config.options import OptionError
 from metaviz.files.foreign import UnreadableError
 from metaviz.paths import data_dir
 from metaviz.runs.export.tables import csv_text
-from metaviz.runs.storage.store import ABOUT, StoreError
+from metaviz.runs.storage.store import StoreError, holds_run
 from metaviz.runs.table.baseline import Baseline
 from metaviz.runs.table.columns import CellContext, Column, Columns
 from metaviz.runs.table.groups import BASIC, Group, Interval, grouped
@@ -52,7 +52,7 @@ def stored_entries(folder: Path | None) -> tuple[list[Entry], list[str]]:
     finally:
         index.close()
     entries = [entry for batch in batches for entry in batch.entries]
-    if folder is not None and (folder / ABOUT).is_file():
+    if folder is not None and holds_run(folder):
         entries = [entry for entry in entries if entry.folder == root / folder.name]
     return entries, [sentence for batch in batches for sentence in batch.warnings]
 

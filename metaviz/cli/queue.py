@@ -92,6 +92,8 @@ def list_(as_json: opt.AsJson = False) -> None:
         put("The queue is empty: `metaviz sweep` or `metaviz queue add` fill it.")
     else:
         print_entries(entries)
+        damaged = [place for place, entry in enumerate(entries, 1) if not entry.config]
+        say(*(f"What was stored of entry {place} is damaged: remove it." for place in damaged))
         if paused:
             put("The queue is paused: `metaviz queue go` lets it go on.")
 

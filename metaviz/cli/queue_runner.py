@@ -166,6 +166,8 @@ class _Runner:
 
 
 def _name(entry: Entry) -> str:
+    if not entry.config:
+        return f"Entry {entry.id}"
     return f"{entry.config.get('algorithm', '?')} seed {entry.config.get('seed', '?')}"
 
 

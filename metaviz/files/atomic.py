@@ -17,7 +17,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     _sweep_before(path)
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        with beside.open("wb") as stream:
+        beside.unlink(missing_ok=True)  # a link of that name would be written through
+        with beside.open("xb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())

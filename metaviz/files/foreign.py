@@ -27,10 +27,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from metaviz.files.platform import has_no_handle, reason_of
+from metaviz.files.platform import has_no_handle, is_link, reason_of
 
 MOST_TOML_BYTES = 1_000_000
 MOST_ARRAY_BYTES = 256_000_000
@@ -153,6 +153,25 @@ def check_regular(path: Path, most: int) -> int:
     with accessed():
         found = path.stat()
     return _checked_size(found, path, most)
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder that others may have made, to be read or written.
+
+    Raises: ForeignError where a link on the way leads out of the folder.
+    """
+    parts = PurePath(name).parts
+    steps = [folder.joinpath(*parts[: count + 1]) for count in range(len(parts))]
+    with accessed():
+        linked = next((step for step in steps if is_link(step)), None)
+        if linked is None or _real(folder / name).is_relative_to(_real(folder)):
+            return folder / name
+    raise ForeignError(f"{linked.relative_to(folder)} is a link that leads out of {folder}")
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads; links that lead in a circle stay as they are."""
+    return Path(os.path.realpath(path))
 
 
 def read_bytes(path: Path, most: int) -> bytes:

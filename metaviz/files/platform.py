@@ -6,13 +6,15 @@ stand-ins for its calls.
 
 import ctypes
 import errno
+import itertools
 import os
 import re
 import signal
+import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +32,8 @@ _PLAIN = re.compile(r"\w[\w.-]*")
 _MOST_BYTES = 200
 """Names may have 255 bytes or letters, with what is added to them while they are written."""
 _TRIES, _PAUSE_SECONDS = 10, 0.02
+_JUNCTION = 0xA0000003
+"""Windows' mark of a folder that stands for another one; Python calls it no link."""
 _IN_USE = frozenset({5, 32, 33})
 """Windows' numbers for a file that another program has open: denied, shared, locked."""
 
@@ -90,6 +94,18 @@ def process_runs_on_windows(pid: int, kernel: Any, last_error: Callable[[], int]
         kernel.CloseHandle(handle)
 
 
+def is_link(path: Path) -> bool:
+    """Return whether a path is a link, or what Windows calls a junction, which leads elsewhere.
+
+    Raises: OSError where the system does not tell.
+    """
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == _JUNCTION
+
+
 def is_plain_name(name: str) -> bool:
     """Return whether a name is that of a file on every system: no path, stream or device."""
     return (
@@ -104,6 +120,20 @@ def plain_name(name: str) -> str:
     """Return a name as it may stand in paths on every system: letters, digits, `_` and `-`."""
     plain = re.sub(r"[^\w-]", "_", name).encode()[:_MOST_BYTES].decode(errors="ignore")
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain
+
+
+def plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a plain name for each name, none twice on any system; see `plain_name`."""
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for name in names:
+        plain = plain_name(name)
+        numbered = (f"{plain}_{number}" for number in itertools.count(2))
+        found[name] = next(
+            one for one in itertools.chain([plain], numbered) if one.casefold() not in used
+        )
+        used.add(found[name].casefold())
+    return found
 
 
 def put_in_place(path: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from metaviz.files.foreign import (
     ForeignError,
     UnreadableError,
     check_pickled,
+    part_of,
     read_bytes,
     refused,
 )
@@ -50,7 +51,7 @@ def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
 def stored_bytes(path: Path) -> bytes:
     """Return the bytes of a checkpoint. Raises: StoreError with one sentence."""
     try:
-        return read_bytes(path, MOST_CHECKPOINT_BYTES)
+        return read_bytes(part_of(path.parent, path.name), MOST_CHECKPOINT_BYTES)
     except ForeignError as error:
         if isinstance(error, UnreadableError) and error.is_missing:
             raise StoreError(

@@ -146,7 +146,11 @@ def embedded(backbone: Backbone, root: Path | None = None) -> dict[str, FeatureS
     folder = (root or data_dir() / "features") / backbone.key()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        about = {"run": backbone.record.id, "checkpoint": backbone.sha256, "features": backbone.d}
+        about = {
+            "run": backbone.record.made_as,
+            "checkpoint": backbone.sha256,
+            "features": backbone.d,
+        }
         write_text(folder / "about.json", json.dumps(about))
         return {split: _split(backbone, folder, split) for split in backbone.splits()}
     except OSError as error:

@@ -164,7 +164,7 @@ class Features(Classification):
         one = self._backbone
         if one is None:
             return {}
-        return {"run": one.record.id, "kind": "backbone", "checkpoint_sha256": one.sha256}
+        return {"run": one.record.made_as, "kind": "backbone", "checkpoint_sha256": one.sha256}
 
     @property
     @override

@@ -15,6 +15,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import MAX_SEED, EvaluationProtocol, RunConfig
+from metaviz.files.foreign import ForeignError
 from metaviz.files.platform import reason_of
 from metaviz.files.progress import Report
 from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
@@ -168,8 +169,8 @@ def _keep(write: Callable[[Any, Path], object], found: Any, folder: Path) -> Non
     """Store a result with its run, or say that this cannot be."""
     try:
         write(found, folder)
-    except OSError as error:
-        reason = reason_of(error)
+    except (OSError, ForeignError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
         _log.warning("What was found of %s is told but not stored: %s.", folder.name, reason)
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
 from metaviz.runs.model.events import Ended, Event, State
-from metaviz.runs.storage.queue import Entry, EntryState, Queue
+from metaviz.runs.storage.queue import DAMAGED_ENTRY, Entry, EntryState, Queue
 from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.runs.storage.worker_process import WorkerLock
 from metaviz.training.resume import resume_sessions
@@ -119,6 +119,8 @@ class QueueWorker:
 
     def _trained(self, entry: Entry) -> tuple[EntryState, str]:
         """Train one entry to its end; an error fails this entry alone."""
+        if entry.folder is None and not entry.config:
+            return "failed", DAMAGED_ENTRY
         try:
             session = self._opened(entry)
             if session is None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -235,3 +236,72 @@ def test_an_estimate_can_be_called_off():
 
     with pytest.raises(InterruptedError):
         estimate([config("maml")], tired)
+
+
+DAMAGES = {
+    "steps": '{"version": 1, "steps": "x"}',
+    "steps_only": ("steps", "x"),
+    "many_steps": ("steps", 10**30),
+    "seed": ("seed", -1),
+    "algorithm": ("algorithm", ["maml"]),
+    "version": ("version", "one"),
+    "device": ("device", 3),
+    "dtype": ("dtype", {}),
+    "tf32": ("tf32", "yes"),
+    "shared": ("shared", []),
+    "step size": ("shared", {"inner_lr": "big"}),
+    "batch": ("shared", {"meta_batch": -4}),
+    "options": ("options", {"inner_steps": {}}),
+    "amendments": ("amendments", [7]),
+    "no JSON": "{",
+    "a list": "[]",
+}
+
+
+def damage(home: Path, changed: str | tuple[str, object], *, at: int = 1) -> None:
+    with closing(sqlite3.connect(home / "queue.db")) as database, database:
+        (text,) = database.execute("SELECT config FROM entries WHERE id = ?", (at,)).fetchone()
+        if isinstance(changed, tuple):
+            name, value = changed
+            text = json.dumps({**json.loads(text), name: value})
+        else:
+            text = changed
+        database.execute("UPDATE entries SET config = ? WHERE id = ?", (text, at))
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_entry_is_told_and_its_neighbour_is_whole(home, name):
+    with closing(Queue(home)) as queue:
+        queue.add([config("maml", steps=2).model_dump(mode="json")] * 2)
+    damage(home, DAMAGES[name])
+    listed = metaviz("queue", "list")
+    assert listed.code == 0, listed.error
+    assert listed.error == "What was stored of entry 1 is damaged: remove it.\n"
+    first, second = entries(home)
+    assert (first.state, first.config) == ("waiting", {})
+    assert first.message == "What was stored of this entry is damaged."
+    assert (second.state, second.config["steps"]) == ("waiting", 2)
+
+
+def test_the_neighbour_of_a_damaged_entry_is_trained(home):
+    with closing(Queue(home)) as queue:
+        queue.add([config("maml", steps=2).model_dump(mode="json")] * 2)
+    damage(home, DAMAGES["steps"])
+    done = metaviz("queue", "run")
+    assert "Traceback" not in done.error
+    assert done.code in {0, 1}
+    first, second = entries(home)
+    assert (first.state, second.state) == ("failed", "done")
+    assert first.message == "What was stored of this entry is damaged."
+    (folder,) = list_runs(home / "runs")
+    assert open_run(folder).step == 2
+
+
+def test_a_sound_queue_is_trained_whole_and_nothing_is_said_of_damage(home):
+    with closing(Queue(home)) as queue:
+        queue.add([config("maml", steps=2).model_dump(mode="json")] * 2)
+    listed = metaviz("queue", "list")
+    assert "damaged" not in listed.out + listed.error
+    assert metaviz("queue", "run").code == 0
+    assert [entry.state for entry in entries(home)] == ["done", "done"]
+    assert [open_run(folder).step for folder in list_runs(home / "runs")] == [2, 2]

@@ -113,7 +113,8 @@ def test_run_that_names_itself_elsewhere_stays_where_it_is(tmp_path: Path) -> No
     folder = train(config("maml", steps=2), tmp_path / "runs")
     about = folder / "run.toml"
     about.write_text(about.read_text().replace(f'id = "{folder.name}"', 'id = "../../evil"'))
-    assert open_run(folder).id == "../../evil"
+    assert open_run(folder).made_as == "../../evil"
+    assert open_run(folder).id == folder.name
     inside = tmp_path / "out"
     metaviz("export", folder.parent, "--out", inside)
     metaviz("report", folder.parent, "--out", inside / "report.html")

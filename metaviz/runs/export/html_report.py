@@ -14,7 +14,7 @@ from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import comparison_of, to_toml
 from metaviz.files.atomic import write_text
-from metaviz.files.platform import plain_name
+from metaviz.files.platform import plain_names
 from metaviz.files.text import printable, shell_line
 from metaviz.paths import resource
 from metaviz.runs.analysis.benchmark import (
@@ -241,18 +241,19 @@ def _configurations(
     Returns the commands that repeat them, the files, and what this version cannot repeat.
     """
     commands, paths, unknown = [], [], []
+    files = plain_names(record.id for record in records)
     for record in records:
         try:
             comparison = comparison_of({**record.config, "amendments": ()})
         except OptionError as error:
             unknown.append(f"{names[record.id]} cannot be repeated by this version: {error}")
             continue
-        path = folder / "configs" / f"{plain_name(record.id)}.toml"
+        path = folder / "configs" / f"{files[record.id]}.toml"
         path.parent.mkdir(exist_ok=True)
         write_text(path, to_toml(comparison))
         paths.append(path)
         if record.config.get("amendments"):  # only its folder knows when they came into force
-            words = ["repeat", plain_name(record.id)]
+            words = ["repeat", record.id]
         else:
             words = ["compare", "--config", f"configs/{path.name}"]
         commands.append(shell_line(["metaviz", *words, "--out", "repeated"]))
@@ -290,6 +291,7 @@ def _figures(
     folder.mkdir(exist_ok=True)
     shown: list[dict[str, str]] = []
     files: list[Path] = []
+    endings = plain_names(record.id for record in records)
 
     def keep(name: str, caption: str, figure: "Figure") -> None:
         files.extend(folder / f"{name}.{kind}" for kind in ("png", "pdf"))
@@ -311,7 +313,7 @@ def _figures(
         own = {view_name(view): title for view, title in offered(record).items()}
         for name, figure in run_figures(record, paper):
             caption = f"{_CAPTIONS.get(name) or own[name]}: {names[record.id]}"
-            keep(f"{name}-{plain_name(record.id)}", caption, figure)
+            keep(f"{name}-{endings[record.id]}", caption, figure)
     return shown, files
 
 

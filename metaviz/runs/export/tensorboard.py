@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from metaviz.files.platform import plain_name
+from metaviz.files.platform import plain_names
 from metaviz.runs.export.tables import hyperparameters
 from metaviz.runs.model.events import INNER_COLUMNS, STEP_COLUMNS
 from metaviz.runs.model.record import Record
@@ -34,8 +34,9 @@ def write_event_files(records: Sequence[Record], folder: Path) -> list[Path]:
     if not has_tensorboard():
         raise StoreError(MISSING)
     written = []
+    files = plain_names(record.id for record in records)
     for record in records:
-        place = folder / plain_name(record.id)
+        place = folder / files[record.id]
         place.mkdir(parents=True, exist_ok=True)
         for old in place.glob("events.out.tfevents.*"):  # TensorBoard would show both
             old.unlink()

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from metaviz.config.quantities import primary_of, quantity_of
 from metaviz.config.run_config import MAX_SEED, MOST_STEPS
-from metaviz.files.foreign import ForeignError
+from metaviz.files.foreign import ForeignError, part_of
 from metaviz.files.values import plain_table, required, whole
 from metaviz.runs.model.arrays import numbers, possible, read_described, write_described
+from metaviz.runs.model.record import run_id
 from metaviz.runs.model.statistics import interval_text, mean_and_ci95, number_text
 
 FOLDER = "evaluations"
@@ -186,9 +187,12 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Paired:
 
 
 def store(judgement: Judgement, folder: Path) -> Path:
-    """Write a judgement into its run's folder; return the file."""
+    """Write a judgement into its run's folder; return the file.
+
+    Raises: ForeignError where a link leads out of the folder, OSError where the disk refuses.
+    """
     name = "-".join(f"{key}{value}" for key, value in sorted(judgement.protocol.items()))
-    path = folder / FOLDER / f"step{judgement.step}-{name}.npz"
+    path = part_of(folder, f"{FOLDER}/step{judgement.step}-{name}.npz")
     path.parent.mkdir(exist_ok=True)
     names = ("label", "run", "config", "step", "k", "protocol", "dataset")
     write_described(path, {name: getattr(judgement, name) for name in names}, judgement.per_task)
@@ -196,11 +200,16 @@ def store(judgement: Judgement, folder: Path) -> Path:
 
 
 def stored(folder: Path) -> list[Judgement]:
-    """Return the judgements in a run's folder, the latest last; damaged ones are left out."""
+    """Return the judgements in a run's folder, the latest last; damaged ones are left out.
+
+    Whatever they say: they are of the run that they lie with.
+    """
     found = []
     for path in sorted((folder / FOLDER).glob("*.npz"), key=_written):
         try:
-            found.append(_judgement(*read_described(path)))
+            kept = part_of(folder, f"{FOLDER}/{path.name}")
+            judged = _judgement(*read_described(kept))
+            found.append(replace(judged, run=run_id(folder)))
         except ForeignError as error:
             _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
     return sorted(found, key=lambda judgement: judgement.step)

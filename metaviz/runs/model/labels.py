@@ -56,4 +56,6 @@ def _differences(records: Sequence[Labelled]) -> list[str]:
     texts = [" · ".join(["", *(f"{key} {values.get(key)}" for key in keys)]) for values in options]
     if keys and len(set(texts)) == len(texts):
         return texts
-    return [f" ({record.id[-_ID_LETTERS:]})" for record in records]
+    ends = [record.id[-_ID_LETTERS:] for record in records]
+    whole = len(set(ends)) < len(ends)
+    return [f" ({record.id if whole else end})" for record, end in zip(records, ends, strict=True)]

@@ -14,7 +14,7 @@ from typing import Any
 import tomli_w
 
 from metaviz.files.atomic import write_text
-from metaviz.files.foreign import ForeignError, UnreadableError, parsed_toml, read_text
+from metaviz.files.foreign import ForeignError, UnreadableError, parsed_toml, part_of, read_text
 from metaviz.files.platform import reason_of
 from metaviz.files.values import of_kind, required
 
@@ -52,7 +52,7 @@ def read_marks(folder: Path) -> Marks:
     """
     path = folder / MARKS
     try:
-        return marks_of(parsed_toml(read_text(path, _MOST_BYTES)))
+        return marks_of(parsed_toml(read_text(part_of(folder, MARKS), _MOST_BYTES)))
     except ForeignError as error:
         if isinstance(error, UnreadableError) and error.is_missing:
             return Marks()

@@ -1,7 +1,9 @@
 """The record of a run: numpy columns that grow while it trains, the same live and reopened."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,12 +34,20 @@ _SIZES = {"meta_batch", "ways", "shots", "query_shots"}
 _PLACES = {name: row for row, name in enumerate(("step", *STEP_COLUMNS))}
 
 
+def run_id(folder: Path) -> str:
+    """Return what the run in a folder is known by: the folder's name, also of `.` and `..`."""
+    return os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119 - a link keeps its name
+
+
 @dataclass
 class Record:
     """Everything that is known of one run, as numbers and text.
 
     `config` is the plain form of its RunConfig, `environment` what it ran on. `revision` grows
     with every event, so that a plot can check whether there is something new.
+
+    `id` is the name of the run's folder, which no other run beside it has. What its file says it
+    is called is `stored_id`: other once a person has copied or renamed the folder.
     """
 
     id: str
@@ -61,6 +71,8 @@ class Record:
     doing: str = ""
     """What a run does before its next meta-step can be taken, empty where it goes on."""
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
+    stored_id: str = ""
+    """The id that the run was made with; empty where that is `id`."""
     most_pictures: int | None = None
     """How many pictures are kept; of more, every second, fourth, ... and the newest. None: all."""
     pictured: int = 0
@@ -73,6 +85,11 @@ class Record:
     _table: np.ndarray = field(default_factory=lambda: np.full((_ROWS, _FIRST_CAPACITY), np.nan))
     _own: dict[str, Quantity] = field(default_factory=dict)
     """What the rows of the table after those of STEP_COLUMNS mean, in their order."""
+
+    @property
+    def made_as(self) -> str:
+        """The id that the run was made with."""
+        return self.stored_id or self.id
 
     @property
     def applied(self) -> dict[str, Any]:

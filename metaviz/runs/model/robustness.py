@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from metaviz.config.run_config import MOST_STEPS
-from metaviz.files.foreign import ForeignError, UnreadableError
+from metaviz.files.foreign import ForeignError, UnreadableError, part_of
 from metaviz.files.values import of_kind, plain_table, required, whole
 from metaviz.runs.model.arrays import numbers, possible, read_described, write_described
 
 FOLDER = "robustness"
+_MAP = f"{FOLDER}/map.npz"
 MOST_TASKS = 100
 _log = logging.getLogger("metaviz.runs")
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -47,10 +48,13 @@ class Robustness:
 
 
 def store_robustness(found: Robustness, folder: Path) -> Path:
-    """Write a map into its run's folder, in place of an older one; return the file."""
+    """Write a map into its run's folder, in place of an older one; return the file.
+
+    Raises: as `evaluation.store`.
+    """
     about = asdict(found)
     arrays = {name: about.pop(name) for name in ("mean", "half_width")}
-    path = folder / FOLDER / "map.npz"
+    path = part_of(folder, _MAP)
     path.parent.mkdir(exist_ok=True)
     write_described(path, about, arrays)
     return path
@@ -58,13 +62,12 @@ def store_robustness(found: Robustness, folder: Path) -> Path:
 
 def stored_robustness(folder: Path) -> Robustness | None:
     """Return the map in a run's folder; None where there is none that can be read."""
-    path = folder / FOLDER / "map.npz"
     try:
-        return _robustness(*read_described(path))
+        return _robustness(*read_described(part_of(folder, _MAP)))
     except ForeignError as error:
         if isinstance(error, UnreadableError) and error.is_missing:
             return None
-        _log.warning("%s is left out: %s.", path, str(error).rstrip("."))
+        _log.warning("%s is left out: %s.", folder / _MAP, str(error).rstrip("."))
         return None
 
 

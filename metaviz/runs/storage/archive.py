@@ -40,7 +40,9 @@ def pack_run(folder: Path, path: Path) -> None:
     A run that is training is packed as it is at this moment.
     Raises: StoreError with one sentence where it cannot be read or the archive not be written.
     """
-    name = open_run(folder).id
+    name = open_run(folder).made_as
+    if not is_plain_name(name):
+        raise StoreError(f"{folder} cannot be packed: its id, {name!r:.80}, is no folder's name.")
     try:
         folders = made_folder(path.parent)
         with folders, tempfile.TemporaryDirectory(dir=path.parent, prefix=".packing-") as work:
@@ -104,7 +106,7 @@ def _check_room(archive: Zip, path: Path, root: Path) -> None:
 
 
 def _check_name(folder: Path, path: Path) -> None:
-    if open_run(folder).id != folder.name:
+    if open_run(folder).made_as != folder.name:
         raise StoreError(f"{path} holds no readable run: its names differ.")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from metaviz.config.quantities import Quantity, is_name
 from metaviz.config.run_config import MOST_STEPS
 from metaviz.files import foreign
-from metaviz.files.foreign import ForeignError, accessed
+from metaviz.files.foreign import ForeignError, accessed, part_of
 from metaviz.files.values import of_kind, parsed_json, plain_table, required, row_of, whole
 from metaviz.runs.model.arrays import numbers, pack_arrays, possible, read_arrays
 from metaviz.runs.model.events import (
@@ -81,6 +81,7 @@ def open_to_read(path: Path, *, live: bool = False) -> sqlite3.Connection:
     `live` says that rows are to be seen that come later; the run's lock says so by itself.
     Raises: ForeignError, as its connection does.
     """
+    path = part_of(path.parent, path.name)
     with accessed():
         is_there = path.exists()
     if not is_there:

@@ -5,7 +5,7 @@ import platform
 import time
 from pathlib import Path
 
-from metaviz.files.foreign import MOST_TOML_BYTES, ForeignError, check_regular
+from metaviz.files.foreign import MOST_TOML_BYTES, ForeignError, check_regular, part_of
 from metaviz.files.platform import (
     LOCKS_HAVE_NAMES,
     UNSUPPORTED,
@@ -212,7 +212,7 @@ def is_locked(folder: Path) -> bool | None:
     path = folder / LOCK
     while True:
         try:
-            check_regular(path, MOST_TOML_BYTES)
+            check_regular(part_of(folder, LOCK), MOST_TOML_BYTES)
             handle = os.open(path, os.O_RDONLY)
         except (OSError, ForeignError):
             return None

@@ -16,13 +16,18 @@ from metaviz.files.values import of_kind, plain_table, required, whole
 from metaviz.runs.model.record import Record
 
 _TABLES = ("environment", "parent", "network", "traits", "resolved", "empty")
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("device", "dtype", "engine"), str),
+    **{"version": int, "memory_gib": float, "tf32": bool},
+}
+"""Kinds of those fields of a configuration that a run can do without."""
 _MOST_EXAMPLES = 1_000_000_000
 
 
 def write_about(record: Record) -> str:
     """Return the contents of `run.toml`."""
     about = {
-        "run": {"id": record.id, **_plain(record.config)},
+        "run": {"id": record.made_as, **_plain(record.config)},
         "empty": _empty(record.config),
         "environment": _plain(record.environment),
         "network": _plain(record.network),
@@ -68,6 +73,9 @@ def check_config(config: dict[str, Any]) -> None:
     required(config, "algorithm", str), required(config, "problem", str)
     whole(required(config, "seed", int), "seed", 0, MAX_SEED)
     whole(required(config, "steps", int), "steps", 1, MOST_STEPS)
+    for name, kind in _KINDS.items():
+        if config.get(name) is not None:
+            of_kind(config[name], kind, name)
     for part in ("shared", "options", "problem_options"):
         plain_table(config.get(part, {}), part)
         _check_loop(config.get(part, {}), part)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,7 +19,7 @@ from metaviz.files.foreign import (
     open_copy,
     open_to_write,
 )
-from metaviz.files.values import parsed_json, row_of
+from metaviz.files.values import of_kind, parsed_json, row_of
 from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.database import (
     DATABASE,
@@ -29,6 +30,7 @@ from metaviz.runs.storage.database import (
     state_of,
 )
 from metaviz.runs.storage.interrupted import Writer, is_written
+from metaviz.runs.storage.manifest import check_config
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import ENDED, WORKERS, forget_worker, host_of
 
@@ -42,6 +44,8 @@ OVER: frozenset[str] = frozenset({"done", "failed", "diverged", "stopped", "abor
 """States of entries that nothing more will come of by itself."""
 RESUMABLE: frozenset[str] = frozenset({"interrupted", "stopped", "aborted"})
 
+_USUAL = {"algorithm": "", "problem": "", "seed": 0, "steps": 1}
+"""What a configuration may lack here: its training says so."""
 DAMAGED_ENTRY = "What was stored of this entry is damaged."
 
 _SCHEMA = """
@@ -527,13 +531,24 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     """Return an entry, with an empty configuration where none can be read. Raises: ForeignError."""
     kinds = (int, str, str, str, str, str, str, str)
     name, text, state, run, folder, message, sweep, worker = row_of(row, "entries", *kinds)
+    place, config = Path(folder) if folder else None, _config_of(text)
+    told = message or ("" if config or place else DAMAGED_ENTRY)
+    return Entry(name, config, _state_of(state), run, place, told, sweep, worker)
+
+
+def _config_of(text: str) -> dict[str, Any]:
+    """Return a stored configuration, empty where it is not one that a run can have."""
+    return dict(json.loads(text)) if _is_config(text) else {}
+
+
+@lru_cache(maxsize=20_000)
+def _is_config(text: str) -> bool:
+    """Return whether a text is a configuration; a window asks again and again."""
     try:
-        config = parsed_json(text)
+        check_config(_USUAL | of_kind(parsed_json(text), dict, "config"))
     except ForeignError:
-        config = {}
-    kept = config if isinstance(config, dict) else {}
-    place = Path(folder) if folder else None
-    return Entry(name, kept, _state_of(state), run, place, message, sweep, worker)
+        return False
+    return True
 
 
 def _state_of(text: Any) -> EntryState:

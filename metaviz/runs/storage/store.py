@@ -15,13 +15,14 @@ from metaviz.files.foreign import (
     MOST_DATABASE_BYTES,
     ForeignError,
     check_regular,
+    part_of,
     read_text,
 )
 from metaviz.files.platform import advice_on, has_no_handle, reason_of
 from metaviz.files.values import row_of
 from metaviz.runs.model.events import Divergence, Ended, Event
 from metaviz.runs.model.marks import MarksError, read_marks
-from metaviz.runs.model.record import Record
+from metaviz.runs.model.record import Record, run_id
 from metaviz.runs.storage.database import (
     ADDED,
     BY_STEP,
@@ -367,7 +368,8 @@ def _read_once(
     folder: Path, reads: Callable[[sqlite3.Connection, Record], None]
 ) -> tuple[Record, Writer | None]:
     """Read a run as it is stored; also who wrote to it last, unless it has ended."""
-    record = read_about(read_text(folder / ABOUT))
+    record = read_about(read_text(part_of(folder, ABOUT)))
+    record.stored_id, record.id = record.id, run_id(folder)
     with suppress(MarksError):
         record.marks = read_marks(folder)
     with closing(open_to_read(folder / DATABASE)) as database:
@@ -387,20 +389,33 @@ def read_divergence(folder: Path) -> Divergence | None:
 
 
 def list_runs(root: Path) -> list[Path]:
-    """Return the folders under `root` that hold a run, oldest first; empty where root is absent."""
+    """Return the folders under `root` that hold a run, oldest first; empty where root is absent.
+
+    Those that may not be looked into are among them: reading them says so.
+    """
     if not root.is_dir():
         return []
-    found = (path.parent for path in root.glob(f"*/{ABOUT}"))
-    made = ((_made(path), path) for path in found if not path.name.startswith("."))
+    try:
+        found = [path for path in root.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+    made = [(_made(path), path) for path in found]
     return [path for _, path in sorted((when, path) for when, path in made if when is not None)]
 
 
 def _made(folder: Path) -> tuple[float, str] | None:
-    """Return what runs are sorted by; None for one that was deleted meanwhile."""
+    """Return what runs are sorted by; None for what holds no run, or was deleted meanwhile."""
     try:
         return (folder / ABOUT).stat().st_mtime, folder.name
+    except PermissionError:
+        return 0.0, folder.name
     except OSError:
         return None
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder holds a run, or may not be looked into: reading it says so."""
+    return _made(folder) is not None
 
 
 def _this_process() -> dict[str, str]:

@@ -35,7 +35,7 @@ from metaviz.runs.storage.store import ABOUT, StoreError, open_last
 from metaviz.runs.table.summary import Entry, Summary, entry_of
 
 INDEX = "index.db"
-VERSION = 4
+VERSION = 5
 _FIRST_BATCH, _BATCH, _BATCH_SECONDS, _SAVE_EVERY = 50, 250, 0.2, 200
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (root TEXT, name TEXT, stamp TEXT, body TEXT, crc INTEGER,
@@ -247,10 +247,15 @@ def _places(root: Path) -> list[_Place]:
 
 
 def _place_of(folder: Path) -> _Place | None:
-    """Return the stamps of a run's folder, or None where it holds no run."""
+    """Return the stamps of a run's folder, or None where it holds no run.
+
+    A folder that may not be looked into has a place, so that it is told.
+    """
     base = os.fspath(folder)
     try:
         about = os.stat(f"{base}/{ABOUT}")  # noqa: PTH116 - pathlib takes a third of a scan
+    except PermissionError:
+        return _Place(folder.name, 0.0, "unreadable", "")
     except OSError:
         return None
     data = f"{about.st_mtime_ns}:{about.st_size}/{_stamp(f'{base}/{DATABASE}')}"
@@ -314,7 +319,7 @@ def _read(root: Path, place: _Place, known: _Kept | None) -> tuple[_Kept, list[s
         record, writer = open_last(folder)
         entry = _entry(record, folder, place)
     except StoreError as error:
-        return _Kept(place, None), [*warnings, str(error)]
+        return _Kept(place, None), [str(error)]
     entry.marks = marks
     return _Kept(place, entry, writer), warnings
 
