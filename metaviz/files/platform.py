@@ -9,8 +9,10 @@ import errno
 import itertools
 import os
 import re
+import shlex
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -37,6 +39,9 @@ _JUNCTION = 0xA0000003
 _IN_USE = frozenset({5, 32, 33})
 """Windows' numbers for a file that another program has open: denied, shared, locked."""
 
+_OF_CMD = re.compile(r"[&|<>^()@!,;=']")
+QUOTES_FOR_CMD = sys.platform == "win32"
+"""Whether a line of words is for Windows' command interpreter."""
 LOCKS_HAVE_NAMES = sys.platform != "win32"
 """Whether a locked file may get other names and lose them, and stays locked under each."""
 
@@ -92,6 +97,23 @@ def process_runs_on_windows(pid: int, kernel: Any, last_error: Callable[[], int]
         return bool(asked) and code.value == still_active
     finally:
         kernel.CloseHandle(handle)
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return words as one line that the system's shell reads as those words.
+
+    On Windows programs take a line apart by themselves, and `cmd` reads it before them: it takes
+    %NAME% for a variable also inside quotation marks, and the rest outside of them alone.
+    """
+    return " ".join(map(_quoted, words)) if QUOTES_FOR_CMD else shlex.join(words)
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for `cmd` and for the program that it starts."""
+    quoted = subprocess.list2cmdline([word])
+    if not quoted.startswith('"') and _OF_CMD.search(word):
+        quoted = f'"{word}' + "\\" * (len(word) - len(word.rstrip("\\"))) + '"'
+    return quoted
 
 
 def is_link(path: Path) -> bool:

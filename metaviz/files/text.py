@@ -6,9 +6,10 @@ read other than it is. Both become the numbers of their letters.
 
 import codecs
 import re
-import shlex
 from collections.abc import Iterable
 from contextlib import suppress
+
+from metaviz.files.platform import joined
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
@@ -30,7 +31,7 @@ def one_line(text: str) -> str:
 
 def shell_line(words: Iterable[str]) -> str:
     """Return words as one line that a shell reads as those words; control characters as numbers."""
-    return shlex.join(map(one_line, words))
+    return joined(map(one_line, words))
 
 
 def text_of(data: bytes) -> str:

@@ -191,3 +191,32 @@ def test_no_other_module_asks_which_system_this_is() -> None:
         asked = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         if asked & {"sys.platform", "os.name", "platform.system"}:
             assert name in SYSTEMS, name
+
+
+CMD = {
+    "plain": "plain",
+    "C:\\my data": '"C:\\my data"',
+    "C:\\my data\\": '"C:\\my data\\\\"',
+    "C:\\a&b\\": '"C:\\a&b\\\\"',
+    "a&b": '"a&b"',
+    "a|b>c": '"a|b>c"',
+    'say "x"': '"say \\"x\\""',
+    "it's": '"it\'s"',
+    "": '""',
+    "images.path=x": '"images.path=x"',
+}
+
+
+@pytest.mark.parametrize("word", CMD)
+def test_words_for_windows_are_quoted_as_its_programs_read_them(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "QUOTES_FOR_CMD", True)
+    assert platform.joined(["metaviz", word, "end"]) == f"metaviz {CMD[word]} end"
+
+
+def test_words_for_other_systems_are_quoted_for_their_shells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platform, "QUOTES_FOR_CMD", False)
+    assert platform.joined(["metaviz", "my data", "it's"]) == "metaviz 'my data' 'it'\"'\"'s'"

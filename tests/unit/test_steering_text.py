@@ -128,23 +128,17 @@ def test_tables_hold_no_formula_and_no_control_character(evil: Path, tmp_path: P
     assert SHOWN in header
 
 
-def test_the_report_shows_letters_and_quotes_what_a_shell_gets(evil: Path, tmp_path: Path) -> None:
+def test_the_report_shows_letters_and_nothing_that_a_shell_would_run(
+    evil: Path, tmp_path: Path
+) -> None:
     outcome = metaviz("report", evil, "--out", tmp_path / "r.html")
     assert outcome.code == 0, outcome.error
     page = harmless((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "<b>bold" not in page
     assert "&lt;b&gt;bold" in page
-    import html
-
-    lines = [
-        html.unescape(line) for line in page.splitlines() if "metaviz evaluate repeated" in line
-    ]
-    assert lines
-    for line in lines:
-        words = shlex.split(line[line.index("metaviz evaluate") :].partition("</pre>")[0])
-        assert words[:3] == ["metaviz", "evaluate", "repeated"]
-        assert any(word.startswith("split=test; touch /tmp/owned #") for word in words)
-        assert words[3::2] == ["--set"] * len(words[3::2])
+    # The result whose split is a command is none of held-out tasks: nothing of it is there.
+    assert "touch /tmp/owned" not in page
+    assert "metaviz evaluate repeated" not in page
 
 
 def test_what_is_logged_is_printable_too(evil: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from metaviz.runs.model.statistics import interval_text, mean_and_ci95, number_t
 
 FOLDER = "evaluations"
 _RESAMPLES = 9999
+_SPLITS = frozenset({"test", "validation"})
+"""What EvaluationProtocol may ask for: classes that no run trains on."""
 _MOST_TASKS, _MOST_EXAMPLES = 100_000, 1_000_000
 _log = logging.getLogger("metaviz.runs")
 
@@ -217,7 +219,7 @@ def stored(folder: Path) -> list[Judgement]:
 
 def _judgement(about: dict[str, Any], per_task: dict[str, np.ndarray]) -> Judgement:
     """Return a judgement whose parts fit together. Raises: ForeignError."""
-    config, protocol = required(about, "config", dict), required(about, "protocol", dict)
+    config, protocol = required(about, "config", dict), held_out(about)
     for name in ("algorithm", "problem"):
         required(config, name, str)
     whole(required(config, "seed", int), "seed", 0, MAX_SEED)
@@ -225,8 +227,7 @@ def _judgement(about: dict[str, Any], per_task: dict[str, np.ndarray]) -> Judgem
     whole(required(protocol, "seed", int), "seed", 0, MAX_SEED)
     for name in ("ways", "shots", "query"):
         whole(required(protocol, name, int), name, 0, _MOST_EXAMPLES)
-    required(protocol, "split", str), required(protocol, "together", bool)
-    plain_table(protocol, "protocol")
+    required(protocol, "together", bool)
     k = whole(required(about, "k", int), "k", 0, MOST_STEPS)
     for name, values in per_task.items():
         if numbers(values, name, dimensions=2).shape != (k + 1, tasks):
@@ -245,6 +246,17 @@ def _judgement(about: dict[str, Any], per_task: dict[str, np.ndarray]) -> Judgem
     if found.measure not in per_task:
         raise ForeignError(f"it lacks the {found.measure}")
     return found
+
+
+def held_out(about: dict[str, Any]) -> dict[str, Any]:
+    """Return the protocol of a stored result, which is of held-out tasks. Raises: ForeignError."""
+    protocol = plain_table(required(about, "protocol", dict), "protocol")
+    split = required(protocol, "split", str)
+    if split not in _SPLITS:
+        raise ForeignError(f"its tasks are of {split!r:.40}, which is no held-out split")
+    if protocol.get("draws") not in {None, *get_args(Draws)}:
+        raise ForeignError(f"its tasks are drawn as {protocol['draws']!r:.40}, which nobody knows")
+    return protocol
 
 
 def _written(path: Path) -> tuple[float, str]:

@@ -71,8 +71,8 @@ class Record:
     doing: str = ""
     """What a run does before its next meta-step can be taken, empty where it goes on."""
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
-    stored_id: str = ""
-    """The id that the run was made with; empty where that is `id`."""
+    stored_id: str | None = None
+    """The id that the run was made with; None where that is `id`."""
     most_pictures: int | None = None
     """How many pictures are kept; of more, every second, fourth, ... and the newest. None: all."""
     pictured: int = 0
@@ -89,7 +89,7 @@ class Record:
     @property
     def made_as(self) -> str:
         """The id that the run was made with."""
-        return self.stored_id or self.id
+        return self.id if self.stored_id is None else self.stored_id
 
     @property
     def applied(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from metaviz.config.run_config import MOST_STEPS
 from metaviz.files.foreign import ForeignError, UnreadableError, part_of
-from metaviz.files.values import of_kind, plain_table, required, whole
+from metaviz.files.values import of_kind, required, whole
 from metaviz.runs.model.arrays import numbers, possible, read_described, write_described
+from metaviz.runs.model.evaluation import held_out
 
 FOLDER = "robustness"
 _MAP = f"{FOLDER}/map.npz"
@@ -91,7 +92,7 @@ def _robustness(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Robustn
         rate=required(about, "rate", float),
         shares_rate=required(about, "shares_rate", bool),
         factors=factors,
-        protocol=plain_table(required(about, "protocol", dict), "protocol"),
+        protocol=held_out(about),
         dataset=required(about, "dataset", str),
         measure=measure,
         mean=mean,
