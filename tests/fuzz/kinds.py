@@ -229,13 +229,35 @@ _PLACED = {
     split: [(path, place, n) for place, n in enumerate(of) for path in of[n]]
     for split, of in _FILES.items()
 }
+_ROWS = [(split, path, name) for split, rows in _PLACED.items() for path, _, name in rows]
+
+
+def _table(header: str, row: Callable[[str, str, str], str]) -> str:
+    return "\n".join([header, *(row(*one) for one in _ROWS)])
+
+
 ALONE = {
-    "all.csv": "\n".join(
-        [
-            "filename,label,split",
-            *(f"{p},{n},{s}" for s, rows in _PLACED.items() for p, _, n in rows),
-        ]
+    "all.csv": _table("filename,label,split", lambda s, p, n: f"{p},{n},{s}"),
+    "flags.csv": _table(
+        "filename,label,is_train,is_test",
+        lambda s, p, n: f"{p},{n},{int(s == 'train')},{int(s != 'train')}",
     ),
+    "fastai.csv": _table("filename,label,is_valid", lambda s, p, n: f"{p},{n},{s != 'train'}"),
+    "numbered.csv": _table(
+        "filename,label,set", lambda s, p, n: f"{p},{n},{list(SPLITS).index(s)}"
+    ),
+    "twice.csv": _table(
+        "filename,label,split,subset,is_train",
+        lambda s, p, n: f"{p},{n},{s},{s},{int(s == 'train')}",
+    ),
+    "fine.csv": _table(
+        "filename,label,class,split", lambda s, p, n: f"{p},{n},{'abcdef'.index(n) // 2},{s}"
+    ),
+    "classes.csv": "\n".join(
+        ["class,split", *(f"{n},{split}" for split, names in SPLITS.items() for n in names)]
+    ),
+    "files.txt": "\n".join(f"{path} {split}" for split, path, _ in _ROWS),
+    "labelled.txt": "\n".join(f"{path} {name} {split}" for split, path, name in _ROWS),
     "split.json": json.dumps({split: list(names) for split, names in SPLITS.items()}),
     "zhou.json": json.dumps(_PLACED),
     "files.json": json.dumps(_FILES),
@@ -256,6 +278,14 @@ ALONE = {
 def one_list(root: Path, name: str, text: str) -> None:
     class_folders(root)
     (root / "data" / name).write_text(text)
+
+
+def numbered_lists(root: Path) -> None:
+    class_folders(root)
+    told = [f"{int(split == 'train')}" for split, _, _ in _ROWS]
+    for name, texts in (("images", [path for _, path, _ in _ROWS]), ("train_test_split", told)):
+        lines = (f"{number} {text}\n" for number, text in enumerate(texts, 1))
+        (root / "data" / f"{name}.txt").write_text("".join(lines))
 
 
 def zipped_images(root: Path) -> None:
@@ -519,6 +549,14 @@ KINDS = (
     ),
     Kind(
         "lists as JSON", json_lists, "data/*.json", (how.changed_json,) * 3, read_images, (lists,)
+    ),
+    Kind(
+        "numbered lists",
+        numbered_lists,
+        "data/*.txt",
+        (how.changed_text,) * 3,
+        read_images,
+        (lists,),
     ),
     *(
         Kind(
