@@ -149,7 +149,7 @@ def a_map(change: Callable[[dict[str, Any]], None]) -> Robustness:
         "rate": 0.1,
         "shares_rate": True,
         "factors": (1.0, 2.0),
-        "protocol": {"tasks": 4},
+        "protocol": {"tasks": 4, "split": "test"},
         "dataset": "",
         "measure": "query_accuracy",
         "mean": np.full((2, 4), 0.5),
