@@ -11,8 +11,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from metaviz.algorithms.registry import AlgorithmOptions, register
-from metaviz.charts.embedding import principal
-from metaviz.charts.values import PALETTE, Axis, Chart, Scatter, Series
+from metaviz.charts.embedding import plane_of
+from metaviz.charts.values import PALETTE, Chart, Scatter, Series
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.config.traits import Traits
@@ -57,8 +57,8 @@ class LatentRule(GradientDescent):
     which is to descend on w from D z. Step sizes are learned: one per number of a code, one per
     feature. Losses are means, so that a step size of N here is the official 1 on their sum.
     Source: Rusu et al. 2019, arXiv:1807.05960, and google-deepmind/leo.
-    Deviation: weights are the decoder's mean and no dropout is used; with the official noise in
-    its place accuracy was the same within one point.
+    Deviation: weights are the decoder's mean and no dropout is used; what that costs was not
+    measured here.
     """
 
     groups: Mapping[str, frozenset[Enters]] = {
@@ -275,18 +275,14 @@ def codes_chart(codes: np.ndarray) -> Scatter:
     """
     flat = codes.reshape(-1, codes.shape[2])
     middle = flat.mean(0)
-    axes, shares = principal(flat - middle)
+    axes, across, up = plane_of(flat - middle)
     series = []
     for n in range(min(codes.shape[1], 20)):
         x, y = axes @ (codes[:, n] - middle).T
         color, label = f"method-{n % len(PALETTE)}", f"class {n + 1}"
         series.append(Series(f"path {n}", x, y, label, color, dots=4.0))
         series.append(Series(f"start {n}", x[:1], y[:1], "", color, width=0, dots=12.0, alpha=0.5))
-    across, up = (
-        Axis(f"{name} component ({100 * share:.3g} %)")
-        for name, share in zip(("1st", "2nd"), shares.tolist(), strict=True)
-    )
-    title = "Codes of the classes of one task along their steps (ring: encoded)"
+    title = "Codes of the classes of one task along their steps (large dot: encoded)"
     return Scatter(id=CODES, title=title, x=across, y=up, series=tuple(series))
 
 

@@ -23,7 +23,7 @@ def embedding_chart(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Scat
     """
     examples = np.concatenate([points[kind][0] for kind in ("support", "query")])
     middle = examples.mean(0)
-    axes, shares = principal(examples - middle)
+    axes, across, up = plane_of(examples - middle)
     series = []
     for kind, dots, alpha in _KINDS:
         embedded, classes = points[kind]
@@ -32,12 +32,18 @@ def embedding_chart(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Scat
             label = f"class 1: {kind}" if n == 0 else f"class {n + 1}" * (kind == "prototype")
             look = Series(f"{kind} {n}", x, y, label, f"method-{n % len(PALETTE)}")
             series.append(replace(look, width=0, dots=dots, alpha=alpha))
+    title = "Embeddings, first two principal components (% of variance)"
+    return Scatter(id=EMBEDDING, title=title, x=across, y=up, series=tuple(series))
+
+
+def plane_of(centred: np.ndarray) -> tuple[np.ndarray, Axis, Axis]:
+    """Return the first two principal components (2, d), and axes that name their shares."""
+    axes, shares = principal(centred)
     across, up = (
         Axis(f"{name} component ({100 * share:.3g} %)")
         for name, share in zip(("1st", "2nd"), shares.tolist(), strict=True)
     )
-    title = "Embeddings, first two principal components (% of variance)"
-    return Scatter(id=EMBEDDING, title=title, x=across, y=up, series=tuple(series))
+    return axes, across, up
 
 
 def principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

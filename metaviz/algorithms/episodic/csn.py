@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, SizedEpisodes, embed_option
-from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
 from metaviz.charts.shift import SHIFT, shift_chart
 from metaviz.charts.similarity import SIMILARITY
@@ -23,6 +22,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_similarity
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import memberships
 from metaviz.nets.base import Activate, Layered

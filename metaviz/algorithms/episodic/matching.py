@@ -8,9 +8,8 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
+from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
-from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.similarity import SIMILARITY
@@ -22,11 +21,13 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
-from metaviz.meta.vectors import class_means, memberships, unit
+from metaviz.meta.vectors import memberships, unit
 from metaviz.nets.base import Net
+from metaviz.nets.blocks import uniform
 from metaviz.nets.layout import Layout, Params
-from metaviz.nets.lstm import lstm_cell, lstm_shapes, uniform
+from metaviz.nets.lstm import lstm_cell, lstm_shapes
 
 _FLOOR = 1e-6
 """Is added to probabilities before their logarithm."""
@@ -184,14 +185,13 @@ class MatchingModel:
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield the first task's attention, and where its examples lie with their class means."""
         first = context[:1]
-        maps = dict(self.predict(first, meta, first.tasks.query, maps=True).maps)
+        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
         if "attention" in maps:
             title, level = "Attention to the support set", (0.0, 1.0)
             yield first_similarity(first, maps["attention"], title, "attention", level)
         else:
             title, level = "Cosines of queries and support examples", (-1.0, 1.0)
             yield first_similarity(first, maps["cosines"], title, "cosine", level)
-        maps["prototypes"] = class_means(maps["support"], first.tasks.support.y, first.ways)
         yield first_embedding(first, maps)
 
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding
+from metaviz.algorithms.episodic.embedding import embedded
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
@@ -18,6 +18,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import SMALLEST, class_means, squared_distances, unit
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
+from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.outer_options import OwnOuter
 from metaviz.algorithms.registry import register
@@ -25,6 +25,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import OBJECTIVE, Episodic, Term
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import SMALLEST, class_means, squared_distances
 from metaviz.nets.base import Net
