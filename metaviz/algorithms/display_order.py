@@ -9,7 +9,8 @@ FIRST = (
     *("metasgd", "metacurvature", "metakfo", "mtnet", "warpgrad", "mirror", "metalstm", "ecml"),
     *("episodic.protonet", "episodic.matching", "episodic.relation", "episodic.tpn"),
     *("episodic.r2d2", "episodic.siamese", "episodic.tadam", "episodic.snail", "episodic.csn"),
-    *("joint", "scratch"),
+    *("leo", "episodic.qiao", "episodic.gidaris", "episodic.bauer"),
+    *("classifier", "joint", "scratch"),
 )
 
 

@@ -23,7 +23,7 @@ from metaviz.meta.predictor import Prediction
 from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import unit
-from metaviz.nets.base import Net
+from metaviz.nets.base import Net, feature_count
 from metaviz.nets.blocks import uniform
 from metaviz.nets.layout import Layout, Params
 
@@ -200,11 +200,6 @@ class PlainClassification(Episodic):
 def plain_classification(model: PlainModel, batch: int, smoothing: float) -> PlainClassification:
     """Return the method that trains a model on batches of so many examples."""
     return PlainClassification(model=model, episodes=PlainBatches(batch), smoothing=smoothing)
-
-
-def feature_count(net: Net) -> int:
-    """Return how many features the head of a network sees."""
-    return math.prod(net.feature_shape)
 
 
 def features_of(net: Net, meta: Meta, x: Tensor) -> Tensor:

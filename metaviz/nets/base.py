@@ -1,6 +1,7 @@
 """What the engine asks of a network."""
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Protocol, Self, runtime_checkable
 
 import torch
@@ -69,6 +70,11 @@ class Net(Protocol):
         A network that normalises by the support set takes the statistics of the examples `beside`
         (tasks, m, *features); others do not use them.
         """
+
+
+def feature_count(net: Net) -> int:
+    """Return how many features the head of a network sees."""
+    return prod(net.feature_shape)
 
 
 @runtime_checkable

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Literal, Self
 
 import torch
@@ -24,7 +23,7 @@ from metaviz.meta.predictor import Prediction
 from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import memberships, unit
-from metaviz.nets.base import Net
+from metaviz.nets.base import Net, feature_count
 from metaviz.nets.blocks import uniform
 from metaviz.nets.layout import Layout, Params
 from metaviz.nets.lstm import lstm_cell, lstm_shapes
@@ -90,7 +89,7 @@ class FullContext:
 
     def layout(self, net: Net) -> Layout:
         """Return the weights of the three LSTMs."""
-        size = _size(net)
+        size = feature_count(net)
         return Layout(
             (
                 *lstm_shapes("forward", size, size),
@@ -101,7 +100,7 @@ class FullContext:
 
     def init(self, net: Net, generator: torch.Generator) -> Tensor:
         """Draw weights as PyTorch does."""
-        return uniform(self.layout(net), _size(net), generator)
+        return uniform(self.layout(net), feature_count(net), generator)
 
     def __call__(self, params: Params, support: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings of support (tasks, m, d) and asked examples (tasks, n, d)."""
@@ -193,11 +192,6 @@ class MatchingModel:
             title, level = "Cosines of queries and support examples", (-1.0, 1.0)
             yield first_similarity(first, maps["cosines"], title, "cosine", level)
         yield first_embedding(first, maps)
-
-
-def _size(net: Net) -> int:
-    """Return how many features an example has."""
-    return prod(net.feature_shape)
 
 
 @register(

@@ -1,7 +1,6 @@
 """Siamese networks: the support image most likely to be of a query's class answers."""
 
 from collections.abc import Iterator
-from math import prod
 from typing import Literal
 
 import torch
@@ -23,6 +22,7 @@ from metaviz.meta.predictor import Prediction
 from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import memberships
+from metaviz.nets.base import feature_count
 
 
 class SiameseOptions(EpisodeOptions):
@@ -73,7 +73,7 @@ class SiameseModel:
 
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw the network's weights; `similarity` holds w and then b."""
-        size = prod(learner.net.feature_shape)
+        size = feature_count(learner.net)
         similarity = torch.full((size + 1,), -self.options.start / size, dtype=torch.float64)
         similarity[-1] = self.options.start / 10
         return {"init": learner.net.init(generator), "similarity": similarity}

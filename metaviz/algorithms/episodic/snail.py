@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import prod
 from typing import Literal
 
 import numpy as np
@@ -23,7 +22,7 @@ from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
-from metaviz.nets.base import Net
+from metaviz.nets.base import Net, feature_count
 from metaviz.nets.blocks import Shapes, linear, linear_shapes
 from metaviz.nets.layout import Layout, Params
 from metaviz.nets.temporal import (
@@ -93,7 +92,7 @@ class SNAILModel:
 
     def layout(self, net: Net) -> Layout:
         """Return the weights of attentions, convolutions and the last layer."""
-        size = prod(net.feature_shape) + self.ways
+        size = feature_count(net) + self.ways
         shapes: Shapes = []
         for number, (key, value) in enumerate(_ATTENTIONS, 1):
             shapes += attention_shapes(f"attention{number}", size, key, value)

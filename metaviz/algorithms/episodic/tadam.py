@@ -1,7 +1,6 @@
 """TADAM: prototypes in an embedding that is scaled and shifted for the task."""
 
 from collections.abc import Iterator, Mapping
-from math import prod
 from typing import ClassVar
 
 import torch
@@ -28,8 +27,8 @@ from metaviz.meta.predictor import Prediction
 from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import SMALLEST, class_means, squared_distances
-from metaviz.nets.base import Net
-from metaviz.nets.blocks import Shapes, linear, linear_shapes
+from metaviz.nets.base import Net, feature_count
+from metaviz.nets.blocks import Shapes, linear, linear_shapes, uniform
 from metaviz.nets.layout import Layout, Params, Weights
 
 AUXILIARY = register_quantity(
@@ -100,7 +99,7 @@ class TaskEncoder:
     def __init__(self, net: Net) -> None:
         """Lay out for a network."""
         self.layers = conditioned_layers(net.layout)
-        inputs = prod(net.feature_shape)
+        inputs = feature_count(net)
         shapes: Shapes = []
         for layer, channels in self.layers.items():
             for kind in ("gamma", "beta"):
@@ -194,9 +193,7 @@ class TADAMModel:
         if self.options.film:
             meta["film"] = TaskEncoder(learner.net).init(generator)
         if self.options.auxiliary:
-            layout = base_layout(learner)
-            uniform = torch.rand(layout.size, generator=generator, dtype=torch.float64)
-            meta["base"] = (2 * uniform - 1) * float(prod(learner.net.feature_shape) ** -0.5)
+            meta["base"] = uniform(base_layout(learner), feature_count(learner.net), generator)
         return meta
 
     def predict(
@@ -276,7 +273,7 @@ class TADAMModel:
 
 def base_layout(learner: Learner) -> Layout:
     """Return the linear layer of all training classes."""
-    return Layout(tuple(linear_shapes("base", prod(learner.net.feature_shape), learner.classes)))
+    return Layout(tuple(linear_shapes("base", feature_count(learner.net), learner.classes)))
 
 
 def auxiliary_share(progress: float) -> float:

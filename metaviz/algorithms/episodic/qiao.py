@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.registry import MethodOptions, register
+from metaviz.algorithms.episodic.episode_options import EpisodeOptions
+from metaviz.algorithms.registry import register
 from metaviz.charts.values import Chart
-from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -20,31 +20,9 @@ from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.layout import Layout, Params
 
 
-class QiaoOptions(MethodOptions):
-    """Options of Qiao et al."""
+class QiaoOptions(EpisodeOptions):
+    """Options of Qiao et al., who train on episodes of all base classes at once."""
 
-    train_ways: int | None = option(
-        None,
-        "Ways in training",
-        "Classes of a training episode; the authors take all base classes at once. Empty: the "
-        "shared value.",
-        ge=2,
-        le=1000,
-    )
-    train_shots: int | None = option(
-        None,
-        "Shots in training",
-        "Support examples whose mean stands for the mean of a class. Empty: the shared value.",
-        ge=1,
-        le=1000,
-    )
-    train_query: int | None = option(
-        None,
-        "Query examples in training",
-        "Query examples per class of a training episode. Empty: the shared value.",
-        ge=1,
-        le=1000,
-    )
     single: float = option(
         0.7,
         "One example instead of the mean",
@@ -166,5 +144,4 @@ def qiao(options: QiaoOptions, shared: Shared) -> Algorithm:
     """Build Qiao et al."""
     del shared
     model = WeightPredictor(options.single, positive=options.positive)
-    episodes = TrainingEpisodes(options.train_ways, options.train_shots, options.train_query)
-    return Episodic(model, episodes)
+    return Episodic(model, options.episodes())
