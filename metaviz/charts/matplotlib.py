@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -54,13 +54,16 @@ _MESSAGE_LETTERS = 60
 class Page:
     """Size and resolution of a figure: centimetres, dots per inch, points of the font.
 
-    Without a height each figure takes what suits its panels and its legend.
+    Without a height each figure takes what suits its panels and its legend. The `legend` of curves
+    stands below all axes, inside the first ones, or nowhere; the caption below it or nowhere.
     """
 
     width_cm: float = 16.0
     height_cm: float | None = None
     dpi: int = 150
     font_pt: float = 9.0
+    legend: Literal["below", "inside", "none"] = "below"
+    caption: bool = True
 
 
 def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
@@ -71,11 +74,9 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
     columns = max(1, min(wanted, int(page.width_cm / _NARROWEST_CM)))
     rows = -(-len(charts) // columns)
     keys = [one for part in charts if part.caption for one in _named(part)]
-    captions = dict.fromkeys(
-        one.caption for one in (chart, *charts) if one.caption and not one.message
-    )
-    caption = _wrapped("; ".join(captions), page)
-    legend_cm = _legend_cm(keys, page, caption)
+    caption = _wrapped(caption_of(chart), page) if page.caption else ""
+    below = keys if page.legend == "below" else []
+    legend_cm = _legend_cm(below, page, caption)
     tall = [_height_cm(part, page.width_cm / columns, len(charts)) for part in charts]
     heights = [max(tall[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (page.width_cm * _CM, (page.height_cm or sum(heights) + legend_cm) * _CM)
@@ -94,8 +95,17 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
             _fit_label(axes, high * heights[number // columns] / sum(heights), page)
         if isinstance(chart, Panels) and chart.title:
             figure.suptitle(literal(chart.title), fontsize=page.font_pt)
-        _add_legend(figure, keys, page, caption)
+        if page.legend == "inside" and keys:
+            every[0].legend(*_entries(keys), fontsize="small", frameon=False)
+        _add_legend(figure, below, page, caption)
     return figure
+
+
+def caption_of(chart: Chart) -> str:
+    """Return what the lines of all panels mean, empty where there is nothing to say."""
+    charts = (chart, *chart.charts) if isinstance(chart, Panels) else (chart,)
+    told = dict.fromkeys(one.caption for one in charts if one.caption and not one.message)
+    return "; ".join(told)
 
 
 @contextmanager
@@ -319,6 +329,14 @@ def _legend_columns(keys: Sequence[Series], page: Page) -> int:
     return max(1, min(len(keys), int(page.width_cm * _CM * 72 / entry_pt)))
 
 
+def _entries(keys: Sequence[Series]) -> tuple[list[Any], list[str]]:
+    """Return the lines of a legend and their names."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=_color(key.role), linestyle=_DASH[key.dash]) for key in keys]
+    return lines, [literal(key.label) for key in keys]
+
+
 def _wrapped(caption: str, page: Page) -> str:
     """Break a caption where the page ends."""
     letters = int(page.width_cm * _CM * 72 / (page.font_pt * 0.83 * 0.62))
@@ -336,12 +354,9 @@ def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, caption: s
     """Name the curves below all panels, in as many columns as fit, and say what they are."""
     if not keys and not caption:
         return
-    from matplotlib.lines import Line2D
-
     options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "columnspacing": 1.2}
     figure.legend(
-        [Line2D([], [], color=_color(key.role), linestyle=_DASH[key.dash]) for key in keys],
-        [literal(key.label) for key in keys],
+        *_entries(keys),
         loc="outside lower center",
         ncols=_legend_columns(keys, page),
         title=caption,

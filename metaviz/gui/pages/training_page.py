@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Lines
 from metaviz.config.quantities import quantity_of
-from metaviz.gui.pages.layouts import column, page, row
+from metaviz.gui.pages.layouts import column, flow, page, row
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -147,7 +147,7 @@ class TrainingTab(PlotPage):
         connect_controls(self._take_view, *self._fields.values())
         smoothing = ("Smoothi&ng", self.smoothing), self.smoothing.text
         above = row(self.quantity, "over", self.axis, *smoothing, None)
-        return column(None, above, row(*switches.values(), None, spacing=14), spacing=2)
+        return column(None, above, flow(*switches.values(), spacing=14), spacing=2)
 
     def _offer_smoothing(self) -> None:
         """Let only batches be smoothed: each evaluation is already a mean over many tasks."""

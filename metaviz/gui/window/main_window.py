@@ -51,6 +51,7 @@ from metaviz.gui.widgets.theme_menu import ThemeMenu
 from metaviz.gui.window.about_dialog import HelpCommands
 from metaviz.gui.window.dock_layout import DockLayout
 from metaviz.gui.window.drop_handler import DropHandler
+from metaviz.gui.window.editing_keys import WindowKeys
 from metaviz.gui.window.engine_requests import EngineRequests
 from metaviz.gui.window.file_commands import FileCommands
 from metaviz.gui.window.menus import build_menus
@@ -230,6 +231,8 @@ class MainWindow(QMainWindow):
             self, self.toolbar, self.form, self.table, self.queue_controller.dock, self.log
         )
         self.log.add_command(self.commands["open_log"])
+        keys = ("export", "copy_plot", "palette", "run")
+        self.window_keys = WindowKeys([self.commands[name] for name in keys], self)
         menus = (self.saved_views.menu, self.theme_menu.menu)
         build_menus(self, self.commands, self.dock_layout.toggles(), menus)
         for name in ("sweep", "queue", "run"):
