@@ -40,6 +40,7 @@ _COLORS = {
 _POINTS = 2000
 _LINE, _DOT = 0.7, 0.55
 """Points of a printed line and dot for each pixel on screen."""
+_PAD_INCHES = 0.08
 _LAID_OUT = 0.7
 """So much of a figure of axes is left when legend and names have their room."""
 _NARROWEST_CM, _WIDEST_CM, _ROW_CM, _FRAME_CM = 6.0, 11.0, 0.55, 2.2
@@ -82,8 +83,10 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
     size = (page.width_cm * _CM, (page.height_cm or sum(heights) + legend_cm) * _CM)
     with quiet_matplotlib() as mpl, mpl.rc_context({"font.size": page.font_pt}):
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        figure = Figure(figsize=size, dpi=page.dpi, layout="constrained")
+        engine = ConstrainedLayoutEngine(w_pad=_PAD_INCHES)
+        figure = Figure(figsize=size, dpi=page.dpi, layout=engine)
         share: dict[str, Any] = {f"share{a}": getattr(chart, f"share_{a}", False) for a in "xy"}
         ratios = {"height_ratios": heights}
         every = np.ravel(figure.subplots(rows, columns, gridspec_kw=ratios, **share))
