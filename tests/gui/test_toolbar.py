@@ -54,8 +54,9 @@ def test_run_brings_training_to_the_front_and_the_title_tells_how_far_it_is(qtbo
     assert window.windowTitle() == "Sinusoid regression – MetaViz"
     titles: list[str] = []
     window.windowTitleChanged.connect(titles.append)
-    with qtbot.waitSignal(window.controller.worker.finished, timeout=60_000):
-        window.commands["run"].trigger()
-    qtbot.waitUntil(lambda: window.windowTitle() == "Sinusoid regression – MetaViz", timeout=10_000)
+    window.commands["run"].trigger()
+    for phase in ("training", "idle"):
+        qtbot.waitUntil(lambda phase=phase: window.controller.phase == phase, timeout=60_000)
+    assert window.windowTitle() == "Sinusoid regression – MetaViz"
     assert window.tabs.current_page() is window.tabs.training
     assert "0 % – Sinusoid regression – MetaViz" in titles
