@@ -172,6 +172,7 @@ class EpisodeTab(OnDemandPage):
         self.what.setToolTip("The task's examples, or how the method decides on them.")
         self.what_label = PlainLabel("sho&w")
         self.what_label.setBuddy(self.what)
+        self.what_label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         connect_controls(self.redraw, self.what, self.step, self.logits)
         title = PlainLabel("i&nner step")
         title.setBuddy(self.step)
