@@ -16,7 +16,8 @@ def first_embedding(context: Context, maps: Mapping[str, Tensor]) -> Scatter:
     """Show where the first task's examples and prototypes lie.
 
     Shapes: the maps support, query and prototypes are (tasks, n, d); without prototypes, those are
-    the means of the classes' support examples.
+    the means of the classes' support examples. Where there are `begins` (tasks, ways, d), lines
+    lead from there to the prototypes.
     """
     tasks = context.tasks
     prototypes = maps.get("prototypes")
@@ -27,8 +28,9 @@ def first_embedding(context: Context, maps: Mapping[str, Tensor]) -> Scatter:
         "query": (maps["query"][0], tasks.query.y[0]),
         "support": (maps["support"][0], tasks.support.y[0]),
     }
+    begins = maps["begins"][0].cpu().numpy() if "begins" in maps else None
     return embedding_chart(
-        {kind: (z.cpu().numpy(), y.cpu().numpy()) for kind, (z, y) in points.items()}
+        {kind: (z.cpu().numpy(), y.cpu().numpy()) for kind, (z, y) in points.items()}, begins
     )
 
 

@@ -19,6 +19,11 @@ from metaviz.training.memory_budget import is_memory_error
 from metaviz.training.setting import Setting
 
 _PICTURED = 4
+NOT_FINITE: tuple[type[Exception], ...] = (
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
+    np.linalg.LinAlgError,
+)
+"""What a chart raises where its numbers are no longer finite."""
 _log = logging.getLogger("metaviz.training")
 
 
@@ -145,7 +150,7 @@ def pictures(
 
     for make in (of_problem, of_method, charts):
         try:
-            with suppress(torch.linalg.LinAlgError, np.linalg.LinAlgError):  # type: ignore[attr-defined]
+            with suppress(*NOT_FINITE):
                 yield from make()
         except Exception as error:  # noqa: BLE001 - whatever a picture does, training goes on
             reason = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.charts.values import Chart
 from metaviz.config.options import OptionError
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import MAX_SEED, EvaluationProtocol, RunConfig
@@ -30,7 +31,7 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
 from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.runs.storage.store import StoreError, open_run
-from metaviz.training.evaluation import task_curves
+from metaviz.training.evaluation import NOT_FINITE, task_curves
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
 
@@ -175,7 +176,7 @@ def _keep(write: Callable[[Any, Path], object], found: Any, folder: Path) -> Non
 
 
 def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
-    """Adapt a run's weights to one task of a protocol and keep every prediction.
+    """Adapt a run's weights to one task of a protocol; keep every prediction, and its charts.
 
     Raises: as `judge`.
     """
@@ -204,6 +205,10 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         def examples(part: Batch, outputs: np.ndarray) -> Examples:
             return Examples(setting.problem.shown(part.x)[0], part.y[0].cpu().numpy(), outputs)
 
+        charts: tuple[Chart, ...] = ()
+        with suppress(*NOT_FINITE):
+            about = setting.adapting(tasks, trained, drawn=setting.init())
+            charts = tuple(setting.algorithm.charts(about, run.meta))
         return Episode(
             k=trained,
             number=number,
@@ -211,6 +216,7 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
             query=examples(drawn.query, curves["query"]),
             support_loss=curves["support_loss"],
             query_loss=curves["query_loss"],
+            charts=charts,
             **run.common(),
         )
 

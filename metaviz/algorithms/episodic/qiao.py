@@ -1,12 +1,14 @@
 """Qiao et al.: a network turns mean activations of a class into the weights of its classifier."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from metaviz.algorithms.episodic.episode_options import EpisodeOptions
 from metaviz.algorithms.registry import register
+from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.values import Chart
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
@@ -15,6 +17,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.layout import Layout, Params
@@ -103,9 +106,24 @@ class WeightPredictor:
         return torch.where(alone.unsqueeze(2), one, means)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield none."""
-        del context, meta
-        yield from ()
+        """Yield where the first task's unit features lie, and how ψ moves the means of classes."""
+        first = context[:1]
+        support, query = (
+            self._positive(part.x) for part in (first.tasks.support, first.tasks.query)
+        )
+        means = class_means(support, first.tasks.support.y, first.ways)
+        yield replace(
+            first_embedding(
+                first,
+                {
+                    "support": unit(support),
+                    "query": unit(query),
+                    "begins": unit(means),
+                    "prototypes": psi(meta["psi"], means),
+                },
+            ),
+            title="Weights of classes (large dots), from where the means of the classes lie",
+        )
 
 
 def layout(d: int) -> Layout:
@@ -135,6 +153,7 @@ def _features(learner: Learner) -> int:
     group="On features",
     summary="Learns to turn the mean activation of a class into the weights of its classifier.",
     needs={"classes": "Qiao et al. tells classes apart", "features": "Qiao et al. needs features"},
+    charts=(EMBEDDING,),
     presets={"paper": {"train_ways": 64, "train_shots": 5, "train_query": 1}},
     formula="logits a · ψ(mean of the class),   ψ(a) = unit(W₂ relu(W₁ unit(a) + b₁) + b₂)",
     cost="1 gradient per task; no inner steps",

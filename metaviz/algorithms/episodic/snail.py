@@ -11,7 +11,7 @@ from torch import Tensor
 from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, SizedEpisodes, embed_option
 from metaviz.algorithms.registry import register
-from metaviz.charts.similarity import similarity_chart
+from metaviz.charts.similarity import ATTENTION, similarity_chart
 from metaviz.charts.values import Chart, Panels
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
@@ -34,8 +34,6 @@ from metaviz.nets.temporal import (
     dense_shapes,
 )
 
-ATTENTION = "attention"
-"""The id of the chart."""
 _ATTENTIONS = ((64, 32), (256, 128), (512, 256))
 _FILTERS = 128
 _ORDER = "snail order"

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
+from metaviz.algorithms.auxiliary import AUXILIARY, base_losses, drawn_base
 from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.outer_options import OwnOuter
@@ -28,12 +29,9 @@ from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import SMALLEST, class_means, squared_distances
 from metaviz.nets.base import Net, feature_count
-from metaviz.nets.blocks import Shapes, linear, linear_shapes, uniform
+from metaviz.nets.blocks import Shapes, linear, linear_shapes
 from metaviz.nets.layout import Layout, Params, Weights
 
-AUXILIARY = register_quantity(
-    Quantity("auxiliary_loss", "Auxiliary loss, 0 where it is left out", better="smaller")
-)
 PENALTY = register_quantity(Quantity("film_penalty", "Penalty of scales and shifts"))
 Films = dict[str, tuple[Tensor, Tensor]]
 """Scales and shifts (tasks, channels) by layer."""
@@ -193,7 +191,7 @@ class TADAMModel:
         if self.options.film:
             meta["film"] = TaskEncoder(learner.net).init(generator)
         if self.options.auxiliary:
-            meta["base"] = uniform(base_layout(learner), feature_count(learner.net), generator)
+            meta["base"] = drawn_base(learner, generator)
         return meta
 
     def predict(
@@ -240,14 +238,11 @@ class TADAMModel:
         places = torch.from_numpy(chosen.nonzero()[0]).to(plain.x.device)
         if not len(places):
             return found
-        some, tasks = plain[places], len(places)
         weights, base = (
             rows(meta[name]).expand(len(context.tasks), -1)[places] for name in ("init", "base")
         )
-        z = context.learner.net.features(weights, some.x)
-        logits = linear(base_layout(context.learner).for_tasks(base, tasks), "base", z)
-        losses = functional.cross_entropy(logits.flatten(0, 1), some.y.flatten(), reduction="none")
-        return found.index_put((places,), losses.view(tasks, -1).mean(1))
+        losses = base_losses(context.learner, plain[places], weights, base)
+        return found.index_put((places,), losses)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield the first task's scales and shifts, and where its examples and prototypes lie."""
@@ -269,11 +264,6 @@ class TADAMModel:
         if self.options.auxiliary:
             found[AUXILIARY.id] = self.auxiliary_loss
         return found
-
-
-def base_layout(learner: Learner) -> Layout:
-    """Return the linear layer of all training classes."""
-    return Layout(tuple(linear_shapes("base", feature_count(learner.net), learner.classes)))
 
 
 def auxiliary_share(progress: float) -> float:

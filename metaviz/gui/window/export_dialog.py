@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
 from metaviz.files.atomic import write_text
 from metaviz.gui.background.task import Task
 from metaviz.gui.pages.compare_page import CompareTab
+from metaviz.gui.pages.episode_page import EpisodeTab
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.widgets.controls import (
@@ -105,6 +106,9 @@ class ExportDialog(QDialog):
         self._blank = {tab.export_name for tab in tabs if not tab.shows_something}
         compare = next((tab for tab in tabs if isinstance(tab, CompareTab)), None)
         self._comparison = compare.exported_view() if compare is not None else None
+        self._episodes = [
+            tab.result for tab in tabs if isinstance(tab, EpisodeTab) and tab.result is not None
+        ]
         parallel = compare.parallel_chart() if compare is not None else None
         if parallel is not None:
             self._charts["parallel"] = lambda: parallel
@@ -215,7 +219,9 @@ class ExportDialog(QDialog):
     def _tables(self, folder: Path) -> list[Path]:
         from metaviz.runs.export.tables import write_tables
 
-        return write_tables(self._whole(), folder, self._folders.values(), self._comparison)
+        return write_tables(
+            self._whole(), folder, self._folders.values(), self._comparison, self._episodes
+        )
 
     def _whole(self) -> list[Record]:
         """Return the runs, those of which the window keeps a part of the pictures read anew."""
@@ -250,7 +256,7 @@ class ExportDialog(QDialog):
                 self.plots[name].setEnabled(possible)
         self.tables = switch(
             "exportTables",
-            "Ta&bles: metrics, inner loop, summary, geometry, evaluations",
+            "Ta&bles: metrics, inner loop, summary, geometry, charts, evaluations",
             "Tidy tables of the visible runs, numbers in full precision.",
         )
         self.tables.setChecked(True)
