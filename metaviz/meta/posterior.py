@@ -41,7 +41,7 @@ SAMPLED_ACCURACY = _per_task(
 )
 ONE_LOSS = _per_task("query_loss_of_one", "Query loss of the median sample", better="smaller")
 BEST_LOSS = _per_task("query_loss_of_best", "Query loss of the best sample", better="smaller")
-SPREAD = _per_task("spread", "Spread of predictions")
+SPREAD = _per_task("prediction_spread", "Spread of predictions")
 GAP = _per_task("confidence_gap", "Confidence less accuracy", rounding=True)
 LIKELIHOOD = _per_task("query_nll", "Negative log-likelihood of a query", unit="nats")
 COVERAGE = tuple(
