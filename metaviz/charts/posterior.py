@@ -11,10 +11,16 @@ CALIBRATION, ERROR = f"{PREFIX}calibration", f"{PREFIX}error"
 IDS = (*(f"{FAN}{task}" for task in range(1, 5)), CALIBRATION, ERROR)
 CONFIDENCES = (*(share / 100 for share in range(5, 100, 5)), 0.99)
 """Shares of a normal distribution whose intervals are counted."""
+_NAMES = {CALIBRATION: "calibration", ERROR: "spread against error"}
 _BINS = 10
 _WIDE = 1.96
 _ROOM = 0.5
 _DIAGONAL = np.array([0.0, 1.0])
+
+
+def short_name(name: str) -> str:
+    """Return what a chart is called among the others, by its id."""
+    return _NAMES.get(name, f"functions of task {name.removeprefix(FAN)}")
 
 
 def fan_chart(
@@ -98,12 +104,12 @@ def spread_chart(spread: np.ndarray, error: np.ndarray, name: str) -> Scatter:
     spread, error = spread[fine], error[fine]
     varied = len(spread) > 1 and bool(spread.std() > 0) and bool(error.std() > 0)
     correlation = float(np.corrcoef(spread, error)[0, 1]) if varied else float("nan")
-    told = f"correlation {correlation:.2f}" if varied else "no correlation: one of them is constant"
+    told = f"tasks, correlation {correlation:.2f}" if varied else "tasks"
     return Scatter(
         id=ERROR,
-        title=f"Spread of predictions against their {name} ({told})",
+        title=f"Spread of predictions against their {name}",
         x=Axis("spread"),
         y=Axis(name),
-        series=(Series("tasks", spread, error, "tasks", BLUE, width=0, dots=6.0, alpha=0.7),),
-        spoken=f"{len(spread)} tasks, {told}",
+        series=(Series("tasks", spread, error, told, BLUE, width=0, dots=6.0, alpha=0.7),),
+        spoken=f"{len(spread)} {told}",
     )
