@@ -63,7 +63,9 @@ class PosteriorTab(EvaluationPage):
         self.right = column(
             None, row(("o&ver training", self.quantity), None), self.training, stretch=self.training
         )
-        left = column(None, row(("sho&w", self.what), None), self.plot, stretch=self.plot)
+        self.choice = QWidget(self)
+        row(("sho&w", self.what), None, inside=self.choice)
+        left = column(None, self.choice, self.plot, stretch=self.plot)
         for side in (left, self.right):
             side.setMinimumWidth(240)
         self.body = split("posteriorBody", left, self.right, sizes=(520, 380))
@@ -105,8 +107,9 @@ class PosteriorTab(EvaluationPage):
     def _show_chart(self) -> None:
         chart, lines = self._shown(), self._lines()
         begun = chart is not None or lines is not None
-        for widget in (self.picker, self.help, self.what, self.quantity):
+        for widget in (self.picker, self.help):
             widget.setVisible(begun)
+        self.choice.setVisible(self.what.count() > 0)
         self.right.setVisible(lines is not None)
         if chart is None:
             message = NONE_DRAWN if begun else EMPTY
