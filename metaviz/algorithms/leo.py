@@ -18,7 +18,7 @@ from metaviz.config.run_config import Shared
 from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, Composed
 from metaviz.meta.context import Context, Meta
-from metaviz.meta.estimators import Unrolled
+from metaviz.meta.estimators import Term, Unrolled
 from metaviz.meta.estimators.base import Case, MetaStep
 from metaviz.meta.inner import Descent, inner_states
 from metaviz.meta.rules import Enters, GradientDescent, State
@@ -193,21 +193,39 @@ class LatentObjective(Unrolled):
 
     def __init__(self, penalties: Penalties) -> None:
         """Take the weights of the penalties."""
-        super().__init__()
-        self.penalties = penalties
+        terms = (
+            Term(_of_encoder, penalties.encoder),
+            Term(_of_codes, penalties.code),
+            Term(_of_size, penalties.decay),
+            Term(_of_decoder, penalties.orthogonal),
+        )
+        super().__init__(terms=terms)
 
-    @override
-    def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
-        rule, state, weights = case.rule, descent.state, self.penalties
-        if not isinstance(rule, LatentRule):
-            raise TypeError("LEO's penalties are those of its own rule.")
-        last, _ = rule.codes(descent.point)
-        total = query_loss + weights.encoder * encoder_penalty(state.start, last)
-        if rule.noise is not None:
-            total = total + weights.code * divergence(state)
-        square = (case.meta["encoder"].square().sum() + case.meta["decoder"].square().sum()) / 2
-        columns = rule.decoder.split(case.meta["decoder"])["decoder"].mT
-        return total + weights.decay * square + weights.orthogonal * orthogonality(columns)
+
+def _own(case: Case) -> LatentRule:
+    if not isinstance(case.rule, LatentRule):
+        raise TypeError("LEO's penalties are those of its own rule.")
+    return case.rule
+
+
+def _of_encoder(case: Case, descent: Descent) -> Tensor:
+    last, _ = _own(case).codes(descent.point)
+    return encoder_penalty(descent.state.start, last)
+
+
+def _of_codes(case: Case, descent: Descent) -> Tensor:
+    drawn = _own(case).noise is not None
+    return divergence(descent.state) if drawn else torch.zeros_like(descent.point[:, 0])
+
+
+def _of_size(case: Case, descent: Descent) -> Tensor:
+    del descent
+    return (case.meta["encoder"].square().sum() + case.meta["decoder"].square().sum()) / 2
+
+
+def _of_decoder(case: Case, descent: Descent) -> Tensor:
+    del descent
+    return orthogonality(_own(case).decoder.split(case.meta["decoder"])["decoder"].mT)
 
 
 def divergence(state: Codes) -> Tensor:

@@ -62,6 +62,7 @@ _PLOTS = {
     "gradients": "Meta-&gradients",
     "geometry": "Learned g&eometry of the chosen run",
     "mirror": "&Mirror map of the chosen run",
+    "posterior": "P&osterior of the chosen run",
     "benchmark": "&Benchmark: published results and ours",
     "episode": "E&pisode: the task that is shown",
 }
