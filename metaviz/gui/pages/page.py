@@ -44,6 +44,8 @@ class PlotPage(QWidget):
     """Whether it shows what a person asked for, which runs do not change."""
     lazy = False
     """Whether it is drawn only while it is in front."""
+    stands_alone = False
+    """Whether it has something to show without any run."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         """Show no run; `name` begins the object names of page and status line."""
@@ -69,6 +71,10 @@ class PlotPage(QWidget):
     def shown_chart(self) -> "Chart | None":
         """Return what is in front, to be copied."""
         return self.chart()
+
+    def tables(self) -> dict[str, str]:
+        """Return tables of what is shown that no run stores, by the names of their files."""
+        return {}
 
     def drawing(self) -> list[Piece]:
         """Return what a redraw has to do, in pieces for turns of their own."""

@@ -92,4 +92,9 @@ VIEWS = (
         *("episode", "E&pisode", "What a run makes of a single task, image by image."),
         _page("episode_page.EpisodeTab", requested="episode_requested"),
     ),
+    View(
+        *("playground", "Playgro&und"),
+        "Gradient, preconditioned and mirror descent in the plane: drag start and minimiser.",
+        _page("playground_page.PlaygroundTab"),
+    ),
 )

@@ -60,6 +60,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.chart: Chart = Lines(id=name)
         self.reads = False
         """Whether the arrow keys move the place that is pointed at."""
+        self.has_grid = True
+        """Whether lines of the grid are drawn where the chart has axes."""
         self.bands: dict[str, QGraphicsPolygonItem] = {}
         self.boxes: dict[str, pg.BarGraphItem] = {}
         self.images: dict[str, pg.ImageItem] = {}
@@ -231,7 +233,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 self.setLabel(side, plain_words(axis.text))
         # The last column's text may be wider than its column.
         item.getAxis("bottom").setStyle(hideOverlappingLabels=not shown.pictures)
-        grid = not (shown.bare or any(one.levels for one in shown.pictures))
+        grid = self.has_grid and not (shown.bare or any(one.levels for one in shown.pictures))
         item.showGrid(x=grid, y=grid, alpha=0.25)
         item.showAxis("right", bool(shown.right))
         if item.getViewBox().yInverted() != shown.y.down:

@@ -51,6 +51,7 @@ _PLOTS = {
     "mirror": "&Mirror map of the chosen run",
     "benchmark": "&Benchmark: published results and ours",
     "episode": "E&pisode: the task that is shown",
+    "playground": "Playgro&und, as it is shown",
 }
 Draw = Callable[["Page"], "Figure | None"]
 
@@ -76,6 +77,7 @@ class ExportDialog(QDialog):
         self.setObjectName("exportDialog")
         self._draw: dict[str, Draw] = {tab.export_name: _draw(tab) for tab in tabs}
         self._blank = {tab.export_name for tab in tabs if not tab.shows_something}
+        self._alone = {tab.export_name: tab for tab in tabs if tab.stands_alone}
         compare = next((tab for tab in tabs if isinstance(tab, CompareTab)), None)
         self._comparison = compare.exported_view() if compare is not None else None
         parallel = compare.parallel_chart() if compare is not None else None
@@ -84,6 +86,7 @@ class ExportDialog(QDialog):
         self._records = records
         self._folders = folders or {}
         self.written: list[Path] = []
+        self._own_tables: dict[str, str] = {}
         self._is_writing = False
         explanation = "Figures are drawn in the light theme, with legend and units."
         self.status = text_label("exportStatus", text=explanation)
@@ -93,7 +96,9 @@ class ExportDialog(QDialog):
         self.export.setDefault(True)
         self.export.clicked.connect(self.start)
         fill(QVBoxLayout(self), self._what(), self._how(), self._where(), self.status, buttons)
-        if not records:
+        if not records and self._alone:
+            self.status.setText("There are no runs to export yet, only what needs none.")
+        elif not records:
             self.status.setText("There are no runs to export yet: run a comparison first.")
             self.export.setEnabled(False)
 
@@ -126,6 +131,8 @@ class ExportDialog(QDialog):
             )
             if box.isChecked()
         ]
+        chosen = [tab for name, tab in self._alone.items() if name in plots]
+        self._own_tables = {name: text for tab in chosen for name, text in tab.tables().items()}
         jobs = self._jobs(plots, formats)
         self._is_writing = True
         Task(lambda: _write(folder, jobs, writers), self._on_written, self._on_failed, self).start()
@@ -157,9 +164,17 @@ class ExportDialog(QDialog):
         return write_event_files(self._whole(), folder / "tensorboard")
 
     def _tables(self, folder: Path) -> list[Path]:
+        from metaviz.files.atomic import write_text
         from metaviz.runs.export.tables import write_tables
 
-        return write_tables(self._whole(), folder, self._folders.values(), self._comparison)
+        written = []
+        if self._records:
+            found = self._whole()
+            written += write_tables(found, folder, self._folders.values(), self._comparison)
+        for name, text in self._own_tables.items():
+            write_text(folder / name, text)
+            written.append(folder / name)
+        return written
 
     def _whole(self) -> list[Record]:
         """Return the runs, those of which the window keeps a part of the pictures read anew."""
@@ -189,7 +204,9 @@ class ExportDialog(QDialog):
             if name in self._draw or name == "fan":
                 self.plots[name] = switch(f"export_{name}", text, "Draw this plot.")
                 possible = self._possible(name)
-                self.plots[name].setChecked(possible)
+                self.plots[name].setChecked(
+                    possible and (name not in self._alone or not self._records)
+                )
                 self.plots[name].setEnabled(possible)
         self.tables = switch(
             "exportTables",
@@ -210,7 +227,8 @@ class ExportDialog(QDialog):
             if has_tensorboard()
             else MISSING,
         )
-        self.events.setEnabled(has_tensorboard())
+        self.report.setEnabled(bool(self._records))
+        self.events.setEnabled(has_tensorboard() and bool(self._records))
         parts = (*self.plots.values(), self.tables, self.report, self.events)
         fill(QVBoxLayout(box), *parts)
         return box
@@ -223,6 +241,8 @@ class ExportDialog(QDialog):
         }
         if name in self._blank:
             return False
+        if name in self._alone:
+            return True
         return any(map(needs.get(name, lambda _: True), self._records))
 
     def _how(self) -> QGroupBox:
