@@ -79,6 +79,11 @@ VIEWS = (
         MAP,
     ),
     View(
+        *("playground", "Playgro&und"),
+        "Gradient, preconditioned and mirror descent in the plane: drag start and minimiser.",
+        _page("playground_page.PlaygroundTab"),
+    ),
+    View(
         *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
         _page(
             "benchmark_page.BenchmarkTab",
@@ -91,10 +96,5 @@ VIEWS = (
     View(
         *("episode", "E&pisode", "What a run makes of a single task, image by image."),
         _page("episode_page.EpisodeTab", requested="episode_requested"),
-    ),
-    View(
-        *("playground", "Playgro&und"),
-        "Gradient, preconditioned and mirror descent in the plane: drag start and minimiser.",
-        _page("playground_page.PlaygroundTab"),
     ),
 )

@@ -153,6 +153,7 @@ class PlaygroundTab(PlotPage):
         tip = "Begin with an example."
         self.preset = combo("playgroundPreset", "Example", _PRESETS, tip, letters=16)
         names = {name: title for name, (title, _) in _LOSSES.items()}
+        self.preset.setProperty("transient", True)
         self.loss = combo("playgroundLoss", "Loss", names)
         names = {name: title for name, (title, _) in _MIRRORS.items()}
         self.mirror = combo("playgroundMirror", "Mirror map", names, "h of mirror descent.")
