@@ -17,10 +17,7 @@ from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
 from metaviz.theory.linear import LossName, MetaRisk
 
-_OUTCOMES = 2
 _SHIFT = 0.25
-_KINKS = 97
-"""A prime number of places for the kinks of random features."""
 
 
 class LinearOptions(Options):
@@ -32,8 +29,8 @@ class LinearOptions(Options):
         "fourier",
         "Features",
         "What a prediction is linear in: 1, cos, sin, ... of the point; its powers; or ramps that "
-        "begin at random places.",
-        labels={"fourier": "Fourier", "polynomial": "powers", "relu": "random ramps"},
+        "begin at even distances.",
+        labels={"fourier": "Fourier", "polynomial": "powers", "relu": "ramps"},
     )
     width: int = option(3, "Width", "Number of features.", ge=1, le=50)
     marginals: Literal["shared", "shifted"] = option(
@@ -97,7 +94,7 @@ class LinearModels(Family):
         """Make the tables of all tasks."""
         self.options, self.rate = options, shared.inner_lr
         x = np.linspace(0, 1, options.points)
-        self.features = _features(options, x, seed)
+        self.features = _features(options, x)
         self.tables = _tables(options, x, seed)
 
     @property
@@ -125,7 +122,7 @@ class LinearModels(Family):
         return self.tasks("test", first, count)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return risks, shape (tasks,); of some of the points their mean times the number of all."""
+        """Return risks, shape (tasks,); of some points their mean times the number of all."""
         h = outputs[:, :, 0]
         if self.options.loss == "squared":
             of_outcomes = torch.stack([h**2, (h - 1) ** 2], dim=2)
@@ -157,7 +154,7 @@ class LinearModels(Family):
         }
 
 
-def _features(options: LinearOptions, x: np.ndarray, seed: int) -> np.ndarray:
+def _features(options: LinearOptions, x: np.ndarray) -> np.ndarray:
     """Return features of points, shape (m, d), of a length that does not grow with their number."""
     width = options.width
     if options.features == "polynomial":
@@ -167,11 +164,8 @@ def _features(options: LinearOptions, x: np.ndarray, seed: int) -> np.ndarray:
         waves = np.where(np.arange(width) % 2 == 0, np.sin(turns), np.cos(turns))
         waves[:, 0] = 1.0
         return np.asarray(waves / np.sqrt(width))
-    drawn = uniforms(seed, "linear ramps", 0, 1, _KINKS)[0][:width]
-    starts = np.sort(drawn) * 0.9
-    ramps = np.maximum(x[:, None] - starts, 0.0)
-    ramps[:, 0] = 1.0
-    return np.asarray(ramps)
+    starts = np.linspace(0, 1, width, endpoint=False) - 1 / width
+    return np.where(np.arange(width) == 0, 1.0, np.maximum(x[:, None] - starts, 0.0))
 
 
 def _tables(options: LinearOptions, x: np.ndarray, seed: int) -> np.ndarray:

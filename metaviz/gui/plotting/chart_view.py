@@ -69,6 +69,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.regions: dict[str, pg.LinearRegionItem] = {}
         self.words: dict[str, pg.TextItem] = {}
         self.panels: list[ChartView] = []
+        self._columns = 1
         self.bar: pg.ColorBarItem | None = None
         self._curves: CurveItem | None = None
         self._shapes = Shapes(Axis(), Axis())
@@ -452,6 +453,11 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self.panels.pop().setParent(None)
         grid = self.layout() or (QGridLayout(self) if charts else None)
         columns = chart.columns if isinstance(chart, Panels) else 1
+        if columns != self._columns:
+            for number, panel in enumerate(self.panels):
+                grid.removeWidget(panel)  # type: ignore[union-attr]
+                grid.addWidget(panel, *divmod(number, columns))  # type: ignore[union-attr]
+            self._columns = columns
         for number, one in enumerate(charts):
             if number == len(self.panels):
                 panel = ChartView(f"{self.objectName()}{number}", one.title or one.id, self)

@@ -51,6 +51,7 @@ _PLOTS = {
     "mirror": "&Mirror map of the chosen run",
     "benchmark": "&Benchmark: published results and ours",
     "episode": "E&pisode: the task that is shown",
+    "theory": "Theor&y: the view that is shown",
     "playground": "Playgro&und, as it is shown",
 }
 Draw = Callable[["Page"], "Figure | None"]

@@ -154,17 +154,16 @@ def _history(kept: tuple[_Picture, ...], change: WhatIf) -> History:
     return History(risk, least, tuple(judged), _off_step(kept[-1].picture))
 
 
-@lru_cache(maxsize=2048)
-def _known(picture: _Picture) -> np.ndarray:
+def point_of(picture: Pictured) -> np.ndarray:
     """Return the point omega of a picture: the features' coefficients of what it predicts."""
-    arrays = picture.picture.arrays
+    arrays = picture.arrays
     features = np.asarray(arrays["optimality_features"], dtype=float)
     before = np.asarray(arrays["optimality_predictions"], dtype=float)[0, 0]
     return np.asarray(np.linalg.lstsq(features, before, rcond=None)[0])
 
 
 def _judged(picture: Pictured, risk: MetaRisk, least: Minimiser) -> Judged:
-    omega = _known(_Picture(picture))
+    omega = point_of(picture)
     with np.errstate(over="ignore", invalid="ignore"):
         return Judged(picture.step, omega, optimality(risk, omega, RADII, least))
 
@@ -175,7 +174,7 @@ def _off_step(picture: Pictured) -> float:
     predictions = np.asarray(picture.arrays["optimality_predictions"], dtype=float)
     if len(predictions) < 2:  # noqa: PLR2004 - before and after a step
         return float("inf")
-    expected = risk.adapted(_known(_Picture(picture))) @ risk.features.T
+    expected = risk.adapted(point_of(picture)) @ risk.features.T
     return float(np.abs(predictions[1] - expected).max())
 
 
@@ -189,5 +188,3 @@ def example(rate: float) -> MetaRisk:
     tables = np.stack([1 - p, p], axis=2) / p.shape[1]
     features = np.array([[1.0], [-1.0], [2.0], [0.5]])
     return MetaRisk(tables, features, np.array([0.0, 1.0]), "logistic", rate)
-
-

@@ -1,22 +1,21 @@
-"""The views of the Theory page as charts."""
+"""Global optimality of linear models as charts, and the example of stationary points."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from metaviz.charts.contours import contours
-from metaviz.charts.values import Axis, Chart, HeatMap, Lines, Mark, Panels, Scatter, Series
+from metaviz.charts.values import Axis, Chart, Lines, Mark, Panels, Scatter, Series
 from metaviz.runs.analysis.optimality import RADII, History, Judged, WhatIf, example, last_by_width
 from metaviz.runs.model.record import Record
 from metaviz.theory.linear import Minimiser, stationary_points
 from metaviz.theory.optimality import optimality
-from metaviz.theory.prior import ImplicitPrior, effective_dimension, implicit_prior
 
 _GRID, _LEVELS = 64, 12
-_REACH, _FINE = 6.0, 601
+_REACH, _FARTHEST, _FINE = 2.5, 12.0, 601
 _FLAT = 1e-3
 _FLOOR = 1e-17
-_MOST_K = 60
 
 
 def optimality_charts(
@@ -110,7 +109,7 @@ def over_width(records: Sequence[Record], change: WhatIf | None = None) -> Lines
 def plane(found: History, place: int) -> Scatter:
     """Show L over two weights, the path of the run and the minimiser."""
     path = np.array([one.omega for one in found.judged])
-    star = found.least.theta
+    star, now = found.least.theta, path[place : place + 1]
     points = np.concatenate([path, star[None]])
     middle, reach = (points.max(0) + points.min(0)) / 2, 0.75 * float(np.ptp(points, 0).max())
     reach = max(reach, 0.5)
@@ -121,8 +120,8 @@ def plane(found: History, place: int) -> Scatter:
     x, y = contours(u, v, heights, levels)
     series = (
         Series("contours", x, y, role="muted", alpha=0.45),
-        Series("path", *path.T, "ω over meta-steps", "method-0", width=2, dots=5),
-        Series("now", *path[place : place + 1].T, role="accent", width=0, dots=11),
+        Series("path", path[:, 0], path[:, 1], "ω over meta-steps", "method-0", width=2, dots=5),
+        Series("now", now[:, 0], now[:, 1], role="accent", width=0, dots=11),
         Series("star", star[:1], star[1:], "θ*", "method-1", width=0, dots=11),
     )
     ends = [(float(one[0]), float(one[-1])) for one in (u, v)]
@@ -138,8 +137,9 @@ def plane(found: History, place: int) -> Scatter:
 def example_charts(rate: float) -> Panels:
     """Show L, the adapted parameters and the Jacobian of adaptation of the teaching example."""
     risk = example(rate)
-    theta = np.linspace(-_REACH, _REACH, _FINE)
-    points = stationary_points(risk, _REACH)
+    points = _stationary(rate)
+    reach = max(_REACH, 1.4 * float(np.abs(points).max(initial=0.0)))
+    theta = np.linspace(-reach, reach, _FINE)
     kinds = {
         "minima": [at for at in points if risk.hessian(np.array([at]))[0, 0] > 0],
         "maxima": [at for at in points if risk.hessian(np.array([at]))[0, 0] <= 0],
@@ -158,23 +158,26 @@ def example_charts(rate: float) -> Panels:
         Mark(f"{kind} {at}", at, role=roles[kind]) for kind, ats in kinds.items() for at in ats
     )
     adapted, jacobians = risk.adapted(theta[:, None]), risk.jacobians(theta[:, None])
-    of_tasks = [
-        [
-            Series(f"task {task}", theta, values[:, task].reshape(len(theta)), label, role, width=2)
-            for task, (label, role) in enumerate((("task 1", "method-0"), ("task 2", "method-1")))
-        ]
-        for values in (adapted, jacobians)
-    ]
+    shifted, slopes = (
+        tuple(
+            Series(f"task {at + 1}", theta, values[:, at].ravel(), label, f"method-{at}", dash)
+            for at, (label, dash) in enumerate(names)
+        )
+        for values, names in (
+            (adapted, (("task 1", "solid"), ("task 2", "dash"))),
+            (jacobians, (("", "solid"), ("", "dash"))),
+        )
+    )
     zero = (Mark("zero", 0.0, "y", role="foreground", dash="solid"),)
-    x = Axis("θ", limits=(-_REACH, _REACH))
+    x, plain = Axis("θ", limits=(-reach, reach)), Axis(limits=(-reach, reach))
     value = Series("L", theta, risk.values(theta[:, None]), "L(θ)", "foreground", width=2)
     charts = (
-        Scatter(id="example-L", title="", x=x, y=Axis("L(θ)"), series=(value, *dots), marks=marks),
+        Scatter(id="example-L", x=plain, y=Axis("L(θ)"), series=(value, *dots), marks=marks),
         Lines(
-            id="example-T", x=x, y=Axis("θ − η R′(θ)"), series=tuple(of_tasks[0]), marks=marks
+            id="example-T", x=plain, y=Axis("θ − η R′(θ)"), series=shifted, marks=marks
         ),
         Lines(
-            id="example-J", x=x, y=Axis("1 − η R″(θ)"), series=tuple(of_tasks[1]),
+            id="example-J", x=x, y=Axis("1 − η R″(θ)"), series=slopes,
             marks=(*marks, *zero),
         ),
     )  # fmt: skip
@@ -184,7 +187,7 @@ def example_charts(rate: float) -> Panels:
 def example_text(rate: float) -> str:
     """Name the stationary points of the example that are not optimal, with gap and bound."""
     risk = example(rate)
-    points = stationary_points(risk, 2 * _REACH)
+    points = _stationary(rate)
     values = risk.values(points[:, None])
     best = int(values.argmin())
     least = Minimiser(points[best : best + 1], float(values[best]), agree=False)
@@ -201,80 +204,15 @@ def example_text(rate: float) -> str:
         )
     if len(words) == 1:
         words.append("No other stationary point: here ε = 0 means optimal. Try η = 4.")
-    return " ".join(words)
+    return "\n".join(words)
 
 
-def prior_charts(hessian: np.ndarray, rate: float, steps: int) -> Panels:
-    """Show precision, spectrum and effective dimension of the prior that K steps stand for."""
-    found = implicit_prior(hessian, rate, steps)
-    return Panels(
-        id="prior",
-        charts=(_precision(found), _spectrum(found), _dimensions(found)),
-        columns=3,
-    )
-
-
-def prior_text(hessian: np.ndarray, rate: float, steps: int) -> str:
-    """Say what the prior assumes, with the numbers checked."""
-    found = implicit_prior(hessian, rate, steps)
-    most = float(np.abs(1 - rate * found.eigenvalues).max())
-    stable = "holds" if most <= 1 else "does not hold here"
-    words = [
-        f"Effective dimension {found.effective_dimension:.4g} of {len(hessian)}: how many "
-        "directions the steps have learnt.",
-        "Exact for a quadratic support loss.",
-        f"|1 − α h_i| ≤ 1: {stable} (largest {most:.3g}).",
-    ]
-    if not found.is_prior:
-        words.append("A precision is below 0: these steps stand for no Gaussian prior.")
-    return " ".join(words)
-
-
-def _precision(found: ImplicitPrior) -> HeatMap:
-    matrix = found.precision
-    level = float(np.abs(matrix).max()) or 1.0
-    return HeatMap(
-        id="precision",
-        title="Precision Λ_K",
-        values=matrix,
-        levels=(-level, level),
-        meaning="entry of Λ",
-        square=True,
-        numbers=len(matrix) <= 6,  # noqa: PLR2004 - what can be read
-    )
-
-
-def _spectrum(found: ImplicitPrior) -> Lines:
-    order = np.arange(1.0, len(found.eigenvalues) + 1)
-    sizes, precisions = found.eigenvalues[::-1], found.precisions[::-1]
-    return Lines(
-        id="spectrum",
-        title="By direction, steepest first",
-        x=Axis("eigen-direction", whole=True),
-        y=Axis("eigenvalue", log=True),
-        series=(
-            Series("hessian", order, _shown(sizes), "Hessian h", "method-0", dots=7),
-            Series("precision", order, _shown(precisions), "precision Λ", "method-1", dots=7),
-        ),
-    )
-
-
-def _dimensions(found: ImplicitPrior) -> Lines:
-    steps = np.arange(0, max(2 * found.steps, _MOST_K) + 1)
-    values = [effective_dimension(found.eigenvalues, found.rate, int(k)) for k in steps]
-    return Lines(
-        id="dimension",
-        title="Effective dimension",
-        x=Axis("K", whole=True),
-        y=Axis("directions learnt"),
-        series=(Series("dimension", steps.astype(float), np.array(values), "", "method-0", width=2),),
-        marks=(Mark("K", float(found.steps), role="accent", dash="solid"),),
-    )
+@lru_cache(maxsize=8)
+def _stationary(rate: float) -> np.ndarray:
+    return stationary_points(example(rate), _FARTHEST)
 
 
 def _shown(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return values for a logarithmic axis: rounding and what is not above 0 leaves a gap."""
     numbers = np.asarray(values, dtype=float)
     return np.where(numbers > _FLOOR, numbers, np.nan)
-
-
