@@ -27,7 +27,10 @@ PROBLEMS: Registry[RegisteredProblem] = Registry(
     "problem",
     "problem",
     "metaviz.problems",
-    lambda: ("sinusoid", "mixture", "quadratic", "strokes", "omniglot", "images", "features"),
+    lambda: (
+        *("sinusoid", "mixture", "quadratic", "linear"),
+        *("strokes", "omniglot", "images", "features"),
+    ),
 )
 
 

@@ -40,7 +40,7 @@ _PURPOSE = "held-out tasks"
 
 
 @dataclass(frozen=True)
-class _StoredRun:
+class StoredRun:
     """A run's stored weights before the tasks of a protocol."""
 
     record: Record
@@ -95,7 +95,7 @@ def judge(
     Raises: StoreError where the folder holds no readable run, OptionError where the protocol does
     not fit it, ValueError where its data cannot be read, and whatever `report` raises.
     """
-    with _stored_run(folder, protocol) as run:
+    with stored_run(folder, protocol) as run:
         setting = run.setting
         per_task = task_curves(
             setting,
@@ -127,7 +127,7 @@ def robustness(
     The largest number of steps is the protocol's, or twice the method's own.
     Raises: as `judge`.
     """
-    with _stored_run(folder, protocol) as run:
+    with stored_run(folder, protocol) as run:
         setting = run.setting
         trained, rate = setting.algorithm.steps, setting.algorithm.rate
         if rate is None:
@@ -180,7 +180,7 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
 
     Raises: as `judge`.
     """
-    with _stored_run(folder, protocol) as run:
+    with stored_run(folder, protocol) as run:
         setting, learner = run.setting, run.setting.learner
         drawn = setting.problem.evaluation_tasks(number, 1)
         tasks = setting.prepare(drawn)
@@ -222,7 +222,11 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
 
 
 @contextmanager
-def _stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[_StoredRun]:
+def stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[StoredRun]:
+    """Open a run with its newest weights, to be asked for the tasks of a protocol.
+
+    Raises: as `judge`.
+    """
     record = open_run(folder)
     saved = load_checkpoint(folder / CHECKPOINT)
     config = stored_config(record, folder).at(saved["step"])
@@ -231,7 +235,7 @@ def _stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[_StoredR
     asked = protocol.steps if setting.traits.has_inner_loop else None
     steps = asked or setting.algorithm.steps
     try:
-        yield _StoredRun(record, setting, meta, int(saved["step"]), steps, protocol)
+        yield StoredRun(record, setting, meta, int(saved["step"]), steps, protocol)
     finally:
         setting.shards.close()
 

@@ -85,6 +85,16 @@ VIEWS = (
         POSTERIOR,
     ),
     View(
+        *("theory", "Theor&y"),
+        "What the theory says of a run: optimality, expansion, implicit prior, accuracy.",
+        _page("theory_page.TheoryTab", requested="theory_requested"),
+    ),
+    View(
+        *("playground", "Playgro&und"),
+        "Gradient, preconditioned and mirror descent in the plane: drag start and minimiser.",
+        _page("playground_page.PlaygroundTab"),
+    ),
+    View(
         *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
         _page(
             "benchmark_page.BenchmarkTab",

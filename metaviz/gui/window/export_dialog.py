@@ -65,6 +65,8 @@ _PLOTS = {
     "posterior": "P&osterior of the chosen run",
     "benchmark": "&Benchmark: published results and ours",
     "episode": "E&pisode: the task that is shown",
+    "theory": "Theor&y: the view that is shown",
+    "playground": "Playgro&und, as it is shown",
 }
 PRESETS = {
     "single": ("Single column, 8.5 × 6 cm", 8.5, 6.0, 8.0),
@@ -105,6 +107,7 @@ class ExportDialog(QDialog):
         self.setObjectName("exportDialog")
         self._charts: dict[str, Callable[[], Chart | None]] = {t.export_name: t.chart for t in tabs}
         self._blank = {tab.export_name for tab in tabs if not tab.shows_something}
+        self._alone = {tab.export_name: tab for tab in tabs if tab.stands_alone}
         compare = next((tab for tab in tabs if isinstance(tab, CompareTab)), None)
         self._comparison = compare.exported_view() if compare is not None else None
         self._episodes = [
@@ -117,6 +120,7 @@ class ExportDialog(QDialog):
         self._folders = folders or {}
         self._settings = settings or Settings(None)
         self.written: list[Path] = []
+        self._own_tables: dict[str, str] = {}
         self._is_writing = False
         self._cancelled = Event()
         explanation = "Figures are drawn in the light theme, with legend and units."
@@ -136,7 +140,9 @@ class ExportDialog(QDialog):
         if only:
             self._tick(only)
         self.export.setFocus()
-        if not records:
+        if not records and self._alone:
+            self.status.setText("There are no runs to export yet, only what needs none.")
+        elif not records:
             self.status.setText("There are no runs to export yet: run a comparison first.")
             self.export.setEnabled(False)
 
@@ -175,6 +181,8 @@ class ExportDialog(QDialog):
             )
             if box.isChecked()
         ]
+        chosen = [tab for name, tab in self._alone.items() if name in plots]
+        self._own_tables = {name: text for tab in chosen for name, text in tab.tables().items()}
         jobs = self._jobs(plots, formats)
         self._is_writing = True
         self._cancelled.clear()
@@ -220,9 +228,16 @@ class ExportDialog(QDialog):
     def _tables(self, folder: Path) -> list[Path]:
         from metaviz.runs.export.tables import write_tables
 
-        return write_tables(
-            self._whole(), folder, self._folders.values(), self._comparison, self._episodes
-        )
+        written = []
+        if self._records:
+            found = self._whole()
+            written += write_tables(
+                found, folder, self._folders.values(), self._comparison, self._episodes
+            )
+        for name, text in self._own_tables.items():
+            write_text(folder / name, text)
+            written.append(folder / name)
+        return written
 
     def _whole(self) -> list[Record]:
         """Return the runs, those of which the window keeps a part of the pictures read anew."""
@@ -253,7 +268,9 @@ class ExportDialog(QDialog):
             if name in self._charts or name == "fan":
                 self.plots[name] = switch(f"export_{name}", text, "Draw this plot.")
                 possible = self._possible(name)
-                self.plots[name].setChecked(possible)
+                self.plots[name].setChecked(
+                    possible and (name not in self._alone or not self._records)
+                )
                 self.plots[name].setEnabled(possible)
         self.tables = switch(
             "exportTables",
@@ -274,7 +291,8 @@ class ExportDialog(QDialog):
             if has_tensorboard()
             else MISSING,
         )
-        self.events.setEnabled(has_tensorboard())
+        self.report.setEnabled(bool(self._records))
+        self.events.setEnabled(has_tensorboard() and bool(self._records))
         parts = (*self.plots.values(), self.tables, self.report, self.events)
         fill(QVBoxLayout(box), *parts)
         return box
@@ -287,6 +305,8 @@ class ExportDialog(QDialog):
         }
         if name in self._blank:
             return False
+        if name in self._alone:
+            return True
         return any(map(needs.get(name, lambda _: True), self._records))
 
     def _how(self) -> QGroupBox:
