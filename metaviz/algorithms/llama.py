@@ -212,7 +212,7 @@ class LLAMAOptions(AlgorithmOptions):
     ),
     charts=IDS,
     needs={
-        "residuals": "LLAMA looks at the outputs of a network",
+        "residuals": "LLAMA takes the loss of residuals for a likelihood",
         "layers": "LLAMA looks at the layers of a network",
     },
     summary="MAML that also lowers the curvature of each task's loss: a Laplace approximation.",

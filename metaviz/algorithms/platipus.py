@@ -449,10 +449,13 @@ class PlatipusOptions(AlgorithmOptions):
     "p = N(μ − γ_p ∇L_S(μ), s_p)",
     cost="as MAML, and two gradients with their derivatives; an evaluation adapts every sample",
     citation="Finn, Xu & Levine 2018, arXiv:1806.02817; cnguyen10/few_shot_meta_learning",
-    note="Training from scratch is slow: start from a finished MAML run (metaviz compare --from, "
-    "or Train from its weights). Set it beside its control, MAML with untrained noise on the "
-    "start: at the budgets of a desktop the noise does most of the work. Losses of training "
-    "batches are of the prior's mean, as starts drawn in training have seen the query set.",
+    note="Training from scratch is slow: start from a finished MAML run (metaviz compare --from). "
+    "Set it beside its control, MAML with untrained noise on the start: at the budgets of a "
+    "desktop the noise does most of the work. On sinusoids and lines (three seeds) its squared "
+    "error is 2 to 11 % above that of MAML with as many meta-steps, its best sample and its "
+    "likelihood are about the control's, and its spread goes with the error a little more. Losses "
+    "of training batches are of the prior's mean, as starts drawn in training have seen the query "
+    "set.",
 )
 def platipus(options: PlatipusOptions, shared: Shared) -> Algorithm:
     """Build PLATIPUS."""
