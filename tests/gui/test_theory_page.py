@@ -16,7 +16,7 @@ from metaviz.runs.analysis.optimality import WhatIf, example, history, singular_
 from metaviz.runs.export.figures import save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
+from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay, ReplayedStep
 from metaviz.theory.expansion import METHODS, coefficients
 from metaviz.theory.optimality import optimality
 
@@ -69,6 +69,19 @@ def measured(run: str) -> MeasuredAccuracy:
         run, run, 20, 0.1, 3, 1 / 0.3, steps, errors, errors, 2 * errors, errors, np.ones(3),
         (0.5, 2.0), np.array([2.0, 0.5]), np.diag([2.0, 0.5]),
     )  # fmt: skip
+
+
+def replayed(run: str, flow: str = "path") -> Replay:
+    k = np.arange(4.0)
+    steps = tuple(
+        ReplayedStep(
+            step, 3 - k / step, 4 - k / step, 1 / (1 + k), k / 10,
+            {"pre_query_loss": 4.0, "post_query_loss": 4 - 3 / step, "meta_gradient_norm": 0.5},
+            {"theta": 0.01 * step},
+        )
+        for step in (1, 2)
+    )  # fmt: skip
+    return Replay(run, run, flow, False, steps)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -188,6 +201,50 @@ def test_prior_follows_its_sliders_and_shows_what_was_measured(page):
     assert page.alpha_text.text() == "1"
 
 
+def test_a_run_is_walked_through_inner_step_by_inner_step(qtbot, page):
+    record = linear_record()
+    page.show_records([record])
+    show(page, "replay")
+    assert "Press Replay" in page.plots["replay"].chart.message
+    assert not page.inner.isEnabled()
+    page.show_result(replayed(record.id))
+    drawn, inner, outer = page.plots["replay"].panels
+    assert drawn.chart.names == ("θ", "φ¹", "φ²", "φ³", "L_Q", "meta-gradient")
+    assert "k = 0 of 3: support loss 3, query loss 4" in page.text.text()
+    for k in (1, 2, 3):
+        page.inner.click()
+        assert drawn.chart.roles[k] == "accent"
+        assert f"k = {k} of 3: support loss {3 - k:g}" in page.text.text()
+        x, y = inner.traces["query"].getData()
+        assert (x.tolist(), y.tolist()) == (list(range(k + 1)), [4.0 - at for at in range(k + 1)])
+    assert len(outer.traces["post"].getData()[0]) == 0
+    page.inner.click()
+    assert set(drawn.chart.roles[:5]) == {"method-1"}  # differentiated through all of the path
+    assert "meta-gradient of length 0.5 moves theta by 0.01" in page.text.text()
+    assert outer.traces["post"].getData()[1].tolist() == [1.0]
+    page.outer.click()
+    assert "Meta-step 2, k = 0" in page.text.text()
+    page.outer.click()
+    assert outer.traces["post"].getData()[1].tolist() == [1.0, 2.5]
+    page.play.click()
+    qtbot.waitUntil(lambda: "Meta-step 1, k = 0" in page.text.text(), timeout=WAIT)
+    page.play.click()
+
+
+@pytest.mark.parametrize(
+    ("flow", "lit"),
+    [("end", [3, 4]), ("sum", [1, 2, 3]), ("solve", [3, 4]), ("start", [0, 4]), ("other", [])],
+)
+def test_only_what_is_differentiated_is_lit(page, flow, lit):
+    record = linear_record()
+    page.show_records([record])
+    show(page, "replay")
+    page.show_result(replayed(record.id, flow))
+    page.outer.click()
+    roles = page.plots["replay"].panels[0].chart.roles
+    assert [at for at, role in enumerate(roles) if role == "method-1"] == lit
+
+
 def test_buttons_ask_for_the_chosen_run_and_errors_are_told(qtbot, page, tmp_path):
     record = linear_record()
     record.environment["folder"] = str(tmp_path)
@@ -209,6 +266,7 @@ def test_every_view_is_exported_light_and_dark(page, tmp_path):
         page.show_records([record])
         page.show_result(expanded(record.id))
         page.show_result(measured(record.id))
+        page.show_result(replayed(record.id))
         for view in VIEWS:
             show(page, view)
             assert isinstance(page.chart(), Panels)
@@ -247,7 +305,8 @@ def test_the_window_computes_what_the_page_asks_for(qtbot, window):
     qtbot.waitUntil(page.isVisible, timeout=WAIT)
     show(page, "optimality")
     assert page.plots["optimality"].panels
-    for view, button in (("expansion", page.expand), ("prior", page.measure)):
+    asked = ("expansion", page.expand), ("prior", page.measure), ("replay", page.again)
+    for view, button in asked:
         show(page, view)
         button.click()
         qtbot.waitUntil(lambda: not page._busy, timeout=WAIT)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from metaviz.meta.prior import implicit_prior
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,7 +24,6 @@ from metaviz.meta.curvature import (
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.inner import descend
 from metaviz.meta.learner import Learner
-from metaviz.meta.prior import implicit_prior
 from metaviz.meta.rules import GradientDescent
 from metaviz.meta.tasks import Batch
 from metaviz.nets.base import Tapped
