@@ -83,10 +83,10 @@ def number_grid(value: Any, what: str, axes: int) -> tuple[int, ...]:
     Raises: ForeignError where one is shorter than its neighbours, or a number is not finite.
     """
     if axes == 0:
-        found = of_kind(value, float, what)
+        number = of_kind(value, float, what)
         # A whole number may have more digits than a float can hold.
-        if abs(found) > sys.float_info.max or not math.isfinite(found):
-            raise ForeignError(f"{what} = {found!r:.40} is not a finite number")
+        if abs(number) > sys.float_info.max or not math.isfinite(number):
+            raise ForeignError(f"{what} = {number!r:.40} is not a finite number")
         return ()
     rows = of_kind(value, list, what)
     if not rows:
