@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from math import prod
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,19 +15,21 @@ from metaviz.algorithms.registry import AlgorithmOptions, register
 from metaviz.charts.embedding import plane_of
 from metaviz.charts.values import PALETTE, Chart, Scatter, Series
 from metaviz.config.options import OptionError, option
+from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import Shared
 from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, Composed
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators import Term, Unrolled
 from metaviz.meta.estimators.base import Case, MetaStep
-from metaviz.meta.inner import Descent, inner_states
+from metaviz.meta.inner import Descent, descend, inner_states
 from metaviz.meta.rules import Enters, GradientDescent, State
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.base import Net
 from metaviz.nets.layout import Layout, Weights
 
+Noise = Literal["latent", "official", "none"]
 CODES = "latent"
 """The id of the chart of codes along adaptation."""
 _FLOOR = 1e-10
@@ -37,13 +40,14 @@ _EDGE = 1e-12
 class Codes(NamedTuple):
     """Point (tasks, N h + N d): the codes of all classes, then what is added to their weights.
 
-    Shapes: mean and std (tasks, N, h), of which the first code is a draw.
+    Shapes: mean, std and noise (tasks, N, h), of which the first code is a draw.
     """
 
     point: Tensor
     mean: Tensor
     std: Tensor
     start: Tensor
+    noise: Tensor
 
 
 class LatentRule(GradientDescent):
@@ -52,13 +56,15 @@ class LatentRule(GradientDescent):
     Encoder: e = E x; all ordered pairs (e_i, e_j) of support examples pass through three layers;
     means over j and over the examples of a class are (mean, u) with std = max(exp(u) - 1, 1e-10);
     z = mean, or with noise mean + std times a normal draw. Weights w = D z, the first half of the
-    decoder; the other half, of their deviation, learns from the penalties alone.
+    decoder; without noise the other half, of their deviation, learns from the penalties alone.
     With offsets o, weights are D z + o: the first `latent` steps move z alone, later ones o alone,
     which is to descend on w from D z. Step sizes are learned: one per number of a code, one per
     feature. Losses are means, so that a step size of N here is the official 1 on their sum.
+    With draws e_0, e_1, ... weights after k steps of codes are D z + s(z) e_k + o, where
+    s = max(exp(u) - 1 + sqrt(2 / (N + d)), 1e-10) of the decoder's other half u; the draw of the
+    last step of codes stays. The point carries the draw, which does not move.
     Source: Rusu et al. 2019, arXiv:1807.05960, and google-deepmind/leo.
-    Deviation: weights are the decoder's mean and no dropout is used; what that costs was not
-    measured here.
+    Deviation: one draw for each class, where the authors have one for each support example.
     """
 
     groups: Mapping[str, frozenset[Enters]] = {
@@ -77,6 +83,7 @@ class LatentRule(GradientDescent):
         self.latent = latent
         self.stretch = 1.0
         self.noise: Tensor | None = None
+        self.draws: Tensor | None = None
         self.ways = self.d = 0
 
     def scaled(self, factor: float) -> Self:
@@ -85,10 +92,13 @@ class LatentRule(GradientDescent):
         other.stretch = factor * self.stretch
         return other
 
-    def drawing(self, noise: Tensor) -> Self:
-        """Return the same rule whose codes are drawn with normal numbers (tasks, N, h)."""
+    def drawing(self, noise: Tensor, draws: Tensor | None = None) -> Self:
+        """Return the same rule whose codes are drawn with normal numbers (tasks, N, h).
+
+        Weights are drawn, too, where there are `draws` (tasks, latent + 1, N, d) for them.
+        """
         other = copy(self)
-        other.noise = noise
+        other.noise, other.draws = noise, draws
         return other
 
     def fit(self, net: Net) -> None:
@@ -140,25 +150,42 @@ class LatentRule(GradientDescent):
         mean, u = class_means(found, support.y, self.ways).chunk(2, 2)
         std = (u.exp() - 1).clamp_min(_FLOOR)
         z = mean if self.noise is None else mean + std * self.noise.to(mean)
-        offsets = z.new_zeros(len(z), self.ways * self.d)
-        return Codes(torch.cat([z.flatten(1), offsets], 1), mean, std, z)
+        parts = [z.flatten(1), z.new_zeros(len(z), self.ways * self.d)]
+        if self.draws is not None:
+            parts.append(self.draws[:, 0].to(z).flatten(1))
+        noise = torch.zeros_like(z) if self.noise is None else self.noise.to(z)
+        return Codes(torch.cat(parts, 1), mean, std, z, noise)
 
     def point(self, meta: Meta, state: State) -> Tensor:
-        """Return codes and offsets."""
+        """Return codes and offsets, and draws of weights where there are any."""
         del meta
         point: Tensor = state.point
         return point
 
     def codes(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Return codes (tasks, N, h) and offsets (tasks, N, d) of points."""
-        z, offsets = point.split([self.ways * self.h, self.ways * self.d], 1)
+        z, offsets, _ = self._parts(point)
         return z.unflatten(1, (self.ways, self.h)), offsets.unflatten(1, (self.ways, self.d))
 
     def decode(self, meta: Meta, point: Tensor) -> Weights:
         """Return the weights of the linear layer."""
         z, offsets = self.codes(point)
-        mean = self.decoder.split(meta["decoder"])["decoder"][: self.d]
-        return {"head.weight": z @ mean.mT + offsets}
+        mean, deviation = self.decoder.split(meta["decoder"])["decoder"].split(self.d)
+        weights = z @ mean.mT + offsets
+        drawn = self._parts(point)[2]
+        if drawn.numel():
+            offset = (2 / (self.ways + self.d)) ** 0.5
+            std = ((z @ deviation.mT).exp() - (1 - offset)).clamp_min(_FLOOR)
+            weights = weights + std * drawn.unflatten(1, (self.ways, self.d))
+        return {"head.weight": weights}
+
+    def _parts(self, point: Tensor) -> tuple[Tensor, ...]:
+        """Return codes, offsets and draws of points, each flat; draws are often empty."""
+        codes, weights = self.ways * self.h, self.ways * self.d
+        found: tuple[Tensor, ...] = point.split(
+            [codes, weights, point.shape[1] - codes - weights], 1
+        )
+        return found
 
     def step(self, meta: Meta, state: State, gradient: Tensor, loss: Tensor, k: int) -> State:
         """Move the codes in the first steps, then the weights."""
@@ -168,7 +195,12 @@ class LatentRule(GradientDescent):
         if k >= self.latent:
             sizes = [torch.zeros_like(of_codes), of_weights]
         rates = torch.cat([one.repeat(self.ways) for one in sizes])
-        moved: Codes = state._replace(point=state.point - self.stretch * rates * gradient)
+        draws = None if self.draws is None else self.draws[:, min(k + 1, self.latent)].flatten(1)
+        moves = self.stretch * rates * gradient[:, : len(rates)]
+        following = state.point[:, : len(rates)] - moves
+        if draws is not None:
+            following = torch.cat([following, draws.to(following)], 1)
+        moved: Codes = state._replace(point=following)
         return moved
 
 
@@ -191,8 +223,8 @@ class Penalties:
 class LatentObjective(Unrolled):
     """Unrolled, with LEO's penalties."""
 
-    def __init__(self, penalties: Penalties) -> None:
-        """Take the weights of the penalties."""
+    def __init__(self, penalties: Penalties, supports: tuple[Batch, ...] = ()) -> None:
+        """Take the weights of the penalties, and what each inner step sees if not all alike."""
         terms = (
             Term(_of_encoder, penalties.encoder),
             Term(_of_codes, penalties.code),
@@ -200,6 +232,20 @@ class LatentObjective(Unrolled):
             Term(_of_decoder, penalties.orthogonal),
         )
         super().__init__(terms=terms)
+        self.penalties = penalties
+        self.supports = supports
+
+    @override
+    def __call__(self, case: Case) -> MetaStep:
+        if not self.supports:
+            return super().__call__(case)
+        trained = self.trains(case.rule)
+        inside = case.with_leaves(trained)
+        call, batches = inside.context, iter(self.supports)
+        about = (call.learner, inside.meta, call.tasks.support, call.steps, self.graph, batches)
+        descent = descend(inside.rule, *about)
+        end = self._end(inside, descent)
+        return self._finish(case, descent, end, inside.differentiate(end.objective, trained))
 
 
 def _own(case: Case) -> LatentRule:
@@ -230,8 +276,8 @@ def _of_decoder(case: Case, descent: Descent) -> Tensor:
 
 def divergence(state: Codes) -> Tensor:
     """Return log q(z) - log p(z) of drawn codes z, mean over their numbers, (tasks,)."""
-    z, noise = state.start, (state.start - state.mean) / state.std
-    return (z.square() / 2 - noise.square() / 2 - state.std.log()).mean((1, 2))
+    # Not from z: where deviations are at their floor, z - mean has no digit left.
+    return (state.start.square() / 2 - state.noise.square() / 2 - state.std.log()).mean((1, 2))
 
 
 def encoder_penalty(first: Tensor, last: Tensor) -> Tensor:
@@ -247,9 +293,20 @@ def orthogonality(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Latent(Composed):
-    """LEO's rule under its objective; codes are drawn while training, unless asked not to be."""
+    """LEO's rule under its objective.
 
-    noisy: bool = True
+    Codes are drawn while training, and with "official" noise their weights at every step, too.
+    With a share of `dropout` features are left out, anew by the encoder, by the loss of every
+    inner step and by the query loss, and others grow by as much.
+    """
+
+    noise: Noise = "latent"
+    dropout: float = 0.0
+
+    @property
+    def noisy(self) -> bool:
+        """Whether training draws random numbers."""
+        return self.noise != "none" or self.dropout > 0
 
     @property
     @override
@@ -263,15 +320,31 @@ class Latent(Composed):
 
     @override
     def meta_gradient(self, context: Context, meta: Meta) -> MetaStep:
-        """Return mean meta-gradients; with noise the codes of each task are its own draws."""
-        rule = self.rule
+        """Return mean meta-gradients; what is drawn for a task is its own."""
+        rule, estimator = self.rule, self.estimator
         rule.fit(context.learner.net)
-        if not self.noisy or not isinstance(rule, LatentRule):
-            return self.estimator(Case(rule, context, meta))
-        drawn = torch.from_numpy(context.draws.of("codes", 0, rule.ways * rule.h))
-        noise = torch.special.ndtri(drawn.clamp(_EDGE, 1 - _EDGE))
-        shaped = noise.view(-1, rule.ways, rule.h).to(context.tasks.support.x)
-        return self.estimator(Case(rule.drawing(shaped), context, meta))
+        if isinstance(rule, LatentRule) and self.noise != "none":
+            codes = _normal(context, "codes", (rule.ways, rule.h))
+            shape = rule.latent + 1, rule.ways, rule.d
+            weights = _normal(context, "weights", shape) if self.noise == "official" else None
+            rule = rule.drawing(codes, weights)
+        if self.dropout and isinstance(estimator, LatentObjective):
+            known = context.tasks.support
+            seen = [self._thinned(context, known, f"step {k}") for k in range(self.steps)]
+            estimator = LatentObjective(estimator.penalties, tuple(seen))
+            query = self._thinned(context, context.tasks.query, "query")
+            tasks = replace(
+                context.tasks, support=self._thinned(context, known, "encoder"), query=query
+            )
+            context = replace(context, tasks=tasks)
+        return estimator(Case(rule, context, meta))
+
+    def _thinned(self, context: Context, batch: Batch, purpose: str) -> Batch:
+        """Return a batch without some of its features."""
+        shape = batch.x.shape[1:]
+        drawn = context.draws.of(f"dropout {purpose}", 0, shape.numel())
+        kept = torch.from_numpy(drawn >= self.dropout).view(-1, *shape).to(batch.x)
+        return replace(batch, x=batch.x * kept / (1 - self.dropout))
 
     @override
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
@@ -284,6 +357,13 @@ class Latent(Composed):
             )
             codes = torch.stack([rule.codes(state.point)[0][0] for state in states]).detach()
             yield codes_chart(codes.cpu().numpy())
+
+
+def _normal(context: Context, purpose: str, shape: tuple[int, ...]) -> Tensor:
+    """Return normal numbers of each task, (tasks, *shape)."""
+    drawn = torch.from_numpy(context.draws.of(purpose, 0, prod(shape)))
+    normal: Tensor = torch.special.ndtri(drawn.clamp(_EDGE, 1 - _EDGE))
+    return normal.view(-1, *shape).to(context.tasks.support.x)
 
 
 def codes_chart(codes: np.ndarray) -> Scatter:
@@ -302,6 +382,16 @@ def codes_chart(codes: np.ndarray) -> Scatter:
         series.append(Series(f"start {n}", x[:1], y[:1], "", color, width=0, dots=12.0, alpha=0.5))
     title = "Codes of the classes of one task along their steps (large dot: encoded)"
     return Scatter(id=CODES, title=title, x=across, y=up, series=tuple(series))
+
+
+def _published(
+    dropout: float, code: float, encoder: float, decay: float, orthogonal: float
+) -> dict[str, Any]:
+    """Return options as published: README and config.py of google-deepmind/leo, de9a0c2."""
+    return {
+        **{"noise": "official", "group_clip": 0.1, "dropout": dropout, "code_weight": code},
+        **{"encoder_weight": encoder, "decay_weight": decay, "orthogonal_weight": orthogonal},
+    }
 
 
 class LEOOptions(AlgorithmOptions):
@@ -323,12 +413,30 @@ class LEOOptions(AlgorithmOptions):
         log=True,
     )
     size: int = option(64, "Numbers of a code h", "Of each class.", ge=1, le=4096)
-    noise: Literal["latent", "none"] = option(
+    noise: Noise = option(
         "latent",
         "Noise",
-        "Latent: codes are drawn from the encoder's distribution while training. None: they are "
-        "its mean. At evaluation they always are.",
-        labels={"latent": "codes are drawn", "none": "none"},
+        "Latent: codes are drawn from the encoder's distribution while training. Official: their "
+        "weights are drawn, too, anew after every step of codes. None: all are means. At "
+        "evaluation they always are.",
+        labels={"latent": "codes are drawn", "official": "codes and weights", "none": "none"},
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the features that are left out while training, drawn anew by the encoder, for "
+        "every inner step and for the query set.",
+        ge=0,
+        le=0.95,
+    )
+    group_clip: float | None = option(
+        None,
+        "Clip each group",
+        "Largest norm of the meta-gradient of encoder, decoder and step sizes, each by itself; the "
+        "authors clip every matrix at 0.1. Empty: not.",
+        gt=0,
+        le=1e6,
+        log=True,
     )
     code_weight: float = option(
         0.001, "Weight of the divergence", "Of codes from N(0, 1).", ge=0, le=1e6, log=True
@@ -353,6 +461,11 @@ class LEOOptions(AlgorithmOptions):
         log=True,
     )
 
+    @override
+    def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:
+        rule = super().outer_rule(shared, of_network=of_network)
+        return replace(rule, clip=self.group_clip)
+
 
 @register(
     LEOOptions,
@@ -362,13 +475,24 @@ class LEOOptions(AlgorithmOptions):
     summary="Adapts a short code of each class, and then the weights that are decoded from it.",
     needs={"classes": "LEO tells classes apart", "features": "LEO needs features"},
     charts=(CODES,),
+    presets={
+        "miniimagenet-1shot": _published(0.307651, 0.756143, 5.756821e-6, 3.623413e-10, 0.188103),
+        "miniimagenet-5shot": _published(0.300299, 0.466387, 2.661608e-7, 8.540338e-9, 1.523998e-3),
+        "tieredimagenet-1shot": _published(
+            *(0.475126, 2.034189e-3, 8.302962e-5, 4.148858e-10, 5.451078e-3)
+        ),
+        "tieredimagenet-5shot": _published(
+            *(0.415158, 1.622811, 2.672450e-5, 1.690399e-10, 2.481216e-2)
+        ),
+        "code": _published(0.5, 1e-3, 1e-9, 1e-8, 1e-3),
+    },
     defaults={"features": {"inner_lr": 5.0, "inner_steps": 10}},
     formula="z ← z − a ⊙ ∂L_S/∂z,  w = D z;  then w ← w − b ⊙ ∂L_S/∂w",
     cost="as MAML on a linear layer; the encoder sees all pairs of support examples",
     citation="Rusu et al. 2019, arXiv:1807.05960",
     note="Step sizes are on the mean loss: the official 1 and 0.001 on the sum are 5 and 0.005 for "
-    "5 classes. Weights are the decoder's mean, without dropout. The authors' clipping of each "
-    "group at 0.1 is not done; clip_norm clips all together.",
+    "5 classes. By default weights are the decoder's mean, without dropout; the presets draw them "
+    "as the authors do, once for each class.",
 )
 def leo(options: LEOOptions, shared: Shared) -> Algorithm:
     """Build LEO."""
@@ -381,4 +505,6 @@ def leo(options: LEOOptions, shared: Shared) -> Algorithm:
         options.decay_weight,
         options.orthogonal_weight,
     )
-    return Latent(rule, LatentObjective(penalties), steps, noisy=options.noise == "latent")
+    return Latent(
+        rule, LatentObjective(penalties), steps, noise=options.noise, dropout=options.dropout
+    )

@@ -214,6 +214,10 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
 def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float) -> None:
     """Move the meta-parameters along the meta-gradient, whose length is `norm`."""
     config, clip, gradients = setting.config, setting.clip_norm, result.gradients
+    limits = {name: rule.clip for name, rule in setting.outer.items() if rule.clip is not None}
+    if limits:
+        gradients = {name: clipped(value, limits.get(name)) for name, value in gradients.items()}
+        norm = float(torch.cat(list(gradients.values())).norm())
     if clip is not None and norm > clip:
         gradients = {name: value * (clip / norm) for name, value in gradients.items()}
     linear = config.shared.outer_schedule == "linear"
@@ -221,6 +225,14 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
     progress.optimizer.step(gradients, share, setting.epochs(progress.step))
     for name, value in result.replaced.items():
         progress.meta[name] = value
+
+
+def clipped(gradient: torch.Tensor, limit: float | None) -> torch.Tensor:
+    """Return a gradient scaled down to a norm, where it is longer."""
+    if limit is None:
+        return gradient
+    share: torch.Tensor = limit / gradient.norm().clamp_min(limit)
+    return gradient * share
 
 
 def _evaluated(

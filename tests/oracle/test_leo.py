@@ -18,6 +18,7 @@ from metaviz.algorithms.leo import (
     orthogonality,
 )
 from metaviz.config.options import OptionError
+from metaviz.config.run_config import Shared
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.inner import Graph, descend
@@ -60,7 +61,7 @@ def case(name: str, penalties: Penalties = NONE) -> tuple[Latent, Learner, Meta,
     }
     if known["noise"] is not None:
         rule = rule.drawing(tensor(known["noise"])[None])
-    algorithm = Latent(rule, LatentObjective(penalties), 4, noisy=False)
+    algorithm = Latent(rule, LatentObjective(penalties), 4, noise="none")
     return algorithm, learner, meta, TaskBatch(support, query), known
 
 
@@ -213,3 +214,94 @@ def test_other_networks_are_refused() -> None:
     learner = Learner(MLP((3, 4, 2)), ClassificationLoss())
     with pytest.raises(OptionError, match="features problem"):
         build("leo").init(learner, torch.Generator())
+
+
+def by_hand(
+    context: Context, rule: LatentRule, meta: Meta, dropout: float
+) -> tuple[Tensor, Tensor]:
+    """The official program's objective of the first task, a draw a class, and its query loss."""
+    draws, tasks = context.draws, context.tasks
+    n, h, d, latent = rule.ways, rule.h, rule.d, rule.latent
+
+    def normal(purpose: str, *shape: int) -> Tensor:
+        drawn = torch.from_numpy(draws.of(purpose, 0, torch.Size(shape).numel()))[0]
+        return torch.distributions.Normal(0.0, 1.0).icdf(drawn).view(shape)
+
+    def dropped(x: Tensor, purpose: str) -> Tensor:
+        drawn = torch.from_numpy(draws.of(f"dropout {purpose}", 0, x.numel()))[0].view(x.shape)
+        return torch.where(drawn < dropout, 0.0, x / (1 - dropout))
+
+    x, y, query = tasks.support.x[0], tasks.support.y[0], tasks.query.x[0]
+    params = rule.encoder.split(meta["encoder"])
+    decoder = rule.decoder.split(meta["decoder"])["decoder"]
+    lz, lw = meta["rates"].split([h, d])
+    e = dropped(x, "encoder") @ params["encoder"].T
+    found = []
+    for i in range(len(e)):
+        pairs = torch.stack([torch.cat([e[i], e[j]]) for j in range(len(e))])
+        hidden = torch.relu(torch.relu(pairs @ params["r1"].T) @ params["r2"].T)
+        found.append((hidden @ params["r3"].T).mean(0))
+    stacked = torch.stack(found)
+    mean, u = torch.stack([stacked[y == c].mean(0) for c in range(n)]).split(h, 1)
+    std = torch.clamp(u.exp() - 1, min=1e-10)
+    noise = normal("codes", n, h)
+    z = start = mean + std * noise
+    eps = normal("weights", latent + 1, n, d)
+
+    def weights(z: Tensor, k: int) -> Tensor:
+        average, spread = (z @ decoder.T).split(d, 1)
+        return average + torch.clamp(spread.exp() - 1 + (2 / (n + d)) ** 0.5, min=1e-10) * eps[k]
+
+    def loss(w: Tensor, k: int) -> Tensor:
+        return torch.nn.functional.cross_entropy(dropped(x, f"step {k}") @ w.T, y)
+
+    for k in range(latent):
+        (slope,) = torch.autograd.grad(loss(weights(z, k), k), z, create_graph=True)
+        z = z - lz * slope
+    w = weights(z, latent)
+    for k in range(latent, context.steps):
+        (slope,) = torch.autograd.grad(loss(w, k), w, create_graph=True)
+        w = w - lw * slope
+    answer = torch.nn.functional.cross_entropy(dropped(query, "query") @ w.T, tasks.query.y[0])
+    prior = torch.distributions.Normal(0.0, 1.0)
+    kl = prior.log_prob(noise) - std.log() - prior.log_prob(start)
+    return answer + kl.mean(), answer
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_official_noise_and_dropout_are_those_of_a_plain_program(dropout: float) -> None:
+    learner, tasks = features(tasks=2)
+    options = {"noise": "official", "dropout": dropout, "size": 4, "latent_steps": 2}
+    none = {"encoder_weight": 0, "decay_weight": 0, "orthogonal_weight": 0, "code_weight": 1}
+    algorithm = build("leo", Shared(inner_lr=0.3, inner_steps=4), **options, **none)
+    rule = algorithm.rule
+    assert isinstance(rule, LatentRule)
+    meta = algorithm.init(learner, torch.Generator().manual_seed(3))
+    meta["decoder"] = 0.7 * meta["decoder"]
+    context = called(algorithm, learner, tasks)[:1]
+    found = algorithm.meta_gradient(context, meta)
+    leaves = {name: value.clone().requires_grad_() for name, value in meta.items()}
+    objective, answer = by_hand(context, rule, leaves, dropout)
+    assert_close(found.readings["post_query_loss"], answer.detach()[None], 1e-10)
+    names = list(leaves)
+    slopes = torch.autograd.grad(objective, [leaves[name] for name in names])
+    for name, slope in zip(names, slopes, strict=True):
+        torch.testing.assert_close(found.gradients[name], slope, rtol=1e-8, atol=1e-10)
+        assert slope.any()
+
+
+def test_evaluation_draws_nothing_whatever_the_noise() -> None:
+    learner, tasks = features()
+    kinds = [
+        build("leo", noise=noise, dropout=share)
+        for noise, share in (("none", 0.0), ("official", 0.4))
+    ]
+    meta = kinds[0].init(learner, torch.Generator().manual_seed(0))
+    ends = [
+        list(made.adapt(called(made, learner, tasks), meta))[-1].predict(tasks.query).outputs
+        for made in kinds
+    ]
+    assert torch.equal(*ends)
+    part = kinds[1].meta_gradient(called(kinds[1], learner, tasks)[1:3], meta)
+    whole = kinds[1].meta_gradient(called(kinds[1], learner, tasks), meta)
+    assert_close(part.readings["post_query_loss"], whole.readings["post_query_loss"][1:3], 1e-10)

@@ -242,6 +242,52 @@ def test_gidaris_gradient_is_that_of_central_differences(
     torch.testing.assert_close(step.gradients[group], wanted, rtol=1e-5, atol=1e-7)
 
 
+def with_base_queries() -> tuple[Algorithm, Context, Meta]:
+    """The published episode, whose classes are base classes 2, 0 and 1, beside base queries."""
+    algorithm, on, meta, tasks, _ = of_gidaris()
+    support = replace(tasks.support, classes=torch.tensor([[2, 0, 1]]))
+    x = torch.linspace(-1, 1, 12, dtype=DOUBLE).cos().view(1, 4, 3)
+    plain = Batch(x, torch.tensor([[3, 1, 3, 2]]))
+    return algorithm, Context(on, TaskBatch(support, tasks.query, plain), 0, ways=3), meta
+
+
+def test_gidaris_tells_base_queries_from_new_and_base_classes() -> None:
+    """Those of the episode's own classes do not count: their base weights are hidden."""
+    algorithm, context, meta = with_base_queries()
+    tasks, base = context.tasks, meta["base"].view(4, 3)
+    *_, last = algorithm.adapt(context, meta)
+    weights = last.predict(tasks.query, maps=True).maps["weights"][0]
+    known = torch.cat([weights, base[3:]])
+    x = torch.cat([tasks.query.x[0], tasks.plain.x[0, [0, 2]]])
+    answers = torch.cat([tasks.query.y[0], torch.tensor([3, 3])])
+    scores = meta["scale"] * unit(x) @ unit(known).mT
+    step = algorithm.meta_gradient(context, meta)
+    wanted = torch.nn.functional.cross_entropy(scores, answers)
+    assert_close(step.readings[OBJECTIVE.id], [float(wanted)], 1e-12)
+    right = (scores[-2:].argmax(1) == 3).double().mean()
+    torch.testing.assert_close(step.readings["base_accuracy"].double(), right[None])
+    for group in ("generator", "base", "scale"):
+
+        def loss(flat: Tensor, group: str = group) -> Tensor:
+            found = algorithm.meta_gradient(context, {**meta, group: flat})
+            return found.readings[OBJECTIVE.id][0]
+
+        slopes = central_differences(loss, meta[group])
+        torch.testing.assert_close(step.gradients[group], slopes, rtol=1e-5, atol=1e-7)
+
+
+def test_gidaris_learns_without_base_queries_that_count() -> None:
+    algorithm, context, meta = with_base_queries()
+    own = replace(context.tasks.plain, y=torch.tensor([[0, 1, 2, 0]]))
+    none = replace(context, tasks=replace(context.tasks, plain=own))
+    without = replace(context, tasks=replace(context.tasks, plain=None))
+    step, plain = (algorithm.meta_gradient(one, meta) for one in (none, without))
+    for group, gradient in step.gradients.items():
+        assert_close(gradient, plain.gradients[group], 1e-12)
+    assert step.readings["base_accuracy"].tolist() == [0.0]
+    assert "base_accuracy" not in plain.readings
+
+
 def test_gidaris_takes_the_classes_of_a_training_episode_out_of_the_base() -> None:
     algorithm, on, meta, tasks, _ = of_gidaris()
     hidden = replace(tasks.support, classes=torch.tensor([[2, 0, 1]]))

@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from metaviz.algorithms.episodic.snail import SNAILModel, SNAILOptions
+from metaviz.config.options import OptionError
+from metaviz.meta.draws import NO_DRAWS
 from metaviz.meta.sharding import Shards
+from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.blocks import linear
 from metaviz.nets.identity import Identity
 from metaviz.nets.layout import Params
 from metaviz.nets.temporal import Sequence, attend, dense_block, dense_blocks
 from metaviz.training.recipe import CannotRecordError, Recipe
-from tests.oracle.engine import assert_close, build, called, classes, initial, shared
+from tests.oracle.engine import DOUBLE, assert_close, build, called, classes, initial, shared
 from tests.oracle.episodes import double, drawn, golden
 
 PUBLISHED = golden("snail")
@@ -152,3 +155,42 @@ def test_a_drawn_order_cannot_be_recorded() -> None:
                 recipe(*given)
         else:
             recipe(*given)
+
+
+def test_shots_of_a_training_task_are_drawn_from_a_range() -> None:
+    """Each task reads the first examples of every class, as many as it drew, and those alone."""
+    learner, tasks = classes(tasks=6, ways=3)
+    shots = 4
+    y = torch.arange(3).repeat(shots).expand(6, -1).contiguous()
+    generator = torch.Generator().manual_seed(1)
+    support = Batch(torch.randn(6, 3 * shots, 2, generator=generator, dtype=DOUBLE), y)
+    drawn = TaskBatch(support, tasks.query)
+    algorithm = build("snail", shared(ways=3), order="given", fewest_shots=2, train_shots=shots)
+    meta = initial(algorithm, learner)
+    outputs = algorithm.model.predict(called(algorithm, learner, drawn), meta, drawn.query).outputs
+    whole = build("snail", shared(ways=3), order="given")
+    read = []
+    for task in range(6):
+        one = drawn[task : task + 1]
+        kept = [
+            whole.model.predict(
+                called(whole, learner, TaskBatch(one.support.examples(slice(3 * n)), one.query)),
+                meta,
+                one.query,
+            ).outputs
+            for n in range(1, shots + 1)
+        ]
+        equal = [n for n, of in enumerate(kept, 1) if torch.allclose(of, outputs[task], atol=1e-10)]
+        assert len(equal) == 1
+        read += equal
+    assert set(read) == {2, 3, 4}
+    without = replace(called(algorithm, learner, drawn), draws=NO_DRAWS)
+    evaluated = algorithm.model.predict(without, meta, drawn.query)
+    all_read = whole.model.predict(called(whole, learner, drawn), meta, drawn.query)
+    assert torch.equal(evaluated.outputs, all_read.outputs)
+
+
+def test_a_range_without_shots_is_refused() -> None:
+    with pytest.raises(OptionError, match="fewest_shots = 3 is more than the 2 shots"):
+        build("snail", shared(ways=3, shots=2), fewest_shots=3)
+    assert build("snail", shared(ways=3, shots=2), fewest_shots=3, train_shots=3)

@@ -1,17 +1,20 @@
 """Gidaris & Komodakis: a generator makes weights of new classes with attention on base classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.algorithms.episodic.episode_options import EpisodeOptions
 from metaviz.algorithms.registry import register
 from metaviz.charts.similarity import ATTENTION, SIMILARITY, similarity_chart
 from metaviz.charts.values import Axis, Chart
+from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.options import OptionError, option
+from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
@@ -23,6 +26,9 @@ from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.layout import Layout, Params
 
+BASE_ACCURACY = register_quantity(
+    Quantity("base_accuracy", "Accuracy on base queries", better="larger")
+)
 _START = 10.0
 _NEAR = 0.001
 
@@ -35,6 +41,21 @@ class GidarisOptions(EpisodeOptions):
         "Attention on base classes",
         "Off: weights are φ ⊙ the mean of the support features alone.",
     )
+    base_query: int = option(
+        0,
+        "Base queries in training",
+        "Plain examples of the training classes beside each episode, as the authors have: they are "
+        "told apart from its new classes, too. Those of its own classes do not count.",
+        ge=0,
+        le=10_000,
+    )
+
+    @override
+    def episodes(self) -> TrainingEpisodes:
+        """Return the sizes of training episodes, with base queries beside them."""
+        return TrainingEpisodes(
+            self.train_ways, self.train_shots, self.train_query, self.base_query
+        )
 
 
 class WeightGenerator:
@@ -44,8 +65,9 @@ class WeightGenerator:
     of an episode are taken out of the base for it, and the loss is the cross-entropy over its
     classes and all that are left. Base weights begin at those of the backbone and are trained, too.
     Source: Gidaris & Komodakis 2018, arXiv:1804.09458, and gidariss/FewShotWithoutForgetting.
-    Deviation: the queries of an episode are of its own classes alone, where half of the authors'
-    are of base classes; scores have no common bias, which cancels.
+    Queries of base classes stand beside an episode where they are asked for, drawn from all
+    training classes; those of the episode's own classes are passed over.
+    Deviation: scores have no common bias, which cancels.
     """
 
     groups = frozenset({"generator", "base", "scale"})
@@ -91,9 +113,19 @@ class WeightGenerator:
         outputs = meta["scale"] * unit(batch.x) @ unit(weights).mT
         if not maps:
             return Prediction(outputs)
-        others = meta["scale"] * unit(batch.x) @ unit(base).mT
-        others = others.masked_fill(hidden.unsqueeze(1), -torch.inf)
-        return Prediction(outputs, {"weights": weights, "base": others, "attention": attention})
+
+        def of_base(x: Tensor) -> Tensor:
+            others = meta["scale"] * unit(x) @ unit(base).mT
+            return others.masked_fill(hidden.unsqueeze(1), -torch.inf)
+
+        found = {"weights": weights, "base": of_base(batch.x), "attention": attention}
+        plain, readings = context.tasks.plain, dict[str, Tensor]()
+        if plain is not None:
+            scores = meta["scale"] * unit(plain.x) @ unit(weights).mT
+            found["plain"] = torch.cat([scores, of_base(plain.x)], 2)
+            found["counted"] = ~hidden.gather(1, plain.y)
+            readings[BASE_ACCURACY.id] = base_accuracy(found, plain.y, context.ways)
+        return Prediction(outputs, found, readings)
 
     def weights(
         self, context: Context, meta: Meta, base: Tensor, hidden: Tensor
@@ -143,10 +175,31 @@ def absent(support: Batch, classes: int) -> Tensor:
 
 
 def objective(context: Context, found: Prediction, batch: Batch) -> Tensor:
-    """Return the mean cross-entropy over the classes of each task and the base, (tasks,)."""
-    del context
-    logs = torch.log_softmax(torch.cat([found.outputs, found.maps["base"]], 2), 2)
-    return -logs.gather(2, batch.y.unsqueeze(2)).mean((1, 2))
+    """Return the mean cross-entropy over the classes of each task and the base, (tasks,).
+
+    It is that of all queries: of the task, and of base classes where they stand beside it.
+    """
+    losses = _cross_entropies(torch.cat([found.outputs, found.maps["base"]], 2), batch.y)
+    plain = context.tasks.plain
+    if plain is None:
+        return losses.mean(1)
+    counted = found.maps["counted"]
+    # What does not count has no finite score of its own class: its loss is left out, not times 0.
+    of_base = _cross_entropies(found.maps["plain"], plain.y + context.ways)
+    total = losses.sum(1) + torch.where(counted, of_base, 0).sum(1)
+    return total / (losses.shape[1] + counted.sum(1))
+
+
+def _cross_entropies(scores: Tensor, answers: Tensor) -> Tensor:
+    """Return the cross-entropy of every example, (tasks, n); classes at -inf are not answers."""
+    known = scores.gather(2, answers.unsqueeze(2)).squeeze(2)
+    return scores.logsumexp(2) - torch.where(known.isinf(), 0, known)
+
+
+def base_accuracy(found: Mapping[str, Tensor], classes: Tensor, ways: int) -> Tensor:
+    """Return the share of right answers to base queries that count, (tasks,); 0 where none does."""
+    right = (found["plain"].argmax(2) == classes + ways) & found["counted"]
+    return right.sum(1) / found["counted"].sum(1).clamp_min(1)
 
 
 def layout(classes: int, d: int) -> Layout:
@@ -173,7 +226,8 @@ def layout(classes: int, d: int) -> Layout:
         "features": "Gidaris & Komodakis needs features",
         "base": "Gidaris & Komodakis attends to the weights of base classes",
     },
-    quantities=(OBJECTIVE.id,),
+    quantities=(OBJECTIVE.id, BASE_ACCURACY.id),
+    presets={"paper": {"train_ways": 5, "train_query": 3, "base_query": 15}},
     charts=(SIMILARITY, ATTENTION),
     formula="w = φ₁ ⊙ mean z + φ₂ ⊙ mean Σ_b softmax(g cos(q(z), k_b)) w_b;   logits s cos(z, w)",
     cost="1 gradient per task; no inner steps",

@@ -13,7 +13,7 @@ from metaviz.algorithms.episodic.episode_options import Embedding, SizedEpisodes
 from metaviz.algorithms.registry import register
 from metaviz.charts.similarity import ATTENTION, similarity_chart
 from metaviz.charts.values import Chart, Panels
-from metaviz.config.options import option
+from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
@@ -36,7 +36,7 @@ from metaviz.nets.temporal import (
 
 _ATTENTIONS = ((64, 32), (256, 128), (512, 256))
 _FILTERS = 128
-_ORDER = "snail order"
+_ORDER, _SHOTS = "snail order", "snail shots"
 
 
 class SNAILOptions(SizedEpisodes):
@@ -47,6 +47,14 @@ class SNAILOptions(SizedEpisodes):
         "Longest sequence",
         "There are ⌈log₂(shots × ways + 1)⌉ blocks of convolutions, so that sequences of so many "
         "shots are seen whole. Longer ones can be read, too.",
+        ge=1,
+        le=1000,
+    )
+    fewest_shots: int | None = option(
+        None,
+        "Fewest shots in training",
+        "The support examples per class of a training task are drawn from this to its shots, as "
+        "published from 1 to 5. Empty: all of them are read.",
         ge=1,
         le=1000,
     )
@@ -73,7 +81,7 @@ class SNAILModel:
     linear layer, where convolutions are dense blocks of 128 filters.
     Source: Mishra et al. 2018, section 3 and appendix; figures of the sizes as in the port
     eambutu/snail-pytorch. Deviation: features of the network are taken as they are, without a
-    linear layer of 64; all episodes of training have one number of shots.
+    linear layer of 64.
     """
 
     transductive = False
@@ -119,9 +127,22 @@ class SNAILModel:
         together = alone or self.options.embed == "together"
         known, asked = embedded(context, meta, batch, together=together)
         labels = torch.nn.functional.one_hot(context.tasks.support.y, self.ways).to(known.dtype)
-        known = self._ordered(context, torch.cat([known, labels], 2))
+        known = torch.cat([known, labels], 2)
         last = torch.nn.functional.pad(asked, (0, self.ways))
         params = self.layout(context.learner.net).for_tasks(rows(meta["sequence"]), len(known))
+        order = self._order(context, known)
+        if context.draws == NO_DRAWS or self.options.fewest_shots is None:
+            outputs, attention = self._read(params, _chosen(known, order), last)
+            return Prediction(outputs, maps={"attention": attention} if maps else {})
+        outputs = last.new_zeros(*last.shape[:2], self.ways)
+        for tasks, places in self._sequences(context, order, self.options.fewest_shots):
+            of_tasks = {name: value[tasks] for name, value in params.items()}
+            found, _ = self._read(of_tasks, _chosen(known[tasks], places), last[tasks])
+            outputs = outputs.index_put((tasks,), found)
+        return Prediction(outputs)
+
+    def _read(self, params: Params, known: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits after sequences, and attentions (tasks, 3, queries, T)."""
         x, attentions = Sequence(known, last), []
         for number in range(1, len(_ATTENTIONS) + 1):
             x, attention = attend(params, f"attention{number}", x)
@@ -129,16 +150,35 @@ class SNAILModel:
             if number < len(_ATTENTIONS):
                 for block, dilation in enumerate(self.dilations, 1):
                     x = dense_block(params, f"block{number}.{block}", x, dilation)
-        shown = {"attention": torch.stack(attentions, 1)} if maps else {}
-        return Prediction(linear(params, "last", x.last), maps=shown)
+        return linear(params, "last", x.last), torch.stack(attentions, 1)
 
-    def _ordered(self, context: Context, known: Tensor) -> Tensor:
-        """Return the support examples in a drawn order, where there are draws."""
+    def _order(self, context: Context, known: Tensor) -> Tensor | None:
+        """Return the places (tasks, S) of support examples in a drawn order; None as they are."""
         if self.options.order == "given" or context.draws == NO_DRAWS:
-            return known
-        places = np.argsort(context.draws.of(_ORDER, 0, known.shape[1]), axis=1)
-        order = torch.from_numpy(places).to(known.device).unsqueeze(2)
-        return known.gather(1, order.expand_as(known))
+            return None
+        drawn = np.argsort(context.draws.of(_ORDER, 0, known.shape[1]), axis=1)
+        return torch.from_numpy(drawn).to(known.device)
+
+    def _sequences(
+        self, context: Context, order: Tensor | None, fewest: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield tasks (g,) that read as many shots, and places (g, T) of what they read, in order.
+
+        Shots are drawn; of every class the first examples are read.
+        """
+        y = context.tasks.support.y
+        tasks, count = y.shape
+        if order is None:
+            order = torch.arange(count, device=y.device).expand(tasks, -1)
+        most = count // self.ways
+        least = min(fewest, most)
+        share = torch.from_numpy(context.draws.of(_SHOTS, 0, 1)[:, 0]).to(y.device)
+        shots = least + (share * (most - least + 1)).long()
+        number = torch.nn.functional.one_hot(y, self.ways).cumsum(1).gather(2, y.unsqueeze(2))
+        read = (number.squeeze(2) <= shots.unsqueeze(1)).gather(1, order)
+        for n in shots.unique().tolist():
+            group = (shots == n).nonzero().squeeze(1)
+            yield group, order[group][read[group]].view(len(group), -1)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield what queries of the first task attend to, at each of the three attentions."""
@@ -156,6 +196,13 @@ class SNAILModel:
         yield Panels(id=ATTENTION, title=title, charts=tuple(panels), columns=len(panels))
 
 
+def _chosen(known: Tensor, places: Tensor | None) -> Tensor:
+    """Return examples (tasks, T, d) at places (tasks, T), or all."""
+    if places is None:
+        return known
+    return known.gather(1, places.unsqueeze(2).expand(-1, -1, known.shape[2]))
+
+
 @register(
     SNAILOptions,
     id="snail",
@@ -164,11 +211,19 @@ class SNAILModel:
     summary="Reads a task as a sequence of labelled examples that ends in a query.",
     needs={"classes": "SNAIL tells classes apart"},
     charts=(ATTENTION,),
+    presets={"paper": {"train_shots": 5, "fewest_shots": 1}},
     formula="logits = last step of A ∘ TC ∘ A ∘ TC ∘ A ((f(x₁), y₁), …, (f(x), 0))",
     cost="1 gradient per task; no inner steps",
     citation="Mishra et al. 2018, arXiv:1707.03141",
     note="It learns late: after 300 episodes of one task it hardly answers better than chance.",
 )
 def snail(options: SNAILOptions, shared: Shared) -> Algorithm:
-    """Build SNAIL."""
+    """Build SNAIL. Raises: OptionError for a range of shots that has none."""
+    shots = shared.shots if options.train_shots is None else options.train_shots
+    if options.fewest_shots is not None and options.fewest_shots > shots:
+        raise OptionError(
+            "snail.fewest_shots",
+            f"snail.fewest_shots = {options.fewest_shots} is more than the {shots} shots of a "
+            "training episode: use fewer, or more snail.train_shots.",
+        )
     return Episodic(SNAILModel(options, shared.ways), options.episodes())
