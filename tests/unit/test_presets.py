@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metaviz.algorithms.registry import find_algorithm
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, find_preset, presets, read_comparison
 from metaviz.problems.registry import find_problem
-from metaviz.runs.analysis.published import PAPERS, beside, differences, distance, published
+from metaviz.runs.analysis.presets import preset_of
+from metaviz.runs.analysis.published import (
+    PAPERS,
+    Published,
+    beside,
+    differences,
+    distance,
+    published,
+)
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.training.engine import planned_runs
 from tests.unit.command_line import metaviz
@@ -19,8 +27,15 @@ from tests.unit.test_episodes import small
 
 METHODS = {
     *("maml", "fomaml", "reptile", "imaml", "metasgd", "metacurvature", "mtnet", "warpgrad"),
-    *("metalstm", "mirror", "classifier", "tadam"),
+    *("metalstm", "mirror", "classifier", "tadam", "protonet", "matching", "relation", "tpn"),
+    *("snail", "csn", "r2d2", "deml", "leo", "gidaris", "qiao", "bauer", "ecml", "metakfo"),
 }
+DATASETS = {
+    **{"miniimagenet": "miniImageNet", "tieredimagenet": "tieredImageNet"},
+    **{"omniglot": "Omniglot", "fc100": "FC100"},
+}
+LATER = {"LLAMA", "PLATIPUS", "Auto-Meta"}
+"""Systems of the papers' tables for which there is no method."""
 
 
 def test_every_method_with_a_published_row_has_presets() -> None:
@@ -28,7 +43,11 @@ def test_every_method_with_a_published_row_has_presets() -> None:
     assert found == METHODS
     families = {re.match(r".*-\d+way-\d+shot", name)[0] for name in presets()}  # type: ignore[index]
     assert families == {
-        *(f"miniimagenet-5way-{shots}shot" for shots in (1, 5)),
+        *(
+            f"{data}-5way-{shots}shot"
+            for data in ("miniimagenet", "tieredimagenet", "fc100")
+            for shots in (1, 5)
+        ),
         *(f"omniglot-{ways}way-{shots}shot" for ways in (5, 20) for shots in (1, 5)),
     }
 
@@ -39,7 +58,8 @@ def test_preset_is_a_valid_comparison_with_its_number(name: str) -> None:
     (run,) = planned_runs(comparison)
     ways, shots = re.fullmatch(r".*-(\d+)way-(\d+)shot-.*", name).groups()  # type: ignore[union-attr]
     assert run.shared.ways == int(ways)
-    assert comparison.problem == ("omniglot" if name.startswith("omniglot") else "images")
+    on = {"omniglot"} if name.startswith("omniglot") else {"images", "features"}
+    assert comparison.problem in on
     text = presets()[name].read_text(encoding="utf-8")
     number = re.search(r"# Published: ([\d.]+)(?: ± ([\d.]+))? % \((.*?)[;)]", text)
     assert number, name
@@ -51,10 +71,62 @@ def test_preset_is_a_valid_comparison_with_its_number(name: str) -> None:
         for row in published()
         if f"{row.value:.10g}" == f"{float(number[1]):.10g}"
         and (row.ways, row.shots) == (int(ways), int(shots))
+        and row.dataset == DATASETS[name.partition("-")[0]]
         and row.is_of(run.algorithm)
     ]
     assert rows, name
     assert (rows[0].half_width is None) == (number[2] is None)
+
+
+def of_papers() -> list[Published]:
+    return [row for row in published() if row.collection == PAPERS and not row.is_loss]
+
+
+def test_every_system_of_the_tables_has_a_row_of_ours_that_can_be_trained() -> None:
+    """S000 and S004: a method of ours is known by the row, suits its data, and has a preset."""
+    tables = [row for row in of_papers() if row.source in {"000", "004"}]
+    assert {row.method for row in tables if row.dataset == "miniImageNet"} > LATER - {"Auto-Meta"}
+    without = {row.method for row in tables if not methods_of(row)}
+    assert without == LATER - {"Auto-Meta"}
+    for row in tables:
+        for method in methods_of(row):
+            problem = "features" if "(LEO features)" in row.method else "images"
+            entry, able = find_algorithm(method).entry, ("features", problem)
+            assert any(not entry.unsuited(find_problem(one).entry) for one in able), row
+            assert row.method in LATER or preset_at(row, method), row
+
+
+def test_every_row_that_can_be_run_has_a_preset() -> None:
+    left = {
+        row.method for row in of_papers() if not any(preset_at(row, m) for m in methods_of(row))
+    }
+    # No multilayer perceptron on images.
+    assert left == LATER | {"MAML (no conv)"}
+
+
+def methods_of(row: Published) -> list[str]:
+    return [name for name in ALGORITHMS if row.is_of(name)]
+
+
+def preset_at(row: Published, method: str) -> list[str]:
+    """Return the presets of a row's data, ways, shots and of a method."""
+    known = {data: name for name, data in DATASETS.items()}
+    begin = f"{known[row.dataset]}-{row.ways}way-{row.shots}shot-"
+    if row.method == "MAML (no conv)":
+        return []
+    return [
+        name
+        for name, path in presets().items()
+        if name.startswith(begin) and read_comparison(path).algorithms == (method,)
+    ]
+
+
+def test_data_of_another_name_are_not_held_to_a_preset() -> None:
+    """MiniImageNet and tieredImageNet have presets of one method, problem, ways and shots."""
+    config = simpleshot(4500).config
+    steps = {name: preset_of(config, name).steps for name in ("miniImageNet", "tieredImageNet")}
+    assert steps == {"miniImageNet": 13_500, "tieredImageNet": 157_500}
+    assert preset_of(config, "CIFAR-FS") is None
 
 
 def test_preset_runs_with_what_is_set_on_top(tmp_path: Path, monkeypatch) -> None:

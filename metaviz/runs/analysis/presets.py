@@ -10,15 +10,20 @@ _OF_SHARED = ("ways", "shots")
 
 
 @cache
-def _shipped() -> tuple[Comparison, ...]:
-    return tuple(read_comparison(path) for path in presets().values())
+def _shipped() -> dict[str, Comparison]:
+    return {name: read_comparison(path) for name, path in presets().items()}
 
 
-def preset_of(config: dict[str, Any]) -> Comparison | None:
-    """Return the preset of a run's method, problem, ways and shots, None where there is none."""
+def preset_of(config: dict[str, Any], dataset: str) -> Comparison | None:
+    """Return the preset of a run's method, problem, ways and shots on data of this name.
+
+    None where there is none.
+    """
     shared, _ = settings_of(config)
-    for known in _shipped():
-        same = all(known.shared.get(name) == shared.get(name) for name in _OF_SHARED)
+    for name, known in _shipped().items():
+        same = name.startswith(f"{dataset.lower()}-") and all(
+            known.shared.get(name) == shared.get(name) for name in _OF_SHARED
+        )
         if same and (known.problem, known.algorithms) == (
             config["problem"],
             (config["algorithm"],),

@@ -250,7 +250,7 @@ def _of_classifier(judgement: Judgement, row: Published) -> list[str]:
         found.append(f"head {head}, not {_HEADS[row.method]}")
     if row.method.startswith("Baseline"):
         return [*found, "trained by SimpleShot's settings or others, not by theirs"]
-    preset = preset_of(config)
+    preset = preset_of(config, row.dataset)
     if preset is not None:
         short = short_of(config, judgement.step, preset)
         found += [short] if short else []
