@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache, partial
 from itertools import chain
@@ -438,17 +438,24 @@ _TIERED = {"train": 351, "validation": 97, "test": 160}
 
 def _named(layout: str, read: Divided) -> Found:
     """Name the data set by its classes, or by its files where classes have numbers only."""
-    dataset = _UNKNOWN
-    sizes = {split: len(classes) for split, classes in read.splits.items()}
+    dataset = known_data(read.splits, read.named) or _UNKNOWN
+    return Found(dataset, layout, read.splits, tuple(read.problems))
+
+
+def known_data(splits: Mapping[str, Collection[str]], named: str = "") -> str:
+    """Return the usual name of data with these classes in its splits, empty for unknown ones.
+
+    Where classes have numbers only, data are what they are `named` if their numbers agree.
+    """
+    dataset = ""
+    sizes = {split: len(classes) for split, classes in splits.items()}
     for name, known in known_splits().items():
         numbers = {split: len(labels) for split, labels in known.items()}
-        if all(set(classes) <= known[split] for split, classes in read.splits.items()) or (
-            name == read.named and sizes == numbers
+        if all(set(classes) <= known[split] for split, classes in splits.items()) or (
+            name == named and sizes == numbers
         ):
             dataset = name
-    if sizes == _TIERED:
-        dataset = "tieredImageNet"
-    return Found(dataset, layout, read.splits, tuple(read.problems))
+    return "tieredImageNet" if sizes == _TIERED else dataset
 
 
 def _unsplit(listing: Listing, cifar: str, seed: int) -> Found:

@@ -15,6 +15,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError, refuse_unstorable
+from metaviz.images.layouts import known_data
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.meta.vectors import unit
 from metaviz.nets.spec import NetSpec, net_spec
@@ -138,9 +139,11 @@ class Features(Classification):
         if not path.exists():
             raise DataError(f"features.path = {options.path!r} does not exist.")
         try:
-            return read_features(path), f"features of {path.name}", "read from a file"
+            splits = read_features(path)
         except DataError as error:
             raise DataError(f"{error}.") from error
+        known = known_data({split: part.names for split, part in splits.items()})
+        return splits, known or f"features of {path.name}", "read from a file"
 
     def _opened_backbone(self) -> Backbone:
         options = self.options

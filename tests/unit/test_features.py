@@ -12,6 +12,7 @@ import torch
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.files.archives import DataError
+from metaviz.images.layouts import known_splits
 from metaviz.meta.classification import features_of
 from metaviz.meta.logistic import solve
 from metaviz.meta.tasks import joined
@@ -124,6 +125,21 @@ def test_features_are_changed_as_asked(tmp_path: Path) -> None:
         moved = moved / np.linalg.norm(moved, axis=1, keepdims=True)
         order = np.argsort(known["labels"][known["splits"] == "train"], kind="stable")
         np.testing.assert_allclose(found.numpy(), moved[order], atol=1e-6)
+
+
+def test_features_of_known_classes_have_the_usual_name_of_their_data(tmp_path: Path) -> None:
+    """So that the published rows of miniImageNet stand beside runs on LEO's features."""
+    rng = np.random.default_rng(0)
+    table: dict[str, np.ndarray] = {}
+    for split, names in known_splits()["miniImageNet"].items():
+        labels = np.repeat(sorted(names)[:6], 6)
+        table[f"{split}_labels"] = labels
+        table[f"{split}_embeddings"] = rng.random((len(labels), 3), np.float32)
+    np.savez(tmp_path / "mini.npz", **table)
+    assert problem(tmp_path / "mini.npz").dataset == "miniImageNet"
+    table["test_labels"][:6] = "n00000000"
+    np.savez(tmp_path / "other.npz", **table)
+    assert problem(tmp_path / "other.npz").dataset == "features of other.npz"
 
 
 def leo(folder: Path, protocol: int = 2, **changed: Any) -> Path:
