@@ -10,7 +10,7 @@ from metaviz.algorithms.episodic.tpn import LengthScales
 from metaviz.config.options import OptionError
 from metaviz.nets.conv4 import Conv4
 from metaviz.nets.identity import Identity
-from tests.oracle.engine import assert_close, build, shared
+from tests.oracle.engine import DOUBLE, assert_close, build, called, shared
 from tests.oracle.episodes import Episode, double, drawn, golden
 
 PUBLISHED = golden("tpn")
@@ -199,3 +199,16 @@ def test_length_scales_close_to_zero_leave_everything_finite(
     step = zero.step(self_loops=self_loops)
     assert step.readings["training_objective"].isfinite().all()
     assert all(gradient.isfinite().all() for gradient in step.gradients.values())
+
+
+def test_a_learned_alpha_never_makes_the_graph_singular() -> None:
+    """I - S has the eigenvalue 0; a large logit of alpha rounds to 1."""
+    episode = drawn(method="tpn")
+    largest = build("tpn", sigma=1.0, alpha=0.999_999)
+    learned = build("tpn", sigma=1.0, learn_alpha=True)
+    meta = episode.meta(sigma=1.0)
+    context = called(largest, episode.learner, episode.tasks)
+    wanted = largest.model.predict(context, meta, episode.tasks.query).outputs
+    far = {**meta, "alpha": torch.full((1,), 100.0, dtype=DOUBLE)}
+    found = learned.model.predict(context, far, episode.tasks.query).outputs
+    assert_close(found, wanted, 1e-6)

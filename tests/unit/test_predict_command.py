@@ -327,3 +327,74 @@ def test_wrong_choices_are_refused(tmp_path: Path) -> None:
     assert said(path, "protonet", "--dtype", "float16") == (
         "dtype = 'float16' is not valid: known: float32, float64 (did you mean float64?)."
     )
+
+
+def odd(kind: str, seed: int) -> dict[str, np.ndarray]:
+    """An episode at the edges: one number an example, copies, zeros, labels far from zero."""
+    generator = np.random.default_rng(seed)
+    size = 1 if kind == "d = 1" else 3
+    x, q = generator.normal(size=(8, size)), generator.normal(size=(5, size))
+    y = generator.permuted(np.array([-(2**62), -5, 0, 2**61] * 2))
+    match kind:
+        case "copies":
+            q[0] = x[1] = x[0]
+        case "zeros":
+            x[0] = q[0] = 0
+        case "far away":
+            x, q = x + 1e4, q + 1e4
+        case "one query":
+            q = q[:1]
+    return {"support_x": x, "support_y": y, "query_x": q}
+
+
+@pytest.mark.parametrize("kind", ["d = 1", "copies", "zeros", "far away", "one query"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_odd_vectors_have_the_answers_of_plain_numpy(kind: str, seed: int, tmp_path: Path) -> None:
+    given = odd(kind, seed)
+    path = written(tmp_path, **given)
+    count = len(given["support_x"]) + len(given["query_x"])
+    rules: list[tuple[str, tuple[str, ...], Rule]] = [
+        ("protonet", (), prototypes),
+        ("protonet", ("distance=plain",), lambda given: prototypes(given, "plain")),
+        ("tpn", (f"k={count}", "alpha=0.9"), lambda given: propagated(given, count, 0.9)),
+        ("classifier", ("head=un",), prototypes),
+    ]
+    if kind != "zeros":
+        rules.append(("protonet", ("distance=cosine",), lambda given: prototypes(given, "cosine")))
+        shares = predicted(path, "matching")["probabilities"]
+        np.testing.assert_allclose(shares, attention(given), rtol=1e-8, atol=1e-10)
+    for algorithm, settings, rule in rules:
+        found = predicted(path, algorithm, *settings)
+        assert found["classes"] == sorted(set(given["support_y"].tolist()))
+        np.testing.assert_allclose(found["outputs"], rule(given), rtol=1e-7, atol=1e-7)
+
+
+def test_a_vector_of_zeros_has_the_cosine_zero_with_all(tmp_path: Path) -> None:
+    given = odd("zeros", 0)
+    cosines = np.array(
+        predicted(written(tmp_path, **given), "protonet", "distance=cosine")["outputs"]
+    )
+    assert cosines[0].tolist() == [0.0] * 4
+    shares = predicted(written(tmp_path, **given), "matching")["probabilities"]
+    np.testing.assert_allclose(shares[0], [0.25] * 4, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("k=14", "tpn.k = 14 is more than the 13 support and query examples"),
+        ("alpha=1", "alpha"),
+        ("alpha=0", "alpha"),
+        ("sigma=0", "sigma"),
+    ],
+)
+def test_graphs_that_cannot_be_are_refused_in_one_sentence(
+    setting: str, words: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, **odd("copies", 0))
+    told = refusal(
+        *("predict", "--algorithm", "tpn", "--network", "identity", "--episode", path),
+        *("--set", f"tpn.{setting}"),
+    )
+    assert words in told
+    assert "\n" not in told.strip()

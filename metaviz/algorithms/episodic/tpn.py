@@ -38,6 +38,7 @@ _SMALLEST = 1e-30
 _TERMS = (0, 1, 5)
 _STEPS = 21
 _MOST_NODES = 40
+_LARGEST_ALPHA = 0.999_999
 
 
 class TPNOptions(EpisodeOptions):
@@ -61,7 +62,7 @@ class TPNOptions(EpisodeOptions):
         "Propagation α",
         "F = (I − α S)⁻¹ Y: the closer to 1, the further labels spread.",
         gt=0,
-        le=0.999_999,
+        le=_LARGEST_ALPHA,
     )
     learn_alpha: bool = option(
         False, "Learn α", "Train α from there with the network; it stays between 0 and 1."
@@ -181,8 +182,11 @@ class PropagationModel:
         weights, spreading = self._graph(nodes)
         labels = memberships(context.tasks.support.y, context.ways, nodes)
         labels = torch.nn.functional.pad(labels, (0, 0, 0, nodes.shape[1] - support))
-        alpha = meta["alpha"].sigmoid().view(-1, 1, 1) if self.options.learn_alpha else None
-        spreading = (self.options.alpha if alpha is None else alpha) * spreading
+        alpha: float | Tensor = self.options.alpha
+        if self.options.learn_alpha:
+            # At 1 the graph's system is singular; a large logit rounds to it.
+            alpha = meta["alpha"].sigmoid().clamp_max(_LARGEST_ALPHA).view(-1, 1, 1)
+        spreading = alpha * spreading
         identity = torch.eye(nodes.shape[1], dtype=nodes.dtype, device=nodes.device)
         propagated = torch.linalg.solve(identity - spreading, labels)
         outputs = propagated if batch is context.tasks.support else propagated[:, support:]
