@@ -16,6 +16,7 @@ MODULES = (
     "endurance",
     "compare",
     "geometries",
+    "metric_episodes",
     "pictures",
     "images",
     "playground",
