@@ -27,6 +27,8 @@ _METHODS = {
     "mtnet": ("MT-net",),
     "warpgrad": ("WarpGrad",),
     "metalstm": ("Meta-learner LSTM",),
+    "llama": ("LLAMA",),
+    "platipus": ("PLATIPUS",),
     "ecml": ("ECML",),
     "mirror": ("MetaMirrorDescent",),
     "protonet": ("Prototypical", "ProtoNet"),
