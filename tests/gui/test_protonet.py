@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QCheckBox, QLabel
 
 from metaviz.charts.values import Bars, Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
@@ -76,7 +76,9 @@ def opened(qtbot, window: MainWindow, name: str):
 def test_every_page_shows_it_or_says_why_not(qtbot, trained: Trained) -> None:
     window, maml, protonet = trained
     ids = {maml.id, protonet.id}
-    training = opened(qtbot, window, "training").chart()
+    page = opened(qtbot, window, "training")
+    page.findChild(QCheckBox, "trainingBatches").setChecked(True)
+    training = page.chart()
     assert {f"{one} post" for one in ids} <= {series.name for series in training.series}
     assert [band.name for band in training.bands] == [f"{maml.id} gap"]
     assert f"{protonet.id} pre" not in {series.name for series in training.series}
