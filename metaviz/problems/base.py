@@ -80,6 +80,15 @@ class Problem(Protocol):
     def place(self, device: torch.device) -> None:
         """Learn on which device tasks will be used, so that data can be kept there."""
 
+    def expect(self, steps: int, eval_steps: int) -> None:
+        """Learn how many inner steps training and evaluations take, where each sees other data.
+
+        Whatever was drawn for fewer steps stays as it is.
+        """
+
+    def bytes_of(self, tasks: int, steps: int, *, evaluating: bool) -> int:
+        """Return about how many bytes so many tasks, and K steps of one of them, take at least."""
+
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return tasks of the fixed evaluation list."""
 
@@ -172,6 +181,18 @@ class Family(ABC):
     def place(self, device: torch.device) -> None:
         """Do nothing: tasks are drawn, not kept."""
         del device
+
+    def expect(self, steps: int, eval_steps: int) -> None:
+        """Learn how many inner steps training and evaluations take, where each sees other data."""
+        del steps, eval_steps
+
+    def bytes_of(self, tasks: int, steps: int, *, evaluating: bool) -> int:
+        """Return about how many bytes so many tasks, and K steps of one of them, take at least.
+
+        0 where batches of any shape fit.
+        """
+        del tasks, steps, evaluating
+        return 0
 
     def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return nothing: the inner-loop curves show all there is."""

@@ -27,7 +27,7 @@ PROBLEMS: Registry[RegisteredProblem] = Registry(
     "problem",
     "problem",
     "metaviz.problems",
-    lambda: ("sinusoid", "quadratic", "strokes", "omniglot", "images", "features"),
+    lambda: ("sinusoid", "quadratic", "strokes", "omniglot", "images", "features", "control"),
 )
 
 

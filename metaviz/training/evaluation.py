@@ -11,6 +11,7 @@ from torch import Tensor
 from metaviz.charts.storage import to_arrays
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Meta
+from metaviz.meta.learner import Measures
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import PredictSteps
 from metaviz.runs.model.events import Evaluated
@@ -113,9 +114,12 @@ def _chunk(
         row["query_loss"] = learner.judge.loss(outputs, tasks.query)
         if seen is not None and seen.gradient_norm is not None:
             row["gradient_norm"] = seen.gradient_norm
-        accuracy = learner.accuracy(outputs, tasks.query)
-        if accuracy is not None:
-            row["query_accuracy"] = accuracy
+        for measure, value in learner.measures(outputs, tasks.query).items():
+            row[f"query_{measure}"] = value
+        if seen is not None and isinstance(learner.judge, Measures):
+            first = tasks.support.at(0)
+            told = learner.measures(seen.support.outputs, first)
+            row |= {f"support_{measure}": value for measure, value in told.items()}
         for name, value in (row | dict(prediction.readings)).items():
             found.setdefault(name, []).append(value)
     return {name: torch.stack(values) for name, values in found.items()}

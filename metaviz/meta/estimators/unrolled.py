@@ -135,7 +135,7 @@ class PenalisedEnd(Unrolled, rowwise=True):
 
     def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
         """Return query loss plus penalty, shape (tasks,)."""
-        support = case.losses(descent.point, case.context.tasks.support)
+        support = case.losses(descent.point, case.context.tasks.support.at(case.context.steps))
         (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
         return query_loss + self.weight * case.context.learner.adapted(gradient).square().sum(dim=1)
 
