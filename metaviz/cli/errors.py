@@ -20,7 +20,14 @@ BUG = 70
 """Exit code of a mistake of MetaViz; EX_SOFTWARE of sysexits.h."""
 _MOST_LOG = 1_000_000
 # By name, as importing the modules that raise them would load numpy and torch.
-_FOR_PEOPLE = {"OptionError", "StoreError", "MarksError", "DataError", "ForeignError"}
+_FOR_PEOPLE = {
+    "OptionError",
+    "StoreError",
+    "MarksError",
+    "DataError",
+    "ForeignError",
+    "NoAnswerError",
+}
 
 
 def refuse(error: Exception) -> NoReturn:

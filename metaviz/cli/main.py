@@ -20,6 +20,7 @@ from metaviz.cli.predict import predict
 from metaviz.cli.queue import queue_app, queue_worker, sweep
 from metaviz.cli.runs import mark, runs
 from metaviz.cli.signals import saving_on_signals
+from metaviz.cli.theory import theory_app
 
 app = typer.Typer(
     name="metaviz",
@@ -33,6 +34,7 @@ data_app = typer.Typer(help="Data sets: nothing is downloaded unless you ask her
 data_app.command("inspect")(inspect_data)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
+app.add_typer(theory_app, name="theory")
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(compare, sweep, benchmark, resume, repeat, weights, pack, unpack, gradients, list_, runs),
     *(mark, options, export, evaluate, predict, report, demo),

@@ -5,6 +5,7 @@ those are mistakes of its own, and are told as such.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
@@ -73,6 +74,27 @@ def whole(value: Any, what: str, least: int, most: int) -> int:
     if not least <= found <= most:
         raise ForeignError(f"{what} = {found!r:.40} is not from {least} to {most}")
     return found
+
+
+def number_grid(value: Any, what: str, axes: int) -> tuple[int, ...]:
+    """Return the shape of lists of numbers within lists, `axes` deep and with no empty one.
+
+    Raises: ForeignError where one is shorter than its neighbours, or a number is not finite.
+    """
+    if axes == 0:
+        if not math.isfinite(of_kind(value, float, what)):
+            raise ForeignError(f"{what} = {value!r} is not a finite number")
+        return ()
+    rows = of_kind(value, list, what)
+    if not rows:
+        raise ForeignError(f"{what} is empty")
+    shapes = [number_grid(row, f"{what}[{at}]", axes - 1) for at, row in enumerate(rows)]
+    for at, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            asked = " x ".join(map(str, shapes[0]))
+            found = " x ".join(map(str, shape))
+            raise ForeignError(f"{what}[{at}] has {found} numbers, but {what}[0] has {asked}")
+    return (len(rows), *shapes[0])
 
 
 def plain_table(value: Any, what: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,10 +20,10 @@ from metaviz.meta.estimators.trajectory import Trajectory
 from metaviz.meta.inner import descend
 from metaviz.meta.learner import Learner
 from metaviz.meta.modes import ModeFactors, mode_product
-from metaviz.meta.prior import implicit_prior
 from metaviz.meta.tasks import TaskBatch
 from metaviz.nets.layout import Layout
 from metaviz.problems.strokes import Strokes, StrokesOptions
+from metaviz.theory.prior import implicit_prior
 from tests.oracle.engine import (
     DOUBLE,
     assert_close,
@@ -85,14 +86,14 @@ def test_golden_preconditioned_descent() -> None:
 
 def test_golden_implicit_prior() -> None:
     hessian = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=DOUBLE)
-    precision = implicit_prior(hessian, 0.1, 3)
+    precision = torch.from_numpy(implicit_prior(hessian.numpy(), 0.1, 3).precision)
     assert_close(precision, [[2.10545922, -0.295673], [-0.295673, 2.69680521]], 1e-7)
     learner, tasks, start = golden()
     linear = torch.tensor([1.0, -1.0], dtype=DOUBLE)
     solved = torch.linalg.solve(hessian + precision, linear + precision @ start)
     meta = {"init": start}
     assert_close(solved, build("maml").descend(learner, meta, tasks.support, 3).point[0], 1e-12)
-    flat = implicit_prior(torch.zeros(2, 2, dtype=DOUBLE), 0.1, 4)
+    flat = torch.from_numpy(implicit_prior(np.zeros((2, 2)), 0.1, 4).precision)
     assert_close(flat, torch.eye(2, dtype=DOUBLE) / 0.4, 1e-12)
 
 

@@ -10,10 +10,21 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = ["files", "images", "config", "paths", "registry", "charts", "runs"]
-FOR_THE_WINDOW = {"files", "gui", "charts", "runs", "config", "paths"}
+PLAIN = ["files", "images", "config", "paths", "registry", "charts", "theory", "runs"]
+FOR_THE_WINDOW = {"files", "gui", "charts", "theory", "runs", "config", "paths"}
 ROOMS = (
-    *("files", "config", "registry", "charts", "runs", "images", "nets", "meta", "problems"),
+    *(
+        "files",
+        "config",
+        "registry",
+        "charts",
+        "theory",
+        "runs",
+        "images",
+        "nets",
+        "meta",
+        "problems",
+    ),
     *("algorithms", "training", "benchmarking", "gui", "cli"),
 )
 """A room imports only rooms that stand before it."""
