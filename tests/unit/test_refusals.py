@@ -205,7 +205,7 @@ def test_matrices_that_are_not_there_are_refused(tmp_path: Path) -> None:
     said = refusal("gradients", "--problem", "quadratic", "--problem-file", path)
     assert said == f"Cannot read {path}: No such file or directory."
     said = refusal("gradients", "--problem-file", path)
-    assert said == "--problem-file holds matrices, so it needs --problem quadratic."
+    assert said == "--problem-file needs --problem quadratic or --problem chain: it holds their numbers."
 
 
 @pytest.mark.parametrize(
