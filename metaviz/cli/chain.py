@@ -8,7 +8,6 @@ from typing import Any
 from metaviz.cli.output import put
 from metaviz.files.foreign import ForeignError
 
-
 _MOST_SECOND = 20_000_000
 _SHOWN = 6
 
@@ -34,9 +33,7 @@ def chain_gradients(path: Path, *, as_json: bool) -> None:
     def plain(one: Any) -> Any:
         return (one.flatten() if asked.flat else one).tolist()
 
-    away = {
-        name: float((one - found.gradient).norm()) for name, one in found.estimates.items()
-    }
+    away = {name: float((one - found.gradient).norm()) for name, one in found.estimates.items()}
     answer: dict[str, Any] = {
         "horizon": world.horizon,
         "rate": asked.rate,

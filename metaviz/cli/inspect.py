@@ -95,9 +95,9 @@ def gradients(
 
     With the file of a chain: the exact meta-gradient of its mean return after one policy-gradient
     step, by enumeration, beside the expectations of the estimators. --json: exact, lvc, plain, dice
-    and first_order in the shape of start; objective, returns, adapted_returns, distance, and
-    hessian_error of small worlds, by estimator. Without trajectories the update is the expected one; with a number
-    of them it is sampled, and score is what their probabilities add.
+    and first_order in the shape of start; objective, returns, adapted_returns; distance and, of
+    small worlds, hessian_error by estimator. Without trajectories the update is the expected one;
+    with a number of them it is sampled, and score is what their probabilities add.
     """
     settings = list(settings or [])
     if problem_file is not None and problem == "chain":
@@ -110,7 +110,8 @@ def gradients(
             from metaviz.config.options import OptionError
 
             raise OptionError(
-                "problem_file", "--problem-file needs --problem quadratic or --problem chain: it holds their numbers."
+                "problem_file",
+                "--problem-file holds numbers of quadratic or chain: name one with --problem.",
             )
         settings.append(f"quadratic.file={problem_file}")
     asked = {"problem": problem, "algorithms": algorithms or "all", "seeds": str(seed)}

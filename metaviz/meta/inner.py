@@ -112,9 +112,7 @@ def descend(
         return Descent(state, rule.point(meta, state), tuple(seen))
 
 
-def adaptation(
-    rule: InnerRule, context: Context, meta: Meta, trained: int
-) -> Iterator[Adapted]:
+def adaptation(rule: InnerRule, context: Context, meta: Meta, trained: int) -> Iterator[Adapted]:
     """Yield the network at k = 0..K, with what was seen there, without a graph.
 
     Steps beyond the `trained` number have the size that the context asks for.

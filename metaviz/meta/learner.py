@@ -48,6 +48,11 @@ class Learner:
     base: Tensor | None = None
     """The weights (C, d) with which a backbone told the base classes of its features apart."""
 
+    @property
+    def has_residuals(self) -> bool:
+        """Whether outputs minus targets are residuals: a policy's are not."""
+        return not isinstance(self.judge, Measures)
+
     @cached_property
     def held(self) -> frozenset[str]:
         """Tensors that inner steps leave where they are, though they are meta-learned."""

@@ -145,10 +145,7 @@ class Agent:
         steps = noise.unflatten(-1, (-1, self.noise_size)).unbind(2)
         body, std = self._parted(weights)
         state = self.world.start(task)
-        seen: list[Tensor] = []
-        done: list[Tensor] = []
-        rewards: list[Tensor] = []
-        states: list[Tensor] = []
+        told: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for drawn in steps:
             observation = self.world.observe(state)
             shown = self.body(body, observation)
@@ -157,10 +154,8 @@ class Agent:
             else:
                 action = chosen(shown.softmax(-1), drawn[..., 0])
             state, reward = self.world.step(state, action, drawn[..., own:], task)
-            for kept, value in zip((seen, done, rewards, states), (observation, action, reward, state), strict=True):
-                kept.append(value)
-        found = (torch.stack(kept, 2) for kept in (seen, done, rewards, states))
-        return Trajectories(*found)
+            told.append((observation, action, reward, state))
+        return Trajectories(*(torch.stack(kept, 2) for kept in zip(*told, strict=True)))
 
     def log_probs(self, weights: Weights, seen: Trajectories) -> Tensor:
         """Return the logarithms of the chances of what was done, (tasks, M, H)."""
@@ -169,10 +164,11 @@ class Agent:
         shown = self.body(body, seen.observations.flatten(1, 2)).unflatten(1, shape[1:])
         if not self.continuous:
             chances = shown.log_softmax(-1)
-            return chances.gather(-1, seen.actions.unsqueeze(-1))[..., 0]
+            found: Tensor = chances.gather(-1, seen.actions.unsqueeze(-1))[..., 0]
+            return found
         std = std.unsqueeze(1)
         away = (seen.actions - shown) / std
-        density = -0.5 * away.square() - std.log() - 0.5 * math.log(2 * math.pi)
+        density: Tensor = -0.5 * away.square() - std.log() - 0.5 * math.log(2 * math.pi)
         return density.sum(-1)
 
     def _parted(self, weights: Weights) -> tuple[Weights, Tensor]:
@@ -233,9 +229,7 @@ def agent(options: AgentOptions) -> Agent:
         world = Navigation(squared=options.squared)
     else:
         world = Tabular(options.states, options.actions, options.reward_std)
-    advantages = Advantages(
-        options.baseline, options.discount, options.mixture, options.normalise
-    )
+    advantages = Advantages(options.baseline, options.discount, options.mixture, options.normalise)
     return Agent(
         world,
         advantages,

@@ -302,8 +302,12 @@ class Classification(ClassificationJudge, Family):
 
 
 def concatenated(tasks: TaskBatch) -> Batch:
-    """Return support and query examples one after another, as one set that stands alone."""
-    return Batch(
-        torch.cat([tasks.support.x, tasks.query.x], 1),
-        torch.cat([tasks.support.y, tasks.query.y], 1),
-    )
+    """Return support and query examples one after another, as one set that stands alone.
+
+    Where the support set has rounds, the query set is the same in all of them.
+    """
+    support, x = tasks.support, tasks.query.x
+    if support.rounds > 1:
+        x = x.unsqueeze(2).expand(*x.shape[:2], support.rounds, *x.shape[2:])
+    both = torch.cat([support.x, x], 1)
+    return Batch(both, torch.cat([support.y, tasks.query.y], 1), rounds=support.rounds)

@@ -27,7 +27,16 @@ PROBLEMS: Registry[RegisteredProblem] = Registry(
     "problem",
     "problem",
     "metaviz.problems",
-    lambda: ("sinusoid", "quadratic", "strokes", "omniglot", "images", "features", "control"),
+    lambda: (
+        "sinusoid",
+        "quadratic",
+        "strokes",
+        "omniglot",
+        "images",
+        "features",
+        "navigation",
+        "tabular",
+    ),
 )
 
 

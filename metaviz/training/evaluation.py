@@ -117,8 +117,7 @@ def _chunk(
         for measure, value in learner.measures(outputs, tasks.query).items():
             row[f"query_{measure}"] = value
         if seen is not None and isinstance(learner.judge, Measures):
-            first = tasks.support.at(0)
-            told = learner.measures(seen.support.outputs, first)
+            told = learner.measures(seen.support.outputs, tasks.support.at(0))
             row |= {f"support_{measure}": value for measure, value in told.items()}
         for name, value in (row | dict(prediction.readings)).items():
             found.setdefault(name, []).append(value)

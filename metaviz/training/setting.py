@@ -289,9 +289,7 @@ class Setting:
         """Return what the method is called with to adapt to evaluation tasks."""
         ways = self.config.shared.ways if self.problem.has_accuracy else 0
         later = self.config.shared.later_scale or 1.0
-        return Context(
-            self.learner, tasks, steps, ways=ways, drawn=drawn or {}, later_scale=later
-        )
+        return Context(self.learner, tasks, steps, ways=ways, drawn=drawn or {}, later_scale=later)
 
     @cached_property
     def ways(self) -> int:

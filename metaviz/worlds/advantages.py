@@ -54,7 +54,8 @@ class Advantages:
         gram = seen.mT @ seen
         ridge = RIDGE * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         fitted, _ = torch.linalg.solve_ex(gram + ridge, seen.mT @ wanted)
-        return (seen @ fitted).view(rewards.shape).to(rewards.dtype)
+        found: Tensor = (seen @ fitted).view(rewards.shape).to(rewards.dtype)
+        return found
 
     def __call__(self, observations: Tensor, rewards: Tensor) -> Credit:
         """Return what every step is worth; shapes as of `values`."""

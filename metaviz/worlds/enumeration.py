@@ -49,7 +49,7 @@ class Chains:
     @cached_property
     def walks(self) -> "Walks":
         """Every trajectory that is possible."""
-        states, actions = self.transition.shape[:2]
+        actions = self.transition.shape[1]
         pairs = torch.arange(actions).unsqueeze(1)  # in state 0, every action
         chance = torch.ones(actions, dtype=torch.float64)
         for _ in range(self.horizon - 1):
@@ -66,8 +66,10 @@ class Chains:
 
 @dataclass(frozen=True)
 class Walks:
-    """Trajectories. Shapes: pairs (N, H), numbers s * actions + a; chance (N,), the product of the
-    transitions' probabilities; rewards (tasks, N, H).
+    """Trajectories.
+
+    Shapes: pairs (N, H), numbers s * actions + a; chance (N,), the product of the probabilities of
+    the transitions; rewards (tasks, N, H).
     """
 
     pairs: Tensor
@@ -118,9 +120,7 @@ def expected_update(chains: Chains, logits: Tensor, rate: float) -> Exact:
     after = torch.stack([returns(chains, end)[task] for task, end in enumerate(ends)])
     objective = after.mean()
     (gradient,) = torch.autograd.grad(objective, start, retain_graph=True)
-    outer = torch.stack(
-        [_slope(chains, end.detach(), task) for task, end in enumerate(ends)]
-    )
+    outer = torch.stack([_slope(chains, end.detach(), task) for task, end in enumerate(ends)])
     estimates = {FIRST_ORDER: outer.mean(0)}
     for kind in SURROGATES:
         leaf = logits.detach().requires_grad_()
@@ -163,9 +163,7 @@ def _sampled(
     start = logits.detach().requires_grad_()
     alike = start.expand(len(walks.chance), *logits.shape)
     own = _own_log_probs(walks, alike)
-    (slopes,) = torch.autograd.grad(
-        surrogate("plain", own, credit).sum(), alike, create_graph=True
-    )
+    (slopes,) = torch.autograd.grad(surrogate("plain", own, credit).sum(), alike, create_graph=True)
     ends = start + rate * slopes[chosen].mean(1)
     probability = walks.probabilities(start)[chosen].prod(-1)
     value = (walks.probabilities(ends) * sums).sum(-1)

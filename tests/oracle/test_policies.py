@@ -74,7 +74,7 @@ class Judge:
         return tasks.support
 
 
-# The exact numbers of the golden world ------------------------------------------------------
+# The exact numbers of the golden world
 
 
 def test_exact_returns_and_their_gradients_are_the_golden_ones() -> None:
@@ -142,7 +142,7 @@ def test_the_bandit_has_the_golden_numbers() -> None:
     assert max(float(wrong["lvc"]), float(wrong["dice"])) < 1e-12
 
 
-# The same numbers by acting ------------------------------------------------------------------
+# The same numbers by acting
 
 
 def forced(world: Chains, logits: Tensor, task: int) -> tuple[Tensor, Tensor]:
@@ -189,7 +189,7 @@ def test_an_agent_that_acts_has_the_enumerated_derivatives(kind: Surrogate, task
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-15)
 
 
-# Navigation with fixed noise ------------------------------------------------------------------
+# Navigation with fixed noise
 
 
 def fixed_noise(kind: str) -> tuple[Learner, TaskBatch, Tensor]:
@@ -225,8 +225,10 @@ def test_navigation_walks_as_the_golden_one() -> None:
     assert isinstance(agent, Agent)
     seen = agent.act(weights.expand(2, -1), tasks.support.x)
     close(seen.observations[0, 0], golden["states_pre_task0_traj0"])
-    close(agent.advantages(seen.observations, seen.rewards).advantages[0],
-          golden["advantages_pre_task0"])
+    close(
+        agent.advantages(seen.observations, seen.rewards).advantages[0],
+        golden["advantages_pre_task0"],
+    )
     outputs = agent(weights.expand(2, -1), tasks.support.x)
     close(returns(outputs), golden["return_pre"])
 
@@ -247,12 +249,10 @@ def test_navigation_has_the_golden_meta_gradient(kind: str) -> None:
     point = method.descend(learner, meta, tasks.support, 1).point
     close(in_golden_order(agent, point), golden["phi"])
     moved = in_golden_order(agent, (point - weights) / 0.1)
-    torch.testing.assert_close(
-        moved, tensor(golden["inner_gradient"]), rtol=1e-9, atol=1e-14
-    )
+    torch.testing.assert_close(moved, tensor(golden["inner_gradient"]), rtol=1e-9, atol=1e-14)
 
 
-# Finite differences ----------------------------------------------------------------------------
+# Finite differences
 
 
 def by_programming(world: Chains, logits: np.ndarray) -> np.ndarray:
@@ -331,9 +331,7 @@ def check_estimates(found: Exact, world: Chains, logits: np.ndarray, rate: float
         differences(lambda one, n=n: by_programming(world, one)[n], logits + rate * slope)
         for n, slope in enumerate(slopes)
     ]
-    np.testing.assert_allclose(
-        found.estimates["first_order"].numpy(), np.mean(outer, 0), atol=1e-8
-    )
+    np.testing.assert_allclose(found.estimates["first_order"].numpy(), np.mean(outer, 0), atol=1e-8)
     for kind in SURROGATES:
 
         def along(at: np.ndarray, kind: str = kind) -> np.ndarray:
@@ -374,7 +372,7 @@ def test_with_many_trajectories_sampled_updates_become_the_expected_one() -> Non
     np.testing.assert_allclose(np.array(apart[:2]) / apart[1:], 2, rtol=0.1)
 
 
-# The problems --------------------------------------------------------------------------------------
+# The problems
 
 
 def setting(name: str, problem: str = "navigation", **options: Any) -> Setting:
@@ -418,9 +416,7 @@ def test_joint_training_follows_the_policy_gradient(problem: str, kind: Surrogat
         loop -= later * slope[task] / (own.shape[0] * own.shape[1] * over)
     assert float(loop.norm()) > 1e-3
     torch.testing.assert_close(step.gradients["init"], loop, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(
-        -step.readings["pre_query_loss"], seen.rewards.sum(-1).mean(-1)
-    )
+    torch.testing.assert_close(-step.readings["pre_query_loss"], seen.rewards.sum(-1).mean(-1))
 
 
 @pytest.mark.parametrize("baseline", ["linear", "time_mean"])

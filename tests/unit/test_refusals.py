@@ -205,7 +205,7 @@ def test_matrices_that_are_not_there_are_refused(tmp_path: Path) -> None:
     said = refusal("gradients", "--problem", "quadratic", "--problem-file", path)
     assert said == f"Cannot read {path}: No such file or directory."
     said = refusal("gradients", "--problem-file", path)
-    assert said == "--problem-file needs --problem quadratic or --problem chain: it holds their numbers."
+    assert said == "--problem-file holds numbers of quadratic or chain: name one with --problem."
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def shown_options(*arguments: str) -> str:
 
 def test_options_tell_defaults_that_a_problem_changes() -> None:
     every = shown_options()
-    assert re.search(r"inner_lr 0\.01 .{0,30}0\.1 \(quadratic\)", every)
+    assert re.search(r"inner_lr 0\.01 .{0,30}0\.1 \(quadratic, .{0,40}bandit\)", every)
     assert re.search(r"0\.4 \(strokes, .{0,40}omniglot\)", every)
     assert "0.01 (" not in every
     strokes = shown_options("--problem", "strokes")
