@@ -18,6 +18,7 @@ MODULES = (
     "geometries",
     "pictures",
     "images",
+    "policies",
 )
 
 
