@@ -70,9 +70,9 @@ class ChainOptions(TableOptions):
     citation="The tabular world of TorchOpt's MAML-RL example",
     steps=100,
     shared={
-        "inner_lr": 0.1,
+        "inner_lr": 2.0,
         "inner_steps": 1,
-        "outer_lr": 0.01,
+        "outer_lr": 0.05,
         "meta_batch": 40,
         "shots": 20,
         "query_shots": 20,
@@ -128,9 +128,9 @@ class BanditOptions(TableOptions):
     has_accuracy=False,
     steps=100,
     shared={
-        "inner_lr": 0.1,
+        "inner_lr": 1.0,
         "inner_steps": 1,
-        "outer_lr": 0.01,
+        "outer_lr": 0.05,
         "meta_batch": 40,
         "shots": 20,
         "query_shots": 20,

@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtWidgets import QComboBox
 
 from metaviz.charts.values import Paths
+from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.runs.analysis.curve_charts import fan
 from metaviz.runs.export.tables import inner_csv, metrics_csv
@@ -76,6 +77,13 @@ def test_paths_are_scrubbed_exported_and_the_same_on_disk(qtbot, open_window) ->
     rows = list(csv.DictReader(io.StringIO(inner_csv([again]))))
     column = [float(row["query_return"]) for row in rows if row["step"] == "3"]
     np.testing.assert_allclose(column, maml.evaluations[-1].curves["query_return"], rtol=1e-6)
+    window.tabs.open_page("episode")
+    episode = window.tabs.current_page()
+    episode.open_task(maml.id, EvaluationProtocol(tasks=4), 1)
+    qtbot.waitUntil(lambda: episode.result is not None, timeout=WAIT)
+    assert not episode.result.has_images
+    losses = {one.name: one.y for one in episode.losses.chart.series}
+    np.testing.assert_array_equal(losses["query"], episode.result.query_loss)
     steps = list(csv.DictReader(io.StringIO(metrics_csv([again]))))
     for name in ("pre_query_return", "post_query_return", "post_support_return"):
         assert all(float(row[name]) < 0 for row in steps)

@@ -322,7 +322,7 @@ def shown_options(*arguments: str) -> str:
 
 def test_options_tell_defaults_that_a_problem_changes() -> None:
     every = shown_options()
-    assert re.search(r"inner_lr 0\.01 .{0,30}0\.1 \(quadratic, .{0,40}bandit\)", every)
+    assert re.search(r"inner_lr 0\.01 .{0,30}0\.1 \(quadratic, navigation\)", every)
     assert re.search(r"0\.4 \(strokes, .{0,40}omniglot\)", every)
     assert "0.01 (" not in every
     strokes = shown_options("--problem", "strokes")
