@@ -27,7 +27,10 @@ DRAWERS = 6
 
 
 def test_families_are_shown_in_the_same_order_whatever_was_imported_first() -> None:
-    assert list(PROBLEMS) == ["sinusoid", "quadratic", "strokes", "omniglot", "images", "features"]
+    assert list(PROBLEMS) == [
+        *("sinusoid", "quadratic", "strokes", "omniglot", "images", "features"),
+        *("navigation", "chain", "bandit"),
+    ]
 
 
 # Streams
