@@ -83,8 +83,9 @@ def paths_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int 
             f"k{step}",
             np.where(later[:, step, None], x[step], np.nan),
             np.where(later[:, step, None], y[step], np.nan),
+            label=f"k = {step}",
             role=f"ramp-{step / max(1, last):.4g}",
-            alpha=0.35,
+            alpha=0.4,
         )
         for step in range(last)
     ]
@@ -99,7 +100,7 @@ def paths_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int 
         caption=f"return {told}",
         paths=(
             *earlier,
-            Series("chosen", x, y, "after k = {} steps", "accent", width=2.5),
+            Series("chosen", x, y, "chosen k = {}", "accent", width=1.6),
             _dot("start", 0.0, 0.0, "start", "foreground", 9.0),
             _dot("goal", float(across), float(up), "goal", ORANGE, 14.0),
         ),
