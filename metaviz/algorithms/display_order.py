@@ -7,9 +7,11 @@ from pkgutil import iter_modules
 FIRST = (
     *("maml", "penalty", "fomaml", "protomaml", "reptile", "imaml", "neumann"),
     *("metasgd", "metacurvature", "metakfo", "mtnet", "warpgrad", "mirror", "metalstm", "ecml"),
+    *("llama", "platipus"),
     *("episodic.protonet", "episodic.matching", "episodic.relation", "episodic.tpn"),
     *("episodic.r2d2", "episodic.siamese", "episodic.tadam", "episodic.snail", "episodic.csn"),
-    *("joint", "scratch"),
+    *("leo", "episodic.qiao", "episodic.gidaris", "episodic.bauer"),
+    *("classifier", "joint", "scratch"),
 )
 
 

@@ -2,9 +2,6 @@
 
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from metaviz.algorithms.registry import AlgorithmOptions, register
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
@@ -13,6 +10,7 @@ from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Unrolled
 from metaviz.meta.rules import GradientDescent, State
 from metaviz.meta.tasks import Batch
+from metaviz.meta.vectors import class_means
 from metaviz.nets.base import Net
 
 
@@ -43,8 +41,7 @@ class PrototypeStart(GradientDescent, rowwise=True):
         params = layout.split(weights)
         matrix, bias = [name for name, _ in layout.shapes if name in layout.head]
         ways = params[bias].shape[1]
-        members = torch.nn.functional.one_hot(support.y, ways).to(features.dtype)
-        prototypes: Tensor = members.mT @ features / members.sum(1).clamp_min(1).unsqueeze(2)
+        prototypes = class_means(features, support.y, ways)
         head = {matrix: 2 * prototypes, bias: -prototypes.square().sum(2)}
         return layout.join(params | head)
 

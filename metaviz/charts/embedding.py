@@ -14,16 +14,19 @@ _KINDS = (("prototype", 16.0, 0.35), ("query", 5.0, 0.6), ("support", 8.0, 1.0))
 """Diameters and opacities, the lowest first: with one shot, support lies on the prototype."""
 
 
-def embedding_chart(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Scatter:
+def embedding_chart(
+    points: Mapping[str, tuple[np.ndarray, np.ndarray]], begins: np.ndarray | None = None
+) -> Scatter:
     """Show embeddings (n, d) of classes (n,), by kind: prototype, query and support.
 
     Axes are the first two principal components of the support and query examples. At most 20
-    classes and 50 examples of a class are drawn.
+    classes and 50 examples of a class are drawn. Where prototypes began elsewhere, a line leads
+    from each of those points (classes, d) to them.
     Raises: LinAlgError where an embedding is not finite.
     """
     examples = np.concatenate([points[kind][0] for kind in ("support", "query")])
     middle = examples.mean(0)
-    axes, shares = principal(examples - middle)
+    axes, across, up = plane_of(examples - middle)
     series = []
     for kind, dots, alpha in _KINDS:
         embedded, classes = points[kind]
@@ -32,12 +35,23 @@ def embedding_chart(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Scat
             label = f"class 1: {kind}" if n == 0 else f"class {n + 1}" * (kind == "prototype")
             look = Series(f"{kind} {n}", x, y, label, f"method-{n % len(PALETTE)}")
             series.append(replace(look, width=0, dots=dots, alpha=alpha))
+    prototypes, classes = points["prototype"]
+    starts = prototypes[:0] if begins is None else begins[:MOST_CLASSES]
+    for start, end, n in zip(starts, prototypes, classes.tolist(), strict=False):
+        x, y = axes @ (np.stack([start, end]) - middle).T
+        series.append(Series(f"path {n}", x, y, "", f"method-{n % len(PALETTE)}", width=2.0))
+    title = "Embeddings, first two principal components (% of variance)"
+    return Scatter(id=EMBEDDING, title=title, x=across, y=up, series=tuple(series))
+
+
+def plane_of(centred: np.ndarray) -> tuple[np.ndarray, Axis, Axis]:
+    """Return the first two principal components (2, d), and axes that name their shares."""
+    axes, shares = principal(centred)
     across, up = (
         Axis(f"{name} component ({100 * share:.3g} %)")
         for name, share in zip(("1st", "2nd"), shares.tolist(), strict=True)
     )
-    title = "Embeddings, first two principal components (% of variance)"
-    return Scatter(id=EMBEDDING, title=title, x=across, y=up, series=tuple(series))
+    return axes, across, up
 
 
 def principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from metaviz.charts.shapes import Picture, Shapes, shapes_of
+from metaviz.charts.shapes import Picture, Shapes, fitting, shapes_of
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import (
     DASHES,
@@ -41,6 +41,9 @@ _COLORS = {
 _POINTS = 2000
 _LINE, _DOT = 0.7, 0.55
 """Points of a printed line and dot for each pixel on screen."""
+_PAD_INCHES = 0.08
+_LAID_OUT = 0.7
+"""So much of a figure of axes is left when legend and names have their room."""
 _NARROWEST_CM, _WIDEST_CM, _ROW_CM, _FRAME_CM = 6.0, 11.0, 0.55, 2.2
 _CM = 1 / 2.54
 _FRAME_LINES, _SHORTEST, _LETTER = 4, 8, 0.55
@@ -53,13 +56,16 @@ _MESSAGE_LETTERS = 60
 class Page:
     """Size and resolution of a figure: centimetres, dots per inch, points of the font.
 
-    Without a height each figure takes what suits its panels and its legend.
+    Without a height each figure takes what suits its panels and its legend. The `legend` of curves
+    stands below all axes, inside the first ones, or nowhere; the caption below it or nowhere.
     """
 
     width_cm: float = 16.0
     height_cm: float | None = None
     dpi: int = 150
     font_pt: float = 9.0
+    legend: Literal["below", "inside", "none"] = "below"
+    caption: bool = True
 
 
 def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
@@ -70,14 +76,18 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
     columns = max(1, min(wanted, int(page.width_cm / _NARROWEST_CM)))
     rows = -(-len(charts) // columns)
     keys = [one for part in charts if part.caption for one in _named(part)]
-    legend_cm = _legend_cm(keys, page)
+    caption = _wrapped(caption_of(chart), page) if page.caption else ""
+    below = keys if page.legend == "below" else []
+    legend_cm = _legend_cm(below, page, caption)
     tall = [_height_cm(part, page.width_cm / columns, len(charts)) for part in charts]
     heights = [max(tall[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (page.width_cm * _CM, (page.height_cm or sum(heights) + legend_cm) * _CM)
     with quiet_matplotlib() as mpl, mpl.rc_context({"font.size": page.font_pt}):
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        figure = Figure(figsize=size, dpi=page.dpi, layout="constrained")
+        engine = ConstrainedLayoutEngine(w_pad=_PAD_INCHES)
+        figure = Figure(figsize=size, dpi=page.dpi, layout=engine)
         share: dict[str, Any] = {f"share{a}": getattr(chart, f"share_{a}", False) for a in "xy"}
         ratios = {"height_ratios": heights}
         every = np.ravel(figure.subplots(rows, columns, gridspec_kw=ratios, **share))
@@ -89,11 +99,17 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
             _fit_label(axes, high * heights[number // columns] / sum(heights), page)
         if isinstance(chart, Panels) and chart.title:
             figure.suptitle(literal(chart.title), fontsize=page.font_pt)
-        captions = dict.fromkeys(
-            one.caption for one in (chart, *charts) if one.caption and not one.message
-        )
-        _add_legend(figure, keys, page, "; ".join(captions))
+        if page.legend == "inside" and keys:
+            every[0].legend(*_entries(keys), fontsize="small", frameon=False)
+        _add_legend(figure, below, page, caption)
     return figure
+
+
+def caption_of(chart: Chart) -> str:
+    """Return what the lines of all panels mean, empty where there is nothing to say."""
+    charts = (chart, *chart.charts) if isinstance(chart, Panels) else (chart,)
+    told = dict.fromkeys(one.caption for one in charts if one.caption and not one.message)
+    return "; ".join(told)
 
 
 @contextmanager
@@ -155,10 +171,23 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
         if word.ground:
             drawn["bbox"] = {"facecolor": "white", "alpha": 0.75, "pad": 1, "edgecolor": "none"}
         axes.text(word.x, word.y, literal(word.text), **drawn)
-    beside = axes.get_yaxis_transform()
-    for at, text in shown.right:
-        axes.text(1.01, at, text, va="center", fontsize="small", transform=beside)
     _set_axes(axes, chart, shown)
+    _name_ends(axes, shown)
+
+
+def _name_ends(axes: "Axes", shown: Shapes) -> None:
+    """Write the names of heights beside the axes, the first ones where not all have room."""
+    log = shown.y.log and axes.get_yscale() == "log"
+    known = [tick for tick in shown.right if tick[0] > 0 or not log]
+    places = [float(np.log10(at)) if log else at for at, _ in known]
+    low, high = np.log10(axes.get_ylim()) if log else axes.get_ylim()
+    font = float(axes.yaxis.label.get_fontsize())
+    points = _LAID_OUT * axes.get_window_extent().height * 72 / axes.figure.dpi
+    numbered = tuple((at, str(number)) for number, at in enumerate(places))
+    for _, number in fitting(numbered, points / ((high - low) or 1.0), lambda _: font):
+        at, text = known[int(number)]
+        place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+        axes.text(1.01, at, literal(text), fontsize="small", **place)
 
 
 def _fit_label(axes: "Axes", high_cm: float, page: Page) -> None:
@@ -307,26 +336,37 @@ def _legend_columns(keys: Sequence[Series], page: Page) -> int:
     return max(1, min(len(keys), int(page.width_cm * _CM * 72 / entry_pt)))
 
 
-def _legend_cm(keys: Sequence[Series], page: Page) -> float:
-    """Return the height that the legend needs."""
-    rows = -(-len(keys) // _legend_columns(keys, page)) + 1 if keys else 0
+def _entries(keys: Sequence[Series]) -> tuple[list[Any], list[str]]:
+    """Return the lines of a legend and their names."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=_color(key.role), linestyle=_DASH[key.dash]) for key in keys]
+    return lines, [literal(key.label) for key in keys]
+
+
+def _wrapped(caption: str, page: Page) -> str:
+    """Break a caption where the page ends."""
+    letters = int(page.width_cm * _CM * 72 / (page.font_pt * 0.83 * 0.62))
+    return textwrap.fill(caption, max(letters, 20))
+
+
+def _legend_cm(keys: Sequence[Series], page: Page, caption: str) -> float:
+    """Return the height that legend and caption need."""
+    rows = -(-len(keys) // _legend_columns(keys, page)) if keys else 0
+    rows += caption.count("\n") + 1 if caption else 0
     return rows * page.font_pt * 1.3 / 72 / _CM
 
 
-def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, title: str) -> None:
+def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, caption: str) -> None:
     """Name the curves below all panels, in as many columns as fit, and say what they are."""
-    if not keys and not title:
+    if not keys and not caption:
         return
-    from matplotlib.lines import Line2D
-
-    letters = int(page.width_cm * _CM * 72 / (page.font_pt * 0.83 * 0.62))
     options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "columnspacing": 1.2}
     figure.legend(
-        [Line2D([], [], color=_color(key.role), linestyle=_DASH[key.dash]) for key in keys],
-        [literal(key.label) for key in keys],
+        *_entries(keys),
         loc="outside lower center",
         ncols=_legend_columns(keys, page),
-        title=textwrap.fill(title, max(letters, 20)),
+        title=caption,
         frameon=False,
         **options,
     )

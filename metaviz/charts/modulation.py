@@ -41,7 +41,7 @@ def modulation_chart(layers: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Pan
         )
     return Panels(
         id=MODULATION,
-        title="Scales and shifts of layers for the first task: mean, least and largest channel",
+        title="Scales and shifts of layers for one task: mean, least and largest channel",
         charts=tuple(charts),
         columns=2,
         caption="dots: mean of a layer's channels; bars: from the least to the largest",

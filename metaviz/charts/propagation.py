@@ -1,13 +1,13 @@
 """How labels spread over the graph of a task's examples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from metaviz.charts.values import PALETTE, Graph, Panels
+from metaviz.charts.values import PALETTE, Graph, Panels, Slider
 
-PROPAGATION = "propagation"
-"""The id of the chart."""
+PROPAGATION, STEPS = "propagation", "propagation-steps"
+"""The ids of the charts."""
 _NEIGHBOURS = 3
 
 
@@ -34,8 +34,27 @@ def propagation_chart(
         )
         for when, of_nodes in labels.items()
     )
-    title = "Labels spread over the graph of the first task's examples"
+    title = "Labels spread over the graph of one task's examples"
     return Panels(id=PROPAGATION, title=title, charts=graphs, columns=2)
+
+
+def steps_chart(
+    places: np.ndarray, names: tuple[str, ...], weights: np.ndarray, labels: Sequence[np.ndarray]
+) -> Graph:
+    """Show the same graph with a slider; `labels` (n, ways) are those after 0, 1, ... steps.
+
+    The last of them are those after infinitely many.
+    """
+    last = len(labels) - 1
+    return Graph(
+        id=STEPS,
+        title="Labels step by step over the graph of one task's examples",
+        names=names,
+        places=places,
+        edges=_strongest(weights),
+        states=tuple(tuple(map(_role, of_nodes)) for of_nodes in labels),
+        slider=Slider(f"steps of propagation ({last}: the end)", last + 1, last),
+    )
 
 
 def _strongest(weights: np.ndarray) -> tuple[tuple[int, int], ...]:

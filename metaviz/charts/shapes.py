@@ -23,6 +23,7 @@ from metaviz.charts.values import (
     Region,
     Scatter,
     Series,
+    Slider,
     Table,
     Ticks,
     VectorField,
@@ -143,8 +144,12 @@ def _shapes(chart: Chart, series: Sequence[Series] = (), **more: object) -> Shap
 def _at(chart: Chart, series: Sequence[Series], place: int | None) -> Sequence[Series]:
     if chart.slider is None:
         return series
-    place = min(chart.slider.start if place is None else place, chart.slider.count - 1)
+    place = _place(chart.slider, place)
     return [one if one.y.ndim == 1 else _row(one, place) for one in series]
+
+
+def _place(slider: Slider, place: int | None) -> int:
+    return min(slider.start if place is None else place, slider.count - 1)
 
 
 def _row(one: Series, place: int) -> Series:
@@ -332,10 +337,12 @@ def _cells(places: np.ndarray) -> tuple[float, float]:
 
 
 @shapes_of.register
-def _graph(chart: Graph, _place: int | None = None) -> Shapes:
+def _graph(chart: Graph, place: int | None = None) -> Shapes:
     x, y = chart.places.T
     ends = np.array(chart.edges, dtype=int).reshape(-1, 2).T
     roles = chart.roles or ("method-0",) * len(chart.names)
+    if chart.states and chart.slider is not None:
+        roles = chart.states[_place(chart.slider, place)]
     edges = Series("edges", cut(*x[ends]), cut(*y[ends]), role="muted")
     nodes = [
         Series(f"node {at}", x[at : at + 1], y[at : at + 1], role=role, width=0, dots=12)

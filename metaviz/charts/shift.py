@@ -16,7 +16,7 @@ def shift_chart(shifts: Mapping[str, np.ndarray]) -> Bars:
     series = Series("shift", np.arange(float(len(sizes))), sizes)
     return Bars(
         id=SHIFT,
-        title="Shifts of neurons for the first task's queries",
+        title="Shifts of neurons for the queries of one task",
         x=Axis("layer"),
         y=Axis("root mean square"),
         series=(series,),

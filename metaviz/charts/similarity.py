@@ -7,8 +7,8 @@ import numpy as np
 
 from metaviz.charts.values import Axis, HeatMap
 
-SIMILARITY = "similarity"
-"""The id of the chart."""
+SIMILARITY, ATTENTION = "similarity", "attention"
+"""The ids of the charts."""
 MOST_ROWS, MOST_COLUMNS = 100, 100
 
 

@@ -29,6 +29,7 @@ _KIND_TITLES: dict[str, dict[str, str]] = {
     "warps": {"factors": "Warps T"},
     "map": {"dense": "Jacobian of the map"},
 }
+_FAMILIES = ("a sinusoid", "a line")
 _GATES = ("forget gate", "input gate")
 _BINS, _VISITED_BINS = 40, 30
 _MATRIX_QUANTILE = 0.999
@@ -45,7 +46,10 @@ def fan_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int = 
     last = len(predicted) - 1
     steps = sorted({0, min(1, last), min(trained, last), last})
     shares = np.linspace(0, 1, len(steps)).tolist()
-    series = [Series("truth", x, arrays["truth"][place], "truth", "foreground", "dash", 1.5)]
+    kinds = arrays.get("family", ())
+    kind = f" ({_FAMILIES[int(kinds[place] > 0)]})" if place < len(kinds) else ""
+    label = f"truth{kind}"
+    series = [Series("truth", x, arrays["truth"][place], label, "foreground", "dash", 1.5)]
     for step, share in zip(steps, shares, strict=True):
         text = f"k = {step}{' (trained K)' if step == trained else ''}"
         series.append(Series(f"k{step}", x, predicted[step], text, f"ramp-{share:.4g}", width=1.2))

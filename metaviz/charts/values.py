@@ -326,12 +326,16 @@ class Paths(Chart):
 
 @dataclass(frozen=True, kw_only=True)
 class Graph(Chart):
-    """Nodes with names at places (n, 2), and edges from node to node."""
+    """Nodes with names at places (n, 2), and edges from node to node.
+
+    With a slider, `states` has the roles of the nodes at each of its places.
+    """
 
     names: tuple[str, ...]
     places: np.ndarray
     edges: tuple[tuple[int, int], ...] = ()
     roles: tuple[str, ...] = ()
+    states: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that edges join nodes."""
@@ -345,6 +349,13 @@ class Graph(Chart):
         _need(
             all(0 <= node < count for edge in self.edges for node in edge),
             f"Chart {self.id!r} has an edge to a node that is not there: it has {count} nodes.",
+        )
+        moved = 0 if self.slider is None else self.slider.count
+        _need(
+            not self.states
+            or (len(self.states) == moved and all(len(one) == count for one in self.states)),
+            f"Chart {self.id!r} has {len(self.states)} states: give a role of every node for each "
+            f"of its slider's {moved} places.",
         )
 
 

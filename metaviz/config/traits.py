@@ -30,6 +30,8 @@ class Traits:
     inductive: bool = False
     """Whether it predicts by statistics that training has left, where the network normalises by a
     batch, so that no prediction depends on the other examples."""
+    probabilistic: bool = False
+    """Whether it says how sure it is of its predictions, by samples or by a variance."""
     network: str = "init"
     """The group of meta-parameters that is the network's weights, empty where there is none."""
     quantities: tuple[str, ...] = ()

@@ -1,7 +1,5 @@
 """Arrays of images inside larger files: pickles, NumPy archives and HDF5."""
 
-import io
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -10,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from metaviz.files.archives import DataError, Source
-from metaviz.files.foreign import ForeignError, check_growth, refused
-from metaviz.files.npy import read_array
+from metaviz.files.foreign import ForeignError, refused
+from metaviz.files.npy import read_member
 from metaviz.files.values import of_kind, required, row_of, whole
 from metaviz.images.found import Bytes, Classes, Picture, Pixels
 from metaviz.images.hdf5 import Hdf5, open_hdf5
@@ -168,28 +166,17 @@ def numpy_images(entry: Container, labels: Container | None, told: Told) -> Clas
     Raises: DataError if the archive is damaged or has no labels beside it.
     """
     try:
-        images = _images(_zipped_array(entry.read(), "images"), entry)
+        held = read_member(entry.read(), "images")
+        images = None if held is None else _images(held, entry)
     except ForeignError as error:
         raise DataError(
             f"{_label(entry)} is not an archive with an array `images` ({error}); use the original"
         ) from error
+    if images is None:
+        raise DataError(f"{_label(entry)} has no array `images`; use the original")
     if labels is None:
         raise DataError(f"{_label(entry)} has no pickle of labels beside it; add it")
     return _by_label([_pixels(images, row, entry) for row in range(len(images))], labels, told)
-
-
-def _zipped_array(data: bytes, name: str) -> np.ndarray:
-    """Return an array of a NumPy archive, whose size is checked before memory is taken for it.
-
-    Raises: ForeignError.
-    """
-    with refused("it"):
-        archive = zipfile.ZipFile(io.BytesIO(data))
-        member = archive.getinfo(f"{name}.npy")
-    check_growth(member.file_size, len(data), member.filename)
-    with refused("it"):
-        held = archive.read(member)
-    return read_array(held)
 
 
 def _encoded(item: Any, entry: Container) -> bytes:

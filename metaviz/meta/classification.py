@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from metaviz.charts.embedding import embedding_chart
 from metaviz.charts.values import Chart
 from metaviz.config.episodes import PlainBatches
 from metaviz.config.quantities import Quantity, register_quantity
@@ -21,9 +20,11 @@ from metaviz.meta.estimators.base import MetaStep
 from metaviz.meta.heads import HEADS, HeadName, Heads, transformed
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
-from metaviz.meta.vectors import class_means, unit
-from metaviz.nets.base import Net
+from metaviz.meta.vectors import unit
+from metaviz.nets.base import Net, feature_count
+from metaviz.nets.blocks import uniform
 from metaviz.nets.layout import Layout, Params
 
 TrainingHead = Literal["softmax", "cosine"]
@@ -88,8 +89,7 @@ class PlainModel:
         if self.training == "cosine":
             normal = torch.randn(layout.size, generator=generator, dtype=torch.float64)
             return normal * math.sqrt(2 / d)
-        uniform = torch.rand(layout.size, generator=generator, dtype=torch.float64)
-        return (2 * uniform - 1) / math.sqrt(d)
+        return uniform(layout, d, generator)
 
     def base_layout(self, learner: Learner) -> Layout:
         """Return the weights of all training classes, (C, d), and for softmax biases (C,)."""
@@ -113,18 +113,14 @@ class PlainModel:
         flat = running_layout(net).join(now).mean(0)
         return logits, (1 - MOMENTUM) * meta["running"] + MOMENTUM * flat
 
-    def features(self, learner: Learner, meta: Meta, x: Tensor) -> Tensor:
-        """Return features (tasks, n, d) by running statistics, see `features_of`."""
-        return features_of(learner.net, meta, x)
-
     def predict(
         self, context: Context, meta: Meta, batch: Batch, *, alone: bool = False, maps: bool = False
     ) -> Prediction:
         """Predict by the head on the support sets' features; logits (tasks, n, ways)."""
         del alone  # examples stand alone anyway
         learner, support = context.learner, context.tasks.support
-        known = self.features(learner, meta, support.x)
-        asked = known if batch is support else self.features(learner, meta, batch.x)
+        known = features_of(learner.net, meta, support.x)
+        asked = known if batch is support else features_of(learner.net, meta, batch.x)
         centre = running_layout(learner.net).split(meta["running"])[CENTRE]
 
         def logits(head: HeadName) -> Tensor:
@@ -141,23 +137,13 @@ class PlainModel:
         shown = {}
         if maps:
             known, asked = (transformed(self.head, z, centre) for z in (known, asked))
-            means = class_means(known, support.y, context.ways)
-            shown = {"prototypes": means, "support": known, "query": asked}
+            shown = {"support": known, "query": asked}
         return Prediction(outputs, shown, readings)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield where the first task's features and their means lie, see `embedding_chart`."""
+        """Yield where the first task's features and their means lie."""
         first = context[:1]
-        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
-        classes = torch.arange(context.ways).unsqueeze(0)
-        points = {
-            "prototype": (maps["prototypes"], classes),
-            "query": (maps["query"], first.tasks.query.y),
-            "support": (maps["support"], first.tasks.support.y),
-        }
-        yield embedding_chart(
-            {kind: (z[0].cpu().numpy(), y[0].cpu().numpy()) for kind, (z, y) in points.items()}
-        )
+        yield first_embedding(first, self.predict(first, meta, first.tasks.query, maps=True).maps)
 
 
 @dataclass(frozen=True)
@@ -214,11 +200,6 @@ class PlainClassification(Episodic):
 def plain_classification(model: PlainModel, batch: int, smoothing: float) -> PlainClassification:
     """Return the method that trains a model on batches of so many examples."""
     return PlainClassification(model=model, episodes=PlainBatches(batch), smoothing=smoothing)
-
-
-def feature_count(net: Net) -> int:
-    """Return how many features the head of a network sees."""
-    return math.prod(net.feature_shape)
 
 
 def features_of(net: Net, meta: Meta, x: Tensor) -> Tensor:

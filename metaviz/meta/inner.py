@@ -112,10 +112,12 @@ def descend(
         return Descent(state, rule.point(meta, state), tuple(seen))
 
 
-def adaptation(rule: InnerRule, context: Context, meta: Meta, trained: int) -> Iterator[Adapted]:
+def adaptation(
+    rule: InnerRule, context: Context, meta: Meta, trained: int | None = None
+) -> Iterator[Adapted]:
     """Yield the network at k = 0..K, with what was seen there, without a graph.
 
-    Steps beyond the `trained` number have the size that the context asks for.
+    Steps beyond the `trained` number, where it is given, have the size that the context asks for.
     """
     learner, support = context.learner, context.tasks.support
     later = rule.scaled(context.later_scale)
@@ -124,7 +126,8 @@ def adaptation(rule: InnerRule, context: Context, meta: Meta, trained: int) -> I
     for k in range(context.steps + 1):
         with torch.no_grad():
             weights = rule.decode(meta, rule.point(meta, state))
-        stepping = rule if k < trained or context.later_scale == 1 else later
+        usual = trained is None or k < trained or context.later_scale == 1
+        stepping = rule if usual else later
         state, step = inner_step(stepping, learner, meta, support, state, k, Graph.NONE)
         seen = Seen(step.loss, Prediction(step.outputs), step.gradient_norm)
         yield AdaptedNetwork(learner, support, weights, seen)

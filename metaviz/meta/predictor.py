@@ -21,11 +21,17 @@ class Prediction:
     empty unless they were asked for; `probabilities` (tasks, n, ways) among them are the method's
     own, where the softmax of its outputs is not exactly those.
     `readings` are quantities of the method's own by id, means over the examples, shape (tasks,).
+    Where a method says how sure it is, `samples` (M, tasks, n, d) are predictions by draws from
+    what it holds possible, or `variance` (tasks, n, d) is their variance in closed form; in
+    regression `noise` (tasks,) is the variance of observations about them.
     """
 
     outputs: Tensor
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     readings: Mapping[str, Tensor] = field(default_factory=dict)
+    samples: Tensor | None = None
+    variance: Tensor | None = None
+    noise: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """What the engine asks of a network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
 from typing import Protocol, Self, runtime_checkable
 
 import torch
@@ -71,6 +73,11 @@ class Net(Protocol):
         """
 
 
+def feature_count(net: Net) -> int:
+    """Return how many features the head of a network sees."""
+    return prod(net.feature_shape)
+
+
 @runtime_checkable
 class Layered(Net, Protocol):
     """A network whose hidden layers' activations can be others. A place of a map is a neuron."""
@@ -85,3 +92,37 @@ class Layered(Net, Protocol):
 
         Where a network normalises by the examples `beside`, neurons receive those before the rest.
         """
+
+
+@dataclass(frozen=True)
+class Tap:
+    """What goes into a layer and what comes out of it, before normalisation and activation.
+
+    Shapes: inputs (tasks, n, places, i), of a convolution the patches, one place in a linear layer;
+    outputs as the network goes on with them, so that what follows can be differentiated by them.
+    """
+
+    name: str
+    inputs: Tensor
+    outputs: Tensor
+    bias: bool
+    """Whether a constant is added to what the weights make of the inputs."""
+    first: int = 0
+    """How many examples, whose statistics alone are used, stand before those of the batch."""
+
+    def arranged(self, values: Tensor) -> Tensor:
+        """Return values that lie as `outputs` do as (tasks, n, places, o)."""
+        tasks = len(self.inputs)
+        if values.dim() == 3:  # noqa: PLR2004  (of a linear layer)
+            return values.unsqueeze(2)
+        maps = values.unflatten(1, (tasks, -1)).flatten(3)
+        arranged: Tensor = maps.permute(1, 0, 3, 2)[:, self.first :]
+        return arranged
+
+
+@runtime_checkable
+class Tapped(Net, Protocol):
+    """A network that tells of its layers, like the curvature of a loss by their weights needs."""
+
+    def layers(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Iterator[Tap]:
+        """Yield each layer that has weights; the last one's outputs are the network's."""

@@ -37,6 +37,12 @@ def drawn(layout: Layout, generator: torch.Generator) -> Tensor:
     return layout.join(params)
 
 
+def uniform(layout: Layout, fan_in: int, generator: torch.Generator) -> Tensor:
+    """Draw all weights uniformly from +-1/sqrt(fan in), flat in float64, as PyTorch does."""
+    numbers = torch.rand(layout.size, generator=generator, dtype=torch.float64)
+    return (2 * numbers - 1) * float(fan_in**-0.5)
+
+
 def block_shapes(norm: Norm | None, name: str, inputs: int, outputs: int) -> Shapes:
     """Return names and shapes of the weights of a 3x3 convolution and its normalisation, if any."""
     return [

@@ -1,6 +1,6 @@
 """The four-block convolutional network of few-shot learning, with a tasks axis."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Literal, Self
 
@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import OptionError
-from metaviz.nets.base import Activate
+from metaviz.nets.base import Activate, Tap
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen, given, note
@@ -163,6 +163,34 @@ class Conv4:
             x = x.mean((2, 3), keepdim=True)
         return unfold(x, tasks)[:, counted:]
 
+    def layers(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Iterator[Tap]:
+        """Yield the convolutions and the head; warps and normalisation are not among them."""
+        params = self.layout.for_tasks(weights, x.shape[0])
+        tasks = x.shape[0]
+        x, counted = self.norm.with_support(x, beside)
+        x = fold(x)
+        biased = self.norm.statistics == "group"
+        for block in range(1, BLOCKS + 1):
+            response = self._convolved(params, block, x)
+            patches = self._patches(x, block, tasks)[:, counted:]
+            yield Tap(f"conv{block}", patches, response, biased, counted or 0)
+            x = torch.relu(self._halved(params, block, response, counted, None))
+        if self.pooling == "stride":
+            x = x.mean((2, 3), keepdim=True)
+        features = unfold(x, tasks)[:, counted:]
+        head, bias = params["head.weight"], params["head.bias"]
+        logits = torch.baddbmm(bias.unsqueeze(1), features, head.mT)
+        yield Tap("head", features.unsqueeze(2), logits, bias=True)
+
+    def _patches(self, x: Tensor, block: int, tasks: int) -> Tensor:
+        """Return what each place of a convolution sees, (tasks, n, places, C*9)."""
+        stride, padding = self._window(block)
+        x = _pad_same(x) if self.pooling == "stride" else x
+        images = x.unflatten(1, (tasks, -1)).transpose(0, 1).flatten(0, 1)
+        seen = F.unfold(images, 3, padding=padding, stride=stride)
+        patches: Tensor = seen.unflatten(0, (tasks, -1)).mT
+        return patches
+
     def _block(
         self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
     ) -> Tensor:
@@ -178,17 +206,29 @@ class Conv4:
         self, params: Params, block: int, x: Tensor, counted: int | None, seen: Seen
     ) -> Tensor:
         """Convolve, normalise and halve; the first `counted` examples count."""
-        weight, name = params[f"conv{block}.weight"], f"norm{block}"
         if self.pooling == "max" and self.norm.statistics != "group":
+            weight, name = params[f"conv{block}.weight"], f"norm{block}"
             return self._pooled_block(params, name, weight, x, counted, seen)
+        return self._halved(params, block, self._convolved(params, block, x), counted, seen)
+
+    def _window(self, block: int) -> tuple[int, int]:
+        """Return stride and padding of a block's convolution; "stride" pads the map itself."""
         if self.pooling == "stride":
-            response = convolve(_pad_same(x), weight, stride=2)
-        else:
-            padded = self.pooling == "max" or block > _POOLED_TWICE
-            response = convolve(x, weight, padding=int(padded))
+            return 2, 0
+        return 1, int(self.pooling == "max" or block > _POOLED_TWICE)
+
+    def _convolved(self, params: Params, block: int, x: Tensor) -> Tensor:
+        stride, padding = self._window(block)
+        x = _pad_same(x) if self.pooling == "stride" else x
+        response = convolve(x, params[f"conv{block}.weight"], stride, padding)
         if self.norm.statistics == "group":
             response = response + params[f"conv{block}.bias"].flatten()[:, None, None]
-        u = self.norm(params, name, response, counted, seen)
+        return response
+
+    def _halved(
+        self, params: Params, block: int, response: Tensor, counted: int | None, seen: Seen
+    ) -> Tensor:
+        u = self.norm(params, f"norm{block}", response, counted, seen)
         pools = self.pooling == "max" or (self.pooling == "twice" and block <= _POOLED_TWICE)
         return F.max_pool2d(u, 2) if pools else u
 

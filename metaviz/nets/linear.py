@@ -1,10 +1,13 @@
 """One linear layer on given features."""
 
+from collections.abc import Iterator
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import Options
+from metaviz.nets.base import Tap
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.spec import register_net
 
@@ -47,6 +50,10 @@ class Linear:
     def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
         """Return the inputs, and no statistics."""
         return self.features(weights, x), {}
+
+    def layers(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Iterator[Tap]:
+        """Yield the layer."""
+        yield Tap("head", x.unsqueeze(2), self(weights, x, beside), len(self.layout.shapes) > 1)
 
     def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Map x (tasks, n, inputs) to logits (tasks, n, ways)."""

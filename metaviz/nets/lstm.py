@@ -1,9 +1,9 @@
-"""Long short-term memory with a tasks axis, and linear layers beside it."""
+"""Long short-term memory with a tasks axis."""
 
 import torch
 from torch import Tensor
 
-from metaviz.nets.layout import Layout, Params
+from metaviz.nets.layout import Params
 
 GATES = 4
 
@@ -32,9 +32,3 @@ def lstm_cell(
     enter, forget, candidate, leave = gates.chunk(GATES, 2)
     cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
     return leave.sigmoid() * cell.tanh(), cell
-
-
-def uniform(layout: Layout, fan_in: int, generator: torch.Generator) -> Tensor:
-    """Draw all weights uniformly from +-1/sqrt(fan in), flat in float64, as PyTorch does."""
-    drawn = torch.rand(layout.size, generator=generator, dtype=torch.float64)
-    return (2 * drawn - 1) * float(fan_in**-0.5)

@@ -1,6 +1,6 @@
 """Fully connected networks with a tasks axis."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metaviz.config.options import Options
-from metaviz.nets.base import Activate
+from metaviz.nets.base import Activate, Tap
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.spec import register_net
 
@@ -100,6 +100,15 @@ class MLP:
     def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
         """Return the features, and no statistics."""
         return self.features(weights, x), {}
+
+    def layers(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Iterator[Tap]:
+        """Yield each layer's inputs and what it makes of them; warps are not among the layers."""
+        del beside
+        params = self._named(self.layout.named(weights))
+        for layer, (weight, bias) in enumerate(params, 1):
+            u = _dense(x, weight, bias)
+            yield Tap(f"layer{layer}", x.unsqueeze(2), u, bias=True)
+            x = self.others.get(layer - 1, self.activation)(u)
 
     def _applied(self, weights: Weights, x: Tensor, count: int) -> Tensor:
         layers = self._named(weights) if isinstance(weights, dict) else self._pieces(weights)

@@ -15,6 +15,7 @@ from metaviz.nets.spec import NetSpec, net_spec
 from metaviz.problems.base import Family
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import normals, uniforms
+from metaviz.theory.playground import HESSIAN, LINEAR, START
 
 MAX_DIMENSION = 500
 
@@ -22,11 +23,11 @@ MAX_DIMENSION = 500
 class QuadraticMatrices(Options):
     """L_S(p) = p'Ap/2 - b'p and L_Q(p) = p'Cp/2 - d'p, and the start of adaptation."""
 
-    support_hessian: list[list[float]] = Field(default=[[2.0, 0.5], [0.5, 1.0]])
-    support_linear: list[float] = Field(default=[1.0, -1.0])
+    support_hessian: list[list[float]] = Field(default=[list(row) for row in HESSIAN])
+    support_linear: list[float] = Field(default=list(LINEAR))
     query_hessian: list[list[float]] = Field(default=[[1.0, -0.25], [-0.25, 3.0]])
     query_linear: list[float] = Field(default=[0.5, 2.0])
-    start: list[float] = Field(default=[1.0, 2.0])
+    start: list[float] = Field(default=list(START))
 
     @model_validator(mode="after")
     def _fit_together(self) -> "QuadraticMatrices":

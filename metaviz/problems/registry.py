@@ -28,14 +28,9 @@ PROBLEMS: Registry[RegisteredProblem] = Registry(
     "problem",
     "metaviz.problems",
     lambda: (
-        "sinusoid",
-        "quadratic",
-        "strokes",
-        "omniglot",
-        "images",
-        "features",
-        "navigation",
-        "tabular",
+        *("sinusoid", "mixture", "quadratic", "linear"),
+        *("strokes", "omniglot", "images", "features"),
+        *("navigation", "tabular"),
     ),
 )
 

@@ -38,22 +38,26 @@ class ImplicitPrior:
 
 
 def implicit_prior(hessian: np.ndarray, rate: float, steps: int) -> ImplicitPrior:
-    """Return the prior of `steps` steps of size `rate`; a flat direction has 1 / (rate steps).
-
-    Shape: (d, d), symmetric. Raises: NoAnswerError where a precision is not finite, as the steps
-    lead back to their start in some direction.
-    """
+    """Return the prior of `steps` steps of size `rate` for a Hessian (d, d). Raises: as below."""
     values, axes = np.linalg.eigh(hessian)
+    return ImplicitPrior(values, axes, precisions_of(values, rate, steps), rate, steps)
+
+
+def precisions_of(values: np.ndarray, rate: float, steps: int) -> np.ndarray:
+    """Return the precision along each eigenvalue; a flat direction has 1 / (rate steps).
+
+    Raises: NoAnswerError where one is not finite, as the steps lead back to their start there.
+    """
     flat = np.abs(values) < np.finfo(float).eps * max(1.0, float(np.abs(values).max(initial=0.0)))
     safe = np.where(flat, 1.0, values)
-    precisions = np.where(flat, 1 / (rate * steps), precision_along(safe, rate, steps))
-    if not np.isfinite(precisions).all():
-        worst = float(values[~np.isfinite(precisions)][0])
+    found = np.where(flat, 1 / (rate * steps), precision_along(safe, rate, steps))
+    if not np.isfinite(found).all():
+        worst = float(values[~np.isfinite(found)][0])
         raise NoAnswerError(
             f"{steps} steps of size {rate:g} stand for no prior: along the eigenvalue {worst:g} "
             "they lead back to their start"
         )
-    return ImplicitPrior(values, axes, precisions, rate, steps)
+    return np.asarray(found)
 
 
 def precision_along(values: np.ndarray, rate: float, steps: int) -> np.ndarray:

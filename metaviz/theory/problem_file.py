@@ -81,6 +81,20 @@ def read_prior(path: Path) -> tuple[np.ndarray, float, int]:
     return hessian, _rate(values), steps
 
 
+def read_quadratic(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read `support_hessian`, `support_linear` and `start` of a quadratic problem.
+
+    Raises: as `read_optimality`.
+    """
+    values = read_toml(path)
+    hessian, linear = _array(values, "support_hessian", 2), _array(values, "support_linear", 1)
+    start = _array(values, "start", 1)
+    _check_symmetric(hessian, "support_hessian")
+    _same(hessian, 0, linear, 0, "support_hessian", "support_linear")
+    _same(linear, 0, start, 0, "support_linear", "start")
+    return hessian, linear, start
+
+
 def _read(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     values = read_toml(path)
     missing = [key for key in keys if key not in values]
@@ -93,7 +107,7 @@ def _read(path: Path, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _array(values: dict[str, Any], key: str, axes: int) -> np.ndarray:
-    number_grid(values[key], key, axes)
+    number_grid(required(values, key, list), key, axes)
     with np.errstate(over="ignore"):
         return np.array(values[key], dtype=float)
 

@@ -27,6 +27,7 @@ from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow, Part
 from metaviz.runs.model.robustness import Robustness
+from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
 from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.protocol import episode, judge, robustness
@@ -127,6 +128,18 @@ class LocalEngine:
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
         return episode(folder, protocol, number)
+
+    def expansion(self, folder: Path, report: Report) -> Expanded:
+        """Compare a run's meta-gradients with their expansion. Raises: as `judge`."""
+        from metaviz.training.theory.runs import expand
+
+        return expand(folder, report)
+
+    def accuracy(self, folder: Path, report: Report) -> MeasuredAccuracy:
+        """Compare a run's meta-gradients after K steps with the exact one. Raises: as `judge`."""
+        from metaviz.training.theory.runs import measure_accuracy
+
+        return measure_accuracy(folder, report)
 
     def estimate(self, configs: Sequence[RunConfig], report: Report) -> Estimate:
         """Time a few steps of each kind of run, and return how long all of them will take.

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from metaviz.charts.storage import to_arrays
 from metaviz.meta.algorithm import Algorithm
-from metaviz.meta.context import Meta
+from metaviz.meta.context import Context, Meta
 from metaviz.meta.learner import Measures
+from metaviz.meta.posterior import measures
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import PredictSteps
 from metaviz.runs.model.events import Evaluated
@@ -20,6 +21,12 @@ from metaviz.training.memory_budget import is_memory_error
 from metaviz.training.setting import Setting
 
 _PICTURED = 4
+_COUNTED = 64
+NOT_FINITE: tuple[type[Exception], ...] = (
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
+    np.linalg.LinAlgError,
+)
+"""What a chart raises where its numbers are no longer finite."""
 _log = logging.getLogger("metaviz.training")
 
 
@@ -106,7 +113,8 @@ def _chunk(
         raise CutShort
     tasks = setting.prepare(setting.problem.evaluation_tasks(first, count))
     found: dict[str, list[Tensor]] = {}
-    for state in algorithm.adapt(setting.adapting(tasks, steps), meta):
+    numbers = range(first, first + count)
+    for state in algorithm.adapt(setting.adapting(tasks, steps, numbers=numbers), meta):
         prediction = state.predict(tasks.query, alone=not together)
         outputs, seen, row = prediction.outputs, state.seen, dict[str, Tensor]()
         if seen is not None:
@@ -119,6 +127,7 @@ def _chunk(
         if seen is not None and isinstance(learner.judge, Measures):
             told = learner.measures(seen.support.outputs, tasks.support.at(0))
             row |= {f"support_{measure}": value for measure, value in told.items()}
+        row |= measures(learner, prediction, tasks.query)
         for name, value in (row | dict(prediction.readings)).items():
             found.setdefault(name, []).append(value)
     return {name: torch.stack(values) for name, values in found.items()}
@@ -142,18 +151,30 @@ def pictures(
         yield from setting.algorithm.pictures(context, meta)
 
     def charts() -> Iterator[dict[str, np.ndarray]]:
-        found = list(setting.algorithm.charts(context, meta))
+        found = list(setting.algorithm.charts(_charted(setting, context), meta))
         if found:
             yield to_arrays(found)
 
     for make in (of_problem, of_method, charts):
         try:
-            with suppress(torch.linalg.LinAlgError, np.linalg.LinAlgError):  # type: ignore[attr-defined]
+            with suppress(*NOT_FINITE):
                 yield from make()
         except Exception as error:  # noqa: BLE001 - whatever a picture does, training goes on
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             _log.info("A picture could not be made", exc_info=True)
             refused(f"A picture is left out, because it could not be made: {reason.rstrip('.')}.")
+
+
+def _charted(setting: Setting, context: Context) -> Context:
+    """Return what a method draws its charts of: more tasks where it counts how often it is right.
+
+    They have random numbers, unlike those of other pictures.
+    """
+    if not setting.traits.probabilistic:
+        return context
+    count = min(_COUNTED, setting.problem.chunk)
+    tasks = setting.prepare(setting.problem.evaluation_tasks(0, count))
+    return setting.adapting(tasks, context.steps, drawn=context.drawn, numbers=range(count))
 
 
 def predictions(setting: Setting, meta: Meta) -> PredictSteps:

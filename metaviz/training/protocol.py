@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.charts.values import Chart
 from metaviz.config.options import OptionError
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import MAX_SEED, EvaluationProtocol, RunConfig
@@ -30,7 +31,7 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
 from metaviz.runs.model.statistics import mean_and_ci95
 from metaviz.runs.storage.store import StoreError, open_run
-from metaviz.training.evaluation import task_curves
+from metaviz.training.evaluation import NOT_FINITE, task_curves
 from metaviz.training.session import stored_config
 from metaviz.training.setting import Setting, settle
 
@@ -39,7 +40,7 @@ _PURPOSE = "held-out tasks"
 
 
 @dataclass(frozen=True)
-class _StoredRun:
+class StoredRun:
     """A run's stored weights before the tasks of a protocol."""
 
     record: Record
@@ -94,7 +95,7 @@ def judge(
     Raises: StoreError where the folder holds no readable run, OptionError where the protocol does
     not fit it, ValueError where its data cannot be read, and whatever `report` raises.
     """
-    with _stored_run(folder, protocol) as run:
+    with stored_run(folder, protocol) as run:
         setting = run.setting
         per_task = task_curves(
             setting,
@@ -126,7 +127,7 @@ def robustness(
     The largest number of steps is the protocol's, or twice the method's own.
     Raises: as `judge`.
     """
-    with _stored_run(folder, protocol) as run:
+    with stored_run(folder, protocol) as run:
         setting = run.setting
         trained, rate = setting.algorithm.steps, setting.algorithm.rate
         if rate is None:
@@ -175,11 +176,11 @@ def _keep(write: Callable[[Any, Path], object], found: Any, folder: Path) -> Non
 
 
 def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
-    """Adapt a run's weights to one task of a protocol and keep every prediction.
+    """Adapt a run's weights to one task of a protocol; keep every prediction, and its charts.
 
     Raises: as `judge`.
     """
-    with _stored_run(folder, protocol) as run:
+    with stored_run(folder, protocol) as run:
         setting, learner = run.setting, run.setting.learner
         drawn = setting.problem.evaluation_tasks(number, 1)
         tasks = setting.prepare(drawn)
@@ -204,6 +205,10 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         def examples(part: Batch, outputs: np.ndarray) -> Examples:
             return Examples(setting.problem.shown(part.x)[0], part.y[0].cpu().numpy(), outputs)
 
+        charts: tuple[Chart, ...] = ()
+        with suppress(*NOT_FINITE):
+            about = setting.adapting(tasks, trained, drawn=setting.init())
+            charts = tuple(setting.algorithm.charts(about, run.meta))
         return Episode(
             k=trained,
             number=number,
@@ -211,12 +216,17 @@ def episode(folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
             query=examples(drawn.query, curves["query"]),
             support_loss=curves["support_loss"],
             query_loss=curves["query_loss"],
+            charts=charts,
             **run.common(),
         )
 
 
 @contextmanager
-def _stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[_StoredRun]:
+def stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[StoredRun]:
+    """Open a run with its newest weights, to be asked for the tasks of a protocol.
+
+    Raises: as `judge`.
+    """
     record = open_run(folder)
     saved = load_checkpoint(folder / CHECKPOINT)
     config = stored_config(record, folder).at(saved["step"])
@@ -226,7 +236,7 @@ def _stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[_StoredR
     steps = asked or setting.algorithm.steps
     setting.problem.expect(0, max(steps, 2 * setting.algorithm.steps))
     try:
-        yield _StoredRun(record, setting, meta, int(saved["step"]), steps, protocol)
+        yield StoredRun(record, setting, meta, int(saved["step"]), steps, protocol)
     finally:
         setting.shards.close()
 

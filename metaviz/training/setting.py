@@ -17,7 +17,7 @@ from metaviz.config.run_config import EngineName, RunConfig
 from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.context import Context, Meta
-from metaviz.meta.draws import Draws, Uniforms
+from metaviz.meta.draws import NO_DRAWS, Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
@@ -285,11 +285,31 @@ class Setting:
             step / max(self.config.steps, 1),
         )
 
-    def adapting(self, tasks: TaskBatch, steps: int, *, drawn: Meta | None = None) -> Context:
-        """Return what the method is called with to adapt to evaluation tasks."""
+    def adapting(
+        self,
+        tasks: TaskBatch,
+        steps: int,
+        *,
+        drawn: Meta | None = None,
+        numbers: range | None = None,
+    ) -> Context:
+        """Return what the method is called with to adapt to evaluation tasks.
+
+        A method that draws samples has the tasks' own random numbers where these have `numbers`.
+        """
         ways = self.config.shared.ways if self.problem.has_accuracy else 0
         later = self.config.shared.later_scale or 1.0
-        return Context(self.learner, tasks, steps, ways=ways, drawn=drawn or {}, later_scale=later)
+        sampled = numbers is not None and self.algorithm.traits.probabilistic
+        draws = Draws(((self._uniforms, numbers),)) if sampled and numbers else NO_DRAWS
+        return Context(
+            self.learner,
+            tasks,
+            steps,
+            draws,
+            ways=ways,
+            drawn=drawn or {},
+            later_scale=later,
+        )
 
     @cached_property
     def ways(self) -> int:

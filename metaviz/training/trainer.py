@@ -223,7 +223,11 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
         progress.meta[name] = value
 
 
-def _evaluated(setting: Setting, progress: Progress) -> Iterator[Evaluated | Pictured | Noted]:
+def _evaluated(
+    setting: Setting, progress: Progress
+) -> Iterator[Evaluated | Pictured | Noted | Waiting]:
+    tasks = setting.config.shared.eval_tasks
+    yield Waiting(progress.step, f"evaluating {tasks} tasks", is_usual=True)
     meta = {name: value.detach() for name, value in progress.meta.items()}
     try:
         evaluated = evaluate(setting, meta, progress.step)

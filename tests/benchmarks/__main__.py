@@ -19,6 +19,7 @@ MODULES = (
     "pictures",
     "images",
     "policies",
+    "playground",
 )
 
 

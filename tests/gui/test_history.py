@@ -147,6 +147,7 @@ def test_a_configuration_is_one_edit(window, tmp_path):
 
 def test_toolbars_are_undone_and_what_a_program_sets_is_not(qtbot, window):
     training = window.tabs.training
+    training.batches.setChecked(True)
     training.smoothing.setValue(10)
     assert window.undo_stack.count() == 0
     log_y = window.findChild(QCheckBox, "trainingLogY")

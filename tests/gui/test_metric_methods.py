@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metaviz.charts.storage import from_arrays
-from metaviz.charts.values import Bars, Chart, HeatMap, Panels, Scatter
+from metaviz.charts.values import Bars, Chart, Graph, HeatMap, Panels, Scatter
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.storage.store import open_run
@@ -14,7 +14,7 @@ WAIT = 120_000
 CHARTS: dict[str, dict[str, type[Chart]]] = {
     "matching": {"similarity": HeatMap, "embedding": Scatter},
     "relation": {"similarity": HeatMap, "embedding": Scatter},
-    "tpn": {"propagation": Panels},
+    "tpn": {"propagation": Panels, "propagation-steps": Graph},
     "r2d2": {"similarity": HeatMap, "embedding": Scatter},
     "siamese": {"similarity": HeatMap, "embedding": Scatter},
     "tadam": {"modulation": Panels, "embedding": Scatter},

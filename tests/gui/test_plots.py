@@ -30,6 +30,7 @@ from metaviz.runs.model.record import Record
 
 K = 6
 TASKS = 3
+MANY = ("imaml", "joint", "fomaml")
 
 
 def record(algorithm: str, seed: int = 0, *, steps: int = 50, level: float = 2.0) -> Record:
@@ -85,6 +86,7 @@ def test_training_tab_draws_before_and_after_of_every_run(qtbot, records: list[R
     tab.apply_theme(LIGHT)
     tab.show_records(records)
     shown(tab)
+    tab.batches.setChecked(True)
     tab.smoothing.setValue(0)
     x, y = tab.plot.traces["reptile-s0 post"].getData()
     assert x[-1] == 50
@@ -100,6 +102,7 @@ def test_training_tab_follows_its_controls(qtbot, records: list[Record]) -> None
     tab.apply_theme(DARK)
     tab.show_records(records)
     shown(tab)
+    tab.batches.setChecked(True)
     tab.axis.setCurrentIndex(tab.axis.findData("gradient_evaluations"))
     assert tab.plot.traces["maml-s0 post"].getData()[0][-1] == 300
     tab._fields["show_pre"].click()
@@ -140,7 +143,7 @@ def test_empty_tabs_say_what_to_do(qtbot, tab_type: type[QWidget]) -> None:
 def test_training_tab_says_what_a_run_waits_for(qtbot) -> None:
     tab = TrainingTab()
     qtbot.addWidget(tab)
-    run = Record("a", {"algorithm": "maml", "seed": 0})
+    run = Record("a", {"algorithm": "maml", "problem": "sinusoid", "seed": 0})
     tab.show_records([run])
     assert tab.plot._message.text().startswith("Evaluating the untrained weights")
     run.apply(Waiting(0, "compiling steps, 12 s"))
@@ -169,15 +172,27 @@ def test_training_tab_says_of_lines_what_is_drawn(qtbot, records: list[Record]) 
     tab.apply_theme(LIGHT)
     tab.show_records(records)
     shown(tab)
-    told = "Bold: after adaptation; thin: before adaptation; smoothed, weight 0.9."
-    assert tab.hint.text() == f"{told} The shaded gap is what adaptation gains."
+    told = "Means over 20 evaluation tasks; bold: after 3 inner steps; thin: before adaptation; "
+    assert tab.hint.text() == f"{told}shaded: what adaptation gains; dots: evaluations."
+    tab.batches.click()
+    told = "Bold: after adaptation; thin: before adaptation; shaded: what adaptation gains; "
+    more = "smoothed, weight 0.9: mean of the last 10 meta-steps or so"
+    more += "; 1 of 6 lines leave the range of the axis."
+    assert tab.hint.text() == f"{told}each meta-step’s batch; faint: as read; {more}"
     tab.smoothing.setValue(0)
-    tab.show_records([replace(one, state="running") for one in (*records, record("imaml"))])
-    QApplication.processEvents()
-    assert tab.hint.text() == "After adaptation; pale: before adaptation."
+    beyond = "1 of 4 lines leave the range of the axis"
+    assert tab.hint.text() == f"{told}each meta-step’s batch; {beyond}."
+    tab._fields["robust"].click()
+    assert tab.hint.text() == f"{told}each meta-step’s batch."
+    for state in ("running", "paused", "done"):
+        many = (replace(one, state=state) for one in (*records, *map(record, MANY)))
+        tab.show_records(list(many))
+        QApplication.processEvents()
+        told = "After adaptation; pale: before adaptation; each meta-step’s batch."
+        assert tab.hint.text() == told
+        assert tab.plot.chart.bands == ()
     tab.smoothing.setValue(50)
-    assert "raw curves are left out while these runs train" in tab.hint.text()
-    assert tab.plot.chart.bands == ()
+    assert "raw curves of so many runs are left out" in tab.hint.text()
 
 
 def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) -> None:

@@ -37,3 +37,26 @@ def test_what_is_compiled_has_no_time_left_and_does_not_count(bar):
     assert bar(60, 1, waiting=True) == ""
     bar(0.5, 2)
     assert bar(4, 42) == "1:36 left"
+
+
+def test_the_bar_tells_what_runs_do_before_their_first_and_after_their_last_step(plain_window):
+    made = plain_window().toolbar
+    made.show_phase("starting")
+    made.show_phase("training")
+    made.show_progress(0, 1000, paused=False, doing="evaluating 600 tasks")
+    assert made.time_left.text() == "Evaluating 600 tasks…"
+    made.show_progress(1000, 1000, paused=False, doing="evaluating 600 tasks")
+    assert made.time_left.text() == "Evaluating 600 tasks…"
+
+
+def test_run_brings_training_to_the_front_and_the_title_tells_how_far_it_is(qtbot, window):
+    window.tabs.open_page("comparison")
+    assert window.windowTitle() == "Sinusoid regression – MetaViz"
+    titles: list[str] = []
+    window.windowTitleChanged.connect(titles.append)
+    window.commands["run"].trigger()
+    for phase in ("training", "idle"):
+        qtbot.waitUntil(lambda phase=phase: window.controller.phase == phase, timeout=60_000)
+    assert window.windowTitle() == "Sinusoid regression – MetaViz"
+    assert window.tabs.current_page() is window.tabs.training
+    assert "0 % – Sinusoid regression – MetaViz" in titles

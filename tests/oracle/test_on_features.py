@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaviz.algorithms import gidaris, qiao
+from metaviz.algorithms.episodic import gidaris, qiao
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm

@@ -148,7 +148,10 @@ def test_prox_gradient_is_the_derivative_of_the_solved_loss(case: Quadratics) ->
 @given(quadratics)
 def test_a_large_prox_weight_gives_joint_training(case: Quadratics) -> None:
     options = {"prox": 1e6, "inner_steps": 50, "cg_steps": 10}
-    assert_close(case.gradient("imaml", 1, 1e-6, **options), case.gradient("joint", 1, 0.1), 1e-4)
+    apart = case.gradient("imaml", 1, 1e-6, **options) - case.gradient("joint", 1, 0.1)
+    # Each task is off by its own gradient over the prox weight; the mean may cancel, that does not.
+    scale = case.query_gradient(case.theta.expand(TASKS, -1)).abs().max()
+    assert float(apart.abs().max()) <= 2e-5 * float(scale)
 
 
 @few

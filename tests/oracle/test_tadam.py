@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from metaviz.algorithms.auxiliary import base_layout
 from metaviz.algorithms.episodic.tadam import (
     TADAMModel,
     TADAMOptions,
     TaskEncoder,
     auxiliary_share,
-    base_layout,
     conditioned,
     conditioned_layers,
 )

@@ -45,13 +45,14 @@ def header(path: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Return the columns of all tables of runs with a quantity, options and a geometry."""
+    """Return the columns of all tables of runs with a quantity, options, a geometry and charts."""
     root = tmp_path_factory.mktemp("runs")
     folders = [train(config("ecml", steps=2), root), train(config("metasgd", steps=2), root)]
     folders.append(train(config("ecml", steps=2).model_copy(update={"seed": 4}), root))
     for folder in folders:
         judge(folder, EvaluationProtocol(tasks=2))
     written = write_tables([open_run(folder) for folder in folders], root / "tables", folders)
+    written += write_tables([open_run(train(config("bauer", steps=1), root))], root / "more")
     return {path.name: header(path) for path in written}
 
 
@@ -64,7 +65,7 @@ def unexplained(columns: Iterable[str], known: set[str]) -> list[str]:
 
 
 def test_every_column_of_every_table_is_explained(tables: dict[str, list[str]]) -> None:
-    names = {"metrics", "inner", "summary", "comparison", "geometry", "evaluations"}
+    names = {"metrics", "inner", "summary", "comparison", "geometry", "evaluations", "charts"}
     assert set(tables) == {f"{name}.csv" for name in names}
     for name, columns in tables.items():
         known = documented()[name]

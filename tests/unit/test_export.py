@@ -93,7 +93,7 @@ def test_safe_text_never_begins_a_formula(text: str) -> None:
 
 @pytest.mark.parametrize(("smoothing", "said"), [(0.9, True), (0.0, False)])
 def test_a_training_figure_says_that_it_is_smoothed(*, smoothing: float, said: bool) -> None:
-    view = TrainingView(smoothing=smoothing)
+    view = TrainingView(batches=True, smoothing=smoothing)
     drawn = figure_of(training_chart([record()], view), Page())
     told = [text.get_text() for text in drawn.findobj(Text)]
     assert any("smoothed, weight 0.9" in text for text in told) == said
@@ -212,7 +212,7 @@ def test_figures_show_names_as_they_are(tmp_path: Path, name: str) -> None:
     drawn = fan(made)
     assert drawn is not None
     figures = {
-        "training": training_figure([made], TrainingView(log_y=True)),
+        "training": training_figure([made], TrainingView(batches=True, log_y=True)),
         "inner": inner_figure([made]),
         "fan": figure_of(without_slider(drawn)),
     }
@@ -227,7 +227,9 @@ def test_figures_show_names_as_they_are(tmp_path: Path, name: str) -> None:
 )
 def test_figures_of_any_losses_are_drawn(tmp_path: Path, loss: float, *, log_y: bool) -> None:
     made = record(loss=loss, scale=0.0)
-    save_figure(training_figure([made], TrainingView(log_y=log_y)), tmp_path / "t.png")
+    save_figure(
+        training_figure([made], TrainingView(batches=True, log_y=log_y)), tmp_path / "t.png"
+    )
     save_figure(inner_figure([made], [InnerView(log_y=log_y)]), tmp_path / "i.png")
     check_picture(tmp_path / "t.png", 16, None, 150)
     check_picture(tmp_path / "i.png", 11, None, 150)
@@ -259,7 +261,7 @@ def test_gradients_figure_is_drawn_with_a_zero_gradient(tmp_path: Path) -> None:
 
 
 def test_figure_of_nothing_says_so(tmp_path: Path) -> None:
-    for figure in (training_figure([], TrainingView()), inner_figure([])):
+    for figure in (training_figure([], TrainingView(batches=True)), inner_figure([])):
         save_figure(figure, tmp_path / "f.svg")
         assert "nothing recorded yet" in svg_texts(tmp_path / "f.svg")
 
@@ -267,12 +269,14 @@ def test_figure_of_nothing_says_so(tmp_path: Path) -> None:
 def test_same_figure_twice_is_the_same_file(tmp_path: Path) -> None:
     for kind in ("svg", "pdf"):
         for name in ("a", "b"):
-            save_figure(training_figure([record()], TrainingView()), tmp_path / f"{name}.{kind}")
+            save_figure(
+                training_figure([record()], TrainingView(batches=True)), tmp_path / f"{name}.{kind}"
+            )
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 
 
 def test_save_figure_refuses_other_kinds_and_places(tmp_path: Path) -> None:
-    figure = training_figure([record()], TrainingView(), Page(5, 5, 50))
+    figure = training_figure([record()], TrainingView(batches=True), Page(5, 5, 50))
     with pytest.raises(StoreError, match=r"choose a name ending in \.png, \.pdf or \.svg\.$"):
         save_figure(figure, tmp_path / "f.gif")
     with pytest.raises(StoreError, match=r"^Cannot write .*: No such file or directory\.$"):
@@ -282,13 +286,13 @@ def test_save_figure_refuses_other_kinds_and_places(tmp_path: Path) -> None:
 
 def test_curves_show_what_was_recorded() -> None:
     made = record()
-    (curve,) = training_curves([made], TrainingView(smoothing=0.0))
+    (curve,) = training_curves([made], TrainingView(batches=True, smoothing=0.0))
     assert np.array_equal(curve.post, made.column("post_query_loss"))
     assert np.array_equal(curve.x, np.arange(1, 41))
     (inner,) = inner_curves([made], InnerView(max_k=3))
     assert (inner.tasks, inner.trained_steps, inner.k.tolist()) == (8, 2, [0, 1, 2, 3])
     assert np.array_equal(inner.mean, made.evaluations[0].curves["query_loss"][:4])
-    assert training_curves([made], TrainingView(quantity="query_accuracy"))
+    assert training_curves([made], TrainingView(batches=True, quantity="query_accuracy"))
     assert inner_curves([made], InnerView(quantity="query_accuracy")) == []
 
 
@@ -337,7 +341,7 @@ def test_legends_of_many_runs_fit_the_page_and_cover_no_curve(width_cm: float) -
         for i in range(16)
     ]
     for figure in (
-        training_figure(runs, TrainingView(), Page(width_cm)),
+        training_figure(runs, TrainingView(batches=True), Page(width_cm)),
         inner_figure(runs, page=Page(width_cm)),
     ):
         canvas = FigureCanvasAgg(figure)
@@ -359,7 +363,7 @@ def test_legends_of_many_runs_fit_the_page_and_cover_no_curve(width_cm: float) -
     "page", [Page(8.5, font_pt=12.0), Page(16.0), Page(16.0, 8.0), Page(30.0, 6.0, font_pt=14.0)]
 )
 def test_names_of_axes_are_not_cut_off(page: Page) -> None:
-    figure = training_figure([record()], TrainingView(), page)
+    figure = training_figure([record()], TrainingView(batches=True), page)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     (axes,) = figure.axes

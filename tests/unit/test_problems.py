@@ -13,6 +13,7 @@ from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError
 from metaviz.problems.base import Problem
+from metaviz.problems.mixture import Mixture, MixtureOptions
 from metaviz.problems.omniglot import Omniglot
 from metaviz.problems.quadratic import Quadratic
 from metaviz.problems.registry import PROBLEMS, find_problem
@@ -28,7 +29,7 @@ DRAWERS = 6
 
 def test_families_are_shown_in_the_same_order_whatever_was_imported_first() -> None:
     assert list(PROBLEMS) == [
-        *("sinusoid", "quadratic", "strokes", "omniglot", "images", "features"),
+        *("sinusoid", "mixture", "quadratic", "strokes", "omniglot", "images", "features"),
         *("navigation", "chain", "bandit"),
     ]
 
@@ -444,3 +445,55 @@ def test_command_line_trains_on_omniglot(omniglot_tree: Path, tmp_path: Path) ->
     assert said == "ways = 9 is more than the 3 test characters: use at most 3."
     said = refusal(*command, "--set", "shots=5")
     assert said.startswith("shots + query_shots = 7 is more than the 6 drawings of a character")
+
+
+# Sinusoids and lines
+
+
+def mixture(**options: float) -> Mixture:
+    return Mixture(MixtureOptions(**options), Shared(shots=5, query_shots=7), 2)  # type: ignore[arg-type]
+
+
+def test_tasks_of_the_mixture_are_lines_and_sinusoids_in_the_share_asked_for() -> None:
+    tasks = mixture(noise=0.0, share_of_lines=0.3).tasks("train", 0, 3000)
+    x, y = (
+        torch.cat([getattr(part, name) for part in (tasks.support, tasks.query)], 1)[..., 0]
+        for name in ("x", "y")
+    )
+    columns = torch.stack([x, torch.ones_like(x)], 2)
+    line = torch.linalg.lstsq(columns, y.unsqueeze(2)).solution
+    is_line = ((columns @ line).squeeze(2) - y).abs().amax(1) < 1e-9
+    assert float(is_line.double().mean()) == pytest.approx(0.3, abs=0.03)
+    slope, intercept = line[is_line].squeeze(2).T
+    for values in (slope, intercept):
+        assert stats.kstest(values.numpy() / 3, "uniform", (-1, 2)).pvalue > 1e-4
+    waves, at = y[~is_line], x[~is_line]
+    columns = torch.stack([at.sin(), at.cos()], 2)
+    found = torch.linalg.lstsq(columns, waves.unsqueeze(2)).solution
+    assert torch.allclose((columns @ found).squeeze(2), waves, atol=1e-8)
+    amplitude = found.squeeze(2).norm(dim=1).numpy()
+    assert stats.kstest(amplitude, "uniform", (0.1, 4.9)).pvalue > 1e-4
+
+
+def test_mixture_has_noise_on_all_but_evaluation_queries() -> None:
+    noisy, clean = mixture(), mixture(noise=0.0)
+    for of in (lambda one: one.tasks("train", 0, 4000), lambda one: one.evaluation_tasks(0, 4000)):
+        away = of(noisy).support.y - of(clean).support.y
+        assert float(away.std()) == pytest.approx(0.3, rel=0.03)
+        assert torch.equal(of(noisy).support.x, of(clean).support.x)
+    queries = (one.evaluation_tasks(0, 5).query.y for one in (noisy, clean))
+    assert torch.equal(*queries)
+
+
+def test_picture_of_the_mixture_says_which_tasks_are_lines() -> None:
+    problem = mixture(noise=0.0)
+    shown = problem.picture(lambda tasks: torch.zeros(2, *tasks.query.y.shape))
+    bent = np.abs(np.diff(shown["truth"].astype(float), 2)).max(1) > 1e-4
+    assert np.array_equal(shown["family"] == 0, bent)
+    assert 0 < shown["family"].sum() < len(bent)
+
+
+@pytest.mark.parametrize("wrong", [{"amplitude_low": 6.0}, {"x_low": 5.0}, {"share_of_lines": 1.5}])
+def test_ranges_of_the_mixture_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="mixture"):
+        find_problem("mixture").build(wrong, Shared(), 0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from metaviz.runs.analysis.curves import TrainingView, between, training_curves
+from metaviz.runs.analysis.curves import TrainingView, training_curves
 from metaviz.runs.analysis.smoothing import (
     GrowingMean,
     Smoother,
@@ -100,26 +100,33 @@ def run(name: str = "a") -> Record:
     return Record(name, {"algorithm": "maml", "problem": "sinusoid", "seed": 0, "steps": 9})
 
 
+def followed(smoother: Smoother, record: Record, weight: float) -> np.ndarray:
+    name = "post_query_loss"
+    return smoother.follow((record, name, 1), record.column(name), weight)
+
+
 def test_a_smoother_follows_records_as_they_grow_and_as_they_are_replaced() -> None:
     smoother, name = Smoother(), "post_query_loss"
     record = run()
     for _ in range(5):
-        found = smoother.column(grown(record, 150), name, 0.9)
+        found = followed(smoother, grown(record, 150), 0.9)
         assert np.array_equal(found, smooth(record.column(name), 0.9))
-    assert np.array_equal(smoother.column(record, name, 0.5), smooth(record.column(name), 0.5))
+    assert np.array_equal(followed(smoother, record, 0.5), smooth(record.column(name), 0.5))
     other = grown(run(), 900)
-    assert np.array_equal(smoother.column(other, name, 0.5), smooth(other.column(name), 0.5))
+    assert np.array_equal(followed(smoother, other, 0.5), smooth(other.column(name), 0.5))
+    every = other.column(name)[::3]
+    assert np.array_equal(smoother.follow((other, name, 3), every, 0.5), smooth(every, 0.5))
     shorter = grown(run(), 10)
-    assert np.array_equal(smoother.column(shorter, name, 0.5), smooth(shorter.column(name), 0.5))
+    assert np.array_equal(followed(smoother, shorter, 0.5), smooth(shorter.column(name), 0.5))
 
 
 def test_a_smoother_touches_only_what_is_new() -> None:
     smoother, name = Smoother(), "post_query_loss"
     record = grown(run(), 500)
-    smoother.column(record, name, 0.9)
-    before = smoother.column(record, name, 0.9)
+    followed(smoother, record, 0.9)
+    before = followed(smoother, record, 0.9)
     record.column(name)[:400] = -1.0
-    after = smoother.column(grown(record, 1), name, 0.9)
+    after = followed(smoother, grown(record, 1), 0.9)
     assert np.array_equal(after[:500], before)
 
 
@@ -128,21 +135,13 @@ def test_curves_are_those_of_a_fresh_smoother_and_old_runs_are_forgotten() -> No
     for _ in range(3):
         for record in records:
             grown(record, 50)
-        known = training_curves(records, TrainingView(), smoother)
-        fresh = training_curves(records, TrainingView())
+        known = training_curves(records, TrainingView(batches=True), smoother)
+        fresh = training_curves(records, TrainingView(batches=True))
         for one, other in zip(known, fresh, strict=True):
             assert np.array_equal(one.post, other.post)
             assert np.array_equal(one.pre, other.pre)
-    training_curves(records[:1], TrainingView(), smoother)
+    training_curves(records[:1], TrainingView(batches=True), smoother)
     assert {name for name, _ in smoother._known} == {"a"}
-
-
-def test_between_two_readings_a_curve_is_straight():
-    x, y = np.arange(7.0), np.array([2.0, 2.0, 2.0, 8.0, 8.0, 8.0, 8.0])
-    read = np.isin(x, [0, 3])
-    assert between(x, y, read).tolist() == [2, 4, 6, 8, 8, 8, 8]
-    assert between(x, y, np.ones(7, dtype=bool)) is y
-    assert between(x, y, np.zeros(7, dtype=bool)) is y
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import prod
 from typing import Literal
 
 import torch
@@ -11,7 +10,6 @@ from typing_extensions import override
 
 from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, SizedEpisodes, embed_option
-from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
 from metaviz.charts.shift import SHIFT, shift_chart
 from metaviz.charts.similarity import SIMILARITY
@@ -23,10 +21,11 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_similarity
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import memberships
-from metaviz.nets.base import Activate, Layered
-from metaviz.nets.blocks import Shapes, drawn, linear, linear_shapes
+from metaviz.nets.base import Activate, Layered, feature_count
+from metaviz.nets.blocks import Shapes, drawn, linear, linear_shapes, uniform
 from metaviz.nets.layout import Layout, Params
 
 _SLOPES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = {
@@ -135,8 +134,7 @@ class ShiftedModel:
         meta = {"init": net.init(generator)}
         meta["values"] = drawn(self._value_network(net).layout, generator)
         size = self._key_inputs(net)
-        uniform = torch.rand(options.key_size * size, generator=generator, dtype=torch.float64)
-        keys = (2 * uniform - 1) * float(size**-0.5)
+        keys = uniform(Layout((("keys", (options.key_size, size)),)), size, generator)
         own = [net.init(generator)] if options.keys == "network" else []
         meta["keys"] = torch.cat([*own, keys])
         return meta
@@ -242,7 +240,7 @@ class ShiftedModel:
 
     def _key_inputs(self, net: Layered) -> int:
         """Return how many numbers are mapped to a key."""
-        return net.example_size if self.options.keys == "inputs" else prod(net.feature_shape)
+        return net.example_size if self.options.keys == "inputs" else feature_count(net)
 
     def _value_network(self, net: Layered) -> ValueNetwork:
         ways = dict(net.layout.shapes)[min(net.layout.head)][0]

@@ -1,12 +1,10 @@
-"""What methods without an inner loop share: embeddings of both sets, and their chart."""
+"""What methods without an inner loop share: embeddings of support and query sets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from metaviz.charts.embedding import embedding_chart
-from metaviz.charts.values import Scatter
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.tasks import Batch
 from metaviz.nets.layout import Weights
@@ -64,19 +62,3 @@ def in_sets(
 def rows(flat: Tensor) -> Tensor:
     """Return meta-parameters of a group with a tasks axis, (1 or tasks, P)."""
     return flat if flat.dim() > 1 else flat.unsqueeze(0)
-
-
-def first_embedding(context: Context, maps: Mapping[str, Tensor]) -> Scatter:
-    """Show where the first task's examples and prototypes lie.
-
-    Shapes: the maps support, query and prototypes are (tasks, n, d).
-    """
-    tasks = context.tasks
-    points = {
-        "prototype": (maps["prototypes"][0], torch.arange(context.ways)),
-        "query": (maps["query"][0], tasks.query.y[0]),
-        "support": (maps["support"][0], tasks.support.y[0]),
-    }
-    return embedding_chart(
-        {kind: (z.cpu().numpy(), y.cpu().numpy()) for kind, (z, y) in points.items()}
-    )

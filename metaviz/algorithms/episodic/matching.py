@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
+from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
-from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.similarity import SIMILARITY
@@ -22,11 +20,13 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
-from metaviz.meta.vectors import class_means, memberships, unit
-from metaviz.nets.base import Net
+from metaviz.meta.vectors import memberships, unit
+from metaviz.nets.base import Net, feature_count
+from metaviz.nets.blocks import uniform
 from metaviz.nets.layout import Layout, Params
-from metaviz.nets.lstm import lstm_cell, lstm_shapes, uniform
+from metaviz.nets.lstm import lstm_cell, lstm_shapes
 
 _FLOOR = 1e-6
 """Is added to probabilities before their logarithm."""
@@ -89,7 +89,7 @@ class FullContext:
 
     def layout(self, net: Net) -> Layout:
         """Return the weights of the three LSTMs."""
-        size = _size(net)
+        size = feature_count(net)
         return Layout(
             (
                 *lstm_shapes("forward", size, size),
@@ -100,7 +100,7 @@ class FullContext:
 
     def init(self, net: Net, generator: torch.Generator) -> Tensor:
         """Draw weights as PyTorch does."""
-        return uniform(self.layout(net), _size(net), generator)
+        return uniform(self.layout(net), feature_count(net), generator)
 
     def __call__(self, params: Params, support: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings of support (tasks, m, d) and asked examples (tasks, n, d)."""
@@ -184,20 +184,14 @@ class MatchingModel:
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield the first task's attention, and where its examples lie with their class means."""
         first = context[:1]
-        maps = dict(self.predict(first, meta, first.tasks.query, maps=True).maps)
+        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
         if "attention" in maps:
             title, level = "Attention to the support set", (0.0, 1.0)
             yield first_similarity(first, maps["attention"], title, "attention", level)
         else:
             title, level = "Cosines of queries and support examples", (-1.0, 1.0)
             yield first_similarity(first, maps["cosines"], title, "cosine", level)
-        maps["prototypes"] = class_means(maps["support"], first.tasks.support.y, first.ways)
         yield first_embedding(first, maps)
-
-
-def _size(net: Net) -> int:
-    """Return how many features an example has."""
-    return prod(net.feature_shape)
 
 
 @register(

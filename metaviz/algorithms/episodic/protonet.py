@@ -6,10 +6,11 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding
+from metaviz.algorithms.episodic.embedding import embedded
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
+from metaviz.charts.similarity import SIMILARITY
 from metaviz.charts.values import Chart
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
@@ -18,6 +19,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import SMALLEST, class_means, squared_distances, unit
 
@@ -100,9 +102,12 @@ class PrototypeModel:
         return Prediction(outputs, maps=shown)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield where the first task's examples and prototypes lie, see `embedding_chart`."""
+        """Yield where the first task's examples and prototypes lie, and how near they are."""
         first = context[:1]
-        yield first_embedding(first, self.predict(first, meta, first.tasks.query, maps=True).maps)
+        found = self.predict(first, meta, first.tasks.query, maps=True)
+        yield first_embedding(first, found.maps)
+        title = "Logits of queries and prototypes"
+        yield first_similarity(first, found.outputs, title, "logit", to_classes=True)
 
     def similarity(self, z: Tensor, prototypes: Tensor) -> Tensor:
         """Return minus distances, or cosines, of z (tasks, n, d) to prototypes (tasks, ways, d)."""
@@ -124,7 +129,7 @@ class PrototypeModel:
     color=12,
     summary="Classes are the means of their support embeddings; the nearest one is the answer.",
     needs={"classes": "ProtoNet tells classes apart"},
-    charts=(EMBEDDING,),
+    charts=(EMBEDDING, SIMILARITY),
     formula="p(n | x) ∝ exp(−|f(x) − cₙ|²),   cₙ = mean f(support of n)",
     cost="1 gradient per task; no inner steps",
     citation="Snell, Swersky & Zemel 2017, arXiv:1703.05175",

@@ -6,9 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding
+from metaviz.algorithms.episodic.embedding import embedded
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
-from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.similarity import SIMILARITY
@@ -20,8 +19,9 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
-from metaviz.meta.vectors import class_means, memberships
+from metaviz.meta.vectors import memberships
 
 
 class R2D2Options(EpisodeOptions):
@@ -112,10 +112,9 @@ class RidgeModel:
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield the first task's regressions, and where its examples and class means lie."""
         first = context[:1]
-        maps = dict(self.predict(first, meta, first.tasks.query, maps=True).maps)
+        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
         title = "Regression of the labels of queries"
         yield first_similarity(first, maps["regressed"], title, "x W", to_classes=True)
-        maps["prototypes"] = class_means(maps["support"], first.tasks.support.y, first.ways)
         yield first_embedding(first, maps)
 
 

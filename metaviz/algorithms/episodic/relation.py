@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding, in_sets, rows
+from metaviz.algorithms.episodic.embedding import embedded, in_sets, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
-from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.similarity import SIMILARITY
@@ -21,6 +20,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import OBJECTIVE, Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import memberships
 from metaviz.nets.base import Net

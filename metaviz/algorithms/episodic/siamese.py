@@ -1,15 +1,13 @@
 """Siamese networks: the support image most likely to be of a query's class answers."""
 
 from collections.abc import Iterator
-from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
+from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
-from metaviz.algorithms.episodic.similarity import first_similarity
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.similarity import SIMILARITY
@@ -21,8 +19,10 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import OBJECTIVE, Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding, first_similarity
 from metaviz.meta.tasks import Batch
-from metaviz.meta.vectors import class_means, memberships
+from metaviz.meta.vectors import memberships
+from metaviz.nets.base import feature_count
 
 
 class SiameseOptions(EpisodeOptions):
@@ -73,7 +73,7 @@ class SiameseModel:
 
     def init(self, learner: Learner, generator: torch.Generator) -> Meta:
         """Draw the network's weights; `similarity` holds w and then b."""
-        size = prod(learner.net.feature_shape)
+        size = feature_count(learner.net)
         similarity = torch.full((size + 1,), -self.options.start / size, dtype=torch.float64)
         similarity[-1] = self.options.start / 10
         return {"init": learner.net.init(generator), "similarity": similarity}
@@ -108,11 +108,10 @@ class SiameseModel:
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield the first task's probabilities of one class, and where its examples lie."""
         first = context[:1]
-        maps = dict(self.predict(first, meta, first.tasks.query, maps=True).maps)
+        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
         title = "Probability that query and support example are of one class"
         values = maps["similar"].sigmoid()
         yield first_similarity(first, values, title, "probability", (0.0, 1.0))
-        maps["prototypes"] = class_means(maps["support"], first.tasks.support.y, first.ways)
         yield first_embedding(first, maps)
 
 

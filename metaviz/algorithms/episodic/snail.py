@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import prod
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, SizedEpisodes, embed_option
 from metaviz.algorithms.registry import register
-from metaviz.charts.similarity import similarity_chart
+from metaviz.charts.similarity import ATTENTION, similarity_chart
 from metaviz.charts.values import Chart, Panels
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
@@ -23,7 +22,7 @@ from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch
-from metaviz.nets.base import Net
+from metaviz.nets.base import Net, feature_count
 from metaviz.nets.blocks import Shapes, linear, linear_shapes
 from metaviz.nets.layout import Layout, Params
 from metaviz.nets.temporal import (
@@ -35,8 +34,6 @@ from metaviz.nets.temporal import (
     dense_shapes,
 )
 
-ATTENTION = "attention"
-"""The id of the chart."""
 _ATTENTIONS = ((64, 32), (256, 128), (512, 256))
 _FILTERS = 128
 _ORDER = "snail order"
@@ -93,7 +90,7 @@ class SNAILModel:
 
     def layout(self, net: Net) -> Layout:
         """Return the weights of attentions, convolutions and the last layer."""
-        size = prod(net.feature_shape) + self.ways
+        size = feature_count(net) + self.ways
         shapes: Shapes = []
         for number, (key, value) in enumerate(_ATTENTIONS, 1):
             shapes += attention_shapes(f"attention{number}", size, key, value)

@@ -1,7 +1,6 @@
 """TADAM: prototypes in an embedding that is scaled and shifted for the task."""
 
 from collections.abc import Iterator, Mapping
-from math import prod
 from typing import ClassVar
 
 import torch
@@ -9,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from metaviz.algorithms.episodic.embedding import embedded, first_embedding, rows
+from metaviz.algorithms.auxiliary import AUXILIARY, base_losses, drawn_base
+from metaviz.algorithms.episodic.embedding import embedded, rows
 from metaviz.algorithms.episodic.episode_options import Embedding, EpisodeOptions, embed_option
 from metaviz.algorithms.outer_options import OwnOuter
 from metaviz.algorithms.registry import register
@@ -25,15 +25,13 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import OBJECTIVE, Episodic, Term
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import SMALLEST, class_means, squared_distances
-from metaviz.nets.base import Net
+from metaviz.nets.base import Net, feature_count
 from metaviz.nets.blocks import Shapes, linear, linear_shapes
 from metaviz.nets.layout import Layout, Params, Weights
 
-AUXILIARY = register_quantity(
-    Quantity("auxiliary_loss", "Auxiliary loss, 0 where it is left out", better="smaller")
-)
 PENALTY = register_quantity(Quantity("film_penalty", "Penalty of scales and shifts"))
 Films = dict[str, tuple[Tensor, Tensor]]
 """Scales and shifts (tasks, channels) by layer."""
@@ -99,7 +97,7 @@ class TaskEncoder:
     def __init__(self, net: Net) -> None:
         """Lay out for a network."""
         self.layers = conditioned_layers(net.layout)
-        inputs = prod(net.feature_shape)
+        inputs = feature_count(net)
         shapes: Shapes = []
         for layer, channels in self.layers.items():
             for kind in ("gamma", "beta"):
@@ -193,9 +191,7 @@ class TADAMModel:
         if self.options.film:
             meta["film"] = TaskEncoder(learner.net).init(generator)
         if self.options.auxiliary:
-            layout = base_layout(learner)
-            uniform = torch.rand(layout.size, generator=generator, dtype=torch.float64)
-            meta["base"] = (2 * uniform - 1) * float(prod(learner.net.feature_shape) ** -0.5)
+            meta["base"] = drawn_base(learner, generator)
         return meta
 
     def predict(
@@ -242,14 +238,11 @@ class TADAMModel:
         places = torch.from_numpy(chosen.nonzero()[0]).to(plain.x.device)
         if not len(places):
             return found
-        some, tasks = plain[places], len(places)
         weights, base = (
             rows(meta[name]).expand(len(context.tasks), -1)[places] for name in ("init", "base")
         )
-        z = context.learner.net.features(weights, some.x)
-        logits = linear(base_layout(context.learner).for_tasks(base, tasks), "base", z)
-        losses = functional.cross_entropy(logits.flatten(0, 1), some.y.flatten(), reduction="none")
-        return found.index_put((places,), losses.view(tasks, -1).mean(1))
+        losses = base_losses(context.learner, plain[places], weights, base)
+        return found.index_put((places,), losses)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
         """Yield the first task's scales and shifts, and where its examples and prototypes lie."""
@@ -271,11 +264,6 @@ class TADAMModel:
         if self.options.auxiliary:
             found[AUXILIARY.id] = self.auxiliary_loss
         return found
-
-
-def base_layout(learner: Learner) -> Layout:
-    """Return the linear layer of all training classes."""
-    return Layout(tuple(linear_shapes("base", prod(learner.net.feature_shape), learner.classes)))
 
 
 def auxiliary_share(progress: float) -> float:

@@ -12,7 +12,7 @@ from metaviz.algorithms.episodic.embedding import embedded, in_sets, rows
 from metaviz.algorithms.episodic.episode_options import EpisodeOptions
 from metaviz.algorithms.registry import register
 from metaviz.charts.embedding import principal
-from metaviz.charts.propagation import PROPAGATION, propagation_chart
+from metaviz.charts.propagation import PROPAGATION, STEPS, propagation_chart, steps_chart
 from metaviz.charts.similarity import shown
 from metaviz.charts.values import Chart
 from metaviz.config.episodes import EpisodeShape
@@ -36,6 +36,7 @@ _CHANNELS, _HIDDEN = 64, 8
 _SHORTEST = 1e-3
 _SMALLEST = 1e-30
 _TERMS = (0, 1, 5)
+_STEPS = 21
 _MOST_NODES = 40
 
 
@@ -238,21 +239,19 @@ class PropagationModel:
         middle = nodes.mean(0)
         places = (nodes - middle) @ principal(nodes - middle)[0].T
         labels, spreading = maps["labels"][0], maps["spreading"][0]
-        received: dict[str, np.ndarray] = {}
+        received = []
         total = term = labels
-        for number in range(max(_TERMS) + 1):
-            if number in _TERMS:
-                when = "1 step" if number == 1 else f"{number} steps"
-                received[f"after {when}"] = total[chosen].double().cpu().numpy()
+        for _ in range(_STEPS):
+            received.append(total[chosen].double().cpu().numpy())
             term = spreading @ term
             total = total + term
-        received["in the end"] = maps["propagated"][0][chosen].double().cpu().numpy()
-        yield propagation_chart(
-            places[chosen],
-            tuple(names[at] for at in chosen.tolist()),
-            weights[np.ix_(chosen, chosen)],
-            received,
-        )
+        received.append(maps["propagated"][0][chosen].double().cpu().numpy())
+        panels = {f"after {n} step{'s' * (n != 1)}": received[n] for n in _TERMS}
+        panels["in the end"] = received[-1]
+        named = tuple(names[at] for at in chosen.tolist())
+        graph = places[chosen], named, weights[np.ix_(chosen, chosen)]
+        yield propagation_chart(*graph, panels)
+        yield steps_chart(*graph, received)
 
 
 def over_all_nodes(context: Context, prediction: Prediction, batch: Batch) -> Tensor:
@@ -270,7 +269,7 @@ def over_all_nodes(context: Context, prediction: Prediction, batch: Batch) -> Te
     summary="Labels spread from support examples over a graph of all examples of the task.",
     needs={"classes": "TPN tells classes apart"},
     quantities=(OBJECTIVE.id,),
-    charts=(PROPAGATION,),
+    charts=(PROPAGATION, STEPS),
     formula="F = (I − α S)⁻¹ Y,   Wᵢⱼ = exp(−mean (zᵢ/σᵢ − zⱼ/σⱼ)² / 2),   S = D⁻¹ᐟ² W D⁻¹ᐟ²",
     cost="1 gradient per task and a system of all its examples; no inner steps",
     citation="Liu et al. 2019, arXiv:1805.10002",

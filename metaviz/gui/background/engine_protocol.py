@@ -15,6 +15,7 @@ from metaviz.runs.model.events import Event, State
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.model.speed import Gauge
+from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
 
 
 class Session(Protocol):
@@ -110,6 +111,12 @@ class Engine(Protocol):
 
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
+
+    def expansion(self, folder: Path, report: Report) -> Expanded:
+        """Compare a run's meta-gradients with their expansion. Raises: as `judge`."""
+
+    def accuracy(self, folder: Path, report: Report) -> MeasuredAccuracy:
+        """Compare a run's meta-gradients after K steps with the exact one. Raises: as `judge`."""
 
     def estimate(self, configs: Sequence[RunConfig], report: Report) -> Estimate:
         """Time a few steps of each kind of run, and return how long all of them will take.

@@ -198,7 +198,7 @@ class TrainingWorker(QObject):
                 event = self._advance(session)
                 if event is None or isinstance(event, Stepped):
                     break
-                if isinstance(event, Waiting):
+                if isinstance(event, Waiting) and not event.is_usual:
                     self._flush()
         self._flush()
         self._finish_if_none_trains()
@@ -241,6 +241,8 @@ class TrainingWorker(QObject):
             event = self._advance(self._behind(session))
             if event is None:
                 break
+            if isinstance(event, Waiting):
+                self._flush()
             # Hands Python's lock to the window between two meta-steps.
             time.sleep(0)
         if session in self._live:

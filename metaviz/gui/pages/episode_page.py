@@ -1,5 +1,7 @@
 """One task: its images, what a run takes them for while it adapts, and one image's path."""
 
+from dataclasses import replace
+
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QWidget
 
@@ -8,6 +10,7 @@ from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.episode_grid import EpisodeGrid
 from metaviz.gui.pages.layouts import page, row, slider, split
 from metaviz.gui.pages.page import OnDemandPage, folder_of
+from metaviz.gui.pages.scrubbed_chart import ScrubbedChart
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
     combo,
@@ -42,6 +45,7 @@ _ONE_STATE = (
     "Below each query image: the class it is taken for, and as a bar the probability of its own "
     "class. Framed and ✗: wrong. {} has no inner loop: there are no inner steps to move through."
 )
+_EXAMPLES = "examples and answers"
 _NO_PATH = "One image's path over the inner steps."
 _NO_LOSSES = "The task's losses over the inner steps."
 _NO_FIT = "This task has no pictures; its losses are on the right."
@@ -61,6 +65,7 @@ class EpisodeTab(OnDemandPage):
         self.grid = EpisodeGrid()
         self.grid.chosen.connect(self._draw_path)
         self.fit = ChartView("episodeFit", "Predictions on the task", self)
+        self.own = ScrubbedChart("episodeChart", "How the method decides on the task", self)
         self.path = ChartView("episodePath", "The chosen image's path", self)
         self.losses = ChartView("episodeLosses", "Losses of the task", self)
         self.message = text_label("episodeEmpty", text=EMPTY)
@@ -80,8 +85,12 @@ class EpisodeTab(OnDemandPage):
         return [self._draw]
 
     def chart(self) -> Chart | None:
-        """Return the task at the step that is shown; None before a task was shown."""
-        return None if self.result is None else episode_chart(self.result, self.step.value())
+        """Return what is shown of the task; None before a task was shown."""
+        episode, own = self.result, self._own_chart()
+        if episode is None or own is None:
+            return None if episode is None else episode_chart(episode, self.step.value())
+        named = f"{episode.label}, {episode.dataset}, task {episode.number}"
+        return replace(self.own.placed(own), title=f"{own.title or own.id}\n{named}")
 
     def open_task(self, record: str, protocol: EvaluationProtocol, number: int) -> None:
         """Ask for a task of a run."""
@@ -107,6 +116,9 @@ class EpisodeTab(OnDemandPage):
         self.grid.show_episode(episode if episode.has_images else None)
         self.ask_button.setEnabled(True)
         self._set_step_range(len(episode.query_loss) - 1)
+        offer(self.what, {"": _EXAMPLES} | {one.id: one.title or one.id for one in episode.charts})
+        self.what_label.setVisible(bool(episode.charts))
+        self.what.setVisible(bool(episode.charts))
         self.caption.setText(_CAPTION if episode.has_steps else _ONE_STATE.format(episode.label))
         for widget in (*self.scrubber, self.losses):
             widget.setVisible(episode.has_steps)
@@ -125,7 +137,7 @@ class EpisodeTab(OnDemandPage):
         self.area.setWidgetResizable(False)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.area.viewport().installEventFilter(self)
-        for widget in (self.message, self.area, self.fit):
+        for widget in (self.message, self.area, self.fit, self.own):
             self.stack.addWidget(widget)
         side = split("episodeSide", self.path, self.losses, upright=True, sizes=(300, 200))
         body = split("episodeBody", self.stack, side, sizes=(560, 340))
@@ -156,11 +168,24 @@ class EpisodeTab(OnDemandPage):
         self.at.setMinimumWidth(self.fontMetrics().horizontalAdvance("k = 00 of 00 (trained: 00)"))
         tip = "Draw the network's outputs in place of probabilities."
         self.logits = switch("episodeLogits", "lo&gits", tip)
-        connect_controls(self.redraw, self.step, self.logits)
+        self.what = combo("episodeWhat", "What is shown of the task", {"": _EXAMPLES}, letters=24)
+        self.what.setToolTip("The task's examples, or how the method decides on them.")
+        self.what_label = PlainLabel("sho&w")
+        self.what_label.setBuddy(self.what)
+        self.what_label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+        connect_controls(self.redraw, self.what, self.step, self.logits)
         title = PlainLabel("i&nner step")
         title.setBuddy(self.step)
         self.scrubber = title, self.step, self.at
-        return row(*self.scrubber, self.logits, stretch=self.step)
+        shown = self.what_label, self.what
+        for widget in shown:
+            widget.hide()
+        return row(*shown, *self.scrubber, self.logits, stretch=self.step)
+
+    def _own_chart(self) -> Chart | None:
+        """Return the chart of the method that is chosen, None for the examples."""
+        charts = () if self.result is None else self.result.charts
+        return next((one for one in charts if one.id == self.what.currentData()), None)
 
     @Slot()
     def _on_number(self) -> None:
@@ -173,10 +198,11 @@ class EpisodeTab(OnDemandPage):
 
     def _draw(self) -> None:
         episode = self.result
+        own = self._own_chart()
         shown = 0 if episode is None else 1 if episode.has_images else 2
-        self.stack.setCurrentIndex(shown)
+        self.stack.setCurrentIndex(shown if own is None else 3)
         self.logits.setVisible(episode is not None and episode.has_classes)
-        self.caption.setVisible(episode is not None and episode.has_images)
+        self.caption.setVisible(episode is not None and episode.has_images and own is None)
         if episode is None:
             self.at.setText("")
             self.path.show_chart(Lines(id="episode-image", message=_NO_PATH))
@@ -184,7 +210,9 @@ class EpisodeTab(OnDemandPage):
             return
         k = self.step.value()
         self.at.setText(f"k = {k} of {self.step.maximum()} (trained: {episode.k})")
-        if episode.has_images:
+        if own is not None:
+            self.own.show_chart(replace(own, title=""))
+        elif episode.has_images:
             self.grid.show_step(k)
         elif not episode.has_classes:
             self.fit.show_chart(regression_chart(episode, k, _NO_FIT))

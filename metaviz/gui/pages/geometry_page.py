@@ -9,7 +9,7 @@ from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
 from metaviz.gui.pages.layouts import page, row, split
-from metaviz.gui.plotting.chart_view import ChartView
+from metaviz.gui.pages.scrubbed_chart import ScrubbedChart
 from metaviz.gui.widgets.controls import combo, connect_controls, offer, switch, text_label
 from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.read_table import Cell, ReadTable
@@ -68,7 +68,8 @@ class GeometryTab(EvaluationPage):
         """Show an empty plot."""
         super().__init__("geometry", LEARNED.has, parent)
         self._chosen: tuple[str, int] | None = None
-        self.plot = ChartView("geometryPlot", "Learned geometry", self)
+        self.scrubbed = ScrubbedChart("geometryPlot", "Learned geometry", self)
+        self.plot = self.scrubbed.view
         self._lay_out()
         connect_controls(self._take, self.what, self.part, self.log, self.diagonal)
 
@@ -79,7 +80,8 @@ class GeometryTab(EvaluationPage):
         view, part = self._chosen
         log, diagonal = self.log.isChecked(), not self.diagonal.isChecked()
         where = self.picker.record, self.picker.place
-        return geometry_chart_of(*where, view, part, log=log, diagonal=diagonal)
+        chart = geometry_chart_of(*where, view, part, log=log, diagonal=diagonal)
+        return chart and self.scrubbed.placed(chart)
 
     def current(self) -> Pictured | None:
         """Return the picture that is shown."""
@@ -91,9 +93,9 @@ class GeometryTab(EvaluationPage):
         title = "Summary of each layer"
         self.table = ReadTable("geometrySummary", title, _COLUMNS, words=(0, 1), wide=1)
         self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
-        self.body = split("geometryBody", self.plot, self.table, sizes=(540, 340))
+        self.body = split("geometryBody", self.scrubbed, self.table, sizes=(540, 340))
         self.body.setStretchFactor(0, 1)
-        self.plot.setMinimumWidth(240)
+        self.scrubbed.setMinimumWidth(240)
         self.table.setMinimumWidth(260)
         self.help = text_label("geometryHelp")
         self.muted = (self.help,)
@@ -148,7 +150,7 @@ class GeometryTab(EvaluationPage):
     def _show_view(self) -> None:
         picture = self.current()
         if picture is None or self._chosen is None:
-            self.plot.show_chart(Lines(id="geometry", message=EMPTY))
+            self.scrubbed.show_chart(Lines(id="geometry", message=EMPTY))
             return
         view = self._chosen[0]
         for widget in (self.part, self.of):
@@ -158,7 +160,7 @@ class GeometryTab(EvaluationPage):
         self.help.setText(_help(str(picture.arrays.get("geometry", "")), view))
         # The picker above shows the title.
         chart = self.chart() or Lines(id="geometry", message=NOT_NOW)
-        self.plot.show_chart(replace(chart, title=""))
+        self.scrubbed.show_chart(replace(chart, title=""))
 
 
 def _help(kind: str, view: str) -> str:

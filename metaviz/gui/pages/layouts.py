@@ -6,9 +6,9 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QSlider, QSplitter, QWidget
 
 from metaviz.gui.widgets.controls import named
-from metaviz.gui.widgets.layouts import Part, column, row
+from metaviz.gui.widgets.layouts import Part, column, flow, row
 
-__all__ = ["column", "named", "row"]
+__all__ = ["column", "flow", "named", "row"]
 
 
 def page(widget: QWidget, *parts: Part, stretch: QWidget, spacing: int | None = None) -> None:

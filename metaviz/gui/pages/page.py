@@ -22,6 +22,8 @@ class PageRequests(QObject):
 
     gradients_requested = Signal(object, int)
     """The folder of a run to start from, or None, and the number of a meta-batch."""
+    theory_requested = Signal(str, object)
+    """What is asked, `expansion` or `accuracy`, and the folder of a run."""
     evaluation_requested = Signal(object, object)
     robustness_requested = Signal(object, object)
     """Folders of runs and a protocol."""
@@ -44,6 +46,8 @@ class PlotPage(QWidget):
     """Whether it shows what a person asked for, which runs do not change."""
     lazy = False
     """Whether it is drawn only while it is in front."""
+    stands_alone = False
+    """Whether it has something to show without any run."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         """Show no run; `name` begins the object names of page and status line."""
@@ -69,6 +73,10 @@ class PlotPage(QWidget):
     def shown_chart(self) -> "Chart | None":
         """Return what is in front, to be copied."""
         return self.chart()
+
+    def tables(self) -> dict[str, str]:
+        """Return tables of what is shown that no run stores, by the names of their files."""
+        return {}
 
     def drawing(self) -> list[Piece]:
         """Return what a redraw has to do, in pieces for turns of their own."""

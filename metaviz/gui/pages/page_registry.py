@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from metaviz.gui.pages.page import PageRequests, PlotPage
-from metaviz.runs.analysis.needs import INNER_LOOP, LEARNED, MAP, Need
+from metaviz.runs.analysis.needs import INNER_LOOP, LEARNED, MAP, POSTERIOR, Need
 from metaviz.runs.table.columns import Columns
 
 Make = Callable[[PageRequests, Columns], PlotPage]
@@ -77,6 +77,22 @@ VIEWS = (
         "The map in which mirror descent adapts, over training.",
         _page("mirror_map_page.MirrorTab"),
         MAP,
+    ),
+    View(
+        *("posterior", "P&osterior"),
+        "What methods hold possible: samples, how often their intervals hold, spread and error.",
+        _page("posterior_page.PosteriorTab"),
+        POSTERIOR,
+    ),
+    View(
+        *("theory", "Theor&y"),
+        "What the theory says of a run: optimality, expansion, implicit prior, accuracy.",
+        _page("theory_page.TheoryTab", requested="theory_requested"),
+    ),
+    View(
+        *("playground", "Playgro&und"),
+        "Gradient, preconditioned and mirror descent in the plane: drag start and minimiser.",
+        _page("playground_page.PlaygroundTab"),
     ),
     View(
         *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metaviz.gui.pages.compare_page import CompareTab
     from metaviz.gui.pages.episode_page import EpisodeTab
     from metaviz.gui.pages.gradients_page import GradientsTab
+    from metaviz.gui.pages.theory_page import TheoryTab
     from metaviz.gui.pages.training_page import TrainingTab
 
 NAMES = tuple(view.id for view in VIEWS)
@@ -49,6 +50,7 @@ class Tabs(QTabWidget):
     training: "_Named[TrainingTab]" = _Named("training")
     compare: "_Named[CompareTab]" = _Named("comparison")
     gradients: "_Named[GradientsTab]" = _Named("gradients")
+    theory: "_Named[TheoryTab]" = _Named("theory")
     benchmark: "_Named[BenchmarkTab]" = _Named("benchmark")
     episode: "_Named[EpisodeTab]" = _Named("episode")
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Lines
 from metaviz.config.quantities import quantity_of
-from metaviz.gui.pages.layouts import column, page, row
+from metaviz.gui.pages.layouts import column, flow, page, row
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -31,6 +31,7 @@ from metaviz.runs.analysis.curves import (
     available,
     judged_by_returns,
 )
+from metaviz.runs.analysis.evaluated_curves import evaluable
 from metaviz.runs.analysis.needs import why_no_step
 from metaviz.runs.analysis.smoothing import Smoother
 
@@ -62,11 +63,15 @@ _SWITCHES = {
         *("trainingPre", "&before adaptation"),
         "Show the curve before adaptation and the gap.",
     ),
-    "show_raw": ("trainingRaw", "ra&w curves", "Show the unsmoothed curve faintly."),
+    "batches": (
+        *("trainingBatches", "&training batches"),
+        "Show losses of training batches in place of evaluations on fixed tasks. Batches differ "
+        "from step to step: they tell of noise, evaluations of what a method gains.",
+    ),
+    "show_raw": ("trainingRaw", "ra&w curves", "Show batches as they were read, faintly."),
 }
 
 
-_GAP = "The shaded gap is what adaptation gains."
 _WITHOUT = "These methods have no inner loop, and so no loss before adaptation."
 
 
@@ -87,6 +92,7 @@ class TrainingTab(PlotPage):
         self.plot = ChartView("trainingPlot", "Losses before and after adaptation", self)
         self.hint = text_label("trainingHint", "What lines mean")
         page(self, self._controls(), self.plot, self.hint, stretch=self.plot)
+        self._offer_smoothing()
         self.redraw()
 
     @property
@@ -102,18 +108,14 @@ class TrainingTab(PlotPage):
         return training_chart(self._records, self.view)
 
     def _prepare(self) -> None:
-        live = self._live
-        chart = training_chart(
-            self._records, self.view, self._smoother, live=live, message=self._absent()
-        )
+        chart = training_chart(self._records, self.view, self._smoother, message=self._absent())
         adapting = any(record.traits.has_inner_loop for record in self._records)
         told = f"{chart.caption[:1].upper()}{chart.caption[1:]}." if chart.series else ""
-        gap = _GAP if chart.bands else "" if adapting or not told else _WITHOUT
-        self.hint.setText(f"{told} {gap}".strip())
-        self.plot.fill(chart, fine=not live)
+        self.hint.setText(f"{told} {'' if adapting or not told else _WITHOUT}".strip())
+        self.plot.fill(chart, fine=not (self.view.batches and self._live))
 
     def _show(self) -> None:
-        offered: set[str] = set(available(self._records))
+        offered: set[str] = set((available if self.view.batches else evaluable)(self._records))
         if offered != self._offered:
             self._offered = offered
             enable_only(self.quantity, offered)
@@ -145,6 +147,7 @@ class TrainingTab(PlotPage):
         tip = "Weight of the past in a bias-corrected running mean; a constant stays constant."
         self.smoothing = ShareSlider("trainingSmoothing", "Smoothing", tip, (70, 160))
         switches = {name: switch(*about) for name, about in _SWITCHES.items()}
+        self.batches = switches["batches"]
         chosen: dict[str, Control] = {
             "quantity": self.quantity,
             "axis": self.axis,
@@ -155,10 +158,16 @@ class TrainingTab(PlotPage):
         connect_controls(self._take_view, *self._fields.values())
         smoothing = ("Smoothi&ng", self.smoothing), self.smoothing.text
         above = row(self.quantity, "over", self.axis, *smoothing, None)
-        return column(None, above, row(*switches.values(), None, spacing=14), spacing=2)
+        return column(None, above, flow(*switches.values(), spacing=14), spacing=2)
+
+    def _offer_smoothing(self) -> None:
+        """Let only batches be smoothed: each evaluation is already a mean over many tasks."""
+        for control in (self.smoothing, self._fields["show_raw"]):
+            control.setEnabled(self.view.batches)
 
     @Slot()
     def _take_view(self) -> None:
         self.view = TrainingView(**read_fields(self._fields))
+        self._offer_smoothing()
         self.redraw()
         self.view_changed.emit()

@@ -60,6 +60,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.chart: Chart = Lines(id=name)
         self.reads = False
         """Whether the arrow keys move the place that is pointed at."""
+        self.has_grid = True
+        """Whether lines of the grid are drawn where the chart has axes."""
         self.bands: dict[str, QGraphicsPolygonItem] = {}
         self.boxes: dict[str, pg.BarGraphItem] = {}
         self.images: dict[str, pg.ImageItem] = {}
@@ -67,6 +69,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.regions: dict[str, pg.LinearRegionItem] = {}
         self.words: dict[str, pg.TextItem] = {}
         self.panels: list[ChartView] = []
+        self._columns = 1
         self.bar: pg.ColorBarItem | None = None
         self._curves: CurveItem | None = None
         self._shapes = Shapes(Axis(), Axis())
@@ -231,7 +234,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 self.setLabel(side, plain_words(axis.text))
         # The last column's text may be wider than its column.
         item.getAxis("bottom").setStyle(hideOverlappingLabels=not shown.pictures)
-        grid = not (shown.bare or any(one.levels for one in shown.pictures))
+        grid = self.has_grid and not (shown.bare or any(one.levels for one in shown.pictures))
         item.showGrid(x=grid, y=grid, alpha=0.25)
         item.showAxis("right", bool(shown.right))
         if item.getViewBox().yInverted() != shown.y.down:
@@ -450,6 +453,11 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self.panels.pop().setParent(None)
         grid = self.layout() or (QGridLayout(self) if charts else None)
         columns = chart.columns if isinstance(chart, Panels) else 1
+        if columns != self._columns:
+            for number, panel in enumerate(self.panels):
+                grid.removeWidget(panel)  # type: ignore[union-attr]
+                grid.addWidget(panel, *divmod(number, columns))  # type: ignore[union-attr]
+            self._columns = columns
         for number, one in enumerate(charts):
             if number == len(self.panels):
                 panel = ChartView(f"{self.objectName()}{number}", one.title or one.id, self)

@@ -47,7 +47,13 @@ class LiveRuns(QObject):
     @property
     def waiting(self) -> bool:
         """Whether some run computes nothing yet, because its meta-step is being compiled."""
-        return any(record.doing for record in self.records.values() if not record.ended)
+        return any(record.is_stalled for record in self.records.values() if not record.ended)
+
+    @property
+    def doing(self) -> str:
+        """What a run does besides taking meta-steps, empty where all of them go on."""
+        running = (record for record in self.records.values() if not record.ended)
+        return next((record.doing for record in running if record.doing), "")
 
     @Slot(object)
     def _on_started(self, started: list[StartedRun]) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -35,6 +36,9 @@ class RunReaderWorker(QObject):
         self.closing = Flag()
         self._index: Index | None = None
         self._roots: list[Path] = []
+        self._places: dict[str, Path] = {}
+        """Where the runs of the table lie, by id: of two folders of one name it shows the first."""
+        self._told: set[Path] = set()
         self._timer = QTimer(self)
         self._timer.setInterval(RESCAN_MS)
         self._timer.timeout.connect(self.rescan)
@@ -124,13 +128,39 @@ class RunReaderWorker(QObject):
                 return
             for sentence in batch.warnings:
                 self.unreadable.emit(sentence)
-            yield batch
+            gone = [name for name in batch.gone if self._lies_in(name, root)]
+            for name in gone:
+                self._places.pop(name, None)
+            entries = [entry for entry in batch.entries if self._is_listed(entry.id, entry.folder)]
+            yield replace(batch, entries=entries, gone=gone)
+
+    def _lies_in(self, name: str, root: Path) -> bool:
+        return self._places.get(name, root / name).parent == root
+
+    def _is_listed(self, name: str, folder: Path | None) -> bool:
+        """Return whether the table shows this folder; say so where one of its name is shown."""
+        if folder is None:
+            return True
+        known = self._places.setdefault(name, folder)
+        try:
+            same = known == folder or known.samefile(folder)
+        except OSError:  # it was moved here, or is gone
+            self._places[name], same = folder, True
+        if not same and folder not in self._told:
+            self._told.add(folder)
+            self.unreadable.emit(
+                f"{folder} is left out, because {known} has the same name and is listed: rename "
+                "one of them to see both."
+            )
+        return same
 
     def _read_one(self, folder: Path) -> None:
         try:
             row = row_of(open_run(folder), folder, keep=False)
         except StoreError as error:
             self.unreadable.emit(str(error))
+            return
+        if not self._is_listed(row.id, folder):
             return
         row.stored = True
         self.found.emit([row])

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.gui.widgets.flow_layout import FlowLayout
 from metaviz.gui.widgets.plain_text import PlainLabel
 
 Part = QWidget | QLayout | str | tuple[str, QWidget] | None
@@ -49,6 +50,18 @@ def row(
         made.setContentsMargins(*margins)
     made.setSpacing(spacing)
     fill(made, *parts, stretch=stretch)
+    return made
+
+
+def flow(*parts: QWidget | tuple[str, QWidget], spacing: int = 8) -> FlowLayout:
+    """Return controls side by side, in several rows where there is too little room for one."""
+    made = FlowLayout(spacing=spacing)
+    for part in parts:
+        if isinstance(part, tuple):
+            label = PlainLabel(part[0])
+            label.setBuddy(part[1])
+            made.addWidget(label)
+        made.addWidget(part[1] if isinstance(part, tuple) else part)
     return made
 
 

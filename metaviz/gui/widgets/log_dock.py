@@ -23,7 +23,7 @@ from metaviz.files.text import printable
 from metaviz.gui.widgets.commands import view_action
 from metaviz.gui.widgets.controls import command_button, named, push_button, search_line
 from metaviz.gui.widgets.editors import ChoiceBox
-from metaviz.gui.widgets.layouts import column, row
+from metaviz.gui.widgets.layouts import column, flow
 from metaviz.gui.widgets.plain_table import set_up_table
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.theme import current_theme
@@ -192,8 +192,7 @@ class LogDock(QWidget):
         self.search.textChanged.connect(self._filter)
         copy = push_button("log_copy", "Copy &lines", _COPY_TIP, "Copy lines of the log")
         copy.clicked.connect(self.copy)
-        parts = ("&From level", self.level), self.run, self.search, copy
-        self._head = row(*parts, spacing=6, stretch=self.search)
+        self._head = flow(("&From level", self.level), self.run, self.search, copy, spacing=6)
 
     def add_command(self, action: QAction) -> None:
         """Put a command of the window at the right of the filters, and into the context menu."""

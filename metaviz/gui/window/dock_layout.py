@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtCore import QObject, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
 
@@ -13,6 +13,9 @@ from metaviz.gui.widgets.plain_text import plain_tip
 
 _Area = Qt.DockWidgetArea
 LAYOUT_VERSION = 1
+_USUAL = QSize(1280, 800)
+_FRAME = QSize(16, 48)
+"""What a window's frame and title may take of the screen."""
 _FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 230, 0.26
 
 
@@ -40,7 +43,7 @@ class DockLayout(QObject):
         self.table = self._dock("Runs", table)
         self.queue = self._dock("Queue", queue)
         self.log = self._dock("Log", log)
-        window.resize(1280, 800)
+        window.resize(_USUAL.boundedTo(_room(window)))
         self.reset()
 
     def toggles(self) -> list[QAction]:
@@ -74,6 +77,7 @@ class DockLayout(QObject):
                 "The window's layout was left out: it is damaged, or of an earlier version."
             )
         self._window.restoreGeometry(layout[0])
+        self._window.resize(self._window.size().boundedTo(_room(self._window)))
         self._window.restoreState(layout[1], LAYOUT_VERSION)
 
     def show_table(self) -> None:
@@ -111,3 +115,8 @@ class DockLayout(QObject):
         for signal in (dock.visibilityChanged, dock.dockLocationChanged, dock.topLevelChanged):
             signal.connect(self.moved)
         return dock
+
+
+def _room(window: QMainWindow) -> QSize:
+    """Return how large a window may be on its screen."""
+    return window.screen().availableSize() - _FRAME

@@ -59,6 +59,7 @@ class EngineRequests(QObject):
         form.download_cancelled.connect(self._cancel_download)
         requests = tabs.requests
         requests.gradients_requested.connect(self._compare_gradients)
+        requests.theory_requested.connect(self._ask_theory)
         requests.evaluation_requested.connect(self._evaluate)
         requests.robustness_requested.connect(self._evaluate_robustness)
         requests.episode_requested.connect(self._adapt_episode)
@@ -78,6 +79,16 @@ class EngineRequests(QObject):
             page.show_result,
             page.show_error,
         )
+
+    @Slot(str, object)
+    def _ask_theory(self, kind: str, folder: Path) -> None:
+        page = self._tabs.theory
+
+        def compute(engine: Engine, report: Report) -> object:
+            expands = kind == "expansion"
+            return (engine.expansion if expands else engine.accuracy)(folder, report)
+
+        self._controller.ask(compute, page.show_result, page.show_error, page.show_progress)
 
     @Slot(object, object)
     def _evaluate(self, folders: list[Path], protocol: EvaluationProtocol) -> None:

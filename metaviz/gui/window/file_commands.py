@@ -100,7 +100,10 @@ class FileCommands(QObject):
 
         pages = tabs.pages
         tabs.catch_up()
-        dialog = ExportDialog(pages, records, self._window, folders)
+        front = tabs.current_page()
+        only = front.export_name if front is not None and front.shows_something else ""
+        about = pages, records, self._window, folders, self._settings
+        dialog = ExportDialog(*about, only=only)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 

@@ -51,6 +51,7 @@ from metaviz.gui.widgets.theme_menu import ThemeMenu
 from metaviz.gui.window.about_dialog import HelpCommands
 from metaviz.gui.window.dock_layout import DockLayout
 from metaviz.gui.window.drop_handler import DropHandler
+from metaviz.gui.window.editing_keys import WindowKeys
 from metaviz.gui.window.engine_requests import EngineRequests
 from metaviz.gui.window.file_commands import FileCommands
 from metaviz.gui.window.menus import build_menus
@@ -88,7 +89,6 @@ class MainWindow(QMainWindow):
         """Build the window for a catalogue; `loader` is called on the worker's thread."""
         super().__init__()
         self.setObjectName("window")
-        self.setWindowTitle("MetaViz")
         self.setWindowIcon(QIcon(str(paths.resource("icons/metaviz.svg"))))
         self.settings = settings
         self.notifier = Notifier(self)
@@ -114,6 +114,7 @@ class MainWindow(QMainWindow):
         self._assemble()
         self._connect()
         self._restore()
+        self._show_title()
         self.update_actions()
 
     def _make_run_parts(self) -> None:
@@ -230,6 +231,8 @@ class MainWindow(QMainWindow):
             self, self.toolbar, self.form, self.table, self.queue_controller.dock, self.log
         )
         self.log.add_command(self.commands["open_log"])
+        keys = ("export", "copy_plot", "palette", "run")
+        self.window_keys = WindowKeys([self.commands[name] for name in keys], self)
         menus = (self.saved_views.menu, self.theme_menu.menu)
         build_menus(self, self.commands, self.dock_layout.toggles(), menus)
         for name in ("sweep", "queue", "run"):
@@ -272,12 +275,14 @@ class MainWindow(QMainWindow):
         self.notifier.warned.connect(partial(self.log.add, "warning"))
         self.notifier.failed.connect(messages.show_error)
         self.form.changed.connect(self.update_actions)
+        self.form.changed.connect(self._show_title)
         for signal in (
             *(self.notifier.informed, self.form.changed),
             *(self.commands[name].triggered for name in ("queue_pause", "queue_resume")),
         ):
             signal.connect(self._hide_message)
         self.training_commands.started.connect(messages.hide)
+        self.training_commands.started.connect(partial(self.tabs.open_page, "training"))
         self.files.runs_requested.connect(reader.scan)
         self.theme_menu.switched.connect(self._on_theme)
         self._redraw_timer.tick.connect(self._tick)
@@ -429,6 +434,15 @@ class MainWindow(QMainWindow):
         self.help.device_text = info.device_text
         self.show_status(f"Ready: {info.device_text}")
 
+    @Slot()
+    def _show_title(self, share: float = 0.0) -> None:
+        """Name the problem, and while runs train how far they are."""
+        parts = [self.form.problem.title]
+        if self.controller.phase in BUSY:
+            paused = self.controller.phase == "paused"
+            parts.insert(0, "paused" if paused else f"{100 * share:.0f} %")
+        self.setWindowTitle(" – ".join([*parts, "MetaViz"]))
+
     @Slot(str, str)
     def _on_refused(self, key: str, sentence: str) -> None:
         if not (key and self.form.show_error(key, sentence)):
@@ -443,6 +457,7 @@ class MainWindow(QMainWindow):
     @Slot(str)
     def _on_phase(self, phase: Phase) -> None:
         self.toolbar.show_phase(phase)
+        self._show_title()
         self.commands.show_paused(current_theme(), paused=phase == "paused")
         self._set_redrawing()
         self.update_actions()
@@ -553,4 +568,6 @@ class MainWindow(QMainWindow):
         if self.controller.busy:
             done, total = self.live.progress()
             paused = self.controller.phase == "paused"
-            self.toolbar.show_progress(done, total, paused=paused, waiting=self.live.waiting)
+            waiting, doing = self.live.waiting, self.live.doing
+            self.toolbar.show_progress(done, total, paused=paused, waiting=waiting, doing=doing)
+            self._show_title(done / total if total else 0.0)

@@ -13,7 +13,7 @@ from metaviz.gui.widgets.durations import clock
 from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 
-_PARTS = 1000
+_PARTS, _PAIR = 1000, 2
 _LEAST_SECONDS = 2.0
 _SAMPLES = 40
 """So many samples, two in a second, give the speed: some evaluations are among them."""
@@ -77,8 +77,12 @@ class TrainingToolbar(QToolBar):
         words = {"starting": "Starting…", "paused": "Paused", "stopping": "Saving…"}
         self.time_left.setText(words.get(phase, ""))
 
-    def show_progress(self, done: int, total: int, *, paused: bool, waiting: bool = False) -> None:
+    def show_progress(
+        self, done: int, total: int, *, paused: bool, waiting: bool = False, doing: str = ""
+    ) -> None:
         """Show how many of all meta-steps were taken, and how long the others will take.
+
+        What a run is `doing` instead is told where no time is known, and after the last meta-step.
 
         The speed of the last samples gives the time, so that what went before (compiling, the
         first evaluation) does not count; not at all while runs are `waiting`.
@@ -92,7 +96,8 @@ class TrainingToolbar(QToolBar):
             return
         if waiting:
             self._samples.clear()
-            self.time_left.setText("")
+        if waiting or (doing and (len(self._samples) < _PAIR or done == total)):
+            self.time_left.setText(f"{doing[:1].upper()}{doing[1:]}…" if doing else "")
             return
         now = self._watch.seconds
         self._samples.append((now, done))

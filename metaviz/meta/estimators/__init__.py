@@ -3,7 +3,7 @@
 from metaviz.meta.estimators.implicit import Curvature, Implicit
 from metaviz.meta.estimators.plain import Joint, Untrained
 from metaviz.meta.estimators.reptile import Reptile
-from metaviz.meta.estimators.unrolled import PenalisedEnd, Unrolled
+from metaviz.meta.estimators.unrolled import PenalisedEnd, Term, Unrolled
 from metaviz.meta.estimators.unsolved import JointPenalty, StartPenalty
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "PenalisedEnd",
     "Reptile",
     "StartPenalty",
+    "Term",
     "Unrolled",
     "Untrained",
 ]

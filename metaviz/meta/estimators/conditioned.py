@@ -67,11 +67,11 @@ class Conditioned(Unrolled, rowwise=True):
             seen.append(step)
             spreads.append(self._spread(inside, rule.point(inside.meta, state))[1])
         descent = Descent(state, rule.point(inside.meta, state), tuple(seen))
-        after, objective = self._end(inside, descent)
+        end = self._end(inside, descent)
         spread = torch.stack(spreads).mean(0)
         extra = rows * len(spreads)
-        gradients = inside.differentiate(objective + self.weight * spread.mean(), trained)
-        result = self._finish(case, descent, after, gradients)
+        gradients = inside.differentiate(end.objective + self.weight * spread.mean(), trained)
+        result = self._finish(case, descent, end, gradients)
         return replace(
             result,
             readings={**result.readings, CONDITION_LOSS.id: spread.detach()},

@@ -64,7 +64,7 @@ class Implicit:
         descent = case.descend()
         after, incoming = _query_gradient(learner, descent.point, tasks.query)
         support = tasks.support.at(case.context.steps)
-        gradient, product = _curvature(
+        gradient, product = curvature_at(
             learner, descent.point, support, gauss_newton=self.curvature == "gauss_newton"
         )
         gradient, prox = learner.adapted(gradient), rule.weight(inside)
@@ -107,7 +107,7 @@ def _query_gradient(
     return (outputs.detach(), loss), gradient
 
 
-def _curvature(
+def curvature_at(
     learner: Learner, point: Tensor, support: Batch, *, gauss_newton: bool
 ) -> tuple[Tensor, LinearMap]:
     """Return grad L_S at a point and products with its (Gauss-Newton) Hessian.

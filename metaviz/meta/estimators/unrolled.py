@@ -1,5 +1,8 @@
 """Differentiating through the inner loop."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
@@ -10,6 +13,31 @@ from metaviz.meta.rules import Enters, InnerRule
 
 _ANYWHERE = (Enters.START, Enters.POINT, Enters.STEP, Enters.DECODE, Enters.OBJECTIVE)
 _FIRST_ORDER = (Enters.START, Enters.POINT, Enters.STEP, Enters.DECODE)
+
+
+@dataclass(frozen=True)
+class Term:
+    """What is added to the query loss of each task: `weight` times a value, (tasks,).
+
+    The value, and a weight that is no number, are functions of the case and of where its adaptation
+    ended. Where it has an `id` the value is read as that quantity; with weight 0 it is read alone,
+    so that the gradient has the same bits as without it. `cost` are the gradients and
+    Hessian-vector products that it takes, per task.
+    """
+
+    value: Callable[[Case, Descent], Tensor]
+    weight: float | Callable[[Case], float]
+    id: str = ""
+    cost: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class _End:
+    """Query outputs and losses after adaptation, what is differentiated, and terms by their id."""
+
+    after: tuple[Tensor, Tensor]
+    objective: Tensor
+    terms: dict[str, Tensor]
 
 
 class Unrolled:
@@ -31,8 +59,15 @@ class Unrolled:
         """Make every subclass declare whether it is rowwise; by default it is not."""
         cls.rowwise = rowwise
 
-    def __init__(self, *, first_order: bool = False, recompute: bool = False) -> None:
-        """Choose the order, and whether to trade time for memory."""
+    def __init__(
+        self,
+        *,
+        first_order: bool = False,
+        recompute: bool = False,
+        terms: tuple[Term, ...] = (),
+    ) -> None:
+        """Choose the order, whether to trade time for memory, and what is added to the loss."""
+        self.terms = terms
         self.graph = Graph.FIRST_ORDER if first_order else Graph.SECOND_ORDER
         self.recompute = recompute and not first_order
 
@@ -48,31 +83,35 @@ class Unrolled:
         trained = self.trains(case.rule)
         inside = case.with_leaves(trained)
         descent = inside.descend(self.graph)
-        after, objective = self._end(inside, descent)
-        return self._finish(case, descent, after, inside.differentiate(objective, trained))
+        end = self._end(inside, descent)
+        return self._finish(case, descent, end, inside.differentiate(end.objective, trained))
 
-    def _end(self, case: Case, descent: Descent) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Return query outputs and losses after adaptation, and what is differentiated."""
+    def _end(self, case: Case, descent: Descent) -> _End:
+        """Return what adaptation has ended in, and the mean objective of the tasks."""
         outputs = case.outputs(descent.point, case.context.tasks.query)
-        loss = case.context.learner.judge.loss(outputs, case.context.tasks.query)
-        return (outputs, loss), self._objective(case, descent, loss).mean()
+        loss = total = case.context.learner.judge.loss(outputs, case.context.tasks.query)
+        terms = {}
+        for term in self.terms:
+            weight = term.weight(case) if callable(term.weight) else term.weight
+            if weight:
+                value = term.value(case, descent)
+                total = total + weight * value
+            elif term.id and case.context.reading:
+                still = replace(descent, point=descent.point.detach())
+                value = term.value(case.detached(), still)
+            else:
+                continue
+            if term.id:
+                terms[term.id] = value.detach()
+        return _End((outputs, loss), total.mean(), terms)
 
-    def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
-        """Return the objective of each task, shape (tasks,)."""
-        del case, descent
-        return query_loss
-
-    def _extra_cost(self) -> tuple[int, int]:
-        return 0, 0
-
-    def _finish(
-        self, case: Case, descent: Descent, after: tuple[Tensor, Tensor], gradients: Meta
-    ) -> MetaStep:
-        readings, curve = read(case, descent, post_query=after)
-        gradient_cost, product_cost = self._extra_cost()
+    def _finish(self, case: Case, descent: Descent, end: _End, gradients: Meta) -> MetaStep:
+        readings, curve = read(case, descent, post_query=end.after)
+        gradient_cost = sum(term.cost[0] for term in self.terms)
+        product_cost = sum(term.cost[1] for term in self.terms)
         return MetaStep(
             gradients,
-            readings,
+            readings | end.terms,
             curve,
             descent.gradient_norm,
             case.context.steps + 1 + gradient_cost + (case.context.steps if self.recompute else 0),
@@ -94,8 +133,8 @@ class Unrolled:
         state = states[-1].detach().requires_grad_()
         point = rule.point(inside.meta, state)
         descent = Descent(state, point, tuple(seen))
-        after, objective = self._end(inside, descent)
-        adjoint, total = _pull_back(objective, None, state, inside.meta, trained)
+        end = self._end(inside, descent)
+        adjoint, total = _pull_back(end.objective, None, state, inside.meta, trained)
         for k in reversed(range(case.context.steps)):
             state = states[k].detach().requires_grad_()
             following, _ = inside.step(state, k, Graph.SECOND_ORDER)
@@ -104,7 +143,7 @@ class Unrolled:
         start = rule.start(inside.meta, support)
         share = inside.differentiate((start * adjoint).sum(), trained)
         gradients = {name: total[name] + share[name] for name in total}
-        return self._finish(case, descent, after, gradients)
+        return self._finish(case, descent, end, gradients)
 
 
 def _pull_back(
@@ -130,14 +169,11 @@ class PenalisedEnd(Unrolled, rowwise=True):
 
     def __init__(self, weight: float) -> None:
         """Take the penalty weight lambda."""
-        super().__init__()
-        self.weight = weight
+        super().__init__(terms=(Term(_left_over, weight, cost=(1, 1)),))
 
-    def _objective(self, case: Case, descent: Descent, query_loss: Tensor) -> Tensor:
-        """Return query loss plus penalty, shape (tasks,)."""
-        support = case.losses(descent.point, case.context.tasks.support.at(case.context.steps))
-        (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
-        return query_loss + self.weight * case.context.learner.adapted(gradient).square().sum(dim=1)
 
-    def _extra_cost(self) -> tuple[int, int]:
-        return 1, 1
+def _left_over(case: Case, descent: Descent) -> Tensor:
+    """Return the square of the support gradient that adaptation leaves over, (tasks,)."""
+    support = case.losses(descent.point, case.context.tasks.support.at(case.context.steps))
+    (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
+    return case.context.learner.adapted(gradient).square().sum(dim=1)

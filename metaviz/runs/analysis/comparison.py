@@ -217,11 +217,10 @@ def member(record: Record, view: ComparisonView) -> Sample:
 
 def _recorded(record: Record, view: ComparisonView) -> tuple[np.ndarray, np.ndarray]:
     """Return what is compared of a run as it was recorded."""
-    # A run that trains grows meanwhile: all columns end where the first did.
-    steps = record.column("step")
-    count = len(steps)
     if view.measure.startswith(_EVALUATED):
-        return _evaluated(record, view, steps)
+        return evaluated(record, view.measure.removeprefix(_EVALUATED), view.axis)
+    # A run that trains grows meanwhile: all columns end where the first did.
+    count = len(record.column("step"))
     return record.column(view.axis)[:count], record.column(view.measure)[:count]
 
 
@@ -275,7 +274,7 @@ def comparison_caption(
     where = "while two runs have data" if view.partly else "where all runs have data"
     if not any(np.isfinite(one.curve.low).any() for one in curves):
         return f"line: mean over runs, {where}{smoothed}"
-    band = f"band {BANDS[view.band]}: {BAND_TIPS[view.band]}"
+    band = f"band: {BAND_TIPS[view.band]}"
     two = any(one.band == "ci95" and one.curve.n.max(initial=0) == _FEW for one in curves)
     leaves = "; bands of two runs may leave the axis" if two else ""
     if limits is not None and not two:
@@ -304,18 +303,22 @@ def difference_at(mine: GroupCurve, base: GroupCurve, x: float) -> float:
     return float(mine.curve.mean[here] - base.curve.mean[there])
 
 
-def _evaluated(
-    record: Record, view: ComparisonView, steps: np.ndarray
+def evaluated(
+    record: Record, name: str, axis: str = "step", k: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return evaluations after adaptation; what they had cost is read at their meta-step."""
-    name = view.measure.removeprefix(_EVALUATED)
+    """Return x and evaluations of a quantity after k inner steps, by default the trained number.
+
+    What they had cost is read at their meta-step.
+    """
+    # A run that trains grows meanwhile: all columns end where the first did.
+    steps = record.column("step")
     known = [one for one in list(record.evaluations) if name in one.curves]
-    y = np.array([one.at(name) for one in known], dtype=float)
+    y = np.array([one.at(name, k) for one in known], dtype=float)
     when = np.array([one.step for one in known], dtype=float)
-    if view.axis == "step":
+    if axis == "step":
         return when, y
     # What was counted up to that step; nothing before the first.
-    cost = np.concatenate([[0.0], record.column(view.axis)[: len(steps)]])
+    cost = np.concatenate([[0.0], record.column(axis)[: len(steps)]])
     return cost[np.searchsorted(steps, when, side="right")], y
 
 

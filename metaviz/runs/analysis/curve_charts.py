@@ -35,16 +35,17 @@ from metaviz.runs.analysis.curves import (
     training_caption,
     training_curves,
 )
+from metaviz.runs.analysis.evaluated_curves import evaluation_chart
 from metaviz.runs.analysis.needs import INNER_LOOP
 from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.statistics import range_with_bands, robust_range
+from metaviz.runs.model.statistics import leaving, range_with_bands, robust_range
 from metaviz.runs.model.styles import ends
 
 _OF_TASKS = {"predictions": "truth", "paths": "goals"}
 """Arrays that draw single tasks, each with another that has one row for each of them."""
-_FEW, _TWO = 2, 2
+_FEW, _TWO = 4, 2
 _QUANTILE_POINTS = 500
 _MANY_STEPS = 40
 _UNEQUAL = 3
@@ -57,16 +58,16 @@ def training_chart(
     view: TrainingView,
     smoother: Smoother | None = None,
     *,
-    live: bool = False,
     message: str = "",
 ) -> Lines:
-    """Show losses or accuracies before and after adaptation over training.
+    """Show losses before and after adaptation over training, of evaluations or of batches.
 
-    While several runs train `live`, lines are thin and raw curves and gaps are left out, to be
-    quick. The message is shown where no run has recorded the quantity.
+    The message is shown where no run has recorded the quantity.
     """
+    if not view.batches:
+        return evaluation_chart(records, view, message)
     curves = training_curves(records, view, smoother)
-    crowded = live and len(curves) > _FEW
+    crowded = len(curves) > _FEW
     series: list[Series] = []
     bands = []
     for curve in curves:
@@ -75,26 +76,37 @@ def training_chart(
             gap = curve.x, curve.post, curve.pre
             bands.append(Band(f"{curve.run} gap", *gap, curve.style.role, 0.07))
     title = QUANTITY_TITLES[view.quantity]
-    texts = [f"{curve.label}: {title} {curve.post[-1]:.4g}" for curve in curves]
-    shown = [curve.post for curve in curves]
-    shown += [curve.pre for curve in curves if view.show_pre and curve.has_pre]
-    # Every few points are enough for quantiles, and this is done at every redraw.
-    sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
+    texts = [f"{curve.label}: {title} {curve.last:.4g}" for curve in curves]
+    shown, limits = _batch_range(curves, view, crowded=crowded)
+    told = [training_caption(curves, view, crowded=crowded), *leaving(shown, limits)]
     return Lines(
         id="training",
         x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
         y=Axis(
             f"{title}, batch mean",
             log=view.log_y,
-            limits=robust_range(sparse, log=view.log_y) if view.robust else None,
+            limits=limits,
         ),
         series=tuple(series),
         bands=tuple(bands),
         right=ends((curve.style, curve.post) for curve in curves),
-        caption=training_caption(curves, view, crowded=crowded),
+        caption="; ".join(filter(None, told)),
         spoken="; ".join(texts) or "Nothing recorded yet.",
         message="" if curves else message,
     )
+
+
+def _batch_range(
+    curves: Sequence[TrainingCurve], view: TrainingView, *, crowded: bool
+) -> tuple[list[np.ndarray], tuple[float, float] | None]:
+    """Return all that is drawn, raw curves as well, and a range that shows the bulk of it."""
+    shown = [curve.post for curve in curves]
+    shown += [curve.pre for curve in curves if view.show_pre and curve.has_pre]
+    if view.show_raw and view.smoothing > 0 and not crowded:
+        shown += [curve.post_raw for curve in curves]
+    # Every few points are enough for quantiles, and this is done at every redraw.
+    sparse = [values[:: max(1, len(values) // _QUANTILE_POINTS)] for values in shown]
+    return sparse, robust_range(sparse, log=view.log_y) if view.robust else None
 
 
 def _before_and_after(curve: TrainingCurve, view: TrainingView, *, crowded: bool) -> list[Series]:

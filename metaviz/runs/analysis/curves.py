@@ -1,5 +1,6 @@
 """Which numbers a plot shows: the same curves for the window, for PNG, PDF and SVG."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast, get_args
@@ -7,7 +8,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from metaviz.config.quantities import COUNTED, quantity_of
-from metaviz.runs.analysis.smoothing import Smoother, smoothing_text
+from metaviz.runs.analysis.smoothing import Smoother, few_points_text
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
@@ -21,6 +22,9 @@ Quantity = Literal[
     "support_accuracy",
     "query_return",
     "support_return",
+]
+EvaluatedQuantity = Literal[
+    "query_loss", "support_loss", "query_accuracy", "query_return", "support_return"
 ]
 InnerQuantity = Literal[
     "support_loss",
@@ -86,10 +90,11 @@ def evaluation_text(curves: "Sequence[InnerCurve]") -> str:
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What the training plot shows and how."""
+    """What the training plot shows: evaluations, or `batches`, which alone can be smoothed."""
 
     quantity: Quantity = "query_loss"
     axis: Axis = "step"
+    batches: bool = False
     smoothing: float = 0.9
     log_x: bool = False
     log_y: bool = False
@@ -100,7 +105,10 @@ class TrainingView:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """One run's curves before and after adaptation. Arrays have equal lengths; NaN is a gap."""
+    """A run's batches before and after adaptation, at the meta-steps at which all runs were read.
+
+    Arrays have equal lengths. A batch of which one of the two is missing is a gap (NaN) in both.
+    """
 
     run: str
     label: str
@@ -110,39 +118,70 @@ class TrainingCurve:
     post: np.ndarray
     pre_raw: np.ndarray
     post_raw: np.ndarray
-    points: int = field(default=0, kw_only=True)
-    """How many meta-steps were read of it."""
+    every: int = field(default=1, kw_only=True)
+    """Meta-steps from one reading to the next."""
 
     @property
     def has_pre(self) -> bool:
         """Whether there is a state before adaptation."""
         return bool(np.isfinite(self.pre).any())
 
+    @property
+    def last(self) -> float:
+        """The newest value after adaptation, NaN where there is none."""
+        known = self.post[np.isfinite(self.post)]
+        return float(known[-1]) if known.size else math.nan
+
+    @property
+    def points(self) -> int:
+        """How many batches were read."""
+        return int(np.isfinite(self.post).sum())
+
 
 def training_curves(
     records: Sequence[Record], view: TrainingView, smoother: Smoother | None = None
 ) -> list[TrainingCurve]:
-    """Return the curves of all runs that have recorded this quantity.
+    """Return the curves of all runs that have recorded this quantity, read at the same meta-steps.
 
-    With a smoother that knows the runs from before, only what they recorded since is smoothed.
+    A method whose losses cost nothing is read at every meta-step, others more rarely: what only one
+    of them has is left out, so that equal noise looks equal. With a smoother that knows the runs
+    from before, only what they recorded since is smoothed.
     """
     style, label = _looks(records)
     smoother = smoother or Smoother()
     smoother.keep(records)
+    known = [one for one in records if np.isfinite(one.column(f"post_{view.quantity}")).any()]
+    every = math.lcm(*(one.config.get("shared", {}).get("reading_every", 1) for one in known))
     curves = []
-    for record in records:
-        post = record.column(f"post_{view.quantity}")
-        if len(post) == 0 or not np.isfinite(post).any():
-            continue
-        names = f"pre_{view.quantity}", f"post_{view.quantity}"
-        x, raw = record.column(view.axis), [record.column(name) for name in names]
-        points = int(np.isfinite(post).sum())
-        means = [smoother.column(record, name, view.smoothing) for name in names]
-        if record.config.get("shared", {}).get("reading_every", 1) > 1:
-            means = [between(x, y, np.isfinite(r)) for y, r in zip(means, raw, strict=True)]
-            raw = [between(x, y, np.isfinite(y)) for y in raw]
-        identity = record.id, label[record.id], style[record.id]
-        curves.append(TrainingCurve(*identity, x, *means, *raw, points=points))
+    for record in known:
+        pre, post = (record.column(f"{name}_{view.quantity}") for name in ("pre", "post"))
+        if every > 1:
+            # Meta-step s has the number s + 1 when it is recorded.
+            read = (record.column("step")[: len(post)] - 1) % every == 0
+            x, pre, post = record.column(view.axis)[: len(read)][read], pre[read], post[read]
+        else:
+            x = record.column(view.axis)
+        if np.isfinite(pre).any():
+            both = np.isfinite(pre) & np.isfinite(post)
+            pre, post = (np.where(both, values, np.nan) for values in (pre, post))
+        smooth = {}
+        for name, raw in (("pre", pre), ("post", post)):
+            column = record, f"{name}_{view.quantity}", every
+            mean = smoother.follow(column, raw, view.smoothing)
+            # A mean goes on through a gap, where nothing was read.
+            smooth[name] = np.where(np.isfinite(raw), mean, np.nan)
+        made = TrainingCurve(
+            record.id,
+            label[record.id],
+            style[record.id],
+            x,
+            smooth["pre"],
+            smooth["post"],
+            pre,
+            post,
+            every=every,
+        )
+        curves.append(made)
     return curves
 
 
@@ -150,17 +189,6 @@ def _looks(records: Sequence[Record]) -> tuple[dict[str, Style], dict[str, str]]
     """Return how the curves of runs look, and their names with what tells equal looks apart."""
     style = styles(records)
     return style, {run: name + style[run].mark for run, name in labels(records).items()}
-
-
-def between(x: np.ndarray, y: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Return a curve with straight lines from one point that was read to the next.
-
-    Beyond the last of them it stays as high.
-    """
-    if read.all() or not read.any():
-        return y
-    joined: np.ndarray = np.interp(x, x[read], y[read])
-    return joined
 
 
 @dataclass(frozen=True)
@@ -220,13 +248,26 @@ def inner_curves(records: Sequence[Record], view: InnerView) -> list[InnerCurve]
 
 
 def training_caption(curves: Sequence[TrainingCurve], view: TrainingView, *, crowded: bool) -> str:
-    """Say what lines are, as far as they are drawn; `crowded` lines are all thin."""
+    """Say what lines are, as far as they are drawn; of `crowded` ones all are thin."""
+    if not curves:
+        return ""
     parts = [f"{'' if crowded else 'bold: '}after adaptation"]
     if view.show_pre and any(curve.has_pre for curve in curves):
         parts.append(f"{'pale' if crowded else 'thin'}: before adaptation")
-    if crowded and view.show_raw and view.smoothing > 0:
-        parts.append("raw curves are left out while these runs train")
-    return "; ".join(parts) + smoothing_text(view.smoothing, (curve.points for curve in curves))
+        parts += [] if crowded else ["shaded: what adaptation gains"]
+    every = curves[0].every
+    parts.append(
+        "each meta-step’s batch" if every == 1 else f"batches of every {every}th meta-step"
+    )
+    if view.show_raw and view.smoothing > 0:
+        parts.append("raw curves of so many runs are left out" if crowded else "faint: as read")
+    if view.smoothing > 0:
+        steps = round(every / (1 - view.smoothing))
+        parts.append(
+            f"smoothed, weight {view.smoothing:g}: mean of the last {steps} meta-steps or so"
+        )
+    few = few_points_text(view.smoothing, (curve.points for curve in curves))
+    return "; ".join(parts) + few
 
 
 def inner_caption(

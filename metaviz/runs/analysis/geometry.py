@@ -7,8 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from metaviz.charts.posterior import PREFIX
 from metaviz.charts.storage import KEY, from_arrays
 from metaviz.charts.stored import MapPoint, map_point, numbers, summary, views_of
+from metaviz.charts.values import Chart
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
 
@@ -51,17 +53,28 @@ def has_geometry(record: Record) -> bool:
 
 
 def has_learned(record: Record) -> bool:
-    """Return whether the run has shown a geometry, or charts of its method's own."""
-    return has_geometry(record) or any(KEY in item.arrays for item in record.pictures)
+    """Return whether the run has shown a geometry, or charts of its method's own.
+
+    What a method holds possible has a page of its own.
+    """
+    if has_geometry(record):
+        return True
+    drawn = [item for item in record.pictures if KEY in item.arrays]
+    return any(map(_learned, drawn)) if record.traits.probabilistic else bool(drawn)
 
 
 def offered(record: Record) -> dict[str, str]:
     """Return the views and the charts that a run's pictures can fill, with their titles."""
     found = _views(record)
     for picture in record.pictures:
-        charts = from_arrays(picture.arrays) if KEY in picture.arrays else ()
-        found |= {f"{OWN}{chart.id}": chart.title or chart.id for chart in charts}
+        found |= {f"{OWN}{chart.id}": chart.title or chart.id for chart in _learned(picture)}
     return found
+
+
+def _learned(picture: Pictured) -> list[Chart]:
+    """Return the charts of a method's own that a picture holds, but for what is held possible."""
+    found = from_arrays(picture.arrays) if KEY in picture.arrays else []
+    return [chart for chart in found if not chart.id.startswith(PREFIX)]
 
 
 def _views(record: Record) -> dict[str, str]:

@@ -79,3 +79,9 @@ MAP = Need(
     "Tick a run of Mirror descent. Its first evaluation opens this page.",
     learned=True,
 )
+POSTERIOR = Need(
+    lambda record: record.traits.probabilistic,
+    "no posterior",
+    "Tick a run of a method that says how sure it is of its predictions, like PLATIPUS or LLAMA.",
+    learned=True,
+)

@@ -100,19 +100,25 @@ def faded(x: np.ndarray, weight: float, before: np.ndarray) -> tuple[np.ndarray,
 
 
 class Smoother:
-    """Smooths columns of records, going on from where it was with those it knows."""
+    """Smooths curves of records that grow, going on from where it was with those it knows."""
 
     def __init__(self) -> None:
         """Know no record."""
-        self._known: dict[tuple[str, str], tuple[Record, GrowingMean]] = {}
+        self._known: dict[tuple[str, str], tuple[Record, int, GrowingMean]] = {}
 
-    def column(self, record: Record, name: str, weight: float) -> np.ndarray:
-        """Return a smoothed column; the array is a view: do not write to it."""
-        values = record.column(name)
-        same, mean = self._known.get((record.id, name), (None, GrowingMean(weight)))
-        if same is not record or mean.weight != weight or len(mean) > len(values):
-            mean = GrowingMean(weight)
-            self._known[record.id, name] = record, mean
+    def follow(
+        self, curve: tuple[Record, str, int], values: np.ndarray, weight: float
+    ) -> np.ndarray:
+        """Return smoothed values of a record's column, of which every so many rows were taken.
+
+        The array is a view: do not write to it.
+        """
+        record, name, every = curve
+        fresh = GrowingMean(weight)
+        same, rows, mean = self._known.get((record.id, name), (None, 0, fresh))
+        if same is not record or rows != every or mean.weight != weight or len(mean) > len(values):
+            mean = fresh
+            self._known[record.id, name] = record, every, mean
         return mean.follow(values)
 
     def keep(self, records: Iterable[Record]) -> None:

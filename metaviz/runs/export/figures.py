@@ -21,6 +21,7 @@ from metaviz.runs.analysis.curve_charts import (
 )
 from metaviz.runs.analysis.curves import Quantity, TrainingView, as_judged, judged_by_returns
 from metaviz.runs.analysis.geometry import OWN, map_history, most_changed, offered
+from metaviz.runs.analysis.posterior import posterior_chart_of, posterior_views
 from metaviz.runs.analysis.result_charts import geometry_chart_of, mirror_charts
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import StoreError
@@ -71,6 +72,8 @@ def _run_charts(record: Record) -> Iterator[tuple[str, Chart | None]]:
     history = map_history(record)
     if history is not None:
         yield "mirror", mirror_charts(record, len(history.steps) - 1, most_changed(history))
+    for name in posterior_views(record):
+        yield name, posterior_chart_of(record, -1, name)
     for view in offered(record):
         part = -1 if view == "rates" else 0
         yield view_name(view), geometry_chart_of(record, -1, view, part)

@@ -37,7 +37,7 @@ from metaviz.runs.export.figures import (
     save_figure,
     view_name,
 )
-from metaviz.runs.export.tables import summary_csv
+from metaviz.runs.export.tables import charts_csv, has_charts, summary_csv
 from metaviz.runs.model.evaluation import draws_of
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.labels import labels
@@ -72,7 +72,9 @@ _FILE_DPI = 300
 def write_report(
     records: Sequence[Record], folders: dict[str, Path], out: Path, title: str = ""
 ) -> list[Path]:
-    """Write a report, and beside it figures, `results.csv` and configurations; return the files.
+    """Write a report, and beside it figures, tables and configurations; return the files.
+
+    The tables are `results.csv`, and `charts.csv` where methods have charts.
 
     `folders` are those of the runs by id; evaluations that are stored there are reported too.
     Everything that comes from a run is escaped; the file has no script and loads nothing.
@@ -83,6 +85,10 @@ def write_report(
         out.parent.mkdir(parents=True, exist_ok=True)
         table = out.parent / "results.csv"
         write_text(table, summary_csv(list(records)))
+        tables = [table]
+        if has_charts(records):
+            tables.append(out.parent / "charts.csv")
+            write_text(tables[-1], charts_csv(records))
         commands, configs, unknown = _configurations(records, names, out.parent)
         figures, files = _figures(records, folders, names, out.parent / "figures")
         page = _render(
@@ -98,7 +104,7 @@ def write_report(
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(f"Cannot write the report to {out}: {reason}.") from error
-    return [out, table, *configs, *files]
+    return [out, *tables, *configs, *files]
 
 
 def _render(**values: Any) -> str:

@@ -3,11 +3,15 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from metaviz.charts.storage import KEY, from_arrays
+from metaviz.charts.tidy import tidy_rows
+from metaviz.charts.values import Chart, ChartError
 from metaviz.config.run_config import amendment_texts
 from metaviz.files.atomic import write_text
 from metaviz.files.text import printable
@@ -19,6 +23,7 @@ from metaviz.runs.analysis.comparison import (
     usual_view,
 )
 from metaviz.runs.analysis.geometry import GEOMETRY_HEADER, has_geometry, has_map, summary_rows
+from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement, draws_of, stored
 from metaviz.runs.model.events import INNER_COLUMNS
 from metaviz.runs.model.record import Record
@@ -48,6 +53,10 @@ _SUMMARY_HEAD = (
     *("gradient_evaluations", "hessian_vector_products", "eval_step", "eval_tasks_done"),
     *("eval_k", "pre_query_loss", "pre_query_accuracy"),
     *(f"post_{name}{suffix}" for name in _RESULTS for suffix in ("", "_ci95")),
+)
+CHARTS_HEADER = (
+    *("run", "algorithm", "problem", "seed", "step", "tasks", "task", "chart", "part", "item"),
+    *("number", "place", "x", "y", "value", "low", "high", "label"),
 )
 COMPARISON_HEADER = (
     *("group", "measure", "axis", "x", "mean", "low", "high", "n", "interval", "smoothing"),
@@ -124,6 +133,16 @@ def geometry_csv(records: Iterable[Record]) -> str:
     return csv_text(GEOMETRY_HEADER, (row for record in records for row in summary_rows(record)))
 
 
+def charts_csv(records: Iterable[Record], episodes: Iterable[Episode] = ()) -> str:
+    """Return `charts.csv`: one row per point of the charts of runs' methods.
+
+    Runs have them of every evaluation that they pictured, of the first evaluation task; `episodes`
+    are tasks of these runs that were looked at. Charts that are damaged are left out.
+    """
+    runs = {record.id: record for record in records}
+    return csv_text(CHARTS_HEADER, _chart_rows(runs, episodes))
+
+
 def evaluations_csv(judgements: Iterable[Judgement]) -> str:
     """Return `evaluations.csv`: one row per run and held-out task; own quantities come last."""
     found = list(judgements)
@@ -136,11 +155,13 @@ def write_tables(
     folder: Path,
     folders: Iterable[Path] = (),
     comparison: ComparisonView | None = None,
+    episodes: Sequence[Episode] = (),
 ) -> list[Path]:
-    """Write the tables into a folder and return their paths; geometries only where there are any.
+    """Write the tables into a folder and return their paths.
 
-    `folders` are those of the runs: evaluations on held-out tasks that are stored there are
-    written too. `comparison` says what of groups of runs is compared.
+    Geometries and charts are written only where there are any. `folders` are those of the runs:
+    evaluations on held-out tasks that are stored there are written too. `comparison` says what of
+    groups of runs is compared, `episodes` are tasks that were looked at.
     Raises: StoreError with one sentence where the folder cannot be written.
     """
     tables = {
@@ -153,6 +174,8 @@ def write_tables(
         tables["comparison.csv"] = compared_groups
     if any(has_geometry(record) or has_map(record) for record in records):
         tables["geometry.csv"] = geometry_csv(records)
+    if has_charts(records, episodes):
+        tables["charts.csv"] = charts_csv(records, episodes)
     judgements = [judgement for place in folders for judgement in stored(place)]
     if judgements:
         tables["evaluations.csv"] = evaluations_csv(judgements)
@@ -166,6 +189,13 @@ def write_tables(
             "write to."
         ) from error
     return [folder / name for name in tables]
+
+
+def has_charts(records: Iterable[Record], episodes: Iterable[Episode] = ()) -> bool:
+    """Return whether methods of runs, or on tasks that were looked at, have charts."""
+    return any(KEY in item.arrays for record in records for item in record.pictures) or any(
+        episode.charts for episode in episodes
+    )
 
 
 def safe_text(value: str) -> str:
@@ -248,6 +278,28 @@ def _task_rows(found: Judgement, own: Sequence[str]) -> Iterable[list[Cell]]:
                 for name in own
             ),
         ]
+
+
+def _chart_rows(runs: Mapping[str, Record], episodes: Iterable[Episode]) -> Iterator[list[Cell]]:
+    for record in runs.values():
+        for picture in record.pictures:
+            with suppress(ChartError):
+                found = from_arrays(picture.arrays)
+                yield from _rows_of(record, picture.step, ("evaluation", 0), found)
+    for one in episodes:
+        if one.run in runs:
+            about = (one.protocol.get("split", ""), one.number)
+            yield from _rows_of(runs[one.run], one.step, about, one.charts)
+
+
+def _rows_of(
+    record: Record, step: int, task: tuple[str, int], charts: Iterable[Chart]
+) -> Iterator[list[Cell]]:
+    for chart in charts:
+        about = [*_about(record), step, *task, chart.id]
+        for row in tidy_rows(chart):
+            place = [*about, row.part, row.item, row.number, row.place]
+            yield [*place, row.x, row.y, row.value, row.low, row.high, row.label]
 
 
 def _summary_row(record: Record) -> list[Cell]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from metaviz.charts.values import Chart
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -31,7 +33,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class Episode:
-    """One evaluation task of a run. `k` is the run's own number of steps; losses are (K+1,)."""
+    """One evaluation task of a run, with the charts of its method.
+
+    `k` is the run's own number of steps; losses are (K+1,).
+    """
 
     run: str
     label: str
@@ -44,6 +49,7 @@ class Episode:
     query: Examples
     support_loss: np.ndarray
     query_loss: np.ndarray
+    charts: tuple[Chart, ...] = ()
 
     @property
     def has_steps(self) -> bool:

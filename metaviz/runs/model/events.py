@@ -85,10 +85,12 @@ class Noted:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing has been computed yet, and the message says what is being done; it is not stored."""
+    """What is being done before the next result; it is not stored."""
 
     step: int
     message: str
+    is_usual: bool = False
+    """Whether it belongs to the pace of training, as evaluations do and compiling does not."""
 
 
 @dataclass(frozen=True)

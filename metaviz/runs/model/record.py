@@ -70,6 +70,8 @@ class Record:
     notes: list[Noted] = field(default_factory=list)
     doing: str = ""
     """What a run does before its next meta-step can be taken, empty where it goes on."""
+    is_stalled: bool = False
+    """Whether that is no part of the usual pace: its meta-step is being compiled."""
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
     stored_id: str | None = None
     """The id that the run was made with; None where that is `id`."""
@@ -185,6 +187,7 @@ class Record:
         """Take in one event."""
         self.revision += 1
         self.doing = event.message if isinstance(event, Waiting) else ""
+        self.is_stalled = isinstance(event, Waiting) and not event.is_usual
         if isinstance(event, Stepped):
             for quantity in event.quantities:
                 self.describe(quantity)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_SEVERAL, _STRETCH = 3, 5.0
+
 
 def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the half-width 1.96 s / sqrt(n) of its 95 % interval.
@@ -39,6 +41,8 @@ def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[fl
 
     The upper limit is the 99 % quantile of all values, the lower one the smallest 1 % quantile of
     a curve, so that the best curve stays visible; both widened by a twentieth of their distance.
+    Of three curves and more, none stretches the range to more than five times what half of them
+    need: one run that goes astray does not press the others flat.
     """
     known = [values[np.isfinite(values)] for values in curves]
     if log:
@@ -50,11 +54,24 @@ def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[fl
     low = min(float(np.sort(values)[values.size // 100]) for values in known)
     every = np.sort(np.concatenate(known))
     high = float(every[-1 - every.size // 100])
+    if len(known) >= _SEVERAL:
+        tops = sorted(float(np.sort(values)[-1 - values.size // 100]) for values in known)
+        typical = tops[len(tops) // 2] - low
+        high = min(high, low + _STRETCH * typical) if typical > 0 else high
     margin = (high - low) / 20 or abs(high) / 20 or 1.0
     low, high = low - margin, high + margin
     if log:  # within what a float holds
         low, high = 10.0 ** max(low, -300), 10.0 ** min(high, 300)
     return low, high
+
+
+def leaving(curves: Sequence[np.ndarray], limits: tuple[float, float] | None) -> list[str]:
+    """Say how many curves leave the range in which they are drawn; nothing where none does."""
+    if limits is None:
+        return []
+    low, high = limits
+    count = sum(bool(((values < low) | (values > high)).any()) for values in curves)
+    return [f"{count} of {len(curves)} lines leave the range of the axis"] if count else []
 
 
 def range_with_bands(

@@ -1,13 +1,15 @@
 """Qiao et al.: a network turns mean activations of a class into the weights of its classifier."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.registry import MethodOptions, register
+from metaviz.algorithms.episodic.episode_options import EpisodeOptions
+from metaviz.algorithms.registry import register
+from metaviz.charts.embedding import EMBEDDING
 from metaviz.charts.values import Chart
-from metaviz.config.episodes import TrainingEpisodes
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -15,36 +17,15 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_embedding
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.layout import Layout, Params
 
 
-class QiaoOptions(MethodOptions):
-    """Options of Qiao et al."""
+class QiaoOptions(EpisodeOptions):
+    """Options of Qiao et al., who train on episodes of all base classes at once."""
 
-    train_ways: int | None = option(
-        None,
-        "Ways in training",
-        "Classes of a training episode; the authors take all base classes at once. Empty: the "
-        "shared value.",
-        ge=2,
-        le=1000,
-    )
-    train_shots: int | None = option(
-        None,
-        "Shots in training",
-        "Support examples whose mean stands for the mean of a class. Empty: the shared value.",
-        ge=1,
-        le=1000,
-    )
-    train_query: int | None = option(
-        None,
-        "Query examples in training",
-        "Query examples per class of a training episode. Empty: the shared value.",
-        ge=1,
-        le=1000,
-    )
     single: float = option(
         0.7,
         "One example instead of the mean",
@@ -125,9 +106,24 @@ class WeightPredictor:
         return torch.where(alone.unsqueeze(2), one, means)
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield none."""
-        del context, meta
-        yield from ()
+        """Yield where the first task's unit features lie, and how ψ moves the means of classes."""
+        first = context[:1]
+        support, query = (
+            self._positive(part.x) for part in (first.tasks.support, first.tasks.query)
+        )
+        means = class_means(support, first.tasks.support.y, first.ways)
+        yield replace(
+            first_embedding(
+                first,
+                {
+                    "support": unit(support),
+                    "query": unit(query),
+                    "begins": unit(means),
+                    "prototypes": psi(meta["psi"], means),
+                },
+            ),
+            title="Weights of classes (large dots), from where the means of the classes lie",
+        )
 
 
 def layout(d: int) -> Layout:
@@ -157,6 +153,7 @@ def _features(learner: Learner) -> int:
     group="On features",
     summary="Learns to turn the mean activation of a class into the weights of its classifier.",
     needs={"classes": "Qiao et al. tells classes apart", "features": "Qiao et al. needs features"},
+    charts=(EMBEDDING,),
     presets={"paper": {"train_ways": 64, "train_shots": 5, "train_query": 1}},
     formula="logits a · ψ(mean of the class),   ψ(a) = unit(W₂ relu(W₁ unit(a) + b₁) + b₂)",
     cost="1 gradient per task; no inner steps",
@@ -166,5 +163,4 @@ def qiao(options: QiaoOptions, shared: Shared) -> Algorithm:
     """Build Qiao et al."""
     del shared
     model = WeightPredictor(options.single, positive=options.positive)
-    episodes = TrainingEpisodes(options.train_ways, options.train_shots, options.train_query)
-    return Episodic(model, episodes)
+    return Episodic(model, options.episodes())

@@ -1,13 +1,16 @@
 """Gidaris & Komodakis: a generator makes weights of new classes with attention on base classes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from metaviz.algorithms.episodic.episode_options import EpisodeOptions
 from metaviz.algorithms.registry import register
-from metaviz.charts.values import Chart
+from metaviz.charts.similarity import ATTENTION, SIMILARITY, similarity_chart
+from metaviz.charts.values import Axis, Chart
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm
@@ -15,6 +18,7 @@ from metaviz.meta.context import Context, Meta
 from metaviz.meta.episodic import OBJECTIVE, Episodic
 from metaviz.meta.learner import Learner
 from metaviz.meta.predictor import Prediction
+from metaviz.meta.task_charts import first_similarity
 from metaviz.meta.tasks import Batch
 from metaviz.meta.vectors import class_means, unit
 from metaviz.nets.layout import Layout, Params
@@ -109,9 +113,20 @@ class WeightGenerator:
         return attention, found
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield none."""
-        del context, meta
-        yield from ()
+        """Yield cosines of the first task's queries and weights, and attention to base classes."""
+        first = context[:1]
+        maps = self.predict(first, meta, first.tasks.query, maps=True).maps
+        cosines = unit(first.tasks.query.x) @ unit(maps["weights"]).mT
+        title = "Cosines of queries and weights of classes"
+        yield first_similarity(first, cosines, title, "cosine", (-1.0, 1.0), to_classes=True)
+        if self.attends:
+            attention = maps["attention"][0].double().cpu().numpy()
+            labels = first.tasks.support.y[0].cpu().numpy()
+            title = "Attention of support examples to base classes"
+            base = np.arange(attention.shape[1])
+            chart = similarity_chart(attention, labels, base, title, "attention")
+            across, down = Axis("base class"), Axis("support examples, by class")
+            yield replace(chart, id=ATTENTION, x=across, y=down)
 
 
 def absent(support: Batch, classes: int) -> Tensor:
@@ -159,6 +174,7 @@ def layout(classes: int, d: int) -> Layout:
         "base": "Gidaris & Komodakis attends to the weights of base classes",
     },
     quantities=(OBJECTIVE.id,),
+    charts=(SIMILARITY, ATTENTION),
     formula="w = φ₁ ⊙ mean z + φ₂ ⊙ mean Σ_b softmax(g cos(q(z), k_b)) w_b;   logits s cos(z, w)",
     cost="1 gradient per task; no inner steps",
     citation="Gidaris & Komodakis 2018, arXiv:1804.09458",

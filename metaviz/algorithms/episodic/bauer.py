@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from metaviz.algorithms.registry import MethodOptions, register
+from metaviz.charts.prior import PRIOR, prior_chart
 from metaviz.charts.values import Chart
 from metaviz.config.options import OptionError, option
 from metaviz.config.run_config import Shared
@@ -101,9 +102,11 @@ class PriorModel:
         return Prediction(outputs, {"weights": weights} if maps else {})
 
     def charts(self, context: Context, meta: Meta) -> Iterator[Chart]:
-        """Yield none."""
-        del context, meta
-        yield from ()
+        """Yield how the classifier of the first task lies in the prior."""
+        support = context[:1].tasks.support
+        weights = self.classifier(meta, support.x, support.y, context.ways)[0]
+        mean, variance = meta["prior"].double().chunk(2)
+        yield prior_chart(*(of.cpu().numpy() for of in (mean, variance.sqrt(), weights)))
 
 
 class GivenPrior(Episodic):
@@ -137,6 +140,7 @@ class GivenPrior(Episodic):
         "classes": "Bauer et al. tells classes apart",
         "base": "Bauer et al. builds on the weights of base classes",
     },
+    charts=(PRIOR,),
     formula="W = argmin Σ CE(W z, y) + Σ |W − μ|² / (2σ²),   μ, σ² of the base weights",
     cost="one convex problem per task, solved to the end; nothing to train",
     citation="Bauer, Rojas-Carulla, Świątkowski, Schölkopf & Turner 2017, arXiv:1706.00326",

@@ -1,0 +1,184 @@
+"""What adaptation gains over training: evaluations before and after it, one line per method."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from metaviz.charts.values import Axis, Band, Lines, Series, Ticks
+from metaviz.runs.analysis.alignment import BAND_TIPS, Moments, moments, sample
+from metaviz.runs.analysis.comparison import (
+    MOST_DASHED,
+    ComparisonView,
+    GroupCurve,
+    compared,
+    counts,
+    evaluated,
+)
+from metaviz.runs.analysis.curves import (
+    AXIS_TITLES,
+    QUANTITY_TITLES,
+    EvaluatedQuantity,
+    TrainingView,
+    band_alpha,
+)
+from metaviz.runs.model.labels import labels
+from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import leaving, robust_range
+
+_DOTTED = 60
+"""Of so many evaluations each is a dot; of more only the line shows."""
+_GAP = 0.07
+_TWO = 2
+_QUANTITIES: tuple[EvaluatedQuantity, ...] = get_args(EvaluatedQuantity)
+
+
+@dataclass(frozen=True)
+class EvaluatedCurve:
+    """A method's means over its runs. Where all of these broke, they are drawn as far as they went.
+
+    `before` is empty for methods without an inner loop. Both are of the same runs and tasks.
+    """
+
+    group: GroupCurve
+    after: Moments
+    before: Moments
+    tasks: int
+    steps: int
+    """After how many inner steps `after` is read, 0 without an inner loop."""
+
+    name: str
+    """The run, or the method and how many of its runs count."""
+
+
+def evaluated_curves(records: Sequence[Record], view: TrainingView) -> list[EvaluatedCurve]:
+    """Return a curve for each group of runs that differ in their seed only, of those that began."""
+    begun = [record for record in records if len(record)]
+    by_id, names = {record.id: record for record in begun}, labels(begun)
+    asked = ComparisonView(measure=f"eval_{view.quantity}", axis=view.axis)
+    found = []
+    for group in compared(begun, asked):
+        runs = [by_id[entry.id] for entry in group.group.members]
+        members = zip(runs, group.group.members, strict=True)
+        used = [run for run, entry in members if counts(entry, group.group)] or runs
+        after, before = (
+            moments([sample(*evaluated(run, view.quantity, view.axis, k)) for run in used], "ci95")
+            for k in (None, 0)
+        )
+        if not len(after.x):
+            continue
+        last = [run.evaluations[-1] for run in used if run.evaluations]
+        adapts = any(run.traits.has_inner_loop for run in used)
+        empty = moments([], "ci95")
+        steps = max((one.trained_steps for one in last), default=0) if adapts else 0
+        tasks = max((one.tasks for one in last), default=0)
+        name = group.name if len(runs) > 1 else names[runs[0].id]
+        name += group.style.mark
+        found.append(EvaluatedCurve(group, after, before if adapts else empty, tasks, steps, name))
+    return found
+
+
+def evaluation_chart(records: Sequence[Record], view: TrainingView, message: str = "") -> Lines:
+    """Show evaluations before and after adaptation on the fixed tasks, and what lies between."""
+    curves = evaluated_curves(records, view)
+    series: list[Series] = []
+    bands: list[Band] = []
+    for place, curve in enumerate(curves):
+        series += _lines(place, curve, view, len(curves))
+        bands += _bands(place, curve, view, len(curves))
+    title = QUANTITY_TITLES[view.quantity]
+    shown = [curve.after.mean for curve in curves]
+    shown += [curve.before.mean for curve in curves if view.show_pre and len(curve.before.x)]
+    limits = robust_range(shown, log=view.log_y) if view.robust else None
+    return Lines(
+        id="training",
+        x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
+        y=Axis(
+            f"{title}, evaluation tasks",
+            log=view.log_y,
+            limits=limits,
+        ),
+        series=tuple(series),
+        bands=tuple(bands),
+        right=_ends(curves, view),
+        caption="; ".join([*_caption(curves, view), *leaving(shown, limits)]),
+        spoken="; ".join(_spoken(curve, title) for curve in curves) or "Nothing evaluated yet.",
+        message="" if curves else message,
+    )
+
+
+def evaluable(records: Iterable[Record]) -> list[EvaluatedQuantity]:
+    """Return the quantities that some run was evaluated for; losses are always offered."""
+    runs = list(records)
+    return [
+        name
+        for name in _QUANTITIES
+        if name.endswith("loss")
+        or any(name in one.curves for run in runs for one in run.evaluations[-1:])
+    ]
+
+
+def _lines(place: int, curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Series]:
+    role, dash = curve.group.style.role, curve.group.style.dash
+    dots = 5.0 if len(curve.after.x) <= _DOTTED else 0.0
+    found = []
+    if view.show_pre and len(curve.before.x):
+        x, y = curve.before.x, curve.before.mean
+        found.append(
+            Series(f"{place} before", x, y, role=role, dash=dash, alpha=0.55, dots=dots * 0.7)
+        )
+    wide = 2.0 if number <= MOST_DASHED else 1.0
+    x, y = curve.after.x, curve.after.mean
+    return [*found, Series(f"{place} after", x, y, curve.name, role, dash, wide, dots=dots)]
+
+
+def _bands(place: int, curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Band]:
+    role, found = curve.group.style.role, []
+    if np.isfinite(curve.after.low).any():
+        edges = curve.after.x, curve.after.low, curve.after.high
+        found.append(Band(f"{place} band", *edges, role, band_alpha(number)))
+    if view.show_pre and len(curve.before.x) == len(curve.after.x):
+        gap = curve.after.x, curve.after.mean, curve.before.mean
+        found.append(Band(f"{place} gap", *gap, role, _GAP))
+    return found
+
+
+def _ends(curves: Sequence[EvaluatedCurve], view: TrainingView) -> Ticks:
+    """Name the ends of lines, those after adaptation first, where not all have room."""
+
+    def text(curve: EvaluatedCurve) -> str:
+        state = "after" if curve.steps else ""
+        return state if len(curves) == 1 else f"{curve.group.group.label} {state}".strip()
+
+    ends = [(float(curve.after.mean[-1]), text(curve)) for curve in curves]
+    if view.show_pre:
+        ends += [(float(c.before.mean[-1]), "before") for c in curves if len(c.before.x)]
+    return tuple((at, name) for at, name in ends if name and np.isfinite(at))
+
+
+def _caption(curves: Sequence[EvaluatedCurve], view: TrainingView) -> list[str]:
+    if not curves:
+        return []
+    tasks = sorted({curve.tasks for curve in curves})
+    adapts = any(curve.steps for curve in curves)
+    parts = [f"means over {' or '.join(map(str, tasks))} evaluation tasks"]
+    if adapts:
+        steps = sorted({curve.steps for curve in curves if curve.steps})
+        number = f"{steps[0]}" if len(steps) == 1 else "the trained number of"
+        parts.append(f"bold: after {number} inner step{'s'[: number != '1']}")
+        if view.show_pre:
+            parts.append("thin: before adaptation; shaded: what adaptation gains")
+    if any(int(curve.after.n.max(initial=0)) >= _TWO for curve in curves):
+        parts.append("lines: means over runs, where all have data")
+        parts.append(f"band: {BAND_TIPS['ci95']}")
+    if len(curves) and max(len(curve.after.x) for curve in curves) <= _DOTTED:
+        parts.append("dots: evaluations")
+    return parts
+
+
+def _spoken(curve: EvaluatedCurve, title: str) -> str:
+    after = f"{curve.name}: {title} {curve.after.mean[-1]:.4g}"
+    if not len(curve.before.x):
+        return after
+    return f"{after} after adaptation, {curve.before.mean[-1]:.4g} before"
