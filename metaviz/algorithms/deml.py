@@ -16,8 +16,9 @@ from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, Composed
 from metaviz.meta.context import Meta
 from metaviz.meta.episodic import OBJECTIVE
-from metaviz.meta.estimators import Unrolled
 from metaviz.meta.estimators.base import Case, MetaStep
+from metaviz.meta.estimators.unrolled import End, Term, Unrolled
+from metaviz.meta.inner import Descent
 from metaviz.meta.learner import Learner
 from metaviz.meta.rules import InnerRule
 
@@ -33,7 +34,7 @@ class JointObjective(Unrolled):
 
     def __init__(self, weight: float) -> None:
         """Take lambda."""
-        super().__init__()
+        super().__init__(terms=(Term(_external, weight, AUXILIARY.id, cost=(1, 0)),))
         self.weight = weight
 
     @override
@@ -41,29 +42,21 @@ class JointObjective(Unrolled):
         return super().trains(rule) | {BASE}
 
     @override
-    def __call__(self, case: Case) -> MetaStep:
-        """Return the gradient of query loss plus weighted external loss, averaged over tasks."""
-        trained = self.trains(case.rule)
-        inside = case.with_leaves(trained)
-        descent = inside.descend(self.graph)
-        after, objective = self._end(inside, descent)
-        external = self._external(inside)
-        gradients = inside.differentiate(objective + self.weight * external.mean(), trained)
-        result = self._finish(case, descent, after, gradients)
-        loss, external = after[1].detach(), external.detach()
-        own = {AUXILIARY.id: external, OBJECTIVE.id: loss + self.weight * external}
-        return replace(
-            result,
-            readings={**result.readings, **own},
-            gradient_evaluations=result.gradient_evaluations + 1,
-        )
+    def _finish(self, case: Case, descent: Descent, end: End, gradients: Meta) -> MetaStep:
+        result = super()._finish(case, descent, end, gradients)
+        if AUXILIARY.id not in end.terms:
+            return result
+        loss = end.after[1].detach() + self.weight * end.terms[AUXILIARY.id]
+        return replace(result, readings={**result.readings, OBJECTIVE.id: loss})
 
-    def _external(self, case: Case) -> Tensor:
-        plain, count = case.context.tasks.plain, len(case.context.tasks)
-        if plain is None:
-            return case.meta["init"].new_zeros(count)
-        flat = (case.meta[name].expand(count, -1) for name in ("init", BASE))
-        return base_losses(case.context.learner, plain, *flat)
+
+def _external(case: Case, _descent: Descent) -> Tensor:
+    """Return the mean loss of each task's plain examples, (tasks,)."""
+    plain, count = case.context.tasks.plain, len(case.context.tasks)
+    if plain is None:
+        return case.meta["init"].new_zeros(count)
+    flat = (case.meta[name].expand(count, -1) for name in ("init", BASE))
+    return base_losses(case.context.learner, plain, *flat)
 
 
 @dataclass(frozen=True)

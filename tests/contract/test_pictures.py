@@ -23,6 +23,7 @@ from tests.unit.stored import SMALL
 
 KINDS = {
     "metasgd": "rates",
+    "deml": "rates",
     "metacurvature": "factors",
     "metakfo": "factors",
     "warpgrad": "warps",

@@ -32,7 +32,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class _End:
+class End:
     """Query outputs and losses after adaptation, what is differentiated, and terms by their id."""
 
     after: tuple[Tensor, Tensor]
@@ -86,7 +86,7 @@ class Unrolled:
         end = self._end(inside, descent)
         return self._finish(case, descent, end, inside.differentiate(end.objective, trained))
 
-    def _end(self, case: Case, descent: Descent) -> _End:
+    def _end(self, case: Case, descent: Descent) -> End:
         """Return what adaptation has ended in, and the mean objective of the tasks."""
         outputs = case.outputs(descent.point, case.context.tasks.query)
         loss = total = case.context.learner.judge.loss(outputs, case.context.tasks.query)
@@ -103,9 +103,9 @@ class Unrolled:
                 continue
             if term.id:
                 terms[term.id] = value.detach()
-        return _End((outputs, loss), total.mean(), terms)
+        return End((outputs, loss), total.mean(), terms)
 
-    def _finish(self, case: Case, descent: Descent, end: _End, gradients: Meta) -> MetaStep:
+    def _finish(self, case: Case, descent: Descent, end: End, gradients: Meta) -> MetaStep:
         readings, curve = read(case, descent, post_query=end.after)
         gradient_cost = sum(term.cost[0] for term in self.terms)
         product_cost = sum(term.cost[1] for term in self.terms)
