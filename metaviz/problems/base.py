@@ -36,6 +36,8 @@ class Problem(Protocol):
     """What a person should know about the data, for instance what was left out; often empty."""
     evaluation_query: int | None
     """Query examples of an evaluation task, where they are not as many as asked for."""
+    compiles: bool
+    """Whether a meta-step has few enough operations to be translated to machine code."""
 
     @property
     def parent(self) -> dict[str, str]:
@@ -140,6 +142,7 @@ class Family(ABC):
 
     remarks: tuple[str, ...] = ()
     evaluation_query: int | None = None
+    compiles = True
 
     @property
     def parent(self) -> dict[str, str]:

@@ -89,6 +89,7 @@ class Control(Family):
 
     dataset: str
     has_accuracy = False
+    compiles = False
     chunk = 10
     shards = 1
 

@@ -377,6 +377,12 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     own = {"options": options.stored(), "problem_options": problem_options.model_dump()}
     device = find_device(config.device)
     _check_engine(config.engine, device)
+    if config.engine == "compiled" and not problem.compiles:
+        raise OptionError(
+            "engine",
+            "engine = 'compiled' would translate every step of a trajectory by itself, which takes "
+            "many minutes: use auto or eager.",
+        )
     problem.place(device)
     algorithm = method.make(options, config.shared)
     problem.expect(algorithm.steps, max(algorithm.steps, config.shared.eval_steps))

@@ -161,6 +161,12 @@ def test_a_horizon_that_does_not_fit_into_memory_is_refused_in_one_sentence(
     )
 
 
+def test_compiling_every_step_of_a_trajectory_is_refused() -> None:
+    with pytest.raises(OptionError, match="use auto or eager") as refused:
+        settle(config("maml", engine="compiled"))
+    assert refused.value.field == "engine"
+
+
 def test_the_command_line_refuses_methods_that_cannot_act(tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out", "--steps", "1")
     for name, reason in (

@@ -193,7 +193,7 @@ class InnerTab(PlotPage):
         self.task = whole_number("fanTask", "Task", tip, (1, 1))
         self.caption = PlainLabel()
         connect_controls(self._draw_fan, self.run, self.task)
-        choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
+        choices = ("run", self.run), ("on tas&k", self.task), self.caption, None
         return column(None, row(*choices, spacing=6), self.fan_plot, stretch=self.fan_plot)
 
     @Slot()
