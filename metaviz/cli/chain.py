@@ -2,25 +2,30 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from metaviz.cli import options as opt
 from metaviz.cli.output import put
+from metaviz.config.options import OptionError
 from metaviz.files.foreign import ForeignError
 
 _MOST_SECOND = 20_000_000
 _SHOWN = 6
 
 
-def chain_gradients(path: Path, *, as_json: bool) -> None:
+def chain_gradients(path: Path, settings: Sequence[str], *, as_json: bool) -> None:
     """Enumerate the trajectories of a file's world and tell meta-gradients, one beside the other.
 
+    Of settings only `inner_lr=NUMBER` means something, where the file has no rate.
     Raises: OptionError or ForeignError with one sentence.
     """
+    usual = _asked_rate(settings)
     from metaviz.worlds.chain_file import read_chain
     from metaviz.worlds.enumeration import expected_update, hessian_errors, sampled_update
 
-    asked = read_chain(path)
+    asked = read_chain(path, usual)
     world, logits = asked.chains, asked.logits
     if asked.trajectories is None:
         found = expected_update(world, logits, asked.rate)
@@ -69,6 +74,17 @@ def chain_gradients(path: Path, *, as_json: bool) -> None:
         f"J = {found.objective:.6g} of {len(world.walks.chance)} trajectories, "
         f"rate {asked.rate:g}, {answer['update']} update."
     )
+
+
+def _asked_rate(settings: Sequence[str]) -> float | None:
+    """Return the step size of `--set inner_lr=NUMBER`. Raises: OptionError."""
+    others = [one for one in settings if not one.startswith("inner_lr=")]
+    if others:
+        raise OptionError(
+            "set", f"{others[0]:.40} means nothing for the file of a chain: only inner_lr does."
+        )
+    asked = opt.read_asked({"problem": "chain", "algorithms": "maml"}, list(settings))
+    return None if not settings else float(str(asked.shared["inner_lr"]))
 
 
 def _listed(values: list[float]) -> str:

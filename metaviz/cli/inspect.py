@@ -97,13 +97,14 @@ def gradients(
     step, by enumeration, beside the expectations of the estimators. --json: exact, lvc, plain, dice
     and first_order in the shape of start; objective, returns, adapted_returns; distance and, of
     small worlds, hessian_error by estimator. Without trajectories the update is the expected one;
-    with a number of them it is sampled, and score is what their probabilities add.
+    with a number of them it is sampled, and score is what their probabilities add. --set
+    inner_lr=0.1 stands for a rate that the file does not have.
     """
     settings = list(settings or [])
     if problem_file is not None and problem == "chain":
         from metaviz.cli.chain import chain_gradients
 
-        chain_gradients(problem_file, as_json=as_json)
+        chain_gradients(problem_file, settings, as_json=as_json)
         return
     if problem_file is not None:
         if problem != "quadratic":

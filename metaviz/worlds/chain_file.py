@@ -36,10 +36,11 @@ class AskedChain(NamedTuple):
     flat: bool
 
 
-def read_chain(path: Path) -> AskedChain:
+def read_chain(path: Path, usual: float | None = None) -> AskedChain:
     """Read `transition` (s, a, s'), `rewards` (tasks, s, a), `horizon` and `start` (s, a).
 
-    `exact` may only be true; `rate` (or `alpha`) is the inner step size, 0.1 unless given;
+    `exact` may only be true; `rate` (or `alpha`) is the inner step size, 0.1 or the `usual` one
+    unless given;
     `trajectories` is how many of them make the update, which is the expected one without it.
     Raises: OptionError or ForeignError with one sentence.
     """
@@ -71,7 +72,7 @@ def read_chain(path: Path) -> AskedChain:
     if "trajectories" in values:
         trajectories = whole(values["trajectories"], "trajectories", 1, 1000)
     _check_count(chains, trajectories)
-    return AskedChain(chains, torch.from_numpy(logits), _rate(values), trajectories, flat)
+    return AskedChain(chains, torch.from_numpy(logits), _rate(values, usual), trajectories, flat)
 
 
 def _check_count(chains: Chains, trajectories: int | None) -> None:
@@ -116,12 +117,15 @@ def _logits(values: dict[str, Any], states: int, actions: int) -> tuple[np.ndarr
     return found.reshape(states, actions), flat
 
 
-def _rate(values: dict[str, Any]) -> float:
+def _rate(values: dict[str, Any], usual: float | None) -> float:
+    if usual is not None and {"rate", "alpha"} & values.keys():
+        raise ForeignError("rate stands in the file: leave out --set inner_lr")
     if "rate" in values and "alpha" in values:
         raise ForeignError("rate and alpha are the same: give one of them")
     key = "alpha" if "alpha" in values else "rate"
-    number_grid(values.get(key, USUAL_RATE), key, 0)
-    rate = float(values.get(key, USUAL_RATE))
+    given = values.get(key, USUAL_RATE if usual is None else usual)
+    number_grid(given, key, 0)
+    rate = float(given)
     if not 0 <= rate <= _MOST_SIZE:
         raise ForeignError(f"{key} = {rate:g} is not valid: a step size is at least 0")
     return rate

@@ -89,6 +89,18 @@ def test_alpha_is_another_word_for_rate_and_0_makes_all_alike(tmp_path: Path) ->
         np.testing.assert_allclose(found[name], found["exact"], atol=1e-14)
 
 
+def test_the_shared_step_size_stands_for_a_rate_that_the_file_has_not(tmp_path: Path) -> None:
+    file = asked(tmp_path, rate=None)
+    call = ("gradients", "--problem", "chain", "--problem-file", file, "--json")
+    found = json.loads(metaviz(*call, "--set", "inner_lr=0.2").out)
+    assert found == answer(tmp_path)
+    file = asked(tmp_path)
+    said = refusal(*call, "--set", "inner_lr=0.2")
+    assert said == "rate stands in the file: leave out --set inner_lr."
+    said = refusal(*call, "--set", "meta_batch=3")
+    assert said == "meta_batch=3 means nothing for the file of a chain: only inner_lr does."
+
+
 def test_sampled_updates_tell_what_their_probabilities_add(tmp_path: Path) -> None:
     found = answer(tmp_path, trajectories=1)
     assert (found["update"], found["trajectories"]) == ("sampled", 1)
