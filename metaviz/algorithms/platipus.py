@@ -187,32 +187,25 @@ class LowerBound:
 
     def step(self, case: Case, noise: Tensor | None) -> MetaStep:
         """Return the mean meta-gradients with normal numbers (samples, tasks, P); none: MAML's."""
-        rule, tasks = _own(case), case.context.tasks
+        rule = _own(case)
         trained = self.trains(rule)
         inside = case.with_leaves(trained)
         readings: dict[str, Tensor] = {}
         if noise is None:
-            point = inside.descend(Graph.SECOND_ORDER).point
-            loss = inside.losses(point, tasks.query)
-            objective = loss
-            if rule.learned:
-                variance = rule.variance(inside.meta)
-                objective = loss + loss.detach() / (2 * variance) + variance.log() / 2
+            objective = _of_control(inside)
         else:
             found = self.sampled(inside, noise)
-            loss = found.loss
             objective = self.objective(inside, found)
-            readings[KL.id] = found.divergence.detach()
-            readings[OBJECTIVE.id] = objective.detach()
-        if rule.learned and not case.context.learner.judge.has_accuracy:
-            variance = rule.variance(case.meta).detach()
-            readings[NOISE_STD.id] = variance.sqrt().expand(len(tasks))
+            readings = {KL.id: found.divergence.detach(), OBJECTIVE.id: objective.detach()}
         gradients = inside.differentiate(objective.mean(), trained)
-        count = 1 if noise is None else len(noise)
-        steps, shifts = case.context.steps, 0 if noise is None else 2
+        if rule.learned and not case.context.learner.judge.has_accuracy:
+            deviation = rule.variance(case.meta).detach().sqrt()
+            readings[NOISE_STD.id] = deviation.expand(len(objective))
+        steps = case.context.steps
+        count, shifts = (1, 0) if noise is None else (len(noise), 2)
         cost = count * (steps + 1) + shifts, count * steps + shifts
         if not case.context.reading:
-            none = loss.new_empty(0, len(tasks))
+            none = objective.new_empty(0, len(objective))
             return MetaStep(gradients, readings, none, none, *cost)
         shown = _of_prior(case.detached())
         descent = shown.descend()
@@ -252,6 +245,16 @@ def _own(case: Case) -> GaussianStart:
     if not isinstance(case.rule, GaussianStart):
         raise TypeError("The lower bound is that of a start that is drawn.")
     return case.rule
+
+
+def _of_control(case: Case) -> Tensor:
+    """Return MAML's objective, beside that of the noise alone, (tasks,)."""
+    point = case.descend(Graph.SECOND_ORDER).point
+    loss = case.losses(point, case.context.tasks.query)
+    if not _own(case).learned:
+        return loss
+    variance = _own(case).variance(case.meta)
+    return loss + loss.detach() / (2 * variance) + variance.log() / 2
 
 
 def _of_prior(case: Case) -> Case:
@@ -439,16 +442,20 @@ class PlatipusOptions(AlgorithmOptions):
         *(quantity.id for quantity in (*OF_SAMPLES, *OF_VARIANCE)),
     ),
     charts=IDS,
-    needs={"residuals": "PLATIPUS weighs the loss of a network's outputs as a likelihood"},
+    needs={"residuals": "PLATIPUS takes the loss of residuals for a likelihood"},
+    defaults={name: {"samples": 5} for name in ("strokes", "omniglot", "images")},
     summary="Learns a distribution of starts; a task draws from it what it holds possible.",
     formula="min L_Q(φ^K)/(2σ²) + ½ log σ² + (w/n) KL(q‖p),  φ⁰ ~ q = N(μ − γ_q ∇L_Q(μ), s_q), "
     "p = N(μ − γ_p ∇L_S(μ), s_p)",
     cost="as MAML, and two gradients with their derivatives; an evaluation adapts every sample",
     citation="Finn, Xu & Levine 2018, arXiv:1806.02817; cnguyen10/few_shot_meta_learning",
-    note="Training from scratch is slow: start from a finished MAML run (metaviz compare --from, "
-    "or Train from its weights). Set it beside its control, MAML with untrained noise on the "
-    "start: at the budgets of a desktop the noise does most of the work. Losses of training "
-    "batches are of the prior's mean, as starts drawn in training have seen the query set.",
+    note="Training from scratch is slow: start from a finished MAML run (metaviz compare --from). "
+    "Set it beside its control, MAML with untrained noise on the start: at the budgets of a "
+    "desktop the noise does most of the work. On sinusoids and lines (three seeds) its squared "
+    "error is 2 to 11 % above that of MAML with as many meta-steps, its best sample and its "
+    "likelihood are about the control's, and its spread goes with the error a little more. Losses "
+    "of training batches are of the prior's mean, as starts drawn in training have seen the query "
+    "set.",
 )
 def platipus(options: PlatipusOptions, shared: Shared) -> Algorithm:
     """Build PLATIPUS."""

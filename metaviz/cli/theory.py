@@ -13,7 +13,6 @@ from metaviz.cli import options as opt
 from metaviz.cli.output import put
 
 _MOST_SHOWN = 12
-_TOO_LARGE = "The answer is not finite: the rate or the numbers are too large"
 
 theory_app = typer.Typer(help="Closed forms of the theory of meta-learning, for your own numbers.")
 
@@ -199,25 +198,25 @@ def _told() -> Iterator[None]:
     """
     import numpy as np
 
-    from metaviz.theory.errors import NoAnswerError
+    from metaviz.theory.errors import TOO_LARGE, NoAnswerError
 
     try:
         with np.errstate(all="ignore"):
             yield
     except (ArithmeticError, np.linalg.LinAlgError):
-        raise NoAnswerError(_TOO_LARGE) from None
+        raise NoAnswerError(TOO_LARGE) from None
 
 
 def _plain(value: Any) -> Any:
     """Return arrays as lists. Raises: NoAnswerError where a number is not finite."""
     import numpy as np
 
-    from metaviz.theory.errors import NoAnswerError
+    from metaviz.theory.errors import TOO_LARGE, NoAnswerError
 
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     if not np.isfinite(np.asarray(value, dtype=float)).all():
-        raise NoAnswerError(_TOO_LARGE)
+        raise NoAnswerError(TOO_LARGE)
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 

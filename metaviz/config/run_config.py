@@ -80,14 +80,16 @@ class Shared(Options):
     shots: int = option(
         10,
         "Shots",
-        "Support examples that a task adapts on: per task in regression, per class otherwise.",
+        "Support examples that a task adapts on: per task in regression, per class otherwise; where a "
+        "policy acts, trajectories of each inner step.",
         ge=1,
         le=1000,
     )
     query_shots: int = option(
         10,
         "Query examples",
-        "Examples that judge the adapted parameters: per task in regression, per class otherwise.",
+        "Examples that judge the adapted parameters: per task in regression, per class otherwise; "
+        "where a policy acts, trajectories.",
         ge=1,
         le=1000,
     )

@@ -6,6 +6,7 @@ those are mistakes of its own, and are told as such.
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
@@ -82,8 +83,10 @@ def number_grid(value: Any, what: str, axes: int) -> tuple[int, ...]:
     Raises: ForeignError where one is shorter than its neighbours, or a number is not finite.
     """
     if axes == 0:
-        if not math.isfinite(of_kind(value, float, what)):
-            raise ForeignError(f"{what} = {value!r} is not a finite number")
+        number = of_kind(value, float, what)
+        # A whole number may have more digits than a float can hold.
+        if abs(number) > sys.float_info.max or not math.isfinite(number):
+            raise ForeignError(f"{what} = {number!r:.40} is not a finite number")
         return ()
     rows = of_kind(value, list, what)
     if not rows:

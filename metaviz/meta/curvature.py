@@ -85,19 +85,19 @@ def _softmax_roots(outputs: Tensor) -> list[Tensor]:
 
 def input_factor(tap: Tap) -> Tensor:
     """Return A: the mean over examples of the sum over places of a a', (tasks, i, i)."""
-    a = tap.inputs.double()
+    a = tap.inputs
     if tap.bias:
         a = torch.cat([a, torch.ones_like(a[..., :1])], 3)
     examples, flat = a.shape[1], a.flatten(1, 2)
-    return flat.mT @ flat / examples
+    return (flat.mT @ flat).double() / examples
 
 
 def _output_factor(tap: Tap, slopes: Sequence[Tensor]) -> Tensor:
     """Return G: the mean over examples and places of the sum of g g', (tasks, o, o)."""
     total = None
     for slope in slopes:
-        g = tap.arranged(slope.double()).flatten(1, 2)
-        product = g.mT @ g / g.shape[1]
+        g = tap.arranged(slope).flatten(1, 2)
+        product = (g.mT @ g).double() / g.shape[1]
         total = product if total is None else total + product
     if total is None:
         raise ValueError("A network without outputs has no curvature.")

@@ -6,7 +6,9 @@ from itertools import combinations
 
 import numpy as np
 
-METHODS = ("maml", "fomaml", "reptile")
+MAML, FOMAML, REPTILE = "maml", "fomaml", "reptile"
+METHODS = {MAML: "MAML", FOMAML: "First-order MAML", REPTILE: "Reptile"}
+"""The three gradients that are expanded, by the names of their JSON keys, with their titles."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def coefficients(method: str, count: int) -> tuple[float, float]:
 
     Source: Nichol et al. 2018, arXiv:1803.02999, section 5.1.
     """
-    one = {"maml": 2.0 * (count - 1), "fomaml": count - 1.0, "reptile": count * (count - 1) / 2}
-    return (float(count) if method == "reptile" else 1.0), one[method]
+    one = {MAML: 2.0 * (count - 1), FOMAML: count - 1.0, REPTILE: count * (count - 1) / 2}
+    return (float(count) if method == REPTILE else 1.0), one[method]
 
 
 def averages(losses: Quadratics, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,9 +122,9 @@ def _affine(method: str, losses: Quadratics, rate: float) -> np.ndarray:
             total = np.zeros((size, size + 1))
             for at in chosen:
                 later = smaller[tuple(other for other in chosen if other != at)] @ steps[at]
-                if method == "maml":
+                if method == MAML:
                     later = steps[at, :size, :size] @ later
-                elif method == "reptile":
+                elif method == REPTILE:
                     later = later + own[at]
                 total += later
             known[chosen] = total / left

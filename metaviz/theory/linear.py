@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from metaviz.theory.errors import NoAnswerError
+from metaviz.theory.errors import NoAnswerError, finite
 
 LossName = Literal["squared", "logistic"]
 _STARTS, _SCALES = 5, (0.3, 1.0, 3.0)
@@ -142,7 +142,8 @@ def minimiser(risk: MetaRisk) -> Minimiser:
     d = risk.features.shape[1]
     if risk.loss == "squared":
         zero = np.zeros(d)
-        theta = -np.linalg.lstsq(risk.hessian(zero), risk.gradient(zero), rcond=None)[0]
+        hessian, gradient = finite(risk.hessian(zero)), finite(risk.gradient(zero))
+        theta = -np.linalg.lstsq(hessian, gradient, rcond=None)[0]
         return Minimiser(theta, risk.value(theta), agree=True)
     found = [end for end in (_descended(risk, start) for start in _starts(risk)) if end is not None]
     if not found:
@@ -197,7 +198,7 @@ def _descended(risk: MetaRisk, start: np.ndarray | None = None) -> np.ndarray | 
         gradient = risk.gradient(theta)
         if np.linalg.norm(gradient) < _SOLVED * 1e-3 * scale:
             break
-        curvatures, axes = np.linalg.eigh(risk.hessian(theta))
+        curvatures, axes = np.linalg.eigh(finite(risk.hessian(theta)))
         floor = max(_LEAST_CURVATURE, 1e-12 * float(np.abs(curvatures).max()))
         step = -axes @ ((axes.T @ gradient) / np.maximum(np.abs(curvatures), floor))
         moved = _shortened(risk, theta, step, value)
@@ -207,7 +208,7 @@ def _descended(risk: MetaRisk, start: np.ndarray | None = None) -> np.ndarray | 
         if not np.linalg.norm(theta) < 1e6:  # noqa: PLR2004 - where logistic losses are flat
             return None
     solved = np.linalg.norm(risk.gradient(theta)) < _STUCK * scale
-    curved = np.linalg.eigvalsh(risk.hessian(theta)).max() > _LEAST_CURVATURE
+    curved = np.linalg.eigvalsh(finite(risk.hessian(theta))).max() > _LEAST_CURVATURE
     return theta if solved and curved else None
 
 

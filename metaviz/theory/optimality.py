@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metaviz.theory.errors import finite
 from metaviz.theory.linear import MetaRisk, Minimiser, minimiser
 
 _NO_WEIGHT = 1e-12
@@ -109,9 +110,8 @@ def ball_distances(matrix: np.ndarray, target: np.ndarray, radii: np.ndarray) ->
 
     On the sphere v = (F'F + mu I)^-1 F'u, whose length falls with mu: mu is found by bisection.
     """
-    axes, sizes, across = np.linalg.svd(matrix, full_matrices=False)
-    del across
-    along = axes.T @ target
+    axes, sizes, _ = np.linalg.svd(finite(matrix), full_matrices=False)
+    along = axes.T @ finite(target)
     solvable = sizes > (sizes.max(initial=0.0) * max(matrix.shape) * np.finfo(float).eps)
     free = np.where(solvable, along / np.where(solvable, sizes, 1.0), 0.0)
     found = []

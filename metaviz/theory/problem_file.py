@@ -13,7 +13,7 @@ from metaviz.theory.expansion import Quadratics
 from metaviz.theory.linear import LossName, MetaRisk
 
 _MOST_LOSSES, _MOST_NUMBERS, _MOST_PRODUCTS = 12, 30_000_000, 1_000_000_000
-_MOST_STEPS = 10**6
+_MOST_STEPS, _MOST = 10**6, 1e100
 _SUM, _SYMMETRY = 1e-8, 1e-10
 _LEAST_RANK = 1e-10
 
@@ -108,8 +108,10 @@ def _read(path: Path, keys: Iterable[str]) -> dict[str, Any]:
 
 def _array(values: dict[str, Any], key: str, axes: int) -> np.ndarray:
     number_grid(required(values, key, list), key, axes)
-    with np.errstate(over="ignore"):
-        return np.array(values[key], dtype=float)
+    found = np.array(values[key], dtype=float)
+    if np.abs(found).max() > _MOST:
+        raise ForeignError(f"{key} has numbers above {_MOST:g}, which are too large")
+    return found
 
 
 def _rate(values: dict[str, Any], *, zero: bool = False) -> float:

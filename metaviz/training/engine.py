@@ -27,7 +27,7 @@ from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow, Part
 from metaviz.runs.model.robustness import Robustness
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
+from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
 from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.protocol import episode, judge, robustness
@@ -134,6 +134,12 @@ class LocalEngine:
         from metaviz.training.theory.runs import expand
 
         return expand(folder, report)
+
+    def replay(self, folder: Path, report: Report) -> Replay:
+        """Take the first meta-steps of a run again, one by one. Raises: as `judge`."""
+        from metaviz.training.theory.replay import replay
+
+        return replay(folder, report)
 
     def accuracy(self, folder: Path, report: Report) -> MeasuredAccuracy:
         """Compare a run's meta-gradients after K steps with the exact one. Raises: as `judge`."""

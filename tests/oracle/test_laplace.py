@@ -32,6 +32,7 @@ from metaviz.nets.linear import Linear
 from metaviz.nets.mlp import MLP
 from metaviz.nets.normalisation import Norm
 from metaviz.nets.resnet12 import ResNet12
+from metaviz.theory.prior import implicit_prior
 from tests.oracle.engine import (
     DOUBLE,
     ClassificationLoss,
@@ -119,13 +120,13 @@ class TestLinearGaussian:
         found = descend(GradientDescent(rate), self.learner, start, support, case["K"])
         assert_close(found.point[0], case["phiK"], 1e-9)
         hessian = self.x.mT @ self.x / self.noise
-        precision = implicit_prior(hessian, case["alpha"], case["K"])
+        precision = tensor(implicit_prior(hessian.numpy(), case["alpha"], case["K"]).precision)
         assert_close(precision, case["precision"], 1e-9)
         assert_close(torch.logdet(precision), case["logdet_prior"], 1e-9)
         assert_close(torch.logdet(hessian + precision), case["logdet_posterior"], 1e-9)
-        flat = implicit_prior(torch.zeros(3, 3, dtype=DOUBLE), case["alpha"], case["K"])
+        flat = implicit_prior(torch.zeros(3, 3, dtype=DOUBLE).numpy(), case["alpha"], case["K"])
         implied = LaplaceTerm(self.noise, rate, case["K"], None).precision(self.learner, support)
-        assert_close(torch.diag(flat), [implied] * 3, 1e-12)
+        assert_close(torch.diag(tensor(flat.precision)), [implied] * 3, 1e-12)
 
 
 class TestSmallNetwork:
@@ -352,3 +353,26 @@ def test_equal_eigenvalues_have_a_finite_derivative() -> None:
     (gradient,) = torch.autograd.grad(found, one)
     assert gradient.isfinite().all()
     assert functional.mse_loss(gradient[0], torch.diag(gradient[0].diag())) < 1e-20
+
+
+def test_factors_of_a_convolution_sum_inputs_over_places_and_average_outputs() -> None:
+    """As Grosse & Martens 2016 have it."""
+    net = Conv4(2, 2, 1, 20, "stride", Norm("group"))
+    learner = Learner(net, ClassificationLoss())
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 3, 1, 20, 20, dtype=DOUBLE, generator=draw)
+    weights = net.init(draw)[None].requires_grad_()
+    batch = Batch(x, torch.zeros(1, 3, dtype=torch.int64))
+    first, *_ = kronecker_factors(learner, weights, batch, classes=True)
+    tap, *_, last = net.layers(weights, x)
+    places = tap.inputs.shape[2]
+    assert places == 100
+    a = torch.cat([tap.inputs, torch.ones_like(tap.inputs[..., :1])], 3)[0]
+    assert_close(first.inputs[0], sum(one.mT @ one for one in a) / 3, 1e-12)  # type: ignore[arg-type]
+    p, expected = torch.softmax(last.outputs, 2), torch.zeros(2, 2, dtype=DOUBLE)
+    for c in range(2):
+        root = p[..., c : c + 1].sqrt() * (torch.eye(2, dtype=DOUBLE)[c] - p)
+        (slope,) = torch.autograd.grad(last.outputs, tap.outputs, root, retain_graph=True)
+        g = tap.arranged(slope)[0]
+        expected = expected + sum(one.mT @ one for one in g) / (3 * places)
+    assert_close(first.outputs[0], expected.detach(), 1e-10)

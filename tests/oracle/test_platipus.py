@@ -22,12 +22,15 @@ from metaviz.algorithms.platipus import (
     Platipus,
     divergence,
 )
+from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.context import Context, Meta
 from metaviz.meta.estimators.base import Case
 from metaviz.meta.inner import descend
 from metaviz.meta.posterior import measures, pooled
 from metaviz.meta.predictor import Prediction
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.training.evaluation import task_curves
+from metaviz.training.setting import settle
 from tests.oracle.engine import (
     DOUBLE,
     assert_close,
@@ -267,3 +270,35 @@ def test_confidence_gap_is_what_is_believed_less_what_is_right() -> None:
     assert_close(found["confidence_gap"][0], sure - 0.5, 1e-12)
     assert float(found["query_accuracy_sampled"]) == 0.5
     assert float(found["prediction_spread"]) == 0.0
+
+
+def evaluated(method: str, chunk: int, **options: Any) -> dict[str, np.ndarray]:
+    """Evaluate a method's first weights on sinusoids and lines, in chunks of so many tasks."""
+    config = RunConfig(
+        problem="mixture",
+        algorithm=method,
+        seed=2,
+        steps=1,
+        options=options,
+        problem_options={"hidden": 8},
+        shared=Shared(inner_steps=2, eval_steps=3, shots=5),
+        dtype="float64",
+        device="cpu",
+    )
+    setting = settle(config)
+    setting.problem.chunk = chunk
+    return task_curves(setting, setting.init(), 7, 3)
+
+
+def test_curves_of_the_mean_are_mamls_bit_by_bit_whatever_is_sampled() -> None:
+    plain, control = evaluated("maml", 7), evaluated("platipus", 7, start="noise", samples=3)
+    for name, values in plain.items():
+        assert np.array_equal(control[name], values)
+    assert {"query_nll", "coverage_95", "query_loss_of_best"} <= control.keys() - plain.keys()
+
+
+def test_samples_of_evaluation_tasks_do_not_depend_on_the_chunk() -> None:
+    whole, parts = (evaluated("platipus", chunk, samples=3) for chunk in (7, 3))
+    assert (whole["prediction_spread"] > 0).all()
+    for name, values in whole.items():
+        np.testing.assert_allclose(parts[name], values, rtol=1e-9)

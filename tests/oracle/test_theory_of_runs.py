@@ -182,3 +182,57 @@ def test_tasks_with_a_single_example_and_large_networks_are_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="weights, and whole Hessians"):
         LocalEngine().accuracy(wide, quiet)
+
+
+@pytest.mark.parametrize(
+    ("method", "flow", "dual"),
+    [
+        ("maml", "path", False),
+        ("fomaml", "end", False),
+        ("reptile", "sum", False),
+        ("imaml", "solve", False),
+        ("mirror", "path", True),
+        ("joint", "start", False),
+    ],
+)
+def test_a_replayed_run_has_the_numbers_that_are_stored(tmp_path, method, flow, dual):
+    folder = trained(
+        tmp_path,
+        problem="sinusoid",
+        algorithms=(method,),
+        steps=4,
+        shared={"eval_every": 2, "eval_tasks": 3, "meta_batch": 3, "inner_steps": 3},
+        problem_options={"hidden": 6},
+    )
+    record = open_run(folder)
+    found = LocalEngine().replay(folder, quiet)
+    assert (found.flow, found.dual) == (flow, dual)
+    assert [one.step for one in found.steps] == [1, 2, 3, 4]
+    for name in ("pre_query_loss", "post_query_loss", "post_support_loss", "meta_gradient_norm"):
+        replayed = [one.readings[name] for one in found.steps if name in one.readings]
+        stored = record.column(name)[: len(replayed)].tolist()
+        assert replayed == stored, name
+    for at, one in enumerate(found.steps):
+        # Reading every step anew, and as training does, are sums in another order.
+        if not np.isnan(record.column("pre_query_loss")[at]):
+            before, after = (
+                record.column("pre_query_loss")[at],
+                record.column("post_query_loss")[at],
+            )
+            assert one.query_loss[[0, -1]] == pytest.approx([before, after], rel=1e-9)
+        assert len(one.support_loss) == len(one.moved) == len(one.query_loss)
+        assert one.moved[0] == 0
+        assert one.moved[-1] > 0
+        assert all(value > 0 for value in one.change.values())
+
+
+def test_a_method_without_steps_of_one_network_is_not_replayed(tmp_path):
+    folder = trained(
+        tmp_path,
+        problem="strokes",
+        algorithms=("protonet",),
+        steps=1,
+        shared={"eval_tasks": 2, "meta_batch": 1, "ways": 2},
+    )
+    with pytest.raises(ValueError, match="no inner steps"):
+        LocalEngine().replay(folder, quiet)

@@ -12,6 +12,7 @@ IDS = {entry.id for entry in shipped_catalogue().algorithms}
 DATA = {
     "runs/analysis/published.py": "published rows name methods as papers do",
     "config/run_config.py": "what is ticked at the first start",
+    "theory/expansion.py": "the gradients whose expansion is known in closed form",
 }
 FIGURES = {"mirror"}
 """Also the id of a page, of its figure and of its file, which are stored and exported by it."""

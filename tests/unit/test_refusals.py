@@ -29,8 +29,8 @@ MATRICES = {
         ("--algorithms|maml,nosuch", "There is no algorithm 'nosuch'; known: maml, penalty, "),
         (
             "--problem|nosuch",
-            "There is no problem 'nosuch'; known: sinusoid, quadratic, strokes, omniglot, images, "
-            "features, navigation, chain, bandit.",
+            "There is no problem 'nosuch'; known: sinusoid, mixture, quadratic, linear, strokes, "
+            "omniglot, images, features, navigation, chain, bandit.",
         ),
         ("--steps|0", "steps = 0 is not valid (Meta-steps): use a whole number at least 1 and "),
         ("--steps|-3", "steps = -3 is not valid (Meta-steps): use a whole number at least 1 "),

@@ -94,6 +94,24 @@ def test_report_holds_results_figures_settings_and_commands(results: Path, tmp_p
     assert all(path.exists() for path in listed)
 
 
+def test_what_a_run_holds_possible_is_in_its_report(tmp_path: Path) -> None:
+    small = ("--set", "eval_tasks=4", "--set", "mixture.hidden=8", "--set", "platipus.samples=3")
+    made = metaviz(
+        *("compare", "--problem", "mixture", "--algorithms", "platipus,llama", "--steps", 2),
+        *small,
+        *("--out", tmp_path / "c"),
+    )
+    assert made.code == 0, made.error
+    out = tmp_path / "r" / "report.html"
+    outcome = metaviz("report", tmp_path / "c", "--out", out)
+    assert outcome.code == 0, outcome.error
+    text = Page(out.read_text(encoding="utf-8")).text
+    for name in ("functions of task 1", "calibration", "spread against error"):
+        assert text.count(f"What is held possible: {name}") == 2
+    charts = (out.parent / "charts.csv").read_text(encoding="utf-8")
+    assert "posterior-fan-1" in charts
+
+
 def test_a_copied_run_is_reported_with_what_it_was_judged_as(results: Path, tmp_path: Path) -> None:
     for folder in list_runs(results / "runs"):
         judge(folder, EvaluationProtocol(tasks=5))

@@ -126,6 +126,7 @@ class ComparePlot(ChartView):
         self._baseline = baseline
         self._x = math.nan
         self.reads = True
+        self.tells = False
         self.hovered.connect(self._on_hovered)
         self.setStatusTip("Point at the curves to read them; the left and right keys do the same.")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Chart, Lines
@@ -43,9 +43,17 @@ from metaviz.runs.analysis.optimality_charts import (
     example_text,
     optimality_charts,
 )
+from metaviz.runs.analysis.replay_charts import (
+    Place,
+    after_inner,
+    after_outer,
+    last_inner,
+    replay_charts,
+    replay_text,
+)
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
+from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
 from metaviz.theory.errors import NoAnswerError
 
 VIEWS = {
@@ -53,6 +61,7 @@ VIEWS = {
     "optimality": "Optimality",
     "expansion": "Expansion",
     "prior": "Prior and K",
+    "replay": "Step by step",
 }
 _NO_LOOP = "Tick a run of a method with an inner loop of gradient steps, like MAML."
 _TO_EXPAND = (
@@ -63,6 +72,11 @@ _TO_MEASURE = (
     "Press Measure: the support Hessian of this run's first task is needed,\n"
     "which takes up to a minute."
 )
+_TO_REPLAY = (
+    "Press Replay: the first meta-steps of this run are taken again,\n"
+    "to be walked through inner step by inner step."
+)
+_PLAY_MS = 900
 _NO_MINIMUM = "L keeps falling as its weights grow: there is no optimum to compare with."
 _HUNDREDTHS, _MIDDLE, _DECADE = 100, 50, 50
 
@@ -76,7 +90,7 @@ class _Shown:
 
 
 class TheoryTab(PlotPage):
-    """Four views: an example, global optimality, the expansion, and the implicit prior."""
+    """Five views: an example, optimality, expansion, implicit prior, and a run step by step."""
 
     requested = Signal(str, object)
     export_name = "theory"
@@ -88,7 +102,12 @@ class TheoryTab(PlotPage):
         super().__init__("theory", parent)
         self._expanded: Expanded | None = None
         self._measured: MeasuredAccuracy | None = None
+        self._replay: Replay | None = None
+        self._place = Place()
         self._busy = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(_PLAY_MS)
+        self._timer.timeout.connect(self._take_inner)
         self.plots = {
             name: ChartView(f"theory_{name}", f"{title} in charts", self)
             for name, title in VIEWS.items()
@@ -103,7 +122,7 @@ class TheoryTab(PlotPage):
         top = self._chooser()
         self.options, self._option_pages = alternatives(
             *(self._of_example(), self._of_optimality()),
-            *(self._of_expansion(), self._of_prior()),
+            *(self._of_expansion(), self._of_prior(), self._of_replay()),
             parent=self,
         )
         self.options.setSizePolicy(
@@ -136,11 +155,13 @@ class TheoryTab(PlotPage):
         return [self._draw]
 
     @Slot(object)
-    def show_result(self, found: Expanded | MeasuredAccuracy) -> None:
+    def show_result(self, found: Expanded | MeasuredAccuracy | Replay) -> None:
         """Show what was computed of a run."""
         self._busy = False
         if isinstance(found, Expanded):
             self._expanded = found
+        elif isinstance(found, Replay):
+            self._replay, self._place = found, Place()
         else:
             self._measured = found
         self.show_status("")
@@ -228,6 +249,23 @@ class TheoryTab(PlotPage):
         row(*parts, self.measure, inside=box)
         return box
 
+    def _of_replay(self) -> QWidget:
+        tip = "Take the first meta-steps of the run again."
+        self.again = push_button("theoryReplay", "&Replay", tip, "Replay the run")
+        self.again.clicked.connect(self._ask_replay)
+        tip = "One inner step; behind the last one comes the outer step."
+        self.inner = push_button("theoryInner", "&Inner step", tip)
+        self.inner.clicked.connect(self._take_inner)
+        self.outer = push_button("theoryOuter", "&Outer step", "To the next meta-step.")
+        self.outer.clicked.connect(self._take_outer)
+        tip = "One step after the other, slowly."
+        self.play = push_button("theoryPlay", "&Play", tip, "Play the steps")
+        self.play.setCheckable(True)
+        self.play.toggled.connect(self._play)
+        box = QWidget(self)
+        row(self.again, self.inner, self.outer, self.play, None, inside=box)
+        return box
+
     @property
     def _eta(self) -> float:
         return self.eta.value() / _HUNDREDTHS
@@ -259,6 +297,30 @@ class TheoryTab(PlotPage):
     def _ask_accuracy(self) -> None:
         self._ask("accuracy")
 
+    @Slot()
+    def _ask_replay(self) -> None:
+        self._ask("replay")
+
+    @Slot()
+    def _take_inner(self) -> None:
+        if self._replay is not None:
+            self._place = after_inner(self._replay, self._place)
+            self.redraw()
+
+    @Slot()
+    def _take_outer(self) -> None:
+        if self._replay is not None:
+            last = last_inner(self._replay, self._place)
+            ended = self._place.inner > last
+            to_end = replace(self._place, inner=last + 1)
+            self._place = after_outer(self._replay, self._place) if ended else to_end
+            self.redraw()
+
+    @Slot(bool)
+    def _play(self, on: bool) -> None:
+        self.play.setText("&Pause" if on else "&Play")
+        (self._timer.start if on else self._timer.stop)()
+
     def _ask(self, kind: str) -> None:
         folder = folder_of(self.record_of(self.run))
         if folder is not None and not self._busy:
@@ -270,8 +332,11 @@ class TheoryTab(PlotPage):
     def _enable(self) -> None:
         record = self.record_of(self.run)
         able = folder_of(record) is not None and not self._busy
-        for button in (self.expand, self.measure):
+        for button in (self.expand, self.measure, self.again):
             button.setEnabled(able)
+        walks = self._replay is not None and record is not None and self._replay.run == record.id
+        for button in (self.inner, self.outer, self.play):
+            button.setEnabled(walks)
 
     def _draw(self) -> None:
         for widget in (self.of, self.run):
@@ -289,6 +354,7 @@ class TheoryTab(PlotPage):
             "optimality": self._of_optimum,
             "expansion": self._of_expanded,
             "prior": self._of_measured,
+            "replay": self._of_replayed,
         }
         return makers[self.view]()
 
@@ -341,6 +407,14 @@ class TheoryTab(PlotPage):
             return _Shown(prior_charts(inner, measured), prior_text(inner, measured))
         except NoAnswerError as error:
             return _Shown(None, f"{error}.")
+
+    def _of_replayed(self) -> _Shown:
+        record, found = self.record_of(self.run), self._replay
+        if record is None:
+            return _Shown(None, _NO_LOOP)
+        if found is None or found.run != record.id:
+            return _Shown(None, _TO_REPLAY)
+        return _Shown(replay_charts(found, self._place), replay_text(found, self._place))
 
     def _slid(self, inner: InnerQuadratic) -> InnerQuadratic:
         """Return the inner loss with the step size and number of steps of the sliders.

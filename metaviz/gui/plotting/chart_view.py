@@ -7,9 +7,19 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QPolygonF, QResizeEvent
-from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QWidget
+from PySide6.QtGui import (
+    QColor,
+    QContextMenuEvent,
+    QCursor,
+    QKeyEvent,
+    QPainter,
+    QPen,
+    QPolygonF,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QToolTip, QWidget
 
+from metaviz.charts.reading import reading_text, readings
 from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes_of
 from metaviz.charts.thinning import thin
 from metaviz.charts.values import Axis, Band, Chart, Lines, Mark, Panels, Region, Ticks
@@ -17,7 +27,8 @@ from metaviz.gui.plotting.axes import PlainAxis, plain_numbers
 from metaviz.gui.plotting.curve_item import CurveItem, Trace
 from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.plotting.pens import dots_of, line_pen
-from metaviz.gui.widgets.plain_text import PlainLabel, plain_words
+from metaviz.gui.plotting.plot_menu import open_menu
+from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip, plain_words
 from metaviz.gui.widgets.theme import Theme, role_color, tint
 
 _FEWEST_POINTS, _BAND_POINTS = 400, 100
@@ -60,6 +71,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.chart: Chart = Lines(id=name)
         self.reads = False
         """Whether the arrow keys move the place that is pointed at."""
+        self.tells = True
+        """Whether the numbers of the lines stand at the pointer."""
         self.has_grid = True
         """Whether lines of the grid are drawn where the chart has axes."""
         self.bands: dict[str, QGraphicsPolygonItem] = {}
@@ -195,6 +208,19 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             return None
         low, high = box.viewRange()[0]
         return self._unscaled(low, 0), self._unscaled(high, 0)
+
+    @Slot()
+    def reset_axes(self) -> None:
+        """Show everything again after a person zoomed or moved the axes."""
+        for view in (self, *self.panels):
+            box = view.getPlotItem().getViewBox()
+            box.enableAutoRange()
+            view._ranges = []
+            view._set_range(view._shapes)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Offer picture, numbers and axes."""
+        open_menu(self, self.chart, self.reset_axes, event.globalPos())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Move the place that is pointed at by a hundredth of what is seen."""
@@ -494,9 +520,14 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         box = self.getPlotItem().getViewBox()
         if self.traces and box.sceneBoundingRect().contains(place):
             point = box.mapSceneToView(place)
-            self.hovered.emit(
-                self.chart.id, self._unscaled(point.x(), 0), self._unscaled(point.y(), 1)
-            )
+            x = self._unscaled(point.x(), 0)
+            self.hovered.emit(self.chart.id, x, self._unscaled(point.y(), 1))
+            if self.tells and isinstance(self.chart, Lines):
+                left, right = (self._unscaled(end, 0) for end in box.viewRange()[0])
+                told = readings(self.chart, x, (right - left) / _KEY_STEPS)
+                QToolTip.showText(
+                    QCursor.pos(), plain_tip(reading_text(self.chart, told)), self.viewport()
+                )
 
     def _on_span(self, *_range: object) -> None:
         low, high = self.getPlotItem().getViewBox().viewRange()[0]

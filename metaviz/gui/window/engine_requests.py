@@ -85,8 +85,12 @@ class EngineRequests(QObject):
         page = self._tabs.theory
 
         def compute(engine: Engine, report: Report) -> object:
-            expands = kind == "expansion"
-            return (engine.expansion if expands else engine.accuracy)(folder, report)
+            calls = {
+                "expansion": engine.expansion,
+                "accuracy": engine.accuracy,
+                "replay": engine.replay,
+            }
+            return calls[kind](folder, report)
 
         self._controller.ask(compute, page.show_result, page.show_error, page.show_progress)
 

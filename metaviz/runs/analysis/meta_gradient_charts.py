@@ -23,11 +23,10 @@ from metaviz.runs.analysis.optimality import has_tables, point_of, risk_of
 from metaviz.runs.analysis.playground_charts import inner_problems
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
-from metaviz.theory.expansion import METHODS, coefficients, fit_products
+from metaviz.theory.expansion import MAML, METHODS, coefficients, fit_products
 from metaviz.theory.playground import ellipse
 from metaviz.theory.prior import effective_dimension, gradient_envelope, precisions_of
 
-_NAMES = {"maml": "MAML", "fomaml": "First-order MAML", "reptile": "Reptile"}
 _DRAWS, _TAILS = 200, (2.5, 97.5)
 _MUCH = 0.1
 _FLOOR, _ROUNDING = 1e-17, 1e-9
@@ -166,8 +165,8 @@ def expansion_text(found: Expanded) -> str:
         ).share
         for method in METHODS
     }
-    told = [f"{max(0.0, share):.0%} of {_NAMES[method]}'s" for method, share in shares.items()]
-    products = found.products["maml"][at].sum(0)
+    told = [f"{max(0.0, share):.0%} of {METHODS[method]}'s" for method, share in shares.items()]
+    products = found.products[MAML][at].sum(0)
     cosine = products[3] / np.sqrt(products[2] * products[4])
     holds = all(share > 1 - _MUCH for share in shares.values())
     return (
@@ -204,7 +203,7 @@ def _ratios(found: Expanded) -> Lines:
     for at, method in enumerate(METHODS):
         middle, low, high = intervals(found, method)
         role = f"method-{at}"
-        series.append(Series(method, found.rates, middle, _NAMES[method], role, width=1.5, dots=6))
+        series.append(Series(method, found.rates, middle, METHODS[method], role, width=1.5, dots=6))
         bands.append(Band(method, found.rates, low, high, role))
     return Lines(
         id="expansion-ratios",
@@ -226,7 +225,7 @@ def _explained(found: Expanded) -> Lines:
             for rate, products in zip(found.rates.tolist(), found.products[method], strict=True)
         ]
         values = np.clip(np.array(shares), 0.0, 1.0)
-        label = _NAMES[method]
+        label = METHODS[method]
         series.append(Series(method, found.rates, values, label, f"method-{at}", width=1.5, dots=6))
     return Lines(
         id="expansion-explained",
@@ -258,7 +257,7 @@ def _bars(found: Expanded) -> Bars:
         id="expansion-bars",
         title=f"At your α = {rate:.3g}",
         y=Axis("coefficient"),
-        names=tuple(_NAMES[method] for method in METHODS),
+        names=tuple(METHODS[method] for method in METHODS),
         series=tuple(
             Series(name, places, values, label, role)
             for name, (label, values, role) in rows.items()
@@ -268,10 +267,10 @@ def _bars(found: Expanded) -> Bars:
 
 def _failing(found: Expanded) -> tuple[Region, ...]:
     """Return where the remainder of MAML is above a tenth of what c1 contributes."""
-    c1 = coefficients("maml", found.count)[1]
-    for rate, products in zip(found.rates.tolist(), found.products["maml"], strict=True):
+    c1 = coefficients(MAML, found.count)[1]
+    for rate, products in zip(found.rates.tolist(), found.products[MAML], strict=True):
         summed = products.sum(0)
-        left = fit_products("maml", found.count, rate, summed).remainder * rate**2
+        left = fit_products(MAML, found.count, rate, summed).remainder * rate**2
         if left > _MUCH * rate * c1 * float(np.sqrt(summed[4])):
             return (Region("beyond", rate, float(found.rates[-1]), role="error", alpha=0.08),)
     return ()

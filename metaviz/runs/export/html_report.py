@@ -27,6 +27,7 @@ from metaviz.runs.analysis.benchmark import (
     task_lists,
 )
 from metaviz.runs.analysis.geometry import offered
+from metaviz.runs.analysis.posterior import posterior_views
 from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.analysis.result_charts import benchmark_chart
 from metaviz.runs.export.figures import (
@@ -317,6 +318,8 @@ def _figures(
         keep(name, caption, figure)
     for record in records:
         own = {view_name(view): title for view, title in offered(record).items()}
+        views = posterior_views(record).items()
+        own |= {view: f"What is held possible: {title}" for view, title in views}
         for name, figure in run_figures(record, paper):
             caption = f"{_CAPTIONS.get(name) or own[name]}: {names[record.id]}"
             keep(f"{name}-{endings[record.id]}", caption, figure)

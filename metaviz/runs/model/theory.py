@@ -1,6 +1,7 @@
 """What the theory found of a run, as plain numbers."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -51,3 +52,41 @@ class MeasuredAccuracy:
     curvatures: tuple[float, float]
     spectrum: np.ndarray
     matrix: np.ndarray | None
+
+
+Flow = Literal["path", "end", "sum", "solve", "start", "other"]
+"""What a meta-gradient differentiates: all inner steps; the query loss at their end alone; nothing,
+it adds up the support gradients along the path; the equation that the end solves; the query loss at
+the start; or something else."""
+
+
+@dataclass(frozen=True)
+class ReplayedStep:
+    """One meta-step of a run, taken again: means over its meta-batch.
+
+    Shapes: support_loss, query_loss, moved and gradient_norm (K + 1,), after k = 0..K inner steps,
+    with moved = |phi^k - theta|. `readings` are what the run stores of the meta-step, by column,
+    `change` how far the outer step moved each group.
+    """
+
+    step: int
+    support_loss: np.ndarray
+    query_loss: np.ndarray
+    gradient_norm: np.ndarray
+    moved: np.ndarray
+    readings: dict[str, float]
+    change: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The first meta-steps of a run in slow motion.
+
+    `dual` says that inner steps move a state of which the weights are a function.
+    """
+
+    run: str
+    label: str
+    flow: Flow
+    dual: bool
+    steps: tuple[ReplayedStep, ...]

@@ -16,7 +16,7 @@ from metaviz.meta.tasks import Batch, TaskBatch, joined
 from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
 from metaviz.runs.storage.store import open_run
 from metaviz.theory.accuracy import Accuracy, accuracy
-from metaviz.theory.expansion import METHODS
+from metaviz.theory.expansion import FOMAML, MAML, METHODS, REPTILE
 from metaviz.training.protocol import StoredRun, stored_run
 from metaviz.training.theory.losses import TaskLoss
 
@@ -170,7 +170,7 @@ def _expected(
         total = total + slope.detach()
         if last:
             (whole,) = torch.autograd.grad(loss, start)
-            found = {"maml": learner.adapted(whole), "fomaml": slope, "reptile": total}
+            found = {MAML: learner.adapted(whole), FOMAML: slope, REPTILE: total}
             shape = (len(orders), _TASKS, -1)
             return {name: value.detach().view(shape).mean(0) for name, value in found.items()}
         point = point - rate * slope
