@@ -80,8 +80,8 @@ class Shared(Options):
     shots: int = option(
         10,
         "Shots",
-        "Support examples that a task adapts on: per task in regression, per class otherwise; where a "
-        "policy acts, trajectories of each inner step.",
+        "Support examples that a task adapts on: per task in regression, per class otherwise; "
+        "where a policy acts, trajectories of each inner step.",
         ge=1,
         le=1000,
     )

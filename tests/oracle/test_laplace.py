@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from metaviz.meta.prior import implicit_prior
 from torch import Tensor
 from torch.nn import functional
 
