@@ -32,8 +32,8 @@ class ControlOptions(Options):
         "What is differentiated through inner steps. LVC: π/stop(π) · A at each time, whose second "
         "derivative lacks products of different times (exact at horizon 1). Plain: log π · A, as "
         "MAML's own code has it, whose second derivative is that of nothing. DiCE: exact in "
-        "expectation, with far more variance. First derivatives are alike; on navigation LVC, plain "
-        "and no second derivatives at all learned alike, DiCE little in 40 meta-steps.",
+        "expectation, with far more variance. First derivatives are alike. On navigation LVC, "
+        "plain and first-order MAML learned alike, DiCE little in 40 meta-steps.",
         labels={"lvc": "LVC (ratio)", "plain": "plain (log π)", "dice": "DiCE"},
     )
     baseline: Baseline = option(
