@@ -71,6 +71,7 @@ class IMAMLOptions(ProximalOptions):
     },
     formula="g = (I + H/λ)⁻¹ ∇L_Q(φ*),  φ* = argmin L_S(φ) + λ/2 ‖φ − θ‖²",
     cost="n + 2 gradients and one Hessian-vector product per CG step; memory does not grow with n",
+    needs={"objective": "iMAML solves a fixed inner objective"},
     citation="Rajeswaran, Finn, Kakade & Levine 2019, arXiv:1909.04630",
     presets={
         "paper": {

@@ -106,7 +106,7 @@ class _State:
     def predict(self, batch: Batch, *, alone: bool = False, maps: bool = False) -> Prediction:
         """Predict, with what the support set tells and, of numbers, the last layer's variance."""
         found = self.inner.predict(batch, alone=alone, maps=maps)
-        weights, learner, support = self.weights, self.learner, self.support
+        weights, learner, support = self.weights, self.learner, self.support.at(0)
         if weights is None or learner.net.layout.size > _MOST_WEIGHTS:
             return found
         told = self.term.information(learner, weights, support, support)

@@ -112,7 +112,7 @@ class LayerTransform(GradientDescent):
         if self.masks == "threshold":
             soft = torch.sigmoid(logits).unsqueeze(0)
         else:
-            soft = torch.sigmoid(logits + _logistic_noise(support, len(logits)).to(logits))
+            soft = torch.sigmoid(logits + _logistic_noise(support.at(0), len(logits)).to(logits))
         hard = (soft >= _HALF).to(soft.dtype)
         # Infinite logits have a slope of zero, not one that is undefined.
         units = hard + torch.where(torch.isfinite(logits), soft - soft.detach(), 0)

@@ -69,6 +69,7 @@ class NeumannOptions(ProximalOptions):
     },
     formula="g = Σ_{j≤n} (−H/λ)ʲ ∇L_Q(φ*)  →  (I + H/λ)⁻¹ ∇L_Q(φ*)",
     cost="n gradients and one Hessian-vector product per term; memory does not grow with n",
+    needs={"objective": "The Neumann series solves a fixed inner objective"},
     citation="Lorraine, Vicol & Duvenaud 2020, arXiv:1911.02590",
 )
 def neumann(options: NeumannOptions, shared: Shared) -> Algorithm:

@@ -24,6 +24,7 @@ from metaviz.charts.values import (
     ImageGrid,
     Lines,
     Panels,
+    Paths,
     Scatter,
     Series,
 )
@@ -124,7 +125,8 @@ def quiet_matplotlib() -> Iterator[Any]:
 
 
 def _named(chart: Chart) -> list[Series]:
-    return [one for one in getattr(chart, "series", ()) if one.label]
+    lines = chart.paths if isinstance(chart, Paths) else getattr(chart, "series", ())
+    return [one for one in lines if one.label]
 
 
 def _height_cm(chart: Chart, width_cm: float, panels: int) -> float:
@@ -248,6 +250,8 @@ def _draw_picture(figure: "Figure", axes: "Axes", one: Picture, *, square: bool)
 
 def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
     axes.set_title(literal(chart.title), fontsize="medium")
+    if shown.square and not shown.pictures:
+        axes.set_aspect("equal", adjustable="datalim")
     curves = [one.y for one in shown.series]
     if shown.bare:
         axes.set_axis_off()

@@ -153,7 +153,8 @@ def _place(slider: Slider, place: int | None) -> int:
 
 
 def _row(one: Series, place: int) -> Series:
-    return replace(one, y=one.y[place], label=one.label.replace("{}", str(place)))
+    x = one.x if one.x.ndim == 1 else one.x[place]
+    return replace(one, x=x, y=one.y[place], label=one.label.replace("{}", str(place)))
 
 
 def _errors(series: Sequence[Series], along: str) -> list[Series]:
@@ -325,7 +326,8 @@ def _paths(chart: Paths, place: int | None = None) -> Shapes:
         rect = (left, low, width, height)
         plane = Picture("plane", chart.heights.T, rect, levels, meaning=chart.meaning)
         pictures = [replace(plane, contours=True)]
-    return _shapes(chart, _at(chart, chart.paths, place), pictures=pictures)
+    shown = _at(chart, chart.paths, place)
+    return _shapes(chart, shown, pictures=pictures, square=not chart.heights.size)
 
 
 def _cells(places: np.ndarray) -> tuple[float, float]:

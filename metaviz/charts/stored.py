@@ -69,6 +69,52 @@ def fan_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int = 
     )
 
 
+def paths_chart(arrays: Arrays, task: int = 0, *, title: str = "", trained: int = 0) -> Paths:
+    """Show how a policy walks in one task after each inner step; its slider is the inner step.
+
+    What was walked after fewer steps is faint.
+    """
+    place = min(task, len(arrays["goals"]) - 1)
+    walked = arrays["paths"][:, place].astype(np.float32)
+    count, last = len(walked), len(walked) - 1
+    # All trajectories of a step are one line with gaps.
+    joined = np.pad(walked, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=np.nan)
+    joined = joined.reshape(count, -1, 2)
+    x, y = joined[..., 0], joined[..., 1]
+    later = np.arange(count)[:, None] > np.arange(last)
+    earlier = [
+        Series(
+            f"k{step}",
+            np.where(later[:, step, None], x[step], np.nan),
+            np.where(later[:, step, None], y[step], np.nan),
+            label=f"k = {step}",
+            role=f"ramp-{step / max(1, last):.4g}",
+            alpha=0.4,
+        )
+        for step in range(last)
+    ]
+    (across, up), means = arrays["goals"][place], arrays["path_returns"][:, place].mean(1)
+    told = " → ".join(f"{mean:.1f}".replace("-", "−") for mean in means)
+    return Paths(
+        id="paths",
+        title=title,
+        x=Axis("x"),
+        y=Axis("y"),
+        slider=Slider("inner step k", count, min(trained, last)),
+        caption=f"return {told}",
+        paths=(
+            *earlier,
+            Series("chosen", x, y, "chosen k = {}", "accent", width=1.6),
+            _dot("start", 0.0, 0.0, "start", "foreground", 9.0),
+            _dot("goal", float(across), float(up), "goal", ORANGE, 14.0),
+        ),
+    )
+
+
+def _dot(name: str, x: float, y: float, label: str, role: str, size: float) -> Series:
+    return Series(name, np.array([x]), np.array([y]), label, role, width=0, dots=size)
+
+
 def slice_charts(arrays: Arrays, title: str = "") -> tuple[Lines, Paths | None]:
     """Show the loss of one task along the line from phi^0 (t = 0) to phi^K (t = 1), and on a plane.
 

@@ -6,7 +6,7 @@ Arrays may be views of growing columns: nobody writes to them.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -72,7 +72,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Slider:
-    """An axis that a person moves along: row p of a series' two-dimensional y is shown at p."""
+    """An axis that a person moves along: row p of two-dimensional arrays is shown at p."""
 
     title: str
     count: int
@@ -107,7 +107,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Series:
-    """Points with a colour role. Shapes: x, low, high (n,); y (n,), or (slider's count, n).
+    """Points with a colour role. Shapes: low, high (n,); x, y (n,), or (slider's count, n).
 
     A `width` of 0 draws no line, a diameter `dots` of 0 no dots; both are pixels. NaN interrupts
     the line. `low` and `high` are the ends of error bars. An empty label has no legend entry; {} in
@@ -302,11 +302,14 @@ class ImageGrid(Chart):
 
 @dataclass(frozen=True, kw_only=True)
 class Paths(Chart):
-    """Trajectories on a plane whose heights (len(u), len(v)) are coloured and contoured."""
+    """Trajectories on a plane whose heights (len(u), len(v)) are coloured and contoured.
 
-    u: np.ndarray
-    v: np.ndarray
-    heights: np.ndarray
+    Without heights it is a map, whose axes have one scale.
+    """
+
+    u: np.ndarray = field(default_factory=lambda: np.empty(0))
+    v: np.ndarray = field(default_factory=lambda: np.empty(0))
+    heights: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     paths: tuple[Series, ...] = ()
     meaning: str = ""
 
@@ -462,8 +465,9 @@ def _check_series(chart: Chart, series: Sequence[Series]) -> None:
     for one in series:
         count = one.y.shape[-1] if one.y.ndim else 0
         _need(
-            count == len(one.x),
-            f"Series {one.name!r} has {len(one.x)} x and {count} y: they must be equally many.",
+            count == one.x.shape[-1] and one.x.ndim <= one.y.ndim,
+            f"Series {one.name!r} has {one.x.shape[-1]} x and {count} y: they must be equally "
+            "many.",
         )
         _need(
             one.y.ndim == 1 or (chart.slider is not None and len(one.y) == chart.slider.count),

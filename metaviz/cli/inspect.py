@@ -73,7 +73,12 @@ def options(
 def gradients(
     problem: Annotated[str, typer.Option(help="Task family; see `metaviz list`.")] = "sinusoid",
     problem_file: Annotated[
-        Path | None, typer.Option(help="Matrices of the quadratic problem, as TOML.")
+        Path | None,
+        typer.Option(
+            help="TOML file: matrices of the quadratic problem, or for chain transition (s, a, "
+            "s'), rewards (tasks, s, a), horizon, start (logits), and perhaps exact, rate, "
+            "trajectories."
+        ),
     ] = None,
     algorithms: Annotated[
         str | None, typer.Option(help="Ids with commas between; all unless given.")
@@ -86,14 +91,28 @@ def gradients(
     start: Annotated[Path | None, typer.Option(help="A run whose weights are the point.")] = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Compare the meta-gradients of algorithms on one batch at one point."""
+    """Compare the meta-gradients of algorithms on one batch at one point.
+
+    With the file of a chain: the exact meta-gradient of its mean return after one policy-gradient
+    step, by enumeration, beside the expectations of the estimators. --json: exact, lvc, plain, dice
+    and first_order in the shape of start; objective, returns, adapted_returns; distance and, of
+    small worlds, hessian_error by estimator. Without trajectories the update is the expected one;
+    with a number of them it is sampled, and score is what their probabilities add. --set
+    inner_lr=0.1 stands for a rate that the file does not have.
+    """
     settings = list(settings or [])
+    if problem_file is not None and problem == "chain":
+        from metaviz.cli.chain import chain_gradients
+
+        chain_gradients(problem_file, settings, as_json=as_json)
+        return
     if problem_file is not None:
         if problem != "quadratic":
             from metaviz.config.options import OptionError
 
             raise OptionError(
-                "problem_file", "--problem-file holds matrices, so it needs --problem quadratic."
+                "problem_file",
+                "--problem-file holds numbers of quadratic or chain: name one with --problem.",
             )
         settings.append(f"quadratic.file={problem_file}")
     asked = {"problem": problem, "algorithms": algorithms or "all", "seeds": str(seed)}

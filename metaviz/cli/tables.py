@@ -17,8 +17,10 @@ from metaviz.config.run_config import RunConfig, presets
 from metaviz.files.text import one_line, printable
 from metaviz.problems.inspection import Inspection
 from metaviz.runs.analysis.benchmark import steps_text
+from metaviz.runs.analysis.curves import judged_by_returns
 from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
+from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
@@ -86,22 +88,32 @@ def table(
 def print_results(records: Sequence[Record]) -> None:
     """Print what each run came to at its last evaluation."""
     rows = []
+    names = ("query_loss", "query_accuracy")
+    if judged_by_returns(records):
+        names = ("pre_query_return", "query_return")
     for record in records:
         row = [record.algorithm, str(record.seed), record.state]
         if record.evaluations:
             last = record.evaluations[-1]
             row.append(str(last.trained_steps) if record.traits.has_inner_loop else "")
-            names = ("query_loss", "query_accuracy")
-            row += [interval_text(last.at(name), last.at(f"{name}_ci95")) for name in names]
+            row += [_result(last, name) for name in names]
         else:
             row += ["", "", ""]
         row.append(duration_text(record.column("seconds")[-1]) if len(record) else "")
         rows.append(row)
-    columns = ("algorithm", "seed", "state", "K", "query loss", "accuracy", "duration")
+    titles = {"query_accuracy": "accuracy", "pre_query_return": "return before"}
+    shown = [titles.get(name, name.replace("_", " ")) for name in names]
+    columns = ("algorithm", "seed", "state", "K", *shown, "duration")
     counts = {record.evaluations[-1].tasks for record in records if record.evaluations}
     tasks = f"{counts.pop()} evaluation tasks" if len(counts) == 1 else "the evaluation tasks"
     title = f"After adaptation to {tasks} of the seed (mean ± 1.96 s/√n over tasks)"
     console().print(table(columns, rows, title, right={1, 3, 4, 5, 6}))
+
+
+def _result(last: Evaluated, name: str) -> str:
+    """Return a mean of an evaluation with its interval; `pre_` is that before adaptation."""
+    base, k = name.removeprefix("pre_"), 0 if name.startswith("pre_") else None
+    return interval_text(last.at(base, k), last.at(f"{base}_ci95", k))
 
 
 def _cosines(result: GradientComparison, shown: slice) -> Table:

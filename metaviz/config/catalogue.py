@@ -94,7 +94,7 @@ class ProblemEntry(BaseModel):
     shared: dict[str, Plain] = {}
     hidden: tuple[str, ...] = ()
     options: tuple[OptionSpec, ...] = ()
-    offers: tuple[Need, ...] = ("layers", "residuals")
+    offers: tuple[Need, ...] = ("layers", "residuals", "objective")
 
 
 class Catalogue(BaseModel):

@@ -89,6 +89,14 @@ EVALUATED = (
 )
 """Those that evaluations hold of every k, in the order of tables."""
 
+RETURNS = (
+    Quantity("support_return", "Support return", better="larger", per="task"),
+    Quantity("query_return", "Query return", better="larger", per="task", primary=3),
+    *_adapted("return", "larger", rounding=False),
+)
+"""Those of problems in which policies act: the sum of a trajectory's rewards, without discount,
+averaged over trajectories. The first two are of evaluations."""
+
 _LENGTH = (0.0, math.inf)
 _COUNT = (0.0, 1e18)
 RANGES: dict[str, tuple[float, float]] = {
@@ -110,7 +118,7 @@ COUNTED = (
 """Those that follow from the number of meta-steps and what each of them takes, see `[resolved]`."""
 
 QUANTITIES: dict[str, Quantity] = {
-    quantity.id: quantity for quantity in (*STORED, *EVALUATED, *COUNTED)
+    quantity.id: quantity for quantity in (*STORED, *EVALUATED, *COUNTED, *RETURNS)
 }
 
 

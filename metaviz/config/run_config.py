@@ -24,7 +24,7 @@ MOST_STEPS = 10_000_000
 EngineName = Literal["auto", "eager", "compiled", "captured"]
 MACHINE = ("device", "dtype", "engine", "memory_gib", "tf32")
 """Names of a comparison and its runs that say where and how to compute."""
-OF_INNER_LOOPS = ("inner_lr", "inner_steps", "eval_steps")
+OF_INNER_LOOPS = ("inner_lr", "inner_steps", "eval_steps", "later_scale")
 """Names that have no meaning for methods without an inner loop."""
 
 
@@ -80,14 +80,16 @@ class Shared(Options):
     shots: int = option(
         10,
         "Shots",
-        "Support examples that a task adapts on: per task in regression, per class otherwise.",
+        "Support examples that a task adapts on: per task in regression, per class otherwise; "
+        "where a policy acts, trajectories of each inner step.",
         ge=1,
         le=1000,
     )
     query_shots: int = option(
         10,
         "Query examples",
-        "Examples that judge the adapted parameters: per task in regression, per class otherwise.",
+        "Examples that judge the adapted parameters: per task in regression, per class otherwise; "
+        "where a policy acts, trajectories.",
         ge=1,
         le=1000,
     )
@@ -105,6 +107,15 @@ class Shared(Options):
         "Inner steps shown at evaluation; may exceed K, to see what further steps do.",
         ge=1,
         le=10_000,
+    )
+    later_scale: float | None = option(
+        None,
+        "Scale of steps beyond K",
+        "Inner steps that evaluations take beyond the trained K are so many times as large. Policy "
+        "gradients that were trained to reach the goal in one step overshoot otherwise. Empty: as "
+        "large.",
+        gt=0,
+        le=1,
     )
     eval_every: int = option(
         100, "Evaluate every", "Meta-steps between two evaluations.", unit="steps", ge=1

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-Need = Literal["classes", "layers", "residuals", "examples", "features", "base"]
+Need = Literal["classes", "layers", "residuals", "examples", "features", "base", "objective"]
 """What a method may ask of a problem: classes to tell apart, a network made of layers, residuals of
 a network's outputs, examples of all training classes together, features that a linear layer sees,
-the weights with which a backbone told its base classes apart."""
+the weights with which a backbone told its base classes apart, an inner objective that is one
+function of the weights, and not an estimate from what they did."""
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ class Composed:
     def adapt(self, context: Context, meta: Meta) -> Iterator[Adapted]:
         """Yield the network at k = 0..K; `meta` is left as it is."""
         self.rule.fit(context.learner.net)
-        return adaptation(self.rule, context, meta)
+        return adaptation(self.rule, context, meta, self.steps)
 
     def descend(self, learner: Learner, meta: Meta, support: Batch, steps: int) -> Descent:
         """Adapt to every task, without a graph, and return where adaptation ends."""

@@ -24,7 +24,8 @@ class Context:
     tasks' own random numbers. `reading` asks for the losses before and after adaptation, also where
     the gradient does not need them. `ways` is the number of classes of a task, 0 in regression.
     `progress` is the share of training that is done. `drawn` are the meta-parameters that the seed
-    drew, where a chart compares with them.
+    drew, where a chart compares with them. Inner steps beyond the trained number of a composed
+    method are `later_scale` times as large.
     """
 
     learner: Learner
@@ -35,6 +36,7 @@ class Context:
     ways: int = 0
     progress: float = 0.0
     drawn: Meta = field(default_factory=dict)
+    later_scale: float = 1.0
 
     def __getitem__(self, tasks: slice) -> "Context":
         """Return the call for some of the tasks."""

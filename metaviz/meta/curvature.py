@@ -47,7 +47,7 @@ def kronecker_factors(
     normalisation have none. Where examples meet in normalisation, outputs are differentiated as a
     sum. Differentiable where the weights are.
     """
-    net = tapped(learner.net, "llama")
+    net, batch = tapped(learner.net, "llama"), batch.at(0)
     graph = torch.is_grad_enabled() and isinstance(weights, Tensor) and weights.requires_grad
     if isinstance(weights, Tensor) and not graph:
         weights = weights.detach().requires_grad_()

@@ -64,12 +64,13 @@ def inner_step(
     k: int,
     graph: Graph,
 ) -> tuple[State, Step]:
-    """Take step k of adaptation.
+    """Take step k of adaptation, on that round of the support set.
 
     Losses of tasks are summed before differentiating, so that each task's gradient comes out by
     itself: no task's loss depends on another task's point. Weights that the network holds get a
     gradient of zero; their part in the loss stays differentiable.
     """
+    support = support.at(k)
     with torch.enable_grad():
         point = rule.point(meta, state)
         if not point.requires_grad:
@@ -111,15 +112,23 @@ def descend(
         return Descent(state, rule.point(meta, state), tuple(seen))
 
 
-def adaptation(rule: InnerRule, context: Context, meta: Meta) -> Iterator[Adapted]:
-    """Yield the network at k = 0..K, with what was seen there, without a graph."""
+def adaptation(
+    rule: InnerRule, context: Context, meta: Meta, trained: int | None = None
+) -> Iterator[Adapted]:
+    """Yield the network at k = 0..K, with what was seen there, without a graph.
+
+    Steps beyond the `trained` number, where it is given, have the size that the context asks for.
+    """
     learner, support = context.learner, context.tasks.support
+    later = rule.scaled(context.later_scale)
     with torch.no_grad():
         state = rule.start(meta, support)
     for k in range(context.steps + 1):
         with torch.no_grad():
             weights = rule.decode(meta, rule.point(meta, state))
-        state, step = inner_step(rule, learner, meta, support, state, k, Graph.NONE)
+        usual = trained is None or k < trained or context.later_scale == 1
+        stepping = rule if usual else later
+        state, step = inner_step(stepping, learner, meta, support, state, k, Graph.NONE)
         seen = Seen(step.loss, Prediction(step.outputs), step.gradient_norm)
         yield AdaptedNetwork(learner, support, weights, seen)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +27,14 @@ class Judge(Protocol):
         """Return support and query examples as one set, for methods that do not tell them apart."""
 
 
+@runtime_checkable
+class Measures(Protocol):
+    """A judge that tells more of outputs than their loss."""
+
+    def measures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return numbers of each task, shape (tasks,), by what their quantities' ids end with."""
+
+
 @dataclass(frozen=True)
 class Learner:
     """A network and its judge. Flat weights have the shape (tasks, P)."""
@@ -40,13 +48,19 @@ class Learner:
     base: Tensor | None = None
     """The weights (C, d) with which a backbone told the base classes of its features apart."""
 
+    @property
+    def has_residuals(self) -> bool:
+        """Whether outputs minus targets are residuals: a policy's are not."""
+        return not isinstance(self.judge, Measures)
+
     @cached_property
     def held(self) -> frozenset[str]:
         """Tensors that inner steps leave where they are, though they are meta-learned."""
         return self.net.held | self.resting
 
     def outputs(self, weights: Weights, batch: Batch) -> Tensor:
-        """Return the network's outputs, shape (tasks, n, d)."""
+        """Return the network's outputs, shape (tasks, n, d), on the first round of a batch."""
+        batch = batch.at(0)
         return self.net(weights, batch.x, batch.beside)
 
     def adapted(self, gradient: Tensor) -> Tensor:
@@ -57,7 +71,8 @@ class Learner:
         return gradient * mask
 
     def losses(self, weights: Weights, batch: Batch) -> Tensor:
-        """Return mean losses, shape (tasks,)."""
+        """Return mean losses, shape (tasks,), on the first round of a batch."""
+        batch = batch.at(0)
         return self.judge.loss(self.outputs(weights, batch), batch)
 
     def accuracy(self, outputs: Tensor, batch: Batch) -> Tensor | None:
@@ -65,6 +80,15 @@ class Learner:
         if not self.judge.has_accuracy:
             return None
         return self.judge.accuracy(outputs.detach(), batch)
+
+    def measures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what is told of outputs besides the loss: an accuracy, a return, or nothing."""
+        accuracy = self.accuracy(outputs, batch)
+        if accuracy is not None:
+            return {"accuracy": accuracy}
+        if isinstance(self.judge, Measures):
+            return self.judge.measures(outputs.detach(), batch)
+        return {}
 
 
 @lru_cache(maxsize=8)

@@ -48,7 +48,8 @@ def _of_whole(arrays: Arrays) -> Summary:
     if "spectrum" not in arrays:
         return []
     sizes = arrays["spectrum"]
-    ends = (("k = 0", 0), (f"k = {len(arrays['condition_plain']) - 1}", -1))
+    last = len(arrays.get("condition_plain", ())) - 1
+    ends = () if last < 0 else (("k = 0", 0), (f"k = {last}", -1))
     return [
         ("all", "largest eigenvalue magnitude of P", float(sizes[0])),
         ("all", "smallest eigenvalue magnitude of P", float(sizes[-1])),
@@ -117,11 +118,13 @@ def of_preconditioner(
     each of them: functions from vectors (n, P) to P times them. `dense` is the first as a matrix,
     `spectrum` holds its eigenvalues. The condition number is that of the Gauss-Newton Hessian of
     the first task on the directions that its support set determines, the largest over the smallest
-    magnitude of an eigenvalue of J P J', where J is the derivative of the residuals.
+    magnitude of an eigenvalue of J P J', where J is the derivative of the residuals; without
+    residuals it is left out.
     """
     plain, shaped = [], []
     support = context.tasks.support[:1]
-    for point, apply in zip(weights, maps, strict=True):
+    measured = zip(weights, maps, strict=True) if context.learner.has_residuals else ()
+    for point, apply in measured:
         leaf = point.detach().unsqueeze(0).requires_grad_()
         jacobian = residual_jacobian(context.learner.outputs(leaf, support), support.y, leaf)
         rows = context.learner.adapted(jacobian.detach()[0])
@@ -133,8 +136,14 @@ def of_preconditioner(
         "dense_names": np.array([name for name, _ in context.learner.net.layout.shapes]),
         "dense_sizes": np.array(context.learner.net.layout.sizes),
         "spectrum": spectrum.detach().abs().sort(descending=True).values.float().cpu().numpy(),
-        "condition_plain": np.array(plain, dtype=np.float32),
-        "condition_shaped": np.array(shaped, dtype=np.float32),
+        **(
+            {
+                "condition_plain": np.array(plain, dtype=np.float32),
+                "condition_shaped": np.array(shaped, dtype=np.float32),
+            }
+            if plain
+            else {}
+        ),
     }
 
 

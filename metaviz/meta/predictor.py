@@ -92,7 +92,7 @@ def one_by_one(outputs: Callable[[Batch], Tensor], support: Batch, batch: Batch)
     """
     if batch.beside is not None:
         return outputs(batch)
-    predicted = []
+    predicted, support = [], support.at(0)
     for number in range(batch.x.shape[1]):
         x = torch.cat([support.x, batch.x[:, number : number + 1]], 1)
         y = torch.cat([support.y, batch.y[:, number : number + 1]], 1)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 PARTS = ("x", "y", "beside", "classes")
 """The tensors of a batch, of which the last two may be absent."""
+_WITH_ROUNDS = 4
+"""Axes of targets that have one of rounds; class indices have one less."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,24 @@ class Batch:
     a network that normalises by the support set uses; without them it uses those of x; classes
     (tasks, ways), of a support set of training classes: their numbers among all, where problems
     tell them.
+    Where there are `rounds`, each inner step sees another one: x is (tasks, n, rounds, *features),
+    and y either serves all of them or has the axis, too: (tasks, n, rounds) class indices or
+    (tasks, n, rounds, d) targets. `at` returns one round; whoever does not choose sees the first.
     """
 
     x: Tensor
     y: Tensor
     beside: Tensor | None = None
     classes: Tensor | None = None
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         """Refuse examples, targets and examples beside them that do not belong together."""
+        if self.rounds > 1 and self.x.shape[2:3] != (self.rounds,):
+            raise ValueError(
+                f"examples {tuple(self.x.shape)} of {self.rounds} rounds must have a round for "
+                "each place of their third axis (tasks, n, rounds, *features)"
+            )
         if self.x.shape[:2] != self.y.shape[:2]:
             raise ValueError(
                 f"examples {tuple(self.x.shape)} and targets {tuple(self.y.shape)} must agree "
@@ -57,7 +68,17 @@ class Batch:
             name: None if (value := getattr(self, name)) is None else change(value)
             for name in PARTS
         }
-        return Batch(**changed)
+        return Batch(**changed, rounds=self.rounds)
+
+    def at(self, k: int) -> "Batch":
+        """Return what inner step k sees: round k % rounds, as a batch without rounds."""
+        if self.rounds == 1:
+            return self
+        place = k % self.rounds
+        y = self.y
+        if y.dim() == (_WITH_ROUNDS if y.is_floating_point() else _WITH_ROUNDS - 1):
+            y = y[:, :, place].contiguous()
+        return replace(self, x=self.x[:, :, place].contiguous(), y=y, rounds=1)
 
     def examples(self, chosen: slice | Tensor) -> "Batch":
         """Return some of the examples of every task; what is beside them stays."""
@@ -87,7 +108,7 @@ class Batch:
         y = self.y.to(device, dtype if self.y.is_floating_point() else None)
         beside = None if self.beside is None else _numbers(self.beside, device, dtype)
         classes = None if self.classes is None else self.classes.to(device)
-        return Batch(_numbers(self.x, device, dtype), y, beside, classes)
+        return Batch(_numbers(self.x, device, dtype), y, beside, classes, self.rounds)
 
 
 def _numbers(x: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
@@ -144,4 +165,4 @@ def _joined(batches: Sequence[Batch]) -> Batch:
     for name in PARTS:
         values = [getattr(batch, name) for batch in batches]
         found[name] = None if any(value is None for value in values) else torch.cat(values)
-    return Batch(**found)
+    return Batch(**found, rounds=batches[0].rounds)

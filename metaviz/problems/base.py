@@ -36,6 +36,8 @@ class Problem(Protocol):
     """What a person should know about the data, for instance what was left out; often empty."""
     evaluation_query: int | None
     """Query examples of an evaluation task, where they are not as many as asked for."""
+    compiles: bool
+    """Whether a meta-step has few enough operations to be translated to machine code."""
 
     @property
     def parent(self) -> dict[str, str]:
@@ -79,6 +81,15 @@ class Problem(Protocol):
 
     def place(self, device: torch.device) -> None:
         """Learn on which device tasks will be used, so that data can be kept there."""
+
+    def expect(self, steps: int, eval_steps: int) -> None:
+        """Learn how many inner steps training and evaluations take, where each sees other data.
+
+        Whatever was drawn for fewer steps stays as it is.
+        """
+
+    def bytes_of(self, tasks: int, steps: int, *, evaluating: bool) -> int:
+        """Return about how many bytes so many tasks, and K steps of one of them, take at least."""
 
     def evaluation_tasks(self, first: int, count: int) -> TaskBatch:
         """Return tasks of the fixed evaluation list."""
@@ -131,6 +142,7 @@ class Family(ABC):
 
     remarks: tuple[str, ...] = ()
     evaluation_query: int | None = None
+    compiles = True
 
     @property
     def parent(self) -> dict[str, str]:
@@ -172,6 +184,18 @@ class Family(ABC):
     def place(self, device: torch.device) -> None:
         """Do nothing: tasks are drawn, not kept."""
         del device
+
+    def expect(self, steps: int, eval_steps: int) -> None:
+        """Learn how many inner steps training and evaluations take, where each sees other data."""
+        del steps, eval_steps
+
+    def bytes_of(self, tasks: int, steps: int, *, evaluating: bool) -> int:
+        """Return about how many bytes so many tasks, and K steps of one of them, take at least.
+
+        0 where batches of any shape fit.
+        """
+        del tasks, steps, evaluating
+        return 0
 
     def picture(self, predict: PredictSteps) -> dict[str, np.ndarray]:
         """Return nothing: the inner-loop curves show all there is."""
@@ -281,8 +305,12 @@ class Classification(ClassificationJudge, Family):
 
 
 def concatenated(tasks: TaskBatch) -> Batch:
-    """Return support and query examples one after another, as one set that stands alone."""
-    return Batch(
-        torch.cat([tasks.support.x, tasks.query.x], 1),
-        torch.cat([tasks.support.y, tasks.query.y], 1),
-    )
+    """Return support and query examples one after another, as one set that stands alone.
+
+    Where the support set has rounds, the query set is the same in all of them.
+    """
+    support, x = tasks.support, tasks.query.x
+    if support.rounds > 1:
+        x = x.unsqueeze(2).expand(*x.shape[:2], support.rounds, *x.shape[2:])
+    both = torch.cat([support.x, x], 1)
+    return Batch(both, torch.cat([support.y, tasks.query.y], 1), rounds=support.rounds)

@@ -77,7 +77,7 @@ class FeatureOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     needs_data=True,
-    offers=("classes", "residuals", "examples", "features", "base"),
+    offers=("classes", "residuals", "examples", "features", "base", "objective"),
     citation="Rusu et al. 2019 (embeddings of LEO); Qiao et al. 2018",
     steps=200,
     shared=USUAL | {"inner_lr": 1.0, "meta_batch": 12, "eval_tasks": 300, "eval_every": 50},

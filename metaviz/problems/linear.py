@@ -75,7 +75,7 @@ class LinearOptions(Options):
         "eval_steps": 5,
     },
     hidden=("ways", "shots", "query_shots"),
-    offers=(),
+    offers=("objective",),
 )
 class LinearModels(Family):
     """y ~ Bernoulli(sigmoid(a sin(3 pi x + p))) on a grid of [0, 1], a ~ U[1, 4], p ~ U[0, 2 pi].

@@ -98,7 +98,7 @@ class OmniglotOptions(Options):
     has_accuracy=True,
     needs_data=True,
     has_images=True,
-    offers=("classes", "layers", "residuals", "examples"),
+    offers=("classes", "layers", "residuals", "examples", "objective"),
     can_download=True,
     citation="Lake, Salakhutdinov & Tenenbaum 2015; few-shot protocol of Vinyals et al. 2016",
     steps=500,

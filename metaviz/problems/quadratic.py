@@ -110,7 +110,7 @@ def read_matrices(path: str) -> QuadraticMatrices:
         "eval_every": 20,
     },
     hidden=("ways", "shots", "query_shots"),
-    offers=(),
+    offers=("objective",),
 )
 class Quadratic(Family):
     """Support loss p'Ap/2 - b'p, query loss p'Cp/2 - d'p.

@@ -30,6 +30,7 @@ PROBLEMS: Registry[RegisteredProblem] = Registry(
     lambda: (
         *("sinusoid", "mixture", "quadratic", "linear"),
         *("strokes", "omniglot", "images", "features"),
+        *("navigation", "tabular"),
     ),
 )
 

@@ -88,7 +88,7 @@ class StrokesOptions(Options):
     loss_name="cross-entropy (nats)",
     has_accuracy=True,
     has_images=True,
-    offers=("classes", "layers", "residuals", "examples"),
+    offers=("classes", "layers", "residuals", "examples", "objective"),
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
     shared=USUAL | {"inner_lr": 0.4, "query_shots": 10, "eval_every": 50},

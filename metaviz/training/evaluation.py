@@ -11,6 +11,7 @@ from torch import Tensor
 from metaviz.charts.storage import to_arrays
 from metaviz.meta.algorithm import Algorithm
 from metaviz.meta.context import Context, Meta
+from metaviz.meta.learner import Measures
 from metaviz.meta.posterior import measures
 from metaviz.meta.tasks import TaskBatch
 from metaviz.problems.base import PredictSteps
@@ -121,9 +122,11 @@ def _chunk(
         row["query_loss"] = learner.judge.loss(outputs, tasks.query)
         if seen is not None and seen.gradient_norm is not None:
             row["gradient_norm"] = seen.gradient_norm
-        accuracy = learner.accuracy(outputs, tasks.query)
-        if accuracy is not None:
-            row["query_accuracy"] = accuracy
+        for measure, value in learner.measures(outputs, tasks.query).items():
+            row[f"query_{measure}"] = value
+        if seen is not None and isinstance(learner.judge, Measures):
+            told = learner.measures(seen.support.outputs, tasks.support.at(0))
+            row |= {f"support_{measure}": value for measure, value in told.items()}
         row |= measures(learner, prediction, tasks.query)
         for name, value in (row | dict(prediction.readings)).items():
             found.setdefault(name, []).append(value)

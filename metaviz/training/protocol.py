@@ -234,6 +234,7 @@ def stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[StoredRun
     meta = _fitting(setting, saved, folder)
     asked = protocol.steps if setting.traits.has_inner_loop else None
     steps = asked or setting.algorithm.steps
+    setting.problem.expect(0, max(steps, 2 * setting.algorithm.steps))
     try:
         yield StoredRun(record, setting, meta, int(saved["step"]), steps, protocol)
     finally:

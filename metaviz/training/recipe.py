@@ -63,6 +63,7 @@ class Recipe:
         self._shards = shards
         self._groups: tuple[str, ...] = ()
         self._given: tuple[tuple[str, ...], ...] = ()
+        self._rounds: tuple[int, ...] = ()
         self._names: _Names | None = None
 
     def inputs(self, meta: Meta, tasks: TaskBatch) -> list[Tensor]:
@@ -73,6 +74,7 @@ class Recipe:
             tuple(name for name in PARTS if getattr(examples, name) is not None)
             for examples in sets
         )
+        self._rounds = tuple(examples.rounds for examples in sets)
         given = [value.detach() for value in meta.values()]
         for examples, names in zip(sets, self._given, strict=True):
             given += [getattr(examples, name) for name in names]
@@ -82,7 +84,10 @@ class Recipe:
         """Compute the meta-step; every output is a tensor of its own."""
         rest = iter(given)
         meta = {name: next(rest) for name in self._groups}
-        sets = [Batch(**{name: next(rest) for name in names}) for names in self._given]
+        sets = [
+            Batch(**{name: next(rest) for name in names}, rounds=rounds)
+            for names, rounds in zip(self._given, self._rounds, strict=True)
+        ]
         step = self._step(meta, TaskBatch(*sets))
         self._names = _Names(
             tuple(step.gradients),

@@ -298,9 +298,18 @@ class Setting:
         A method that draws samples has the tasks' own random numbers where these have `numbers`.
         """
         ways = self.config.shared.ways if self.problem.has_accuracy else 0
+        later = self.config.shared.later_scale or 1.0
         sampled = numbers is not None and self.algorithm.traits.probabilistic
         draws = Draws(((self._uniforms, numbers),)) if sampled and numbers else NO_DRAWS
-        return Context(self.learner, tasks, steps, draws, ways=ways, drawn=drawn or {})
+        return Context(
+            self.learner,
+            tasks,
+            steps,
+            draws,
+            ways=ways,
+            drawn=drawn or {},
+            later_scale=later,
+        )
 
     @cached_property
     def ways(self) -> int:
@@ -330,6 +339,24 @@ def changed_since(setting: Setting, environment: Mapping[str, Any]) -> str:
     return setting.options.changed_since(version, setting.config.shared)
 
 
+def _check_memory(setting: Setting) -> None:
+    """Raise OptionError where trajectories are so long that no meta-batch would fit."""
+    config, problem = setting.config, setting.problem
+    budget = budget_bytes(setting.device, config.memory_gib)
+    steps = setting.algorithm.steps
+    for evaluating, key in ((False, "horizon"), (True, "eval_horizon")):
+        tasks = problem.chunk if evaluating else setting.tasks_per_step
+        needed = problem.bytes_of(tasks, steps, evaluating=evaluating)
+        if needed > budget:
+            name = f"{config.problem}.{key if key in config.problem_options else 'horizon'}"
+            raise OptionError(
+                name,
+                f"{name} = {config.problem_options.get(key)} needs about {needed / 2**30:.2g} GiB "
+                f"for {tasks} tasks, more than the budget of {budget / 2**30:.2g} GiB: use a "
+                "shorter horizon, or fewer shots or tasks per meta-batch.",
+            )
+
+
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     """Build everything that a run needs; a problem may be shared between runs of one seed.
 
@@ -350,15 +377,24 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     own = {"options": options.stored(), "problem_options": problem_options.model_dump()}
     device = find_device(config.device)
     _check_engine(config.engine, device)
+    if config.engine == "compiled" and not problem.compiles:
+        raise OptionError(
+            "engine",
+            "engine = 'compiled' would translate every step of a trajectory by itself, which takes "
+            "many minutes: use auto or eager.",
+        )
     problem.place(device)
+    algorithm = method.make(options, config.shared)
+    problem.expect(algorithm.steps, max(algorithm.steps, config.shared.eval_steps))
     setting = Setting(
         config.model_copy(update=own),
         problem,
         options,
-        method.make(options, config.shared),
+        algorithm,
         device,
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
+    _check_memory(setting)
     if setting.shape is not None:
         problem.check_training(setting.shape, config.algorithm)
     try:

@@ -19,6 +19,7 @@ MODULES = (
     "metric_episodes",
     "pictures",
     "images",
+    "policies",
     "playground",
 )
 

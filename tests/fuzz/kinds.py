@@ -22,7 +22,7 @@ from PIL import Image
 
 from metaviz.config import run_config
 from metaviz.config.run_config import Comparison, EvaluationProtocol, read_comparison, to_toml
-from metaviz.files import archives, foreign
+from metaviz.files import archives, foreign, npy
 from metaviz.gui.session import session_file
 from metaviz.gui.session.session_file import SESSION, SessionFile, layout_of, layout_part
 from metaviz.images import containers, hdf5, layouts, lists, unpickle
@@ -608,7 +608,7 @@ KINDS = (
         "data/*/*",
         (how.changed_zip(how.harmed),),
         read_images,
-        (containers.numpy_images, containers._zipped_array),
+        (containers.numpy_images, npy.read_member),
     ),
     Kind(
         "HDF5",

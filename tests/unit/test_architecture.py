@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
-ENGINE = {"meta", "algorithms", "nets", "problems", "training", "benchmarking"}
+ENGINE = {"worlds", "meta", "algorithms", "nets", "problems", "training", "benchmarking"}
 PLAIN = ["files", "images", "config", "paths", "registry", "charts", "theory", "runs"]
 FOR_THE_WINDOW = {"files", "gui", "charts", "theory", "runs", "config", "paths"}
 ROOMS = (
@@ -21,6 +21,7 @@ ROOMS = (
         "theory",
         "runs",
         "images",
+        "worlds",
         "nets",
         "meta",
         "problems",

@@ -48,7 +48,7 @@ def test_what_is_smoothed_says_so_in_figures_and_tables(seeds):
     for smoothing in (0.0, 0.75):
         view = replace(STEP, smoothing=smoothing)
         drawn = figure_of(comparison_chart(compared(runs, view), view), Page())
-        told = [text.get_text() for text in drawn.findobj(Text)]
+        told = [" ".join(text.get_text().split()) for text in drawn.findobj(Text)]
         assert any("smoothed, weight 0.75" in text for text in told) == (smoothing > 0)
         rows = csv.DictReader(io.StringIO(comparison_csv(runs, view)))
         assert {row["smoothing"] for row in rows} == {repr(smoothing)}

@@ -61,6 +61,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "conv4": ("images", {"channels": 3, "path": split_folders}),
     "conv4 of a side": ("images", {"channels": 3, "side": 33, "path": split_folders, **NORMS}),
     "linear": ("features", {"path": str(FEATURES), "bias": False}),
+    "agent": ("navigation", {"hidden": 5, "horizon": 4, "estimator": "dice", "discount": 0.9}),
+    "agent of a table": ("chain", {"states": 3, "actions": 2, "horizon": 4, "reward_std": 0.5}),
     "resnet12": (
         "images",
         {"backbone": "resnet12", "widths": "64-128-256-512", "side": 16, "path": split_folders},

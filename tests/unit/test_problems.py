@@ -31,6 +31,7 @@ def test_families_are_shown_in_the_same_order_whatever_was_imported_first() -> N
     assert list(PROBLEMS) == [
         *("sinusoid", "mixture", "quadratic", "linear"),
         *("strokes", "omniglot", "images", "features"),
+        *("navigation", "chain", "bandit"),
     ]
 
 

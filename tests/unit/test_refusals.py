@@ -30,7 +30,7 @@ MATRICES = {
         (
             "--problem|nosuch",
             "There is no problem 'nosuch'; known: sinusoid, mixture, quadratic, linear, strokes, "
-            "omniglot, images, features.",
+            "omniglot, images, features, navigation, chain, bandit.",
         ),
         ("--steps|0", "steps = 0 is not valid (Meta-steps): use a whole number at least 1 and "),
         ("--steps|-3", "steps = -3 is not valid (Meta-steps): use a whole number at least 1 "),
@@ -205,7 +205,7 @@ def test_matrices_that_are_not_there_are_refused(tmp_path: Path) -> None:
     said = refusal("gradients", "--problem", "quadratic", "--problem-file", path)
     assert said == f"Cannot read {path}: No such file or directory."
     said = refusal("gradients", "--problem-file", path)
-    assert said == "--problem-file holds matrices, so it needs --problem quadratic."
+    assert said == "--problem-file holds numbers of quadratic or chain: name one with --problem."
 
 
 @pytest.mark.parametrize(
@@ -322,9 +322,9 @@ def shown_options(*arguments: str) -> str:
 
 def test_options_tell_defaults_that_a_problem_changes() -> None:
     every = shown_options()
-    assert re.search(r"inner_lr 0\.01 .{0,30}0\.1 \(quadratic\)", every)
+    assert re.search(r"inner_lr 0\.01 .{0,30}0\.1 \(quadratic, navigation\)", every)
     assert re.search(r"0\.4 \(strokes, .{0,40}omniglot\)", every)
-    assert "0.01 (" not in every
+    assert not re.search(r"inner_lr 0\.01 .{0,80}0\.01 \(", every)
     strokes = shown_options("--problem", "strokes")
     assert "default for strokes" in strokes
     assert re.search(r"inner_lr 0\.4 Step size", strokes)

@@ -11,6 +11,7 @@ from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
 from metaviz.gui.widgets.controls import (
+    choose_silently,
     combo,
     connect_controls,
     offer,
@@ -22,14 +23,24 @@ from metaviz.gui.widgets.controls import (
 )
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.runs.analysis.curve_charts import fan, fan_tasks, inner_chart, inner_charts
+from metaviz.runs.analysis.curve_charts import (
+    draws_tasks,
+    fan,
+    fan_tasks,
+    inner_chart,
+    inner_charts,
+)
 from metaviz.runs.analysis.curves import (
     QUANTITY_TITLES,
     InnerCurve,
     InnerQuantity,
     InnerView,
+    Quantity,
+    as_judged,
     evaluation_text,
+    has_positive,
     inner_curves,
+    judged_by_returns,
 )
 from metaviz.runs.model.labels import labels
 
@@ -48,6 +59,8 @@ _LOSSES = {
     "query_loss": "Query loss",
     "support_loss": "Support loss",
     "query_accuracy": "Query accuracy",
+    "query_return": "Query return",
+    "support_return": "Support return",
 }
 
 
@@ -62,6 +75,7 @@ class InnerTab(PlotPage):
         self.legend = Legend(self)
         self.loss = ChartView("innerLossPlot", "Loss against the inner step", legend=self.legend)
         self.norm = ChartView("innerNormPlot", "Gradient norm against the inner step")
+        self._by_returns = False
         self._timer = QTimer(self)
         self._timer.setInterval(_PLAY_MS)
         self._timer.timeout.connect(self._advance)
@@ -77,7 +91,15 @@ class InnerTab(PlotPage):
         page(self, *parts, stretch=plots)
 
     def take_records(self) -> None:
-        """Offer the runs' predictions, and as many evaluations as there are."""
+        """Offer the runs' predictions, and as many evaluations as there are.
+
+        Where all are judged by returns these are shown in place of losses, until others are chosen.
+        """
+        by_returns = judged_by_returns(self._records)
+        if by_returns != self._by_returns:
+            self._by_returns = by_returns
+            now: Quantity = self.quantity.currentData()
+            choose_silently(self.quantity, as_judged(now, by_returns=by_returns))
         offer(self.run, labels(self._records))
         follow(self.evaluation, max((len(r.evaluations) for r in self._records), default=0) - 1)
 
@@ -137,7 +159,7 @@ class InnerTab(PlotPage):
     def _view(self, quantity: InnerQuantity) -> InnerView:
         return InnerView(
             quantity=quantity,
-            log_y=self.log_y.isChecked() and quantity != "query_accuracy",
+            log_y=self.log_y.isChecked() and has_positive(quantity),
             evaluation=self.evaluation.value() - self.evaluation.maximum() - 1,
             show_interval=self.interval.isChecked(),
             max_k=self.limit.value() or None,
@@ -171,7 +193,7 @@ class InnerTab(PlotPage):
         self.task = whole_number("fanTask", "Task", tip, (1, 1))
         self.caption = PlainLabel()
         connect_controls(self._draw_fan, self.run, self.task)
-        choices = ("predictions of", self.run), ("on tas&k", self.task), self.caption, None
+        choices = ("run", self.run), ("on tas&k", self.task), self.caption, None
         return column(None, row(*choices, spacing=6), self.fan_plot, stretch=self.fan_plot)
 
     @Slot()
@@ -180,7 +202,7 @@ class InnerTab(PlotPage):
         record, at = self.record_of(self.run), self._view("query_loss").evaluation
         shown = fan(record, self.task.value() - 1, at) if record else None
         evaluated = any(record.evaluations for record in self._records)
-        drawn = any("predictions" in p.arrays for r in self._records for p in r.pictures)
+        drawn = any(map(draws_tasks, self._records))
         self.fan.setVisible(drawn or not evaluated)
         self.task.setEnabled(shown is not None)
         if shown is None or shown.slider is None or record is None:
@@ -191,8 +213,10 @@ class InnerTab(PlotPage):
         tasks, k = fan_tasks(record), min(self.k.value(), shown.slider.count - 1)
         self.task.setMaximum(tasks)
         when = shown.title.rpartition(", ")[2]
-        self.caption.setText(f"of {tasks}, at {when}, k = {k}")
-        self.fan_plot.show_chart(replace(shown, title=""), place=k)
+        self.caption.setText(
+            "; ".join(filter(None, [f"of {tasks}, at {when}, k = {k}", shown.caption]))
+        )
+        self.fan_plot.show_chart(replace(shown, title="", caption=""), place=k)
 
     def _shortened(self, text: str) -> str:
         """Cut what does not fit into two lines; the tooltip holds it all."""

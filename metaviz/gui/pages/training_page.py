@@ -24,7 +24,13 @@ from metaviz.gui.widgets.controls import (
 )
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.curve_charts import training_chart
-from metaviz.runs.analysis.curves import AXIS_TITLES, TrainingView, available
+from metaviz.runs.analysis.curves import (
+    AXIS_TITLES,
+    TrainingView,
+    as_judged,
+    available,
+    judged_by_returns,
+)
 from metaviz.runs.analysis.evaluated_curves import evaluable
 from metaviz.runs.analysis.needs import why_no_step
 from metaviz.runs.analysis.smoothing import Smoother
@@ -46,6 +52,8 @@ _QUANTITIES = {
     "support_loss": "Support loss",
     "query_accuracy": "Query accuracy",
     "support_accuracy": "Support accuracy",
+    "query_return": "Query return",
+    "support_return": "Support return",
 }
 _SWITCHES = {
     "log_y": ("trainingLogY", "log &y", "Logarithmic vertical axis."),
@@ -111,6 +119,9 @@ class TrainingTab(PlotPage):
         if offered != self._offered:
             self._offered = offered
             enable_only(self.quantity, offered)
+            by_returns = "query_return" in offered and judged_by_returns(self._records)
+            wanted = as_judged(self.view.quantity, by_returns=by_returns)
+            self.quantity.setCurrentIndex(self.quantity.findData(wanted))
         self.plot.show_filled()
 
     def _absent(self) -> str:

@@ -130,18 +130,18 @@ def read(
 
     def note(name: str, outputs: Tensor, loss: Tensor, batch: Batch) -> None:
         readings[f"{name}_loss"] = loss.detach()
-        accuracy = learner.accuracy(outputs, batch)
-        if accuracy is not None:
-            readings[f"{name}_accuracy"] = accuracy
+        for measure, value in learner.measures(outputs, batch).items():
+            readings[f"{name}_{measure}"] = value
 
     def evaluate(name: str, point: Tensor, batch: Batch) -> None:
         with torch.no_grad():
             outputs = case.outputs(point.detach(), batch)
         note(name, outputs, learner.judge.loss(outputs, batch), batch)
 
+    support = tasks.support
     if descent.steps:
         first = descent.steps[0]
-        note("pre_support", first.outputs, first.loss, tasks.support)
+        note("pre_support", first.outputs, first.loss, support.at(0))
     curve = [step.loss for step in descent.steps]
     if not case.context.reading:
         if post_query is not None:
@@ -151,8 +151,8 @@ def read(
     with torch.no_grad():
         start = case.start()
     if not descent.steps:
-        evaluate("pre_support", start, tasks.support)
-    evaluate("post_support", descent.point, tasks.support)
+        evaluate("pre_support", start, support.at(0))
+    evaluate("post_support", descent.point, support.at(len(descent.steps)))
     with torch.no_grad():
         outputs = _outputs_before(case, start)
     note("pre_query", outputs, learner.judge.loss(outputs, tasks.query), tasks.query)

@@ -81,7 +81,7 @@ class Conditioned(Unrolled, rowwise=True):
 
     def _spread(self, case: Case, point: Tensor) -> tuple[int, Tensor]:
         """Return the number of residuals, each of which costs a gradient, and the spread."""
-        batch, learner = case.context.tasks.support, case.context.learner
+        batch, learner = case.context.tasks.support.at(0), case.context.learner
         outputs = case.outputs(point, batch)
         jacobian = learner.adapted(residual_jacobian(outputs, batch.y, point))
         if self.subset == "head":

@@ -63,8 +63,9 @@ class Implicit:
         inside = case.meta
         descent = case.descend()
         after, incoming = _query_gradient(learner, descent.point, tasks.query)
+        support = tasks.support.at(case.context.steps)
         gradient, product = curvature_at(
-            learner, descent.point, tasks.support, gauss_newton=self.curvature == "gauss_newton"
+            learner, descent.point, support, gauss_newton=self.curvature == "gauss_newton"
         )
         gradient, prox = learner.adapted(gradient), rule.weight(inside)
         solution = self.solver(

@@ -174,6 +174,6 @@ class PenalisedEnd(Unrolled, rowwise=True):
 
 def _left_over(case: Case, descent: Descent) -> Tensor:
     """Return the square of the support gradient that adaptation leaves over, (tasks,)."""
-    support = case.losses(descent.point, case.context.tasks.support)
+    support = case.losses(descent.point, case.context.tasks.support.at(case.context.steps))
     (gradient,) = torch.autograd.grad(support.sum(), descent.point, create_graph=True)
     return case.context.learner.adapted(gradient).square().sum(dim=1)

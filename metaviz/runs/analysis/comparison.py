@@ -54,8 +54,9 @@ def measure_of(name: str, records: Iterable[Record] = ()) -> Quantity:
 MEASURES: dict[str, str] = {
     name: measure_of(name).title
     for name in (
-        *("eval_query_loss", "eval_query_accuracy", "eval_support_loss"),
+        *("eval_query_loss", "eval_query_accuracy", "eval_support_loss", "eval_query_return"),
         *("post_query_loss", "post_query_accuracy", "post_support_loss", "post_support_accuracy"),
+        "post_query_return",
         *("pre_query_loss", "meta_gradient_norm", "inner_residual", "solver_residual"),
     )
 }

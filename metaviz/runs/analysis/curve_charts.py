@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from metaviz.charts.stored import fan_chart, slice_charts
+from metaviz.charts.shapes import shapes_of
+from metaviz.charts.stored import fan_chart, paths_chart, slice_charts
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import Axis, Band, Lines, Mark, Panels, Paths, Region, Series
 from metaviz.runs.analysis.comparison import (
@@ -27,8 +28,10 @@ from metaviz.runs.analysis.curves import (
     TrainingView,
     band_alpha,
     beyond_trained,
+    has_positive,
     inner_caption,
     inner_curves,
+    judged_by_returns,
     training_caption,
     training_curves,
 )
@@ -40,6 +43,8 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import leaving, range_with_bands, robust_range
 from metaviz.runs.model.styles import ends
 
+_OF_TASKS = {"predictions": "truth", "paths": "goals"}
+"""Arrays that draw single tasks, each with another that has one row for each of them."""
 _FEW, _TWO = 4, 2
 _QUANTILE_POINTS = 500
 _MANY_STEPS = 40
@@ -210,12 +215,17 @@ def inner_charts(
 
 
 def usual_inner_views(records: Sequence[Record]) -> list[InnerView]:
-    """Return support loss, query loss and gradient norm, and accuracy where there is one."""
+    """Return support loss, query loss and gradient norm, and accuracy where there is one.
+
+    Returns take the place of losses where all runs have them.
+    """
     known = [record.evaluations[-1] for record in records if record.evaluations]
     names: list[InnerQuantity] = ["support_loss", "query_loss", "gradient_norm"]
-    if any("query_accuracy" in evaluation.curves for evaluation in known):
+    if judged_by_returns(records):
+        names = ["support_return", "query_return", "gradient_norm"]
+    elif any("query_accuracy" in evaluation.curves for evaluation in known):
         names.append("query_accuracy")
-    return [InnerView(quantity=name, log_y=name != "query_accuracy") for name in names]
+    return [InnerView(quantity=name, log_y=has_positive(name)) for name in names]
 
 
 def convergence_charts(
@@ -237,24 +247,37 @@ def loss_slice(record: Record, label: str, at: int = -1) -> tuple[Lines, Paths |
     return slice_charts(found.arrays, f"{label}, meta-step {found.step}")
 
 
-def fan(record: Record, task: int = 0, at: int = -1) -> Lines | None:
-    """Return predictions on one task of a run, or None where its problem draws none."""
-    found = _picture(record, "predictions", at)
+def fan(record: Record, task: int = 0, at: int = -1) -> Lines | Paths | None:
+    """Return predictions on one task of a run, or trajectories, or None where none are drawn."""
+    found = next(filter(None, (_picture(record, name, at) for name in _OF_TASKS)), None)
     if found is None:
         return None
     trained = record.evaluations[-1].trained_steps if record.evaluations else 0
     title = f"{record.label}, meta-step {found.step}"
-    return fan_chart(found.arrays, task, title=title, trained=trained)
+    make = fan_chart if "predictions" in found.arrays else paths_chart
+    return make(found.arrays, task, title=title, trained=trained)
 
 
 def fan_tasks(record: Record) -> int:
-    """Return on how many tasks a run's predictions are drawn."""
-    found = _picture(record, "predictions", -1)
-    return len(found.arrays["truth"]) if found is not None else 0
+    """Return on how many tasks a run's predictions or trajectories are drawn."""
+    for name, each in _OF_TASKS.items():
+        found = _picture(record, name, -1)
+        if found is not None:
+            return len(found.arrays[each])
+    return 0
 
 
-def without_slider(chart: Lines) -> Lines:
-    """Return a chart for a file: without what only a slider shows."""
+def draws_tasks(record: Record) -> bool:
+    """Return whether a run's problem draws what is predicted or done in some tasks."""
+    return any(name in one.arrays for one in record.pictures for name in _OF_TASKS)
+
+
+def without_slider(chart: Lines | Paths) -> Lines | Paths:
+    """Return a chart for a file: without what only a slider shows; of paths, the last step."""
+    if isinstance(chart, Paths):
+        last = chart.slider.count - 1 if chart.slider else 0
+        shown = shapes_of(chart, last).series
+        return replace(chart, paths=tuple(shown), slider=None)
     fixed = tuple(one for one in chart.series if one.y.ndim == 1)
     return replace(chart, series=fixed, slider=None)
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -15,9 +15,25 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import Style, styles
 
 Axis = Literal["step", "seconds", "gradient_evaluations", "episodes", "images_seen"]
-Quantity = Literal["query_loss", "support_loss", "query_accuracy", "support_accuracy"]
-EvaluatedQuantity = Literal["query_loss", "support_loss", "query_accuracy"]
-InnerQuantity = Literal["support_loss", "query_loss", "gradient_norm", "query_accuracy"]
+Quantity = Literal[
+    "query_loss",
+    "support_loss",
+    "query_accuracy",
+    "support_accuracy",
+    "query_return",
+    "support_return",
+]
+EvaluatedQuantity = Literal[
+    "query_loss", "support_loss", "query_accuracy", "query_return", "support_return"
+]
+InnerQuantity = Literal[
+    "support_loss",
+    "query_loss",
+    "gradient_norm",
+    "query_accuracy",
+    "query_return",
+    "support_return",
+]
 
 AXIS_TITLES: dict[str, str] = {
     "step": "meta-step",
@@ -26,11 +42,29 @@ AXIS_TITLES: dict[str, str] = {
     **{quantity.id: quantity.noun for quantity in COUNTED},
 }
 QUANTITY_TITLES: dict[str, str] = {
-    name: quantity_of(name).noun for name in (*INNER_COLUMNS, "support_accuracy")
+    name: quantity_of(name).noun for name in (*INNER_COLUMNS, *get_args(Quantity))
 }
 
 
 _BANDS_IN_FULL = 4
+
+
+def judged_by_returns(records: "Iterable[Record]") -> bool:
+    """Return whether policies act in all runs that were evaluated."""
+    known = [record.evaluations[-1] for record in records if record.evaluations]
+    return bool(known) and all("query_return" in one.curves for one in known)
+
+
+def has_positive(quantity: str) -> bool:
+    """Return whether a quantity is above 0 and its size is meant, as that of a loss."""
+    return not quantity.endswith(("accuracy", "return"))
+
+
+def as_judged(quantity: Quantity, *, by_returns: bool) -> Quantity:
+    """Return what is shown in place of a loss where runs are judged by returns, and the reverse."""
+    part, _, kind = quantity.partition("_")
+    wanted = {"loss": "return"} if by_returns else {"return": "loss"}
+    return cast(Quantity, f"{part}_{wanted.get(kind, kind)}")
 
 
 def beyond_trained(curves: "Sequence[InnerCurve]") -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _DOTTED = 60
 """Of so many evaluations each is a dot; of more only the line shows."""
 _GAP = 0.07
 _TWO = 2
-_QUANTITIES: tuple[EvaluatedQuantity, ...] = ("query_loss", "support_loss", "query_accuracy")
+_QUANTITIES: tuple[EvaluatedQuantity, ...] = get_args(EvaluatedQuantity)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from metaviz.charts.matplotlib import Page, figure_of, quiet_matplotlib
-from metaviz.charts.values import Chart
+from metaviz.charts.values import Chart, Paths
 from metaviz.files.atomic import write_atomically
 from metaviz.files.platform import plain_name
 from metaviz.runs.analysis.comparison import compared, has_several, usual_view
@@ -19,7 +19,7 @@ from metaviz.runs.analysis.curve_charts import (
     training_chart,
     without_slider,
 )
-from metaviz.runs.analysis.curves import TrainingView
+from metaviz.runs.analysis.curves import Quantity, TrainingView, as_judged, judged_by_returns
 from metaviz.runs.analysis.geometry import OWN, map_history, most_changed, offered
 from metaviz.runs.analysis.posterior import posterior_chart_of, posterior_views
 from metaviz.runs.analysis.result_charts import geometry_chart_of, mirror_charts
@@ -43,7 +43,8 @@ def comparison_figures(records: Sequence[Record], paper: Paper) -> "Iterator[tup
     Groups of runs that differ in their seed only are compared where there is one of several runs.
     """
     accuracy = any("query_accuracy" in e.curves for r in records for e in r.evaluations[-1:])
-    view = TrainingView(quantity="query_accuracy" if accuracy else "query_loss")
+    usual: Quantity = "query_accuracy" if accuracy else "query_loss"
+    view = TrainingView(quantity=as_judged(usual, by_returns=judged_by_returns(records)))
     yield "training", figure_of(training_chart(records, view), paper(USUAL_CM))
     if any(record.traits.has_inner_loop for record in records):
         inner = inner_charts(records)
@@ -66,7 +67,8 @@ def run_figures(record: Record, paper: Paper) -> "Iterator[tuple[str, Figure]]":
 
 def _run_charts(record: Record) -> Iterator[tuple[str, Chart | None]]:
     drawn = fan(record)
-    yield "fan", drawn and without_slider(drawn)
+    name = "paths" if isinstance(drawn, Paths) else "fan"
+    yield name, drawn and without_slider(drawn)
     history = map_history(record)
     if history is not None:
         yield "mirror", mirror_charts(record, len(history.steps) - 1, most_changed(history))

@@ -1,0 +1,1 @@
+"""Worlds in which policies act, all tasks and trajectories at once."""
