@@ -123,14 +123,16 @@ def _stacked(found: Sequence[Accuracy]) -> dict[str, np.ndarray]:
 
 
 def _network(run: StoredRun) -> tuple[Learner, Tensor, float]:
-    """Return learner, weights (P,) in float64 and step size of a run."""
-    network, rate = run.setting.algorithm.network, run.setting.algorithm.rate
-    if network is None or rate is None or not run.setting.traits.has_inner_loop:
+    """Return learner, weights before adaptation (P,) in float64, and step size of a run."""
+    setting, rate = run.setting, run.setting.algorithm.rate
+    tasks = setting.prepare(setting.problem.evaluation_tasks(0, 1))
+    weights = next(iter(setting.algorithm.adapt(setting.adapting(tasks, 1), run.meta))).weights
+    if rate is None or not setting.traits.has_inner_loop or not isinstance(weights, Tensor):
         raise OptionError(
             "run",
             f"{run.record.label} has no inner loop of gradient steps on weights of a network.",
         )
-    return run.setting.learner, run.meta[network].detach().cpu().to(_DTYPE), float(rate)
+    return setting.learner, weights[0].detach().cpu().to(_DTYPE), float(rate)
 
 
 def _parts(batch: Batch, count: int) -> Batch:
