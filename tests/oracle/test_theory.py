@@ -221,6 +221,21 @@ def test_gradient_and_hessian_are_finite_differences(loss):
     assert risk.hessian(theta) == pytest.approx(np.array(curves), abs=1e-8)
 
 
+def test_no_point_of_a_dense_grid_is_below_the_minimum_that_was_found():
+    generator = np.random.default_rng(11)
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(-9, 9, 181)]), axis=-1)
+    several = 0
+    for _ in range(8):
+        tables = generator.dirichlet(np.full(8, 0.8), 2).reshape(2, 4, 2)
+        features = generator.standard_normal((4, 2))
+        risk = MetaRisk(tables, features, np.array([0.0, 1]), "logistic", 6.0)
+        found = minimiser(risk)
+        several += not found.agree
+        assert risk.gradient(found.theta) == pytest.approx(0, abs=1e-12)
+        assert risk.values(grid).min() >= found.value
+    assert several > 0
+
+
 def test_distance_from_a_ball_is_what_a_fine_search_finds():
     generator = np.random.default_rng(1)
     matrix, target = generator.standard_normal((7, 2)), generator.standard_normal(7)

@@ -138,6 +138,24 @@ def test_expansion_of_a_run_is_that_of_its_quadratics(tmp_path):
                 assert found.products[method][place, task] == pytest.approx(products, rel=1e-8)
 
 
+def test_where_inner_steps_move_a_dual_state_the_weights_are_the_start(tmp_path):
+    folder = trained(
+        tmp_path,
+        problem="linear",
+        algorithms=("mirror",),
+        steps=30,
+        shared={"eval_every": 30, "outer_lr": 0.1},
+    )
+    judged = history(open_run(folder))
+    assert judged is not None
+    omega = judged.judged[-1].omega
+    problem = LinearModels(LinearOptions(), shared(inner_lr=0.2), seed=0)
+    gradients = problem.risk.gradients(np.tile(omega, (5, 1)))[[0, 1, 2, 3, 4, 0, 1, 2]]
+    found = LocalEngine().expansion(folder, quiet)
+    lengths = found.products["maml"][0, :, 2]
+    assert lengths == pytest.approx((gradients**2).sum(1), rel=1e-8)
+
+
 def test_accuracy_of_a_run_has_errors_that_vanish(linear_run):
     found = LocalEngine().accuracy(linear_run, quiet)
     assert found.strength == pytest.approx(1 / 0.7)

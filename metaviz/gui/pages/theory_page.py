@@ -117,7 +117,7 @@ class TheoryTab(PlotPage):
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.text.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         told = scrolling("theoryTold", "What the view assumes", self.text)
-        told.setFixedHeight(6 * self.text.fontMetrics().lineSpacing())
+        told.setFixedHeight(4 * self.text.fontMetrics().lineSpacing())
         self.muted = (self.text,)
         top = self._chooser()
         self.options, self._option_pages = alternatives(
@@ -379,7 +379,9 @@ class TheoryTab(PlotPage):
         fitting = [one for one in self._records if has_tables(one)]
         chart = optimality_charts(found, place, fitting, self._change())
         dropped = found.judged[place].found.dropped
-        words = [singular_text(found.risk), *(one.text for one in found.assumptions(place))]
+        # What does not hold comes first: not all lines are in sight.
+        told = sorted(found.assumptions(place), key=lambda one: one.holds)
+        words = [*(one.text for one in told), singular_text(found.risk)]
         if dropped:
             words.append(f"{dropped} points where w is 0 are left out of the norm.")
         return _Shown(chart, "\n".join(words))

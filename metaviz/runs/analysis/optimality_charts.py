@@ -36,18 +36,17 @@ def over_steps(found: History, place: int) -> Lines:
     """Show gap, eps and the smallest bound over meta-steps."""
     steps = np.array([one.step for one in found.judged], dtype=float)
     rows = {
-        "gap": ("gap L(ω) − L(θ*)", [one.found.gap for one in found.judged]),
-        "epsilon": ("ε = |∇L(ω)|", [one.found.epsilon for one in found.judged]),
-        "bound": ("min over R of the bound", [one.found.bound.min() for one in found.judged]),
+        "gap": ("gap", [one.found.gap for one in found.judged]),
+        "epsilon": ("ε = |∇L|", [one.found.epsilon for one in found.judged]),
+        "bound": ("bound, best R", [one.found.bound.min() for one in found.judged]),
     }
     if all(one.found.corollary is not None for one in found.judged):
         bounds = [one.found.corollary.bound.min() for one in found.judged]  # type: ignore[union-attr]
         rows["corollary"] = ("Corollary 1", bounds)
     return Lines(
         id="over-steps",
-        title="Over meta-steps",
         x=Axis("meta-step", whole=True),
-        y=Axis("gap, ε, bound", log=True),
+        y=Axis("gap, ε", log=True),
         series=tuple(
             Series(name, steps, _shown(values), label, f"method-{at}", width=1.5, dots=5)
             for at, (name, (label, values)) in enumerate(rows.items())
@@ -73,9 +72,8 @@ def over_radii(judged: Judged) -> Lines:
     series.append(Series("gap", ends, _shown(gap), "gap", "method-0", width=2))
     return Lines(
         id="over-radii",
-        title=f"Against R at meta-step {judged.step}",
-        x=Axis("R", log=True),
-        y=Axis("bound and its parts", log=True),
+        x=Axis(f"R, at meta-step {judged.step}", log=True),
+        y=Axis("bound", log=True),
         series=tuple(series),
     )
 
@@ -85,9 +83,9 @@ def over_width(records: Sequence[Record], change: WhatIf | None = None) -> Lines
     rows = list(last_by_width(records, change))
     widths = np.array([width for width, _, _ in rows], dtype=float)
     values = {
-        "least": ("L(θ*): what width buys", [least for _, least, _ in rows]),
+        "least": ("L(θ*)", [least for _, least, _ in rows]),
         "gap": ("gap", [one.found.gap for _, _, one in rows]),
-        "bound": ("min over R of the bound", [one.found.bound.min() for _, _, one in rows]),
+        "bound": ("bound, best R", [one.found.bound.min() for _, _, one in rows]),
         "second": (
             "its |w| inf",
             [one.found.w_norm * one.found.approximation[one.found.best] for _, _, one in rows],
@@ -96,9 +94,8 @@ def over_width(records: Sequence[Record], change: WhatIf | None = None) -> Lines
     roles = {"least": "foreground", "gap": "method-0", "bound": "method-2", "second": "method-4"}
     return Lines(
         id="over-width",
-        title="Last evaluation against width",
-        x=Axis("number of features", whole=True),
-        y=Axis("L, gap, bound", log=True),
+        x=Axis("number of features, last evaluations", whole=True),
+        y=Axis("L, gap", log=True),
         series=tuple(
             Series(name, widths, _shown(numbers), label, roles[name], width=1.5, dots=7)
             for name, (label, numbers) in values.items()
@@ -127,7 +124,6 @@ def plane(found: History, place: int) -> Scatter:
     ends = [(float(one[0]), float(one[-1])) for one in (u, v)]
     return Scatter(
         id="plane",
-        title="L and the run's path",
         x=Axis("ω₁", limits=ends[0]),
         y=Axis("ω₂", limits=ends[1]),
         series=series,

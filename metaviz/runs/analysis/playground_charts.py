@@ -217,7 +217,7 @@ def primal_chart(state: Playground, paths: dict[str, Path], shape: float = 1.0) 
     maps = state.maps
     if "quadratic" in paths:
         around = ellipse(ellipse_matrix(state.lengths, state.angle), centre, _ELLIPSE)
-        series.append(_line("ellipse", around, "P of the preconditioned", _ROLES["quadratic"]))
+        series.append(_line("ellipse", around, "ellipse of P", _ROLES["quadratic"]))
     if state.prior:
         series += _prior(state)
     for name, found in paths.items():

@@ -12,7 +12,7 @@ from metaviz.files.progress import Report
 from metaviz.meta.algorithm import Composed
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators import Implicit, Joint, Reptile, Unrolled
-from metaviz.meta.inner import Graph
+from metaviz.meta.inner import Graph, inner_points
 from metaviz.meta.rules import Enters
 from metaviz.runs.model.events import Stepped
 from metaviz.runs.model.theory import Flow, Replay, ReplayedStep
@@ -45,7 +45,7 @@ def replay(folder: Path, report: Report) -> Replay:
         )
     count = min(MOST_STEPS, config.steps)
     found = []
-    for step in _steps(setting):
+    for step in _steps(setting, algorithm):
         found.append(step)
         report(f"{record.label}: meta-step {len(found)} of {count}")
         if len(found) == count:
@@ -64,7 +64,7 @@ def _flow(algorithm: Composed) -> Flow:
     return next((flow for kind, flow in kinds.items() if isinstance(estimator, kind)), "other")
 
 
-def _steps(setting: Setting) -> Iterator[ReplayedStep]:
+def _steps(setting: Setting, algorithm: Composed) -> Iterator[ReplayedStep]:
     """Yield meta-steps as training takes them, without its evaluations."""
     rare = setting.config.shared.model_copy(update={"eval_every": setting.config.steps + 1})
     setting = replace(setting, config=setting.config.model_copy(update={"shared": rare}))
@@ -74,7 +74,7 @@ def _steps(setting: Setting) -> Iterator[ReplayedStep]:
     try:
         while True:
             before = {name: value.clone() for name, value in progress.meta.items()}
-            inner = _inner(setting, before, progress.step)
+            inner = _inner(setting, algorithm, before, progress.step)
             taken = next((one for one in training if isinstance(one, Stepped)), None)
             if taken is None:
                 return
@@ -85,30 +85,24 @@ def _steps(setting: Setting) -> Iterator[ReplayedStep]:
         training.close()  # type: ignore[attr-defined]  # a generator
 
 
-def _inner(setting: Setting, meta: Meta, step: int) -> dict[str, np.ndarray]:
+def _inner(setting: Setting, algorithm: Composed, meta: Meta, step: int) -> dict[str, np.ndarray]:
     """Return what adaptation to a meta-batch does, means over its tasks, each (K + 1,)."""
     context = setting.context(step)
     query = context.tasks.query
     rows: dict[str, list[float]] = {
-        name: [] for name in ("support_loss", "query_loss", "gradient_norm", "moved")
+        name: [] for name in ("support_loss", "query_loss", "gradient_norm")
     }
-    start: Tensor | None = None
-    for state in setting.algorithm.adapt(context, meta):
-        seen, weights = state.seen, state.weights
+    for state in algorithm.adapt(context, meta):
+        seen = state.seen
         outputs = state.predict(query).outputs
         rows["query_loss"].append(float(setting.learner.judge.loss(outputs, query).mean()))
         if seen is not None:
             rows["support_loss"].append(float(seen.loss.mean()))
             norm = seen.gradient_norm
             rows["gradient_norm"].append(np.nan if norm is None else float(norm.mean()))
-        if isinstance(weights, Tensor):
-            start = weights if start is None else start
-            rows["moved"].append(float((weights - start).norm(dim=-1).mean()))
-    steps = len(rows["query_loss"])
-    return {
-        name: np.array(values if len(values) == steps else [np.nan] * steps)
-        for name, values in rows.items()
-    }
+    points = inner_points(algorithm.rule, context, meta).double()
+    moved = (points - points[0]).norm(dim=-1).mean(1).cpu().numpy()
+    return {"moved": moved, **{name: np.array(values) for name, values in rows.items()}}
 
 
 def _length(value: Tensor) -> float:

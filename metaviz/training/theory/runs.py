@@ -11,6 +11,8 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.files.progress import Report
+from metaviz.meta.algorithm import Composed
+from metaviz.meta.inner import inner_points
 from metaviz.meta.learner import Learner
 from metaviz.meta.tasks import Batch, TaskBatch, joined
 from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
@@ -123,14 +125,16 @@ def _stacked(found: Sequence[Accuracy]) -> dict[str, np.ndarray]:
 
 
 def _network(run: StoredRun) -> tuple[Learner, Tensor, float]:
-    """Return learner, weights (P,) in float64 and step size of a run."""
-    network, rate = run.setting.algorithm.network, run.setting.algorithm.rate
-    if network is None or rate is None or not run.setting.traits.has_inner_loop:
-        raise OptionError(
-            "run",
-            f"{run.record.label} has no inner loop of gradient steps on weights of a network.",
-        )
-    return run.setting.learner, run.meta[network].detach().cpu().to(_DTYPE), float(rate)
+    """Return learner, weights before adaptation (P,) in float64, and step size of a run."""
+    setting, algorithm = run.setting, run.setting.algorithm
+    tasks = setting.prepare(setting.problem.evaluation_tasks(0, 1))
+    if isinstance(algorithm, Composed) and setting.traits.has_inner_loop:
+        point = inner_points(algorithm.rule, setting.adapting(tasks, 0), run.meta)[0, 0]
+        if point.shape == (setting.learner.net.layout.size,):
+            return setting.learner, point.cpu().to(_DTYPE), float(algorithm.rate)
+    raise OptionError(
+        "run", f"{run.record.label} has no inner loop of gradient steps on weights of a network."
+    )
 
 
 def _parts(batch: Batch, count: int) -> Batch:
