@@ -151,12 +151,13 @@ def _table(chart: Table) -> Iterator[TidyRow]:
 def _of_series(series: Iterable[Series]) -> Iterator[TidyRow]:
     for one in series:
         heights = one.y if one.y.ndim > 1 else one.y[None]
+        places = np.broadcast_to(one.x, heights.shape)
         ends = [None if end is None else end.tolist() for end in (one.low, one.high)]
-        for place, y in enumerate(heights.tolist()):
+        for place, (x, y) in enumerate(zip(places.tolist(), heights.tolist(), strict=True)):
             at = place if one.y.ndim > 1 else None
-            for number, (x, height) in enumerate(zip(one.x.tolist(), y, strict=True)):
+            for number, (along, height) in enumerate(zip(x, y, strict=True)):
                 low, high = (None if end is None else float(end[number]) for end in ends)
-                point = TidyRow(one.name, number, at, float(x), float(height))
+                point = TidyRow(one.name, number, at, float(along), float(height))
                 yield replace(point, low=low, high=high, label=one.label)
 
 

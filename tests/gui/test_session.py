@@ -29,7 +29,6 @@ application = app.create_application(["metaviz"])
 window = app.create_window(Settings(home / "metaviz.ini"))
 window.show()
 window.begin()
-window.tabs.setCurrentIndex(2)
 window.form.field("inner_lr").editor.setText("fast")
 window.form.field("inner_lr").editor.setText("0.02")
 window.form.field("steps").set_value(100000)
@@ -41,6 +40,7 @@ def look():
     records = list(window.live.records.values())
     if not told and records and records[0].step > 2:
         told.append(window.form.field("outer_lr").editor.setText("wrong"))
+        window.tabs.setCurrentIndex(2)
     session = home / "session.toml"
     if told and session.exists() and tomllib.loads(session.read_text())["runs"]["training"]:
         if tomllib.loads(session.read_text())["form"]["texts"].get("outer_lr"):
