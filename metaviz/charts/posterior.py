@@ -69,9 +69,7 @@ def fan_chart(
 def levels_chart(inside: np.ndarray) -> Lines:
     """Show how many query points lie within intervals of each of CONFIDENCES, (levels,)."""
     asked = np.array(CONFIDENCES)
-    return _calibration(
-        asked, inside, "intervals that should hold so many points", "points that they hold"
-    )
+    return _calibration(asked, inside, "share that intervals promise", "share that they hold")
 
 
 def reliability_chart(confidence: np.ndarray, right: np.ndarray) -> Lines:
@@ -80,7 +78,7 @@ def reliability_chart(confidence: np.ndarray, right: np.ndarray) -> Lines:
     bins = [place for place in range(_BINS) if (places == place).any()]
     sure = np.array([confidence[places == place].mean() for place in bins])
     found = np.array([right[places == place].mean() for place in bins])
-    return _calibration(sure, found, "probability of the class that is taken", "share right")
+    return _calibration(sure, found, "probability of the answer", "share right")
 
 
 def _calibration(asked: np.ndarray, found: np.ndarray, across: str, up: str) -> Lines:

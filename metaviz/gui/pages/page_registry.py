@@ -79,7 +79,7 @@ VIEWS = (
         MAP,
     ),
     View(
-        *("posterior", "P&osterior"),
+        *("posterior", "Po&sterior"),
         "What methods hold possible: samples, how often their intervals hold, spread and error.",
         _page("posterior_page.PosteriorTab"),
         POSTERIOR,

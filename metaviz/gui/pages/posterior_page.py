@@ -61,7 +61,7 @@ class PosteriorTab(EvaluationPage):
             )
             box.setMinimumContentsLength(18)
         self.right = column(
-            None, row(("o&ver training", self.quantity), None), self.training, stretch=self.training
+            None, row(("over trai&ning", self.quantity), None), self.training, stretch=self.training
         )
         self.choice = QWidget(self)
         row(("sho&w", self.what), None, inside=self.choice)
