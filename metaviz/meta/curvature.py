@@ -109,13 +109,23 @@ def information(factors: Sequence[Factor], count: float, prior: float) -> Tensor
 
     `count` is the number of examples over the variance of the noise, `prior` the precision of each
     weight before them. Eigenvalues are differentiable where some are equal, too; those below 0 by
-    rounding count as 0.
+    rounding count as 0. NaN for tasks whose factors are not finite.
     """
     parts = []
     for factor in factors:
-        a, g = (torch.linalg.eigvalsh(one).clamp_min(0) for one in (factor.inputs, factor.outputs))
+        a, g = (_eigenvalues(one) for one in (factor.inputs, factor.outputs))
         parts.append(torch.log1p(count / prior * a.unsqueeze(2) * g.unsqueeze(1)).sum((1, 2)))
     return torch.stack(parts).sum(0)
+
+
+def _eigenvalues(matrices: Tensor) -> Tensor:
+    """Return eigenvalues (tasks, i), those below 0 as 0; NaN where a matrix is not finite."""
+    finite = matrices.isfinite().all(2).all(1)
+    whole = bool(finite.all())
+    if not whole:
+        matrices = torch.where(finite[:, None, None], matrices, torch.zeros_like(matrices))
+    found: Tensor = torch.linalg.eigvalsh(matrices).clamp_min(0)
+    return found if whole else torch.where(finite[:, None], found, torch.nan)
 
 
 def last_layer_variance(known: Tap, asked: Tap, count: float, prior: float) -> Tensor:

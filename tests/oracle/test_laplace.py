@@ -340,6 +340,26 @@ def test_evaluation_tells_the_information_of_the_support_set() -> None:
     assert (found.variance > 0).all()
 
 
+def test_a_task_whose_weights_explode_is_not_a_number_and_the_others_stay() -> None:
+    learner, tasks = sinusoid()
+    weights = initial(build("maml"), learner)["init"].expand(4, -1).clone()
+    whole = kronecker_factors(learner, weights, tasks.support, classes=False)
+    weights[1] = torch.nan
+    broken = kronecker_factors(learner, weights, tasks.support, classes=False)
+    found, expected = (information(one, 5, 2.0) for one in (broken, whole))
+    assert found.isnan().tolist() == [False, True, False, False]
+    assert torch.equal(found[[0, 2, 3]], expected[[0, 2, 3]])
+
+
+def test_steps_that_are_far_too_large_are_evaluated_all_the_same() -> None:
+    learner, tasks = sinusoid(activation="relu")
+    algorithm = build("llama", shared(inner_lr=0.1, inner_steps=1)).scaled(1e200)
+    meta = initial(algorithm, learner)
+    *_, last = algorithm.adapt(called(algorithm, learner, tasks), meta)
+    found = last.predict(tasks.query)
+    assert not found.readings["information"].isfinite().all()
+
+
 def test_networks_that_tell_no_layers_are_refused_in_a_sentence() -> None:
     net = ResNet12(widths=(2, 2, 2, 2), ways=3, in_channels=1, image=16)
     with pytest.raises(OptionError, match="choose a fully connected network or Conv4"):
