@@ -121,11 +121,9 @@ def information(factors: Sequence[Factor], count: float, prior: float) -> Tensor
 def _eigenvalues(matrices: Tensor) -> Tensor:
     """Return eigenvalues (tasks, i), those below 0 as 0; NaN where a matrix is not finite."""
     finite = matrices.isfinite().all(2).all(1)
-    whole = bool(finite.all())
-    if not whole:
-        matrices = torch.where(finite[:, None, None], matrices, torch.zeros_like(matrices))
-    found: Tensor = torch.linalg.eigvalsh(matrices).clamp_min(0)
-    return found if whole else torch.where(finite[:, None], found, torch.nan)
+    known = torch.where(finite[:, None, None], matrices, torch.zeros_like(matrices))
+    found: Tensor = torch.linalg.eigvalsh(known).clamp_min(0)
+    return torch.where(finite[:, None], found, torch.nan)
 
 
 def last_layer_variance(known: Tap, asked: Tap, count: float, prior: float) -> Tensor:
