@@ -83,7 +83,7 @@ def _asked_rate(settings: Sequence[str]) -> float | None:
         raise OptionError(
             "set", f"{others[0]:.40} means nothing for the file of a chain: only inner_lr does."
         )
-    asked = opt.read_asked({"problem": "chain", "algorithms": "maml"}, list(settings))
+    asked = opt.read_asked({"problem": "chain"}, list(settings))
     return None if not settings else float(str(asked.shared["inner_lr"]))
 
 

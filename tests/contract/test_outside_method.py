@@ -40,7 +40,7 @@ from metaviz.runs.table.summary import entry_of
 from metaviz.training.engine import LocalEngine
 from metaviz.training.session import open_sessions, repeat_session
 from tests.unit.command_line import metaviz
-from tests.unit.stored import assert_same, config, finish, killed, resume
+from tests.unit.stored import assert_same, config, finish, killed, next_stored, resume
 from tests.unit.stored_charts import charts_of
 
 NAME = "nearest_centroid"
@@ -239,8 +239,8 @@ def test_a_method_with_another_group_does_not_start_from_its_weights(
         open_sessions([config("maml", steps=1)], tmp_path, folder)
     (session,) = open_sessions([config(NAME, steps=1)], tmp_path, folder)
     trained = load_checkpoint(folder / CHECKPOINT)["meta"]
-    session.advance()
-    session.advance()
+    next_stored(session)
+    next_stored(session)
     began = load_checkpoint(session.folder / CHECKPOINT)["meta"]
     session.end("stopped")
     assert torch.equal(began["body"], trained["body"])

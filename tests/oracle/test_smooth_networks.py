@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaviz.meta.estimators.implicit import _curvature
+from metaviz.meta.estimators.implicit import curvature_at
 from metaviz.meta.inner import Graph, descend
 from metaviz.meta.rules import ProximalDescent
 from tests.oracle.engine import (
@@ -125,7 +125,7 @@ def test_curvature_products_against_dense_matrices() -> None:
     gauss_newton = 2 / len(jacobian) * jacobian.T @ jacobian
     probe = torch.randn(1, len(meta["init"]), dtype=DOUBLE, generator=torch.Generator())
     for dense, choice in ((hessian, False), (gauss_newton, True)):
-        gradient, product = _curvature(learner, point, tasks.support, gauss_newton=choice)
+        gradient, product = curvature_at(learner, point, tasks.support, gauss_newton=choice)
         assert_close(product(probe)[0], dense @ probe[0], 1e-10)
         assert_close(gradient[0], torch.autograd.functional.jacobian(loss, meta["init"]), 1e-12)
     assert (hessian - gauss_newton).norm() > 0.1 * hessian.norm()

@@ -9,7 +9,7 @@ import torch
 
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
-from metaviz.runs.model.events import STEP_COLUMNS, Event
+from metaviz.runs.model.events import STEP_COLUMNS, Event, Waiting
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run
 from metaviz.training.resume import resume_sessions
@@ -65,15 +65,22 @@ def train(asked: RunConfig, root: Path) -> Path:
     return finish(begin(asked, root))
 
 
+def next_stored(session: Session) -> Event | None:
+    """Advance a run to its next event that is stored: what it waits for is told and not kept."""
+    while isinstance(event := session.advance(), Waiting):
+        pass
+    return event
+
+
 def killed(
     asked: RunConfig, root: Path, after: int, *, committed: bool = True
 ) -> tuple[Path, list[Event]]:
-    """Return a folder as it lies on disk after so many events, and these events.
+    """Return a folder as it lies on disk after so many stored events, and these.
 
     Without `committed` what came after the last checkpoint may not be on disk yet.
     """
     session = begin(asked, root / "alive")
-    events = [event for _ in range(after) if (event := session.advance()) is not None]
+    events = [event for _ in range(after) if (event := next_stored(session)) is not None]
     if committed:
         session.set_state("running")
     copy = root / "killed" / session.folder.name

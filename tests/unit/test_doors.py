@@ -23,7 +23,6 @@ ALLOWED = {
     "cli/signals.py": "the null device",
     "cli/tables.py": "presets, which are shipped",
     "images/cache.py": OWN,
-    "images/containers.py": BYTES,
     "images/decoding.py": BYTES,
     "images/fetch.py": "a download whose checksum is known",
     "images/unpack.py": "a download whose checksum is known",

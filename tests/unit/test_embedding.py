@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drawn(folder: Path, place: int = -1) -> Scatter:
-    (chart,) = charts_of(open_run(folder).pictures[place].arrays)
+    chart, _similarity = charts_of(open_run(folder).pictures[place].arrays)
     assert isinstance(chart, Scatter)
     return chart
 
@@ -65,7 +65,7 @@ def test_places_are_principal_components_of_the_first_evaluation_task(folder: Pa
 
 def test_it_is_stored_with_every_evaluation_and_drawn(folder: Path, tmp_path: Path) -> None:
     record = open_run(folder)
-    assert record.traits.charts == ("embedding",)
+    assert record.traits.charts == ("embedding", "similarity")
     assert [p.step for p in record.pictures] == [e.step for e in record.evaluations] == [0, 3, 4]
     assert not np.array_equal(points(drawn(folder, 0), "query"), points(drawn(folder), "query"))
     (view, title) = next(iter(offered(record).items()))

@@ -10,7 +10,7 @@ from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.storage.store import StoreError, list_runs, open_run
 from metaviz.training.session import open_sessions, repeat_session
 from tests.unit.command_line import compare, metaviz, refusal
-from tests.unit.stored import assert_same, config, finish, killed, resume, train
+from tests.unit.stored import assert_same, config, finish, killed, next_stored, resume, train
 
 
 def test_a_run_starts_from_the_weights_of_another_and_names_it(tmp_path: Path) -> None:
@@ -29,8 +29,8 @@ def test_a_run_starts_from_the_weights_of_another_and_names_it(tmp_path: Path) -
 def test_groups_that_the_source_lacks_start_as_drawn(tmp_path: Path) -> None:
     source = train(config("maml"), tmp_path / "source")
     (session,) = open_sessions([config("metasgd")], tmp_path / "tuned", source)
-    session.advance()
-    session.advance()
+    next_stored(session)
+    next_stored(session)
     state = load_checkpoint(session.folder / CHECKPOINT)
     session.end("stopped")
     assert state["step"] == 0

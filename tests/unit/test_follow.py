@@ -10,12 +10,12 @@ from metaviz.runs.storage import tail as follow
 from metaviz.runs.storage.store import StoreError, open_run, reopen_run
 from metaviz.runs.storage.tail import Follower
 from metaviz.training.resume import resume_sessions
-from tests.unit.stored import assert_same_arrays, begin, config, finish
+from tests.unit.stored import assert_same_arrays, begin, config, finish, next_stored
 
 
 def advance(session, events):
     for _ in range(events):
-        session.advance()
+        next_stored(session)
     session.set_state("running")
 
 

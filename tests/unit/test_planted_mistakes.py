@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from metaviz.cli.errors import BUG
-from metaviz.files import archives, foreign
+from metaviz.files import archives, foreign, npy
 from metaviz.files.foreign import ForeignError, UnreadableError, accessed
 from metaviz.gui.session import session_file
 from metaviz.gui.session.session_file import SESSION, SessionFile
@@ -134,8 +134,8 @@ READERS = [
     Reader(unpickle._Careful, "_import", inspect("pickles")),
     Reader(unpickle._Careful, "_popped", inspect("pickles")),
     Reader(unpickle._Budget, "take", inspect("pickles")),
-    Reader(containers, "_zipped_array", inspect("arrays")),
-    Reader(containers, "read_array", inspect("arrays")),
+    Reader(containers, "read_member", inspect("arrays")),
+    Reader(npy, "read_array", inspect("arrays")),
     Reader(containers, "_by_label", inspect("arrays")),
     Reader(hdf5.Hdf5, "_place", inspect("hdf5")),
     Reader(hdf5.Hdf5, "_take", inspect("hdf5")),

@@ -102,7 +102,7 @@ class StatusLine(QLabel):
             live[0].algorithm if len(live) == 1 else f"{len(live)} runs",
             place,
             " and ".join(sorted(engines - {_USUAL})),
-            next((record.doing for record in live if record.doing), ""),
+            next((record.doing for record in live if record.is_stalled), ""),
             "" if rate is None else f"{_three_digits(rate)} steps/s",
             "" if share is None else f"{100 * share:.2g} % of the limit",
             self._time_left(),

@@ -13,7 +13,7 @@ from metaviz.gui.widgets.durations import clock
 from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 
-_PARTS, _PAIR = 1000, 2
+_PARTS = 1000
 _LEAST_SECONDS = 2.0
 _SAMPLES = 40
 """So many samples, two in a second, give the speed: some evaluations are among them."""
@@ -94,17 +94,20 @@ class TrainingToolbar(QToolBar):
         if paused:
             self.time_left.setText("Paused")
             return
+        told = f"{doing[:1].upper()}{doing[1:]}…" if doing else ""
         if waiting:
             self._samples.clear()
-        if waiting or (doing and (len(self._samples) < _PAIR or done == total)):
-            self.time_left.setText(f"{doing[:1].upper()}{doing[1:]}…" if doing else "")
+            self.time_left.setText(told)
             return
         now = self._watch.seconds
         self._samples.append((now, done))
         since, first = self._samples[0]
-        if done > first and now - since > _LEAST_SECONDS:
+        is_known = done > first and now - since > _LEAST_SECONDS
+        if is_known and done < total:
             left = (total - done) * (now - since) / (done - first)
             self.time_left.setText(f"{clock(left)} left")
+        elif told:
+            self.time_left.setText(told)
 
     def _name_button(self, actions: Actions, name: str) -> None:
         button = self.widgetForAction(actions[name])
