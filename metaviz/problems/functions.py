@@ -1,13 +1,15 @@
 """Families of functions of one number, of which a task is one function at a few points."""
 
+import math
 from abc import abstractmethod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from metaviz.config.episodes import EpisodeShape
+from metaviz.config.options import option
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.spec import NetSpec, net_spec
@@ -19,10 +21,36 @@ PICTURED_TASKS = 6
 PICTURED_POINTS = 200
 
 
+AMPLITUDE_LOW = option(0.1, "Smallest amplitude", "A is uniform in this range.", ge=0, le=1000)
+AMPLITUDE_HIGH = option(5.0, "Largest amplitude", "A is uniform in this range.", gt=0, le=1000)
+PHASE_HIGH = option(
+    math.pi, "Largest phase", "p is uniform in [0, this].", unit="rad", ge=0, le=1000
+)
+X_LOW = option(-5.0, "Smallest input", "x is uniform in this range.", ge=-1000, le=1000)
+X_HIGH = option(5.0, "Largest input", "x is uniform in this range.", ge=-1000, le=1000)
+HIDDEN = option(40, "Hidden units", "Width of the two hidden layers of the network.", ge=1, le=4096)
+ACTIVATION = option("relu", "Activation", "Non-linearity of the hidden layers.")
+"""Options that families of sinusoids share. Each puts them where its stored columns are."""
+
+
+def noise_option(default: float) -> Any:
+    """Return the option of normal noise on targets."""
+    return option(
+        default,
+        "Target noise σ",
+        "Standard deviation of normal noise on support and query targets while training, and on "
+        "support targets at evaluation. Evaluation queries stay noise-free.",
+        ge=0,
+        le=100,
+    )
+
+
 class FunctionOptions(Protocol):
     """What the options of these families have in common."""
 
     noise: float
+    amplitude_low: float
+    amplitude_high: float
     x_low: float
     x_high: float
     hidden: int
@@ -30,6 +58,19 @@ class FunctionOptions(Protocol):
     @property
     def activation(self) -> str:
         """Non-linearity of the hidden layers."""
+
+
+def check_ranges(family: str, options: FunctionOptions) -> None:
+    """Check that ranges go upwards. Raises: ValueError."""
+    low, high = options.amplitude_low, options.amplitude_high
+    if low > high:
+        raise ValueError(
+            f"{family}.amplitude_low = {low:g} is above amplitude_high = {high:g}: swap them."
+        )
+    if options.x_low >= options.x_high:
+        raise ValueError(
+            f"{family}.x_low = {options.x_low:g} must be below x_high = {options.x_high:g}."
+        )
 
 
 class Functions(Family):

@@ -9,7 +9,19 @@ from typing_extensions import override
 from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
 from metaviz.problems.base import PredictSteps
-from metaviz.problems.functions import PICTURED_TASKS, Functions
+from metaviz.problems.functions import (
+    ACTIVATION,
+    AMPLITUDE_HIGH,
+    AMPLITUDE_LOW,
+    HIDDEN,
+    PHASE_HIGH,
+    PICTURED_TASKS,
+    X_HIGH,
+    X_LOW,
+    Functions,
+    check_ranges,
+    noise_option,
+)
 from metaviz.problems.registry import register_problem
 
 
@@ -23,49 +35,24 @@ class MixtureOptions(Options):
         ge=0,
         le=1,
     )
-    noise: float = option(
-        0.3,
-        "Target noise σ",
-        "Standard deviation of normal noise on support and query targets while training, and on "
-        "support targets at evaluation. Evaluation queries stay noise-free.",
-        ge=0,
-        le=100,
-    )
-    amplitude_low: float = option(
-        0.1, "Smallest amplitude", "A is uniform in this range.", ge=0, le=1000
-    )
-    amplitude_high: float = option(
-        5.0, "Largest amplitude", "A is uniform in this range.", gt=0, le=1000
-    )
-    phase_high: float = option(
-        3.141592653589793, "Largest phase", "p is uniform in [0, this].", unit="rad", ge=0, le=1000
-    )
+    noise: float = noise_option(0.3)
+    amplitude_low: float = AMPLITUDE_LOW
+    amplitude_high: float = AMPLITUDE_HIGH
+    phase_high: float = PHASE_HIGH
     slope_high: float = option(
         3.0, "Largest slope", "a is uniform in [−this, this].", ge=0, le=1000
     )
     intercept_high: float = option(
         3.0, "Largest intercept", "b is uniform in [−this, this].", ge=0, le=1000
     )
-    x_low: float = option(-5.0, "Smallest input", "x is uniform in this range.", ge=-1000, le=1000)
-    x_high: float = option(5.0, "Largest input", "x is uniform in this range.", ge=-1000, le=1000)
-    hidden: int = option(
-        40, "Hidden units", "Width of the two hidden layers of the network.", ge=1, le=4096
-    )
-    activation: Literal["relu", "tanh"] = option(
-        "relu", "Activation", "Non-linearity of the hidden layers."
-    )
+    x_low: float = X_LOW
+    x_high: float = X_HIGH
+    hidden: int = HIDDEN
+    activation: Literal["relu", "tanh"] = ACTIVATION
 
     @model_validator(mode="after")
     def _ordered(self) -> "MixtureOptions":
-        if self.amplitude_low > self.amplitude_high:
-            raise ValueError(
-                f"mixture.amplitude_low = {self.amplitude_low:g} is above amplitude_high = "
-                f"{self.amplitude_high:g}: swap them."
-            )
-        if self.x_low >= self.x_high:
-            raise ValueError(
-                f"mixture.x_low = {self.x_low:g} must be below x_high = {self.x_high:g}."
-            )
+        check_ranges("mixture", self)
         return self
 
 

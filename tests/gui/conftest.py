@@ -1,7 +1,7 @@
 """A window as a person finds it, with the real engine, closed after every test."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from metaviz.gui.widgets.theme import current_theme
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.paths import resource
 
-WAIT = 20_000
+WAIT, TRAINING = 20_000, 120_000
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,23 @@ def window(open_window) -> MainWindow:
     window.form.field("steps").set_value(20)
     window.form.field("eval_tasks").set_value(20)
     window.form.field("eval_every").set_value(10)
+    return window
+
+
+def trained_window(
+    qtbot, window: MainWindow, problem: str, methods: Iterable[str], options: Mapping[str, object]
+) -> MainWindow:
+    """Train methods on a problem by the form's options, and return the window."""
+    form, controller = window.form, window.controller
+    form.problem_box.setCurrentIndex(form.problem_box.findData(problem))
+    form.algorithms.tick(tuple(methods))
+    form._on_ticks()
+    for name, value in options.items():
+        form.field(name).set_value(value)
+    qtbot.waitUntil(lambda: controller.phase == "idle", timeout=TRAINING)
+    window.commands["run"].trigger()
+    for phase in ("training", "idle"):
+        qtbot.waitUntil(lambda phase=phase: controller.phase == phase, timeout=TRAINING)
     return window
 
 

@@ -15,6 +15,7 @@ from metaviz.runs.export.tables import charts_csv
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run
 from metaviz.training.protocol import episode
+from tests.gui.conftest import trained_window
 from tests.oracle.engine import FEATURES
 
 WAIT = 60_000
@@ -35,18 +36,7 @@ OPTIONS = {
 @pytest.fixture
 def window(qtbot, open_window) -> MainWindow:
     """Train all of them on features."""
-    window = open_window()
-    form, controller = window.form, window.controller
-    form.problem_box.setCurrentIndex(form.problem_box.findData("features"))
-    form.algorithms.tick(tuple(CHARTS))
-    form._on_ticks()
-    for name, value in OPTIONS.items():
-        form.field(name).set_value(value)
-    qtbot.waitUntil(lambda: controller.phase == "idle", timeout=WAIT)
-    window.commands["run"].trigger()
-    qtbot.waitUntil(lambda: controller.phase == "training", timeout=WAIT)
-    qtbot.waitUntil(lambda: controller.phase == "idle", timeout=WAIT)
-    return window
+    return trained_window(qtbot, open_window(), "features", CHARTS, OPTIONS)
 
 
 def same(one: list, other: list) -> bool:

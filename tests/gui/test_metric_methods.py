@@ -9,6 +9,7 @@ from metaviz.charts.values import Bars, Chart, Graph, HeatMap, Panels, Scatter
 from metaviz.gui.pages.page_tabs import NAMES
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.storage.store import open_run
+from tests.gui.conftest import trained_window
 
 WAIT = 120_000
 CHARTS: dict[str, dict[str, type[Chart]]] = {
@@ -30,18 +31,7 @@ OPTIONS = {
 @pytest.fixture
 def window(qtbot, open_window) -> MainWindow:
     """Tick all of them on strokes and run them."""
-    window = open_window()
-    form, controller = window.form, window.controller
-    form.problem_box.setCurrentIndex(form.problem_box.findData("strokes"))
-    form.algorithms.tick(tuple(CHARTS))
-    form._on_ticks()
-    for name, value in OPTIONS.items():
-        form.field(name).set_value(value)
-    qtbot.waitUntil(lambda: controller.phase == "idle", timeout=WAIT)
-    window.commands["run"].trigger()
-    qtbot.waitUntil(lambda: controller.phase == "training", timeout=WAIT)
-    qtbot.waitUntil(lambda: controller.phase == "idle", timeout=WAIT)
-    return window
+    return trained_window(qtbot, open_window(), "strokes", CHARTS, OPTIONS)
 
 
 def test_every_chart_opens_at_every_evaluation_and_is_read_again(qtbot, window: MainWindow) -> None:

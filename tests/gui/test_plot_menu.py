@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication
 from PySide6.QtWidgets import QApplication, QDialog, QMenu
 
@@ -11,6 +11,9 @@ from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.plot_menu import cells
 from metaviz.gui.widgets.read_table import ReadTable
 from metaviz.gui.widgets.theme import LIGHT
+from metaviz.gui.window.export_dialog import ExportDialog
+from metaviz.runs.model.events import STEP_COLUMNS, Evaluated
+from metaviz.runs.model.record import Record
 
 LINE = Series("a", np.arange(3.0), np.array([0.1 + 0.2, np.nan, 5.0]), "MAML\t1")
 
@@ -30,7 +33,7 @@ def menu_of(view: ChartView) -> dict[str, object]:
     place = QPoint(200, 200)
     event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, place, view.mapToGlobal(place))
     QApplication.sendEvent(view.viewport(), event)
-    menu = view.findChild(QMenu, "plot_menu")
+    menu = view.findChildren(QMenu, "plot_menu")[-1]
     found = {one.text().replace("&", ""): one for one in menu.actions() if one.text()}
     menu.close()
     return found
@@ -100,5 +103,13 @@ def test_the_window_exports_the_plot_under_the_pointer(qtbot, window) -> None:
     plot = window.tabs.training.plot
     found = menu_of(plot)
     assert not found["Export this plot…"].isEnabled()  # no run is shown
-    assert found["Export this plot…"].text() == "&Export this plot…"
-    assert Qt.ContextMenuPolicy.DefaultContextMenu == plot.contextMenuPolicy()
+    config = {"algorithm": "maml", "problem": "sinusoid", "seed": 0, "steps": 1}
+    run = Record("maml-s0", config)
+    run.append_row(1, [1.0] * len(STEP_COLUMNS))
+    run.apply(Evaluated(1, 20, 1, {"query_loss": np.array([2.0, 1.0])}))
+    window.show_records([run])
+    window.update_actions()
+    menu_of(plot)["Export this plot…"].trigger()
+    dialog = window.findChild(ExportDialog)
+    assert [name for name, box in dialog.plots.items() if box.isChecked()] == ["training"]
+    dialog.reject()

@@ -35,6 +35,7 @@ DATASETS = {
     **{"miniimagenet": "miniImageNet", "tieredimagenet": "tieredImageNet"},
     **{"omniglot": "Omniglot", "fc100": "FC100"},
 }
+ON_FEATURES = {"leo", "qiao", "gidaris", "bauer"}
 LATER = {"Auto-Meta"}
 """Systems of the papers for which there is no method."""
 
@@ -59,8 +60,9 @@ def test_preset_is_a_valid_comparison_with_its_number(name: str) -> None:
     (run,) = planned_runs(comparison)
     ways, shots = re.fullmatch(r".*-(\d+)way-(\d+)shot-.*", name).groups()  # type: ignore[union-attr]
     assert run.shared.ways == int(ways)
-    on = {"omniglot"} if name.startswith("omniglot") else {"images", "features"}
-    assert comparison.problem in on
+    ending = name.rpartition("shot-")[2]
+    on = "features" if ending in ON_FEATURES or ending.endswith("-features") else "images"
+    assert comparison.problem == ("omniglot" if name.startswith("omniglot") else on)
     text = presets()[name].read_text(encoding="utf-8")
     number = re.search(r"# Published: ([\d.]+)(?: ± ([\d.]+))? % \((.*?)[;)]", text)
     assert number, name

@@ -138,7 +138,7 @@ def _bands(place: int, curve: EvaluatedCurve, view: TrainingView, number: int) -
     if np.isfinite(curve.after.low).any():
         edges = curve.after.x, curve.after.low, curve.after.high
         found.append(Band(f"{place} band", *edges, role, band_alpha(number)))
-    if view.show_pre and len(curve.before.x) == len(curve.after.x):
+    if view.show_pre and np.array_equal(curve.before.x, curve.after.x):
         gap = curve.after.x, curve.after.mean, curve.before.mean
         found.append(Band(f"{place} gap", *gap, role, _GAP))
     return found
