@@ -10,6 +10,7 @@ from metaviz.config.traits import Traits
 from metaviz.runs.analysis.curve_charts import training_chart
 from metaviz.runs.analysis.curves import TrainingView
 from metaviz.runs.model.events import STEP_COLUMNS, Evaluated
+from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import robust_range
 
@@ -101,14 +102,15 @@ def test_evaluations_are_means_over_seeds_before_and_after_adaptation() -> None:
     evaluate(broken, 0, [9.0, 9.0, 9.0])
     broken.state = "diverged"
     chart = training_chart([*runs, broken], TrainingView())
-    assert drawn(chart, "0 after")[1].tolist() == [3.5, 2.0]
-    assert drawn(chart, "0 before")[1].tolist() == [4.5, 3.5]
-    bands = {band.name: band for band in chart.bands}
-    assert bands["0 gap"].high.tolist() == [4.5, 3.5]
+    name = "maml (2 of 3 runs, 1 diverged)"
+    assert drawn(chart, f"{name} after")[1].tolist() == [3.5, 2.0]
+    assert drawn(chart, f"{name} before")[1].tolist() == [4.5, 3.5]
+    bands = {band.name.removeprefix(f"{name} "): band for band in chart.bands}
+    assert bands["gap"].high.tolist() == [4.5, 3.5]
     # Student's t with one degree of freedom: 12.706 s / sqrt(2), s = sqrt(2).
-    assert bands["0 band"].high[1] - 2.0 == pytest.approx(12.706, rel=1e-4)
+    assert bands["band"].high[1] - 2.0 == pytest.approx(12.706, rel=1e-4)
     assert chart.right == ((2.0, "after"), (3.5, "before"))
-    assert "2 of 3 runs" in str(chart.series[-1].label)
+    assert chart.series[-1].label == name
     assert "after 2 inner steps" in chart.caption
 
 
@@ -117,7 +119,7 @@ def test_a_method_without_an_inner_loop_has_no_state_before_adaptation() -> None
     run = replace(run, traits=Traits(inner_loop="none"))
     run.apply(Evaluated(0, 20, 0, {"query_loss": np.array([2.0])}))
     chart = training_chart([run], TrainingView())
-    assert [one.name for one in chart.series] == ["0 after"]
+    assert [one.name for one in chart.series] == ["protonet · seed 0 after"]
     assert "before" not in chart.caption
 
 
@@ -126,7 +128,7 @@ def test_a_run_that_diverged_is_drawn_as_far_as_it_went() -> None:
     evaluate(run, 0, [4.0, 3.0, 2.0])
     run.state = "diverged"
     chart = training_chart([run], TrainingView())
-    assert drawn(chart, "0 after")[1].tolist() == [2.0]
+    assert drawn(chart, "maml · seed 0 after")[1].tolist() == [2.0]
 
 
 def test_one_run_that_goes_astray_does_not_press_the_others_flat() -> None:
@@ -136,3 +138,13 @@ def test_one_run_that_goes_astray_does_not_press_the_others_flat() -> None:
     assert low < 1
     assert 2.2 < high < 10
     assert robust_range(usual) == pytest.approx((0.94, 2.24), abs=0.01)
+
+
+def test_runs_to_which_a_person_gave_one_name_stay_two_lines() -> None:
+    flat = np.ones(9)
+    runs = [record("maml", flat, flat), record("reptile", flat, flat)]
+    for run in runs:
+        evaluate(run, 0, [4.0, 3.0, 2.0])
+        run.marks = Marks(name="mine", color="#123456")
+    names = [one.name for one in training_chart(runs, TrainingView()).series]
+    assert len(set(names)) == len(names) == 4

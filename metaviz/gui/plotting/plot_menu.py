@@ -21,6 +21,7 @@ _COLUMNS = (
     ("low", "Lower end of its interval"),
     ("high", "Upper end of its interval"),
 )
+_WORDS = {0, 1}
 _MOST_ROWS = 20_000
 _SIZE = 640, 420
 
@@ -72,9 +73,12 @@ def _table(view: QWidget, chart: Chart) -> QDialog:
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     title = chart.title or view.accessibleName()
     dialog.setWindowTitle(f"{title}: numbers")
-    table = ReadTable("plot_numbers", f"Numbers of {title}", _COLUMNS, words=(0, 1))
     rows = cells(chart)
-    table.show_rows(rows[:_MOST_ROWS])
+    filled = [at for at in range(len(_COLUMNS)) if any(row[at] for row in rows)]
+    columns = [_COLUMNS[at] for at in filled]
+    words = [place for place, at in enumerate(filled) if at in _WORDS]
+    table = ReadTable("plot_numbers", f"Numbers of {title}", columns, words=words)
+    table.show_rows([[row[at] for at in filled] for row in rows[:_MOST_ROWS]])
     axes = f"x: {chart.x.text or 'none'}; y: {chart.y.text or 'none'}."
     more = f" The first {_MOST_ROWS} of {len(rows)} rows." if len(rows) > _MOST_ROWS else ""
     told = text_label("plot_table_text", "What the columns hold", axes + more)

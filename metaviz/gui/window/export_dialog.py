@@ -135,7 +135,8 @@ class ExportDialog(QDialog):
         buttons.addButton(self.export, QDialogButtonBox.ButtonRole.ActionRole)
         self.export.setDefault(True)
         self.export.clicked.connect(self.start)
-        fill(QVBoxLayout(self), self._what(), self._how(), self._where(), self.status, buttons)
+        choices = row(self._what(), self._how(), spacing=8)
+        fill(QVBoxLayout(self), choices, self._where(), self.status, buttons)
         self._recall()
         if only:
             self._tick(only)

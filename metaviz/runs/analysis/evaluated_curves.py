@@ -1,5 +1,6 @@
 """What adaptation gains over training: evaluations before and after it, one line per method."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -57,7 +58,7 @@ def evaluated_curves(records: Sequence[Record], view: TrainingView) -> list[Eval
     begun = [record for record in records if len(record)]
     by_id, names = {record.id: record for record in begun}, labels(begun)
     asked = ComparisonView(measure=f"eval_{view.quantity}", axis=view.axis)
-    found = []
+    found, seen = [], Counter[str]()
     for group in compared(begun, asked):
         runs = [by_id[entry.id] for entry in group.group.members]
         members = zip(runs, group.group.members, strict=True)
@@ -75,6 +76,8 @@ def evaluated_curves(records: Sequence[Record], view: TrainingView) -> list[Eval
         tasks = max((one.tasks for one in last), default=0)
         name = group.name if len(runs) > 1 else names[runs[0].id]
         name += group.style.mark
+        seen[name] += 1
+        name += f" #{seen[name]}" if seen[name] > 1 else ""
         found.append(EvaluatedCurve(group, after, before if adapts else empty, tasks, steps, name))
     return found
 
@@ -84,9 +87,9 @@ def evaluation_chart(records: Sequence[Record], view: TrainingView, message: str
     curves = evaluated_curves(records, view)
     series: list[Series] = []
     bands: list[Band] = []
-    for place, curve in enumerate(curves):
-        series += _lines(place, curve, view, len(curves))
-        bands += _bands(place, curve, view, len(curves))
+    for curve in curves:
+        series += _lines(curve, view, len(curves))
+        bands += _bands(curve, view, len(curves))
     title = QUANTITY_TITLES[view.quantity]
     shown = [curve.after.mean for curve in curves]
     shown += [curve.before.mean for curve in curves if view.show_pre and len(curve.before.x)]
@@ -119,28 +122,28 @@ def evaluable(records: Iterable[Record]) -> list[EvaluatedQuantity]:
     ]
 
 
-def _lines(place: int, curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Series]:
+def _lines(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Series]:
     role, dash = curve.group.style.role, curve.group.style.dash
     dots = 5.0 if len(curve.after.x) <= _DOTTED else 0.0
     found = []
     if view.show_pre and len(curve.before.x):
         x, y = curve.before.x, curve.before.mean
         found.append(
-            Series(f"{place} before", x, y, role=role, dash=dash, alpha=0.55, dots=dots * 0.7)
+            Series(f"{curve.name} before", x, y, role=role, dash=dash, alpha=0.55, dots=dots * 0.7)
         )
     wide = 2.0 if number <= MOST_DASHED else 1.0
     x, y = curve.after.x, curve.after.mean
-    return [*found, Series(f"{place} after", x, y, curve.name, role, dash, wide, dots=dots)]
+    return [*found, Series(f"{curve.name} after", x, y, curve.name, role, dash, wide, dots=dots)]
 
 
-def _bands(place: int, curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Band]:
+def _bands(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Band]:
     role, found = curve.group.style.role, []
     if np.isfinite(curve.after.low).any():
         edges = curve.after.x, curve.after.low, curve.after.high
-        found.append(Band(f"{place} band", *edges, role, band_alpha(number)))
+        found.append(Band(f"{curve.name} band", *edges, role, band_alpha(number)))
     if view.show_pre and np.array_equal(curve.before.x, curve.after.x):
         gap = curve.after.x, curve.after.mean, curve.before.mean
-        found.append(Band(f"{place} gap", *gap, role, _GAP))
+        found.append(Band(f"{curve.name} gap", *gap, role, _GAP))
     return found
 
 
