@@ -8,7 +8,6 @@ from metaviz.theory.errors import finite
 from metaviz.theory.linear import MetaRisk, Minimiser, minimiser
 
 _NO_WEIGHT = 1e-12
-_NO_MASS = 0.0
 _HALVINGS = 300
 
 
@@ -83,7 +82,7 @@ def optimality(
     directions = _directions(risk, omega)
     gradient = risk.gradient(omega)
     identity = np.einsum("xyp,xyp,xypd->d", mass, w, directions)
-    counted = (mass > _NO_MASS) & (np.abs(w) > _NO_WEIGHT * np.abs(w).max(initial=0.0))
+    counted = (mass > 0) & (np.abs(w) > _NO_WEIGHT * np.abs(w).max(initial=0.0))
     root = np.sqrt(mass[counted])
     u = np.broadcast_to(numerator, w.shape)[counted] / w[counted]
     approximation = ball_distances(root[:, None] * directions[counted], root * u, radii)
@@ -99,7 +98,7 @@ def optimality(
         bound=radii * epsilon + w_norm * approximation,
         identity_error=float(np.abs(identity - gradient).max()),
         inner_product=float((rho * numerator).sum()),
-        dropped=int((mass > _NO_MASS).sum() - counted.sum()),
+        dropped=int((mass > 0).sum() - counted.sum()),
         agree=least.agree,
         corollary=_corollary(risk, omega, least.theta, radii, by_h),
     )
