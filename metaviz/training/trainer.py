@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.config.outer_rule import OuterRule
 from metaviz.config.quantities import own_quantities
 from metaviz.files.platform import signals_held
 from metaviz.files.values import of_kind, required
@@ -214,9 +215,9 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
 def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float) -> None:
     """Move the meta-parameters along the meta-gradient, whose length is `norm`."""
     config, clip, gradients = setting.config, setting.clip_norm, result.gradients
-    limits = {name: rule.clip for name, rule in setting.outer.items() if rule.clip is not None}
-    if limits:
-        gradients = {name: clipped(value, limits.get(name)) for name, value in gradients.items()}
+    rules = setting.outer
+    if any(rule.clip is not None or rule.entry_clip is not None for rule in rules.values()):
+        gradients = {name: clipped(value, rules.get(name)) for name, value in gradients.items()}
         norm = float(torch.cat(list(gradients.values())).norm())
     if clip is not None and norm > clip:
         gradients = {name: value * (clip / norm) for name, value in gradients.items()}
@@ -227,12 +228,13 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
         progress.meta[name] = value
 
 
-def clipped(gradient: torch.Tensor, limit: float | None) -> torch.Tensor:
-    """Return a gradient scaled down to a norm, where it is longer."""
-    if limit is None:
-        return gradient
-    share: torch.Tensor = limit / gradient.norm().clamp_min(limit)
-    return gradient * share
+def clipped(gradient: torch.Tensor, rule: OuterRule | None) -> torch.Tensor:
+    """Return a group's gradient within its rule's limits: its entries cut, then its norm."""
+    if rule is not None and rule.entry_clip is not None:
+        gradient = gradient.clamp(-rule.entry_clip, rule.entry_clip)
+    if rule is not None and rule.clip is not None:
+        gradient = gradient * (rule.clip / gradient.norm().clamp_min(rule.clip))
+    return gradient
 
 
 def _evaluated(
