@@ -50,7 +50,7 @@ def answer(qtbot, window, name, text):
 def test_two_ticked_algorithms_train_and_are_stored(qtbot, window, home):
     row_of(window.form, "Reptile").setCheckState(0, Qt.CheckState.Checked)
     assert window.form.help_strip.count.text() == "2 runs: 2 algorithms × 1 seed"
-    qtbot.mouseClick(window.findChild(QAbstractButton, "form_run"), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(window.findChild(QAbstractButton, "button_run"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(phase(window, "training"), timeout=WAIT)
     finish(qtbot, window)
     stored = [open_run(folder) for folder in list_runs(home / "runs")]

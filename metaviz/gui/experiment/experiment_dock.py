@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
@@ -15,7 +15,14 @@ from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
 from metaviz.gui.experiment.help_strip import HelpStrip
 from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
-from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
+from metaviz.gui.widgets.controls import (
+    make_bold,
+    named,
+    push_button,
+    scrolling,
+    search_line,
+    text_label,
+)
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import column, order_tabs, row
 from metaviz.gui.widgets.option_field import OptionField
@@ -23,7 +30,9 @@ from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import current_theme, tint
 
-_WIDTH = 340
+_WIDTH = 312
+_AROUND_LIST = 264
+"""Pixels of the form that are in sight beside the list: problem, headings, first settings."""
 
 
 class ExperimentDock(QWidget):
@@ -40,6 +49,7 @@ class ExperimentDock(QWidget):
         self.catalogue = catalogue
         tip = "The family of tasks that is learned from."
         self.problem_box = named(ChoiceBox(self), "problem", "Problem", tip)
+        self.search = search_line("algorithms_search", "Search algorithms", "Name, author, idea…")
         self.algorithms = AlgorithmList(self)
         self.summary = text_label("problem_summary")
         self.look = push_button("look", "&Look at the data…")
@@ -203,6 +213,13 @@ class ExperimentDock(QWidget):
             )
         )
 
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Give the list of algorithms what room the first settings leave."""
+        if event.type() == QEvent.Type.Resize and watched is self._area.viewport():
+            room = self._area.viewport().height() - _AROUND_LIST
+            self.algorithms.show_lines(room // self.algorithms.line_height)
+        return super().eventFilter(watched, event)
+
     def restyle(self) -> None:
         """Take the colours of the current theme."""
         tint(self.summary, current_theme().muted)
@@ -218,20 +235,26 @@ class ExperimentDock(QWidget):
         data = row(self.look, self.download, spacing=6, stretch=self.look, inside=self._data)
         data.setStretchFactor(self.download, 1)
         self._forms = QVBoxLayout()
-        self._forms.setSpacing(6)
+        self._forms.setSpacing(4)
         # What was typed for a problem comes back with it.
         self._typed: dict[str, dict[str, Plain]] = {}
         self._shown_problem = ""
         self.problem_form: OptionForm
         self._problem_section: CollapsibleSection
+        problem = row(_heading("&Problem", self.problem_box), self.problem_box)
+        problem.setStretchFactor(self.problem_box, 1)
+        head = row(_heading("&Algorithms", self.algorithms), self.search)
+        head.setStretchFactor(self.search, 1)
         parts = (
-            *(_heading("&Problem", self.problem_box), self.problem_box, self.summary, self._data),
-            *(_heading("&Algorithms", self.algorithms), self.algorithms, self._forms, None),
+            *(problem, self.summary, self._data, head),
+            *(self.algorithms, self._forms, None),
         )
-        content = column(None, *parts, margins=(10, 8, 10, 8), spacing=6)
+        content = column(None, *parts, margins=(8, 8, 8, 8), spacing=4)
         content.setObjectName("experiment_content")
-        area = scrolling("experiment_scroll", "Settings of the experiment", content)
-        column(self, area, self.help_strip, stretch=area, spacing=0)
+        self._area = scrolling("experiment_scroll", "Settings of the experiment", content)
+        column(self, self._area, self.help_strip, stretch=self._area, spacing=0)
+        self._area.viewport().installEventFilter(self)
+        self.search.textChanged.connect(self.algorithms.search)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)
         self.algorithms.entered_algorithm.connect(self.help_strip.explain)

@@ -12,7 +12,7 @@ from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 
-_HELP_LINES = 6
+_HELP_LINES = 4
 
 
 class HelpStrip(QFrame):
@@ -26,9 +26,8 @@ class HelpStrip(QFrame):
         self.reason = text_label("reason")
         self.count = text_label("run_count")
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._row = row(None, spacing=6)
-        parts = (self._steady_help(), self.reason, self.count, self._row)
-        column(self, *parts, margins=(10, 6, 10, 6))
+        self._row = row(self.count, spacing=8, stretch=self.count)
+        column(self, self._steady_help(), self.reason, self._row, margins=(8, 4, 8, 8), spacing=4)
         self.restyle()
 
     def _steady_help(self) -> QScrollArea:
@@ -38,7 +37,7 @@ class HelpStrip(QFrame):
         return area
 
     def add_button(self, button: QWidget) -> None:
-        """Put a button at the right of the last line, below the count."""
+        """Put a button at the right of the last line, behind the count."""
         self._row.addWidget(button)
 
     def explain(self, what: OptionSpec | AlgorithmEntry) -> None:

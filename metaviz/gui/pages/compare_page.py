@@ -26,7 +26,7 @@ from metaviz.runs.table.groups import BASIC
 from metaviz.runs.table.summary import entry_of
 
 EMPTY = (
-    "Tick runs in the table below: those that differ in their seed only become one curve.\n"
+    "Tick runs in the Runs table: those that differ in their seed only become one curve.\n"
     "The band is the interval over them."
 )
 NOTHING = "No shown run has recorded this: choose another quantity above."

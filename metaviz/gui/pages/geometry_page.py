@@ -21,7 +21,7 @@ from metaviz.runs.model.events import Pictured
 
 EMPTY = (
     "Tick a method that learns a geometry, like Meta-SGD, and press Run (Ctrl+Return),\n"
-    "or tick a stored run of one in the table below.\n"
+    "or tick a stored run of one in the Runs table.\n"
     "What it has learned appears here at every evaluation."
 )
 NOT_NOW = "This was not computed at this evaluation; move the slider to another one."

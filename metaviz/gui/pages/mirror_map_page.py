@@ -38,7 +38,7 @@ from metaviz.runs.analysis.result_charts import (
 
 EMPTY = (
     "Tick Mirror descent on the left and press Run (Ctrl+Return),\n"
-    "or tick a stored run of it in the table below.\n"
+    "or tick a stored run of it in the Runs table.\n"
     "What its map has learned appears here at every evaluation."
 )
 HELP = (

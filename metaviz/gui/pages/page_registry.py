@@ -37,6 +37,12 @@ class View:
     make: Make
     need: Need | None = None
     """What runs need to be drawn there. A page of what is learned opens with the first of them."""
+    group: str = "train"
+    """Which of `GROUPS` it belongs to."""
+
+
+GROUPS = ("train", "adapt", "compare", "learned", "theory", "search")
+"""The questions that views answer, in the order in which a person asks them."""
 
 
 VIEWS = (
@@ -48,51 +54,60 @@ VIEWS = (
         *("comparison", "Comp&are"),
         "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
         _page("compare_page.CompareTab", columns=True, brushed="brushed"),
+        group="compare",
     ),
     View(
         *("inner", "&Inner loop"),
         "What adaptation does, step by step, on the evaluation tasks.",
         _page("inner_loop_page.InnerTab"),
         INNER_LOOP,
+        "adapt",
     ),
     View(
         *("convergence", "&Convergence"),
         "How fast the inner loops of all runs converge, and the loss around one adaptation.",
         _page("convergence_page.ConvergenceTab"),
         INNER_LOOP,
+        "adapt",
     ),
     View(
         *("gradients", "&Gradients"),
         "How the meta-gradients of the ticked algorithms differ on one batch.",
         _page("gradients_page.GradientsTab", requested="gradients_requested"),
+        group="theory",
     ),
     View(
         *("geometry", "L&earned"),
         "What methods have learned: step sizes, preconditioners, masks, gates, embeddings.",
         _page("geometry_page.GeometryTab"),
         LEARNED,
+        "learned",
     ),
     View(
         *("mirror", "&Mirror map"),
         "The map in which mirror descent adapts, over training.",
         _page("mirror_map_page.MirrorTab"),
         MAP,
+        "learned",
     ),
     View(
         *("posterior", "Po&sterior"),
         "What methods hold possible: samples, how often their intervals hold, spread and error.",
         _page("posterior_page.PosteriorTab"),
         POSTERIOR,
+        "adapt",
     ),
     View(
         *("theory", "Theor&y"),
         "What the theory says of a run: optimality, expansion, implicit prior, accuracy.",
         _page("theory_page.TheoryTab", requested="theory_requested"),
+        group="theory",
     ),
     View(
         *("playground", "Playgro&und"),
         "Gradient, preconditioned and mirror descent in the plane: drag start and minimiser.",
         _page("playground_page.PlaygroundTab"),
+        group="theory",
     ),
     View(
         *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
@@ -103,9 +118,11 @@ VIEWS = (
             cancel_requested="cancel_requested",
             episode_requested="episode_opened",
         ),
+        group="compare",
     ),
     View(
         *("episode", "E&pisode", "What a run makes of a single task, image by image."),
         _page("episode_page.EpisodeTab", requested="episode_requested"),
+        group="adapt",
     ),
 )

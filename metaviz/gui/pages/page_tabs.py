@@ -1,6 +1,6 @@
 """The plots in the middle. A page is made when somebody first looks at it, which takes a while."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from PySide6.QtCore import QSize, Qt, Signal, Slot
@@ -47,6 +47,8 @@ class Tabs(QTabWidget):
     """A page that was made just now."""
     shown = Signal(object)
     """A page that was given the runs it shows, at once or when somebody looks at it."""
+    groups_changed = Signal()
+    """Another group is in front, or other groups have views that can be opened."""
     training: "_Named[TrainingTab]" = _Named("training")
     compare: "_Named[CompareTab]" = _Named("comparison")
     gradients: "_Named[GradientsTab]" = _Named("gradients")
@@ -75,8 +77,43 @@ class Tabs(QTabWidget):
             remark.setMargin(4)
             remark.hide()
             self.setTabToolTip(self.addTab(column(None, remark), view.title), view.tip)
+        self._last: dict[str, int] = {}
         self._open_pages()
+        self._show_group()
+        self.currentChanged.connect(self._show_group)
         self.currentChanged.connect(self.refresh)
+
+    @property
+    def group(self) -> str:
+        """The group of the page in front."""
+        return VIEWS[self.currentIndex()].group
+
+    @property
+    def last_opened(self) -> dict[str, str]:
+        """The name of the page that was last in front, by groups."""
+        return {group: NAMES[place] for group, place in self._last.items()}
+
+    def remember(self, opened: Mapping[str, str]) -> None:
+        """Take what `last_opened` gave."""
+        for group, name in opened.items():
+            if name in NAMES and VIEWS[NAMES.index(name)].group == group:
+                self._last[group] = NAMES.index(name)
+
+    def has_views(self, group: str) -> bool:
+        """Return whether a group has any view."""
+        return bool(_members(group))
+
+    def why_closed(self, group: str) -> str:
+        """Return why no view of a group can be opened; empty where one can."""
+        members = _members(group)
+        return "" if any(map(self.isTabEnabled, members)) else self.tabToolTip(members[0])
+
+    def open_group(self, group: str) -> None:
+        """Bring the page of a group to the front that was there last, or its first one."""
+        open_ones = [place for place in _members(group) if self.isTabEnabled(place)]
+        if open_ones:
+            last = self._last.get(group, -1)
+            self.setCurrentIndex(last if last in open_ones else open_ones[0])
 
     @property
     def ready(self) -> bool:
@@ -166,6 +203,18 @@ class Tabs(QTabWidget):
         for page in self._made.values():
             page.apply_theme(theme)
 
+    @Slot()
+    def _show_group(self) -> None:
+        """Offer the views of the group in front; a single one needs no row of tabs."""
+        current = self.currentIndex()
+        group, bar = VIEWS[current].group, self.tabBar()
+        self._last[group] = current
+        # Shown first: Qt puts another tab in front where the current one is hidden.
+        for place, view in sorted(enumerate(VIEWS), key=lambda one: one[1].group != group):
+            bar.setTabVisible(place, view.group == group)
+        bar.setVisible(len(_members(group)) > 1)
+        self.groups_changed.emit()
+
     def _make(self, place: int) -> PlotPage:
         """Make a page where its tab is."""
         page = self._made[NAMES[place]] = VIEWS[place].make(self.requests, self._columns)
@@ -194,6 +243,7 @@ class Tabs(QTabWidget):
                 if useful != self.isTabEnabled(place):
                     self.setTabEnabled(place, useful)
                     self.setTabToolTip(place, view.tip if useful else view.need.missing)
+                    self.groups_changed.emit()
 
     def _remark(self) -> None:
         """Say on the page in front which runs it leaves out; alone, where it leaves out all."""
@@ -205,3 +255,8 @@ class Tabs(QTabWidget):
         remark.setText(need.missing if text and alone else text)
         remark.setVisible(bool(text))
         page.setVisible(not (text and alone))
+
+
+def _members(group: str) -> list[int]:
+    """Return the places of a group's views."""
+    return [place for place, view in enumerate(VIEWS) if view.group == group]

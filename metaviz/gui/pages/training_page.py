@@ -38,7 +38,7 @@ from metaviz.runs.analysis.smoothing import Smoother
 EMPTY = (
     "Tick algorithms on the left and press Run (Ctrl+Return).\n"
     "Their losses appear here as they train.\n"
-    "Or tick a stored run in the table below."
+    "Or tick a stored run in the Runs table."
 )
 WAITING = (
     "Evaluating the untrained weights of every run, then taking the first meta-step…\n"

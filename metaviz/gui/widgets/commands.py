@@ -181,6 +181,49 @@ COMMANDS = (
         "mdi6.cog",
         role=_Role.PreferencesRole,
     ),
+    Command(
+        "group_train", "&Train", "Losses over meta-steps.", "1", "mdi6.chart-line", checkable=True
+    ),
+    Command(
+        "group_adapt",
+        "&Adapt",
+        "What adaptation to a task does: inner loop, convergence, samples, single tasks.",
+        "2",
+        "mdi6.stairs-down",
+        checkable=True,
+    ),
+    Command(
+        "group_compare",
+        "&Compare",
+        "Which method is better: curves with intervals, benchmark beside published results.",
+        "3",
+        "mdi6.scale-balance",
+        checkable=True,
+    ),
+    Command(
+        "group_learned",
+        "&Learned",
+        "What methods have learned beside a start: step sizes, masks, mirror maps, embeddings.",
+        "4",
+        "mdi6.lightbulb-on-outline",
+        checkable=True,
+    ),
+    Command(
+        "group_theory",
+        "T&heory",
+        "Meta-gradients, optimality, expansion, implicit priors, a playground.",
+        "5",
+        "mdi6.function-variant",
+        checkable=True,
+    ),
+    Command(
+        "group_search",
+        "&Search",
+        "Runs that propose the next ones.",
+        "6",
+        "mdi6.graph-outline",
+        checkable=True,
+    ),
     Command("find", "&Find runs", "Search the runs table.", "Ctrl+F", "mdi6.magnify"),
     Command(
         "look",
@@ -203,6 +246,7 @@ COMMANDS = (
         "quit", "&Quit", "Close the window.", "Ctrl+Q", "mdi6.exit-to-app", role=_Role.QuitRole
     ),
     Command("full_screen", "&Full screen", "Fill the screen.", "F11", checkable=True),
+    Command("runs_below", "Runs &below the plots", "Put runs, queue and log below the plots."),
     Command("reset_layout", "Reset &layout", "Put docks and toolbar back where they belong."),
     Command(
         "welcome",

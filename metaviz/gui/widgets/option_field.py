@@ -90,8 +90,8 @@ class OptionField(QObject):
     def place(self, grid: QGridLayout, row: int) -> None:
         """Add the widgets to rows `row` and `row + 1` of a grid of three columns."""
         grid.addWidget(self._label, row, 0)
-        grid.addWidget(self._editor, row, 1)
-        grid.addWidget(self._reset, row, 2)
+        grid.addWidget(self._reset, row, 1)
+        grid.addWidget(self._editor, row, 2)
         grid.addWidget(self._sentence, row + 1, 0, 1, 3)
 
     def set_visible(self, *, visible: bool) -> None:

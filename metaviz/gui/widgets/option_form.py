@@ -50,8 +50,8 @@ class OptionForm(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(4)
-        grid.setColumnStretch(0, 9)
-        grid.setColumnStretch(1, 10)
+        grid.setColumnStretch(0, 12)
+        grid.setColumnStretch(2, 8)
         for number, spec in enumerate(specs):
             field = OptionField(spec, f"{prefix}{spec.name}", rows, checks.get(spec.name))
             field.place(grid, 2 * number)

@@ -9,11 +9,16 @@ from metaviz.gui.widgets.settings_file import Settings
 class Preferences(Options):
     """What a person prefers, whatever is trained."""
 
-    theme: Literal["system", "light", "dark"] = option(
+    theme: Literal["system", "light", "dark", "contrast"] = option(
         "system",
         "Theme",
         "Colours of the window and of the plots on screen. Exports are always light.",
-        labels={"system": "as the desktop", "light": "light", "dark": "dark"},
+        labels={
+            "system": "as the desktop",
+            "light": "light",
+            "dark": "dark",
+            "contrast": "high contrast",
+        },
     )
     workers: int = option(
         1,

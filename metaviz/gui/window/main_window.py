@@ -72,6 +72,7 @@ from metaviz.gui.window.shutdown import Shutdown
 from metaviz.gui.window.status_line import StatusLine
 from metaviz.gui.window.toolbar import TrainingToolbar
 from metaviz.gui.window.training_commands import TrainingCommands
+from metaviz.gui.window.view_rail import ViewRail
 from metaviz.gui.window.welcome_controller import WelcomeController
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.worker_process import usable_cores
@@ -226,16 +227,23 @@ class MainWindow(QMainWindow):
 
     def _assemble(self) -> None:
         stack = self.welcome.stack
+        self.rail = ViewRail(self.commands, self.tabs, self.welcome.leave, self)
         self.setCentralWidget(column(None, self.messages, stack, stretch=stack, spacing=0))
         self.dock_layout = DockLayout(
-            self, self.toolbar, self.form, self.table, self.queue_controller.dock, self.log
+            self,
+            self.toolbar,
+            self.rail,
+            self.form,
+            self.table,
+            self.queue_controller.dock,
+            self.log,
         )
         self.log.add_command(self.commands["open_log"])
         keys = ("export", "copy_plot", "palette", "run")
         self.window_keys = WindowKeys([self.commands[name] for name in keys], self)
         menus = (self.saved_views.menu, self.theme_menu.menu)
         build_menus(self, self.commands, self.dock_layout.toggles(), menus)
-        for name in ("sweep", "queue", "run"):
+        for name in ("sweep", "queue"):
             self.form.help_strip.add_button(command_button(f"form_{name}", self.commands[name]))
         self.queue_status = named(PlainLabel(parent=self), "queue_status", "Progress of the queue")
         self.statusBar().addPermanentWidget(self.queue_status)
@@ -303,6 +311,7 @@ class MainWindow(QMainWindow):
             "quit": self.close,
             "full_screen": self._full_screen,
             "reset_layout": self.dock_layout.reset,
+            "runs_below": self.dock_layout.put_below,
         }
         self.commands.connect(slots)
         self.undo_stack.indexChanged.connect(self._show_undo)
