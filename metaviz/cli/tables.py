@@ -228,11 +228,12 @@ def print_options(
     presets: Mapping[str, Mapping[str, Plain]] = MappingProxyType({}),
     *,
     only: str | None = None,
+    empty: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Print the keys that `--set` takes, with what each means and which values are right.
 
     `by_problem` holds defaults that replace the general ones; those of the problem `only` stand in
-    their place, and otherwise beside them.
+    their place, and otherwise beside them. `empty` says what an option without a value comes to.
     """
     rows = []
     for spec in options:
@@ -241,10 +242,11 @@ def print_options(
             name: values[spec.name] for name, values in by_problem.items() if spec.name in values
         }
         if only is not None:
-            default = _option_text(own.get(only, spec.default))
+            default = _option_text(own.get(only, spec.default)) or empty.get(spec.name, "")
         else:
             others = {name: value for name, value in own.items() if value != spec.default}
-            default = "\n".join([_option_text(spec.default), *_default_lines(others)])
+            plain = _option_text(spec.default) or empty.get(spec.name, "")
+            default = "\n".join([plain, *_default_lines(others)])
         rows.append((f"{prefix}{spec.name}", default, what))
     for preset, values in presets.items():
         what = ", ".join(f"{key}={value}" for key, value in values.items())
