@@ -13,6 +13,7 @@ from rich.text import Text
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.quantities import unit_of
 from metaviz.config.run_config import RunConfig, presets
 from metaviz.files.text import one_line, printable
 from metaviz.problems.inspection import Inspection
@@ -101,7 +102,7 @@ def print_results(records: Sequence[Record]) -> None:
             row += ["", "", ""]
         row.append(duration_text(record.column("seconds")[-1]) if len(record) else "")
         rows.append(row)
-    titles = {"query_accuracy": "accuracy", "pre_query_return": "return before"}
+    titles = {"query_accuracy": "accuracy (%)", "pre_query_return": "return before"}
     shown = [titles.get(name, name.replace("_", " ")) for name in names]
     columns = ("algorithm", "seed", "state", "K", *shown, "duration")
     counts = {record.evaluations[-1].tasks for record in records if record.evaluations}
@@ -113,7 +114,8 @@ def print_results(records: Sequence[Record]) -> None:
 def _result(last: Evaluated, name: str) -> str:
     """Return a mean of an evaluation with its interval; `pre_` is that before adaptation."""
     base, k = name.removeprefix("pre_"), 0 if name.startswith("pre_") else None
-    return interval_text(last.at(base, k), last.at(f"{base}_ci95", k))
+    found = (last.at(each, k) for each in (base, f"{base}_ci95"))
+    return interval_text(*(unit_of(base) * value for value in found))
 
 
 def _cosines(result: GradientComparison, shown: slice) -> Table:
