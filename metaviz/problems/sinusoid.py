@@ -12,6 +12,7 @@ from metaviz.problems.functions import (
     ACTIVATION,
     AMPLITUDE_HIGH,
     AMPLITUDE_LOW,
+    EVALUATION_POINTS,
     HIDDEN,
     PHASE_HIGH,
     X_HIGH,
@@ -57,6 +58,7 @@ class SinusoidOptions(Options):
     has_accuracy=False,
     citation="Finn, Abbeel & Levine 2017, section 5.1",
     steps=2000,
+    evaluation_query=EVALUATION_POINTS,
     shared={
         "inner_lr": 0.01,
         "inner_steps": 5,

@@ -91,7 +91,7 @@ class StrokesOptions(Options):
     offers=("classes", "layers", "residuals", "examples", "objective"),
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
-    shared=USUAL | {"inner_lr": 0.4, "query_shots": 10, "eval_every": 50},
+    shared=USUAL | {"inner_lr": 0.4, "query_shots": 10},
 )
 class Strokes(Classification):
     """N-way episodes of 28x28 drawings of random Bezier strokes, 20 hands for each character.

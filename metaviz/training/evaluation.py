@@ -41,7 +41,7 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     Raises: CutShort where the setting's `cut_short` was set meanwhile.
     """
     shared = setting.config.shared
-    count = shared.eval_tasks if tasks is None else tasks
+    count = setting.schedule.tasks if tasks is None else tasks
     trained = setting.algorithm.steps
     per_task = task_curves(setting, meta, count, max(shared.eval_steps, trained))
     curves: dict[str, np.ndarray] = {}

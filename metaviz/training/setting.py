@@ -14,6 +14,7 @@ from metaviz.config.episodes import EpisodeShape, PlainBatches
 from metaviz.config.options import OptionError
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import EngineName, RunConfig
+from metaviz.config.schedule import Schedule, schedule_of
 from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.context import Context, Meta
@@ -157,6 +158,11 @@ class Setting:
             charts=entry.charts,
         )
 
+    @cached_property
+    def schedule(self) -> Schedule:
+        """When the run is evaluated, and on how many tasks."""
+        return schedule_of(self.config, find_problem(self.config.problem).entry)
+
     @property
     def resolved(self) -> dict[str, Any]:
         """What the options come to: the step sizes and sizes in force."""
@@ -172,9 +178,16 @@ class Setting:
                 "batch": plain.size,
                 "epochs": self.config.steps * plain.size / self._examples,
             }
+        found["evaluation"] = self._evaluation()
         found["per_step"] = self._per_step()
         found["outer_lr"] = {name: rule.rate for name, rule in sorted(self.outer.items())}
         return found | {"clip_norm": self.clip_norm}
+
+    def _evaluation(self) -> dict[str, Any]:
+        """Return on how many tasks the run is evaluated, and how often or after which steps."""
+        when = self.schedule
+        found: dict[str, Any] = {"tasks": when.tasks}
+        return found | ({"steps": when.points} if when.every is None else {"every": when.every})
 
     def _per_step(self) -> dict[str, int]:
         """Return how many episodes and examples a meta-step takes, by the ids of COUNTED."""

@@ -125,12 +125,11 @@ def _fitting(saved: Any, name: str, wanted: Tensor) -> Tensor:
 def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> Iterator[Event]:
     """Train until the configured number of steps, yielding what happens; `progress` is advanced.
 
-    Evaluates before the first step, every `eval_every` steps and after the last. Amendments of the
-    configuration come into force on the way. A number that is not finite, or a loss that explodes,
-    ends the run as diverged. `steps` computes the meta-steps of a run without amendments instead of
-    an engine of its own.
+    Evaluates when the setting's schedule says. Amendments of the configuration come into force on
+    the way. A number that is not finite, or a loss that explodes, ends the run as diverged. `steps`
+    computes the meta-steps of a run without amendments instead of an engine of its own.
     """
-    config, warnings = setting.config, progress.warnings
+    config, warnings, due = setting.config, progress.warnings, setting.schedule.due
     compute: Steps | None = None
     try:
         if progress.step == 0 and progress.evaluated < 0:
@@ -140,9 +139,7 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
             last = progress.step >= config.steps
             # An evaluation belongs to the steps that led to it.
             setting = _in_force(setting, progress, progress.step - 1)
-            if progress.evaluated != progress.step and (
-                last or progress.step % config.shared.eval_every == 0
-            ):
+            if progress.evaluated != progress.step and due(progress.step):
                 yield from warnings.summary(progress.step)
                 yield from _evaluated(setting, progress)
             if last:
@@ -240,7 +237,7 @@ def clipped(gradient: torch.Tensor, rule: OuterRule | None) -> torch.Tensor:
 def _evaluated(
     setting: Setting, progress: Progress
 ) -> Iterator[Evaluated | Pictured | Noted | Waiting]:
-    tasks = setting.config.shared.eval_tasks
+    tasks = setting.schedule.tasks
     yield Waiting(progress.step, f"evaluating {tasks} tasks", is_usual=True)
     meta = {name: value.detach() for name, value in progress.meta.items()}
     try:

@@ -1,6 +1,6 @@
 """The experiment dock: problem, algorithms and settings. It yields a comparison."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
-from metaviz.config.run_config import MACHINE, OF_INNER_LOOPS, Comparison, parse_seeds
+from metaviz.config.run_config import MACHINE, OF_INNER_LOOPS, Comparison, Shared, parse_seeds
+from metaviz.config.schedule import default_text
 from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
@@ -364,6 +365,7 @@ class ExperimentDock(QWidget):
         if self._is_filling:
             return
         shared = self.shared.values()
+        self._show_schedule(shared)
         for section in self._sections.values():
             section.show_shared(shared)
         self._problem_section.note_changes(len(self.problem_form.changes()))
@@ -371,6 +373,13 @@ class ExperimentDock(QWidget):
         if not self.reason:
             self.help_strip.show_count(self.comparison())
         self.changed.emit()
+
+    def _show_schedule(self, values: Mapping[str, Plain]) -> None:
+        """Say in the empty field when runs with these settings are evaluated."""
+        field, steps = self.shared.fields["eval_every"], values.get("steps")
+        shared = {name: value for name, value in values.items() if name in Shared.model_fields}
+        if not self.shared.first_error() and isinstance(steps, int):
+            field.set_automatic(default_text(shared, steps, self.problem))
 
     def _on_download(self) -> None:
         if self.downloading:
