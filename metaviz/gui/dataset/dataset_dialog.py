@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.dataset.episode_view import EpisodeView
 from metaviz.gui.dataset.summary_view import DatasetSummary
-from metaviz.gui.widgets.controls import named, push_button, spoken, text_label
+from metaviz.gui.widgets.controls import explained, named, push_button, spoken, text_label
 from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
@@ -68,6 +68,7 @@ class DatasetDialog(QDialog):
         """Make the dialog; `begin` has the form's data read."""
         super().__init__(parent)
         self.setObjectName("dataset_dialog")
+        explained(self, "/page/data")
         self.setWindowTitle(f"Data of {subject.title}")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(*_SIZE)

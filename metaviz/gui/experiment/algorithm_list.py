@@ -99,6 +99,12 @@ class AlgorithmList(QTreeWidget):
             for column in (0, 1):
                 item.setToolTip(column, f"<p>{escape(reason) or describe(entry)}</p>")
 
+    def help_words(self) -> str:
+        """Return where the guide tells of the method that the keyboard is at."""
+        item = self.currentItem()
+        name = item.data(0, _ID) if item is not None else None
+        return f"/method/{name}" if name else ""
+
     def _height(self) -> int:
         return min(self.topLevelItemCount() * self._row_height(), _TALLEST) + 2 * self.frameWidth()
 

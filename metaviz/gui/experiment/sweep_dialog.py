@@ -20,7 +20,7 @@ from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
 from metaviz.gui.experiment.form_values import seeds_text
 from metaviz.gui.experiment.sweep_axis import SweepAxisRow
-from metaviz.gui.widgets.controls import named, push_button, scrolling, text_label
+from metaviz.gui.widgets.controls import explained, named, push_button, scrolling, text_label
 from metaviz.gui.widgets.editors import write_value
 from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.read_table import ReadTable
@@ -54,6 +54,7 @@ class SweepDialog(QDialog):
         """Vary a comparison; `values` are those that the form has, by dotted key."""
         super().__init__(parent)
         self.setObjectName("sweep_dialog")
+        explained(self, "/page/sweep")
         self.setWindowTitle("Sweep")
         self._comparison, self._catalogue = comparison, catalogue
         self._known = sweepable(catalogue, comparison)

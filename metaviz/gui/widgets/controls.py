@@ -30,6 +30,8 @@ Widget = TypeVar("Widget", bound=QWidget)
 Control = QComboBox | QCheckBox | QSlider | QSpinBox | QDoubleSpinBox
 """What a person sets to one of several values."""
 Value = bool | int | float | str
+HELP = "help"
+"""Name of the property that holds where the guide tells of a widget."""
 
 
 def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
@@ -38,6 +40,12 @@ def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
     widget.setAccessibleName(title)
     widget.setToolTip(plain_tip(tip))
     widget.setStatusTip(tip)
+    return widget
+
+
+def explained(widget: Widget, address: str) -> Widget:
+    """Say where the guide tells of a widget and of what lies in it."""
+    widget.setProperty(HELP, address)
     return widget
 
 

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.gui.widgets.controls import explained
 from metaviz.gui.widgets.editors import (
     ChoiceBox,
     NumberEdit,
@@ -192,6 +193,7 @@ class OptionField(QObject):
         name = self.key.replace(".", "_")
         editor.setObjectName(f"field_{name}")
         editor.setAccessibleName(spec.title)
+        explained(editor, f"/option/{self.key}")
         editor.setAccessibleDescription(help_text(spec))
         editor.installEventFilter(self)
         tip = f"<p>{_escaped(help_text(spec))}</p>"

@@ -34,6 +34,7 @@ from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.widgets.controls import (
     close_buttons,
     combo,
+    explained,
     named,
     push_button,
     read_control,
@@ -105,6 +106,7 @@ class ExportDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
+        explained(self, "/page/export")
         self._charts: dict[str, Callable[[], Chart | None]] = {t.export_name: t.chart for t in tabs}
         self._blank = {tab.export_name for tab in tabs if not tab.shows_something}
         self._alone = {tab.export_name: tab for tab in tabs if tab.stands_alone}

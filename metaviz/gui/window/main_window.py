@@ -18,6 +18,7 @@ from metaviz.gui.background.training_controller import BUSY, Phase, TrainingCont
 from metaviz.gui.background.training_worker import EngineInfo
 from metaviz.gui.dataset.dataset_controller import DatasetController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.gui.guide.guide_controller import GuideController
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.enqueue_commands import EnqueueCommands
 from metaviz.gui.queue.queue_controller import QueueController
@@ -146,6 +147,7 @@ class MainWindow(QMainWindow):
         self.engine_requests = EngineRequests(self.controller, self.form, self.tabs, notifier, self)
         self.resume_commands = ResumeCommands(self.table, self.controller, commands, notifier, self)
         self.help = HelpCommands(commands, notifier, self)
+        self.guide = GuideController(self.form.catalogue, commands["guide"], commands["help"], self)
         self.archive_commands = ArchiveCommands(
             self.table, self.controller, commands, notifier, self
         )
@@ -275,6 +277,7 @@ class MainWindow(QMainWindow):
         self.notifier.warned.connect(partial(self.log.add, "warning"))
         self.notifier.failed.connect(messages.show_error)
         self.form.changed.connect(self.update_actions)
+        self.form.help_requested.connect(self.guide.open_here)
         self.form.changed.connect(self._show_title)
         for signal in (
             *(self.notifier.informed, self.form.changed),
@@ -426,6 +429,7 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_loaded(self, info: EngineInfo) -> None:
         self.form.show_catalogue(info.catalogue)
+        self.guide.use(info.catalogue)
         self.toolbar.device.setText(info.device_text)
         on_gpu = info.device_text.startswith("CUDA")
         most = 1 if on_gpu else usable_cores()
