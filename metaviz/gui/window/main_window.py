@@ -569,9 +569,11 @@ class MainWindow(QMainWindow):
 
     def _list(self) -> None:
         self.runs.refresh()
-        if self.controller.busy:
+        if self.controller.phase == "starting":
+            self.toolbar.show_doing(self.live.doing)
+        elif self.controller.busy:
             done, total = self.live.progress()
             paused = self.controller.phase == "paused"
-            waiting, doing = self.live.waiting, self.live.doing
-            self.toolbar.show_progress(done, total, paused=paused, waiting=waiting, doing=doing)
+            left = None if self.live.waiting else self.live.seconds_left()
+            self.toolbar.show_progress(done, total, left, paused=paused, doing=self.live.doing)
             self._show_title(done / total if total else 0.0)
