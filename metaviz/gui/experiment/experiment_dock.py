@@ -190,6 +190,12 @@ class ExperimentDock(QWidget):
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
         return next((field for field in self.every_field() if field.key == key), None)
 
+    def reset_focused(self) -> None:
+        """Put the setting that has the keyboard back to its default."""
+        for field in self.every_field():
+            if field.editor.hasFocus():
+                field.reset()
+
     def every_field(self) -> list[OptionField]:
         """Return all fields, also those of algorithms that were unticked again."""
         own = [section.form for section in self._sections.values()]

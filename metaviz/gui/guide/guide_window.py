@@ -97,7 +97,7 @@ class GuideWindow(QDialog):
         split.setChildrenCollapsible(False)
         buttons = close_buttons(self, "guide_close", "Close the guide")
         # Enter in the search line opens what was found, and must not close the guide.
-        buttons.button(QDialogButtonBox.StandardButton.Close).setAutoDefault(False)
+        buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(False)
         fill(QVBoxLayout(self), split, buttons, stretch=split)
         room = self.screen().availableSize()
         self.resize(min(_SIZE[0], room.width() - 40), min(_SIZE[1], room.height() - 80))

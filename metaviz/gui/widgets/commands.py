@@ -167,6 +167,13 @@ COMMANDS = (
     Command("undo", "&Undo", "Take back the last change.", "Ctrl+Z", "mdi6.undo"),
     Command("redo", "&Redo", "Make the change again.", "Ctrl+Shift+Z", "mdi6.redo"),
     Command(
+        "reset_field",
+        "Reset this &setting",
+        "Put the setting that has the keyboard back to its default.",
+        "Ctrl+R",
+        "mdi6.restore",
+    ),
+    Command(
         "palette",
         "&Command palette…",
         "Type a few letters of anything that the window can do.",

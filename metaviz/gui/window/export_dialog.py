@@ -36,6 +36,7 @@ from metaviz.gui.widgets.controls import (
     combo,
     explained,
     named,
+    press_on_enter,
     push_button,
     read_control,
     switch,
@@ -135,7 +136,7 @@ class ExportDialog(QDialog):
         buttons.addButton(self.open_folder, QDialogButtonBox.ButtonRole.ActionRole)
         self.export = push_button("exportButton", "&Export")
         buttons.addButton(self.export, QDialogButtonBox.ButtonRole.ActionRole)
-        self.export.setDefault(True)
+        press_on_enter(buttons, self.export)
         self.export.clicked.connect(self.start)
         choices = row(self._what(), self._how(), spacing=8)
         fill(QVBoxLayout(self), choices, self._where(), self.status, buttons)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent, QUndoStack
 from PySide6.QtWidgets import QMainWindow
 
@@ -210,6 +210,13 @@ class MainWindow(QMainWindow):
         self.enqueue_commands.update_actions()
         self.resume_commands.update_actions()
 
+    def event(self, event: QEvent) -> bool:
+        """Keep tips out of the status bar: they stand at the pointer, and would hide what it says.
+
+        A button that is disabled by its own click would also never take its tip away again.
+        """
+        return event.type() == QEvent.Type.StatusTip or super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""
         if event.key() == Qt.Key.Key_Space and self.commands["pause"].isEnabled():
@@ -302,6 +309,7 @@ class MainWindow(QMainWindow):
             "copy_plot": partial(self.files.copy_plot, self.tabs),
             "undo": self.undo_stack.undo,
             "redo": self.undo_stack.redo,
+            "reset_field": self.form.reset_focused,
             "find": self._find,
             "quit": self.close,
             "full_screen": self._full_screen,

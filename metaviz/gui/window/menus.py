@@ -13,7 +13,7 @@ _FILE = (
     ("export", "copy_plot"),
     ("quit",),
 )
-_EDIT = ("undo", "redo"), ("find", "palette"), ("preferences",)
+_EDIT = ("undo", "redo", "reset_field"), ("find", "palette"), ("preferences",)
 _RUN = ("run", "pause", "step"), ("stop", "abort"), ("resume", "mend", "repeat", "fine_tune")
 _QUEUE = (
     ("queue", "sweep"),
