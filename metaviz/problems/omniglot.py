@@ -13,7 +13,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError, refuse_unstorable, shown
-from metaviz.images.progress import report
+from metaviz.files.progress import report_reading
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.spec import NetSpec
@@ -208,7 +208,7 @@ def _load(path: str) -> Characters:
 @lru_cache(maxsize=2)
 def _load_once(place: Path, modified: int) -> Characters:
     del modified  # part of the key: data that changed are read again
-    return read_omniglot(place, IMAGE, report)
+    return read_omniglot(place, IMAGE, report_reading)
 
 
 def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:

@@ -43,7 +43,9 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     shared = setting.config.shared
     count = setting.schedule.tasks if tasks is None else tasks
     trained = setting.algorithm.steps
-    per_task = task_curves(setting, meta, count, max(shared.eval_steps, trained))
+    setting.evaluated.reset()
+    most, report = max(shared.eval_steps, trained), setting.evaluated.add
+    per_task = task_curves(setting, meta, count, most, report=report)
     curves: dict[str, np.ndarray] = {}
     for name, values in per_task.items():
         curves[name], curves[f"{name}_ci95"] = mean_and_ci95(values)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import torch
@@ -71,6 +71,25 @@ def device_text() -> str:
     return f"CUDA · {torch.cuda.get_device_name(device)} · {memory:.0f} GiB"
 
 
+class Tally:
+    """A count that several threads add to and any thread reads."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.count = 0
+        self._lock = Lock()
+
+    def add(self, more: int) -> None:
+        """Count so many more."""
+        with self._lock:
+            self.count += more
+
+    def reset(self) -> None:
+        """Begin again."""
+        with self._lock:
+            self.count = 0
+
+
 @dataclass(frozen=True)
 class Setting:
     """Problem, algorithm and device of one run."""
@@ -83,6 +102,8 @@ class Setting:
     dtype: torch.dtype
     cut_short: Event = field(default_factory=Event)
     """Set from any thread to cut an evaluation short, because the run is about to be ended."""
+    evaluated: Tally = field(default_factory=Tally)
+    """How many tasks of the evaluation under way are done; read from any thread."""
     start: Meta | None = None
     """Meta-parameters to start from instead of those that the seed draws."""
     amended: int = 0
@@ -238,7 +259,8 @@ class Setting:
             return self
         self.shards.close()
         made = settle(self.config.at(step), self.problem)
-        return replace(made, cut_short=self.cut_short, start=self.start, amended=due)
+        kept = replace(made, cut_short=self.cut_short, evaluated=self.evaluated)
+        return replace(kept, start=self.start, amended=due)
 
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batch of a step, counted from 0, on the device."""

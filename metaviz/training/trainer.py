@@ -238,7 +238,7 @@ def _evaluated(
     setting: Setting, progress: Progress
 ) -> Iterator[Evaluated | Pictured | Noted | Waiting]:
     tasks = setting.schedule.tasks
-    yield Waiting(progress.step, f"evaluating {tasks} tasks", is_usual=True)
+    yield Waiting(progress.step, f"evaluating {tasks} tasks", is_usual=True, tasks=tasks)
     meta = {name: value.detach() for name, value in progress.meta.items()}
     try:
         evaluated = evaluate(setting, meta, progress.step)

@@ -17,6 +17,7 @@ from metaviz.gui.experiment.form_values import FormState, check_names, seeds_tex
 from metaviz.gui.experiment.help_strip import HelpStrip
 from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
 from metaviz.gui.widgets.controls import (
+    explained,
     make_bold,
     named,
     push_button,
@@ -43,6 +44,8 @@ class ExperimentDock(QWidget):
     download_requested = Signal(str)
     download_cancelled = Signal()
     sweep_requested = Signal(str)
+    help_requested = Signal()
+    """The guide is wanted at what has the keyboard."""
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -61,6 +64,7 @@ class ExperimentDock(QWidget):
         self.change_text: str | None = None
         """While `changed` is emitted for many settings at once: what they are; "" for a restart."""
         self.setMinimumWidth(_WIDTH)
+        explained(self, "/page/experiment")
         self._build()
         self._fill()
         self.show_comparison(Comparison())
@@ -191,6 +195,12 @@ class ExperimentDock(QWidget):
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
         return next((field for field in self.every_field() if field.key == key), None)
 
+    def reset_focused(self) -> None:
+        """Put the setting that has the keyboard back to its default."""
+        for field in self.every_field():
+            if field.editor.hasFocus():
+                field.reset()
+
     def every_field(self) -> list[OptionField]:
         """Return all fields, also those of algorithms that were unticked again."""
         own = [section.form for section in self._sections.values()]
@@ -260,6 +270,7 @@ class ExperimentDock(QWidget):
         self.algorithms.ticked_changed.connect(self._on_ticks)
         self.algorithms.entered_algorithm.connect(self.help_strip.explain)
         self.download.clicked.connect(self._on_download)
+        self.help_strip.more.clicked.connect(self.help_requested)
 
     def _fill(self) -> None:
         """Make list and forms from the catalogue."""
@@ -282,6 +293,7 @@ class ExperimentDock(QWidget):
     def _show_problem(self) -> None:
         problem = self.problem
         self.summary.setText(problem.summary)
+        explained(self.problem_box, f"/problem/{problem.id}")
         self.download.setVisible(problem.can_download)
         self.look.setVisible(problem.has_images)
         self._data.setVisible(problem.can_download or problem.has_images)
