@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 MAML, FOMAML, REPTILE = "maml", "fomaml", "reptile"
-METHODS = {MAML: "MAML", FOMAML: "First-order MAML", REPTILE: "Reptile"}
+METHODS = {MAML: "MAML", FOMAML: "FOMAML", REPTILE: "Reptile"}
 """The three gradients that are expanded, by the names of their JSON keys, with their titles."""
 
 

@@ -8,7 +8,11 @@ from pyqtgraph.Qt import internals
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
+from metaviz.gui.plotting.pens import draw_markers
+
 _MOST_DASHES = 5000
+_MOST_MARKERS = 400
+"""Beyond so many points their shapes would cover each other: they are discs, which are quick."""
 _AROUND = 0.03
 _THICK, _OPAQUE = 2.0, 255
 
@@ -21,6 +25,7 @@ class Trace:
         self._x = self._y = np.empty(0)
         self._pen: QPen | None = None
         self._dots: QPen | None = None
+        self._marker = "o"
         self._fine = True
         self._pieces = internals.PrimitiveArray(QLineF, 4)
         self._placed = internals.PrimitiveArray(QLineF, 4)
@@ -29,9 +34,17 @@ class Trace:
         self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
 
     def show_data(
-        self, x: np.ndarray, y: np.ndarray, pen: QPen | None, dots: QPen | None, *, fine: bool
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        pen: QPen | None,
+        dots: QPen | None,
+        *,
+        fine: bool,
+        marker: str = "o",
     ) -> None:
-        """Hold these points, to be joined by `pen` and marked by `dots`."""
+        """Hold these points, to be joined by `pen` and marked by `dots` of a shape."""
+        self._marker = marker
         self._x, self._y, self._pen, self._dots, self._fine = x, y, pen, dots, fine
         self._scale = self._path = None
         known = np.isfinite(x) & np.isfinite(y)
@@ -69,7 +82,11 @@ class Trace:
         transform = p.worldTransform()
         p.save()
         p.resetTransform()
-        p.drawPoints(transform.map(points))
+        places = transform.map(points)
+        if self._marker == "o" or len(places) > _MOST_MARKERS:
+            p.drawPoints(places)
+        else:
+            draw_markers(p, self._marker, self._dots, places)
         p.restore()
 
     def _paint_line(self, p: QPainter, pen: QPen) -> None:

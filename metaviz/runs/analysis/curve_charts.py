@@ -170,7 +170,17 @@ def inner_chart(
 def _inner_series(curve: InnerCurve, *, labelled: bool, dotted: bool) -> Series:
     dots = 5.0 if dotted and len(curve.k) <= _MANY_STEPS else 0.0
     label, style = curve.label if labelled else "", curve.style
-    return Series(curve.run, curve.k, curve.mean, label, style.role, style.dash, 2.0, dots=dots)
+    return Series(
+        curve.run,
+        curve.k,
+        curve.mean,
+        label,
+        style.role,
+        style.dash,
+        2.0,
+        dots=dots,
+        marker=style.marker,
+    )
 
 
 def _inner_band(curve: InnerCurve, runs: int) -> Band:

@@ -124,16 +124,22 @@ def evaluable(records: Iterable[Record]) -> list[EvaluatedQuantity]:
 
 def _lines(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Series]:
     role, dash = curve.group.style.role, curve.group.style.dash
-    dots = 5.0 if len(curve.after.x) <= _DOTTED else 0.0
+    dots, marker = 5.0 if len(curve.after.x) <= _DOTTED else 0.0, curve.group.style.marker
     found = []
     if view.show_pre and len(curve.before.x):
         x, y = curve.before.x, curve.before.mean
         found.append(
-            Series(f"{curve.name} before", x, y, role=role, dash=dash, alpha=0.55, dots=dots * 0.7)
+            Series(
+                *(f"{curve.name} before", x, y),
+                **{"role": role, "dash": dash, "alpha": 0.55, "dots": dots * 0.7, "marker": marker},
+            )
         )
     wide = 2.0 if number <= MOST_DASHED else 1.0
     x, y = curve.after.x, curve.after.mean
-    return [*found, Series(f"{curve.name} after", x, y, curve.name, role, dash, wide, dots=dots)]
+    return [
+        *found,
+        Series(f"{curve.name} after", x, y, curve.name, role, dash, wide, dots=dots, marker=marker),
+    ]
 
 
 def _bands(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Band]:
