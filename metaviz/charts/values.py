@@ -129,8 +129,8 @@ class Series:
     """Points with a colour role. Shapes: low, high (n,); x, y (n,), or (slider's count, n).
 
     A `width` of 0 draws no line, a diameter `dots` of 0 no dots; both are pixels. NaN interrupts
-    the line. `low` and `high` are the ends of error bars. Dots have the shape of one of `MARKERS`. An empty label has no legend entry; {} in
-    one is where the slider stands.
+    the line. `low` and `high` are the ends of error bars, `marker` is the shape of dots, one of
+    `MARKERS`. An empty label has no legend entry; {} in one is where the slider stands.
     """
 
     name: str

@@ -141,8 +141,8 @@ class AlgorithmList(QTreeWidget):
             text = _searchable(self._entries[name])
             item.setHidden(not all(word in text for word in words))
         for heading in self._headings():
-            members = [heading.child(at) for at in range(heading.childCount())]
-            heading.setHidden(all(member.isHidden() for member in members))
+            members = (heading.child(at) for at in range(heading.childCount()))
+            heading.setHidden(all(member is None or member.isHidden() for member in members))
         self._fold()
 
     def _on_item_changed(self, item: QTreeWidgetItem, column: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import internals
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QPainterPath, QPen, QPolygonF, QTransform
+from PySide6.QtGui import QPainter, QPainterPath, QPen, QTransform
 
 from metaviz.gui.plotting.pens import draw_markers
 
@@ -75,18 +75,14 @@ class Trace:
         if self._dots is None:
             return
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        p.setPen(self._dots)
         pairs = zip(self._x.tolist(), self._y.tolist(), strict=True)
-        points = QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()])
+        points = [QPointF(*pair) for pair in pairs if np.isfinite(pair).all()]
         # In pixels, because the axes' different scales would make ellipses of discs.
         transform = p.worldTransform()
         p.save()
         p.resetTransform()
-        places = transform.map(points)
-        if self._marker == "o" or len(places) > _MOST_MARKERS:
-            p.drawPoints(places)
-        else:
-            draw_markers(p, self._marker, self._dots, places)
+        marker = self._marker if len(points) <= _MOST_MARKERS else "o"
+        draw_markers(p, marker, self._dots, map(transform.map, points))
         p.restore()
 
     def _paint_line(self, p: QPainter, pen: QPen) -> None:

@@ -25,7 +25,7 @@ from metaviz.runs.analysis.smoothing import smooth, smoothing_text
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import DASHES, Style, numbered
 from metaviz.runs.table.baseline import Difference, difference, finite
-from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread
+from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread, swept_values
 from metaviz.runs.table.summary import Entry, entry_of
 
 AXES: dict[str, str] = {

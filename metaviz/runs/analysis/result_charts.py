@@ -404,8 +404,8 @@ def diagnostics_chart(
         label = names[record.id] if len(runs) > 1 else ""
         wide, style = 2.0 if record is chosen else 1.0, line_styles[record.id]
         points = history.steps.astype(float), history.diagnostics[name]
-        look = style.role, style.dash, wide
-        series.append(Series(record.id, *points, label, *look, dots=5.0, marker=style.marker))
+        one = Series(record.id, *points, label, style.role, style.dash, wide, dots=5.0)
+        series.append(replace(one, marker=style.marker))
     mark = Mark("time", at or 0, role="foreground", dash="dash", width=1.5)
     texts = (f"{names[s.name]}: {DIAGNOSTIC_TITLES[name]} {s.y[-1]:.4g}" for s in series)
     return Lines(

@@ -18,7 +18,7 @@ DASHES = tuple(values.DASHES)
 
 @dataclass(frozen=True)
 class Style:
-    """Colour and marker show the algorithm, dash the seed; where all are another curve's, a number."""
+    """Colour and marker show the algorithm, dash the seed; curves that look alike have numbers."""
 
     color: str
     dash: str
