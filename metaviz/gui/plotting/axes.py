@@ -121,9 +121,9 @@ def round_logarithms(low: float, high: float, most: int) -> list[float]:
     tried = [found for found in _round_numbers(low, high) if len(found) >= _FEWEST_TICKS]
     fitting = [found for found in tried if len(found) <= max(most, _FEWEST_TICKS)]
     if fitting:
-        return max(fitting, key=len).tolist()
+        return [float(value) for value in max(fitting, key=len)]
     fewest = min(tried, key=len) if tried else np.empty(0)
-    return fewest[:: max(1, (len(fewest) - 1) // 2)].tolist()
+    return [float(value) for value in fewest[:: max(1, (len(fewest) - 1) // 2)]]
 
 
 def _round_numbers(low: float, high: float) -> Iterator[np.ndarray]:
