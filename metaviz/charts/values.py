@@ -29,9 +29,9 @@ ON_PAPER = dict(
     zip(
         PALETTE,
         (
-            *("#0D4E83", "#E2702A", "#135B4A", "#C13096", "#5E4900", "#009CC9", "#737373"),
-            *("#A48E6A", "#755396", "#32850A", "#881D67", "#CB73B0", "#3F9F8B", "#787B54"),
-            *("#7C4E3F", "#147BD3"),
+            *("#147BD3", "#E2702A", "#32850A", "#C13096", "#5E4900", "#009CC9", "#737373"),
+            *("#A48E6A", "#755396", "#135B4A", "#881D67", "#CB73B0", "#3F9F8B", "#787B54"),
+            *("#7C4E3F", "#0D4E83"),
         ),
         strict=True,
     )
@@ -39,9 +39,9 @@ ON_PAPER = dict(
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "d")
 """Shapes of dots, as matplotlib calls them: disc, square, diamond, plus, cross, star, pentagon,
 narrow diamond, and triangles that point into four directions."""
-LOOKS = "os^DvPXD*<sX>sp>>vdv<^Podp*<d^XoD*^*PppD<sXdv>^*"
-"""The marker of each method by its number, whose remainder is that of its colour. Among the first
-38, methods of one marker have colours that differ in print and for the colour-blind, too."""
+LOOKS = "oos^^Dv^PXP*<*o*>vDppXXddsvs><D<vp^*>PpD<sddv>^*"
+"""The marker of each method by its number, whose remainder is that of its colour. Methods
+of one marker have colours that differ in print and for the colour-blind, too."""
 DASHES: dict[str, tuple[float, ...]] = {
     **{"solid": (), "dash": (4, 2), "dot": (1, 2), "dashdot": (4, 2, 1, 2), "longdash": (8, 2)},
     **{"dashdotdot": (4, 2, 1, 2, 1, 2), "sparsedot": (1, 5), "longdashdot": (8, 2, 1, 2)},
