@@ -342,7 +342,7 @@ def test_export_writes_what_is_shown(qtbot, tab, tmp_path):
     dialog.start()
     qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
     with (tmp_path / "comparison.csv").open(encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["group"] == "maml"]
+        rows = [row for row in csv.DictReader(stream) if row["group"] == "MAML"]
     curve = tab.shown.curves[0].curve
     for name in ("x", "mean", "low", "high"):
         np.testing.assert_array_equal([float(r[name]) for r in rows], getattr(curve, name))

@@ -328,7 +328,7 @@ def test_only_differing_shows_exactly_what_differs(qtbot, home, open_shelf):
 def test_groups_show_mean_and_named_interval_and_name_who_diverged(qtbot, window):
     window.table.group_by(None)
     model = window.table.tree_model
-    assert labels(window) == ["imaml", "maml"]
+    assert labels(window) == ["iMAML", "MAML"]
     maml = model.index(1, 0)
     assert model.rowCount(maml) == 4
     assert maml.siblingAtColumn(column(window, "state")).data() == "3 of 4; 1 diverged"
@@ -423,7 +423,7 @@ def test_a_restart_keeps_marks_columns_baseline_search_and_groups(qtbot, window,
     assert again.table.bar.interval.currentData() == "se"
     assert again.table.tree_model.context.baseline.run == run.id
     assert again.runs.find(run.id).marks.star
-    assert labels(again) == ["imaml", "maml"]
+    assert labels(again) == ["iMAML", "MAML"]
 
 
 @pytest.mark.parametrize("state", [{}, {"columns": 3}, {"columns": [1], "group": []}])

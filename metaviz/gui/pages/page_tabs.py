@@ -254,6 +254,9 @@ class Tabs(QTabWidget):
                     self.setTabEnabled(place, useful)
                     self.setTabToolTip(place, view.tip if useful else view.need.missing)
                     self.groups_changed.emit()
+        if not self.isTabEnabled(self.currentIndex()):
+            # Qt leaves a closed page in front where its group has no other one.
+            self.setCurrentIndex(next(filter(self.isTabEnabled, _members(self.group)), 0))
 
     def _remark(self) -> None:
         """Say on the page in front which runs it leaves out; alone, where it leaves out all."""
