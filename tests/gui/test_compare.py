@@ -72,7 +72,7 @@ def cell(tab, row, column):
 
 def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
     maml, reptile = tab.shown.curves
-    assert [maml.name, reptile.name] == ["maml (3 runs)", "reptile (2 runs)"]
+    assert [maml.name, reptile.name] == ["MAML (3 runs)", "Reptile (2 runs)"]
     assert cell(tab, 0, 1) == "3"
     mean, half = np.mean(LAST["maml"]), stats.sem(LAST["maml"]) * stats.t.ppf(0.975, 2)
     assert cell(tab, 0, 2) == interval_text(mean, half)
@@ -282,7 +282,7 @@ def test_pointer_tells_the_run(brushed):
     losses = plot.axes[-1].places
     worst = int(losses.argmax())
     point = QPointF(plot.x_of(2), plot.y_of(float(losses[worst])))
-    assert plot.run_at(point) == "reptile · seed 1"
+    assert plot.run_at(point) == "Reptile · seed 1"
     assert plot.run_at(QPointF(plot.x_of(2), plot.y_of(-0.6))) == ""
 
 
@@ -343,12 +343,12 @@ def test_export_writes_what_is_shown(qtbot, tab, tmp_path):
     dialog.start()
     qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
     with (tmp_path / "comparison.csv").open(encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["group"] == "maml"]
+        rows = [row for row in csv.DictReader(stream) if row["group"] == "MAML"]
     curve = tab.shown.curves[0].curve
     for name in ("x", "mean", "low", "high"):
         np.testing.assert_array_equal([float(r[name]) for r in rows], getattr(curve, name))
     assert {row["interval"] for row in rows} == {"se"}
-    assert "maml (3 runs) ± SE" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
+    assert "MAML (3 runs) ± SE" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
     assert (tmp_path / "comparison.png").stat().st_size > 5000
 
 
@@ -364,7 +364,7 @@ def test_parallel_coordinates_are_exported_once_they_were_looked_at(qtbot, tab, 
     qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
     text = (tmp_path / "parallel.svg").read_text(encoding="utf-8")
     assert all(word in text for word in ("Algorithm", "reptile", "0.01", "loss"))
-    assert "maml (3 runs)" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
+    assert "MAML (3 runs)" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
 
 
 # In the whole window

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit
 from metaviz.gui.pages.page_registry import GROUPS, VIEWS
 from metaviz.gui.pages.page_tabs import NAMES
 from tests.gui.conftest import leave, row_of
+from tests.unit.compared import record
 
 WAIT = 20_000
 
@@ -153,3 +154,21 @@ def test_there_is_one_run_button(window):
         if run in button.actions() or getattr(button, "defaultAction", lambda: None)() is run
     ]
     assert [button.objectName() for button in buttons] == ["button_run"]
+
+
+def test_losses_of_two_problems_share_no_axis(qtbot, window):
+    runs = [record("maml", 0), record("maml", 1)]
+    runs[1].config["problem"] = "strokes"
+    window.show_records(runs[:1])
+    bar = window.tabs.problem_bar
+    assert bar.isHidden()
+    window.show_records(runs)
+    assert not bar.isHidden()
+    assert bar.problem == "strokes"
+    assert [one.id for one in window.tabs.training._records] == [runs[1].id]
+    assert [one.id for one in window.tabs.compare._records] == [runs[1].id]
+    assert bar.remark.text() == "1 run of another problem is ticked, too, and not drawn here."
+    bar.box.setCurrentIndex(bar.box.findData("sinusoid"))
+    bar.box.activated.emit(bar.box.currentIndex())
+    assert [one.id for one in window.tabs.training._records] == [runs[0].id]
+    assert len(window.tabs.theory._records) == 2

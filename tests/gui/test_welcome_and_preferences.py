@@ -197,10 +197,10 @@ def test_no_end_gives_no_sentence():
 
 def test_log_filters_by_level_run_and_text_and_copies(qtbot, plain_window):
     log = plain_window().log
-    log.add("info", "first step", "maml · seed 0", "a")
-    log.add("warning", "slow step", "maml · seed 0", "a")
-    log.add("error", "broken", "reptile · seed 0", "b")
-    log.run.setCurrentIndex(log.run.findData("maml · seed 0"))
+    log.add("info", "first step", "MAML · seed 0", "a")
+    log.add("warning", "slow step", "MAML · seed 0", "a")
+    log.add("error", "broken", "Reptile · seed 0", "b")
+    log.run.setCurrentIndex(log.run.findData("MAML · seed 0"))
     assert log.proxy.rowCount() == 2
     qtbot.keyClicks(log.search, "SLOW step")
     assert log.proxy.rowCount() == 1
@@ -229,7 +229,7 @@ def test_a_line_of_the_log_leads_to_its_run(qtbot, plain_window):
     add_run(window, "maml")
     add_run(window, "reptile")
     window.table.tree_model.flush()
-    window.log.add("info", "done", "maml · seed 0", "maml")
+    window.log.add("info", "done", "MAML · seed 0", "maml")
     window.log.view.selectRow(0)
     window.log._jump()
     assert [row.id for row in window.table.selected()] == ["maml"]

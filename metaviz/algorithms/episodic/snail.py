@@ -206,6 +206,7 @@ def _chosen(known: Tensor, places: Tensor | None) -> Tensor:
 @register(
     SNAILOptions,
     id="snail",
+    color=25,
     title="SNAIL",
     group="Memory",
     summary="Reads a task as a sequence of labelled examples that ends in a query.",

@@ -32,7 +32,7 @@ from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import current_theme, tint
 
-_WIDTH = 312
+_WIDTH = 304
 _AROUND_LIST = 264
 """Pixels of the form that are in sight beside the list: problem, headings, first settings."""
 

@@ -39,6 +39,8 @@ class View:
     """What runs need to be drawn there. A page of what is learned opens with the first of them."""
     group: str = "train"
     """Which of `GROUPS` it belongs to."""
+    one_problem: bool = False
+    """Whether runs share an axis there on which only those of one problem can be compared."""
 
 
 GROUPS = ("train", "adapt", "compare", "learned", "theory", "search")
@@ -49,12 +51,14 @@ VIEWS = (
     View(
         *("training", "&Training", "Losses before and after adaptation, while training."),
         _page("training_page.TrainingTab"),
+        one_problem=True,
     ),
     View(
         *("comparison", "Comp&are"),
         "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
         _page("compare_page.CompareTab", columns=True, brushed="brushed"),
         group="compare",
+        one_problem=True,
     ),
     View(
         *("inner", "&Inner loop"),
@@ -62,6 +66,7 @@ VIEWS = (
         _page("inner_loop_page.InnerTab"),
         INNER_LOOP,
         "adapt",
+        one_problem=True,
     ),
     View(
         *("convergence", "&Convergence"),
@@ -69,6 +74,7 @@ VIEWS = (
         _page("convergence_page.ConvergenceTab"),
         INNER_LOOP,
         "adapt",
+        one_problem=True,
     ),
     View(
         *("gradients", "&Gradients"),

@@ -1,5 +1,6 @@
 """The axes of plots: round numbers on logarithmic ones, and quick to draw."""
 
+from collections.abc import Iterator
 from html import escape, unescape
 from typing import Any
 
@@ -113,24 +114,33 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
 
 
 def round_logarithms(low: float, high: float, most: int) -> list[float]:
-    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high."""
+    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high.
+
+    There are at least three, whatever `most` is.
+    """
+    tried = [found for found in _round_numbers(low, high) if len(found) >= _FEWEST_TICKS]
+    fitting = [found for found in tried if len(found) <= max(most, _FEWEST_TICKS)]
+    if fitting:
+        return [float(value) for value in max(fitting, key=len)]
+    fewest = min(tried, key=len) if tried else np.empty(0)
+    return [float(value) for value in fewest[:: max(1, (len(fewest) - 1) // 2)]]
+
+
+def _round_numbers(low: float, high: float) -> Iterator[np.ndarray]:
+    """Yield the logarithms of numbers with few digits in a range, in several choices."""
     decades = np.arange(np.floor(low), np.ceil(high) + 1)
     for mantissas in (range(1, 10), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = np.add.outer(decades, np.log10(mantissas)).ravel()
-        found = found[(found >= low - 1e-9) & (found <= high + 1e-9)]
-        if _FEWEST_TICKS <= len(found) <= most:
-            return [float(value) for value in found]
-    if len(found) > most:
-        return [float(value) for value in found[:: -(-len(found) // most)]]
+        yield found[(found >= low - 1e-9) & (found <= high + 1e-9)]
+    powers = decades[(decades >= low - 1e-9) & (decades <= high + 1e-9)]
+    for every in range(2, max(3, (len(powers) + 1) // 2)):
+        yield powers[::every]
     # Less than a decade: round numbers at equal distances.
     start, stop = 10.0**low, 10.0**high
-    rough = (stop - start) / max(1, most - 1)
-    unit = 10 ** np.floor(np.log10(rough))
-    step = unit * next(m for m in (1, 2, 5, 10) if m * unit >= rough * (1 - 1e-9))
-    finer = (step, *(m * unit for m in (5, 2, 1, 0.5) if m * unit < step))
-    tried = (_multiples(one, start, stop) for one in finer)
-    numbers = next((some for some in tried if len(some) > 1), np.empty(0))
-    return [float(value) for value in np.log10(numbers[numbers > 0])]
+    unit = 10 ** np.floor(np.log10(stop - start)) if stop > start else 0.0
+    for step in (unit * share for share in (5, 2, 1, 0.5, 0.2, 0.1) if unit):
+        numbers = _multiples(step, start, stop)
+        yield np.log10(numbers[numbers > 0])
 
 
 def _multiples(step: float, start: float, stop: float) -> np.ndarray:

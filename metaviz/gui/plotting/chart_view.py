@@ -170,9 +170,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             if shown.curves and one.width:
                 x, y = thin(x, y, points)
             x, y = self._scaled(x, y)
-            trace.show_data(x, y, pen, dots, fine=fine)
+            trace.show_data(x, y, pen, dots, fine=fine, marker=one.marker)
             if one.label:
-                self._keys.append(Key(one.label, pen, dots))
+                self._keys.append(Key(one.label, pen, dots, one.marker))
 
     def show_filled(self) -> None:
         """Show the chart whose lines were taken in."""

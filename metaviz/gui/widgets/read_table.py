@@ -36,7 +36,8 @@ class ReadTable(QTableWidget):
     ) -> None:
         """Show no rows under columns with a title and a tip; `words` are not numbers.
 
-        The column `wide` takes what room is left, the last one for None.
+        The column `wide` takes what room is left. Others are as wide as what they hold, and hidden
+        while they hold nothing.
         """
         super().__init__()
         named(self, name, title)
@@ -47,7 +48,6 @@ class ReadTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.set_columns(columns)
-        self.horizontalHeader().setStretchLastSection(wide is None)
         if wide is not None:
             self.horizontalHeader().setSectionResizeMode(wide, QHeaderView.ResizeMode.Stretch)
 
@@ -69,6 +69,9 @@ class ReadTable(QTableWidget):
                 cell = Cell(one) if isinstance(one, str) else one
                 lengths[at] = max(lengths[at], len(cell.text))
                 self.setItem(place, at, _item(cell, number=at not in self._words))
+        for at in range(len(lengths)):
+            texts = (item.text() for row in range(len(rows)) if (item := self.item(row, at)))
+            self.setColumnHidden(at, bool(rows) and not any(texts))
         if lengths != self._lengths:
             self._lengths = lengths
             for at in range(len(lengths)):

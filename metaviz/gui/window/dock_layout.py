@@ -17,7 +17,7 @@ LAYOUT_VERSION = 1
 _USUAL = QSize(1280, 800)
 _FRAME = QSize(16, 48)
 """What a window's frame and title may take of the screen."""
-_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 320, 230, 0.26
+_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 312, 230, 0.26
 
 
 class DockLayout(QObject):

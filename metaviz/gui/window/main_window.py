@@ -237,7 +237,8 @@ class MainWindow(QMainWindow):
     def _assemble(self) -> None:
         stack = self.welcome.stack
         self.rail = ViewRail(self.commands, self.tabs, self.welcome.leave, self)
-        self.setCentralWidget(column(None, self.messages, stack, stretch=stack, spacing=0))
+        plots = (self.messages, self.tabs.problem_bar, stack)
+        self.setCentralWidget(column(None, *plots, stretch=stack, spacing=0))
         self.dock_layout = DockLayout(
             self,
             self.toolbar,

@@ -25,7 +25,7 @@ from metaviz.runs.analysis.smoothing import smooth, smoothing_text
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import DASHES, Style, numbered
 from metaviz.runs.table.baseline import Difference, difference, finite
-from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread
+from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread, swept_values
 from metaviz.runs.table.summary import Entry, entry_of
 
 AXES: dict[str, str] = {
@@ -181,13 +181,28 @@ def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve
         curve = moments(used, view.band, partly=view.partly)
         if len(curve.x) or not used:
             color = group.style.color
-            style = Style(color, DASHES[seen[color] % len(DASHES)])
+            style = replace(group.style, dash=DASHES[seen[color] % len(DASHES)])
             seen[color] += 1
             runs = [by_id[entry.id] for entry in group.members if counts(entry, group)]
             points = (int(np.isfinite(_recorded(run, view)[1]).sum()) for run in runs)
             fewest = min(points, default=0)
             found.append(GroupCurve(group, style, view.band, curve, samples, measure, fewest))
-    return _told_apart(found)
+    return _told_apart(_swept(found))
+
+
+def _swept(curves: list[GroupCurve]) -> list[GroupCurve]:
+    """Return groups that differ in one number alone in colours that follow this number."""
+    values = swept_values([one.group for one in curves])
+    if values is None:
+        return curves
+    order = sorted(range(len(curves)), key=lambda place: values[place])
+    last = len(curves) - 1
+    return [
+        replace(
+            one, style=replace(one.style, color=f"ramp-{order.index(at) / last:.3f}", dash="solid")
+        )
+        for at, one in enumerate(curves)
+    ]
 
 
 def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -126,17 +126,15 @@ def evaluable(records: Iterable[Record]) -> list[EvaluatedQuantity]:
 
 
 def _lines(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Series]:
-    role, dash = curve.group.style.role, curve.group.style.dash
-    dots = 5.0 if len(curve.after.x) <= _DOTTED else 0.0
+    style, dots = curve.group.style, 5.0 if len(curve.after.x) <= _DOTTED else 0.0
+    look = Series("", np.empty(0), np.empty(0), "", style.role, style.dash, marker=style.marker)
     found = []
     if view.show_pre and len(curve.before.x):
-        x, y = curve.before.x, curve.before.mean
-        found.append(
-            Series(f"{curve.name} before", x, y, role=role, dash=dash, alpha=0.55, dots=dots * 0.7)
-        )
+        drawn = replace(look, name=f"{curve.name} before", alpha=0.55, dots=dots * 0.7)
+        found.append(replace(drawn, x=curve.before.x, y=curve.before.mean))
     wide = 2.0 if number <= MOST_DASHED else 1.0
-    x, y = curve.after.x, curve.after.mean
-    return [*found, Series(f"{curve.name} after", x, y, curve.name, role, dash, wide, dots=dots)]
+    drawn = replace(look, name=f"{curve.name} after", label=curve.name, width=wide, dots=dots)
+    return [*found, replace(drawn, x=curve.after.x, y=curve.after.mean)]
 
 
 def _bands(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Band]:

@@ -37,11 +37,11 @@ from metaviz.runs.analysis.geometry import (
 from metaviz.runs.analysis.parallel import ABSENT, ParallelAxis, chosen
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison
-from metaviz.runs.model.labels import labels
+from metaviz.runs.model.labels import algorithm_title, labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import Robustness, factor_text
 from metaviz.runs.model.speed import Speed, place_text
-from metaviz.runs.model.styles import styles
+from metaviz.runs.model.styles import algorithm_color, styles
 
 _POINTS = 20.0
 _ROOM, _FEWEST_BARS, _SHADES = 1.3, 6, 24
@@ -58,7 +58,7 @@ _DIAGNOSTIC_AXES: dict[Diagnostic, str] = {
 
 def gradients_chart(comparison: GradientComparison) -> Panels:
     """Show the cosine matrix and the lengths of meta-gradients."""
-    names = tuple(row.algorithm for row in comparison.rows)
+    names = tuple(algorithm_title(row.algorithm) for row in comparison.rows)
     cosine = HeatMap(
         id="cosine",
         values=comparison.cosine(),
@@ -77,15 +77,20 @@ def lengths_chart(comparison: GradientComparison, *, log: bool = False) -> Bars:
     """Show the lengths of meta-gradients."""
     lengths = np.array([row.norm for row in comparison.rows])
     values = np.log10(np.maximum(lengths, 1e-12)) if log else lengths
-    texts = [f"{row.algorithm}: {row.norm:.4g}" for row in comparison.rows]
+    names = tuple(algorithm_title(row.algorithm) for row in comparison.rows)
+    texts = [f"{name}: {row.norm:.4g}" for name, row in zip(names, comparison.rows, strict=True)]
+    bars = [
+        Series(f"length {at}", np.array([float(at)]), values[at : at + 1], role=role_of(color))
+        for at, color in enumerate(algorithm_color(row.algorithm) for row in comparison.rows)
+    ]
     # A few bars are no wider than a sixth of the axis.
     middle, half = (len(values) - 1) / 2, max(len(values), _FEWEST_BARS) / 2
     return Bars(
         id="lengths",
         x=Axis(limits=(middle - half, middle + half)),
         y=Axis("log₁₀ of the length" if log else "length of the meta-gradient"),
-        names=tuple(row.algorithm for row in comparison.rows),
-        series=(Series("length", np.arange(len(values), dtype=float), values),),
+        names=names,
+        series=tuple(bars),
         base=float(values.min()) - 0.5 if log else 0.0,
         spoken="; ".join(texts),
     )
@@ -404,7 +409,8 @@ def diagnostics_chart(
         label = names[record.id] if len(runs) > 1 else ""
         wide, style = 2.0 if record is chosen else 1.0, line_styles[record.id]
         points = history.steps.astype(float), history.diagnostics[name]
-        series.append(Series(record.id, *points, label, style.role, style.dash, wide, dots=5.0))
+        one = Series(record.id, *points, label, style.role, style.dash, wide, dots=5.0)
+        series.append(replace(one, marker=style.marker))
     mark = Mark("time", at or 0, role="foreground", dash="dash", width=1.5)
     texts = (f"{names[s.name]}: {DIAGNOSTIC_TITLES[name]} {s.y[-1]:.4g}" for s in series)
     return Lines(
