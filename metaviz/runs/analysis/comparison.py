@@ -63,6 +63,7 @@ MEASURES: dict[str, str] = {
 }
 """What can be compared of every run: evaluations after the trained number of inner steps, and
 meta-batches. Others are quantities that runs have of their own."""
+STATISTICS = {"mean": "mean of runs", "iqm": "IQM of tasks"}
 _BROKEN = {"diverged", "failed"}
 _FEW = 2
 MOST_DASHED = 8
@@ -83,6 +84,8 @@ class ComparisonView:
     log_y: bool = False
     robust: bool = True
     members: bool = False
+    statistic: str = "mean"
+    """What the table shows of where groups end: one of STATISTICS."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from metaviz.runs.analysis.comparison import GroupCurve, latest_common
+from metaviz.runs.analysis.pooled import per_task
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import interval_text, mean_and_ci95
 from metaviz.runs.table.groups import spread, student, two_sided, welch_test
@@ -23,7 +24,6 @@ _LEARNING = re.compile(
     "|rotations|flips|crops?|crop_.*|jitter|estimator|baseline|discount|over_time|features|width"
 )
 """Options of problems that say what learns, and how: all others may say which tasks these are."""
-_EVALUATED = "eval_"
 _MANY, _TWO = 4, 2
 HOLM = "Holm’s correction, for the number of groups that the best one is held against"
 _TESTS: dict[Basis, str] = {
@@ -75,9 +75,9 @@ def verdict(curves: Sequence[GroupCurve], axis: str = "step") -> Verdict:
 
     Groups are ranked where they are evaluated on tasks of one kind, and something is better.
     """
-    if not curves or not curves[0].measure.better:
-        return Verdict()
     where = latest_common(curves)
+    if not curves or not curves[0].measure.better:
+        return Verdict(at=where)
     unlike = _unlike(curves)
     if unlike:
         return Verdict(unlike, at=where)
@@ -156,19 +156,8 @@ def _corrected(found: Sequence[Contrast]) -> list[Contrast]:
 
 
 def _per_task(one: GroupCurve, where: float | None) -> np.ndarray | None:
-    """Return what the only run of a group has of each task, None where that is not known.
-
-    Evaluations are known by meta-step only.
-    """
-    name = one.measure.id.removeprefix(_EVALUATED)
-    if len(one.runs) != 1 or name == one.measure.id:
-        return None
-    run = one.runs[0]
-    known = [e for e in run.evaluations if where is None or e.step == where]
-    if not known or name not in known[-1].per_task:
-        return None
-    values = np.asarray(known[-1].per_task[name], dtype=float)
-    return values if np.isfinite(values).all() else None
+    """Return what the only run of a group has of each task, None where that is not known."""
+    return per_task(one, where)[0] if len(one.runs) == 1 and per_task(one, where) else None
 
 
 def _unlike(curves: Sequence[GroupCurve]) -> str:
