@@ -51,7 +51,7 @@ class ExperimentDock(QWidget):
         self.problem_box = named(ChoiceBox(self), "problem", "Problem", tip)
         self.algorithms = AlgorithmList(self)
         self.summary = text_label("problem_summary")
-        self.look = push_button("look", "&Look at the data…")
+        self.look = push_button("look", "Look at the data…")
         self.download = push_button("download", "")
         self.help_strip = HelpStrip(self)
         self._sections: dict[str, AlgorithmForm] = {}
@@ -209,7 +209,7 @@ class ExperimentDock(QWidget):
     def show_downloading(self, *, under_way: bool) -> None:
         """Make the button start a download, or cancel the one that is under way."""
         self.downloading = under_way
-        self.download.setText("Cancel &download" if under_way else "&Download…")
+        self.download.setText("Cancel download" if under_way else "Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
         self.download.setToolTip(
             plain_tip(

@@ -63,7 +63,7 @@ _ROW, _WIDEST = 17, 260
 _BUTTONS = (
     (
         "Evaluate",
-        "E&valuate",
+        "Eval&uate",
         "Adapt the ticked runs' stored weights to the tasks of the protocol.",
     ),
     (
@@ -71,7 +71,7 @@ _BUTTONS = (
         "Evaluate the run chosen below with seven step sizes and up to twice its inner steps, on "
         f"at most {MOST_TASKS} tasks.",
     ),
-    ("Protocol", "Pro&tocol…", "Which tasks, and how."),
+    ("Protocol", "Protoco&l…", "Which tasks, and how."),
     ("Cancel", "&Cancel", "Stop the evaluation."),
 )
 NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears here."
@@ -177,7 +177,7 @@ class BenchmarkTab(PlotPage):
         self.views = named(QTabWidget(), "benchmarkViews", "Pictures of the evaluation")
         self.views.setDocumentMode(True)
         dots = scrolling("benchmarkScroll", "Published results and ours", self.dots)
-        self.views.addTab(dots, "&Published and ours")
+        self.views.addTab(dots, "Publishe&d and ours")
         self.views.addTab(self._map_page(), "&Step size and number of steps")
         self.views.addTab(self._task_page(), "S&ingle tasks")
         body = split("benchmarkBody", self.table, self.views, upright=True, sizes=(220, 380))

@@ -22,7 +22,10 @@ _COLUMNS = (
     ("Best", "Best value of the mean"),
     ("Best at", "Where the mean is best, on the horizontal axis"),
     ("Reaches it", "When the runs are first at the level or beyond: mean, and how many get there"),
-    ("Minus the baseline", "Difference where the curves end, with Welch's 95 % interval over runs"),
+    (
+        "Difference to the baseline",
+        "Difference where the curves end, with Welch's 95 % interval over runs",
+    ),
 )
 _NONE = -1
 
@@ -44,14 +47,14 @@ class GroupTable(QWidget):
         self.table = ReadTable("compareTable", "Groups of runs", _COLUMNS, words=(0, 6))
         self.table.setMinimumHeight(60)
         tip = "A loss (or accuracy): the table then says when the runs are first there or beyond."
-        self.level = search_line("compareLevel", "Level to reach", "none", tip)
+        self.level = search_line("compareLevel", "Target loss or accuracy", "none", tip)
         self.level.setMaximumWidth(110)
         self.level.textChanged.connect(self.refresh)
         tip = "The group that all others are compared with."
         self.base = combo("compareBase", "Baseline", {}, tip, letters=14)
         self.base.activated.connect(self._on_base)
         self.mistake = text_label("compareLevelMistake", wraps=False)
-        choices = ("&Level to reach", self.level), ("Base&line", self.base), self.mistake
+        choices = ("Tar&get", self.level), ("Base&line", self.base), self.mistake
         above = row(*choices, spacing=6, stretch=self.mistake)
         column(self, above, self.table, stretch=self.table, spacing=2)
 

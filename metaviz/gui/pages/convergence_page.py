@@ -122,7 +122,7 @@ class ConvergenceTab(PlotPage):
         self.run = combo("convergenceRun", "Run whose loss is sliced", {}, letters=14)
         self.caption = text_label("convergenceCaption", wraps=False)
         connect_controls(self._draw_slice, self.run)
-        above = row(("loss a&round", self.run), self.caption, spacing=6, stretch=self.caption)
+        above = row(("loss aro&und", self.run), self.caption, spacing=6, stretch=self.caption)
         slices = split("convergenceSlices", self.line, self.plane)
         return column(None, above, slices, stretch=slices)
 

@@ -94,7 +94,7 @@ class GradientsTab(OnDemandPage):
         self.step = whole_number("gradientStep", "Meta-batch", tip, (0, 1_000_000))
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         connect_controls(self._draw_lengths, self.log)
-        at, on = ("&at", self.start), ("on meta-&batch", self.step)
+        at, on = ("a&t", self.start), ("on meta-&batch", self.step)
         return row(self.compare, at, on, self.log, None)
 
     @Slot()

@@ -105,7 +105,7 @@ class QueueDock(QWidget):
     def _head(self) -> QHBoxLayout:
         names = ("queue_pause", "queue_resume", "queue_clear")
         buttons = [command_button(f"button_{name}", self._commands[name]) for name in names]
-        workers = ("&Workers", self.workers)
+        workers = ("Workers", self.workers)
         return row(*buttons, self.summary, workers, spacing=6, stretch=self.summary)
 
     def _set_up_view(self) -> None:

@@ -32,7 +32,7 @@ COMMANDS = (
     Command("pause", "&Pause", "Pause training, or go on.", "F6", "mdi6.pause"),
     Command(
         "step",
-        "&One outer step",
+        "&One meta-step",
         "Pause, and let every run take one meta-step.",
         "F10",
         "mdi6.debug-step-over",
@@ -50,7 +50,7 @@ COMMANDS = (
     ),
     Command(
         "mend",
-        "&Mend this run…",
+        "Fix a &diverged run…",
         "Let a run that diverged go on from its last good checkpoint, with a change.",
         "",
         "mdi6.bandage",
@@ -182,7 +182,7 @@ COMMANDS = (
     ),
     Command(
         "preferences",
-        "Pre&ferences…",
+        "Prefere&nces…",
         "Choose theme, workers, notifications and more.",
         "Ctrl+,",
         "mdi6.cog",
@@ -210,7 +210,7 @@ COMMANDS = (
         "quit", "&Quit", "Close the window.", "Ctrl+Q", "mdi6.exit-to-app", role=_Role.QuitRole
     ),
     Command("full_screen", "&Full screen", "Fill the screen.", "F11", checkable=True),
-    Command("reset_layout", "Reset &layout", "Put docks and toolbar back where they belong."),
+    Command("reset_layout", "Reset la&yout", "Put docks and toolbar back where they belong."),
     Command(
         "welcome",
         "&Welcome",
@@ -283,7 +283,7 @@ class Actions:
 
     def show_paused(self, theme: Theme, *, paused: bool) -> None:
         """Show on the pause action what it would do."""
-        self["pause"].setText("&Resume" if paused else "&Pause")
+        self["pause"].setText("Res&ume" if paused else "&Pause")
         self["pause"].setIcon(icon("mdi6.play-pause" if paused else "mdi6.pause", theme))
 
 

@@ -130,7 +130,7 @@ class WelcomePage(QWidget):
             "runs",
             "Open runs",
             "Show runs of another folder, for instance from a cluster or a colleague.",
-            "Open a &folder…",
+            "&Open a folder…",
         )
         self.data = Card(
             "data",
