@@ -226,6 +226,13 @@ COMMANDS = (
         "mdi6.book-open-variant",
     ),
     Command(
+        "tour",
+        "Three &remarks",
+        "Show what to look at after a first run: the gap, one adaptation, the comparison.",
+        "",
+        "mdi6.message-text-outline",
+    ),
+    Command(
         "help",
         "Help on what &has the keyboard",
         "Open the guide at the field, method, page or table that has the keyboard.",

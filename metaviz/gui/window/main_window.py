@@ -19,6 +19,7 @@ from metaviz.gui.background.training_worker import EngineInfo
 from metaviz.gui.dataset.dataset_controller import DatasetController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.guide.guide_controller import GuideController
+from metaviz.gui.guide.tour import Tour
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.enqueue_commands import EnqueueCommands
 from metaviz.gui.queue.queue_controller import QueueController
@@ -168,6 +169,10 @@ class MainWindow(QMainWindow):
             *(self.tabs, self.runs, self.form, self.controller, self.training_commands),
             *(self.queue_controller, self.commands, self.notifier, self),
         )
+        self.tour = Tour(self._open_page, self.tabs.page, self.settings, self)
+        self.tour.more_requested.connect(self.guide.open)
+        self.commands["tour"].triggered.connect(self.tour.start)
+        self.welcome.demo_over.connect(self._on_demo_over)
         self.desktop_notifier = DesktopNotifier(self, self.isActiveWindow)
         self.page_undo = PageUndo(self.tabs, self.undo_stack)
         self.shown_runs = ShownRuns(self.runs, self.live, self.table)
@@ -412,6 +417,16 @@ class MainWindow(QMainWindow):
     def _show_tab(self, place: int) -> None:
         self.welcome.leave()
         self.tabs.setCurrentIndex(place)
+
+    def _open_page(self, name: str) -> None:
+        self.welcome.leave()
+        self.tabs.open_page(name)
+
+    @Slot()
+    def _on_demo_over(self) -> None:
+        """Say after the first demo what there is to see."""
+        if not self.tour.was_seen:
+            self.tour.start()
 
     @Slot(str)
     def _show_run(self, name: str) -> None:

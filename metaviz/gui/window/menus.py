@@ -22,7 +22,11 @@ _QUEUE = (
     ("queue_clear",),
 )
 _VIEW = ("full_screen",), ("reset_layout",)
-_HELP = ("guide", "help", "welcome", "shortcuts"), ("copy_diagnostics", "open_log"), ("about",)
+_HELP = (
+    ("guide", "help", "welcome", "tour", "shortcuts"),
+    ("copy_diagnostics", "open_log"),
+    ("about",),
+)
 
 
 def build_menus(
