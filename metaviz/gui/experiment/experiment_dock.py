@@ -267,7 +267,7 @@ class ExperimentDock(QWidget):
         self._shown_problem = ""
         self.shared = shared_form(self.catalogue, self)
         self._follow(self.shared)
-        self._forms.addWidget(_heading("Settings that all share", self.shared))
+        self._forms.addWidget(_heading("Shared settings", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
         self._is_filling = False

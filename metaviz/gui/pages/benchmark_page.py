@@ -57,7 +57,7 @@ NO_MAP = (
     "Press Vary steps: how the chosen run does with larger, smaller, more and fewer inner steps "
     "than it was trained with."
 )
-NO_ROWS = "No results of these data that are numbers: choose other ones above."
+NO_ROWS = "There are no results on these data yet: press Evaluate, or choose other data above."
 _HINT = "Least gain. Enter or double-click opens the task."
 _ROW, _WIDEST = 17, 260
 _BUTTONS = (
@@ -337,7 +337,8 @@ def _map_text(found: Robustness) -> str:
     about = found.protocol
     return (
         f"{about['tasks']} {about['split']} tasks{draws_text(about)}, weights of step "
-        f"{found.step}. The frame is as trained, colours are differences to it. Click a cell for "
+        f"{found.step}. The frame marks what it was trained with; colours show the value minus "
+        "that one. Click a cell for "
         "its value."
     )
 

@@ -46,11 +46,16 @@ _COLUMNS = (
         "Inner steps until the mean support loss is at most the chosen one; – where it is not "
         "reached in the steps that were evaluated",
     ),
-    ("Area", "Area under the mean support loss, up to the last step that all runs share"),
+    (
+        "Area",
+        "Sum under the curve of mean support loss, up to the last step that all runs share: "
+        "small where the loss is low early on",
+    ),
     (
         "Rate",
-        "Factor of the loss from one step to the next, of the exponential fitted to the trained "
-        "steps; smaller is faster",
+        "By which factor the support loss falls in one inner step, fitted to the trained steps: "
+        "0.5 "
+        "halves it; smaller is faster",
     ),
 )
 

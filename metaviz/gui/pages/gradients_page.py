@@ -37,7 +37,11 @@ _COLUMNS = (
     ("inner residual", "‖∇L_S + λ(φ − θ)‖: how far the inner problem is from solved."),
     ("solver residual", "‖v − A x‖ / ‖v‖ of the linear system behind an implicit gradient."),
     ("gradients", "Gradient evaluations, summed over tasks."),
-    ("HVPs", "Hessian-vector products, summed over tasks."),
+    (
+        "HVPs",
+        "Hessian-vector products, the second derivatives that were needed, summed over tasks; "
+        "each costs about two to three gradients.",
+    ),
     ("time", "Seconds for this meta-gradient."),
 )
 

@@ -59,7 +59,7 @@ _PLOTS = {
     "comparison": "Com&parison of groups",
     "parallel": "Parallel coordinates, as they are shown",
     "inner": "&Inner loop",
-    "fan": "Sinusoid &fan of each run",
+    "fan": "Predictions on one task, &for each run",
     "convergence": "Con&vergence",
     "gradients": "Meta-&gradients",
     "geometry": "Learned g&eometry of the chosen run",

@@ -169,7 +169,8 @@ class WelcomeController(QObject):
             "Reproduce the sinusoid comparison",
             f"{estimate.text(workers)}.",
             "“Queue” trains MAML and joint training for 70000 meta-steps each, with the settings "
-            "of the MAML paper on 5-shot sinusoids. They can be paused and go on after a restart.",
+            "of the MAML paper on 5-shot sinusoids. You can pause them, and they continue after "
+            "a restart.",
             ("&Queue", self._add_to_queue),
             usually_yes=True,
         )

@@ -52,7 +52,7 @@ class Difference:
         if self.verdict == "same":
             text = "The same as the baseline."
         if self.verdict == "not told apart":
-            text = "Not told apart: the interval of the difference contains 0."
+            text = "No clear difference: the interval of the difference contains 0."
         if math.isfinite(self.half):
             text += " ± is Welch's 95 % interval of the difference of means."
         return text
