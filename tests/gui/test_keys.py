@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QStatusTipEvent
+from PySide6.QtGui import QKeySequence, QStatusTipEvent
 from PySide6.QtWidgets import (
     QApplication,
     QComboBox,
@@ -24,7 +24,10 @@ from metaviz.gui.pages.protocol_dialog import ProtocolDialog
 from metaviz.gui.plotting.plot_menu import _table
 from metaviz.gui.runs.column_dialog import ColumnDialog
 from metaviz.gui.runs.divergence_dialog import DivergenceDialog
+from metaviz.gui.widgets.commands import COMMANDS
 from metaviz.gui.widgets.controls import JumpSlider
+from metaviz.gui.widgets.key_bindings import KeyBindings
+from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.window.main_window import MainWindow
 from metaviz.runs.model.events import Divergence, Remedy
 from metaviz.runs.model.record import Record
@@ -227,3 +230,68 @@ def test_a_slider_goes_to_where_it_is_clicked(qtbot) -> None:
     assert slider.value() == 5
     qtbot.mouseClick(slider, LEFT, pos=QPoint(215, 12))
     assert slider.value() == 10
+
+
+# Keys that a person chooses
+
+
+def editor(window: MainWindow):
+    opened(window, "preferences")
+    dialog = window.preferences.dialog
+    dialog.pages.setCurrentWidget(dialog.keys)
+    return dialog.keys
+
+
+def test_keys_are_changed_kept_and_reset(qtbot, window) -> None:
+    keys = editor(window)
+    keys.choose("guide")
+    assert keys.edit.keySequence().isEmpty()
+    keys.edit.setKeySequence(QKeySequence("Ctrl+Alt+G"))
+    assert keys.told.text() == ""
+    qtbot.mouseClick(keys.assign, LEFT)
+    guide = window.commands["guide"]
+    assert guide.shortcut().toString() == "Ctrl+Alt+G"
+    assert guide.toolTip().endswith("(Ctrl+Alt+G)")
+    assert KeyBindings(window.commands, window.settings, window).is_changed("guide")
+    again = Settings(window.settings._path)
+    assert again.read("keys/guide", "") == "Ctrl+Alt+G"
+    qtbot.mouseClick(keys.reset, LEFT)
+    assert guide.shortcuts() == []
+    assert window.settings.read("keys/guide", "") == ""
+
+
+def test_a_conflict_is_told_before_keys_are_taken_from_another_command(qtbot, window) -> None:
+    keys = editor(window)
+    keys.choose("guide")
+    keys.edit.setKeySequence(QKeySequence("Ctrl+K"))
+    assert keys.told.text() == "“Command palette” has these keys; it will have none."
+    assert window.commands["palette"].shortcuts()[0].toString() == "Ctrl+K"
+    qtbot.mouseClick(keys.assign, LEFT)
+    assert [one.toString() for one in window.commands["palette"].shortcuts()] == ["Ctrl+Shift+P"]
+    assert window.commands["guide"].shortcut().toString() == "Ctrl+K"
+    keys.edit.setKeySequence(QKeySequence("F2"))
+    assert keys.told.text() == "“Rename” has these keys: choose others."
+    assert not keys.assign.isEnabled()
+    qtbot.mouseClick(keys.reset_all, LEFT)
+    assert window.commands["palette"].shortcut().toString() == "Ctrl+K"
+    assert window.commands["guide"].shortcuts() == []
+
+
+def test_chosen_keys_are_there_after_a_restart_and_none_is_a_choice(plain_window) -> None:
+    first = plain_window()
+    bindings = KeyBindings(first.commands, first.settings, first)
+    bindings.assign("find", [])
+    bindings.assign("run", [QKeySequence("Ctrl+J")])
+    second = plain_window()
+    assert second.commands["find"].shortcuts() == []
+    assert second.commands["run"].shortcut().toString() == "Ctrl+J"
+    second.training_commands.update_actions()
+    assert "Ctrl+Return" not in second.commands["run"].toolTip()
+
+
+def test_usual_keys_are_the_platforms_where_it_has_some(window) -> None:
+    standard = QKeySequence.keyBindings(QKeySequence.StandardKey.Undo)[0]
+    assert window.commands["undo"].shortcuts() == [standard]
+    assert all(
+        window.commands[command.name].shortcuts() == command.sequences for command in COMMANDS
+    )

@@ -41,6 +41,7 @@ from metaviz.gui.session.session import Part, Session, form_part, tabs_part
 from metaviz.gui.session.shown_runs import ShownRuns
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.controls import command_button, named
+from metaviz.gui.widgets.key_bindings import KeyBindings
 from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.message_bar import MessageBar
@@ -372,6 +373,7 @@ class MainWindow(QMainWindow):
             },
             self.commands["preferences"],
             self.settings,
+            KeyBindings(self.commands, self.settings, self),
             self,
         )
         if not self.session.last and self.preferences.now.device != "auto":
