@@ -154,7 +154,8 @@ class ConvergenceTab(PlotPage):
             ]
         )
         spoken = (f"{one.label}: rate {one.rate:.4g} per step" for one in rows)
-        self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
+        if rows:
+            self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
 
     @Slot()
     def _draw_slice(self) -> None:

@@ -183,7 +183,8 @@ class InnerTab(PlotPage):
         text = f"{title} after {k} inner steps:   " + _BETWEEN.join(parts) if parts else ""
         self.readout.setText(self._shortened(text))
         self.readout.setToolTip(plain_tip(text))
-        self.loss.setAccessibleDescription(text)
+        if text:
+            self.loss.setAccessibleDescription(text)
         self._draw_fan()
 
     def _fan_box(self) -> QWidget:

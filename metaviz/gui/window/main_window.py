@@ -39,6 +39,7 @@ from metaviz.gui.session.page_undo import PageUndo
 from metaviz.gui.session.saved_views import SavedViews
 from metaviz.gui.session.session import Part, Session, form_part, tabs_part
 from metaviz.gui.session.shown_runs import ShownRuns
+from metaviz.gui.widgets.announcer import Announcer
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.controls import command_button, named
 from metaviz.gui.widgets.key_bindings import KeyBindings
@@ -95,6 +96,7 @@ class MainWindow(QMainWindow):
         self.setWindowIcon(QIcon(str(paths.resource("icons/metaviz.svg"))))
         self.settings = settings
         self.notifier = Notifier(self)
+        self.announcer = Announcer(self)
         self.theme_menu = ThemeMenu(settings, self)
         self.commands = Actions(self)
         self.undo_stack = QUndoStack(self)
@@ -285,6 +287,9 @@ class MainWindow(QMainWindow):
         self.tabs.requests.brushed.connect(self.table.keep_only)
         self.welcome.page.run_requested.connect(self._show_run)
         self.live.diverged.connect(messages.show_divergence)
+        self.live.run_ended.connect(self.announcer.on_run_ended)
+        self.notifier.failed.connect(self.announcer.on_failed)
+        worker.failed.connect(self.announcer.on_failed)
         messages.remedy_requested.connect(self.resume_commands.mend)
         self.notifier.informed.connect(self.show_status)
         self.notifier.warned.connect(partial(self.log.add, "warning"))
