@@ -42,7 +42,11 @@ _AXES = {"step": "Meta-step"} | {name: quantity_of(name).label for name in AXES 
 _SWITCHES = {
     "log_y": ("compareLogY", "log &y", "Logarithmic vertical axis."),
     "log_x": ("compareLogX", "log &x", "Logarithmic horizontal axis."),
-    "robust": ("compareRobust", "robust", "Leave rare spikes outside the plot."),
+    "robust": (
+        "compareRobust",
+        "robust range",
+        "Fit the axis to most of the values: rare spikes leave the plot, and are counted.",
+    ),
     "members": ("compareMembers", "single r&uns", "Show every run of a group as a thin line."),
 }
 

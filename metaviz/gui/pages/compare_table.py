@@ -67,7 +67,7 @@ class GroupTable(QWidget):
         self.table.horizontalHeader().setSectionsClickable(True)
         self.table.horizontalHeader().sectionClicked.connect(self._on_head)
         tip = "A loss, or an accuracy in per cent: when runs are first there or beyond."
-        self.level = search_line("compareLevel", "Target", "none", tip)
+        self.level = search_line("compareLevel", "Target loss or accuracy", "none", tip)
         self.level.setMaximumWidth(110)
         self.level.textChanged.connect(self.refresh)
         tip = "The group that all others are compared with."

@@ -39,7 +39,11 @@ _COLUMNS = (
     ("inner residual", "‖∇L_S + λ(φ − θ)‖: how far the inner problem is from solved."),
     ("solver residual", "‖v − A x‖ / ‖v‖ of the linear system behind an implicit gradient."),
     ("gradients", "Gradient evaluations, summed over tasks."),
-    ("HVPs", "Hessian-vector products, summed over tasks."),
+    (
+        "HVPs",
+        "Hessian-vector products, the second derivatives that were needed, summed over tasks; "
+        "each costs about two to three gradients.",
+    ),
     ("time", "Seconds for this meta-gradient."),
 )
 
@@ -96,7 +100,7 @@ class GradientsTab(OnDemandPage):
         self.step = whole_number("gradientStep", "Meta-batch", tip, (0, 1_000_000))
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         connect_controls(self._draw_lengths, self.log)
-        at, on = ("&at", self.start), ("on meta-&batch", self.step)
+        at, on = ("a&t", self.start), ("on meta-&batch", self.step)
         return row(self.compare, at, on, self.log, None)
 
     @Slot()

@@ -189,7 +189,7 @@ class TheoryTab(PlotPage):
         self.run = combo("theoryRun", "Run", {}, letters=28)
         self.what.currentIndexChanged.connect(self._take_view)
         connect_controls(self._take_run, self.run)
-        self.of = PlainLabel("o&f")
+        self.of = PlainLabel("&of")
         self.of.setBuddy(self.run)
         box = QWidget(self)
         row(("sho&w", self.what), self.of, self.run, None, inside=box)
@@ -216,7 +216,7 @@ class TheoryTab(PlotPage):
         self.shared = switch("theoryShared", "one &marginal", tip)
         connect_controls(self.redraw, self.evaluation, self.loss, self.shared)
         box = QWidget(self)
-        when = ("&at meta-step", self.evaluation), self.evaluation_text
+        when = ("a&t meta-step", self.evaluation), self.evaluation_text
         row(*when, ("&loss", self.loss), self.shared, inside=box, stretch=self.evaluation)
         return box
 
@@ -251,15 +251,15 @@ class TheoryTab(PlotPage):
 
     def _of_replay(self) -> QWidget:
         tip = "Take the first meta-steps of the run again."
-        self.again = push_button("theoryReplay", "&Replay", tip, "Replay the run")
+        self.again = push_button("theoryReplay", "Repla&y", tip, "Replay the run")
         self.again.clicked.connect(self._ask_replay)
-        tip = "One inner step; behind the last one comes the outer step."
+        tip = "One inner step; behind the last one comes the meta-step."
         self.inner = push_button("theoryInner", "&Inner step", tip)
         self.inner.clicked.connect(self._take_inner)
-        self.outer = push_button("theoryOuter", "&Outer step", "To the next meta-step.")
+        self.outer = push_button("theoryOuter", "Meta-s&tep", "To the next meta-step.")
         self.outer.clicked.connect(self._take_outer)
         tip = "One step after the other, slowly."
-        self.play = push_button("theoryPlay", "&Play", tip, "Play the steps")
+        self.play = push_button("theoryPlay", "P&lay", tip, "Play the steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         box = QWidget(self)
@@ -318,7 +318,7 @@ class TheoryTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "P&lay")
         (self._timer.start if on else self._timer.stop)()
 
     def _ask(self, kind: str) -> None:

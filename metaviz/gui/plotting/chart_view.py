@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QToolTip, QWidget
 
+from metaviz.charts.describing import described
 from metaviz.charts.reading import reading_text, readings
 from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes_of
 from metaviz.charts.thinning import thin
@@ -190,8 +191,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._draw_regions(shown.regions)
         self._draw_words(shown.words)
         self._set_range(shown)
-        if self.chart.spoken:
-            self.setAccessibleDescription(self.chart.spoken)
+        self.setAccessibleDescription(described(self.chart))
         # Let ranges follow the data now: found out while painting, they would paint twice.
         self.scene().prepareForPaint()
 

@@ -29,9 +29,9 @@ INTERVALS: dict[Interval, str] = {
     "ci95": "± 95 % CI",
 }
 INTERVAL_TIPS: dict[Interval, str] = {
-    "std": "SD, the sample standard deviation over the runs (n − 1 in the denominator)",
-    "se": "SE, the standard error of the mean over the runs (s / √n)",
-    "ci95": "95 % CI, the confidence interval of the mean over runs (Student’s t, n − 1 d.o.f.)",
+    "std": "standard deviation over runs (SD, n − 1 in the denominator)",
+    "se": "standard error of the mean over runs (SE, s / √n)",
+    "ci95": "95 % CI of the mean over runs (Student’s t, n − 1 degrees of freedom)",
 }
 BASIC = ("algorithm", "problem")
 _BACKBONE = "features.pretrained"
