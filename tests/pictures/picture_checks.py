@@ -364,7 +364,7 @@ def _free_texts(view: pg.GraphicsView) -> Iterator[QGraphicsTextItem]:
 
 def _tips(owner: QWidget, place: QPoint) -> Iterator[str]:
     parent = owner.parentWidget()
-    if isinstance(owner, PlainLabel) and not owner.toolTip():
+    if isinstance(owner, PlainLabel):
         yield owner.text()  # it shows the whole by itself
     if isinstance(owner, QTabBar):
         yield owner.tabToolTip(owner.tabAt(place))

@@ -75,8 +75,8 @@ class CompareControls(QWidget):
         self.partly.setCheckable(True)
         self.partly.setToolTip("Not only where all runs of a group have data; n says how many.")
         self._first = flow(self.measure, ("over", self.axis), self.band, spacing=6)
-        shown = ("Smoothi&ng", smoothing), smoothing.text, *switches.values(), self.group
-        self._second = flow(*shown, spacing=7)
+        smooth = ("Smoothi&ng", smoothing), smoothing.text
+        self._second = flow(*smooth, *switches.values(), self.group, spacing=7)
         column(self, self._first, self._second, spacing=2)
         self._show_group()
         show_fields(self._fields, ComparisonView())

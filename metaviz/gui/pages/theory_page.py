@@ -125,10 +125,6 @@ class TheoryTab(PlotPage):
             *(self._of_expansion(), self._of_prior(), self._of_replay()),
             parent=self,
         )
-        self.options.setSizePolicy(
-            self.options.sizePolicy().horizontalPolicy(),
-            self.options.sizePolicy().Policy.Maximum,
-        )
         self.status.hide()
         page(self, top, self.options, self.status, self.stack, told, stretch=self.stack)
 

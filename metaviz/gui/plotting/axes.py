@@ -79,12 +79,20 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         if self.logMode or not levels:
             return levels
         spacing, values = levels[0]
+        if len(values) < _FEWEST_UPRIGHT and len(levels) > 1:
+            spacing, values = levels[1][0], sorted({*values, *levels[1][1]})
         if self.whole and spacing and spacing < 1:
             first, last = int(np.ceil(minVal)), int(np.floor(maxVal))
             return [(1.0, [float(value) for value in range(first, last + 1)])]
+        metrics = QFontMetricsF(self.font())
         if self._lies():
-            return levels
-        room = max(_FEWEST_UPRIGHT, int(size / QFontMetricsF(self.font()).height()))
+            if not spacing or self._tickLevels is not None:
+                return levels
+            texts = self.tickStrings(values, self.autoSIPrefixScale * self.scale, spacing)
+            wide = max(map(metrics.horizontalAdvance, texts), default=0.0) + metrics.height()
+            room = max(_FEWEST_UPRIGHT, int(size / wide))
+        else:
+            room = max(_FEWEST_UPRIGHT, int(size / metrics.height()))
         every = -(-len(values) // room)
         if every > 1 and spacing:
             values = [value for value in values if round(value / spacing) % every == 0]
@@ -102,7 +110,11 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     ) -> list[tuple[float | None, list[float]]]:
         """Return the decimal logarithms of the numbers to write."""
         del std_ticks
-        return [(None, round_logarithms(low, high, max(2, int(size / _TICK_PIXELS))))]
+        most = max(_FEWEST_TICKS, int(size / _TICK_PIXELS))
+        # Texts stand side by side on a lying axis, one above the other on an upright one.
+        line = QFontMetricsF(self.font()).height()
+        apart = (2 * line if self._lies() else line) * (high - low) / max(size, 1.0)
+        return [(None, round_logarithms(low, high, most, apart))]
 
     def logTickStrings(  # noqa: N802 - pyqtgraph's name
         self, values: list[float], scale: float, spacing: float
@@ -112,8 +124,20 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         return [f"{10.0**value:.6g}" for value in values]
 
 
-def round_logarithms(low: float, high: float, most: int) -> list[float]:
-    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high."""
+def round_logarithms(low: float, high: float, most: int, apart: float = 0.0) -> list[float]:
+    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high.
+
+    No two are nearer to each other than `apart`, as far as that leaves two.
+    """
+    found = _round_logarithms(low, high, most)
+    kept: list[float] = []
+    for value in found:
+        if not kept or value - kept[-1] >= apart:
+            kept.append(value)
+    return kept if len(kept) > 1 else found[:: max(1, len(found) - 1)]
+
+
+def _round_logarithms(low: float, high: float, most: int) -> list[float]:
     decades = np.arange(np.floor(low), np.ceil(high) + 1)
     for mantissas in (range(1, 10), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = np.add.outer(decades, np.log10(mantissas)).ravel()

@@ -22,7 +22,7 @@ class CutChoice(QComboBox):
         """Return the tip, which begins with the chosen text where that is cut."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
-        if option.currentText == self.currentText():  # type: ignore[attr-defined]
+        if option.currentText == self.currentText():
             return self.toolTip()
         return "\n".join(filter(None, (plain_tip(self.currentText()), self.toolTip())))
 
