@@ -118,44 +118,4 @@ class Legend(QWidget):
                 break
             places.append((QRect(x, row * row_height, wide, row_height), key, text))
             x += wide + _APART
-        return places[-1][0].bottom() + 4
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw samples and texts."""
-        del event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, key, text in self._places(self.width()):
-            middle = place.center().y()
-            if key is not None and key.pen is not None:
-                painter.setPen(key.pen)
-                painter.drawLine(place.left(), middle, place.left() + _SAMPLE, middle)
-            if key is not None and key.dots is not None:
-                painter.setPen(key.dots)
-                painter.drawPoint(place.left() + _SAMPLE // 2, middle)
-            painter.setPen(self._color)
-            beside = place.adjusted(_SAMPLE + _GAP if key is not None else 0, 0, 0, 0)
-            painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, text)
-
-    def _places(self, width: int) -> list[tuple[QRect, Key | None, str]]:
-        """Return where entries are drawn; those that do not fit into the last row are counted."""
-        metrics = self.fontMetrics()
-        row_height = metrics.height() + 3
-        places: list[tuple[QRect, Key | None, str]] = []
-        x, row = 0, 0
-        for number, key in enumerate(self.keys):
-            left = f"and {len(self.keys) - number} more"
-            last = row == _MOST_ROWS - 1 and number < len(self.keys) - 1
-            room = width - (metrics.horizontalAdvance(left) + _APART if last else 0)
-            most = max(_LEAST_TEXT, room - _SAMPLE - _GAP)
-            text = metrics.elidedText(key.text, Qt.TextElideMode.ElideRight, most)
-            size = QSize(_SAMPLE + _GAP + metrics.horizontalAdvance(text), row_height)
-            if x and x + size.width() > room:
-                if row == _MOST_ROWS - 1:
-                    tail = QSize(metrics.horizontalAdvance(left), row_height)
-                    places.append((QRect(QPointF(x, row * row_height).toPoint(), tail), None, left))
-                    break
-                x, row = 0, row + 1
-            places.append((QRect(x, row * row_height, size.width(), row_height), key, text))
-            x += size.width() + _APART
         return places
