@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QTableWidgetItem, QTabWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QTableWidgetItem, QTabWidget, QWidget
 
 from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
@@ -17,7 +17,7 @@ from metaviz.gui.pages.benchmark_table import (
     result_cells,
     worst_cells,
 )
-from metaviz.gui.pages.layouts import column, named, page, row, split
+from metaviz.gui.pages.layouts import column, flow, named, page, row, split
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
@@ -198,15 +198,12 @@ class BenchmarkTab(PlotPage):
         buttons = self.evaluate, self.vary, self.settings
         return row(*buttons, self.next, self.cancel, stretch=self.next)
 
-    def _filters(self) -> QHBoxLayout:
+    def _filters(self) -> QLayout:
         title = "List of tasks that runs were evaluated on"
         self.list = combo("benchmarkList", title, {}, letters=12)
         connect_controls(self._take_list, self.list)
         self.filter.changed.connect(self._fill)
-        made = row(("&Ours:", self.list), ("Pu&blished:", self.filter), spacing=6)
-        made.setStretchFactor(self.list, 2)
-        made.setStretchFactor(self.filter, 4)
-        return made
+        return flow(("&Ours:", self.list), ("Pu&blished:", self.filter), stretch=self.filter)
 
     def _map_page(self) -> QWidget:
         self.run = combo("benchmarkRun", "Run whose steps are varied", {}, letters=18)

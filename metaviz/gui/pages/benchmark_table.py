@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
 
-from metaviz.gui.pages.layouts import row
+from metaviz.gui.pages.layouts import flow
 from metaviz.gui.widgets.controls import combo, connect_controls, cut_after, offer
 from metaviz.gui.widgets.read_table import Cell
 from metaviz.gui.widgets.theme import Theme, curve_color
@@ -59,9 +59,7 @@ class PublishedFilter(QWidget):
         super().__init__(parent)
         self._boxes = {field: self._box(field, *about) for field, about in _FILTERS.items()}
         self.dataset, self.ways, self.shots, self.backbone, self.collection = self._boxes.values()
-        layout = row(*self._boxes.values(), spacing=6, inside=self)
-        for place in range(layout.count()):
-            layout.setStretch(place, 1)
+        flow(*self._boxes.values(), spacing=6, inside=self)
         self.choose(Choice("miniImageNet", 5, 1))
         connect_controls(self.changed, *self._boxes.values())
 
@@ -90,7 +88,7 @@ class PublishedFilter(QWidget):
         box = combo(f"benchmark{field.title()}", f"{title} of published results", {})
         values = sorted({getattr(one, field) for one in published()})
         offer(box, every | {value: text(value) for value in values})
-        cut_after(box, 5)
+        cut_after(box, 12)
         return box
 
 

@@ -9,7 +9,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QWidget
 
 from metaviz.config.quantities import QUANTITIES, quantity_of
-from metaviz.gui.pages.layouts import column, row
+from metaviz.gui.pages.layouts import column, flow
 from metaviz.gui.widgets.controls import (
     Control,
     ShareSlider,
@@ -89,11 +89,9 @@ class CompareControls(QWidget):
         self.partly.setObjectName("comparePartly")
         self.partly.setCheckable(True)
         self.partly.setToolTip("Not only where all runs of a group have data; n says how many.")
-        self._first = row(
-            self.measure, "over", self.axis, self.band, self.statistic, None, spacing=6
-        )
-        shown = ("Smoothi&ng", smoothing), smoothing.text, *switches.values(), self.group, None
-        self._second = row(*shown, spacing=7)
+        self._first = flow(self.measure, ("over", self.axis), self.band, self.statistic, spacing=6)
+        smooth = ("Smoothi&ng", smoothing), smoothing.text
+        self._second = flow(*smooth, *switches.values(), self.group, spacing=7)
         column(self, self._first, self._second, spacing=2)
         self._show_group()
         show_fields(self._fields, ComparisonView())
@@ -140,7 +138,7 @@ class CompareControls(QWidget):
 
     def add_to_second_row(self, widget: QWidget) -> None:
         """Put a widget after the other controls of the second row."""
-        self._second.insertWidget(self._second.count() - 1, widget)
+        self._second.addWidget(widget)
 
     def use_keys(self, keys: tuple[str, ...] | None) -> None:
         """Group by other keys; None leaves out the seed only."""

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
 from metaviz.config.quantities import unit_of
-from metaviz.gui.pages.layouts import column, follow, page, row, slider, split
+from metaviz.gui.pages.layouts import column, flow, follow, page, row, slider, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
@@ -128,7 +128,7 @@ class InnerTab(PlotPage):
         view = self._view("gradient_norm")
         self.norm.show_chart(inner_chart(self._records, view, labelled=False, message=NO_NORM))
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> QLayout:
         self.quantity = combo("innerQuantity", "Quantity", _LOSSES)
         self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.", on=True)
         tip = "Interval of the mean over the evaluation tasks."
@@ -144,7 +144,7 @@ class InnerTab(PlotPage):
         looks = self.quantity, self.log_y, self.interval
         connect_controls(self.redraw, *looks, self.limit, self.evaluation)
         when = ("a&t meta-step", self.evaluation), self.evaluation_text
-        return row(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
+        return flow(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Step k forward by itself."

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Chart, Lines
-from metaviz.gui.pages.layouts import follow, page, row, slider
+from metaviz.gui.pages.layouts import flow, follow, page, row, slider
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -125,10 +125,6 @@ class TheoryTab(PlotPage):
             *(self._of_expansion(), self._of_prior(), self._of_replay()),
             parent=self,
         )
-        self.options.setSizePolicy(
-            self.options.sizePolicy().horizontalPolicy(),
-            self.options.sizePolicy().Policy.Maximum,
-        )
         self.status.hide()
         page(self, top, self.options, self.status, self.stack, told, stretch=self.stack)
 
@@ -192,7 +188,7 @@ class TheoryTab(PlotPage):
         self.of = PlainLabel("&of")
         self.of.setBuddy(self.run)
         box = QWidget(self)
-        row(("sho&w", self.what), self.of, self.run, None, inside=box)
+        flow(("sho&w", self.what), self.of, self.run, inside=box)
         return box
 
     def _of_example(self) -> QWidget:
@@ -217,7 +213,7 @@ class TheoryTab(PlotPage):
         connect_controls(self.redraw, self.evaluation, self.loss, self.shared)
         box = QWidget(self)
         when = ("a&t meta-step", self.evaluation), self.evaluation_text
-        row(*when, ("&loss", self.loss), self.shared, inside=box, stretch=self.evaluation)
+        flow(*when, ("&loss", self.loss), self.shared, inside=box, stretch=self.evaluation)
         return box
 
     def _of_expansion(self) -> QWidget:
@@ -246,7 +242,7 @@ class TheoryTab(PlotPage):
         connect_controls(self.redraw, self.alpha, self.steps)
         box = QWidget(self)
         parts = ("&α", self.alpha), self.alpha_text, ("&K", self.steps), self.steps_text
-        row(*parts, self.measure, inside=box)
+        flow(*parts, self.measure, inside=box)
         return box
 
     def _of_replay(self) -> QWidget:
@@ -263,7 +259,7 @@ class TheoryTab(PlotPage):
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         box = QWidget(self)
-        row(self.again, self.inner, self.outer, self.play, None, inside=box)
+        flow(self.again, self.inner, self.outer, self.play, inside=box)
         return box
 
     @property

@@ -8,6 +8,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from metaviz.gui.widgets.controls import named
+from metaviz.gui.widgets.legible import legible
 from metaviz.gui.widgets.plain_table import set_up_table
 from metaviz.gui.widgets.plain_text import plain_tip
 
@@ -85,7 +86,7 @@ def _item(cell: Cell, *, number: bool) -> QTableWidgetItem:
     if number:
         item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     if cell.color is not None:
-        item.setForeground(cell.color)
+        item.setForeground(legible(cell.color) if cell.ground is None else cell.color)
     if cell.ground is not None:
         item.setBackground(cell.ground)
     if cell.bold:
