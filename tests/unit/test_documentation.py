@@ -63,4 +63,4 @@ def commands_of(text: str) -> list[list[str]]:
     """Return the arguments of every `metaviz` command in code blocks of a page."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("metaviz ")]
