@@ -148,9 +148,8 @@ def _spread(values: np.ndarray, apart: float) -> list[float]:
     for value in values:
         if not kept or value - kept[-1] >= apart:
             kept.append(float(value))
-    if len(kept) > 1 or len(values) < 2:
-        return kept
-    return [float(values[0]), float(values[-1])]
+    ends = sorted({float(value) for value in (*values[:1], *values[-1:])})
+    return max(kept, ends, key=len)
 
 
 def _round_numbers(low: float, high: float) -> Iterator[np.ndarray]:
