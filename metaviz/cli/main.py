@@ -18,6 +18,7 @@ from metaviz.cli.inspect import gradients, inspect_data, list_, options
 from metaviz.cli.output import escape_unknown_letters, put, said_warnings, say
 from metaviz.cli.predict import predict
 from metaviz.cli.queue import queue_app, queue_worker, sweep
+from metaviz.cli.relocate import relocate
 from metaviz.cli.runs import mark, runs
 from metaviz.cli.signals import saving_on_signals
 from metaviz.cli.theory import theory_app
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: nothing is downloaded unless you ask here.")
 data_app.command("inspect")(inspect_data)
+data_app.command("relocate")(relocate)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 app.add_typer(theory_app, name="theory")

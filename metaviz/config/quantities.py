@@ -138,6 +138,11 @@ def quantity_of(name: str) -> Quantity:
     return QUANTITIES.get(name) or Quantity(name, name.replace("_", " ").capitalize())
 
 
+def unit_of(name: str) -> float:
+    """Return what a quantity is multiplied by where it is shown: accuracies are in per cent."""
+    return 100.0 if name.endswith("accuracy") else 1.0
+
+
 def own_quantities(names: Iterable[str]) -> tuple[Quantity, ...]:
     """Return those of the named quantities that have no column of their own in the database."""
     return tuple(quantity_of(name) for name in names if name not in _STORED_IDS)

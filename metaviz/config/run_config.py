@@ -97,7 +97,8 @@ class Shared(Options):
     eval_tasks: int = option(
         600,
         "Evaluation tasks",
-        "Size of the fixed, seeded list of evaluation tasks.",
+        "Size of the fixed, seeded list of evaluation tasks. Fewer of them are used where "
+        "“Evaluate every” is empty and all would take long.",
         ge=2,
         le=100_000,
     )
@@ -117,8 +118,15 @@ class Shared(Options):
         gt=0,
         le=1,
     )
-    eval_every: int = option(
-        100, "Evaluate every", "Meta-steps between two evaluations.", unit="steps", ge=1
+    eval_every: int | None = option(
+        None,
+        "Evaluate every",
+        "Meta-steps between two evaluations. Empty: about 40, more at the beginning. They are on "
+        "fewer tasks where all would take more than a tenth of the training, by counted "
+        "operations of MAML with these settings, so that all methods of a comparison are "
+        "evaluated alike.",
+        unit="steps",
+        ge=1,
     )
     reading_every: int = option(
         1,

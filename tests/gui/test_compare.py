@@ -24,6 +24,7 @@ from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.comparison import compared
 from metaviz.runs.analysis.parallel import ABSENT
 from metaviz.runs.model.events import Stepped
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.archive import pack_run
 from metaviz.runs.storage.saved_views import read_views, saved_view, write_view
 from metaviz.runs.table.columns import Columns
@@ -74,7 +75,7 @@ def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
     assert [maml.name, reptile.name] == ["MAML (3 runs)", "Reptile (2 runs)"]
     assert cell(tab, 0, 1) == "3"
     mean, half = np.mean(LAST["maml"]), stats.sem(LAST["maml"]) * stats.t.ppf(0.975, 2)
-    assert cell(tab, 0, 2) == f"{mean:.4g} ± {half:.2g}"
+    assert cell(tab, 0, 2) == interval_text(mean, half)
     band = next(band for band in tab.shown.chart.bands if band.name == "0 band")
     np.testing.assert_allclose(band.high[-1] - mean, half)
 
@@ -114,7 +115,7 @@ def test_level_is_answered_in_the_table_and_nonsense_is_said(qtbot, tab):
     qtbot.keyClicks(tab.groups.level, "2.0")
     assert tab.groups.table.horizontalHeaderItem(5).text() == "Reaches ≤ 2"
     expected = np.mean([2, 3, 2])
-    assert cell(tab, 0, 5).startswith(f"{expected:.5g} ±")
+    assert cell(tab, 0, 5).startswith(f"{expected:.1f} ±")
     assert cell(tab, 1, 5) == "3 (1 of 2)"
     tab.groups.level.setText("soon")
     assert tab.groups.mistake.text() == "'soon' is not a level: write a number."

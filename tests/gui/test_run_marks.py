@@ -334,10 +334,10 @@ def test_groups_show_mean_and_named_interval_and_name_who_diverged(qtbot, window
     assert maml.siblingAtColumn(column(window, "state")).data() == "3 of 4; 1 diverged"
     loss = column(window, "loss")
     window.table.bar.interval.setCurrentIndex(window.table.bar.interval.findData("std"))
-    assert model.index(1, loss).data() == "0.32 ± 0.02"
+    assert model.index(1, loss).data() == "0.320 ± 0.020"
     assert model.headerData(loss, Qt.Orientation.Horizontal) == "Query loss ± SD"
     window.table.bar.interval.setCurrentIndex(window.table.bar.interval.findData("se"))
-    assert model.index(1, loss).data() == "0.32 ± 0.012"
+    assert model.index(1, loss).data() == "0.320 ± 0.012"
     tip = model.headerData(loss, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
     assert "standard error" in tip
     window.table.view.expand(maml)
@@ -384,10 +384,10 @@ def test_a_baseline_tells_better_and_worse_for_loss_and_accuracy(window):
     assert "Worse" in told("iMAML · seed 1")[1]
     window.table.compare("accuracy")
     text, tip, color = told("MAML · seed 0")
-    assert text == "▲ +0.2 (+40.0 %)"
+    assert text == "▲ +20 (+40.0 %)"
     assert "Better" in tip
     text, tip, color = told("iMAML · seed 1")
-    assert text.startswith("▼ −0.04")
+    assert text.startswith("▼ −4 ")
     assert "Worse" in tip
     assert QColor(color) == QColor(theme.error)
     window.table.clear_baseline()
@@ -400,7 +400,7 @@ def test_a_group_is_a_baseline_with_welchs_interval(window):
     window.table._baseline.trigger()
     index = window.table.tree_model.index(1, column(window, "delta"))
     assert window.table.tree_model.index(0, column(window, "delta")).data() == "baseline"
-    assert index.data().startswith("▼ −0.2 ± ")
+    assert index.data().startswith("▼ −0.20 ± ")
     assert "Welch" in index.data(Qt.ItemDataRole.ToolTipRole)
 
 

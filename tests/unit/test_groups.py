@@ -153,7 +153,7 @@ def test_cells_of_groups():
     group = grouped(runs())[0]
     seen, columns = CellContext("std"), Columns()
     half = VALUES[:3].std(ddof=1)
-    assert seen.group_text(BY_KEY["loss"], group) == f"{VALUES[:3].mean():.4g} ± {half:.2g}"
+    assert seen.group_text(BY_KEY["loss"], group) == f"{VALUES[:3].mean():.3f} ± {half:.3f}"
     assert seen.group_text(BY_KEY["seed"], group) == "0–3"
     assert seen.group_text(BY_KEY["state"], group) == "3 of 4; 1 diverged"
     assert seen.group_text(columns.column("inner_lr"), group) == "0.1"

@@ -109,6 +109,12 @@ class AlgorithmList(QTreeWidget):
         high = self.fontMetrics().height() + _PADDING
         self.setFixedHeight(max(_FEWEST, min(_MOST, lines)) * high + 2 * self.frameWidth())
 
+    def help_words(self) -> str:
+        """Return where the guide tells of the method that the keyboard is at."""
+        item = self.currentItem()
+        name = item.data(0, _ID) if item is not None else None
+        return f"/method/{name}" if name else ""
+
     @property
     def line_height(self) -> int:
         """The height of a line in pixels."""
@@ -141,7 +147,7 @@ class AlgorithmList(QTreeWidget):
             text = _searchable(self._entries[name])
             item.setHidden(not all(word in text for word in words))
         for heading in self._headings():
-            members = (heading.child(at) for at in range(heading.childCount()))
+            members = [heading.child(at) for at in range(heading.childCount())]
             heading.setHidden(all(member is None or member.isHidden() for member in members))
         self._fold()
 

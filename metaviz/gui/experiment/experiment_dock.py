@@ -1,6 +1,6 @@
 """The experiment dock: problem, algorithms and settings. It yields a comparison."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,13 +9,15 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
-from metaviz.config.run_config import MACHINE, OF_INNER_LOOPS, Comparison, parse_seeds
+from metaviz.config.run_config import MACHINE, OF_INNER_LOOPS, Comparison, Shared, parse_seeds
+from metaviz.config.schedule import default_text
 from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
 from metaviz.gui.experiment.help_strip import HelpStrip
 from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
 from metaviz.gui.widgets.controls import (
+    explained,
     make_bold,
     named,
     push_button,
@@ -42,6 +44,8 @@ class ExperimentDock(QWidget):
     download_requested = Signal(str)
     download_cancelled = Signal()
     sweep_requested = Signal(str)
+    help_requested = Signal()
+    """The guide is wanted at what has the keyboard."""
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -60,6 +64,7 @@ class ExperimentDock(QWidget):
         self.change_text: str | None = None
         """While `changed` is emitted for many settings at once: what they are; "" for a restart."""
         self.setMinimumWidth(_WIDTH)
+        explained(self, "/page/experiment")
         self._build()
         self._fill()
         self.show_comparison(Comparison())
@@ -190,6 +195,12 @@ class ExperimentDock(QWidget):
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
         return next((field for field in self.every_field() if field.key == key), None)
 
+    def reset_focused(self) -> None:
+        """Put the setting that has the keyboard back to its default."""
+        for field in self.every_field():
+            if field.editor.hasFocus():
+                field.reset()
+
     def every_field(self) -> list[OptionField]:
         """Return all fields, also those of algorithms that were unticked again."""
         own = [section.form for section in self._sections.values()]
@@ -259,6 +270,7 @@ class ExperimentDock(QWidget):
         self.algorithms.ticked_changed.connect(self._on_ticks)
         self.algorithms.entered_algorithm.connect(self.help_strip.explain)
         self.download.clicked.connect(self._on_download)
+        self.help_strip.more.clicked.connect(self.help_requested)
 
     def _fill(self) -> None:
         """Make list and forms from the catalogue."""
@@ -281,6 +293,7 @@ class ExperimentDock(QWidget):
     def _show_problem(self) -> None:
         problem = self.problem
         self.summary.setText(problem.summary)
+        explained(self.problem_box, f"/problem/{problem.id}")
         self.download.setVisible(problem.can_download)
         self.look.setVisible(problem.has_images)
         self._data.setVisible(problem.can_download or problem.has_images)
@@ -364,6 +377,7 @@ class ExperimentDock(QWidget):
         if self._is_filling:
             return
         shared = self.shared.values()
+        self._show_schedule(shared)
         for section in self._sections.values():
             section.show_shared(shared)
         self._problem_section.note_changes(len(self.problem_form.changes()))
@@ -371,6 +385,13 @@ class ExperimentDock(QWidget):
         if not self.reason:
             self.help_strip.show_count(self.comparison())
         self.changed.emit()
+
+    def _show_schedule(self, values: Mapping[str, Plain]) -> None:
+        """Say in the empty field when runs with these settings are evaluated."""
+        field, steps = self.shared.fields["eval_every"], values.get("steps")
+        shared = {name: value for name, value in values.items() if name in Shared.model_fields}
+        if not self.shared.first_error() and isinstance(steps, int):
+            field.set_automatic(default_text(shared, steps, self.problem))
 
     def _on_download(self) -> None:
         if self.downloading:

@@ -7,7 +7,7 @@ from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.algorithm_list import describe
-from metaviz.gui.widgets.controls import scrolling, text_label
+from metaviz.gui.widgets.controls import scrolling, text_label, tool_button
 from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
@@ -26,7 +26,12 @@ class HelpStrip(QFrame):
         self.reason = text_label("reason")
         self.count = text_label("run_count")
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._row = row(self.count, spacing=8, stretch=self.count)
+        tip = "Open the guide at what has the keyboard: all of it, and the terms it uses."
+        self.more = tool_button("help_more", "More (F1)", tip, "More about this in the guide")
+        self.more.setAutoRaise(True)
+        # The keyboard stays where it is, as that says what is asked about.
+        self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._row = row(self.count, self.more, spacing=8, stretch=self.count)
         column(self, self._steady_help(), self.reason, self._row, margins=(8, 4, 8, 8), spacing=4)
         self.restyle()
 

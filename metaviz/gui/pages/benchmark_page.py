@@ -48,6 +48,7 @@ from metaviz.runs.model.evaluation import Judgement, draws_of, draws_text
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
+from metaviz.runs.model.statistics import interval_text
 
 EMPTY = (
     "Tick trained runs below and press Evaluate: each one's weights adapt to the same tasks of "
@@ -273,7 +274,7 @@ class BenchmarkTab(PlotPage):
             place, k = divmod(cell, found.mean.shape[1])
             value, half = (found.unit * v[place, k] for v in (found.mean, found.half_width))
             size = factor_text(found, found.factors[place])
-            self.remark.setText(f"{size}, k = {k}: {value:.4g} ± {half:.2g}")
+            self.remark.setText(f"{size}, k = {k}: {interval_text(value, half)}")
 
     def _stored_map(self) -> Robustness | None:
         folder = folder_of(self.record_of(self.run))

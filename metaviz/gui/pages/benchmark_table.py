@@ -31,12 +31,16 @@ RESULTS = (
         "Difference to the first run, task by task, with its 95 % bootstrap interval",
     ),
     ("Better / worse", "Tasks on which a run does better or worse than the first"),
-    ("p", "Two-sided sign test: how likely such counts are if neither were better"),
+    (
+        "sign test p",
+        "Two-sided sign test over tasks: how likely such counts are if neither were better. It "
+        "asks how often, the interval beside it how much; seeds of training are in neither",
+    ),
 )
 DIFFERS = 3
 """The column that says what differs."""
 WORST = (
-    ("Gain", "Accuracy won, or loss taken off"),
+    ("Gain", "Accuracy won, or reduction of the loss"),
     ("Task", "Its number in the list of tasks, counted from 0"),
     ("Run", "Algorithm and seed"),
     ("k = 0", "Before adaptation"),
@@ -107,7 +111,7 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
     color = curve_color(row.color, theme) if row.color and theme is not None else None
     return [
         Cell(row.name, f"{row.name}: {row.details}", color, bold=color is not None),
-        interval_text(row.value, row.half_width or math.nan) or number_text(row.value),
+        _value(row),
         "" if apart is None else number_text(apart, "+.3g"),
         differs or row.details,
         "" if row.before is None else number_text(row.before),
@@ -115,6 +119,14 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
         row.counts,
         row.p,
     ]
+
+
+def _value(row: Row) -> str:
+    """Return a result with its interval, a published one as it was printed."""
+    half = math.nan if row.half_width is None else row.half_width
+    if row.record or not math.isfinite(half):
+        return interval_text(row.value, half) or number_text(row.value)
+    return f"{row.value:g} ± {half:g}"
 
 
 def worst_cells(task: Worst) -> list[str]:

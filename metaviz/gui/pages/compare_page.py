@@ -30,6 +30,7 @@ EMPTY = (
     "The band is the interval over them."
 )
 NOTHING = "No shown run has recorded this: choose another quantity above."
+WAITING = "The shown runs have not recorded this yet. It is drawn as soon as they have."
 _SOON_MS, _LIVE_MS = 60, 200
 _ROOMY = 380
 _CURVES, _GROUPS, _PARALLEL = range(3)
@@ -246,11 +247,17 @@ class CompareTab(PlotPage):
         self._show(ready, again=again)
         self.drawn.emit()
 
+    def _absent(self) -> str:
+        """Say why nothing is drawn."""
+        if not self._records:
+            return EMPTY
+        return NOTHING if all(record.ended for record in self._records) else WAITING
+
     def _show(self, ready: Ready, *, again: bool = False) -> None:
         """Draw; where the curves are the same `again`, the table is left as it is."""
         if not again:
             self.groups.show_curves(ready.curves, ready.view, self._theme)
-        message = ready.chart.message if ready.curves else NOTHING if self._records else EMPTY
+        message = ready.chart.message if ready.curves else self._absent()
         few = few_points_text(ready.view.smoothing, (one.points for one in ready.curves))
         x = replace(ready.chart.x, title=ready.chart.x.title + few)
         self.plot.show_ready(replace(ready, chart=replace(ready.chart, x=x, message=message)))

@@ -23,6 +23,7 @@ from metaviz.runs.analysis.comparison import (
 )
 from metaviz.runs.analysis.curve_charts import comparison_chart
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import interval_text, range_text
 
 _MOST_READ = 6
 _MANY_LINES = 100
@@ -157,11 +158,9 @@ class ComparePlot(ChartView):
         if place is None or not math.isfinite(one.curve.mean[place]):
             return ""
         mean, low, high = (float(c[place]) for c in (one.curve.mean, one.curve.low, one.curve.high))
-        text = f"{one.group.label} {mean:.4g}"
-        if math.isfinite(low):
-            ranged = one.band == "range"
-            text += f" [{low:.4g}, {high:.4g}]" if ranged else f" ± {high - mean:.2g}"
-        text += f" (n = {one.curve.n[place]})"
+        ranged = one.band == "range"
+        shown = range_text(mean, low, high) if ranged else interval_text(mean, high - mean)
+        text = f"{one.group.label} {shown} (n = {one.curve.n[place]})"
         base = self._baseline()
         if base is not None and one.group.values != base.group.values:
             apart = difference_at(one, base, self._x)

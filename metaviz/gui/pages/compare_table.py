@@ -13,6 +13,7 @@ from metaviz.gui.widgets.read_table import Cell, ReadTable
 from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import ComparisonView, GroupCurve, group_difference
+from metaviz.runs.model.statistics import interval_text, range_text
 from metaviz.runs.table.columns import duration_text
 
 _COLUMNS = (
@@ -136,8 +137,8 @@ class GroupTable(QWidget):
         runs = sum(len(curve.x) > 0 for curve in one.counting)
         if not found.n:
             return f"never (0 of {runs})"
-        half = f" ± {found.half:.2g}" if math.isfinite(found.half) else ""
-        return f"{self._place(found.mean)}{half} ({found.n} of {runs})"
+        shown = interval_text(found.mean, found.half) if self._view.axis != "seconds" else ""
+        return f"{shown or self._place(found.mean)} ({found.n} of {runs})"
 
     def _place(self, x: float) -> str:
         if not math.isfinite(x):
@@ -164,11 +165,7 @@ class GroupTable(QWidget):
 
 
 def _interval(mean: float, low: float, high: float, *, ranged: bool) -> str:
-    if not math.isfinite(low):
-        return _number(mean)
-    if ranged:
-        return f"{mean:.4g} [{low:.4g}, {high:.4g}]"
-    return f"{mean:.4g} ± {high - mean:.2g}"
+    return range_text(mean, low, high) if ranged else interval_text(mean, high - mean)
 
 
 def _number(value: float) -> str:

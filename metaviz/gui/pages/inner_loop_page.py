@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
+from metaviz.config.quantities import unit_of
 from metaviz.gui.pages.layouts import column, follow, page, row, slider, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
@@ -43,6 +44,7 @@ from metaviz.runs.analysis.curves import (
     judged_by_returns,
 )
 from metaviz.runs.model.labels import labels
+from metaviz.runs.model.statistics import interval_text
 
 EMPTY = (
     "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
@@ -176,7 +178,8 @@ class InnerTab(PlotPage):
         steps = {curve.step for curve in curves}
         self.evaluation_text.setText(" / ".join(map(str, sorted(steps))))
         parts = [
-            _value(curve, k) + ("" if len(steps) == 1 else f" (meta-step {curve.step})")
+            _value(curve, k, unit_of(view.quantity))
+            + ("" if len(steps) == 1 else f" (meta-step {curve.step})")
             for curve in curves
         ]
         title = f"{evaluation_text(curves)} {QUANTITY_TITLES[view.quantity]}"
@@ -238,7 +241,8 @@ class InnerTab(PlotPage):
         self.k.setValue(0 if self.k.value() >= self.k.maximum() else self.k.value() + 1)
 
 
-def _value(curve: InnerCurve, k: int) -> str:
+def _value(curve: InnerCurve, k: int, unit: float) -> str:
     if k >= len(curve.k):
         return f"{curve.label} was evaluated to k = {len(curve.k) - 1}"
-    return f"{curve.label} {curve.mean[k]:.4g} ± {curve.ci95[k]:.2g}"
+    mean, half = (unit * values[k] for values in (curve.mean, curve.ci95))
+    return f"{curve.label} {interval_text(mean, half)}"

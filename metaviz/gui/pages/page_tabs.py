@@ -10,7 +10,7 @@ from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.pages.problem_bar import ProblemBar
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import explained, text_label
 from metaviz.gui.widgets.layouts import column, fill
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
@@ -227,6 +227,7 @@ class Tabs(QTabWidget):
     def _make(self, place: int) -> PlotPage:
         """Make a page where its tab is."""
         page = self._made[NAMES[place]] = VIEWS[place].make(self.requests, self._columns)
+        explained(page, f"/page/{page.export_name}")
         layout = cast("QWidget", self.widget(place)).layout()
         fill(cast("QBoxLayout", layout), page, stretch=page)
         if self._theme is not None:

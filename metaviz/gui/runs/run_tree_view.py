@@ -48,6 +48,14 @@ _WIDTHS = {
 }
 _GROUPED = {"run": 230, "state": 150, "loss": 160, "accuracy": 160}
 """Wider where groups say more."""
+_WORDS = {
+    "loss": "query loss",
+    "seconds": "training time",
+    "step": "meta-step",
+    "algorithm": "method",
+    DELTA: "baseline",
+}
+"""What columns are about whose keys are no names of options or quantities."""
 _USUAL_WIDTH, _NARROWEST, _WIDEST = 96, 24, 1000
 _PADDING = 8
 _Flag = QItemSelectionModel.SelectionFlag
@@ -125,6 +133,12 @@ class RunTreeView(QTreeView):
         for index in sorted(self.selectionModel().selectedRows(), key=_place):
             found |= {row.id: row for row in self.tree_model.rows_of(index)}
         return list(found.values())
+
+    def help_words(self) -> str:
+        """Return what the column is about that the keyboard is at."""
+        place = self.currentIndex().column()
+        key = self._keys[place] if 0 <= place < len(self._keys) else ""
+        return _WORDS.get(key, key)
 
     def _set_up_header(self) -> None:
         header = self.header()

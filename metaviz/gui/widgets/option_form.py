@@ -54,7 +54,7 @@ class OptionForm(QWidget):
         grid.setColumnStretch(2, 8)
         for number, spec in enumerate(specs):
             field = OptionField(spec, f"{prefix}{spec.name}", rows, checks.get(spec.name))
-            field.place(grid, 2 * number)
+            field.place(grid, number)
             field.changed.connect(self._on_changed)
             field.focused.connect(self.focused)
             field.sweep_requested.connect(self.sweep_requested)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QToolBar, QW
 
 from metaviz.gui.session.session import LeftOutError
 from metaviz.gui.session.session_file import layout_of, layout_part
+from metaviz.gui.widgets.controls import explained
 from metaviz.gui.widgets.plain_text import plain_tip
 
 _Area = Qt.DockWidgetArea
@@ -132,6 +133,7 @@ class DockLayout(QObject):
         dock = QDockWidget(title, self._window)
         dock.setObjectName(f"dock_{title.lower()}")
         dock.setAccessibleName(f"{title} dock")
+        explained(dock, f"/page/{title.lower()}")
         dock.setWidget(content)
         for signal in (dock.visibilityChanged, dock.dockLocationChanged, dock.topLevelChanged):
             signal.connect(self.moved)

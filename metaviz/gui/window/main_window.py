@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent, QUndoStack
 from PySide6.QtWidgets import QMainWindow
 
@@ -18,6 +18,7 @@ from metaviz.gui.background.training_controller import BUSY, Phase, TrainingCont
 from metaviz.gui.background.training_worker import EngineInfo
 from metaviz.gui.dataset.dataset_controller import DatasetController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.gui.guide.guide_controller import GuideController
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.enqueue_commands import EnqueueCommands
 from metaviz.gui.queue.queue_controller import QueueController
@@ -147,6 +148,7 @@ class MainWindow(QMainWindow):
         self.engine_requests = EngineRequests(self.controller, self.form, self.tabs, notifier, self)
         self.resume_commands = ResumeCommands(self.table, self.controller, commands, notifier, self)
         self.help = HelpCommands(commands, notifier, self)
+        self.guide = GuideController(self.form.catalogue, commands["guide"], commands["help"], self)
         self.archive_commands = ArchiveCommands(
             self.table, self.controller, commands, notifier, self
         )
@@ -208,6 +210,13 @@ class MainWindow(QMainWindow):
         commands["save_configuration"].setEnabled(not self.form.reason)
         self.enqueue_commands.update_actions()
         self.resume_commands.update_actions()
+
+    def event(self, event: QEvent) -> bool:
+        """Keep tips out of the status bar: they stand at the pointer, and would hide what it says.
+
+        A button that is disabled by its own click would also never take its tip away again.
+        """
+        return event.type() == QEvent.Type.StatusTip or super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""
@@ -284,6 +293,7 @@ class MainWindow(QMainWindow):
         self.notifier.warned.connect(partial(self.log.add, "warning"))
         self.notifier.failed.connect(messages.show_error)
         self.form.changed.connect(self.update_actions)
+        self.form.help_requested.connect(self.guide.open_here)
         self.form.changed.connect(self._show_title)
         for signal in (
             *(self.notifier.informed, self.form.changed),
@@ -308,6 +318,7 @@ class MainWindow(QMainWindow):
             "copy_plot": partial(self.files.copy_plot, self.tabs),
             "undo": self.undo_stack.undo,
             "redo": self.undo_stack.redo,
+            "reset_field": self.form.reset_focused,
             "find": self._find,
             "quit": self.close,
             "full_screen": self._full_screen,
@@ -436,6 +447,7 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_loaded(self, info: EngineInfo) -> None:
         self.form.show_catalogue(info.catalogue)
+        self.guide.use(info.catalogue)
         self.toolbar.device.setText(info.device_text)
         on_gpu = info.device_text.startswith("CUDA")
         most = 1 if on_gpu else usable_cores()
@@ -575,9 +587,11 @@ class MainWindow(QMainWindow):
 
     def _list(self) -> None:
         self.runs.refresh()
-        if self.controller.busy:
+        if self.controller.phase == "starting":
+            self.toolbar.show_doing(self.live.doing)
+        elif self.controller.busy:
             done, total = self.live.progress()
             paused = self.controller.phase == "paused"
-            waiting, doing = self.live.waiting, self.live.doing
-            self.toolbar.show_progress(done, total, paused=paused, waiting=waiting, doing=doing)
+            left = None if self.live.waiting else self.live.seconds_left()
+            self.toolbar.show_progress(done, total, left, paused=paused, doing=self.live.doing)
             self._show_title(done / total if total else 0.0)

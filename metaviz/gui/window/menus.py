@@ -14,7 +14,7 @@ _FILE = (
     ("export", "copy_plot"),
     ("quit",),
 )
-_EDIT = ("undo", "redo"), ("find", "palette"), ("preferences",)
+_EDIT = ("undo", "redo", "reset_field"), ("find", "palette"), ("preferences",)
 _RUN = ("run", "pause", "step"), ("stop", "abort"), ("resume", "mend", "repeat", "fine_tune")
 _QUEUE = (
     ("queue", "sweep"),
@@ -24,7 +24,7 @@ _QUEUE = (
 )
 _GROUPS = (tuple(f"group_{group}" for group in GROUPS),)
 _VIEW = ("full_screen",), ("runs_below", "reset_layout")
-_HELP = ("welcome", "shortcuts"), ("copy_diagnostics", "open_log"), ("about",)
+_HELP = ("guide", "help", "welcome", "shortcuts"), ("copy_diagnostics", "open_log"), ("about",)
 
 
 def build_menus(

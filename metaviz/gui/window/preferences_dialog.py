@@ -9,7 +9,14 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionSpec, Plain, checked, specs
-from metaviz.gui.widgets.controls import close_buttons, named, push_button, scrolling, text_label
+from metaviz.gui.widgets.controls import (
+    close_buttons,
+    explained,
+    named,
+    push_button,
+    scrolling,
+    text_label,
+)
 from metaviz.gui.widgets.layouts import fill
 from metaviz.gui.widgets.option_form import OptionForm
 from metaviz.gui.widgets.preferences import KEYS, Preferences, read_preferences
@@ -28,6 +35,7 @@ class PreferencesDialog(QDialog):
         """Show preferences."""
         super().__init__(parent)
         named(self, "preferences_dialog", "Preferences")
+        explained(self, "/page/preferences")
         self.setWindowTitle("Preferences")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.form = OptionForm(options, "preferences.", parent=self)

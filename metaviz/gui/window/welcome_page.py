@@ -14,7 +14,14 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.gui.runs.row import Row
-from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
+from metaviz.gui.widgets.controls import (
+    explained,
+    make_bold,
+    named,
+    push_button,
+    scrolling,
+    text_label,
+)
 from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import current_theme, tint
@@ -59,6 +66,7 @@ class WelcomePage(QWidget):
         """Write the page."""
         super().__init__(parent)
         named(self, "welcome", "Welcome")
+        explained(self, "/page/welcome")
         self._listed: list[tuple[str, str, str]] | None = None
         self.about = text_label("welcome_about", text=_ABOUT)
         self.last_heading = make_bold(PlainLabel("Last runs"))

@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 
 from metaviz.charts.values import Axis, Band, Lines, Series, Ticks
+from metaviz.config.quantities import unit_of
 from metaviz.runs.analysis.alignment import BAND_TIPS, Moments, moments, sample
 from metaviz.runs.analysis.comparison import (
     MOST_DASHED,
@@ -24,6 +25,7 @@ from metaviz.runs.analysis.curves import (
     TrainingView,
     band_alpha,
 )
+from metaviz.runs.analysis.per_cent import as_shown
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import leaving, robust_range
@@ -94,7 +96,7 @@ def evaluation_chart(records: Sequence[Record], view: TrainingView, message: str
     shown = [curve.after.mean for curve in curves]
     shown += [curve.before.mean for curve in curves if view.show_pre and len(curve.before.x)]
     limits = robust_range(shown, log=view.log_y) if view.robust else None
-    return Lines(
+    chart = Lines(
         id="training",
         x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
         y=Axis(
@@ -106,9 +108,10 @@ def evaluation_chart(records: Sequence[Record], view: TrainingView, message: str
         bands=tuple(bands),
         right=_ends(curves, view),
         caption="; ".join([*_caption(curves, view), *leaving(shown, limits)]),
-        spoken="; ".join(_spoken(curve, title) for curve in curves) or "Nothing evaluated yet.",
+        spoken="; ".join(_spoken(curve, view) for curve in curves) or "Nothing evaluated yet.",
         message="" if curves else message,
     )
+    return as_shown(chart, view.quantity)
 
 
 def evaluable(records: Iterable[Record]) -> list[EvaluatedQuantity]:
@@ -178,8 +181,9 @@ def _caption(curves: Sequence[EvaluatedCurve], view: TrainingView) -> list[str]:
     return parts
 
 
-def _spoken(curve: EvaluatedCurve, title: str) -> str:
-    after = f"{curve.name}: {title} {curve.after.mean[-1]:.4g}"
+def _spoken(curve: EvaluatedCurve, view: TrainingView) -> str:
+    title, unit = QUANTITY_TITLES[view.quantity], unit_of(view.quantity)
+    after = f"{curve.name}: {title} {unit * curve.after.mean[-1]:.4g}"
     if not len(curve.before.x):
         return after
-    return f"{after} after adaptation, {curve.before.mean[-1]:.4g} before"
+    return f"{after} after adaptation, {unit * curve.before.mean[-1]:.4g} before"

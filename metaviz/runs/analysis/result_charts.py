@@ -173,7 +173,7 @@ def tasks_chart(judged: Sequence[Judged], message: str = "") -> Scatter:
     return Scatter(
         id="tasks",
         x=Axis("query loss before adaptation"),
-        y=Axis("accuracy gained (points)" if accuracy else "query loss taken off"),
+        y=Axis("accuracy gained (points)" if accuracy else "reduction of query loss"),
         series=tuple(series),
         marks=(Mark("nothing", 0.0, "y", dash="dash"),) if judged else (),
         message="" if judged else message,

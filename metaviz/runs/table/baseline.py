@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import Plain
-from metaviz.config.quantities import Better, quantity_of
+from metaviz.config.quantities import Better, quantity_of, unit_of
 from metaviz.files.foreign import ForeignError
 from metaviz.files.values import of_kind, parsed_json, plain_table, required
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.table.groups import Group, Result, value_of, welch
 from metaviz.runs.table.summary import Entry
 
@@ -35,9 +36,10 @@ class Difference:
     def text(self) -> str:
         """Arrow, difference, its interval where there is one, and per cent of the baseline."""
         sign = (self.absolute > 0) - (self.absolute < 0)
-        shown = f"{_ARROWS[sign]} {_signed(self.absolute, '.3g')}"
-        if math.isfinite(self.half):
-            shown += f" ± {self.half:.2g}"
+        absolute, half = (unit_of(self.result) * value for value in (self.absolute, self.half))
+        shown = f"{_ARROWS[sign]} {_signed(absolute, '.3g')}"
+        if math.isfinite(half):
+            shown = f"{_ARROWS[sign]} {interval_text(absolute, half, sign=True)}"
         if math.isfinite(self.percent):
             shown += f" ({_signed(self.percent, '.1f')} %)"
         return shown
