@@ -71,7 +71,6 @@ class Callout(QFrame):
         super().__init__(window)
         named(self, "callout", "Remark")
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setAutoFillBackground(True)
         self.setFixedWidth(_WIDTH)
         self._window = window
         self.frame = _Frame(window)
@@ -96,6 +95,11 @@ class Callout(QFrame):
         self.place.setText(f"{number} of {count}")
         self.next.setText("Done" if number == count else "Next")
         self.next.setAccessibleName(self.next.text())
+        theme = current_theme()
+        self.setStyleSheet(
+            f"#callout {{ background: {theme.raised}; border: {_FRAME}px solid {theme.accent};"
+            " border-radius: 6px; }"
+        )
         self.setAccessibleName(f"{remark.title}. {remark.text}")
 
     def point_at(self, target: QRect) -> None:

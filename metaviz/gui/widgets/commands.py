@@ -37,7 +37,7 @@ class Command:
         """The keys that it has unless a person chose others."""
         found = [] if self.standard is None else QKeySequence.keyBindings(self.standard)[:1]
         own = QKeySequence.listFromString(self.keys) if self.keys else []
-        return found or own
+        return [*found, *(keys for keys in own if keys not in found)]
 
 
 COMMANDS = (

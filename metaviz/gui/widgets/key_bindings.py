@@ -18,6 +18,7 @@ class KeyBindings:
     def __init__(self, actions: Actions, settings: Settings, window: QWidget) -> None:
         """Give every command the keys that a person chose, where there are any."""
         self._actions, self._settings, self._window = actions, settings, window
+        self._titles = {command.name: spoken(command.text) for command in COMMANDS}
         self.defaults = {command.name: command.sequences for command in COMMANDS}
         for name in self.defaults:
             kept = settings.read(_PLACE + name, "")
@@ -31,7 +32,7 @@ class KeyBindings:
 
     def title(self, name: str) -> str:
         """Return what a command is called."""
-        return spoken(self._actions[name].text())
+        return self._titles[name]
 
     def is_changed(self, name: str) -> bool:
         """Return whether a person chose other keys."""
