@@ -16,6 +16,7 @@ _PLACES = {
     "Table": "tables",
     "open_run": "stored",
     "open_store": "stored",
+    **dict.fromkeys(("Adapted", "Predictions", "adapt", "predict"), "predicting"),
     **dict.fromkeys(("compare", "evaluate", "train"), "working"),
 }
 """In which module of `metaviz.api` each public name is."""

@@ -1,5 +1,9 @@
 from metaviz.api.comparing import Comparison as Comparison
 from metaviz.api.judging import Evaluation as Evaluation
+from metaviz.api.predicting import Adapted as Adapted
+from metaviz.api.predicting import Predictions as Predictions
+from metaviz.api.predicting import adapt as adapt
+from metaviz.api.predicting import predict as predict
 from metaviz.api.stored import Run as Run
 from metaviz.api.stored import Runs as Runs
 from metaviz.api.stored import Store as Store

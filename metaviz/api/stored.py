@@ -23,6 +23,7 @@ from metaviz.runs.export.tables import (
     metrics_table,
     summary_table,
 )
+from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.store import open_run as open_record
 from metaviz.runs.table.columns import cell_context
@@ -333,6 +334,9 @@ def _html_rows(runs: Sequence[Run]) -> list[list[str]]:
 def _html_row(record: Record) -> list[str]:
     facts = [record.id, record.problem, record.algorithm, str(record.seed), record.state]
     last = record.evaluations[-1] if record.evaluations else None
-    ends = [last and last.at(name) for name in ("query_loss", "query_accuracy")]
-    known = ("" if end is None or not np.isfinite(end) else f"{end:.4g}" for end in ends)
-    return [*facts, str(record.step), *known]
+    return [*facts, str(record.step), _end(last, "query_loss"), _end(last, "query_accuracy")]
+
+
+def _end(last: Evaluated | None, name: str) -> str:
+    end = np.nan if last is None else last.at(name)
+    return f"{end:.4g}" if end is not None and np.isfinite(end) else ""

@@ -26,8 +26,9 @@ from metaviz.runs.storage.store import StoreError, open_run
 from tests.unit.command_line import metaviz as command
 
 NAMES = [
-    *("Comparison", "Evaluation", "OptionError", "Run", "Runs", "Store", "StoreError", "Table"),
-    *("__version__", "compare", "evaluate", "open_run", "open_store", "train"),
+    *("Adapted", "Comparison", "Evaluation", "OptionError", "Predictions", "Run", "Runs"),
+    *("Store", "StoreError", "Table"),
+    *("__version__", "adapt", "compare", "evaluate", "open_run", "open_store", "predict", "train"),
 ]
 OF_RUNS = {
     metaviz.Run: {
@@ -150,7 +151,7 @@ def test_curves_are_the_numbers_of_the_record(runs):
     assert np.array_equal(values[-1], record.evaluations[-1].curves["query_loss"])
     y[:] = 0
     assert runs[0].curve("eval_query_loss")[1].all()
-    with pytest.raises(OptionError, match="has no 'post_query_los'.*did you mean"):
+    with pytest.raises(OptionError, match=r"has no 'post_query_los'.*did you mean"):
         runs[0].curve("post_query_los")
     with pytest.raises(OptionError, match="evaluated no 'loss'"):
         runs[0].inner_curves("loss")
@@ -201,7 +202,7 @@ def test_frames_have_the_same_numbers_or_say_what_to_install(runs):
     try:
         import pandas as pd
     except ModuleNotFoundError:
-        with pytest.raises(ModuleNotFoundError, match="pip install 'metaviz.pandas.'"):
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'metaviz\[pandas\]'"):
             runs.metrics().frame()
         return
     frame = runs.metrics().frame()
