@@ -208,7 +208,7 @@ def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve
             style = replace(group.style, dash=DASHES[seen[color] % len(DASHES)])
             seen[color] += 1
             runs = [by_id[entry.id] for entry in group.members if counts(entry, group)]
-            points = (int(np.isfinite(_recorded(run, view)[1]).sum()) for run in runs)
+            points = (int(np.isfinite(recorded(run, view)[1]).sum()) for run in runs)
             fewest = min(points, default=0)
             made = GroupCurve(group, style, view.band, curve, samples, measure, fewest, tuple(runs))
             found.append(made)
@@ -274,11 +274,11 @@ def counts(entry: Entry, group: Group) -> bool:
 
 def member(record: Record, view: ComparisonView) -> Sample:
     """Return one run's curve, smoothed."""
-    x, y = _recorded(record, view)
+    x, y = recorded(record, view)
     return sample(x, smooth(y, view.smoothing), broken=record.state in _BROKEN)
 
 
-def _recorded(record: Record, view: ComparisonView) -> tuple[np.ndarray, np.ndarray]:
+def recorded(record: Record, view: ComparisonView) -> tuple[np.ndarray, np.ndarray]:
     """Return what is compared of a run as it was recorded."""
     if view.measure.startswith(_EVALUATED):
         return evaluated(record, view.measure.removeprefix(_EVALUATED), view.axis)
