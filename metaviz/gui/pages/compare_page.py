@@ -32,6 +32,7 @@ EMPTY = (
     "Tick runs in the table below: those that differ in their seed only become one curve.\n"
     "The band is the interval over them."
 )
+WAITING = "Training has just begun: the first evaluation appears here as soon as it is done."
 NO_TASKS = "A profile is of evaluations: choose an evaluated quantity above, of runs that have one."
 NOTHING = "No shown run has recorded this: choose another quantity above."
 _NO_TEST = (
@@ -241,6 +242,14 @@ class CompareTab(PlotPage):
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
 
+    def _absent(self) -> str:
+        """Say why there is nothing to compare."""
+        if not self._records:
+            return EMPTY
+        begun = any(len(record) or record.evaluations for record in self._records)
+        waits = not begun and any(not record.ended for record in self._records)
+        return WAITING if waits else NOTHING
+
     def _show_profile(self) -> None:
         if self._segments.checkedId() == _PROFILE and self.shown is not None:
             chart = profile_chart(self.shown.curves, NO_TASKS)
@@ -283,7 +292,7 @@ class CompareTab(PlotPage):
             self.verdict.setToolTip(plain_tip(ready.verdict.tip or _NO_TEST))
             self.verdict.setVisible(bool(ready.verdict.sentence))
             self._show_profile()
-        message = ready.chart.message if ready.curves else NOTHING if self._records else EMPTY
+        message = ready.chart.message if ready.curves else self._absent()
         few = few_points_text(ready.view.smoothing, (one.points for one in ready.curves))
         x = replace(ready.chart.x, title=ready.chart.x.title + few)
         self.plot.show_ready(replace(ready, chart=replace(ready.chart, x=x, message=message)))

@@ -48,6 +48,8 @@ class OptionField(QObject):
         super().__init__(parent)
         self.spec, self.key = spec, key
         self.error = ""
+        self.note = ""
+        """A remark on the value, shown below it where nothing is wrong."""
         self.value: Plain = spec.default
         self._baseline: Plain = spec.default
         self._check = check
@@ -129,6 +131,12 @@ class OptionField(QObject):
         line = self._line()
         if line is not None:
             line.setPlaceholderText(text)
+
+    def set_note(self, sentence: str) -> None:
+        """Show a remark below the field, or none."""
+        if sentence != self.note:
+            self.note = sentence
+            self._mark()
 
     def set_error(self, sentence: str) -> None:
         """Mark the field as wrong until it is edited."""
@@ -270,9 +278,9 @@ class OptionField(QObject):
         self._reset.setVisible(changed and self._visible)
         default = write_value(self._baseline) or automatic_text(self.spec) or "empty"
         self._reset.setToolTip(plain_tip(f"Back to the default, {default}"))
-        self._sentence.setText(self.error)
-        self._sentence.setVisible(wrong and self._visible)
-        tint(self._sentence, theme.error)
+        self._sentence.setText(self.error or self.note)
+        self._sentence.setVisible(bool(wrong or self.note) and self._visible)
+        tint(self._sentence, theme.error if wrong else theme.muted)
         line = self._line()
         if line is not None:
             line.setStyleSheet(frame_rule(theme, wrong=wrong))
