@@ -258,6 +258,7 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
 
     Dashes take ten times as long, and distinguish nothing where many lines cross.
     """
+    curves = _ramped(curves)
     many = len(curves) > MOST_DASHED
     looks = {
         str(place): replace(one.style, dash="solid") if many else one.style
@@ -265,6 +266,35 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
     }
     shown = numbered(looks).values()
     return [replace(one, style=style) for one, style in zip(curves, shown, strict=True)]
+
+
+def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
+    """Give groups of one colour that differ in one number the colours of a ramp, in its order.
+
+    They keep their dashes, by which they stay apart in print.
+    """
+    alike: dict[str, list[int]] = {}
+    for place, one in enumerate(curves):
+        alike.setdefault(one.style.color, []).append(place)
+    found = list(curves)
+    for places in (places for places in alike.values() if _FEW < len(places) <= MOST_DASHED):
+        values = _swept([curves[place].group for place in places])
+        order = sorted(range(len(values)), key=values.__getitem__)
+        for rank, at_ in enumerate(order):
+            role = f"ramp-{rank / (len(order) - 1):.3f}"
+            place = places[at_]
+            found[place] = replace(found[place], style=replace(found[place].style, color=role))
+    return found
+
+
+def _swept(groups: Sequence[Group]) -> list[float]:
+    """Return the numbers in which groups differ; nothing where they differ otherwise."""
+    columns = zip(*(group.values for group in groups), strict=True)
+    varied = [column for column in columns if len(set(column)) > 1]
+    if len(varied) != 1 or any(isinstance(v, bool | str) or v is None for v in varied[0]):
+        return []
+    numbers = [float(value) for value in varied[0] if value is not None]
+    return numbers if len(set(numbers)) == len(numbers) else []
 
 
 def counts(entry: Entry, group: Group) -> bool:
