@@ -12,7 +12,7 @@ from metaviz.gui.widgets.commands import Actions, shortcut_text
 from metaviz.gui.widgets.controls import spoken
 
 _ICON = QSize(24, 24)
-_WIDTH = 56
+_WIDTH = 68
 
 
 class ViewRail(QToolBar):
