@@ -8,7 +8,7 @@ from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.algorithm_list import describe
 from metaviz.gui.widgets.controls import scrolling, text_label, tool_button
-from metaviz.gui.widgets.layouts import column, row
+from metaviz.gui.widgets.layouts import column, flow
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 
@@ -31,7 +31,7 @@ class HelpStrip(QFrame):
         self.more.setAutoRaise(True)
         # The keyboard stays where it is, as that says what is asked about.
         self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._row = row(self.count, self.more, spacing=8, stretch=self.count)
+        self._row = flow(self.count, self.more, stretch=self.count)
         column(self, self._steady_help(), self.reason, self._row, margins=(8, 4, 8, 8), spacing=4)
         self.restyle()
 

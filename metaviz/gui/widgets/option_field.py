@@ -216,6 +216,7 @@ class OptionField(QObject):
         for widget in (self._label, self._editor):
             widget.setToolTip(plain_tip(tip))
         self._editor.setMinimumWidth(96)
+        self._label.setObjectName(f"title_{name}")
         self._label.setWordWrap(True)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
         self._label.setBuddy(editor)
