@@ -16,6 +16,7 @@ from metaviz.cli.evaluate import evaluate
 from metaviz.cli.export import export, pack, report, unpack, weights
 from metaviz.cli.inspect import gradients, inspect_data, list_, options
 from metaviz.cli.output import escape_unknown_letters, put, said_warnings, say
+from metaviz.cli.plugin import plugin_app
 from metaviz.cli.predict import predict
 from metaviz.cli.queue import queue_app, queue_worker, sweep
 from metaviz.cli.runs import mark, runs
@@ -35,6 +36,7 @@ data_app.command("inspect")(inspect_data)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 app.add_typer(theory_app, name="theory")
+app.add_typer(plugin_app, name="plugin")
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(compare, sweep, benchmark, resume, repeat, weights, pack, unpack, gradients, list_, runs),
     *(mark, options, export, evaluate, predict, report, demo),
@@ -77,6 +79,10 @@ def main() -> None:
 def window(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(help="Load this plugin's .py file, too; as often as needed."),
+    ] = None,
     demo_without_display: Annotated[
         bool, typer.Option("--demo-without-display", help="Without a display run the demo.")
     ] = False,
@@ -85,6 +91,10 @@ def window(
     if version:
         put(f"MetaViz {__version__}")
         raise typer.Exit
+    for path in plugin or []:
+        from metaviz.plugin_loader import add_file
+
+        add_file(path.expanduser())
     if context.invoked_subcommand is not None:
         return
     from metaviz.preflight import preflight
