@@ -226,8 +226,8 @@ def _added(before: _Known, source: Source) -> tuple[str, ...]:
                 found.append(f"{registry.noun} {name}")
             elif kind is not kinds[name]:
                 raise PluginError(
-                    f"The plugin {source.name} in {_place(source)} is left out: the {registry.noun} "
-                    f"id {name!r} is taken, so choose another."
+                    f"The plugin {source.name} in {_place(source)} is left out: the "
+                    f"{registry.noun} id {name!r} is taken, so choose another."
                 )
     found += [f"quantity {name}" for name in QUANTITIES if name not in before.quantities]
     return tuple(found)
