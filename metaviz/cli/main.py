@@ -19,7 +19,9 @@ from metaviz.cli.output import escape_unknown_letters, put, said_warnings, say
 from metaviz.cli.plugin import plugin_app
 from metaviz.cli.predict import predict
 from metaviz.cli.queue import queue_app, queue_worker, sweep
+from metaviz.cli.relocate import relocate
 from metaviz.cli.runs import mark, runs
+from metaviz.cli.search import search_app
 from metaviz.cli.signals import saving_on_signals
 from metaviz.cli.theory import theory_app
 
@@ -33,10 +35,15 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: nothing is downloaded unless you ask here.")
 data_app.command("inspect")(inspect_data)
+data_app.command("relocate")(relocate)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 app.add_typer(theory_app, name="theory")
+<<<<<<< HEAD
 app.add_typer(plugin_app, name="plugin")
+=======
+app.add_typer(search_app, name="search")
+>>>>>>> main
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(compare, sweep, benchmark, resume, repeat, weights, pack, unpack, gradients, list_, runs),
     *(mark, options, export, evaluate, predict, report, demo),

@@ -18,6 +18,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from metaviz.config.cells import checked_cell
+
 Plain = bool | int | float | str | None
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,6 +44,9 @@ class Options(BaseModel):
         numeric = bool(kinds & {int, float}) and kinds <= {int, float, NoneType}
         if numeric and isinstance(value, bool | str):
             raise PydanticCustomError("not_a_number", "Input should be a number")
+        extra = cls.model_fields[str(info.field_name)].json_schema_extra
+        if isinstance(extra, dict) and extra.get("operations") and isinstance(value, str):
+            return checked_cell(value, tuple(map(str, extra["operations"])))  # type: ignore[arg-type]
         return value
 
 
@@ -54,18 +59,20 @@ def option(  # a typed veneer over pydantic's Field, which is untyped for extra 
     log: bool = False,
     labels: dict[str, str] | None = None,
     formerly: Plain = None,
+    operations: tuple[str, ...] = (),
     **bounds: Any,
 ) -> Any:
     """Declare one option.
 
     `description` explains the option to a person and may hold its formula; `log` asks for
     multiplicative steps in the form; `labels` names the values of a choice; `formerly` is what
-    runs had that were stored before there was the option; `bounds` are pydantic's ge, gt, le and
-    lt.
+    runs had that were stored before there was the option; a text with `operations` is a cell of
+    these; `bounds` are pydantic's ge, gt, le and lt.
     """
     extra: dict[str, Any] = {
         "unit": unit, "log": log, "labels": labels or {}, "formerly": formerly
     }  # fmt: skip
+    extra |= {"operations": operations} if operations else {}
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
 
@@ -91,6 +98,8 @@ class OptionSpec(BaseModel):
     """Choices that this method cannot take, each with the sentence that says why."""
     formerly: Plain = None
     """The value of stored runs that do not name the option, as they are older than it."""
+    operations: tuple[str, ...] = ()
+    """What a cell is made of, where the text is one."""
 
     @property
     def range_text(self) -> str:
@@ -161,7 +170,9 @@ def model_of(described: Iterable[OptionSpec]) -> type[Options]:
         low = "gt" if spec.exclusive_minimum else "ge"
         bounds = {low: spec.minimum, "le": spec.maximum}
         given: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
-        declared = option(spec.default, spec.title, spec.description, **given)
+        declared = option(
+            *(spec.default, spec.title, spec.description), operations=spec.operations, **given
+        )
         fields[spec.name] = (kind | None if spec.optional else kind, declared)
     return create_model("Described", __base__=Options, **fields)
 

@@ -18,9 +18,11 @@ from metaviz.nets.spec import register_net
 from metaviz.nets.warps import warped, warps_after
 
 BLOCKS = 4
-Pooling = Literal["max", "stride", "twice"]
-_POOLED_TWICE = 2
+Pooling = Literal["max", "stride", "twice", "mean"]
+_POOLED = {"stride": 0, "twice": 2, "mean": 3, "max": BLOCKS}
+"""After how many blocks maps are max-pooled."""
 _SMALLEST_TWICE = 10
+_SMALLEST_MEAN = 8
 
 
 class Conv4:
@@ -37,6 +39,8 @@ class Conv4:
     Pooling "twice": as "max", but the first two blocks convolve without padding and the last two do
     not pool, which leaves larger maps: 5 x 5 of 28 x 28, 19 x 19 of 84 x 84. Source: Sung et al.
     2018 (relation networks).
+    Pooling "mean": as "max" for the first three blocks; the last one does not pool, and the head
+    sees the spatial mean, so that images of 8 pixels are large enough.
     """
 
     independent = False
@@ -67,12 +71,19 @@ class Conv4:
                 f"images of {image} pixels cannot be max-pooled twice without padding; "
                 f"use at least {_SMALLEST_TWICE} pixels",
             )
+        if pooling == "mean" and image < _SMALLEST_MEAN:
+            raise OptionError(
+                "image",
+                f"images of {image} pixels cannot be max-pooled three times; "
+                f"use at least {_SMALLEST_MEAN} pixels",
+            )
         self.channels = channels
         self.ways = ways
         self.pooling = pooling
         self.norm = norm or Norm()
         sides = _sides(image, pooling)
-        side = 1 if pooling == "stride" else sides[-1]
+        self.averaged = pooling in {"stride", "mean"}
+        side = 1 if self.averaged else sides[-1]
         self.example_size = in_channels * image**2
         self.feature_shape = (channels, side, side)
         self.neurons = tuple(channels * of**2 for of in sides)
@@ -159,7 +170,7 @@ class Conv4:
         x = fold(x)
         for block in range(1, BLOCKS + 1):
             x = warped(params, block, self._block(params, block, x, counted, seen))
-        if self.pooling == "stride":
+        if self.averaged:
             x = x.mean((2, 3), keepdim=True)
         return unfold(x, tasks)[:, counted:]
 
@@ -175,7 +186,7 @@ class Conv4:
             patches = self._patches(x, block, tasks)[:, counted:]
             yield Tap(f"conv{block}", patches, response, biased, counted or 0)
             x = torch.relu(self._halved(params, block, response, counted, None))
-        if self.pooling == "stride":
+        if self.averaged:
             x = x.mean((2, 3), keepdim=True)
         features = unfold(x, tasks)[:, counted:]
         head, bias = params["head.weight"], params["head.bias"]
@@ -215,7 +226,7 @@ class Conv4:
         """Return stride and padding of a block's convolution; "stride" pads the map itself."""
         if self.pooling == "stride":
             return 2, 0
-        return 1, int(self.pooling == "max" or block > _POOLED_TWICE)
+        return 1, int(self.pooling != "twice" or block > _POOLED["twice"])
 
     def _convolved(self, params: Params, block: int, x: Tensor) -> Tensor:
         stride, padding = self._window(block)
@@ -229,7 +240,7 @@ class Conv4:
         self, params: Params, block: int, response: Tensor, counted: int | None, seen: Seen
     ) -> Tensor:
         u = self.norm(params, f"norm{block}", response, counted, seen)
-        pools = self.pooling == "max" or (self.pooling == "twice" and block <= _POOLED_TWICE)
+        pools = block <= _POOLED[self.pooling]
         return F.max_pool2d(u, 2) if pools else u
 
     def _pooled_block(
@@ -288,7 +299,9 @@ def _sides(image: int, pooling: Pooling) -> list[int]:
             side //= 2
         elif pooling == "stride":
             side = -(-side // 2)
-        elif block <= _POOLED_TWICE:
+        elif pooling == "mean":
+            side = side // 2 if block <= _POOLED["mean"] else side
+        elif block <= _POOLED["twice"]:
             side = (side - 2) // 2
         sides.append(side)
     return sides[1:]

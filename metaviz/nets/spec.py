@@ -60,7 +60,7 @@ NETS: Registry[RegisteredNet] = Registry(
     "network",
     "network",
     "metaviz.nets",
-    lambda: ("mlp", "point", "conv4", "resnet12", "identity", "linear", "agent"),
+    lambda: ("mlp", "point", "conv4", "resnet12", "identity", "linear", "agent", "cells"),
 )
 
 

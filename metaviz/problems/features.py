@@ -80,7 +80,7 @@ class FeatureOptions(Options):
     offers=("classes", "residuals", "examples", "features", "base", "objective"),
     citation="Rusu et al. 2019 (embeddings of LEO); Qiao et al. 2018",
     steps=200,
-    shared=USUAL | {"inner_lr": 1.0, "meta_batch": 12, "eval_tasks": 300, "eval_every": 50},
+    shared=USUAL | {"inner_lr": 1.0, "meta_batch": 12, "eval_tasks": 300},
 )
 class Features(Classification):
     """N-way episodes of feature vectors, with a linear layer that begins at zero."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.config.cells import VECTOR_CELL, VECTOR_OPERATIONS
 from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import option
 from metaviz.config.run_config import Shared
@@ -19,6 +20,7 @@ from metaviz.problems.stream import normals, uniforms
 EVALUATION_POINTS = 100
 PICTURED_TASKS = 6
 PICTURED_POINTS = 200
+USUAL_CELLS = 2
 
 
 AMPLITUDE_LOW = option(0.1, "Smallest amplitude", "A is uniform in this range.", ge=0, le=1000)
@@ -30,6 +32,22 @@ X_LOW = option(-5.0, "Smallest input", "x is uniform in this range.", ge=-1000, 
 X_HIGH = option(5.0, "Largest input", "x is uniform in this range.", ge=-1000, le=1000)
 HIDDEN = option(40, "Hidden units", "Width of the two hidden layers of the network.", ge=1, le=4096)
 ACTIVATION = option("relu", "Activation", "Non-linearity of the hidden layers.")
+CELL = option(
+    None,
+    "Cell",
+    "A network of cells takes the place of hidden layers: blocks of two operations that are added, "
+    f"with | between, like {VECTOR_CELL}. 0 is what the cell before gave, 1 what the one before "
+    f"that gave, 2 the first block of the same cell; {', '.join(VECTOR_OPERATIONS[1:])} have a "
+    "linear layer before them. Empty: two hidden layers.",
+    operations=VECTOR_OPERATIONS,
+)
+CELLS = option(
+    None,
+    "Number of cells",
+    f"How many follow each other, where there is a cell. Empty: {USUAL_CELLS}.",
+    ge=1,
+    le=20,
+)
 """Options that families of sinusoids share. Each puts them where its stored columns are."""
 
 

@@ -6,6 +6,9 @@ from metaviz.config.options import Options, option
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.problems.augmentation import Crops
 from metaviz.problems.normalising import (
+    CELL,
+    CELLS,
+    POOLINGS,
     adapted_option,
     affine_option,
     eps_option,
@@ -38,16 +41,18 @@ class ImageOptions(Options):
         ge=_SMALLEST_SIDE,
         le=512,
     )
-    backbone: Literal["conv4", "resnet12", "resnet12_simple"] = option(
+    backbone: Literal["conv4", "resnet12", "resnet12_simple", "cells"] = option(
         "conv4",
         "Network",
         "Conv4: four blocks of one convolution. ResNet-12: four residual blocks of three, as in "
         "MetaOptNet and learn2learn. Simple ResNet-12: that of SNAIL, with 2048 and 384 features "
-        "before the head. Both without the dropout (DropBlock) that they were published with.",
+        "before the head. Both without the dropout (DropBlock) that they were published with. "
+        "Cells: equal cells, whose blocks an option writes down and a search finds.",
         labels={
             "conv4": "Conv4",
             "resnet12": "ResNet-12",
             "resnet12_simple": "simple ResNet-12",
+            "cells": "cells",
         },
     )
     widths: Literal["64-160-320-640", "64-128-256-512"] = option(
@@ -56,15 +61,18 @@ class ImageOptions(Options):
         "Channels of the four blocks of ResNet-12; other networks do not look at it.",
     )
     channels: int = option(
-        64, "Channels", "Filters of each convolution of Conv4; ResNets have theirs.", ge=1, le=512
+        *(64, "Channels", "Filters of each convolution of Conv4 or cells; ResNets have theirs."),
+        ge=1,
+        le=512,
     )
-    pooling: Literal["max", "stride", "twice"] = option(
+    pooling: Literal["max", "stride", "twice", "mean"] = option(
         "max",
         "Halving",
         "Max-pooling after each block of Conv4, or strided convolutions with a spatial mean at the "
         "end. Twice: after the first two blocks, which convolve without padding, as in relation "
-        "networks. ResNets always pool.",
-        labels={"max": "max-pooling", "stride": "stride 2", "twice": "max-pooling twice"},
+        "networks. Mean: after the first three blocks, and the spatial mean at the end. ResNets "
+        "and cells have theirs.",
+        labels=POOLINGS,
     )
     norm: Statistics = statistics_option()
     norm_affine: Affine = affine_option()
@@ -129,3 +137,5 @@ class ImageOptions(Options):
         ge=0,
         le=2**31 - 1,
     )
+    cell: str | None = CELL
+    cells: int | None = CELLS

@@ -30,7 +30,7 @@ from metaviz.problems.episodes import (
     usual_shape,
 )
 from metaviz.problems.image_options import ImageOptions
-from metaviz.problems.normalising import conv4_spec, paired, spec_of
+from metaviz.problems.normalising import cells_spec, conv4_spec, paired, spec_of
 from metaviz.problems.registry import register_problem
 from metaviz.problems.resident import FreeBytes, SplitPixels, free_bytes
 from metaviz.problems.stream import uniforms
@@ -111,6 +111,8 @@ class FewShotImages(Classification):
         options = self.options
         if options.backbone == "conv4":
             return conv4_spec(options, self.shared, 3, self.side)
+        if options.backbone == "cells":
+            return cells_spec(options, self.shared, 3, self.side)
         widths = _SIMPLE_WIDTHS
         if options.backbone == "resnet12":
             widths = tuple(map(int, options.widths.split("-")))

@@ -15,7 +15,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError, refuse_unstorable, shown
-from metaviz.images.progress import report
+from metaviz.files.progress import report_reading
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.spec import NetSpec
@@ -31,9 +31,17 @@ from metaviz.problems.episodes import (
     usual_shape,
 )
 from metaviz.problems.normalising import (
+    CELL,
+    CELLS,
+    DRAWN_BACKBONE,
+    DRAWN_HELD_OUT,
+    DRAWN_SIDE_OPTION,
+    POOLINGS,
     adapted_option,
     affine_option,
-    conv4_spec,
+    averaged,
+    drawn_side,
+    drawn_spec,
     eps_option,
     paired,
     statistics_option,
@@ -49,6 +57,7 @@ from metaviz.problems.omniglot_files import (
 from metaviz.problems.registry import register_problem
 
 IMAGE = 28
+AUTO = "auto"
 
 
 class OmniglotOptions(Options):
@@ -78,18 +87,30 @@ class OmniglotOptions(Options):
         "and iMAML. Shifts accuracy; keep it the same in a comparison.",
     )
     channels: int = option(64, "Channels", "Filters of each convolution.", ge=1, le=512)
-    pooling: Literal["max", "stride", "twice"] = option(
+    pooling: Literal["max", "stride", "twice", "mean"] = option(
         "max",
         "Halving",
         "Max-pooling after each block, or strided convolutions with a spatial mean at the end as "
         "in MAML's Omniglot network. Twice: after the first two blocks, which convolve without "
-        "padding, as in relation networks.",
-        labels={"max": "max-pooling", "stride": "stride 2", "twice": "max-pooling twice"},
+        "padding, as in relation networks. Mean: after the first three blocks, and the spatial "
+        "mean at the end.",
+        labels=POOLINGS,
     )
     norm: Statistics = statistics_option()
     norm_affine: Affine = affine_option()
     norm_adapted: bool = adapted_option()
     norm_eps: float = eps_option()
+    backbone: Literal["conv4", "cells"] | None = DRAWN_BACKBONE
+    cell: str | None = CELL
+    cells: int | None = CELLS
+    side: Literal["14", "28"] | None = DRAWN_SIDE_OPTION
+    held_out: Literal["validation", "test"] | None = DRAWN_HELD_OUT
+    validation_alphabets: str | None = option(
+        None,
+        "Validation alphabets",
+        "Alphabets put aside for validation, with commas between; auto: the last quarter by name "
+        "of those that are left. Empty: none, unless validation characters are to be evaluated on.",
+    )
 
 
 @register_problem(
@@ -115,7 +136,6 @@ class Omniglot(Classification):
     """
 
     dataset = "Omniglot"
-    size = (IMAGE, IMAGE)
     chunk = 5
     shards = 2
     stream = "omniglot"
@@ -129,24 +149,30 @@ class Omniglot(Classification):
         characters = _load(options.path)
         self.layout = LAYOUTS[characters.layout]
         self.remarks = tuple(f"{shown(sentence)}." for sentence in characters.problems)
-        self.alphabets = _split(characters, options.test_alphabets)
+        self.alphabets = _split(characters, options)
+        self.held_out = options.held_out or "test"
+        self.side = drawn_side(options)
+        self.size = (self.side, self.side)
         refuse_shots(shared, characters.images.shape[1], "drawings of a character")
         self._images = {
-            split: _turned(characters, alphabets, turn=split == "train" and options.rotations)
+            split: averaged(
+                _turned(characters, alphabets, turn=split == "train" and options.rotations),
+                self.side,
+            )
             for split, alphabets in self.alphabets.items()
         }
         for split, images in self._images.items():
             refuse_ways(shared, images.shape[1], f"{split} characters")
 
     def net_spec(self) -> NetSpec:
-        """Describe Conv4; 112 261 weights for 64 channels and 5 ways."""
-        return conv4_spec(self.options, self.shared, 1, IMAGE)
+        """Describe the network; Conv4 has 112 261 weights for 64 channels and 5 ways."""
+        return drawn_spec(self.options, self.shared)
 
     def tasks(
         self, split: str, first: int, count: int, shape: EpisodeShape | None = None
     ) -> TaskBatch:
         """Return episodes. Shapes: x (tasks, ways * n, 1, 28, 28) float32, y (tasks, ways * n)."""
-        images = self._images["train" if split == "train" else "test"]
+        images = self._images[split if split in self._images else "test"]
         turns, characters, drawers = images.shape[:3]
         shape = shape or self.shape
         purpose = shape.purpose(f"omniglot {split}", self.shape)
@@ -218,21 +244,14 @@ def _load(path: str) -> Characters:
 @lru_cache(maxsize=2)
 def _load_once(place: Path, modified: int) -> Characters:
     del modified  # part of the key: data that changed are read again
-    return read_omniglot(place, IMAGE, report)
+    return read_omniglot(place, IMAGE, report_reading)
 
 
-def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:
-    """Return the alphabets of each split; no alphabet is in both."""
+def _split(characters: Characters, options: OmniglotOptions) -> dict[str, frozenset[str]]:
+    """Return the alphabets of each split; no alphabet is in two."""
     present = sorted({alphabet for alphabet, _ in characters.names})
-    if test.strip():
-        held_out = frozenset(name.strip() for name in test.split(",") if name.strip())
-        unknown = sorted(held_out - set(present))
-        if unknown:
-            known = ", ".join(present)
-            raise OptionError(
-                "omniglot.test_alphabets",
-                f"There is no alphabet {unknown[0]!r} in these data; there are: {known}.",
-            )
+    if options.test_alphabets.strip():
+        held_out = _named("test_alphabets", options.test_alphabets, present)
     else:
         held_out = usual_test_alphabets(present)
     held_out = some_of(held_out, present)
@@ -240,7 +259,32 @@ def _split(characters: Characters, test: str) -> dict[str, frozenset[str]]:
         raise DataError(
             f"These data hold one alphabet only ({present[0]}): training and testing need two."
         )
-    return {"train": frozenset(present) - held_out, "test": held_out}
+    found = {"train": frozenset(present) - held_out, "test": held_out}
+    asked = (options.validation_alphabets or "").strip()
+    if asked or options.held_out == "validation":
+        rest = sorted(found["train"])
+        named = asked not in {"", AUTO}
+        chosen = _named("validation_alphabets", asked, rest) if named else frozenset[str]()
+        found["validation"] = some_of(chosen, rest)
+        found["train"] -= found["validation"]
+        if not found["train"]:
+            raise DataError(
+                f"These data hold two alphabets only ({', '.join(present)}): training, validation "
+                "and testing need three."
+            )
+    return found
+
+
+def _named(key: str, text: str, present: list[str]) -> frozenset[str]:
+    """Return the alphabets that an option names. Raises: OptionError for one there is not."""
+    named = frozenset(name.strip() for name in text.split(",") if name.strip())
+    unknown = sorted(named - set(present))
+    if unknown:
+        raise OptionError(
+            f"omniglot.{key}",
+            f"There is no alphabet {unknown[0]!r} in these data; there are: {', '.join(present)}.",
+        )
+    return named
 
 
 def _turned(characters: Characters, alphabets: frozenset[str], *, turn: bool) -> np.ndarray:

@@ -8,12 +8,17 @@ from typing_extensions import override
 
 from metaviz.config.options import Options, option
 from metaviz.config.run_config import Shared
+from metaviz.nets.spec import NetSpec, net_spec
 from metaviz.problems.functions import (
     ACTIVATION,
     AMPLITUDE_HIGH,
     AMPLITUDE_LOW,
+    CELL,
+    CELLS,
+    EVALUATION_POINTS,
     HIDDEN,
     PHASE_HIGH,
+    USUAL_CELLS,
     X_HIGH,
     X_LOW,
     Functions,
@@ -41,6 +46,8 @@ class SinusoidOptions(Options):
     x_high: float = X_HIGH
     hidden: int = HIDDEN
     activation: Literal["relu", "tanh"] = ACTIVATION
+    cell: str | None = CELL
+    cells: int | None = CELLS
 
     @model_validator(mode="after")
     def _ordered(self) -> "SinusoidOptions":
@@ -57,6 +64,7 @@ class SinusoidOptions(Options):
     has_accuracy=False,
     citation="Finn, Abbeel & Levine 2017, section 5.1",
     steps=2000,
+    evaluation_query=EVALUATION_POINTS,
     shared={
         "inner_lr": 0.01,
         "inner_steps": 5,
@@ -84,6 +92,19 @@ class Sinusoid(Functions):
         """Take checked options, shots and the seed that addresses the tasks."""
         super().__init__(options, shared, seed)
         self.options = options
+
+    @override
+    def net_spec(self) -> NetSpec:
+        """Describe the network; two hidden layers or, where a cell is given, cells."""
+        options = self.options
+        if options.cell is None:
+            return super().net_spec()
+        cells = options.cells or USUAL_CELLS
+        return net_spec(
+            *("vector_cells",),
+            **{"cell": options.cell, "cells": cells, "width": options.hidden},
+            **{"inputs": 1, "outputs": 1},
+        )
 
     @override
     def _targets(self, draw: np.ndarray, x: np.ndarray) -> np.ndarray:

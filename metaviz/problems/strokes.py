@@ -26,9 +26,17 @@ from metaviz.problems.episodes import (
     usual_shape,
 )
 from metaviz.problems.normalising import (
+    CELL,
+    CELLS,
+    DRAWN_BACKBONE,
+    DRAWN_HELD_OUT,
+    DRAWN_SIDE_OPTION,
+    POOLINGS,
     adapted_option,
     affine_option,
-    conv4_spec,
+    averaged,
+    drawn_side,
+    drawn_spec,
     eps_option,
     paired,
     statistics_option,
@@ -69,18 +77,23 @@ class StrokesOptions(Options):
         le=3,
     )
     channels: int = option(32, "Channels", "Filters of each convolution.", ge=1, le=512)
-    pooling: Literal["max", "stride", "twice"] = option(
+    pooling: Literal["max", "stride", "twice", "mean"] = option(
         "max",
         "Halving",
         "Max-pooling after each block, or strided convolutions with a spatial mean at the end. "
         "Twice: after the first two blocks, which convolve without padding, as in relation "
-        "networks.",
-        labels={"max": "max-pooling", "stride": "stride 2", "twice": "max-pooling twice"},
+        "networks. Mean: after the first three blocks, and the spatial mean at the end.",
+        labels=POOLINGS,
     )
     norm: Statistics = statistics_option()
     norm_affine: Affine = affine_option()
     norm_adapted: bool = adapted_option()
     norm_eps: float = eps_option()
+    backbone: Literal["conv4", "cells"] | None = DRAWN_BACKBONE
+    cell: str | None = CELL
+    cells: int | None = CELLS
+    side: Literal["14", "28"] | None = DRAWN_SIDE_OPTION
+    held_out: Literal["validation", "test"] | None = DRAWN_HELD_OUT
 
 
 @register_problem(
@@ -94,7 +107,7 @@ class StrokesOptions(Options):
     offers=("classes", "layers", "residuals", "examples", "objective"),
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
-    shared=USUAL | {"inner_lr": 0.4, "query_shots": 10, "eval_every": 50},
+    shared=USUAL | {"inner_lr": 0.4, "query_shots": 10},
 )
 class Strokes(Classification):
     """N-way episodes of 28x28 drawings of random Bezier strokes, 20 hands for each character.
@@ -105,7 +118,6 @@ class Strokes(Classification):
 
     dataset = "strokes"
     layout = "drawn from the seed of the script"
-    size = (IMAGE, IMAGE)
     chunk = 5
     shards = 2
     stream = "strokes"
@@ -116,12 +128,15 @@ class Strokes(Classification):
         self.shared = shared
         self.shape = usual_shape(shared)
         self.seed = seed
+        self.held_out = options.held_out or "test"
+        self.side = drawn_side(options)
+        self.size = (self.side, self.side)
         refuse_shots(shared, DRAWERS, "drawings of a character")
         refuse_ways(shared, min(CLASSES.values()), "characters of a split")
 
     def net_spec(self) -> NetSpec:
-        """Describe Conv4."""
-        return conv4_spec(self.options, self.shared, 1, IMAGE)
+        """Describe the network."""
+        return drawn_spec(self.options, self.shared)
 
     def tasks(
         self, split: str, first: int, count: int, shape: EpisodeShape | None = None
@@ -138,7 +153,7 @@ class Strokes(Classification):
                 for task in zip(episodes.classes.tolist(), episodes.images, strict=True)
             ]
         )
-        x = torch.from_numpy(images).unsqueeze(3)
+        x = torch.from_numpy(averaged(images, self.side)).unsqueeze(3)
         support, query = (
             Batch(part.flatten(1, 2), labels(*part.shape[:3]))
             for part in (x[:, :, chosen] for chosen in shape.parts)
@@ -164,7 +179,7 @@ class Strokes(Classification):
         del number
         start = _start(split)
         chosen = [self._character(start + c)[hand] for c, hand in zip(classes, images, strict=True)]
-        return torch.from_numpy(np.stack(chosen)).unsqueeze(1)
+        return torch.from_numpy(averaged(np.stack(chosen), self.side)).unsqueeze(1)
 
     def _character(self, number: int) -> np.ndarray:
         return character(self.options.script, self.options.variation, number)

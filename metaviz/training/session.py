@@ -120,6 +120,11 @@ class Session:
         """How many meta-steps the run has taken."""
         return self._progress.step if self._progress else 0
 
+    @property
+    def tasks_done(self) -> int:
+        """How many tasks of an evaluation under way are done; from any thread."""
+        return self._setting.evaluated.count
+
     def cut_short(self) -> None:
         """Cut an evaluation short, because `end` is about to be called; from any thread."""
         self._setting.cut_short.set()

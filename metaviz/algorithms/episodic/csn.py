@@ -271,6 +271,7 @@ class ShiftedNeurons(Episodic):
 @register(
     CSNOptions,
     id="csn",
+    color=26,
     title="CSN",
     group="Metric",
     summary="Neurons are shifted for a query by what errors of similar support examples say.",

@@ -212,6 +212,7 @@ class FixedWays(Episodic):
 @register(
     SNAILOptions,
     id="snail",
+    color=25,
     title="SNAIL",
     group="Memory",
     summary="Reads a task as a sequence of labelled examples that ends in a query.",

@@ -42,6 +42,10 @@ class Session(Protocol):
     def end(self, state: State) -> Event:
         """End the run early as `stopped` or `aborted`, keeping what it has; return Ended."""
 
+    @property
+    def tasks_done(self) -> int:
+        """How many tasks of an evaluation under way are done; from any thread."""
+
     def cut_short(self) -> None:
         """Cut an evaluation short, because `end` is about to be called; from any thread."""
 

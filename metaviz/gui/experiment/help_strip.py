@@ -7,12 +7,12 @@ from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.algorithm_list import describe
-from metaviz.gui.widgets.controls import scrolling, text_label
+from metaviz.gui.widgets.controls import scrolling, text_label, tool_button
 from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 
-_HELP_LINES = 6
+_HELP_LINES = 4
 
 
 class HelpStrip(QFrame):
@@ -26,9 +26,13 @@ class HelpStrip(QFrame):
         self.reason = text_label("reason")
         self.count = text_label("run_count")
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._row = row(None, spacing=6)
-        parts = (self._steady_help(), self.reason, self.count, self._row)
-        column(self, *parts, margins=(10, 6, 10, 6))
+        tip = "Open the guide at what has the keyboard: all of it, and the terms it uses."
+        self.more = tool_button("help_more", "More (F1)", tip, "More about this in the guide")
+        self.more.setAutoRaise(True)
+        # The keyboard stays where it is, as that says what is asked about.
+        self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._row = row(self.count, self.more, spacing=8, stretch=self.count)
+        column(self, self._steady_help(), self.reason, self._row, margins=(8, 4, 8, 8), spacing=4)
         self.restyle()
 
     def _steady_help(self) -> QScrollArea:
@@ -38,7 +42,7 @@ class HelpStrip(QFrame):
         return area
 
     def add_button(self, button: QWidget) -> None:
-        """Put a button at the right of the last line, below the count."""
+        """Put a button at the right of the last line, behind the count."""
         self._row.addWidget(button)
 
     def explain(self, what: OptionSpec | AlgorithmEntry) -> None:

@@ -22,7 +22,7 @@ from metaviz.runs.analysis.posterior import (
 
 EMPTY = (
     "Tick PLATIPUS or LLAMA on the left and press Run (Ctrl+Return),\n"
-    "or tick a stored run of one in the table below.\n"
+    "or tick a stored run of one in the Runs table.\n"
     "What it holds possible appears here at every evaluation."
 )
 NONE_DRAWN = (

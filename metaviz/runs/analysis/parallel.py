@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import OptionSpec, Plain
-from metaviz.runs.table.groups import Result, differing, text_of, value_of
+from metaviz.runs.model.labels import text_of
+from metaviz.runs.table.groups import Result, differing, value_of
 from metaviz.runs.table.summary import Entry, own_of
 
 Scale = Literal["linear", "log", "categorical"]
