@@ -39,11 +39,8 @@ data_app.command("relocate")(relocate)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 app.add_typer(theory_app, name="theory")
-<<<<<<< HEAD
 app.add_typer(plugin_app, name="plugin")
-=======
 app.add_typer(search_app, name="search")
->>>>>>> main
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(compare, sweep, benchmark, resume, repeat, weights, pack, unpack, gradients, list_, runs),
     *(mark, options, export, evaluate, predict, report, demo),

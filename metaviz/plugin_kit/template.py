@@ -17,6 +17,7 @@ from metaviz.plugin import (
     Composed,
     GradientDescent,
     Quantity,
+    Series,
     Shared,
     Term,
     Unrolled,
@@ -60,8 +61,9 @@ class Method(Composed):
     def charts(self, context, meta):
         sizes = context.learner.net.layout.split(meta["init"])
         lengths = np.array([float(value.norm()) for value in sizes.values()])
-        axis = Axis("tensor", ticks=tuple(enumerate(sizes)))
-        yield Bars(id="@NAME@_lengths", title="Lengths of weights", x=axis, heights=lengths)
+        bars = Series("length", np.arange(len(lengths)), lengths)
+        title, y = "Lengths of weights", Axis("length")
+        yield Bars(id="@NAME@_lengths", title=title, y=y, series=(bars,), names=tuple(sizes))
 
 
 @register(
