@@ -20,6 +20,7 @@ from metaviz.charts.values import (
     Series,
 )
 from metaviz.config.options import OptionError, Options, option
+from metaviz.config.proposer import Proposer
 from metaviz.config.quantities import Quantity, register_quantity
 from metaviz.config.run_config import Shared
 from metaviz.meta.algorithm import Algorithm, Composed, compose
@@ -58,6 +59,7 @@ __all__ = [
     "Options",
     "Panels",
     "Prediction",
+    "Proposer",
     "Quantity",
     "Reptile",
     "Scatter",

@@ -26,7 +26,17 @@ NAMES = [
     *("Algorithm", "AlgorithmOptions", "Axis", "Bars", "Batch", "Chart", "Composed", "Context"),
     *("Enters", "Episodic", "GradientDescent", "HeatMap", "Histogram", "ImageGrid", "Implicit"),
     *("InnerRule", "Learner", "Lines", "Meta", "MethodOptions", "OptionError", "Options"),
-    *("Panels", "Prediction", "Quantity", "Reptile", "Scatter", "Series", "Shared", "TaskBatch"),
+    *(
+        "Panels",
+        "Prediction",
+        "Proposer",
+        "Quantity",
+        "Reptile",
+        "Scatter",
+        "Series",
+        "Shared",
+        "TaskBatch",
+    ),
     *("Term", "Unrolled", "compose", "option", "register", "register_arrays"),
     *("register_network", "register_quantity", "use_network"),
 ]
