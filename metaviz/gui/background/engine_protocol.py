@@ -13,6 +13,7 @@ from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import Event, State
 from metaviz.runs.model.gradients import GradientComparison
+from metaviz.runs.model.prediction import Predicted
 from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.model.speed import Gauge
 from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy, Replay
@@ -115,6 +116,14 @@ class Engine(Protocol):
 
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
+
+    def predict(
+        self, folder: Path, support: Sequence[Path], query: Sequence[Path], *, together: bool
+    ) -> Predicted:
+        """Adapt a stored run to a person's examples and predict others.
+
+        Raises: StoreError, OptionError, ValueError with one sentence.
+        """
 
     def expansion(self, folder: Path, report: Report) -> Expanded:
         """Compare a run's meta-gradients with their expansion. Raises: as `judge`."""

@@ -29,6 +29,8 @@ class PageRequests(QObject):
     """Folders of runs and a protocol."""
     episode_requested = Signal(object, object, int)
     """The folder of a run, a protocol and the number of a task."""
+    predict_requested = Signal(object, object, object, bool)
+    """The folder of a run, paths of support and query examples, and whether these are one batch."""
     episode_opened = Signal(str, object, int)
     """A run, a protocol and the number of a task that the Episode page is to show."""
     cancel_requested = Signal()
