@@ -103,7 +103,8 @@ def test_an_end_of_runs_that_are_not_done_is_their_last_value(qtbot, tab):
 def test_grouping_by_a_key_makes_its_curves(qtbot, tab):
     tab.controls.fill_groups()
     actions = {action.text(): action for action in tab.controls.group.menu().actions()}
-    actions["problem"].trigger()
+    assert "inner_lr" not in actions
+    actions["Problem"].trigger()
     settle(qtbot, tab)
     assert [one.name for one in tab.shown.curves] == ["all runs (5 runs)"]
     actions["Every run alone"].trigger()
