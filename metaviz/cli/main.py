@@ -20,6 +20,7 @@ from metaviz.cli.predict import predict
 from metaviz.cli.queue import queue_app, queue_worker, sweep
 from metaviz.cli.relocate import relocate
 from metaviz.cli.runs import mark, runs
+from metaviz.cli.search import search_app
 from metaviz.cli.signals import saving_on_signals
 from metaviz.cli.theory import theory_app
 
@@ -37,6 +38,7 @@ data_app.command("relocate")(relocate)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 app.add_typer(theory_app, name="theory")
+app.add_typer(search_app, name="search")
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(compare, sweep, benchmark, resume, repeat, weights, pack, unpack, gradients, list_, runs),
     *(mark, options, export, evaluate, predict, report, demo),

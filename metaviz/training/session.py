@@ -27,7 +27,7 @@ from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.machine import limit
 from metaviz.training.operations import abreast, operations_per_step
 from metaviz.training.setting import Setting, changed_since, environment_of, settle
-from metaviz.training.start import keep_start, restarted, starting_from
+from metaviz.training.start import keep_start, restarted, source_parent, starting_from
 from metaviz.training.trainer import Progress, begin, train
 
 
@@ -272,13 +272,13 @@ def open_sessions(
     """Check all runs of a comparison, then make their folders.
 
     Runs with the same seed share one problem, so that data are read once; on a GPU those that
-    differ in their seed alone are a band. `source` is the folder of a run whose weights all of
-    them start from.
+    differ in their seed alone are a band. `source` is the folder of a run, or a file, whose weights
+    all of them start from.
     Raises: OptionError, ValueError (data) or StoreError, before any run has started.
     """
     problems: dict[int, Problem] = {}
     settings = []
-    parent = None if source is None else {"run": open_run(source).id, "kind": "fine-tune"}
+    parent = None if source is None else source_parent(source)
     for config in configs:
         setting = settle(config, problems.get(config.seed))
         problems[config.seed] = setting.problem

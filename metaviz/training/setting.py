@@ -22,6 +22,7 @@ from metaviz.meta.draws import NO_DRAWS, Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.trust_region import outer_graph
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed, uniforms
@@ -392,6 +393,17 @@ def _check_memory(setting: Setting) -> None:
             )
 
 
+def _check_trust_region(setting: Setting) -> None:
+    """Raise OptionError where a method's outer step cannot be one in a trust region."""
+    if setting.problem.trust_region is not None and outer_graph(setting.algorithm) is None:
+        key, method = f"{setting.config.problem}.outer", setting.config.algorithm
+        raise OptionError(
+            key,
+            f"{key} = trpo does not suit {method}, whose meta-gradient is not that of the return "
+            "after inner steps: use optimiser, or a method like maml, fomaml or joint.",
+        )
+
+
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
     """Build everything that a run needs; a problem may be shared between runs of one seed.
 
@@ -430,6 +442,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
     _check_memory(setting)
+    _check_trust_region(setting)
     if setting.shape is not None:
         problem.check_training(setting.shape, config.algorithm)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QToolButton
 from safetensors import safe_open
 from scipy import stats
@@ -97,7 +97,68 @@ def test_another_interval_changes_band_legend_and_table(qtbot, tab, name, half):
 def test_an_end_of_runs_that_are_not_done_is_their_last_value(qtbot, tab):
     tab.show_records([record(seed=seed, state="stopped") for seed in range(2)])
     settle(qtbot, tab)
-    assert tab.groups.table.horizontalHeaderItem(2).text().startswith("Last ")
+    assert tab.groups.table.horizontalHeaderItem(2).text().startswith("Latest (step 3) ")
+
+
+def test_while_a_group_trains_all_are_shown_where_it_is(qtbot, tab):
+    slow = [record("maml", seed, (3, 2.5 + seed / 10), state="") for seed in range(2)]
+    tab.show_records([*slow, *(record("reptile", seed, (3, 2, 0.1)) for seed in range(2))])
+    settle(qtbot, tab)
+    assert tab.groups.table.horizontalHeaderItem(2).text() == "Latest (step 2) ± 95 % CI"
+    assert (cell(tab, 0, 2), cell(tab, 1, 2)) == ("2.55 ± 0.64", "2 ± 0")
+    assert tab.verdict.text().startswith("At step 2: reptile 2 ± 0 is lowest of 2; maml: ")
+    choose(tab.groups.base, 1)
+    assert cell(tab, 0, 6).startswith("▲ +0.55 ± 0.64 ")
+
+
+def test_a_line_says_what_the_numbers_allow_and_the_best_row_is_bold(qtbot, tab):
+    assert tab.verdict.isVisible()
+    assert tab.verdict.text() == "maml 1.10 ± 0.66 is lowest of 2; reptile: clearly higher."
+    assert "Welch" in tab.verdict.toolTip()
+    bold = [[tab.groups.table.item(row, at).font().bold() for at in (0, 2)] for row in (0, 1)]
+    assert bold == [[True, True], [False, False]]
+    tab.show_records([])
+    settle(qtbot, tab)
+    qtbot.waitUntil(lambda: not tab.verdict.isVisible(), timeout=WAIT)
+
+
+def test_a_click_on_a_heading_sorts_the_groups(qtbot, tab):
+    header = tab.groups.table.horizontalHeader()
+    names = []
+    for _ in range(3):
+        place = header.sectionViewportPosition(2) + 5
+        qtbot.mouseClick(
+            header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, header.height() // 2)
+        )
+        names.append([cell(tab, row, 0).split()[0] for row in (0, 1)])
+    assert names == [["maml", "reptile"], ["reptile", "maml"], ["maml", "reptile"]]
+    assert not header.isSortIndicatorShown()
+
+
+def test_the_table_is_copied_as_it_is_shown(tab):
+    for action in tab.groups.copy.menu().actions():
+        action.trigger()
+        text = QGuiApplication.clipboard().text()
+        assert "1.10" in text
+        assert text.count("\n") == {"As Text": 2, "As Markdown": 3, "As LaTeX": 7}[action.text()]
+    assert text.startswith("\\begin{tabular}")
+    assert "\\textbf{1.10 $\\pm$ 0.66}" in text
+
+
+def test_a_profile_and_iqm_are_of_tasks(qtbot, tab):
+    made = runs()
+    for run in made:
+        run.evaluations[-1].per_task["query_loss"] = np.linspace(0.5, 1.5, 8) + run.seed
+    tab.show_records(made)
+    choose(tab.controls.statistic, "iqm")
+    settle(qtbot, tab)
+    assert tab.groups.table.horizontalHeaderItem(2).text() == "Final IQM [95 % CI]"
+    assert cell(tab, 0, 2).startswith("2.0")
+    qtbot.mouseClick(tab.findChild(QToolButton, "compareProfile"), Qt.MouseButton.LeftButton)
+    assert tab.pages.currentIndex() == 2
+    assert len(tab.shown_chart().series) == 2
+    assert tab.profile_hint.text().startswith("Performance profile: ")
+    assert tab.state()["statistic"] == "iqm"
 
 
 def test_grouping_by_a_key_makes_its_curves(qtbot, tab):

@@ -203,7 +203,7 @@ def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) 
     shown(tab)
     tab.k.setValue(2)
     expected = 2.0 * 0.25 / 51
-    assert f"MAML · seed 0 {expected:.4g}" in tab.readout.text()
+    assert f"MAML · seed 0 {expected:.5f} ±" in tab.readout.text()
     assert tab.loss.cursor_line.value() == 2
     assert tab.fan_plot.traces["chosen"].getData()[1][0] == 2 * 40
     assert [line.value() for line in tab.loss.marks.values()] == [3]

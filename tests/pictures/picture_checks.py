@@ -39,6 +39,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
+from metaviz.gui.widgets.cut_choice import CutChoice
 from metaviz.gui.widgets.plain_text import PlainLabel
 from tests.pictures.painted_texts import PaintedText, painted_texts, visible_widgets
 
@@ -363,7 +364,7 @@ def _free_texts(view: pg.GraphicsView) -> Iterator[QGraphicsTextItem]:
 
 def _tips(owner: QWidget, place: QPoint) -> Iterator[str]:
     parent = owner.parentWidget()
-    if isinstance(owner, PlainLabel) and not owner.toolTip():
+    if isinstance(owner, PlainLabel):
         yield owner.text()  # it shows the whole by itself
     if isinstance(owner, QTabBar):
         yield owner.tabToolTip(owner.tabAt(place))
@@ -374,7 +375,7 @@ def _tips(owner: QWidget, place: QPoint) -> Iterator[str]:
         yield _header_data(parent, place, Qt.ItemDataRole.ToolTipRole)
     elif isinstance(parent, QAbstractItemView):
         yield _cell_data(parent, place, Qt.ItemDataRole.ToolTipRole)
-    yield owner.toolTip()
+    yield owner.whole_tip() if isinstance(owner, CutChoice) else owner.toolTip()
     if parent is not None:
         yield parent.toolTip()
 
@@ -446,13 +447,11 @@ def _faint(texts: Sequence[_Seen], window: QWidget) -> Iterator[Fault]:
         around = pixels[top:bottom, left:right].ravel()
         if not around.size:
             continue
-        values, counts = np.unique(around, return_counts=True)
         own = painted.color.rgb() & 0xFFFFFF
-        others = values != own
-        if not others.any():
+        ground = _ground(around[around != own])
+        if ground is None:
             yield Fault("faint", f"“{painted.text}” cannot be seen", _name(painted.owner))
             continue
-        ground = int(values[others][counts[others].argmax()])
         share = painted.color.alphaF()
         shade = [
             share * part + (1 - share) * base
@@ -462,6 +461,16 @@ def _faint(texts: Sequence[_Seen], window: QWidget) -> Iterator[Fault]:
         if ratio < LEAST_CONTRAST - 0.05:
             colors = f"#{own:06x} on #{ground:06x}, {ratio:.1f}"
             yield Fault("faint", f"“{painted.text}” {colors}", _name(painted.owner))
+
+
+def _ground(pixels: np.ndarray) -> int | None:
+    """Return the commonest colour, where shades that are alike, as in gradients, count as one."""
+    if not pixels.size:
+        return None
+    coarse = pixels & 0xF0F0F0
+    values, counts = np.unique(coarse, return_counts=True)
+    alike = pixels[coarse == values[counts.argmax()]]
+    return int(alike[len(alike) // 2])
 
 
 def _is_off(painted: PaintedText) -> bool:

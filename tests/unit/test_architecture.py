@@ -27,7 +27,7 @@ ROOMS = (
         "meta",
         "problems",
     ),
-    *("algorithms", "training", "benchmarking", "gui", "cli"),
+    *("algorithms", "training", "benchmarking", "gui", "cli", "api"),
 )
 """A room imports only rooms that stand before it."""
 GUI_ORDER = (

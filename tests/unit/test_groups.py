@@ -188,7 +188,7 @@ def test_a_repetition_is_counted_once_and_named():
 
 def test_a_difference_within_its_interval_is_not_told_apart():
     found = difference("loss", VALUES, VALUES + 0.001)
-    assert found.verdict == "not told apart"
+    assert found.verdict == "no clear difference"
     assert "contains 0" in found.tip
     assert difference("loss", VALUES[:1], VALUES[:1] + 1).verdict == "better"
 

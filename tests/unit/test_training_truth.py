@@ -148,3 +148,18 @@ def test_runs_to_which_a_person_gave_one_name_stay_two_lines() -> None:
         run.marks = Marks(name="mine", color="#123456")
     names = [one.name for one in training_chart(runs, TrainingView()).series]
     assert len(set(names)) == len(names) == 4
+
+
+def test_of_many_lines_none_is_called_bold_or_thin() -> None:
+    flat = np.ones(9)
+    runs = [record(f"method{number}", flat, flat) for number in range(9)]
+    for run in runs:
+        evaluate(run, 0, [4.0, 3.0, 2.0])
+    chart = training_chart(runs, TrainingView())
+    assert {one.width for one in chart.series} == {1.0}
+    assert "bold" not in chart.caption
+    assert "after 2 inner steps; pale: before adaptation; shaded" in chart.caption
+    few = training_chart(runs[:8], TrainingView())
+    assert {one.width for one in few.series} == {1.0, 2.0}
+    assert "bold: after 2 inner steps; thin: before adaptation; shaded" in few.caption
+    assert "before" not in training_chart(runs, TrainingView(show_pre=False)).caption

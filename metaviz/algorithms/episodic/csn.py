@@ -261,6 +261,8 @@ def layered(learner: Learner) -> Layered:
 class ShiftedNeurons(Episodic):
     """The method, which asks for a network whose neurons can be shifted."""
 
+    any_ways = False
+
     @override
     def fit(self, learner: Learner) -> None:
         layered(learner)

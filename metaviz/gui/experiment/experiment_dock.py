@@ -56,7 +56,7 @@ class ExperimentDock(QWidget):
         self.search = search_line("algorithms_search", "Search algorithms", "Name, author, idea…")
         self.algorithms = AlgorithmList(self)
         self.summary = text_label("problem_summary")
-        self.look = push_button("look", "&Look at the data…")
+        self.look = push_button("look", "Look at the data…")
         self.download = push_button("download", "")
         self.help_strip = HelpStrip(self)
         self._sections: dict[str, AlgorithmForm] = {}
@@ -214,7 +214,7 @@ class ExperimentDock(QWidget):
     def show_downloading(self, *, under_way: bool) -> None:
         """Make the button start a download, or cancel the one that is under way."""
         self.downloading = under_way
-        self.download.setText("Cancel &download" if under_way else "&Download…")
+        self.download.setText("Cancel download" if under_way else "Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
         self.download.setToolTip(
             plain_tip(
@@ -285,7 +285,7 @@ class ExperimentDock(QWidget):
         self._shown_problem = ""
         self.shared = shared_form(self.catalogue, self)
         self._follow(self.shared)
-        self._forms.addWidget(_heading("Settings that all share", self.shared))
+        self._forms.addWidget(_heading("Shared settings", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
         self._is_filling = False

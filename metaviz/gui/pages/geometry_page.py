@@ -8,7 +8,7 @@ from metaviz.charts.shapes import shortened
 from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import page, row, split
+from metaviz.gui.pages.layouts import flow, page, split
 from metaviz.gui.pages.scrubbed_chart import ScrubbedChart
 from metaviz.gui.widgets.controls import combo, connect_controls, offer, switch, text_label
 from metaviz.gui.widgets.plain_text import PlainLabel
@@ -114,7 +114,7 @@ class GeometryTab(EvaluationPage):
         self.of = PlainLabel("&of")
         self.of.setBuddy(self.part)
         shown = ("sho&w", self.what), self.of, self.part
-        row(*shown, self.log, self.diagonal, None, spacing=6, inside=self.controls)
+        flow(*shown, self.log, self.diagonal, spacing=6, inside=self.controls)
         return self.controls
 
     def take_evaluation(self) -> None:

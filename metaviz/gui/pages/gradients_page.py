@@ -5,10 +5,10 @@ import math
 import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
-from metaviz.gui.pages.layouts import page, row, split
+from metaviz.gui.pages.layouts import flow, page, split
 from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -39,7 +39,11 @@ _COLUMNS = (
     ("inner residual", "‖∇L_S + λ(φ − θ)‖: how far the inner problem is from solved."),
     ("solver residual", "‖v − A x‖ / ‖v‖ of the linear system behind an implicit gradient."),
     ("gradients", "Gradient evaluations, summed over tasks."),
-    ("HVPs", "Hessian-vector products, summed over tasks."),
+    (
+        "HVPs",
+        "Hessian-vector products, the second derivatives that were needed, summed over tasks; "
+        "each costs about two to three gradients.",
+    ),
     ("time", "Seconds for this meta-gradient."),
 )
 
@@ -85,7 +89,7 @@ class GradientsTab(OnDemandPage):
         self.show_status("  ".join(notes) or _COSINE)
         self.redraw()
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> QLayout:
         tip = "Compute each ticked algorithm's meta-gradient; nothing is trained."
         title = "Compare meta-gradients"
         self.ask_button = self.compare = push_button("compareGradients", "&Compare", tip, title)
@@ -96,8 +100,8 @@ class GradientsTab(OnDemandPage):
         self.step = whole_number("gradientStep", "Meta-batch", tip, (0, 1_000_000))
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         connect_controls(self._draw_lengths, self.log)
-        at, on = ("&at", self.start), ("on meta-&batch", self.step)
-        return row(self.compare, at, on, self.log, None)
+        at, on = ("a&t", self.start), ("on meta-&batch", self.step)
+        return flow(self.compare, at, on, self.log)
 
     @Slot()
     def _request(self) -> None:

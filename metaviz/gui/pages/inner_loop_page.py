@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
 from metaviz.config.quantities import unit_of
-from metaviz.gui.pages.layouts import column, follow, page, row, slider, split
+from metaviz.gui.pages.layouts import column, flow, follow, page, row, slider, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
@@ -128,7 +128,7 @@ class InnerTab(PlotPage):
         view = self._view("gradient_norm")
         self.norm.show_chart(inner_chart(self._records, view, labelled=False, message=NO_NORM))
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> QLayout:
         self.quantity = combo("innerQuantity", "Quantity", _LOSSES)
         self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.", on=True)
         tip = "Interval of the mean over the evaluation tasks."
@@ -143,12 +143,12 @@ class InnerTab(PlotPage):
         self.evaluation_text = PlainLabel()
         looks = self.quantity, self.log_y, self.interval
         connect_controls(self.redraw, *looks, self.limit, self.evaluation)
-        when = ("&at meta-step", self.evaluation), self.evaluation_text
-        return row(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
+        when = ("a&t meta-step", self.evaluation), self.evaluation_text
+        return flow(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Step k forward by itself."
-        self.play = push_button("innerPlay", "&Play", tip, "Play the inner steps")
+        self.play = push_button("innerPlay", "P&lay", tip, "Play the inner steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         tip = "Move through the inner steps."
@@ -186,7 +186,8 @@ class InnerTab(PlotPage):
         text = f"{title} after {k} inner steps:   " + _BETWEEN.join(parts) if parts else ""
         self.readout.setText(self._shortened(text))
         self.readout.setToolTip(plain_tip(text))
-        self.loss.setAccessibleDescription(text)
+        if text:
+            self.loss.setAccessibleDescription(text)
         self._draw_fan()
 
     def _fan_box(self) -> QWidget:
@@ -196,7 +197,7 @@ class InnerTab(PlotPage):
         self.task = whole_number("fanTask", "Task", tip, (1, 1))
         self.caption = PlainLabel()
         connect_controls(self._draw_fan, self.run, self.task)
-        choices = ("run", self.run), ("on tas&k", self.task), self.caption, None
+        choices = ("run", self.run), ("on ta&sk", self.task), self.caption, None
         return column(None, row(*choices, spacing=6), self.fan_plot, stretch=self.fan_plot)
 
     @Slot()
@@ -233,7 +234,7 @@ class InnerTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "P&lay")
         (self._timer.start if on else self._timer.stop)()
 
     @Slot()

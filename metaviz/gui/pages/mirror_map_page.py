@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 from metaviz.charts.shapes import shortened
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import column, page, row, split
+from metaviz.gui.pages.layouts import column, flow, page, row, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
     combo,
@@ -97,7 +97,7 @@ class MirrorTab(EvaluationPage):
         self.row = whole_number("mirrorCoordinate", "Row of the picture", tip, (1, 1))
         self.weight = text_label("mirrorWeight", wraps=False)
         self.curve.setMinimumHeight(160)
-        above = row(("ro&w", self.row), self.weight, spacing=6, stretch=self.weight)
+        above = flow(("ro&w", self.row), self.weight, stretch=self.weight)
         return column(None, above, self.curve, stretch=self.curve)
 
     def _diagnostics_box(self) -> QWidget:

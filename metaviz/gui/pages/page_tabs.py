@@ -10,8 +10,9 @@ from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.pages.problem_bar import ProblemBar
-from metaviz.gui.widgets.controls import explained, text_label
+from metaviz.gui.widgets.controls import explained, spoken, text_label
 from metaviz.gui.widgets.layouts import column, fill
+from metaviz.gui.widgets.page_area import PageArea
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
@@ -70,6 +71,7 @@ class Tabs(QTabWidget):
         self.problem_bar.chosen.connect(self._show_problem)
         self._columns = columns or Columns()
         self._made: dict[str, PlotPage] = {}
+        self._areas: dict[PlotPage, PageArea] = {}
         self._theme: Theme | None = None
         self._records: list[Record] = []
         self._seen: dict[int, int] = {}
@@ -229,7 +231,9 @@ class Tabs(QTabWidget):
         page = self._made[NAMES[place]] = VIEWS[place].make(self.requests, self._columns)
         explained(page, f"/page/{page.export_name}")
         layout = cast("QWidget", self.widget(place)).layout()
-        fill(cast("QBoxLayout", layout), page, stretch=page)
+        title = f"{spoken(VIEWS[place].title)} page"
+        area = self._areas[page] = PageArea(page, f"{page.export_name}Area", title)
+        fill(cast("QBoxLayout", layout), area, stretch=area)
         if self._theme is not None:
             page.apply_theme(self._theme)
         self._behind.add(page)
@@ -268,7 +272,8 @@ class Tabs(QTabWidget):
         text, alone = need.left_out(self._records), all(map(need.lacks, self._records))
         remark.setText(need.missing if text and alone else text)
         remark.setVisible(bool(text))
-        page.setVisible(not (text and alone))
+        for widget in (page, self._areas[page]):
+            widget.setVisible(not (text and alone))
 
 
 def _members(group: str) -> list[int]:

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Chart, Lines
-from metaviz.gui.pages.layouts import follow, page, row, slider
+from metaviz.gui.pages.layouts import flow, follow, page, row, slider
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -125,10 +125,6 @@ class TheoryTab(PlotPage):
             *(self._of_expansion(), self._of_prior(), self._of_replay()),
             parent=self,
         )
-        self.options.setSizePolicy(
-            self.options.sizePolicy().horizontalPolicy(),
-            self.options.sizePolicy().Policy.Maximum,
-        )
         self.status.hide()
         page(self, top, self.options, self.status, self.stack, told, stretch=self.stack)
 
@@ -189,10 +185,10 @@ class TheoryTab(PlotPage):
         self.run = combo("theoryRun", "Run", {}, letters=28)
         self.what.currentIndexChanged.connect(self._take_view)
         connect_controls(self._take_run, self.run)
-        self.of = PlainLabel("o&f")
+        self.of = PlainLabel("&of")
         self.of.setBuddy(self.run)
         box = QWidget(self)
-        row(("sho&w", self.what), self.of, self.run, None, inside=box)
+        flow(("sho&w", self.what), self.of, self.run, inside=box)
         return box
 
     def _of_example(self) -> QWidget:
@@ -216,8 +212,8 @@ class TheoryTab(PlotPage):
         self.shared = switch("theoryShared", "one &marginal", tip)
         connect_controls(self.redraw, self.evaluation, self.loss, self.shared)
         box = QWidget(self)
-        when = ("&at meta-step", self.evaluation), self.evaluation_text
-        row(*when, ("&loss", self.loss), self.shared, inside=box, stretch=self.evaluation)
+        when = ("a&t meta-step", self.evaluation), self.evaluation_text
+        flow(*when, ("&loss", self.loss), self.shared, inside=box, stretch=self.evaluation)
         return box
 
     def _of_expansion(self) -> QWidget:
@@ -246,24 +242,24 @@ class TheoryTab(PlotPage):
         connect_controls(self.redraw, self.alpha, self.steps)
         box = QWidget(self)
         parts = ("&α", self.alpha), self.alpha_text, ("&K", self.steps), self.steps_text
-        row(*parts, self.measure, inside=box)
+        flow(*parts, self.measure, inside=box)
         return box
 
     def _of_replay(self) -> QWidget:
         tip = "Take the first meta-steps of the run again."
-        self.again = push_button("theoryReplay", "&Replay", tip, "Replay the run")
+        self.again = push_button("theoryReplay", "Repla&y", tip, "Replay the run")
         self.again.clicked.connect(self._ask_replay)
-        tip = "One inner step; behind the last one comes the outer step."
+        tip = "One inner step; behind the last one comes the meta-step."
         self.inner = push_button("theoryInner", "&Inner step", tip)
         self.inner.clicked.connect(self._take_inner)
-        self.outer = push_button("theoryOuter", "&Outer step", "To the next meta-step.")
+        self.outer = push_button("theoryOuter", "Meta-s&tep", "To the next meta-step.")
         self.outer.clicked.connect(self._take_outer)
         tip = "One step after the other, slowly."
-        self.play = push_button("theoryPlay", "&Play", tip, "Play the steps")
+        self.play = push_button("theoryPlay", "P&lay", tip, "Play the steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         box = QWidget(self)
-        row(self.again, self.inner, self.outer, self.play, None, inside=box)
+        flow(self.again, self.inner, self.outer, self.play, inside=box)
         return box
 
     @property
@@ -318,7 +314,7 @@ class TheoryTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "P&lay")
         (self._timer.start if on else self._timer.stop)()
 
     def _ask(self, kind: str) -> None:

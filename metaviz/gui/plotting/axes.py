@@ -80,12 +80,20 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         if self.logMode or not levels:
             return levels
         spacing, values = levels[0]
+        if len(values) < _FEWEST_UPRIGHT and len(levels) > 1:
+            spacing, values = levels[1][0], sorted({*values, *levels[1][1]})
         if self.whole and spacing and spacing < 1:
             first, last = int(np.ceil(minVal)), int(np.floor(maxVal))
             return [(1.0, [float(value) for value in range(first, last + 1)])]
+        metrics = QFontMetricsF(self.font())
         if self._lies():
-            return levels
-        room = max(_FEWEST_UPRIGHT, int(size / QFontMetricsF(self.font()).height()))
+            if not spacing or self._tickLevels is not None:
+                return levels
+            texts = self.tickStrings(values, self.autoSIPrefixScale * self.scale, spacing)
+            wide = max(map(metrics.horizontalAdvance, texts), default=0.0) + metrics.height()
+            room = max(_FEWEST_UPRIGHT, int(size / wide))
+        else:
+            room = max(_FEWEST_UPRIGHT, int(size / metrics.height()))
         every = -(-len(values) // room)
         if every > 1 and spacing:
             values = [value for value in values if round(value / spacing) % every == 0]
@@ -103,7 +111,11 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     ) -> list[tuple[float | None, list[float]]]:
         """Return the decimal logarithms of the numbers to write."""
         del std_ticks
-        return [(None, round_logarithms(low, high, max(2, int(size / _TICK_PIXELS))))]
+        most = max(_FEWEST_TICKS, int(size / _TICK_PIXELS))
+        # Texts stand side by side on a lying axis, one above the other on an upright one.
+        line = QFontMetricsF(self.font()).height()
+        apart = (2 * line if self._lies() else line) * (high - low) / max(size, 1.0)
+        return [(None, round_logarithms(low, high, most, apart))]
 
     def logTickStrings(  # noqa: N802 - pyqtgraph's name
         self, values: list[float], scale: float, spacing: float
@@ -113,17 +125,31 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         return [f"{10.0**value:.6g}" for value in values]
 
 
-def round_logarithms(low: float, high: float, most: int) -> list[float]:
+def round_logarithms(low: float, high: float, most: int, apart: float = 0.0) -> list[float]:
     """Return the logarithms of up to about `most` round numbers from 10^low to 10^high.
 
-    There are at least three, whatever `most` is.
+    No two are nearer to each other than `apart`, as far as that leaves two. There are at least
+    three where so many fit, whatever `most` is.
     """
-    tried = [found for found in _round_numbers(low, high) if len(found) >= _FEWEST_TICKS]
-    fitting = [found for found in tried if len(found) <= max(most, _FEWEST_TICKS)]
+    tried = [_spread(found, apart) for found in _round_numbers(low, high)]
+    enough = [found for found in tried if len(found) >= _FEWEST_TICKS]
+    fitting = [found for found in enough if len(found) <= max(most, _FEWEST_TICKS)]
     if fitting:
-        return [float(value) for value in max(fitting, key=len)]
-    fewest = min(tried, key=len) if tried else np.empty(0)
-    return [float(value) for value in fewest[:: max(1, (len(fewest) - 1) // 2)]]
+        return max(fitting, key=len)
+    if not enough:
+        return max(tried, key=len, default=[])
+    fewest = min(enough, key=len)
+    return fewest[:: max(1, (len(fewest) - 1) // 2)]
+
+
+def _spread(values: np.ndarray, apart: float) -> list[float]:
+    """Leave out values that are too near to the one before; the ends, where one would be left."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value - kept[-1] >= apart:
+            kept.append(float(value))
+    ends = sorted({float(value) for value in (*values[:1], *values[-1:])})
+    return max(kept, ends, key=len)
 
 
 def _round_numbers(low: float, high: float) -> Iterator[np.ndarray]:

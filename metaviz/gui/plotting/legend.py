@@ -7,9 +7,10 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from metaviz.gui.plotting.pens import draw_markers
+from metaviz.gui.widgets.plain_text import plain_tip
 
 _SAMPLE, _GAP, _APART = 30, 6, 16
-_MOST_ROWS = 3
+_MOST_ROWS, _LEAST_TEXT = 3, 24
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Legend(QWidget):
         self._fit()
 
     def _fit(self) -> None:
+        cut = any(key and key.text != text for _, key, text in self._places(self.width()))
+        self.setToolTip(plain_tip("\n".join(key.text for key in self.keys)) if cut else "")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents, not cut)
         needed = self.heightForWidth(self.width())
         if needed != self.maximumHeight():
             self.setFixedHeight(needed)
@@ -100,18 +104,22 @@ class Legend(QWidget):
         places: list[tuple[QRect, Key | None, str]] = []
         x, row = 0, 0
         for number, key in enumerate(self.keys):
-            size = QSize(_SAMPLE + _GAP + metrics.horizontalAdvance(key.text), row_height)
             left = f"and {len(self.keys) - number} more"
-            last = row == _MOST_ROWS - 1 and number < len(self.keys) - 1
-            room = width - (metrics.horizontalAdvance(left) + _APART if last else 0)
-            if x and x + size.width() > room:
-                if row == _MOST_ROWS - 1:
-                    tail = QSize(metrics.horizontalAdvance(left), row_height)
-                    places.append((QRect(QPointF(x, row * row_height).toPoint(), tail), None, left))
+            tail = QSize(metrics.horizontalAdvance(left), row_height)
+            beside = tail.width() + _APART if number < len(self.keys) - 1 else 0
+            for _ in range(2):
+                room = width - (beside if row == _MOST_ROWS - 1 else 0)
+                most = max(_LEAST_TEXT, room - _SAMPLE - _GAP)
+                text = metrics.elidedText(key.text, Qt.TextElideMode.ElideRight, most)
+                wide = _SAMPLE + _GAP + metrics.horizontalAdvance(text)
+                if not x or x + wide <= room or row == _MOST_ROWS - 1:
                     break
                 x, row = 0, row + 1
-            places.append((QRect(x, row * row_height, size.width(), row_height), key, key.text))
-            x += size.width() + _APART
+            if x and x + wide > room:
+                places.append((QRect(x, row * row_height, tail.width(), row_height), None, left))
+                break
+            places.append((QRect(x, row * row_height, wide, row_height), key, text))
+            x += wide + _APART
         return places
 
 

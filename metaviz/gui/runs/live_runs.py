@@ -23,6 +23,8 @@ class LiveRuns(QObject):
     """Feeds the worker's events to records. `diverged` carries a sentence and a run's id."""
 
     diverged = Signal(str, str)
+    run_ended = Signal(str, str)
+    """A run's label, and how it ended."""
 
     def __init__(
         self, worker: TrainingWorker, model: RunListModel, log: LogDock, notifier: Notifier
@@ -132,6 +134,7 @@ class LiveRuns(QObject):
         record = self.records[name]
         sentence = message or _SENTENCES.get(state, f"Ended as {state}.")
         self._log.add("error" if state in _BAD else "info", sentence, record.label, name)
+        self.run_ended.emit(record.label, state)
         if record.divergence is not None:
             self.diverged.emit(f"{record.label} diverged: {sentence}", name)
         elif state in _BAD:

@@ -58,7 +58,7 @@ class RunsToolbar(QWidget):
             "runs_differing",
             "Differing",
             "Only differing: of all hyperparameters show exactly those in which the listed runs "
-            "differ; absent is a value of its own.",
+            "differ; a run without the setting counts as different.",
             "Only differing",
         )
         self.differing.setCheckable(True)

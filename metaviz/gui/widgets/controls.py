@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from metaviz.gui.widgets.cut_choice import CutChoice
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 
 Widget = TypeVar("Widget", bound=QWidget)
@@ -169,7 +170,7 @@ def combo(
     name: str, title: str, choices: Mapping[Any, str], tip: str = "", letters: int = 0
 ) -> QComboBox:
     """Return a choice of values (the items' data) with their texts, cut after so many letters."""
-    box = named(QComboBox(), name, title, tip or title)
+    box = named(CutChoice(), name, title, tip or title)
     if letters:
         cut_after(box, letters)
     for value, text in choices.items():

@@ -7,6 +7,7 @@ from PySide6.QtGui import QFont, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
+    QFrame,
     QGridLayout,
     QLineEdit,
     QToolButton,
@@ -215,6 +216,7 @@ class OptionField(QObject):
         self._sentence.setObjectName(f"error_{name}")
         self._sentence.setAutoFillBackground(True)
         self._sentence.setMargin(4)
+        self._sentence.setFrameShape(QFrame.Shape.StyledPanel)
         # A click goes to the field below it.
         self._sentence.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._sentence.hide()

@@ -62,7 +62,9 @@ class DockLayout(QObject):
         actions = []
         for part in parts:
             action = part.toggleViewAction()
-            action.setText(f"&{part.windowTitle()}")
+            title = part.windowTitle()
+            # "Runs" has the letter that would be the run bar's.
+            action.setText("Run &bar" if part is self._bar else f"&{title}")
             action.setStatusTip(f"Show or hide “{part.windowTitle()}”.")
             action.setToolTip(plain_tip(action.statusTip()))
             actions.append(action)

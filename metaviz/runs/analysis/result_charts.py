@@ -146,7 +146,8 @@ def robustness_chart(found: Robustness) -> HeatMap:
         x=Axis("inner steps k"),
         values=np.nan_to_num(apart, nan=reach, posinf=reach),
         levels=(-reach, reach),
-        meaning=f"{'points' if accuracy else 'loss'} from as trained, up to ±{reach:.3g}",
+        meaning=f"{'accuracy (points)' if accuracy else 'loss'} minus that as trained, "
+        f"up to ±{reach:.3g}",
         # Where there is no room for all names, the first and those far enough from it stay.
         spans=(rows[here], *rows[:here], *rows[here + 1 :]),
         columns=tuple(str(k) for k in range(values.shape[1])),

@@ -19,7 +19,7 @@ SYMBOLS = {
     "meta_batch": "B",
     "ways": "N",
     "clip_norm": "Clip",
-    "total_steps": "Steps asked",
+    "total_steps": "Steps",
     "dtype": "Precision",
     "amendments": "Amended",
 }

@@ -29,9 +29,9 @@ INTERVALS: dict[Interval, str] = {
     "ci95": "± 95 % CI",
 }
 INTERVAL_TIPS: dict[Interval, str] = {
-    "std": "SD, the sample standard deviation over the runs (n − 1 in the denominator)",
-    "se": "SE, the standard error of the mean over the runs (s / √n)",
-    "ci95": "95 % CI, the confidence interval of the mean over runs (Student’s t, n − 1 d.o.f.)",
+    "std": "standard deviation over runs (SD, n − 1 in the denominator)",
+    "se": "standard error of the mean over runs (SE, s / √n)",
+    "ci95": "95 % CI of the mean over runs (Student’s t, n − 1 degrees of freedom)",
 }
 BASIC = ("algorithm", "problem")
 _BACKBONE = "features.pretrained"
@@ -201,22 +201,34 @@ def spread(values: np.ndarray, interval: Interval) -> Spread:
 
 
 def welch(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Return the difference of means one - other and half its 95 % interval after Welch.
+    """Return the difference of means one - other and half its 95 % interval; see `welch_test`."""
+    return welch_test(one, other)[:2]
 
-    Variances need not be equal; degrees of freedom after Welch & Satterthwaite. The half-width is
-    NaN where a side has fewer than two values.
+
+def welch_test(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """Return the difference of means one - other, half its 95 % interval and p, after Welch.
+
+    Variances need not be equal; degrees of freedom after Welch & Satterthwaite. Half-width and p
+    are NaN where a side has fewer than two values. `p` is two-sided.
     """
     apart = float(one.mean() - other.mean())
     if min(len(one), len(other)) < 2:  # noqa: PLR2004 - a variance needs two values
-        return apart, math.nan
+        return apart, math.nan, math.nan
     parts = [float(side.var(ddof=1)) / len(side) for side in (one, other)]
     total = sum(parts)
     if total == 0:
-        return apart, 0.0
+        return apart, 0.0, float(apart == 0)
     below = sum(p * p / (len(s) - 1) for p, s in zip(parts, (one, other), strict=True))
     # Two tiny variances have squares that a float no longer holds.
     freedom = total * total / below if below > 0 else float(min(len(one), len(other)) - 1)
-    return apart, student(freedom) * math.sqrt(total)
+    return apart, student(freedom) * math.sqrt(total), two_sided(apart / math.sqrt(total), freedom)
+
+
+def two_sided(t: float, freedom: float) -> float:
+    """Return the probability that Student's t is as far from 0, in either direction."""
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(freedom, -abs(t)))
 
 
 def student(freedom: float) -> float:
