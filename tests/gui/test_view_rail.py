@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QMenu
 
 from metaviz.gui.pages.page_registry import GROUPS, VIEWS
 from metaviz.gui.pages.page_tabs import NAMES
-from metaviz.gui.widgets.group_menu import add_keys
+from metaviz.gui.plotting.group_menu import add_keys
 from tests.gui.conftest import leave, row_of
 from tests.unit.compared import record
 

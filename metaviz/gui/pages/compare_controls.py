@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.config.quantities import QUANTITIES, quantity_of
 from metaviz.gui.pages.layouts import column, flow
+from metaviz.gui.plotting.group_menu import add_keys
 from metaviz.gui.widgets.controls import (
     Control,
     ShareSlider,
@@ -27,7 +28,6 @@ from metaviz.gui.widgets.controls import (
     toggled_keys,
     tool_button,
 )
-from metaviz.gui.widgets.group_menu import add_keys
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import (
     AXES,

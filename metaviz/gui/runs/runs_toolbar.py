@@ -6,6 +6,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QMenu, QToolButton, QWidget
 
+from metaviz.gui.plotting.group_menu import add_keys
 from metaviz.gui.runs.search_field import SearchField
 from metaviz.gui.widgets.controls import (
     choose_silently,
@@ -16,7 +17,6 @@ from metaviz.gui.widgets.controls import (
     tool_button,
 )
 from metaviz.gui.widgets.editors import ChoiceBox
-from metaviz.gui.widgets.group_menu import add_keys
 from metaviz.gui.widgets.layouts import fill, flow
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.runs.table.columns import Columns
