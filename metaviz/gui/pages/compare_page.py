@@ -75,7 +75,7 @@ class CompareTab(PlotPage):
         self._view: ComparisonView | None = None
         self._in_parallel = False
         self.columns = columns or Columns()
-        self.controls = CompareControls(self._group_keys, self)
+        self.controls = CompareControls(self._group_keys, self.columns, self)
         self.groups = GroupTable(self)
         self.plot = ComparePlot(self.groups.baseline, self)
         self.plot.show_chart(Lines(id="comparison", message=EMPTY))

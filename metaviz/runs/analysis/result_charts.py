@@ -265,8 +265,8 @@ def losses_chart(episode: Episode, k: int = 0) -> Lines:
         y=Axis(f"loss of task {episode.number}"),
         marks=(_step_mark(k),),
         series=(
-            Series("support", steps, support, "support", BLUE, "dash", 1.5, dots=4.0),
-            Series("query", steps, query, "query", ORANGE, width=2.0, dots=4.0),
+            Series("support", steps, support, "support", "muted", "dash", 1.5, dots=4.0),
+            Series("query", steps, query, "query", "foreground", width=2.0, dots=4.0),
         ),
     )
 
