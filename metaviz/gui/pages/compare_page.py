@@ -285,12 +285,6 @@ class CompareTab(PlotPage):
         self._show(ready, again=again)
         self.drawn.emit()
 
-    def _absent(self) -> str:
-        """Say why nothing is drawn."""
-        if not self._records:
-            return EMPTY
-        return NOTHING if all(record.ended for record in self._records) else WAITING
-
     def _show(self, ready: Ready, *, again: bool = False) -> None:
         """Draw; where the curves are the same `again`, the table is left as it is."""
         if not again:

@@ -212,22 +212,7 @@ def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve
             fewest = min(points, default=0)
             made = GroupCurve(group, style, view.band, curve, samples, measure, fewest, tuple(runs))
             found.append(made)
-    return _told_apart(_swept(found))
-
-
-def _swept(curves: list[GroupCurve]) -> list[GroupCurve]:
-    """Return groups that differ in one number alone in colours that follow this number."""
-    values = swept_values([one.group for one in curves])
-    if values is None:
-        return curves
-    order = sorted(range(len(curves)), key=lambda place: values[place])
-    last = len(curves) - 1
-    return [
-        replace(
-            one, style=replace(one.style, color=f"ramp-{order.index(at) / last:.3f}", dash="solid")
-        )
-        for at, one in enumerate(curves)
-    ]
+    return _told_apart(found)
 
 
 def is_transductive(record: Record) -> bool:
@@ -277,24 +262,16 @@ def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
     for place, one in enumerate(curves):
         alike.setdefault(one.style.color, []).append(place)
     found = list(curves)
-    for places in (places for places in alike.values() if _FEW < len(places) <= MOST_DASHED):
-        values = _swept([curves[place].group for place in places])
+    for places in alike.values():
+        values = swept_values([curves[place].group for place in places])
+        if values is None:
+            continue
         order = sorted(range(len(values)), key=values.__getitem__)
         for rank, at_ in enumerate(order):
             role = f"ramp-{rank / (len(order) - 1):.3f}"
             place = places[at_]
             found[place] = replace(found[place], style=replace(found[place].style, color=role))
     return found
-
-
-def _swept(groups: Sequence[Group]) -> list[float]:
-    """Return the numbers in which groups differ; nothing where they differ otherwise."""
-    columns = zip(*(group.values for group in groups), strict=True)
-    varied = [column for column in columns if len(set(column)) > 1]
-    if len(varied) != 1 or any(isinstance(v, bool | str) or v is None for v in varied[0]):
-        return []
-    numbers = [float(value) for value in varied[0] if value is not None]
-    return numbers if len(set(numbers)) == len(numbers) else []
 
 
 def counts(entry: Entry, group: Group) -> bool:
