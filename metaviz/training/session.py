@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from metaviz.algorithms.registry import find_algorithm
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import RunConfig
 from metaviz.files.platform import signals_held
+from metaviz.plugin_loader import plugin_folder
 from metaviz.problems.base import Problem
+from metaviz.problems.registry import PROBLEMS
 from metaviz.runs.analysis.reproduction import first_difference, repeat_sentence
 from metaviz.runs.model.events import Ended, Evaluated, Event, Noted, State, Stepped
 from metaviz.runs.model.record import Record
@@ -182,7 +184,8 @@ class Session:
         except (OSError, RuntimeError) as error:
             self._leave()
             reason = str(error) if isinstance(error, StoreError) else f"Cannot save: {error}."
-            sentence = f"{reason} What was stored until now is kept."
+            kept = "What was stored until now is kept."
+            sentence = f"{reason} {kept if self.folder.exists() else 'Its folder is gone.'}"
             writer.give_up(sentence)
             raise StoreError(sentence) from error
 
@@ -250,8 +253,20 @@ def stored_config(record: Record, folder: Path) -> RunConfig:
         config = RunConfig.model_validate(record.config)
     except ValidationError as error:
         raise StoreError(f"{folder} has a configuration that this version cannot read.") from error
+    _check_plugins(record, config)
     options = find_algorithm(config.algorithm).entry.as_stored(config.options)
     return config.model_copy(update={"options": options})
+
+
+def _check_plugins(record: Record, config: RunConfig) -> None:
+    """Refuse a run whose plugin is not here. Raises: StoreError naming it."""
+    stored = str(record.environment.get("plugins", ""))
+    if stored and (config.algorithm not in ALGORITHMS or config.problem not in PROBLEMS):
+        names = " and ".join(part.partition(" sha256:")[0] for part in stored.split(", "))
+        raise StoreError(
+            f"{record.id} was trained with the plugin {names}, which is not loaded here: put its "
+            f"file into {plugin_folder()} or name it by --plugin."
+        )
 
 
 def repeat_session(folder: Path, root: Path) -> Session:

@@ -23,6 +23,8 @@ from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.meta.trust_region import outer_graph
+from metaviz.nets.spec import NETS
+from metaviz.plugin_loader import PLUGINS
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed, uniforms
@@ -363,7 +365,18 @@ def environment_of(setting: Setting) -> dict[str, Any]:
     """Return what a setting's run computes on, to be stored with it."""
     budget = budget_bytes(setting.device, setting.config.memory_gib)
     described = describe_environment(setting.device, setting.shards.count, budget)
-    return {**described, "engine": setting.engine}
+    used = PLUGINS.of_modules(_modules(setting))
+    plugins = {"plugins": ", ".join(plugin.text for plugin in used)} if used else {}
+    return {**described, "engine": setting.engine, **plugins}
+
+
+def _modules(setting: Setting) -> set[str]:
+    """Return in which modules a run's method, problem and network are."""
+    config = setting.config
+    kinds = find_algorithm(config.algorithm), find_problem(config.problem)
+    network = NETS.find(setting.problem.net_spec().id)
+    made = (*(kind.factory for kind in kinds), network.factory)
+    return {getattr(one, "plugin", one.__module__) for one in made}
 
 
 def changed_since(setting: Setting, environment: Mapping[str, Any]) -> str:

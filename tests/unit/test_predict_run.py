@@ -294,7 +294,10 @@ def test_bad_examples_are_refused_in_one_sentence(maml: Path, tmp_path: Path) ->
     assert "--support needs a run" in refusal("predict", "--support", support)
     said_both = refusal("predict", maml, "--algorithm", "protonet")
     assert said_both == "--algorithm is for predictions without a run: leave it out."
-    chain = train(config("maml").model_copy(update={"problem": "quadratic"}), tmp_path / "runs")
+    chain = train(
+        config("maml").model_copy(update={"problem": "quadratic", "problem_options": {}}),
+        tmp_path / "runs",
+    )
     assert "whose tasks have no examples" in refusal(
         "predict", chain, "--support", support, "--query", query
     )

@@ -131,4 +131,9 @@ VIEWS = (
         _page("episode_page.EpisodeTab", requested="episode_requested"),
         group="adapt",
     ),
+    View(
+        *("predict", "Predict", "What a run makes of your own pictures or numbers."),
+        _page("predict_page.PredictTab", requested="predict_requested"),
+        group="adapt",
+    ),
 )

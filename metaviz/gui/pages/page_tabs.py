@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metaviz.gui.pages.compare_page import CompareTab
     from metaviz.gui.pages.episode_page import EpisodeTab
     from metaviz.gui.pages.gradients_page import GradientsTab
+    from metaviz.gui.pages.predict_page import PredictTab
     from metaviz.gui.pages.theory_page import TheoryTab
     from metaviz.gui.pages.training_page import TrainingTab
 
@@ -57,6 +58,7 @@ class Tabs(QTabWidget):
     theory: "_Named[TheoryTab]" = _Named("theory")
     benchmark: "_Named[BenchmarkTab]" = _Named("benchmark")
     episode: "_Named[EpisodeTab]" = _Named("episode")
+    predict: "_Named[PredictTab]" = _Named("predict")
 
     def __init__(self, parent: QWidget | None = None, columns: Columns | None = None) -> None:
         """Show empty places for pages; `columns` give hyperparameters their titles."""

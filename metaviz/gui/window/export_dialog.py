@@ -67,6 +67,7 @@ _PLOTS = {
     "posterior": "P&osterior of the chosen run",
     "benchmark": "&Benchmark: published results and ours",
     "episode": "E&pisode: the task that is shown",
+    "predict": "Pre&dictions of your own examples",
     "theory": "Theor&y: the view that is shown",
     "playground": "Playgro&und, as it is shown",
 }
