@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QComboBox, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.widgets.controls import named, offer, text_label
+from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import row
 from metaviz.runs.model.labels import problem_title
 from metaviz.runs.model.record import Record
@@ -22,7 +23,7 @@ class ProblemBar(QWidget):
         super().__init__(parent)
         self.setObjectName("problem_bar")
         tip = "Curves of different problems are not drawn in one picture: their losses differ."
-        self.box = named(QComboBox(self), "shown_problem", "Problem shown", tip)
+        self.box = named(ChoiceBox(self), "shown_problem", "Problem shown", tip)
         self.remark = text_label("shown_problem_remark", wraps=False)
         parts = ("Problem shown", self.box), self.remark
         row(*parts, stretch=self.remark, inside=self, margins=(8, 4, 8, 0))
