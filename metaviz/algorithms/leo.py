@@ -480,6 +480,7 @@ class LEOOptions(AlgorithmOptions):
 @register(
     LEOOptions,
     id="leo",
+    color=27,
     title="LEO",
     group="On features",
     summary="Adapts a short code of each class, and then the weights that are decoded from it.",

@@ -16,6 +16,7 @@ from metaviz.charts.shapes import Picture, Shapes, fitting, shapes_of
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import (
     DASHES,
+    ON_PAPER,
     PALETTE,
     Axis,
     Bars,
@@ -214,7 +215,9 @@ def _draw_bands(axes: "Axes", shown: Shapes) -> None:
 def _draw_lines(axes: "Axes", shown: Shapes) -> None:
     for one in shown.series:
         color, hollow = _color(one.role), "white"
-        dots: dict[str, Any] = {"marker": "o", "markersize": _DOT * one.dots} if one.dots else {}
+        dots: dict[str, Any] = (
+            {"marker": one.marker, "markersize": _DOT * one.dots} if one.dots else {}
+        )
         if dots and not one.filled:
             dots["markerfacecolor"] = hollow
         points = (one.x, one.y)
@@ -375,11 +378,11 @@ def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, caption: s
 def _color(role: str) -> Any:
     kind, _, rest = role.partition("-")
     if kind == "method":
-        return PALETTE[int(rest) % len(PALETTE)]
+        return ON_PAPER[PALETTE[int(rest) % len(PALETTE)]]
     if kind == "ramp":
         import matplotlib as mpl
 
-        return mpl.colormaps["viridis"](0.05 + 0.85 * float(rest))
+        return mpl.colormaps["viridis"](0.58 * float(rest))
     return _COLORS.get(role, role)
 
 

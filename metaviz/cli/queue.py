@@ -57,7 +57,7 @@ def sweep(
     from metaviz.config.sweep import parse_axis, plan_sweep
 
     axes = [parse_axis(text, random_seed) for text in over or []]
-    configs = plan_sweep(comparison, axes, opt.known_catalogue()).runs()
+    configs = plan_sweep(comparison, axes, opt.known_catalogue()).propose(()) or []
     from metaviz.cli.tables import print_sweep
     from metaviz.cli.training import logged_data
     from metaviz.training.engine import LocalEngine
@@ -70,7 +70,7 @@ def sweep(
     put(f"{estimate.text(workers)}.")
     if dry_run:
         return
-    with _opened() as queue:
+    with opened_queue() as queue:
         queue.add([found.model_dump(mode="json") for found in configs], ", ".join(over or []))
     say("Queued. `metaviz queue run` works the queue off; the window shows it, too.")
 
@@ -82,7 +82,7 @@ def list_(as_json: opt.AsJson = False) -> None:
 
     from metaviz.cli.tables import print_entries
 
-    with _opened() as queue:
+    with opened_queue() as queue:
         entries, paused = queue.entries(), queue.paused
     if as_json:
         names = ("state", "run", "folder", "message", "sweep", "config")
@@ -108,7 +108,7 @@ def add(configs: Annotated[list[Path], typer.Argument(help="Comparisons as TOML.
 
     runs = [run for comparison in comparisons for run in planned_runs(comparison)]
     _check_runs(runs)
-    with _opened() as queue:
+    with opened_queue() as queue:
         queue.add([run.model_dump(mode="json") for run in runs])
     put(f"Queued {len(runs)} {'run' if len(runs) == 1 else 'runs'}.")
 
@@ -119,21 +119,21 @@ def move(
     to: Annotated[int, typer.Option(metavar="PLACE", help="Before what is at this place.")],
 ) -> None:
     """Move entries to another place."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         queue.move(_ids(queue, places), to - 1)
 
 
 @queue_app.command("next")
 def next_(places: Places) -> None:
     """Let entries run before all others that wait."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         queue.run_next(_ids(queue, places))
 
 
 @queue_app.command()
 def remove(places: Places) -> None:
     """Take entries out of the queue; runs on disk stay."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         count = queue.remove(_ids(queue, places))
     _put_count(count, len(places), "removed", "a run that trains stays")
 
@@ -141,7 +141,7 @@ def remove(places: Places) -> None:
 @queue_app.command()
 def retry(places: Places) -> None:
     """Train ended entries again, as new runs."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         count = queue.retry(_ids(queue, places))
     _put_count(count, len(places), "queued again", "it must have ended")
 
@@ -153,7 +153,7 @@ def resume(
     ] = None,
 ) -> None:
     """Let interrupted entries go on from their checkpoints."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         chosen = _ids(queue, places or [])
         if not places:
             chosen = [entry.id for entry in queue.entries() if entry.state == "interrupted"]
@@ -164,7 +164,7 @@ def resume(
 @queue_app.command()
 def pause() -> None:
     """Begin no further run."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         queue.set_paused(paused=True)
     put("Paused: no further run is begun; one that trains goes on to its end.")
 
@@ -172,7 +172,7 @@ def pause() -> None:
 @queue_app.command()
 def go() -> None:
     """Let a paused queue go on."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         queue.set_paused(paused=False)
     put("The queue goes on as soon as a window or `metaviz queue run` works it off.")
 
@@ -180,7 +180,7 @@ def go() -> None:
 @queue_app.command()
 def clear() -> None:
     """Take entries that are over out of the queue; their runs stay."""
-    with _opened() as queue:
+    with opened_queue() as queue:
         put(f"Cleared {queue.clear()}; the runs themselves stay.")
 
 
@@ -190,7 +190,7 @@ def run(workers: Workers = 1) -> int:
     from metaviz.cli.queue_runner import work_off
     from metaviz.paths import data_dir
 
-    with _opened() as queue:
+    with opened_queue() as queue:
         if queue.paused:
             say("The queue is paused: `metaviz queue go` lets it go on.")
             return 1
@@ -223,7 +223,8 @@ def _check_runs(configs: "list[RunConfig]") -> None:
 
 
 @contextmanager
-def _opened() -> "Iterator[Queue]":
+def opened_queue() -> "Iterator[Queue]":
+    """Open the queue, and mark entries whose worker is gone."""
     from metaviz.paths import data_dir
     from metaviz.runs.storage.queue import Queue
 

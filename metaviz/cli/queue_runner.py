@@ -99,10 +99,15 @@ class _Runner:
         self._box: mailbox.SimpleQueue[Any] = mailbox.SimpleQueue()
         self._workers: list[_Worker] = []
         self._bars: dict[int, TaskID] = {}
+        self._seen: set[int] = set()
 
     def run(self, progress: Progress, workers: int) -> None:
-        """Start workers, and return when all have ended."""
+        """Start workers, and return when all have ended.
+
+        Where the end of a run queues others, like in a search, so many work on these, too.
+        """
         every = progress.add_task("Queue", total=None)
+        self._seen = {entry.id for entry in self._queue.entries()}
         for _ in range(workers):
             self._workers.append(_Worker(self._home, self._box))
         while self._workers:
@@ -116,6 +121,15 @@ class _Runner:
                 elif event.get("event") == "ended":
                     self._show_end(int(event["entry"]), progress)
             self._refresh(every, progress)
+            self._grow(workers)
+
+    def _grow(self, workers: int) -> None:
+        """Start workers for entries that were added meanwhile."""
+        entries = self._queue.entries()
+        fresh = [e for e in entries if e.id not in self._seen and e.state == "waiting"]
+        self._seen |= {entry.id for entry in entries}
+        for _ in range(min(workers - len(self._workers), len(fresh) if self._workers else 0)):
+            self._workers.append(_Worker(self._home, self._box))
 
     def quit(self) -> None:
         """End all workers; what they train is saved."""

@@ -23,6 +23,7 @@ from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.gradients import GradientComparison
+from metaviz.runs.model.prediction import Predicted
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.model.statistics import interval_text
@@ -160,6 +161,32 @@ def print_probabilities(classes: Sequence[int], probabilities: Sequence[Sequence
     title = "Probabilities of query examples, by row of the file, for each class"
     columns = ("query", "answer", *names)
     console().print(table(columns, rows, title, right=_AFTER_FIRST))
+
+
+def print_predicted(found: Predicted) -> None:
+    """Print what a run predicts for each query example after its steps, and how often it is right.
+
+    Of regressions that are the outputs.
+    """
+    k = f" after k = {found.k}" if found.has_steps else ""
+    if found.probabilities is None:
+        rows = [
+            (name, *(f"{value:.6g}" for value in values))
+            for name, values in zip(found.names, found.query.outputs[found.k], strict=True)
+        ]
+        columns = ("query", *(f"output {n}" for n in range(found.query.outputs.shape[2])))
+        console().print(table(columns, rows, f"Outputs of {found.label}{k}", right=_AFTER_FIRST))
+        return
+    shares = found.probabilities[found.k]
+    named = zip(found.names, found.answers(), shares, strict=True)
+    rows = [(name, answer, *(f"{share:.4f}" for share in each)) for name, answer, each in named]
+    title = f"Probabilities of query examples by {found.label}{k}, for each class"
+    columns = ("query", "answer", *found.classes)
+    console().print(table(columns, rows, title, right=range(2, 100), fold=range(2)))
+    share = found.accuracy()
+    if share is not None:
+        known = sum(truth is not None for truth in found.truth())
+        console().print(f"{share:.1%} right of {known} whose class is known.")
 
 
 def print_judgements(judgements: Sequence[Judgement]) -> None:

@@ -97,6 +97,13 @@ RETURNS = (
 """Those of problems in which policies act: the sum of a trajectory's rewards, without discount,
 averaged over trajectories. The first two are of evaluations."""
 
+TRUST = (
+    Quantity("policy_divergence", "Divergence of policies over the outer step", "nats"),
+    Quantity("surrogate_gain", "Gain in the surrogate over the outer step", better="larger"),
+    Quantity("trust_share", "Share of the longest outer step that was taken"),
+)
+"""Those of outer steps in a trust region; the share is 0 where no step was accepted."""
+
 _LENGTH = (0.0, math.inf)
 _COUNT = (0.0, 1e18)
 RANGES: dict[str, tuple[float, float]] = {
@@ -118,7 +125,7 @@ COUNTED = (
 """Those that follow from the number of meta-steps and what each of them takes, see `[resolved]`."""
 
 QUANTITIES: dict[str, Quantity] = {
-    quantity.id: quantity for quantity in (*STORED, *EVALUATED, *COUNTED, *RETURNS)
+    quantity.id: quantity for quantity in (*STORED, *EVALUATED, *COUNTED, *RETURNS, *TRUST)
 }
 
 

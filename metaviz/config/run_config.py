@@ -130,7 +130,7 @@ class Shared(Options):
     )
     reading_every: int = option(
         1,
-        "Read batches every",
+        "Record loss before adaptation every",
         "Meta-steps between two readings of the training batch: its losses and accuracies before "
         "and after adaptation. At other steps only those are recorded that training computes "
         "anyway, which takes up to a sixth less time on images.",
@@ -155,8 +155,9 @@ class EvaluationProtocol(Options):
     together: bool = option(
         True,
         "Query examples together",
-        "Predict a task's query examples as one batch, whose statistics BatchNorm uses "
-        "(transductive). Off: one by one, beside the support set.",
+        "Predict all query examples of a task as one batch. Where the network normalises by the "
+        "batch, they then influence one another (transductive), which usually gives higher "
+        "accuracies. Off: one by one, beside the support set.",
     )
     draws: Literal["own", "training"] = option(
         "own",
@@ -248,7 +249,13 @@ class Comparison(Options):
     problem: str = "sinusoid"
     algorithms: tuple[str, ...] = ("maml",)
     seeds: tuple[StrictInt, ...] = (0,)
-    steps: int = option(2000, "Meta-steps", "Outer steps of every run.", ge=1, le=10_000_000)
+    steps: int = option(
+        2000,
+        "Meta-steps",
+        "How often each run moves its meta-parameters, once for each meta-batch.",
+        ge=1,
+        le=10_000_000,
+    )
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Device", "Where to train. Auto: the GPU where there is one."
     )
@@ -258,7 +265,8 @@ class Comparison(Options):
     engine: EngineName = option(
         "auto",
         "Engine",
-        "How meta-steps are computed. Eager: one operation after another. Compiled: translated to "
+        "How meta-steps are computed; results agree up to rounding. Eager: one operation after "
+        "another. Compiled: translated to "
         "machine code first, which takes up to a minute and needs a C++ compiler; small networks "
         "then train about twice as fast. Captured: replayed on the GPU without waiting for Python. "
         "Auto: captured on a GPU, eager on a CPU.",
@@ -275,8 +283,8 @@ class Comparison(Options):
     tf32: bool = option(
         False,
         "TF32 on the GPU",
-        "Let a GPU round the factors of products and convolutions to 10 bits: faster, but "
-        "meta-gradients of float32 lose about half of their digits.",
+        "Let a GPU round the factors of products and convolutions to about 3 decimal digits: "
+        "faster, but meta-gradients of float32 lose about half of their digits.",
     )
     shared: dict[str, Plain] = Field(default_factory=dict)
     options: dict[str, dict[str, Plain]] = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import Any
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError, OptionSpec, Plain, checked, known_text
 from metaviz.config.overrides import check_ids, parse_value, place_settings
+from metaviz.config.proposer import Finished, not_finished
 from metaviz.config.run_config import OF_INNER_LOOPS, Comparison, RunConfig
 from metaviz.config.schedule import with_equal_tasks
 
@@ -166,6 +167,13 @@ class Sweep:
         seeds = {seed: place for place, seed in enumerate(self.comparison.seeds)}
         equal = with_equal_tasks(each, problem)
         return sorted(equal, key=lambda config: seeds[config.seed])
+
+    def propose(self, finished: Sequence[Finished]) -> list[RunConfig] | None:
+        """Return the runs that are not finished, all at once; None where there is none.
+
+        Raises: OptionError with one sentence where a run is not valid.
+        """
+        return not_finished(self.runs(), finished, self.catalogue) or None
 
     def _placed(self, algorithm: str, point: Point) -> Comparison:
         own = self.comparison.options.get(algorithm)

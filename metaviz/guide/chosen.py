@@ -41,11 +41,12 @@ def option_topics(
             yield _option(spec, group.owner, group.home, terms)
     for entry in catalogue.algorithms:
         for spec in entry.options:
-            yield _option(spec, entry.id, f"[{plain(entry.title)}](/method/{entry.id})", terms)
+            owner = f"[{plain(entry.title)}](/method/{entry.id})"
+            yield _option(spec, entry.id, owner, terms, entry.title)
     for problem in catalogue.problems:
         for spec in problem.options:
             owner = f"[{plain(problem.title)}](/problem/{problem.id})"
-            yield _option(spec, problem.id, owner, terms)
+            yield _option(spec, problem.id, owner, terms, problem.title)
 
 
 def method_topic(entry: AlgorithmEntry, problems: Sequence[ProblemEntry]) -> Topic:
@@ -97,7 +98,7 @@ def quantity_topic(quantity: Quantity, terms: Terms) -> Topic:
     return Topic(f"/quantity/{quantity.id}", quantity.label, QUANTITIES, text, (quantity.id,))
 
 
-def _option(spec: OptionSpec, owner: str, home: str, terms: Terms) -> Topic:
+def _option(spec: OptionSpec, owner: str, home: str, terms: Terms, whose: str = "") -> Topic:
     key = f"{owner}.{spec.name}" if owner else spec.name
     unit = f" ({spec.unit})" if spec.unit else ""
     choices = bullets(
@@ -111,7 +112,8 @@ def _option(spec: OptionSpec, owner: str, home: str, terms: Terms) -> Topic:
         f"Default: {_default(spec.default)}. {of} In files, tables and searches: `{key}`.",
         _explained(terms(owner, spec.name)),
     )
-    return Topic(f"/option/{key}", spec.title, OPTIONS, text, (key,))
+    title = f"{spec.title} – {whose}" if whose else spec.title
+    return Topic(f"/option/{key}", title, OPTIONS, text, (key,))
 
 
 def _default(value: Plain) -> str:

@@ -21,7 +21,7 @@ from metaviz.files.atomic import write_atomically
 from metaviz.files.foreign import ForeignError, check_regular, read_text, refused
 from metaviz.files.progress import Counted
 from metaviz.files.values import of_kind, parsed_json, required, row_of
-from metaviz.images.found import SPLITS, Found, Picture, without_damaged
+from metaviz.images.found import SPLITS, Found, without_damaged
 from metaviz.images.layouts import recognise
 
 VERSION = 2
@@ -184,7 +184,7 @@ def _decode(found: Found, side: int, work: Path, report: Counted) -> dict[int, D
         rows = []
         for place in range(first, min(first + _AT_ONCE, len(every))):
             try:
-                rows.append(_squared(every[place], side))
+                rows.append(squared(every[place].image(), side))
             except DataError as error:
                 failures[place] = error
         return np.stack(rows) if rows else np.zeros((0, CHANNELS, side, side), np.uint8)
@@ -220,9 +220,8 @@ def _write_header(stream: BinaryIO, count: int, side: int) -> None:
     np.lib.format.write_array_header_1_0(stream, header)
 
 
-def _squared(picture: Picture, side: int) -> np.ndarray:
+def squared(image: Image.Image, side: int) -> np.ndarray:
     """Return an image as (3, side, side); one that is not square loses what sticks out."""
-    image = picture.image()
     if image.size != (side, side):
         edge = min(image.size)
         left, top = (image.width - edge) // 2, (image.height - edge) // 2

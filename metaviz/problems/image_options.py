@@ -46,8 +46,8 @@ class ImageOptions(Options):
         "Network",
         "Conv4: four blocks of one convolution. ResNet-12: four residual blocks of three, as in "
         "MetaOptNet and learn2learn. Simple ResNet-12: that of SNAIL, with 2048 and 384 features "
-        "before the head. Both without the dropout (DropBlock) that they were published with. Cells: "
-        "equal cells, whose blocks an option writes down and a search finds.",
+        "before the head. Both without the dropout (DropBlock) that they were published with. "
+        "Cells: equal cells, whose blocks an option writes down and a search finds.",
         labels={
             "conv4": "Conv4",
             "resnet12": "ResNet-12",
@@ -70,8 +70,8 @@ class ImageOptions(Options):
         "Halving",
         "Max-pooling after each block of Conv4, or strided convolutions with a spatial mean at the "
         "end. Twice: after the first two blocks, which convolve without padding, as in relation "
-        "networks. Mean: after the first three blocks, and the spatial mean at the end. ResNets and "
-        "cells have theirs.",
+        "networks. Mean: after the first three blocks, and the spatial mean at the end. ResNets "
+        "and cells have theirs.",
         labels=POOLINGS,
     )
     norm: Statistics = statistics_option()

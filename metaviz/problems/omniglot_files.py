@@ -273,7 +273,12 @@ def _read_images(found: _Drawings, size: int, report: Counted) -> dict[Name, Pix
 def _read_drawing(drawing: _Drawing, size: int) -> Pixels:
     data = drawing.source.read(drawing.name)
     label = f"{drawing.name} in {drawing.source.label}"
-    return _shrink(ImageOps.invert(decode_image(data, label, "L", ("PNG",))), size)
+    return drawn(decode_image(data, label, "L", ("PNG",)), size)
+
+
+def drawn(image: Image.Image, size: int) -> Pixels:
+    """Return a picture of dark strokes on paper, in grey, as bright ones of a size."""
+    return _shrink(ImageOps.invert(image), size)
 
 
 def _shrink(image: Image.Image, size: int) -> Pixels:

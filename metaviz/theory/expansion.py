@@ -10,7 +10,7 @@ _ONE_DIRECTION = 1e-13
 """The square of the sine of an angle that is rounding."""
 
 MAML, FOMAML, REPTILE = "maml", "fomaml", "reptile"
-METHODS = {MAML: "MAML", FOMAML: "First-order MAML", REPTILE: "Reptile"}
+METHODS = {MAML: "MAML", FOMAML: "FOMAML", REPTILE: "Reptile"}
 """The three gradients that are expanded, by the names of their JSON keys, with their titles."""
 
 

@@ -19,6 +19,7 @@ from metaviz.runs.storage.queue import DAMAGED_ENTRY, Entry, EntryState, Queue
 from metaviz.runs.storage.store import StoreError, open_run
 from metaviz.runs.storage.worker_process import WorkerLock
 from metaviz.training.resume import resume_sessions
+from metaviz.training.search.steps import after_run
 from metaviz.training.session import Session, open_sessions
 
 Order = Literal["pause", "resume", "stop", "abort", "quit"]
@@ -100,6 +101,7 @@ class QueueWorker:
         """Open the queue in a data folder. Raises: StoreError with one sentence."""
         self._queue = Queue(home)
         self._lock = WorkerLock(home)
+        self._home = home
         self._runs, self._orders, self._say = runs, orders, say
 
     def work(self) -> None:
@@ -112,6 +114,8 @@ class QueueWorker:
                 self._say({"event": "claimed", "entry": entry.id})
                 state, message = self._trained(entry)
                 self._queue.mark(entry.id, state, message)
+                if state != "interrupted":
+                    after_run(self._queue, self._home, self._runs, entry.sweep)
                 self._say({"event": "ended", "entry": entry.id, "state": state, "message": message})
         finally:
             self._queue.close()

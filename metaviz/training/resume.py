@@ -22,7 +22,7 @@ from metaviz.training.start import restarted
 from metaviz.training.trainer import begin
 
 # What must be the same for the numbers to be those of a run that was never interrupted.
-_DECISIVE = ("device", "gpu", "torch", "shards", "memory_budget", "engine", "metaviz")
+_DECISIVE = ("device", "gpu", "torch", "shards", "memory_budget", "engine", "metaviz", "plugins")
 
 
 @dataclass(frozen=True)

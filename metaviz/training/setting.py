@@ -22,6 +22,9 @@ from metaviz.meta.draws import NO_DRAWS, Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.trust_region import outer_graph
+from metaviz.nets.spec import NETS
+from metaviz.plugin_loader import PLUGINS
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed, uniforms
@@ -362,7 +365,18 @@ def environment_of(setting: Setting) -> dict[str, Any]:
     """Return what a setting's run computes on, to be stored with it."""
     budget = budget_bytes(setting.device, setting.config.memory_gib)
     described = describe_environment(setting.device, setting.shards.count, budget)
-    return {**described, "engine": setting.engine}
+    used = PLUGINS.of_modules(_modules(setting))
+    plugins = {"plugins": ", ".join(plugin.text for plugin in used)} if used else {}
+    return {**described, "engine": setting.engine, **plugins}
+
+
+def _modules(setting: Setting) -> set[str]:
+    """Return in which modules a run's method, problem and network are."""
+    config = setting.config
+    kinds = find_algorithm(config.algorithm), find_problem(config.problem)
+    network = NETS.find(setting.problem.net_spec().id)
+    made = (*(kind.factory for kind in kinds), network.factory)
+    return {getattr(one, "plugin", one.__module__) for one in made}
 
 
 def changed_since(setting: Setting, environment: Mapping[str, Any]) -> str:
@@ -390,6 +404,17 @@ def _check_memory(setting: Setting) -> None:
                 f"for {tasks} tasks, more than the budget of {budget / 2**30:.2g} GiB: use a "
                 "shorter horizon, or fewer shots or tasks per meta-batch.",
             )
+
+
+def _check_trust_region(setting: Setting) -> None:
+    """Raise OptionError where a method's outer step cannot be one in a trust region."""
+    if setting.problem.trust_region is not None and outer_graph(setting.algorithm) is None:
+        key, method = f"{setting.config.problem}.outer", setting.config.algorithm
+        raise OptionError(
+            key,
+            f"{key} = trpo does not suit {method}, whose meta-gradient is not that of the return "
+            "after inner steps: use optimiser, or a method like maml, fomaml or joint.",
+        )
 
 
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
@@ -430,6 +455,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
     _check_memory(setting)
+    _check_trust_region(setting)
     if setting.shape is not None:
         problem.check_training(setting.shape, config.algorithm)
     try:

@@ -14,8 +14,10 @@ from metaviz.config.outer_rule import OuterRule
 from metaviz.config.quantities import own_quantities
 from metaviz.files.platform import signals_held
 from metaviz.files.values import of_kind, required
+from metaviz.meta.algorithm import Composed
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.trust_region import trust_region_step
 from metaviz.nets.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.runs.model.events import (
     Divergence,
@@ -184,6 +186,10 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
     try:
         reading = progress.step % config.shared.reading_every == 0
         result = compute.take(progress.meta, progress.step, reading=reading)
+        region = setting.problem.trust_region
+        if region is not None and isinstance(setting.algorithm, Composed):
+            context = setting.context(progress.step)
+            result = trust_region_step(setting.algorithm, context, progress.meta, result, region)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."
@@ -211,6 +217,10 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
 
 def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float) -> None:
     """Move the meta-parameters along the meta-gradient, whose length is `norm`."""
+    for name, value in result.replaced.items():
+        progress.meta[name] = value
+    if setting.problem.trust_region is not None:
+        return
     config, clip, gradients = setting.config, setting.clip_norm, result.gradients
     rules = setting.outer
     if any(rule.clip is not None or rule.entry_clip is not None for rule in rules.values()):
@@ -221,8 +231,6 @@ def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float)
     linear = config.shared.outer_schedule == "linear"
     share = 1 - progress.step / config.steps if linear else 1.0
     progress.optimizer.step(gradients, share, setting.epochs(progress.step))
-    for name, value in result.replaced.items():
-        progress.meta[name] = value
 
 
 def clipped(gradient: torch.Tensor, rule: OuterRule | None) -> torch.Tensor:

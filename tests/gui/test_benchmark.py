@@ -109,7 +109,7 @@ def test_our_runs_stand_above_the_published_rows_of_the_same_data(
     assert tab.table.rowCount() == 2 + len(same)
     ours = 100 * accuracies(0, 0.46)[1]
     half = 1.96 * ours.std(ddof=1) / math.sqrt(40)
-    assert cell(tab, 0, 0) == "maml · seed 0"
+    assert cell(tab, 0, 0) == "MAML · seed 0"
     assert cell(tab, 0, 1) == interval_text(ours.mean(), half)
     assert cell(tab, 0, 4) == "20"
     assert cell(tab, 0, 5) == ""
@@ -201,7 +201,7 @@ def test_step_sizes_are_coloured_relative_to_what_was_trained(qtbot, records: li
     mean = np.add.outer(np.linspace(0.1, 0.5, len(FACTORS)), np.linspace(0, 0.1, 5))
     found = Robustness(
         run="maml-s0-0",
-        label="maml · seed 0",
+        label="MAML · seed 0",
         step=300,
         k=1,
         rate=0.05,
@@ -258,7 +258,7 @@ def known_episode(*, images: bool = True) -> Episode:
     outputs = logits if images else generator.normal(size=(3, 6, 1))
     return Episode(
         run="a",
-        label="maml · seed 0",
+        label="MAML · seed 0",
         step=5,
         k=2,
         number=7,

@@ -1,8 +1,8 @@
 """The guide by mouse and keys: F1 anywhere, links, search, back and forward."""
 
 import pytest
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtWidgets import QApplication, QToolButton
+from PySide6.QtCore import QPoint, Qt, QUrl
+from PySide6.QtWidgets import QApplication, QMenu, QToolButton
 
 from metaviz.gui.guide.guide_window import GuideWindow
 from metaviz.gui.pages.page_registry import VIEWS
@@ -132,3 +132,25 @@ def test_formulas_and_letters_are_shown_as_they_are(guide, window) -> None:
         assert entry.summary in shown, entry.id
         assert entry.cost in shown, entry.id
     assert QApplication.focusWidget() is None or guide.isVisible()
+
+
+def test_a_column_is_explained_from_its_heading_and_by_f1(qtbot, window) -> None:
+    table = window.tabs.page("convergence").table
+    place = table.horizontalHeader().sectionViewportPosition(4) + 3
+    table.horizontalHeader().customContextMenuRequested.emit(QPoint(place, 3))
+    menu = table.findChild(QMenu, "column_menu")
+    (asked,) = menu.actions()
+    assert asked.text() == "&What is “Rate”?"
+    asked.trigger()
+    menu.close()
+    assert window.guide.guide.address == "/term/convergence-rate"
+    table.show_rows([("maml", "1", "2", "3", "4")])
+    table.setCurrentCell(0, 3)
+    window.guide.open_here()
+    assert window.guide.about(table).address == "/term/area-under-curve"
+
+
+def test_terms_are_found_in_the_palette(window) -> None:
+    found = {entry.title: entry for entry in window.palette_controller.entries()}
+    found["Guide: Support set"].run()
+    assert window.guide.guide.address == "/term/support-set"

@@ -126,7 +126,7 @@ def a_tool_button_too_small(sheet, theme):
 
 
 def a_cell_cut_without_tip(sheet, theme):
-    put(sheet, table_of("maml · seed 0, α = 0.03, B = 25", "run"), 10, 10, 300, 100)
+    put(sheet, table_of("MAML · seed 0, α = 0.03, B = 25", "run"), 10, 10, 300, 100)
 
 
 def a_header_too_narrow(sheet, theme):

@@ -2,11 +2,13 @@
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QMenu
 
 from metaviz.gui.pages.page_registry import GROUPS, VIEWS
 from metaviz.gui.pages.page_tabs import NAMES
+from metaviz.gui.plotting.group_menu import add_keys
 from tests.gui.conftest import leave, row_of
+from tests.unit.compared import record
 
 WAIT = 20_000
 
@@ -145,6 +147,23 @@ def test_algorithms_are_found_by_name_and_author_and_fold_away(qtbot, window):
     assert group.isExpanded()
 
 
+def test_keys_to_group_by_have_titles_and_their_owners_menus(window):
+    columns, menu = window.table.columns, QMenu(window)
+    keys = ["algorithm", "inner_lr", "eval_tasks", "sinusoid.amplitude_low", "imaml.prox"]
+    add_keys(menu, keys, ("imaml.prox",), columns)
+    assert [action.text() for action in menu.actions()] == [
+        *("Algorithm", "Inner step size α", "More shared settings"),
+        *("Sinusoid regression", "iMAML"),
+    ]
+    inner = menu.actions()[-1].menu()
+    found = [(action.data(), action.isChecked()) for action in inner.actions()]
+    assert found == [("imaml.prox", True)]
+    told = []
+    menu.triggered.connect(told.append)
+    inner.actions()[0].trigger()
+    assert [action.data() for action in told] == ["imaml.prox"]
+
+
 def test_there_is_one_run_button(window):
     run = window.commands["run"]
     buttons = [
@@ -153,3 +172,21 @@ def test_there_is_one_run_button(window):
         if run in button.actions() or getattr(button, "defaultAction", lambda: None)() is run
     ]
     assert [button.objectName() for button in buttons] == ["button_run"]
+
+
+def test_losses_of_two_problems_share_no_axis(qtbot, window):
+    runs = [record("maml", 0), record("maml", 1)]
+    runs[1].config["problem"] = "strokes"
+    window.show_records(runs[:1])
+    bar = window.tabs.problem_bar
+    assert bar.isHidden()
+    window.show_records(runs)
+    assert not bar.isHidden()
+    assert bar.problem == "strokes"
+    assert [one.id for one in window.tabs.training._records] == [runs[1].id]
+    assert [one.id for one in window.tabs.compare._records] == [runs[1].id]
+    assert bar.remark.text() == "1 run of another problem is ticked, too, and not drawn here."
+    bar.box.setCurrentIndex(bar.box.findData("sinusoid"))
+    bar.box.activated.emit(bar.box.currentIndex())
+    assert [one.id for one in window.tabs.training._records] == [runs[0].id]
+    assert len(window.tabs.theory._records) == 2

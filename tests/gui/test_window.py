@@ -71,7 +71,7 @@ def test_pause_step_resume_stop(qtbot, window):
     qtbot.waitUntil(phase(window, "paused"), timeout=WAIT)
     # The record hears of it one event later than the phase does.
     qtbot.waitUntil(lambda: record.state == "paused", timeout=WAIT)
-    assert window.commands["pause"].text() == "&Resume"
+    assert window.commands["pause"].text() == "Res&ume"
     before = record.step
     window.commands["step"].trigger()
     qtbot.waitUntil(lambda: record.step == before + 1, timeout=WAIT)

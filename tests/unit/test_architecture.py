@@ -17,6 +17,7 @@ ROOMS = (
         "files",
         "config",
         "registry",
+        "plugin_loader",
         "guide",
         "charts",
         "theory",
@@ -27,7 +28,7 @@ ROOMS = (
         "meta",
         "problems",
     ),
-    *("algorithms", "training", "benchmarking", "gui", "cli"),
+    *("algorithms", "training", "benchmarking", "plugin_kit", "plugin", "gui", "cli", "api"),
 )
 """A room imports only rooms that stand before it."""
 GUI_ORDER = (

@@ -77,7 +77,7 @@ def test_report_holds_results_figures_settings_and_commands(results: Path, tmp_p
     for link in links:
         with Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))) as image:
             assert image.width > 300
-    for word in ("Two methods", "metasgd · seed 0", "Held-out tasks", "sign test", "torch"):
+    for word in ("Two methods", "Meta-SGD · seed 0", "Held-out tasks", "sign test", "torch"):
         assert word in page.text
     record = open_run(list_runs(results / "runs")[0])
     last = record.evaluations[-1]

@@ -147,7 +147,7 @@ class AlgorithmList(QTreeWidget):
             text = _searchable(self._entries[name])
             item.setHidden(not all(word in text for word in words))
         for heading in self._headings():
-            members = [heading.child(at) for at in range(heading.childCount())]
+            members = (heading.child(at) for at in range(heading.childCount()))
             heading.setHidden(all(member is None or member.isHidden() for member in members))
         self._fold()
 

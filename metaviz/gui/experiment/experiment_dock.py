@@ -25,14 +25,15 @@ from metaviz.gui.widgets.controls import (
     search_line,
     text_label,
 )
-from metaviz.gui.widgets.editors import ChoiceBox
+from metaviz.gui.widgets.editors import ChoiceBox, write_value
 from metaviz.gui.widgets.layouts import column, order_tabs, row
 from metaviz.gui.widgets.option_field import OptionField
 from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import current_theme, tint
+from metaviz.runs.table.summary import OWN
 
-_WIDTH = 312
+_WIDTH = 304
 _AROUND_LIST = 264
 """Pixels of the form that are in sight beside the list: problem, headings, first settings."""
 
@@ -56,7 +57,7 @@ class ExperimentDock(QWidget):
         self.search = search_line("algorithms_search", "Search algorithms", "Name, author, idea…")
         self.algorithms = AlgorithmList(self)
         self.summary = text_label("problem_summary")
-        self.look = push_button("look", "&Look at the data…")
+        self.look = push_button("look", "Look at the data…")
         self.download = push_button("download", "")
         self.help_strip = HelpStrip(self)
         self._sections: dict[str, AlgorithmForm] = {}
@@ -214,7 +215,7 @@ class ExperimentDock(QWidget):
     def show_downloading(self, *, under_way: bool) -> None:
         """Make the button start a download, or cancel the one that is under way."""
         self.downloading = under_way
-        self.download.setText("Cancel &download" if under_way else "&Download…")
+        self.download.setText("Cancel download" if under_way else "Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
         self.download.setToolTip(
             plain_tip(
@@ -285,7 +286,7 @@ class ExperimentDock(QWidget):
         self._shown_problem = ""
         self.shared = shared_form(self.catalogue, self)
         self._follow(self.shared)
-        self._forms.addWidget(_heading("Settings that all share", self.shared))
+        self._forms.addWidget(_heading("Shared settings", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
         self._is_filling = False
@@ -378,6 +379,7 @@ class ExperimentDock(QWidget):
             return
         shared = self.shared.values()
         self._show_schedule(shared)
+        self._show_own_values()
         for section in self._sections.values():
             section.show_shared(shared)
         self._problem_section.note_changes(len(self.problem_form.changes()))
@@ -385,6 +387,19 @@ class ExperimentDock(QWidget):
         if not self.reason:
             self.help_strip.show_count(self.comparison())
         self.changed.emit()
+
+    def _show_own_values(self) -> None:
+        """Say under a shared field which ticked methods do not use its value."""
+        for name in OWN:
+            own = [
+                f"{section.entry.title}: {write_value(value)}"
+                for section in self._shown().values()
+                if name in section.form.fields
+                and (value := section.form.fields[name].value) is not None
+            ]
+            field = self.shared.fields.get(name)
+            if field is not None:
+                field.set_note(f"Not used by {', '.join(own)}" if own else "")
 
     def _show_schedule(self, values: Mapping[str, Plain]) -> None:
         """Say in the empty field when runs with these settings are evaluated."""

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 from metaviz.gui.widgets.controls import close_buttons, named, search_line, tool_button
 from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.guide.library import HOME, Library
-from metaviz.guide.shipped import TUTORIALS
+from metaviz.guide.shipped import TERMS, TUTORIALS
 from metaviz.guide.topics import Topic, by_kind, plain
 
 _ADDRESS = Qt.ItemDataRole.UserRole
@@ -131,6 +131,8 @@ class GuideWindow(QDialog):
                 top.setExpanded(kind == TUTORIALS)
         self.contents.blockSignals(False)
         self._select(self.address)
+        if query.strip():
+            self.contents.scrollToTop()
 
     def _select(self, address: str) -> None:
         """Mark a topic in the contents, without opening it again."""
@@ -186,7 +188,8 @@ class GuideWindow(QDialog):
 
 def markdown(topic: Topic) -> str:
     """Return a whole page: what it belongs to, its title, other names, its text."""
-    also = f"*Also: {plain(', '.join(topic.names))}*\n\n" if topic.names else ""
+    is_term = topic.kind == TERMS and topic.names
+    also = f"*Also: {plain(', '.join(topic.names))}*\n\n" if is_term else ""
     above = f"{topic.kind}\n\n" if topic.kind else ""
     return f"{above}# {plain(topic.title)}\n\n{also}{topic.text}\n"
 

@@ -58,13 +58,13 @@ NO_MAP = (
     "Press Vary steps: how the chosen run does with larger, smaller, more and fewer inner steps "
     "than it was trained with."
 )
-NO_ROWS = "No results of these data that are numbers: choose other ones above."
+NO_ROWS = "There are no results on these data yet: press Evaluate, or choose other data above."
 _HINT = "Least gain. Enter or double-click opens the task."
 _ROW, _WIDEST = 17, 260
 _BUTTONS = (
     (
         "Evaluate",
-        "E&valuate",
+        "Eval&uate",
         "Adapt the ticked runs' stored weights to the tasks of the protocol.",
     ),
     (
@@ -72,7 +72,7 @@ _BUTTONS = (
         "Evaluate the run chosen below with seven step sizes and up to twice its inner steps, on "
         f"at most {MOST_TASKS} tasks.",
     ),
-    ("Protocol", "Pro&tocol…", "Which tasks, and how."),
+    ("Protocol", "Protoco&l…", "Which tasks, and how."),
     ("Cancel", "&Cancel", "Stop the evaluation."),
 )
 NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears here."
@@ -178,7 +178,7 @@ class BenchmarkTab(PlotPage):
         self.views = named(QTabWidget(), "benchmarkViews", "Pictures of the evaluation")
         self.views.setDocumentMode(True)
         dots = scrolling("benchmarkScroll", "Published results and ours", self.dots)
-        self.views.addTab(dots, "&Published and ours")
+        self.views.addTab(dots, "Publishe&d and ours")
         self.views.addTab(self._map_page(), "&Step size and number of steps")
         self.views.addTab(self._task_page(), "S&ingle tasks")
         body = split("benchmarkBody", self.table, self.views, upright=True, sizes=(220, 380))
@@ -335,7 +335,8 @@ def _map_text(found: Robustness) -> str:
     about = found.protocol
     return (
         f"{about['tasks']} {about['split']} tasks{draws_text(about)}, weights of step "
-        f"{found.step}. The frame is as trained, colours are differences to it. Click a cell for "
+        f"{found.step}. The frame marks what it was trained with; colours show the value minus "
+        "that one. Click a cell for "
         "its value."
     )
 

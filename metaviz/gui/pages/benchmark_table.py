@@ -19,15 +19,16 @@ _ANY = -1
 RESULTS = (
     ("Result", "Our runs first, then published results, the best on top"),
     ("Value ± 95 %", "Mean over tasks ± 1.96 s/√n; accuracies in per cent. Published: as printed"),
-    ("Minus published", "Difference to the published number of the same method"),
+    ("Difference to published", "Difference to the published number of the same method"),
     (
-        "What differs",
-        "From the published experiment: it is not the same, and what is known of it. Step sizes "
+        "Evaluated at; differs in",
+        "Meta-step and k of the evaluation, and what is known to differ from the published "
+        "experiment. Step sizes "
         "are on the mean loss, where many papers sum over the classes",
     ),
     ("k = 0", "Mean before adaptation"),
     (
-        "Minus the first",
+        "Difference to the first",
         "Difference to the first run, task by task, with its 95 % bootstrap interval",
     ),
     ("Better / worse", "Tasks on which a run does better or worse than the first"),
@@ -40,7 +41,7 @@ RESULTS = (
 DIFFERS = 3
 """The column that says what differs."""
 WORST = (
-    ("Gain", "Accuracy won, or reduction of the loss"),
+    ("Gain", "Gain of accuracy, or reduction of query loss"),
     ("Task", "Its number in the list of tasks, counted from 0"),
     ("Run", "Algorithm and seed"),
     ("k = 0", "Before adaptation"),

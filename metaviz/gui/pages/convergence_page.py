@@ -45,11 +45,16 @@ _COLUMNS = (
         "Inner steps until the mean support loss is at most the chosen one; – where it is not "
         "reached in the steps that were evaluated",
     ),
-    ("Area", "Area under the mean support loss, up to the last step that all runs share"),
+    (
+        "Area",
+        "Sum under the curve of mean support loss, up to the last step that all runs share: "
+        "small where the loss is low early on",
+    ),
     (
         "Rate",
-        "Factor of the loss from one step to the next, of the exponential fitted to the trained "
-        "steps; smaller is faster",
+        "By which factor the support loss falls in one inner step, fitted to the trained steps: "
+        "0.5 "
+        "halves it; smaller is faster",
     ),
 )
 
@@ -118,7 +123,7 @@ class ConvergenceTab(PlotPage):
         self.run = combo("convergenceRun", "Run whose loss is sliced", {}, letters=14)
         self.caption = text_label("convergenceCaption", wraps=False)
         connect_controls(self._draw_slice, self.run)
-        above = row(("loss a&round", self.run), self.caption, spacing=6, stretch=self.caption)
+        above = row(("loss aro&und", self.run), self.caption, spacing=6, stretch=self.caption)
         slices = split("convergenceSlices", self.line, self.plane)
         return column(None, above, slices, stretch=slices)
 
@@ -145,7 +150,8 @@ class ConvergenceTab(PlotPage):
             ]
         )
         spoken = (f"{one.label}: rate {one.rate:.4g} per step" for one in rows)
-        self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
+        if rows:
+            self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
 
     @Slot()
     def _draw_slice(self) -> None:

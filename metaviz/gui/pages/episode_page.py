@@ -146,7 +146,7 @@ class EpisodeTab(OnDemandPage):
 
     def _choices(self) -> QHBoxLayout:
         tip = "Adapt the run's stored weights to this task."
-        self.ask_button = push_button("episodeShow", "S&how", tip)
+        self.ask_button = push_button("episodeShow", "Sh&ow", tip)
         self.ask_button.clicked.connect(self.request)
         self.ask_button.setEnabled(False)
         self.run = combo("episodeRun", "Run", {}, letters=18)

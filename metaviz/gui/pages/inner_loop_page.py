@@ -141,12 +141,12 @@ class InnerTab(PlotPage):
         self.evaluation_text = PlainLabel()
         looks = self.quantity, self.log_y, self.interval
         connect_controls(self.redraw, *looks, self.limit, self.evaluation)
-        when = ("&at meta-step", self.evaluation), self.evaluation_text
+        when = ("a&t meta-step", self.evaluation), self.evaluation_text
         return flow(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Step k forward by itself."
-        self.play = push_button("innerPlay", "&Play", tip, "Play the inner steps")
+        self.play = push_button("innerPlay", "P&lay", tip, "Play the inner steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         tip = "Move through the inner steps."
@@ -184,7 +184,8 @@ class InnerTab(PlotPage):
         text = f"{title} after {k} inner steps:   " + _BETWEEN.join(parts) if parts else ""
         self.readout.setText(self._shortened(text))
         self.readout.setToolTip(plain_tip(text))
-        self.loss.setAccessibleDescription(text)
+        if text:
+            self.loss.setAccessibleDescription(text)
         self._draw_fan()
 
     def _fan_box(self) -> QWidget:
@@ -194,7 +195,7 @@ class InnerTab(PlotPage):
         self.task = whole_number("fanTask", "Task", tip, (1, 1))
         self.caption = PlainLabel()
         connect_controls(self._draw_fan, self.run, self.task)
-        choices = ("run", self.run), ("on tas&k", self.task), self.caption, None
+        choices = ("run", self.run), ("on ta&sk", self.task), self.caption, None
         return column(None, row(*choices, spacing=6), self.fan_plot, stretch=self.fan_plot)
 
     @Slot()
@@ -231,7 +232,7 @@ class InnerTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "P&lay")
         (self._timer.start if on else self._timer.stop)()
 
     @Slot()

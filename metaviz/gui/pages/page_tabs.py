@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QBoxLayout, QTabWidget, QWidget
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.page import PageRequests, PlotPage
 from metaviz.gui.pages.page_registry import VIEWS
+from metaviz.gui.pages.problem_bar import ProblemBar
 from metaviz.gui.widgets.controls import explained, spoken, text_label
 from metaviz.gui.widgets.layouts import column, fill
 from metaviz.gui.widgets.page_area import PageArea
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from metaviz.gui.pages.compare_page import CompareTab
     from metaviz.gui.pages.episode_page import EpisodeTab
     from metaviz.gui.pages.gradients_page import GradientsTab
+    from metaviz.gui.pages.predict_page import PredictTab
     from metaviz.gui.pages.theory_page import TheoryTab
     from metaviz.gui.pages.training_page import TrainingTab
 
@@ -56,6 +58,7 @@ class Tabs(QTabWidget):
     theory: "_Named[TheoryTab]" = _Named("theory")
     benchmark: "_Named[BenchmarkTab]" = _Named("benchmark")
     episode: "_Named[EpisodeTab]" = _Named("episode")
+    predict: "_Named[PredictTab]" = _Named("predict")
 
     def __init__(self, parent: QWidget | None = None, columns: Columns | None = None) -> None:
         """Show empty places for pages; `columns` give hyperparameters their titles."""
@@ -66,6 +69,8 @@ class Tabs(QTabWidget):
         self.setMinimumSize(_SMALLEST)
         self.requests = PageRequests(self)
         self.requests.episode_opened.connect(self.open_episode)
+        self.problem_bar = ProblemBar()
+        self.problem_bar.chosen.connect(self._show_problem)
         self._columns = columns or Columns()
         self._made: dict[str, PlotPage] = {}
         self._areas: dict[PlotPage, PageArea] = {}
@@ -168,6 +173,7 @@ class Tabs(QTabWidget):
     def show_records(self, records: Sequence[Record]) -> None:
         """Show these runs on every page."""
         self._records = list(records)
+        self.problem_bar.show_records(self._records)
         self._seen.clear()
         self._open_pages()
         self._behind = set(self._made.values())
@@ -176,6 +182,11 @@ class Tabs(QTabWidget):
             self._catch_up(self.current_page())
         else:
             self.catch_up()
+
+    @Slot()
+    def _show_problem(self) -> None:
+        self.show_records(self._records)
+        self.refresh()
 
     def catch_up(self) -> None:
         """Let every page that there is show the runs, also those left until somebody looks."""
@@ -236,8 +247,9 @@ class Tabs(QTabWidget):
     def _catch_up(self, page: PlotPage | None) -> None:
         if page is not None and page in self._behind:
             self._behind.discard(page)
-            need = VIEWS[NAMES.index(page.export_name)].need
-            page.show_records([r for r in self._records if need is None or not need.lacks(r)])
+            view = VIEWS[NAMES.index(page.export_name)]
+            shown = self.problem_bar.kept(self._records) if view.one_problem else self._records
+            page.show_records([r for r in shown if view.need is None or not view.need.lacks(r)])
             self.shown.emit(page)
 
     def _open_pages(self) -> None:
@@ -249,6 +261,9 @@ class Tabs(QTabWidget):
                     self.setTabEnabled(place, useful)
                     self.setTabToolTip(place, view.tip if useful else view.need.missing)
                     self.groups_changed.emit()
+        if not self.isTabEnabled(self.currentIndex()):
+            # Qt leaves a closed page in front where its group has no other one.
+            self.setCurrentIndex(next(filter(self.isTabEnabled, _members(self.group)), 0))
 
     def _remark(self) -> None:
         """Say on the page in front which runs it leaves out; alone, where it leaves out all."""

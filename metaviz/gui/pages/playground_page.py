@@ -184,9 +184,9 @@ class PlaygroundTab(PlotPage):
         tip = "Whose Bregman ball and dual plane are shown."
         self.focus = combo("playgroundFocus", "Ball and dual plane of", _FOCUS, tip)
         tip = "The Gaussian prior that k steps of gradient descent on a quadratic loss stand for."
-        self.prior = switch("playgroundPrior", "implicit prio&r", tip)
+        self.prior = switch("playgroundPrior", "&implicit prior", tip)
         tip = "Show start, minimiser and paths."
-        self.fit = push_button("playgroundFit", "Fit &view", tip)
+        self.fit = push_button("playgroundFit", "Fi&t view", tip)
         self.fit.clicked.connect(self._fit)
         connect_controls(self._take_looks, *self.shown.values(), self.focus, self.prior)
         focus = "&ball and dual of", self.focus
@@ -194,7 +194,7 @@ class PlaygroundTab(PlotPage):
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Step k forward by itself."
-        self.play = push_button("playgroundPlay", "&Play", tip, "Play the steps")
+        self.play = push_button("playgroundPlay", "Pla&y", tip, "Play the steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         self.k = slider("playgroundK", "Step k", "Move along the path.", transient=True, ticks=True)
@@ -282,7 +282,7 @@ class PlaygroundTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "Pla&y")
         (self._timer.start if on else self._timer.stop)()
 
     @Slot()

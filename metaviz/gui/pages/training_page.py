@@ -58,7 +58,11 @@ _QUANTITIES = {
 _SWITCHES = {
     "log_y": ("trainingLogY", "log &y", "Logarithmic vertical axis."),
     "log_x": ("trainingLogX", "log &x", "Logarithmic horizontal axis."),
-    "robust": ("trainingRobust", "r&obust range", "Leave rare spikes outside the plot."),
+    "robust": (
+        "trainingRobust",
+        "r&obust range",
+        "Fit the axis to most of the values: rare spikes leave the plot, and are counted.",
+    ),
     "show_pre": (
         *("trainingPre", "&before adaptation"),
         "Show the curve before adaptation and the gap.",

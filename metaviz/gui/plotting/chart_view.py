@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QToolTip, QWidget
 
+from metaviz.charts.describing import described
 from metaviz.charts.reading import reading_text, readings
 from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes_of
 from metaviz.charts.thinning import thin
@@ -186,9 +187,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             if shown.curves and one.width:
                 x, y = thin(x, y, points)
             x, y = self._scaled(x, y)
-            trace.show_data(x, y, pen, dots, fine=fine)
+            trace.show_data(x, y, pen, dots, fine=fine, marker=one.marker)
             if one.label:
-                self._keys.append(Key(one.label, pen, dots))
+                self._keys.append(Key(one.label, pen, dots, one.marker))
 
     def show_filled(self) -> None:
         """Show the chart whose lines were taken in."""
@@ -206,8 +207,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._draw_regions(shown.regions)
         self._draw_words(shown.words)
         self._set_range(shown)
-        if self.chart.spoken:
-            self.setAccessibleDescription(self.chart.spoken)
+        self.setAccessibleDescription(described(self.chart))
         # Let ranges follow the data now: found out while painting, they would paint twice.
         self.scene().prepareForPaint()
 

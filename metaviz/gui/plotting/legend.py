@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QRect, QSize, Qt
+from PySide6.QtCore import QPointF, QRect, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from metaviz.gui.plotting.pens import draw_markers
 from metaviz.gui.widgets.plain_text import plain_tip
 
 _SAMPLE, _GAP, _APART = 30, 6, 16
@@ -19,6 +20,7 @@ class Key:
     text: str
     pen: QPen | None
     dots: QPen | None
+    marker: str = "o"
 
 
 class Legend(QWidget):
@@ -42,7 +44,7 @@ class Legend(QWidget):
     def set_keys(self, keys: list[Key]) -> bool:
         """Show these entries; return whether the room they need may have changed."""
         changed = [key.text for key in keys] != [key.text for key in self.keys]
-        restyled = [(k.pen, k.dots) for k in keys] != [(k.pen, k.dots) for k in self.keys]
+        restyled = list(map(_look, keys)) != list(map(_look, self.keys))
         self.keys = keys
         if changed:
             self._fit()
@@ -89,8 +91,8 @@ class Legend(QWidget):
                 painter.setPen(key.pen)
                 painter.drawLine(place.left(), middle, place.left() + _SAMPLE, middle)
             if key is not None and key.dots is not None:
-                painter.setPen(key.dots)
-                painter.drawPoint(place.left() + _SAMPLE // 2, middle)
+                at = QPointF(place.left() + _SAMPLE // 2, middle)
+                draw_markers(painter, key.marker, key.dots, [at])
             painter.setPen(self._color)
             beside = place.adjusted(_SAMPLE + _GAP if key is not None else 0, 0, 0, 0)
             painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, text)
@@ -119,3 +121,7 @@ class Legend(QWidget):
             places.append((QRect(x, row * row_height, wide, row_height), key, text))
             x += wide + _APART
         return places
+
+
+def _look(key: Key) -> tuple[QPen | None, QPen | None, str]:
+    return key.pen, key.dots, key.marker

@@ -86,7 +86,7 @@ class EnqueueCommands(QObject):
     @Slot()
     def _queue(self) -> None:
         try:
-            runs = plan_sweep(self._form.comparison(), (), self._form.catalogue).runs()
+            runs = plan_sweep(self._form.comparison(), (), self._form.catalogue).propose(()) or []
         except OptionError as error:
             self._notifier.fail(str(error))
             return

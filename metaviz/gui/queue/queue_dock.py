@@ -105,7 +105,7 @@ class QueueDock(QWidget):
     def _head(self) -> FlowLayout:
         names = ("queue_pause", "queue_resume", "queue_clear")
         buttons = [command_button(f"button_{name}", self._commands[name]) for name in names]
-        return flow(*buttons, ("&Workers", self.workers))
+        return flow(*buttons, ("Workers", self.workers))
 
     def _set_up_view(self) -> None:
         view = self.view

@@ -23,6 +23,8 @@ class LiveRuns(QObject):
     """Feeds the worker's events to records. `diverged` carries a sentence and a run's id."""
 
     diverged = Signal(str, str)
+    run_ended = Signal(str, str)
+    """A run's label, and how it ended."""
 
     def __init__(
         self, worker: TrainingWorker, model: RunListModel, log: LogDock, notifier: Notifier
@@ -79,9 +81,18 @@ class LiveRuns(QObject):
         if any(run.resumed for run in started):  # resumed: the others stay in sight
             self._model.show(list(self.records), visible=True)
         else:
-            self._model.show_only(list(self.records))
+            self._show_alone()
         root = started[0].folder.parent
         self._log.add("info", f"Training {len(started)} runs; they are stored in {root}.")
+
+    def _show_alone(self) -> None:
+        """Show what trains; the others can be shown again by one undo, which is told."""
+        others = self._model.shown() - set(self.records)
+        self._model.show(list(self.records), visible=True)
+        if others:
+            self._model.tick_only(list(self.records))
+            runs = "1 earlier run is" if len(others) == 1 else f"{len(others)} earlier runs are"
+            self._notifier.inform(f"{runs} no longer shown; Undo (Ctrl+Z) shows them again")
 
     @Slot(object)
     def _on_joined(self, started: list[StartedRun]) -> None:
@@ -123,6 +134,7 @@ class LiveRuns(QObject):
         record = self.records[name]
         sentence = message or _SENTENCES.get(state, f"Ended as {state}.")
         self._log.add("error" if state in _BAD else "info", sentence, record.label, name)
+        self.run_ended.emit(record.label, state)
         if record.divergence is not None:
             self.diverged.emit(f"{record.label} diverged: {sentence}", name)
         elif state in _BAD:

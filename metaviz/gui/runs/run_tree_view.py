@@ -109,6 +109,8 @@ class RunTreeView(QTreeView):
         if QAccessible.isActive():
             super().dataChanged(first, last, list(roles))
             return
+        if any(map(self.isColumnHidden, range(first.column(), last.column() + 1))):
+            self._hide_empty()
         area = QRect()
         for column in range(first.column(), last.column() + 1):
             for index in (first, last):
@@ -141,7 +143,7 @@ class RunTreeView(QTreeView):
     def _set_up_header(self) -> None:
         header = self.header()
         header.setObjectName("runs_header")
-        header.setStretchLastSection(True)
+        header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setMinimumSectionSize(_NARROWEST)
         header.setSectionsMovable(True)
@@ -169,6 +171,7 @@ class RunTreeView(QTreeView):
         names, current, open_groups, scrolled = self._kept
         self.setRootIsDecorated(self.tree_model.is_grouped)
         self._fit_columns()
+        self._hide_empty()
         self._select(set(names), open_groups, current)
         self.verticalScrollBar().setValue(scrolled)
 
@@ -217,6 +220,15 @@ class RunTreeView(QTreeView):
         self._busy = False
         self._show_sorting()
 
+    def _hide_empty(self) -> None:
+        """Hide columns of results that no listed run has."""
+        model, self._busy = self.tree_model, True
+        for place, column in enumerate(model.shown):
+            cells = (model.index(row, place).data() for row in range(model.rowCount()))
+            is_empty = column.result is not None and model.rowCount() > 0 and not any(cells)
+            self.setColumnHidden(place, is_empty)
+        self._busy = False
+
     def _show_sorting(self) -> None:
         """Keep the arrow on the column that is sorted by."""
         key, header = self.tree_model.sorted_by, self.header()
@@ -228,7 +240,7 @@ class RunTreeView(QTreeView):
 
     @Slot(int, int, int)
     def _on_resized(self, place: int, _old: int, width: int) -> None:
-        if not self._busy and place < len(self._keys) and place != len(self._keys) - 1:
+        if not self._busy and place < len(self._keys):
             self.widths[self._keys[place]] = width
 
     @Slot(int, int, int)

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
 from metaviz import paths
-from metaviz.charts.values import PALETTE
+from metaviz.charts.values import ON_PAPER, PALETTE
 
 ThemeChoice = Literal["system", "light", "dark", "contrast"]
 THEME_CHOICES: tuple[ThemeChoice, ...] = ("system", "light", "dark", "contrast")
@@ -120,30 +120,26 @@ CONTRAST_DARK = Theme(
 THEMES = (LIGHT, DARK, CONTRAST_LIGHT, CONTRAST_DARK)
 
 
-_ON_DARK = {
-    "#0072B2": "#4D9FEC",
-    "#D55E00": "#FF7043",
-    "#009E73": "#2FC79B",
-    "#CC79A7": "#E79CC8",
-    "#E69F00": "#FFC233",
-    "#56B4E9": "#A5DBFF",
-    "#7F7F7F": "#A9A9A9",
-    "#A6761D": "#B79A6B",
-    "#332288": "#8C7BFF",
-    "#117733": "#58B86C",
-    "#882255": "#E0628F",
-    "#AA4499": "#D884D0",
-    "#44AA99": "#6FD6C6",
-    "#999933": "#CFCF5A",
-    "#661100": "#D08A70",
-    "#6699CC": "#9CC4EE",
-}
-"""The curves' colours on a dark ground, brighter and as far apart as on a light one."""
+_ON_DARK = dict(
+    zip(
+        PALETTE,
+        (
+            *("#028CEA", "#B05010", "#7FFFBD", "#EFADC7", "#F7B363", "#A0D8FC", "#959595"),
+            *("#AC983D", "#9E9EFF", "#477445", "#91576F", "#E657C6", "#499998", "#D9F447"),
+            *("#B17E73", "#386AA8"),
+        ),
+        strict=True,
+    )
+)
+"""The curves' colours on a dark ground, as far apart as on a light one."""
 
 
 def curve_color(color: str, theme: Theme) -> QColor:
-    """Return the colour of a curve on a theme's ground."""
-    return QColor(_ON_DARK.get(color, color) if theme.name == "dark" else color)
+    """Return the colour of a curve on a theme's ground; `color` may be a place on a ramp."""
+    if color.startswith("ramp-"):
+        return role_color(color, theme)
+    shades = _ON_DARK if theme.name == "dark" else ON_PAPER
+    return QColor(shades.get(color, color))
 
 
 def role_color(role: str, theme: Theme | None) -> QColor:
@@ -155,7 +151,7 @@ def role_color(role: str, theme: Theme | None) -> QColor:
     if kind == "ramp":
         from pyqtgraph import colormap
 
-        low, high = (0.4, 1.0) if theme.name == "dark" else (0.1, 0.9)
+        low, high = (0.42, 1.0) if theme.name == "dark" else (0.0, 0.58)
         color: QColor = colormap.get("viridis").map(low + (high - low) * float(rest), "qcolor")
         return color
     return QColor(role) if role.startswith("#") else QColor(getattr(theme, role))

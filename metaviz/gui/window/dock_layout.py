@@ -17,7 +17,7 @@ LAYOUT_VERSION = 1
 _USUAL = QSize(1280, 800)
 _FRAME = QSize(16, 48)
 """What a window's frame and title may take of the screen."""
-_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 320, 230, 0.26
+_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 312, 230, 0.26
 
 
 class DockLayout(QObject):
@@ -62,7 +62,9 @@ class DockLayout(QObject):
         actions = []
         for part in parts:
             action = part.toggleViewAction()
-            action.setText(f"&{part.windowTitle()}")
+            title = part.windowTitle()
+            # "Runs" has the letter that would be the run bar's.
+            action.setText("Run &bar" if part is self._bar else f"&{title}")
             action.setStatusTip(f"Show or hide “{part.windowTitle()}”.")
             action.setToolTip(plain_tip(action.statusTip()))
             actions.append(action)

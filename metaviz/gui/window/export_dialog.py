@@ -59,7 +59,7 @@ _PLOTS = {
     "comparison": "Com&parison of groups",
     "parallel": "Parallel coordinates, as they are shown",
     "inner": "&Inner loop",
-    "fan": "Sinusoid &fan of each run",
+    "fan": "Predictions on one task, &for each run",
     "convergence": "Con&vergence",
     "gradients": "Meta-&gradients",
     "geometry": "Learned g&eometry of the chosen run",
@@ -67,6 +67,7 @@ _PLOTS = {
     "posterior": "P&osterior of the chosen run",
     "benchmark": "&Benchmark: published results and ours",
     "episode": "E&pisode: the task that is shown",
+    "predict": "Pre&dictions of your own examples",
     "theory": "Theor&y: the view that is shown",
     "playground": "Playgro&und, as it is shown",
 }
@@ -418,7 +419,7 @@ class ExportDialog(QDialog):
     def _where(self) -> QHBoxLayout:
         folder = QLineEdit(str(Path.home() / "metaviz-export"))
         self.folder = named(folder, "exportFolder", "Folder to write to")
-        browse = push_button("exportBrowse", "Bro&wse…")
+        browse = push_button("exportBrowse", "Browse…")
         browse.setAutoDefault(False)
         browse.clicked.connect(self._browse)
         return row(("Fo&lder", self.folder), browse, spacing=6, stretch=self.folder)

@@ -19,6 +19,7 @@ from metaviz.gui.background.training_worker import EngineInfo
 from metaviz.gui.dataset.dataset_controller import DatasetController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.guide.guide_controller import GuideController
+from metaviz.gui.guide.tour import Tour
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.enqueue_commands import EnqueueCommands
 from metaviz.gui.queue.queue_controller import QueueController
@@ -38,8 +39,10 @@ from metaviz.gui.session.page_undo import PageUndo
 from metaviz.gui.session.saved_views import SavedViews
 from metaviz.gui.session.session import Part, Session, form_part, tabs_part
 from metaviz.gui.session.shown_runs import ShownRuns
+from metaviz.gui.widgets.announcer import Announcer
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.controls import command_button, named
+from metaviz.gui.widgets.key_bindings import KeyBindings
 from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.message_bar import MessageBar
@@ -62,6 +65,7 @@ from metaviz.gui.window.palette_actions import (
     PaletteController,
     command_entries,
     form_entries,
+    guide_entries,
     preset_entries,
     run_entries,
     tab_entries,
@@ -94,6 +98,7 @@ class MainWindow(QMainWindow):
         self.setWindowIcon(QIcon(str(paths.resource("icons/metaviz.svg"))))
         self.settings = settings
         self.notifier = Notifier(self)
+        self.announcer = Announcer(self)
         self.theme_menu = ThemeMenu(settings, self)
         self.commands = Actions(self)
         self.undo_stack = QUndoStack(self)
@@ -169,6 +174,10 @@ class MainWindow(QMainWindow):
             *(self.tabs, self.runs, self.form, self.controller, self.training_commands),
             *(self.queue_controller, self.commands, self.notifier, self),
         )
+        self.tour = Tour(self._open_page, self.tabs.page, self.settings, self)
+        self.tour.more_requested.connect(self.guide.open)
+        self.commands["tour"].triggered.connect(self.tour.start)
+        self.welcome.demo_over.connect(self._on_demo_over)
         self.desktop_notifier = DesktopNotifier(self, self.isActiveWindow)
         self.page_undo = PageUndo(self.tabs, self.undo_stack)
         self.shown_runs = ShownRuns(self.runs, self.live, self.table)
@@ -237,7 +246,8 @@ class MainWindow(QMainWindow):
     def _assemble(self) -> None:
         stack = self.welcome.stack
         self.rail = ViewRail(self.commands, self.tabs, self.welcome.leave, self)
-        self.setCentralWidget(column(None, self.messages, stack, stretch=stack, spacing=0))
+        plots = (self.messages, self.tabs.problem_bar, stack)
+        self.setCentralWidget(column(None, *plots, stretch=stack, spacing=0))
         self.dock_layout = DockLayout(
             self,
             self.toolbar,
@@ -287,6 +297,9 @@ class MainWindow(QMainWindow):
         self.tabs.requests.brushed.connect(self.table.keep_only)
         self.welcome.page.run_requested.connect(self._show_run)
         self.live.diverged.connect(messages.show_divergence)
+        self.live.run_ended.connect(self.announcer.on_run_ended)
+        self.notifier.failed.connect(self.announcer.on_failed)
+        worker.failed.connect(self.announcer.on_failed)
         messages.remedy_requested.connect(self.resume_commands.mend)
         self.notifier.informed.connect(self.show_status)
         self.notifier.warned.connect(partial(self.log.add, "warning"))
@@ -376,6 +389,7 @@ class MainWindow(QMainWindow):
             },
             self.commands["preferences"],
             self.settings,
+            KeyBindings(self.commands, self.settings, self),
             self,
         )
         if not self.session.last and self.preferences.now.device != "auto":
@@ -392,6 +406,7 @@ class MainWindow(QMainWindow):
                 partial(form_entries, self.form),
                 partial(preset_entries, self.files.read_configuration),
                 partial(run_entries, self.runs, self._show_run),
+                partial(guide_entries, lambda: self.guide.library, self.guide.open),
             ),
             self.commands["palette"],
             self.settings,
@@ -421,6 +436,16 @@ class MainWindow(QMainWindow):
     def _show_tab(self, place: int) -> None:
         self.welcome.leave()
         self.tabs.setCurrentIndex(place)
+
+    def _open_page(self, name: str) -> None:
+        self.welcome.leave()
+        self.tabs.open_page(name)
+
+    @Slot()
+    def _on_demo_over(self) -> None:
+        """Say after the first demo what there is to see."""
+        if not self.tour.was_seen:
+            self.tour.start()
 
     @Slot(str)
     def _show_run(self, name: str) -> None:

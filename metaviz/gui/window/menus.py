@@ -24,7 +24,11 @@ _QUEUE = (
 )
 _GROUPS = (tuple(f"group_{group}" for group in GROUPS),)
 _VIEW = ("full_screen",), ("runs_below", "reset_layout")
-_HELP = ("guide", "help", "welcome", "shortcuts"), ("copy_diagnostics", "open_log"), ("about",)
+_HELP = (
+    ("guide", "help", "welcome", "tour", "shortcuts"),
+    ("copy_diagnostics", "open_log"),
+    ("about",),
+)
 
 
 def build_menus(

@@ -12,7 +12,7 @@ from metaviz.gui.widgets.commands import Actions, shortcut_text
 from metaviz.gui.widgets.controls import spoken
 
 _ICON = QSize(24, 24)
-_WIDTH = 68
+_PADDING = 10
 
 
 class ViewRail(QToolBar):
@@ -40,11 +40,16 @@ class ViewRail(QToolBar):
                 button.setObjectName(f"rail_{group}")
                 button.setAccessibleName(spoken(action.text()))
                 button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-                button.setFixedWidth(_WIDTH)
+                button.setFixedWidth(self._width())
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self._group.triggered.connect(self._open)
         tabs.groups_changed.connect(self.show_groups)
         self.show_groups()
+
+    def _width(self) -> int:
+        """Return the width that the longest title needs."""
+        titles = (spoken(self._actions[f"group_{group}"].text()) for group in GROUPS)
+        return max(map(self.fontMetrics().horizontalAdvance, titles)) + _PADDING
 
     @Slot()
     def show_groups(self) -> None:

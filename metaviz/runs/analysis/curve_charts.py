@@ -53,6 +53,7 @@ _MANY_STEPS = 40
 _UNEQUAL = 3
 _BAND_POINTS = 100
 _FEWEST_POINTS, _ALL_POINTS = 200, 45_000
+_MOST_DOTS, _DOT = 41, 5.0
 
 
 def training_chart(
@@ -175,7 +176,17 @@ def inner_chart(
 def _inner_series(curve: InnerCurve, *, labelled: bool, dotted: bool) -> Series:
     dots = 5.0 if dotted and len(curve.k) <= _MANY_STEPS else 0.0
     label, style = curve.label if labelled else "", curve.style
-    return Series(curve.run, curve.k, curve.mean, label, style.role, style.dash, 2.0, dots=dots)
+    return Series(
+        curve.run,
+        curve.k,
+        curve.mean,
+        label,
+        style.role,
+        style.dash,
+        2.0,
+        dots=dots,
+        marker=style.marker,
+    )
 
 
 def _inner_band(curve: InnerCurve, runs: int) -> Band:
@@ -318,7 +329,9 @@ def comparison_chart(
         seen = _seen(span, curve.x)
         x, y = thin(curve.x[seen], curve.mean[seen], points)
         wide = 2.0 if len(curves) <= MOST_DASHED else 1.0
-        series.append(Series(f"{place}", x, y, one.legend, role, one.style.dash, wide))
+        dots = _DOT if len(curve.x) <= _MOST_DOTS else 0.0
+        drawn = Series(f"{place}", x, y, one.legend, role, one.style.dash, wide, dots=dots)
+        series.append(replace(drawn, marker=one.style.marker))
         if np.isfinite(curve.low).any():
             edges = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
             bands.append(Band(f"{place} band", *edges, role, band_alpha(len(curves))))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from metaviz.charts.values import Lines
+from metaviz.charts.values import Axis, Lines
 from metaviz.config.quantities import unit_of
 
 
@@ -28,6 +28,11 @@ def as_shown(chart: Lines, quantity: str) -> Lines:
         bands=tuple(replace(one, low=unit * one.low, high=unit * one.high) for one in chart.bands),
         right=tuple((unit * at, name) for at, name in chart.right),
     )
+
+
+def per_cent_axis(axis: Axis, quantity: str) -> Axis:
+    """Return an axis without limits with the unit in which a quantity is shown."""
+    return axis if unit_of(quantity) == 1 else replace(axis, unit="%")
 
 
 def _times(unit: float, values: np.ndarray | None) -> np.ndarray | None:

@@ -167,14 +167,21 @@ class Queue:
             found = {_state_of(state): int(count) for state, count in rows}
             return {state: found.get(state, 0) for state in STATES}
 
-    def add(self, configs: Sequence[Mapping[str, Any]], sweep: str = "") -> list[int]:
+    def add(
+        self, configs: Sequence[Mapping[str, Any]], sweep: str = "", after: int | None = None
+    ) -> list[int]:
         """Append runs, all or none; return the ids of their entries.
 
-        The trainings that they need and that are not done come before them, each once.
+        The trainings that they need and that are not done come before them, each once. With
+        `after` they are added only while so many entries belong to the sweep: another process may
+        have added them.
         Raises: OptionError where one cannot be told.
         """
         runs = planned(configs, self._home / RUNS)
         with self._changing() as database:
+            count = "SELECT count(*) FROM entries WHERE sweep = ?"
+            if after is not None and database.execute(count, (sweep,)).fetchone() != (after,):
+                return []
 
             def insert(config: Mapping[str, Any]) -> int:
                 cursor = database.execute(

@@ -16,7 +16,7 @@ from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.table.groups import Group, Result, value_of, welch
 from metaviz.runs.table.summary import Entry
 
-Verdict = Literal["better", "worse", "different", "same", "not told apart"]
+Verdict = Literal["better", "worse", "different", "same", "no clear difference"]
 _BETTER: dict[Result, Better] = {"loss": "smaller", "accuracy": "larger", "seconds": "smaller"}
 _ARROWS = {-1: "▼", 0: "=", 1: "▲"}
 
@@ -53,8 +53,8 @@ class Difference:
             text = "Different: of this, neither less nor more is better."
         if self.verdict == "same":
             text = "The same as the baseline."
-        if self.verdict == "not told apart":
-            text = "Not told apart: the interval of the difference contains 0."
+        if self.verdict == "no clear difference":
+            text = "No clear difference: the interval of the difference contains 0."
         if math.isfinite(self.half):
             text += " ± is Welch's 95 % interval of the difference of means."
         return text
@@ -130,7 +130,7 @@ def difference(
     if absolute and better:
         verdict = "better" if (absolute < 0) == (better == "smaller") else "worse"
     if math.isfinite(half) and 0 < abs(absolute) <= half:
-        verdict = "not told apart"
+        verdict = "no clear difference"
     return Difference(result, absolute, percent, half, verdict, better)
 
 

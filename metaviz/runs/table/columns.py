@@ -9,18 +9,17 @@ from typing import Any
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec
 from metaviz.config.quantities import QUANTITIES, Quantity, quantity_of, unit_of
+from metaviz.runs.model.labels import ABSENT, SYMBOLS, text_of
 from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.table.baseline import Baseline, Difference, difference, finite
 from metaviz.runs.table.groups import (
-    ABSENT,
     INTERVAL_TIPS,
     INTERVALS,
     Group,
     Interval,
     Result,
-    text_of,
 )
-from metaviz.runs.table.summary import SYMBOLS, Entry, own_of
+from metaviz.runs.table.summary import Entry, own_of
 
 DELTA = "delta"
 _MINUTE, _HOUR = 60, 3600

@@ -1,0 +1,1 @@
+"""Searching for architectures: what ranks candidates, and how a search goes on."""
