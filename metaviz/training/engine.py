@@ -28,7 +28,7 @@ from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow, Part
 from metaviz.runs.model.prediction import Predicted
 from metaviz.runs.model.robustness import Robustness
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
+from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy, Replay
 from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.protocol import episode, judge, robustness
@@ -145,6 +145,12 @@ class LocalEngine:
         from metaviz.training.theory.runs import expand
 
         return expand(folder, report)
+
+    def expansion_over_training(self, folder: Path, report: Report) -> ExpandedOverTraining:
+        """Compare the same at several meta-steps of a run. Raises: as `judge`."""
+        from metaviz.training.theory.over_training import expand_over_training
+
+        return expand_over_training(folder, report)
 
     def replay(self, folder: Path, report: Report) -> Replay:
         """Take the first meta-steps of a run again, one by one. Raises: as `judge`."""

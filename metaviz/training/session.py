@@ -184,7 +184,8 @@ class Session:
         except (OSError, RuntimeError) as error:
             self._leave()
             reason = str(error) if isinstance(error, StoreError) else f"Cannot save: {error}."
-            sentence = f"{reason} What was stored until now is kept."
+            kept = "What was stored until now is kept."
+            sentence = f"{reason} {kept if self.folder.exists() else 'Its folder is gone.'}"
             writer.give_up(sentence)
             raise StoreError(sentence) from error
 

@@ -98,14 +98,14 @@ def test_a_plot_has_its_menu_and_table_by_keys(qtbot, window) -> None:
 def test_ends_of_runs_and_errors_are_announced(window) -> None:
     said: list[str] = []
     window.announcer.announced.connect(said.append)
-    window.live.run_ended.emit("maml · seed 0", "done")
-    window.live.run_ended.emit("maml · seed 1", "diverged")
-    window.live.run_ended.emit("maml · seed 2", "stopped")
+    window.live.run_ended.emit("MAML · seed 0", "done")
+    window.live.run_ended.emit("MAML · seed 1", "diverged")
+    window.live.run_ended.emit("MAML · seed 2", "stopped")
     window.notifier.fail("It failed.")
     assert said == [
-        "maml · seed 0 is done.",
-        "maml · seed 1 diverged.",
-        "maml · seed 2 was stopped.",
+        "MAML · seed 0 is done.",
+        "MAML · seed 1 diverged.",
+        "MAML · seed 2 was stopped.",
         "It failed.",
     ]
 

@@ -164,7 +164,8 @@ def test_a_profile_and_iqm_are_of_tasks(qtbot, tab):
 def test_grouping_by_a_key_makes_its_curves(qtbot, tab):
     tab.controls.fill_groups()
     actions = {action.text(): action for action in tab.controls.group.menu().actions()}
-    actions["problem"].trigger()
+    assert "inner_lr" not in actions
+    actions["Problem"].trigger()
     settle(qtbot, tab)
     assert [one.name for one in tab.shown.curves] == ["all runs (5 runs)"]
     actions["Every run alone"].trigger()

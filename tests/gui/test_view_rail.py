@@ -2,10 +2,11 @@
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QMenu
 
 from metaviz.gui.pages.page_registry import GROUPS, VIEWS
 from metaviz.gui.pages.page_tabs import NAMES
+from metaviz.gui.plotting.group_menu import add_keys
 from tests.gui.conftest import leave, row_of
 from tests.unit.compared import record
 
@@ -144,6 +145,23 @@ def test_algorithms_are_found_by_name_and_author_and_fold_away(qtbot, window):
     assert group.text(0) == "First order  ·  1 ticked"
     form.algorithms.tick(("reptile",))
     assert group.isExpanded()
+
+
+def test_keys_to_group_by_have_titles_and_their_owners_menus(window):
+    columns, menu = window.table.columns, QMenu(window)
+    keys = ["algorithm", "inner_lr", "eval_tasks", "sinusoid.amplitude_low", "imaml.prox"]
+    add_keys(menu, keys, ("imaml.prox",), columns)
+    assert [action.text() for action in menu.actions()] == [
+        *("Algorithm", "Inner step size α", "More shared settings"),
+        *("Sinusoid regression", "iMAML"),
+    ]
+    inner = menu.actions()[-1].menu()
+    found = [(action.data(), action.isChecked()) for action in inner.actions()]
+    assert found == [("imaml.prox", True)]
+    told = []
+    menu.triggered.connect(told.append)
+    inner.actions()[0].trigger()
+    assert [action.data() for action in told] == ["imaml.prox"]
 
 
 def test_there_is_one_run_button(window):

@@ -47,7 +47,9 @@ LEAST_CONTRAST = 4.5
 LEAST_POINTS = 7.0
 _TOLERANCE, _APART = 1.5, 1.5
 _LEAST_PLOT = (70.0, 40.0)
-_FEWEST_NUMBERS, _NUMBERED_FROM = 2, 60.0
+_LOW = 4
+"""Fields may be as low as others of their row."""
+_FEWEST_NUMBERS, _NUMBERED_FROM = 2, 100.0
 _EVERYWHERE = QRectF(-1e6, -1e6, 2e6, 2e6)
 _CONTROLS = (QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox, QSlider)
 _FRAMES = (QScrollBar, QSplitterHandle)
@@ -278,7 +280,7 @@ def _squeezed(widgets: Sequence[QWidget]) -> Iterator[Fault]:
         ):
             least = widget.minimumSizeHint().boundedTo(widget.maximumSize())
             short = least.width() - widget.width(), least.height() - widget.height()
-            if max(short) > 1:
+            if short[0] > 1 or short[1] > _LOW:
                 yield Fault("squeezed", f"{short[0]} x {short[1]} pixels too small", _name(widget))
 
 
@@ -298,7 +300,10 @@ def _unnumbered(widgets: Sequence[QWidget]) -> Iterator[Fault]:
             continue
         for side in ("left", "bottom"):
             axis = view.getPlotItem().getAxis(side)
-            if not axis.isVisible() or axis._tickLevels is not None or axis.picture is None:
+            few = axis.whole and np.ptp(axis.range) <= _FEWEST_NUMBERS
+            if few or not axis.isVisible() or axis._tickLevels is not None:
+                continue
+            if axis.picture is None:
                 continue
             size = axis.size()
             long = size.height() if side == "left" else size.width()

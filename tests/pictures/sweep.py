@@ -18,8 +18,9 @@ Found = dict[str, list[str]]
 
 def settle(window: MainWindow) -> None:
     """Let layouts and axes find their sizes, which axes do while they are painted."""
-    QApplication.processEvents()
-    window.grab()
+    for _ in range(2):
+        QApplication.processEvents()
+        window.grab()
     QApplication.processEvents()
 
 

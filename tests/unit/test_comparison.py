@@ -302,3 +302,18 @@ def test_an_interval_of_two_runs_does_not_press_the_means_flat():
     low, high = comparison_chart(three, view).y.limits
     assert low < three[0].curve.low[-1]
     assert high > three[0].curve.high[-1]
+
+
+def test_groups_of_a_sweep_have_the_colours_of_a_ramp_in_its_order():
+    rates = (0.1, 0.001, 0.03, 1)
+    curves = compared([record(inner_lr=rate) for rate in rates], STEP)
+    places = {rate: one.style.color for rate, one in zip(rates, curves, strict=True)}
+    assert [places[rate] for rate in sorted(rates)] == [
+        *("ramp-0.000", "ramp-0.333", "ramp-0.667", "ramp-1.000")
+    ]
+    assert len({one.style.dash for one in curves}) == 4
+    assert {one.role for one in comparison_chart(curves, STEP).series} == set(places.values())
+    two = compared([record(inner_lr=0.1), record(inner_lr=1.0)], STEP)
+    assert [one.style.dash for one in two] == ["solid", "dash"]
+    other = [record(inner_lr=rate, meta_batch=batch) for rate, batch in ((1, 2), (2, 3), (3, 4))]
+    assert len({one.style.color for one in compared(other, STEP)}) == 1

@@ -16,7 +16,7 @@ from metaviz.runs.model.gradients import GradientComparison
 from metaviz.runs.model.prediction import Predicted
 from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.model.speed import Gauge
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
+from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy, Replay
 
 
 class Session(Protocol):
@@ -127,6 +127,9 @@ class Engine(Protocol):
 
     def expansion(self, folder: Path, report: Report) -> Expanded:
         """Compare a run's meta-gradients with their expansion. Raises: as `judge`."""
+
+    def expansion_over_training(self, folder: Path, report: Report) -> ExpandedOverTraining:
+        """Compare the same at several meta-steps of a run. Raises: as `judge`."""
 
     def replay(self, folder: Path, report: Report) -> Replay:
         """Take the first meta-steps of a run again, one by one. Raises: as `judge`."""

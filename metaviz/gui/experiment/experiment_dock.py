@@ -25,12 +25,13 @@ from metaviz.gui.widgets.controls import (
     search_line,
     text_label,
 )
-from metaviz.gui.widgets.editors import ChoiceBox
+from metaviz.gui.widgets.editors import ChoiceBox, write_value
 from metaviz.gui.widgets.layouts import column, order_tabs, row
 from metaviz.gui.widgets.option_field import OptionField
 from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import current_theme, tint
+from metaviz.runs.table.summary import OWN
 
 _WIDTH = 304
 _AROUND_LIST = 264
@@ -378,6 +379,7 @@ class ExperimentDock(QWidget):
             return
         shared = self.shared.values()
         self._show_schedule(shared)
+        self._show_own_values()
         for section in self._sections.values():
             section.show_shared(shared)
         self._problem_section.note_changes(len(self.problem_form.changes()))
@@ -385,6 +387,19 @@ class ExperimentDock(QWidget):
         if not self.reason:
             self.help_strip.show_count(self.comparison())
         self.changed.emit()
+
+    def _show_own_values(self) -> None:
+        """Say under a shared field which ticked methods do not use its value."""
+        for name in OWN:
+            own = [
+                f"{section.entry.title}: {write_value(value)}"
+                for section in self._shown().values()
+                if name in section.form.fields
+                and (value := section.form.fields[name].value) is not None
+            ]
+            field = self.shared.fields.get(name)
+            if field is not None:
+                field.set_note(f"Not used by {', '.join(own)}" if own else "")
 
     def _show_schedule(self, values: Mapping[str, Plain]) -> None:
         """Say in the empty field when runs with these settings are evaluated."""

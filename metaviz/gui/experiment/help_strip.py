@@ -12,7 +12,7 @@ from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 
-_HELP_LINES = 4
+_HELP_LINES = 3
 
 
 class HelpStrip(QFrame):
@@ -31,8 +31,9 @@ class HelpStrip(QFrame):
         self.more.setAutoRaise(True)
         # The keyboard stays where it is, as that says what is asked about.
         self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._row = row(self.count, self.more, spacing=8, stretch=self.count)
-        column(self, self._steady_help(), self.reason, self._row, margins=(8, 4, 8, 8), spacing=4)
+        self._row = row(self.more, None, spacing=8)
+        parts = (self._steady_help(), self.reason, self.count, self._row)
+        column(self, *parts, margins=(8, 4, 8, 8), spacing=4)
         self.restyle()
 
     def _steady_help(self) -> QScrollArea:
@@ -42,7 +43,7 @@ class HelpStrip(QFrame):
         return area
 
     def add_button(self, button: QWidget) -> None:
-        """Put a button at the right of the last line, behind the count."""
+        """Put a button at the right of the last line, below the count."""
         self._row.addWidget(button)
 
     def explain(self, what: OptionSpec | AlgorithmEntry) -> None:

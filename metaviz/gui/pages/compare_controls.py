@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.config.quantities import QUANTITIES, quantity_of
 from metaviz.gui.pages.layouts import column, flow
+from metaviz.gui.plotting.group_menu import add_keys
 from metaviz.gui.widgets.controls import (
     Control,
     ShareSlider,
@@ -37,6 +38,7 @@ from metaviz.runs.analysis.comparison import (
 )
 from metaviz.runs.analysis.pooled import IQM_BAND_TIP, IQM_TIP
 from metaviz.runs.model.record import Record
+from metaviz.runs.table.columns import Columns
 
 _AXES = {"step": "Meta-step"} | {name: quantity_of(name).label for name in AXES if name != "step"}
 _SWITCHES = {
@@ -56,11 +58,13 @@ class CompareControls(QWidget):
 
     changed = Signal()
 
-    def __init__(self, keys: Callable[[], list[str]], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, keys: Callable[[], list[str]], columns: Columns, parent: QWidget | None = None
+    ) -> None:
         """Offer what there is; `keys` returns what runs can be grouped by."""
         super().__init__(parent)
         self.setObjectName("compareControls")
-        self._keys = keys
+        self._keys, self._columns = keys, columns
         self._group_keys: tuple[str, ...] | None = None
         self.undecided = True
         """Whether nobody has chosen a quantity yet."""
@@ -160,8 +164,7 @@ class CompareControls(QWidget):
         menu.addSeparator()
         menu.addAction(self.partly)
         menu.addSeparator()
-        for key in self._keys():
-            menu_choice(menu, key, key, checked=key in (chosen or ()))
+        add_keys(menu, self._keys(), chosen, self._columns)
 
     def _whole(self) -> str:
         return "all but the seed" if self._group_keys is None else "all runs"

@@ -32,6 +32,7 @@ EMPTY = (
     "Tick runs in the Runs table: those that differ in their seed only become one curve.\n"
     "The band is the interval over them."
 )
+WAITING = "Training has just begun: the first evaluation appears here as soon as it is done."
 NO_TASKS = "A profile is of evaluations: choose an evaluated quantity above, of runs that have one."
 NOTHING = "No shown run has recorded this: choose another quantity above."
 WAITING = "The shown runs have not recorded this yet. It is drawn as soon as they have."
@@ -74,7 +75,7 @@ class CompareTab(PlotPage):
         self._view: ComparisonView | None = None
         self._in_parallel = False
         self.columns = columns or Columns()
-        self.controls = CompareControls(self._group_keys, self)
+        self.controls = CompareControls(self._group_keys, self.columns, self)
         self.groups = GroupTable(self)
         self.plot = ComparePlot(self.groups.baseline, self)
         self.plot.show_chart(Lines(id="comparison", message=EMPTY))
@@ -242,6 +243,14 @@ class CompareTab(PlotPage):
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
 
+    def _absent(self) -> str:
+        """Say why there is nothing to compare."""
+        if not self._records:
+            return EMPTY
+        begun = any(len(record) or record.evaluations for record in self._records)
+        waits = not begun and any(not record.ended for record in self._records)
+        return WAITING if waits else NOTHING
+
     def _show_profile(self) -> None:
         if self._segments.checkedId() == _PROFILE and self.shown is not None:
             chart = profile_chart(self.shown.curves, NO_TASKS)
@@ -275,12 +284,6 @@ class CompareTab(PlotPage):
         self.controls.offer(ready.measures, ready.view.measure, self._records)
         self._show(ready, again=again)
         self.drawn.emit()
-
-    def _absent(self) -> str:
-        """Say why nothing is drawn."""
-        if not self._records:
-            return EMPTY
-        return NOTHING if all(record.ended for record in self._records) else WAITING
 
     def _show(self, ready: Ready, *, again: bool = False) -> None:
         """Draw; where the curves are the same `again`, the table is left as it is."""

@@ -21,7 +21,7 @@ from metaviz.gui.widgets.controls import (
     tool_button,
 )
 from metaviz.gui.widgets.read_table import Cell, ReadTable
-from metaviz.gui.widgets.theme import Theme, curve_color, frame_rule
+from metaviz.gui.widgets.theme import Theme, frame_rule, role_color
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
 from metaviz.runs.analysis.comparison import ComparisonView, GroupCurve, group_difference
 from metaviz.runs.analysis.pooled import IQM_BAND_TIP, IQM_TIP, End
@@ -155,7 +155,7 @@ class GroupTable(QWidget):
         one = self._curves[place]
         mean, low, high, n = self._ends[place]
         best, best_at = one.best(falling=one.falling)
-        color = curve_color(one.style.color, self._theme) if self._theme is not None else None
+        color = role_color(one.style.role, self._theme) if self._theme is not None else None
         ranged = one.band == "range" or self._view.statistic == "iqm"
         name, tip = one.name, ""
         if one.transductive:

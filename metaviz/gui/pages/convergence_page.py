@@ -15,7 +15,6 @@ from metaviz.gui.widgets.controls import (
     combo,
     connect_controls,
     offer,
-    scrolling,
     switch,
     text_label,
 )
@@ -82,14 +81,11 @@ class ConvergenceTab(PlotPage):
         self.note = text_label("convergenceNote")
         above = split("convergenceAbove", *self.plots.values())
         below = split("convergenceBelow", self._numbers(), self._around(), sizes=(340, 520))
-        above.setMinimumHeight(180)
-        below.setMinimumHeight(210)
         body = split("convergenceBody", above, below, upright=True, sizes=(1000, 1000))
         for place in (0, 1):
             body.setStretchFactor(place, 1)
-        plots = scrolling("convergenceScroll", "Plots of convergence", body)
         controls = row(self.log_y, self.band, self.note, stretch=self.note)
-        page(self, controls, self.legend, plots, stretch=plots)
+        page(self, controls, self.legend, body, stretch=body)
 
     def take_records(self) -> None:
         """Offer the runs whose loss can be sliced."""

@@ -95,7 +95,6 @@ class GeometryTab(EvaluationPage):
         self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
         self.body = split("geometryBody", self.scrubbed, self.table, sizes=(540, 340))
         self.body.setStretchFactor(0, 1)
-        self.scrubbed.setMinimumWidth(240)
         self.table.setMinimumWidth(260)
         self.help = text_label("geometryHelp")
         self.muted = (self.help,)

@@ -84,8 +84,6 @@ class InnerTab(PlotPage):
         above = split("innerPlots", self.loss, self.norm)
         self.fan = self._fan_box()
         body = split("innerBody", above, self.fan, upright=True, sizes=(330, 270))
-        above.setMinimumHeight(170)
-        self.fan.setMinimumHeight(190)
         self.readout = text_label("innerReadout")
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
         plots = scrolling("innerScroll", "Plots of the inner loop", body)

@@ -23,7 +23,7 @@ class PageRequests(QObject):
     gradients_requested = Signal(object, int)
     """The folder of a run to start from, or None, and the number of a meta-batch."""
     theory_requested = Signal(str, object)
-    """What is asked, `expansion`, `accuracy` or `replay`, and the folder of a run."""
+    """What is asked, `expansion`, `over_training`, `accuracy` or `replay`, and a run's folder."""
     evaluation_requested = Signal(object, object)
     robustness_requested = Signal(object, object)
     """Folders of runs and a protocol."""

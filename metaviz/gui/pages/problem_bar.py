@@ -24,7 +24,7 @@ class ProblemBar(QWidget):
         tip = "Curves of different problems are not drawn in one picture: their losses differ."
         self.box = named(QComboBox(self), "shown_problem", "Problem shown", tip)
         self.remark = text_label("shown_problem_remark", wraps=False)
-        parts = ("Problem &shown", self.box), self.remark
+        parts = ("Problem shown", self.box), self.remark
         row(*parts, stretch=self.remark, inside=self, margins=(8, 4, 8, 0))
         self.problem = ""
         self._known: frozenset[str] = frozenset()

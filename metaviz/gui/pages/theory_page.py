@@ -27,6 +27,8 @@ from metaviz.runs.analysis.meta_gradient_charts import (
     expansion_charts,
     expansion_text,
     inner_quadratic,
+    over_training_charts,
+    over_training_text,
     prior_charts,
     prior_text,
 )
@@ -53,7 +55,7 @@ from metaviz.runs.analysis.replay_charts import (
 )
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
+from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy, Replay
 from metaviz.theory.errors import NoAnswerError
 
 VIEWS = {
@@ -100,7 +102,7 @@ class TheoryTab(PlotPage):
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show the example, which needs no run."""
         super().__init__("theory", parent)
-        self._expanded: Expanded | None = None
+        self._expanded: Expanded | ExpandedOverTraining | None = None
         self._measured: MeasuredAccuracy | None = None
         self._replay: Replay | None = None
         self._place = Place()
@@ -151,10 +153,12 @@ class TheoryTab(PlotPage):
         return [self._draw]
 
     @Slot(object)
-    def show_result(self, found: Expanded | MeasuredAccuracy | Replay) -> None:
+    def show_result(
+        self, found: Expanded | ExpandedOverTraining | MeasuredAccuracy | Replay
+    ) -> None:
         """Show what was computed of a run."""
         self._busy = False
-        if isinstance(found, Expanded):
+        if isinstance(found, Expanded | ExpandedOverTraining):
             self._expanded = found
         elif isinstance(found, Replay):
             self._replay, self._place = found, Place()
@@ -220,8 +224,14 @@ class TheoryTab(PlotPage):
         tip = "Compute the meta-gradients of all orderings of minibatches; takes seconds."
         self.expand = push_button("theoryExpand", "Comp&ute", tip, "Compute the expansion")
         self.expand.clicked.connect(self._ask_expansion)
+        tip = (
+            "The same at the run's first meta-steps, which are taken again, and at its "
+            "checkpoints; takes up to a minute."
+        )
+        self.over = push_button("theoryOver", "O&ver training", tip, "Expand over training")
+        self.over.clicked.connect(self._ask_over_training)
         box = QWidget(self)
-        row(self.expand, None, inside=box)
+        row(self.expand, self.over, None, inside=box)
         return box
 
     def _of_prior(self) -> QWidget:
@@ -290,6 +300,10 @@ class TheoryTab(PlotPage):
         self._ask("expansion")
 
     @Slot()
+    def _ask_over_training(self) -> None:
+        self._ask("over_training")
+
+    @Slot()
     def _ask_accuracy(self) -> None:
         self._ask("accuracy")
 
@@ -328,7 +342,7 @@ class TheoryTab(PlotPage):
     def _enable(self) -> None:
         record = self.record_of(self.run)
         able = folder_of(record) is not None and not self._busy
-        for button in (self.expand, self.measure, self.again):
+        for button in (self.expand, self.over, self.measure, self.again):
             button.setEnabled(able)
         walks = self._replay is not None and record is not None and self._replay.run == record.id
         for button in (self.inner, self.outer, self.play):
@@ -389,6 +403,8 @@ class TheoryTab(PlotPage):
         found = self._expanded
         if found is None or found.run != record.id:
             return _Shown(None, _TO_EXPAND)
+        if isinstance(found, ExpandedOverTraining):
+            return _Shown(over_training_charts(found), over_training_text(found))
         return _Shown(expansion_charts(found), expansion_text(found))
 
     def _of_measured(self) -> _Shown:

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QGraphicsSceneResizeEvent
 from metaviz.gui.widgets.plain_text import plain_tip
 
 _TICK_PIXELS = 45
-_FEWEST_TICKS, _FEWEST_UPRIGHT = 3, 2
+_FEWEST_TICKS, _FEWEST = 3, 2
 
 
 def plain_numbers(axis: pg.AxisItem) -> None:
@@ -77,28 +77,30 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     ) -> list[tuple[float | None, list[float]]]:
         """Return the numbers to write, so many that lines of text fit one above the other."""
         levels: list[tuple[float | None, list[float]]] = super().tickValues(minVal, maxVal, size)
-        if self.logMode or not levels:
+        if self.logMode or not levels or self._tickLevels is not None:
             return levels
         spacing, values = levels[0]
-        if len(values) < _FEWEST_UPRIGHT and len(levels) > 1:
-            spacing, values = levels[1][0], sorted({*values, *levels[1][1]})
         if self.whole and spacing and spacing < 1:
             first, last = int(np.ceil(minVal)), int(np.floor(maxVal))
             return [(1.0, [float(value) for value in range(first, last + 1)])]
-        metrics = QFontMetricsF(self.font())
-        if self._lies():
-            if not spacing or self._tickLevels is not None:
-                return levels
-            texts = self.tickStrings(values, self.autoSIPrefixScale * self.scale, spacing)
-            wide = max(map(metrics.horizontalAdvance, texts), default=0.0) + metrics.height()
-            room = max(_FEWEST_UPRIGHT, int(size / wide))
-        else:
-            room = max(_FEWEST_UPRIGHT, int(size / metrics.height()))
+        if len(values) < _FEWEST and len(levels) > 1:
+            spacing, values = levels[1][0], sorted({*values, *levels[1][1]})
+        room = self._room(values, spacing or 1.0, size)
         every = -(-len(values) // room)
         if every > 1 and spacing:
-            values = [value for value in values if round(value / spacing) % every == 0]
+            kept = [value for value in values if round(value / spacing) % every == 0]
+            values = kept if len(kept) >= _FEWEST else [values[0], values[-1]]
             spacing *= every
         return [(spacing, values), *levels[1:]]
+
+    def _room(self, values: list[float], spacing: float, size: float) -> int:
+        """Return how many numbers fit, side by side or one above the other."""
+        metrics = QFontMetricsF(self.font())
+        if not self._lies():
+            return max(_FEWEST, int(size / metrics.height()))
+        texts = self.tickStrings(values, self.autoSIPrefixScale * self.scale, spacing)
+        wide = max(map(metrics.horizontalAdvance, texts), default=0.0) + metrics.height()
+        return max(_FEWEST, int(size / wide))
 
     def _length(self) -> float:
         return float(self.size().width() if self._lies() else self.size().height())
@@ -128,28 +130,20 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
 def round_logarithms(low: float, high: float, most: int, apart: float = 0.0) -> list[float]:
     """Return the logarithms of up to about `most` round numbers from 10^low to 10^high.
 
-    No two are nearer to each other than `apart`, as far as that leaves two. There are at least
-    three where so many fit, whatever `most` is.
+    There are at least three, whatever `most` is, or two where three are nearer than `apart`.
     """
-    tried = [_spread(found, apart) for found in _round_numbers(low, high)]
-    enough = [found for found in tried if len(found) >= _FEWEST_TICKS]
-    fitting = [found for found in enough if len(found) <= max(most, _FEWEST_TICKS)]
+    tried = [found for found in _round_numbers(low, high) if len(found) >= _FEWEST_TICKS]
+    fitting = [
+        found
+        for found in tried
+        if len(found) <= max(most, _FEWEST_TICKS) and np.diff(found).min() >= apart
+    ]
     if fitting:
-        return max(fitting, key=len)
-    if not enough:
-        return max(tried, key=len, default=[])
-    fewest = min(enough, key=len)
-    return fewest[:: max(1, (len(fewest) - 1) // 2)]
-
-
-def _spread(values: np.ndarray, apart: float) -> list[float]:
-    """Leave out values that are too near to the one before; the ends, where one would be left."""
-    kept: list[float] = []
-    for value in values:
-        if not kept or value - kept[-1] >= apart:
-            kept.append(float(value))
-    ends = sorted({float(value) for value in (*values[:1], *values[-1:])})
-    return max(kept, ends, key=len)
+        return [float(value) for value in max(fitting, key=len)]
+    fewest = min(tried, key=len) if tried else np.empty(0)
+    three = [float(value) for value in fewest[:: max(1, (len(fewest) - 1) // 2)]]
+    near = len(three) > _FEWEST and min(np.diff(three)) < apart
+    return [three[0], three[-1]] if near else three
 
 
 def _round_numbers(low: float, high: float) -> Iterator[np.ndarray]:

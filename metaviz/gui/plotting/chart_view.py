@@ -41,6 +41,7 @@ _REACH = 12.0
 _LOWEST, _AROUND, _ROWS = 0.04, 10, 3
 _SIDES = ("left", "bottom")
 _LEAST, _PANEL_WIDTH, _AXIS_HEIGHT, _BAR_ROOM = QSize(220, 140), 280, 45, 110
+_TITLE_HEIGHT = 30
 
 
 class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
@@ -117,8 +118,15 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             high = max(panel.minimumSizeHint().height() for panel in self.panels)
             return QSize(_LEAST.width(), rows * high)
         above = self.legend.heightForWidth(max(self.width(), _LEAST.width()) - 2 * _MARGIN)
-        beside = _BAR_ROOM if self.images else 0
-        return _LEAST + QSize(beside, above if self._own_legend else 0)
+        beside = max(_BAR_ROOM if self.images else 0, self._room_of_names())
+        above = (above if self._own_legend else 0) + (_TITLE_HEIGHT if self._title else 0)
+        return _LEAST + QSize(beside, above)
+
+    def _room_of_names(self) -> int:
+        """Return how wide the names are that stand left and right of the axes."""
+        wide = self.fontMetrics().horizontalAdvance
+        sides = (self._shapes.y.ticks or (), self._shapes.right)
+        return sum(max((wide(text) for _, text in ticks), default=0) for ticks in sides)
 
     @property
     def traces(self) -> dict[str, Trace]:
@@ -269,6 +277,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             item.getAxis(side).whole = axis.whole
             if item.getAxis(side).labelText != axis.text:
                 self.setLabel(side, plain_words(axis.text))
+                item.getAxis(side).resizeEvent()  # puts the new name into the middle
         # The last column's text may be wider than its column.
         item.getAxis("bottom").setStyle(hideOverlappingLabels=not shown.pictures)
         grid = self.has_grid and not (shown.bare or any(one.levels for one in shown.pictures))
@@ -279,6 +288,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         item.setAspectLocked(shown.square)
         self._set_ticks(shown)
         self._place_legend()
+        self.updateGeometry()
 
     def _set_ticks(self, shown: Shapes) -> None:
         item, metrics = self.getPlotItem(), self.fontMetrics()
@@ -359,7 +369,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             item.setOpts(x0=one.x0, x1=one.x1, y0=one.y0, y1=one.y1, brush=brush, pen=None)
 
     def _draw_images(self, pictures: Sequence[Picture]) -> None:
-        bar = None
+        bar, had_images = None, bool(self.images)
         for one, item in self._kept(self.images, pictures, _image, counts=True):
             if one.levels is None and item.shown is one.values and item.placed == one.rect:
                 continue
@@ -380,6 +390,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 item.setLevels(one.levels)
         if self.bar is not None:
             self.bar.setVisible(bar is not None)
+        if bool(self.images) != had_images:
+            self.updateGeometry()
 
     def _bar(self, image: pg.ImageItem) -> pg.ColorBarItem:
         if self.bar is None:

@@ -6,6 +6,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QMenu, QToolButton, QWidget
 
+from metaviz.gui.plotting.group_menu import add_keys
 from metaviz.gui.runs.search_field import SearchField
 from metaviz.gui.widgets.controls import (
     choose_silently,
@@ -18,6 +19,7 @@ from metaviz.gui.widgets.controls import (
 from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import fill, flow
 from metaviz.gui.widgets.plain_text import plain_tip
+from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
 from metaviz.runs.table.summary import Entry
 
@@ -40,14 +42,14 @@ class RunsToolbar(QWidget):
         self,
         entries: Callable[[], Sequence[Entry]],
         keys: Callable[[], list[str]],
-        known: Sequence[str],
+        columns: Columns,
         parent: QWidget,
     ) -> None:
-        """Offer `keys` to group by; searches know hyperparameters of `entries` and `known`."""
+        """Offer `keys` to group by; searches know hyperparameters of `entries` and `columns`."""
         super().__init__(parent)
-        self._keys = keys
+        self._keys, self._columns = keys, columns
         self.group_keys: tuple[str, ...] | None = ()
-        self.search = SearchField(entries, known, self)
+        self.search = SearchField(entries, columns.spec_keys(), self)
         self.columns = tool_button(
             "runs_columns", "Columns", "Choose which columns there are, and their order."
         )
@@ -149,8 +151,7 @@ class RunsToolbar(QWidget):
         menu_choice(menu, "Do not group", (), checked=chosen == ())
         menu_choice(menu, "All but the seed", None, checked=chosen is None)
         menu.addSeparator()
-        for key in self._keys():
-            menu_choice(menu, key, key, checked=key in (chosen or ()))
+        add_keys(menu, self._keys(), chosen, self._columns)
 
     def _on_group(self, action: QAction) -> None:
         self.grouping_requested.emit(toggled_keys(self.group_keys, action))

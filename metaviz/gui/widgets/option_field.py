@@ -52,6 +52,8 @@ class OptionField(QObject):
         super().__init__(parent)
         self.spec, self.key = spec, key
         self.error = ""
+        self.note = ""
+        """A remark on the value, shown below it where nothing is wrong."""
         self.value: Plain = spec.default
         self._baseline: Plain = spec.default
         self._check = check
@@ -136,6 +138,12 @@ class OptionField(QObject):
         if line is not None:
             line.setPlaceholderText(text)
 
+    def set_note(self, sentence: str) -> None:
+        """Show a remark below the field, or none."""
+        if sentence != self.note:
+            self.note = sentence
+            self._mark()
+
     def set_error(self, sentence: str) -> None:
         """Mark the field as wrong until it is edited."""
         self.error = sentence
@@ -208,6 +216,7 @@ class OptionField(QObject):
         for widget in (self._label, self._editor):
             widget.setToolTip(plain_tip(tip))
         self._editor.setMinimumWidth(96)
+        self._label.setObjectName(f"title_{name}")
         self._label.setWordWrap(True)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
         self._label.setBuddy(editor)
@@ -295,7 +304,8 @@ class OptionField(QObject):
     def _mark(self) -> None:
         theme = current_theme()
         wrong, changed = bool(self.error), self.is_changed
-        self._label.setText(f"{_title(self.spec)} ●" if changed else _title(self.spec))
+        title = f"{_title(self.spec)} ●" if changed else _title(self.spec)
+        self._label.setText("\n".join(filter(None, (title, self.note))))
         font = QFont(self._label.font())
         font.setBold(changed)
         self._label.setFont(font)
@@ -305,7 +315,7 @@ class OptionField(QObject):
         self._sentence.setText(self.error)
         tint(self._sentence, theme.error)
         self._show_sentence()
-        tip = self.error or help_text(self.spec)
+        tip = self.error or " ".join(filter(None, (help_text(self.spec), self.note)))
         self.editor.setToolTip(plain_tip(tip))
         self.editor.setAccessibleDescription(tip)
         line = self._line()

@@ -88,6 +88,7 @@ class EngineRequests(QObject):
         def compute(engine: Engine, report: Report) -> object:
             calls = {
                 "expansion": engine.expansion,
+                "over_training": engine.expansion_over_training,
                 "accuracy": engine.accuracy,
                 "replay": engine.replay,
             }

@@ -212,22 +212,7 @@ def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve
             fewest = min(points, default=0)
             made = GroupCurve(group, style, view.band, curve, samples, measure, fewest, tuple(runs))
             found.append(made)
-    return _told_apart(_swept(found))
-
-
-def _swept(curves: list[GroupCurve]) -> list[GroupCurve]:
-    """Return groups that differ in one number alone in colours that follow this number."""
-    values = swept_values([one.group for one in curves])
-    if values is None:
-        return curves
-    order = sorted(range(len(curves)), key=lambda place: values[place])
-    last = len(curves) - 1
-    return [
-        replace(
-            one, style=replace(one.style, color=f"ramp-{order.index(at) / last:.3f}", dash="solid")
-        )
-        for at, one in enumerate(curves)
-    ]
+    return _told_apart(found)
 
 
 def is_transductive(record: Record) -> bool:
@@ -258,6 +243,7 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
 
     Dashes take ten times as long, and distinguish nothing where many lines cross.
     """
+    curves = _ramped(curves)
     many = len(curves) > MOST_DASHED
     looks = {
         str(place): replace(one.style, dash="solid") if many else one.style
@@ -265,6 +251,27 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
     }
     shown = numbered(looks).values()
     return [replace(one, style=style) for one, style in zip(curves, shown, strict=True)]
+
+
+def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
+    """Give groups of one colour that differ in one number the colours of a ramp, in its order.
+
+    They keep their dashes, by which they stay apart in print.
+    """
+    alike: dict[str, list[int]] = {}
+    for place, one in enumerate(curves):
+        alike.setdefault(one.style.color, []).append(place)
+    found = list(curves)
+    for places in alike.values():
+        values = swept_values([curves[place].group for place in places])
+        if values is None:
+            continue
+        order = sorted(range(len(values)), key=values.__getitem__)
+        for rank, at_ in enumerate(order):
+            role = f"ramp-{rank / (len(order) - 1):.3f}"
+            place = places[at_]
+            found[place] = replace(found[place], style=replace(found[place].style, color=role))
+    return found
 
 
 def counts(entry: Entry, group: Group) -> bool:

@@ -44,6 +44,7 @@ from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.model.styles import algorithm_color, styles
 
 _POINTS = 20.0
+_COLOURED = 0.8
 _ROOM, _FEWEST_BARS, _SHADES = 1.3, 6, 24
 _MOST_CLASSES, _MOST_ROWS, _MOST_BOTH = 6, 4, 10
 _GREY = "method-6"
@@ -137,9 +138,11 @@ def robustness_chart(found: Robustness) -> HeatMap:
     middle = trained if np.isfinite(trained) else float(np.nanmedian(values))
     apart = values - middle
     accuracy = found.measure == "query_accuracy"
-    # Beyond this colours are all the same: one exploding step size would leave none for others.
-    most = _POINTS if accuracy else abs(middle) or 1.0
-    reach = min(most, float(np.abs(apart[np.isfinite(apart)]).max(initial=0.0)) or most)
+    # Beyond this colours are all the same, for a fifth of the cells at most: a few exploding step
+    # sizes would leave no colours for others.
+    sizes = np.abs(apart[np.isfinite(apart)])
+    reach = float(np.quantile(sizes, _COLOURED)) if sizes.size else 0.0
+    reach = reach or float(sizes.max(initial=0.0)) or (_POINTS if accuracy else 1.0)
     rows = [(factor_text(found, one), at, at + 1) for at, one in enumerate(found.factors)]
     return HeatMap(
         id="robustness",
@@ -262,8 +265,8 @@ def losses_chart(episode: Episode, k: int = 0) -> Lines:
         y=Axis(f"loss of task {episode.number}"),
         marks=(_step_mark(k),),
         series=(
-            Series("support", steps, support, "support", BLUE, "dash", 1.5, dots=4.0),
-            Series("query", steps, query, "query", ORANGE, width=2.0, dots=4.0),
+            Series("support", steps, support, "support", "muted", "dash", 1.5, dots=4.0),
+            Series("query", steps, query, "query", "foreground", width=2.0, dots=4.0),
         ),
     )
 
