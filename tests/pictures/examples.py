@@ -123,7 +123,8 @@ def requests(window: MainWindow) -> Iterator[Callable[[], bool]]:
     ):
         theory.what.setCurrentIndex(theory.what.findData(view))
         button.click()
-        yield lambda result=result: getattr(theory, result) is not None
+        # What cannot be solved is told in place of a result.
+        yield lambda result=result: getattr(theory, result) is not None or not theory._busy
 
 
 def request_episode(window: MainWindow) -> Callable[[], bool]:

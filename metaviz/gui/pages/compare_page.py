@@ -76,7 +76,7 @@ class CompareTab(PlotPage):
         self._in_parallel = False
         self.columns = columns or Columns()
         self.controls = CompareControls(self._group_keys, self.columns, self)
-        self.groups = GroupTable(self)
+        self.groups = GroupTable(self.controls.statistic, self)
         self.plot = ComparePlot(self.groups.baseline, self)
         self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.readout = text_label("compareReadout", "Numbers at the pointer")

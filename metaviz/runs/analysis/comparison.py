@@ -253,10 +253,7 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
 
 
 def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
-    """Give groups of one colour that differ in one number the colours of a ramp, in its order.
-
-    They keep their dashes, by which they stay apart in print.
-    """
+    """Give groups of one colour that differ in one number the colours of a ramp, in its order."""
     alike: dict[str, list[int]] = {}
     for place, one in enumerate(curves):
         alike.setdefault(one.style.color, []).append(place)
@@ -269,7 +266,8 @@ def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
         for rank, at_ in enumerate(order):
             role = f"ramp-{rank / (len(order) - 1):.3f}"
             place = places[at_]
-            found[place] = replace(found[place], style=replace(found[place].style, color=role))
+            style = replace(found[place].style, color=role, dash="solid")
+            found[place] = replace(found[place], style=style)
     return found
 
 
