@@ -253,7 +253,10 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
 
 
 def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
-    """Give groups of one colour that differ in one number the colours of a ramp, in its order."""
+    """Give groups of one colour that differ in one number the colours of a ramp, in its order.
+
+    They keep their dashes, by which they stay apart in print.
+    """
     alike: dict[str, list[int]] = {}
     for place, one in enumerate(curves):
         alike.setdefault(one.style.color, []).append(place)
@@ -266,8 +269,7 @@ def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
         for rank, at_ in enumerate(order):
             role = f"ramp-{rank / (len(order) - 1):.3f}"
             place = places[at_]
-            style = replace(found[place].style, color=role, dash="solid")
-            found[place] = replace(found[place], style=style)
+            found[place] = replace(found[place], style=replace(found[place].style, color=role))
     return found
 
 
