@@ -29,6 +29,7 @@ class ProblemBar(QWidget):
         row(*parts, stretch=self.remark, inside=self, margins=(8, 4, 8, 0))
         self.problem = ""
         self._known: frozenset[str] = frozenset()
+        self._is_asked = True
         self.box.activated.connect(self._choose)
         self.hide()
 
@@ -58,4 +59,12 @@ class ProblemBar(QWidget):
         others = counts.total() - counts[self.problem]
         noun = "run of another problem is" if others == 1 else "runs of other problems are"
         self.remark.setText(f"{others} {noun} ticked, too, and not drawn here.")
-        self.setVisible(len(counts) > 1)
+        self._show_where_asked()
+
+    def ask(self, *, asked: bool) -> None:
+        """Be seen only in front of pages that draw one problem."""
+        self._is_asked = asked
+        self._show_where_asked()
+
+    def _show_where_asked(self) -> None:
+        self.setVisible(self._is_asked and self.box.count() > 1)

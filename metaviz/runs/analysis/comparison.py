@@ -269,8 +269,7 @@ def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
         for rank, at_ in enumerate(order):
             role = f"ramp-{rank / (len(order) - 1):.3f}"
             place = places[at_]
-            style = replace(found[place].style, color=role)
-            found[place] = replace(found[place], style=style)
+            found[place] = replace(found[place], style=replace(found[place].style, color=role))
     return found
 
 
