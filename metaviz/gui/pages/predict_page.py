@@ -34,7 +34,7 @@ from metaviz.runs.model.labels import labels
 from metaviz.runs.model.prediction import Predicted
 
 EMPTY = (
-    "Tick a trained run below. Drop a folder with a few pictures of each class, in a folder with "
+    "Tick a trained run. Drop a folder with a few pictures of each class, in a folder with "
     "the class's name, on Support, and the pictures to be told on Query; then press Predict."
 )
 _SUPPORT = "Support: drop a folder with a folder for each class, or an .npz file, here."
