@@ -8,11 +8,11 @@ from PySide6.QtWidgets import QBoxLayout, QTabWidget, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.page import PageRequests, PlotPage
+from metaviz.gui.pages.page_area import PageArea
 from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.pages.problem_bar import ProblemBar
 from metaviz.gui.widgets.controls import explained, spoken, text_label
 from metaviz.gui.widgets.layouts import column, fill
-from metaviz.gui.widgets.page_area import PageArea
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.model.record import Record
