@@ -32,7 +32,6 @@ EMPTY = (
     "Tick runs in the Runs table: those that differ in their seed only become one curve.\n"
     "The band is the interval over them."
 )
-WAITING = "Training has just begun: the first evaluation appears here as soon as it is done."
 NO_TASKS = "A profile is of evaluations: choose an evaluated quantity above, of runs that have one."
 NOTHING = "No shown run has recorded this: choose another quantity above."
 WAITING = "The shown runs have not recorded this yet. It is drawn as soon as they have."
@@ -242,14 +241,6 @@ class CompareTab(PlotPage):
         self._show_profile()
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
-
-    def _absent(self) -> str:
-        """Say why there is nothing to compare."""
-        if not self._records:
-            return EMPTY
-        begun = any(len(record) or record.evaluations for record in self._records)
-        waits = not begun and any(not record.ended for record in self._records)
-        return WAITING if waits else NOTHING
 
     def _show_profile(self) -> None:
         if self._segments.checkedId() == _PROFILE and self.shown is not None:
