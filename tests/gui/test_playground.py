@@ -92,8 +92,11 @@ def test_during_a_drag_the_views_beside_take_turns_and_rest_painted(qtbot, page)
 def test_points_of_the_logistic_loss_are_dragged(qtbot, page):
     page.show_state(replace(page.state, loss=LogisticLoss()))
     before = page.state.loss
+    first = page.plane.pixels(page.plane.handles()["point 3"]).toPoint()
     states = drag(qtbot, page, "point 3", QPoint(-30, 25))
     place = page.plane.handles()["point 3"]
+    apart = page.plane.pixels(place) - QPointF(first + QPoint(-30, 25))
+    assert abs(apart.x()) < 1 and abs(apart.y()) < 1
     loss = page.state.loss
     assert isinstance(loss, LogisticLoss)
     assert loss.places[2] == pytest.approx((place.x(), place.y()))
