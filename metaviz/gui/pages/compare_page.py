@@ -242,6 +242,14 @@ class CompareTab(PlotPage):
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
 
+    def _absent(self) -> str:
+        """Say why nothing is drawn."""
+        if not self._records:
+            return EMPTY
+        begun = any(len(record) or record.evaluations for record in self._records)
+        waits = not begun and any(not record.ended for record in self._records)
+        return WAITING if waits else NOTHING
+
     def _show_profile(self) -> None:
         if self._segments.checkedId() == _PROFILE and self.shown is not None:
             chart = profile_chart(self.shown.curves, NO_TASKS)
