@@ -11,7 +11,7 @@ from metaviz.api.stored import Place, Run, Runs, runs_at
 
 def train(
     problem: str = "sinusoid",
-    algorithms: str | Sequence[str] = ("maml",),
+    algorithms: str | Sequence[str] | None = None,
     *,
     steps: int | None = None,
     seeds: Sequence[int] = (0,),
@@ -31,8 +31,8 @@ def train(
     """
     from metaviz.api.training import trained
 
-    names = (algorithms,) if isinstance(algorithms, str) else tuple(algorithms)
-    asked = {"problem": problem, "algorithms": ",".join(names), "steps": steps, **machine}
+    names = algorithms if isinstance(algorithms, str) else ",".join(algorithms or ())
+    asked = {"problem": problem, "algorithms": names or None, "steps": steps, **machine}
     start = None if source is None else runs_at(source)[0].folder
     root = None if out is None else Path(out).expanduser()
     return Runs([Run(place) for place in trained(asked, seeds, settings or {}, root, start)])

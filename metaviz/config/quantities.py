@@ -98,9 +98,9 @@ RETURNS = (
 averaged over trajectories. The first two are of evaluations."""
 
 TRUST = (
-    Quantity("policy_divergence", "Divergence of policies over the outer step", "nats"),
-    Quantity("surrogate_gain", "Gain in the surrogate over the outer step", better="larger"),
-    Quantity("trust_share", "Share of the longest outer step that was taken"),
+    Quantity("policy_divergence", "Divergence of policies over the meta-step", "nats"),
+    Quantity("surrogate_gain", "Gain in the surrogate over the meta-step", better="larger"),
+    Quantity("trust_share", "Share of the longest meta-step that was taken"),
 )
 """Those of outer steps in a trust region; the share is 0 where no step was accepted."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaviz.algorithms.registry import find_algorithm
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig
 from metaviz.files.archives import DataError
@@ -213,11 +213,17 @@ def _finish(session: Session) -> None:
 
 def _of_problem(name: str, own: list[str]) -> Checks:
     del own
-    setting = settle(_config("maml", name))
+    setting = settle(_config(_first_suited(name), name))
     return [
         ("tasks are the same in whatever batch", lambda: _check_tasks(setting)),
         ("the network takes its examples", lambda: _check_outputs(setting)),
     ]
+
+
+def _first_suited(problem: str) -> str:
+    """Return the first method that suits a problem."""
+    entry = find_problem(problem).entry
+    return next(name for name, one in ALGORITHMS.items() if not one.entry.unsuited(entry))
 
 
 def _check_tasks(setting: Setting) -> None:
@@ -249,7 +255,7 @@ def _of_network(name: str, own: list[str]) -> Checks:
     shapes = [(4,), (3, 16, 16), (1, 28, 28)]
     for problem in own:
         with suppress(OptionError, DataError):
-            spec = settle(_config("maml", problem)).problem.net_spec()
+            spec = settle(_config(_first_suited(problem), problem)).problem.net_spec()
             if spec.id == name:
                 shapes.insert(0, tuple(spec.options["example"]))
     for example in shapes:

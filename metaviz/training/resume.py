@@ -119,8 +119,8 @@ def _extend(record: Record, folder: Path, steps: int) -> None:
     """Give a run more steps; it goes on to be evaluated on as many tasks as before."""
     shared = record.config.get("shared", {})
     if "eval_every" in shared and shared["eval_every"] is None:
-        problem = find_problem(record.problem).entry
-        shared["eval_tasks"] = schedule_of(stored_config(record, folder), problem).tasks
+        config = stored_config(record, folder)
+        shared["eval_tasks"] = schedule_of(config, find_problem(record.problem).entry).tasks
     record.config["steps"] = steps
 
 

@@ -106,14 +106,14 @@ def test_while_a_group_trains_all_are_shown_where_it_is(qtbot, tab):
     settle(qtbot, tab)
     assert tab.groups.table.horizontalHeaderItem(2).text() == "Latest (step 2) ± 95 % CI"
     assert (cell(tab, 0, 2), cell(tab, 1, 2)) == ("2.55 ± 0.64", "2 ± 0")
-    assert tab.verdict.text().startswith("At step 2: reptile 2 ± 0 is lowest of 2; maml: ")
+    assert tab.verdict.text().startswith("At step 2: Reptile 2 ± 0 is lowest of 2; MAML: ")
     choose(tab.groups.base, 1)
     assert cell(tab, 0, 6).startswith("▲ +0.55 ± 0.64 ")
 
 
 def test_a_line_says_what_the_numbers_allow_and_the_best_row_is_bold(qtbot, tab):
     assert tab.verdict.isVisible()
-    assert tab.verdict.text() == "maml 1.10 ± 0.66 is lowest of 2; reptile: clearly higher."
+    assert tab.verdict.text() == "MAML 1.10 ± 0.66 is lowest of 2; Reptile: clearly higher."
     assert "Welch" in tab.verdict.toolTip()
     bold = [[tab.groups.table.item(row, at).font().bold() for at in (0, 2)] for row in (0, 1)]
     assert bold == [[True, True], [False, False]]
@@ -131,7 +131,7 @@ def test_a_click_on_a_heading_sorts_the_groups(qtbot, tab):
             header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, header.height() // 2)
         )
         names.append([cell(tab, row, 0).split()[0] for row in (0, 1)])
-    assert names == [["maml", "reptile"], ["reptile", "maml"], ["maml", "reptile"]]
+    assert names == [["MAML", "Reptile"], ["Reptile", "MAML"], ["MAML", "Reptile"]]
     assert not header.isSortIndicatorShown()
 
 

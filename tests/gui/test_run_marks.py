@@ -342,7 +342,7 @@ def test_groups_show_mean_and_named_interval_and_name_who_diverged(qtbot, window
     assert "standard error" in tip
     window.table.view.expand(maml)
     window.table.tree_model.sort(loss)
-    assert labels(window) == ["maml", "imaml"]
+    assert labels(window) == ["MAML", "iMAML"]
     assert window.table.view.isExpanded(model.index(0, 0))
     window.table.group_by(())
     assert len(labels(window)) == 6

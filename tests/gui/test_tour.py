@@ -119,7 +119,7 @@ def test_last_runs_tell_problem_result_state_and_date_newest_first(window) -> No
     window.commands["welcome"].trigger()
     first, second = (window.findChild(QPushButton, f"welcome_run_{at}") for at in (0, 1))
     assert first.property("run") == "new"
-    assert "accuracy 97.3 ± 0.4 %" in first.text()
-    assert "Sinusoid regression  –  query loss 0.361 ± 0.07  –  done" in second.text()
+    assert "accuracy 97.30 ± 0.40 %" in first.text()
+    assert "Sinusoid regression  –  query loss 0.361 ± 0.070  –  done" in second.text()
     assert re.search(r"2023-11-1\d \d\d:\d\d$", second.text())
     assert second.text() in second.accessibleName()

@@ -190,3 +190,8 @@ def test_losses_of_two_problems_share_no_axis(qtbot, window):
     bar.box.activated.emit(bar.box.currentIndex())
     assert [one.id for one in window.tabs.training._records] == [runs[0].id]
     assert len(window.tabs.theory._records) == 2
+    window.tabs.open_page("theory")
+    assert bar.isHidden()
+    assert window.tabs.tabBar().isVisible()
+    window.tabs.open_page("training")
+    assert not bar.isHidden()

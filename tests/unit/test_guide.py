@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metaviz.config.catalogue import Catalogue, shipped_catalogue
-from metaviz.config.quantities import COUNTED, EVALUATED, RETURNS, STORED
+from metaviz.config.quantities import COUNTED, EVALUATED, RETURNS, STORED, TRUST
 from metaviz.guide.library import HOME, Library
 from metaviz.guide.shipped import pages, terms, tutorials
 from metaviz.guide.topics import Topic
@@ -24,7 +24,7 @@ def catalogue() -> Catalogue:
 @pytest.fixture(scope="module")
 def quantities(catalogue: Catalogue) -> set[str]:
     """Ids of all that shipped methods and problems record."""
-    shared = {one.id for one in (*STORED, *EVALUATED, *COUNTED, *RETURNS)}
+    shared = {one.id for one in (*STORED, *EVALUATED, *COUNTED, *RETURNS, *TRUST)}
     return shared.union(*(entry.quantities for entry in catalogue.algorithms))
 
 

@@ -133,7 +133,7 @@ def test_every_process_loads_it_and_runs_store_it(soft: Path, tmp_path: Path) ->
     assert "soft 1.0" in open_run(folders["protonet"]).environment["plugins"]  # of its data
     assert record.column("soft_moved")[0] > 0
     assert record.traits.charts == ("soft_lengths",)
-    queued = run("queue", "add", *asked[:4], "--steps", "2", *SMALL, home=home)
+    queued = run("queue", "add", out / "comparison.toml", home=home)
     assert queued.returncode == 0, queued.stderr
     worked = run("queue", "run", "--workers", "1", home=home)
     assert worked.returncode == 0, worked.stderr

@@ -163,7 +163,7 @@ def test_regression_predicts_values(tmp_path: Path) -> None:
     told = predicted(run, tmp_path / "s.npz", tmp_path / "q.npz")
     assert told["outputs"] == found.query.outputs.tolist()
     table = metaviz("predict", run, "--support", tmp_path / "s.npz", "--query", tmp_path / "q.npz")
-    assert "Outputs of maml" in table.out
+    assert "Outputs of MAML" in table.out
 
 
 @pytest.mark.parametrize("centre", [True, False])

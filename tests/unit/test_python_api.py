@@ -170,7 +170,7 @@ def test_a_store_finds_what_the_window_finds(runs):
 
 def test_comparisons_take_runs_folders_and_sentences(runs):
     by_folder = metaviz.compare(runs[0].folder.parent, "eval_query_loss", interval="range")
-    assert set(by_folder.groups) == {"maml", "metasgd"}
+    assert set(by_folder.groups) == {"MAML", "Meta-SGD"}
     final = by_folder.final()
     assert final["n"].tolist() == [2, 2]
     assert (final["low"] < final["mean"]).all()

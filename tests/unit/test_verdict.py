@@ -50,8 +50,8 @@ def test_the_lowest_is_named_with_its_interval_and_who_is_not_told_apart() -> No
     found = of(*group("maml", low), *group("reptile", near), *group("joint", far))
     assert found.best == 0
     assert found.sentence == (
-        "maml 0.36 ± 0.15 is lowest of 3; reptile: no clear difference (95 % CI of the difference "
-        "contains 0); joint: clearly higher."
+        "MAML 0.36 ± 0.15 is lowest of 3; Reptile: no clear difference (95 % CI of the difference "
+        "contains 0); Joint training: clearly higher."
     )
     one, other = found.contrasts
     for contrast, values in ((one, near), (other, far)):
@@ -74,7 +74,7 @@ def test_accuracies_are_ranked_the_other_way_and_in_per_cent() -> None:
         ]
     found = of(*runs, measure="eval_query_accuracy")
     assert found.best == 1
-    assert found.sentence.startswith("reptile 90.5 ± 6.4 is highest of 2; maml: ")
+    assert found.sentence.startswith("Reptile 90.5 ± 6.4 is highest of 2; MAML: ")
 
 
 def test_holm_may_take_back_what_one_interval_alone_says() -> None:
@@ -98,7 +98,7 @@ def test_holms_correction_is_that_of_its_definition() -> None:
 
 def test_groups_with_equal_numbers_are_a_tie() -> None:
     found = of(*group("maml", [0.3, 0.3]), *group("reptile", [0.3, 0.3]))
-    assert found.sentence == "maml 0.3 ± 0 is lowest of 2; reptile: equal."
+    assert found.sentence == "MAML 0.3 ± 0 is lowest of 2; Reptile: equal."
 
 
 def test_runs_of_one_seed_are_held_against_each_other_task_by_task() -> None:
@@ -111,14 +111,14 @@ def test_runs_of_one_seed_are_held_against_each_other_task_by_task() -> None:
     assert (contrast.basis, contrast.p) == ("tasks", pytest.approx(wanted.pvalue))
     interval = wanted.confidence_interval(0.95)
     assert contrast.mean + contrast.half == pytest.approx(interval.high)
-    assert found.sentence.endswith("reptile: clearly higher. One seed: others may differ.")
+    assert found.sentence.endswith("Reptile: clearly higher. One seed: others may differ.")
     assert "paired t-test over the evaluation tasks of one seed" in found.tip
 
 
 def test_one_run_beside_several_is_not_tested() -> None:
     found = of(*group("maml", [0.3, 0.4]), *group("reptile", [0.5]))
     assert found.sentence == (
-        "maml 0.35 ± 0.64 is lowest of 2; reptile: not tested, as there are too few runs."
+        "MAML 0.35 ± 0.64 is lowest of 2; Reptile: not tested, as there are too few runs."
     )
 
 
@@ -132,9 +132,9 @@ def test_a_method_all_of_whose_runs_diverged_is_not_ranked() -> None:
     found = of(*lost, *group("maml", [0.3, 0.4]), *group("reptile", [0.5, 0.6]))
     assert found.best == 1
     assert "is lowest of 2" in found.sentence
-    assert "joint is not ranked: diverged, so that no run counts." in found.sentence
+    assert "Joint training is not ranked: diverged, so that no run counts." in found.sentence
     one = [*group("maml", [0.3, 0.4]), record("maml", 2, (3.0, 9.0), state="diverged")]
-    assert "Runs that diverged or failed are not counted (maml)." in of(*one).sentence
+    assert "Runs that diverged or failed are not counted (MAML)." in of(*one).sentence
 
 
 def test_a_method_whose_last_numbers_are_none_is_not_ranked() -> None:
@@ -142,11 +142,11 @@ def test_a_method_whose_last_numbers_are_none_is_not_ranked() -> None:
     runs = [*group("maml", [nan, nan]), *group("reptile", [0.5, 0.6]), *group("joint", [nan, 0.1])]
     found = of(*runs)
     assert found.best == 1
-    assert found.sentence.startswith("reptile 0.55 ± 0.64. ")
-    assert "maml is not ranked: " in found.sentence
-    assert "joint is not ranked: " in found.sentence
+    assert found.sentence.startswith("Reptile 0.55 ± 0.64. ")
+    assert "MAML is not ranked: " in found.sentence
+    assert "Joint training is not ranked: " in found.sentence
     alone = of(judged("maml", [1.0, nan, 2.0]), judged("reptile", [3.0, 4.0, 5.0]))
-    assert "maml is not ranked" in alone.sentence
+    assert "MAML is not ranked" in alone.sentence
     assert alone.best == 1
 
 
@@ -157,7 +157,7 @@ def test_while_runs_train_they_are_compared_at_the_last_step_that_all_have() -> 
     assert latest_common(curves) == 2
     found = verdict(curves)
     assert found.at == 2
-    assert found.sentence.startswith("At step 2: maml 1.95 ± 0.64 is lowest of 2; reptile: ")
+    assert found.sentence.startswith("At step 2: MAML 1.95 ± 0.64 is lowest of 2; Reptile: ")
     apart = group_difference(curves[1], curves[0], 2)
     assert apart is not None
     assert apart.absolute == pytest.approx(2.0 - 1.95)
@@ -191,7 +191,7 @@ def test_runs_of_two_problems_or_of_other_tasks_are_not_ranked() -> None:
 def test_transductive_and_inductive_methods_are_never_ranked_unflagged() -> None:
     tpn = [replace(run, traits=Traits(transductive=True)) for run in group("tpn", [0.1, 0.2])]
     found = of(*tpn, *group("maml", [0.3, 0.4]))
-    assert "Not like for like: tpn sees all query examples of a task at once" in found.sentence
+    assert "Not like for like: TPN sees all query examples of a task at once" in found.sentence
     assert "Not like for like" not in of(*tpn).sentence
     old = group("maml", [0.3, 0.4])
     for run in old:
@@ -207,7 +207,7 @@ def test_transductive_and_inductive_methods_are_never_ranked_unflagged() -> None
             for r in group("snail", [0.5, 0.6])
         ],
     )
-    assert "maml sees all query examples" in mixed.sentence
+    assert "MAML sees all query examples" in mixed.sentence
 
 
 def test_of_what_is_neither_better_nor_worse_there_is_no_verdict() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
@@ -34,8 +35,8 @@ from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.table.summary import OWN
 
 _WIDTH = 304
-_AROUND_LIST = 264
-"""Pixels of the form that are in sight beside the list: problem, headings, first settings."""
+_AROUND_LIST = 390
+"""Pixels beside the list: problem, headings, first settings, and the help below the form."""
 
 
 class ExperimentDock(QWidget):
@@ -225,12 +226,11 @@ class ExperimentDock(QWidget):
             )
         )
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def resizeEvent(self, event: QResizeEvent) -> None:
         """Give the list of algorithms what room the first settings leave."""
-        if event.type() == QEvent.Type.Resize and watched is self._area.viewport():
-            room = self._area.viewport().height() - _AROUND_LIST
-            self.algorithms.show_lines(room // self.algorithms.line_height)
-        return super().eventFilter(watched, event)
+        super().resizeEvent(event)
+        room = event.size().height() - _AROUND_LIST
+        self.algorithms.show_lines(room // self.algorithms.line_height)
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
@@ -265,7 +265,6 @@ class ExperimentDock(QWidget):
         content.setObjectName("experiment_content")
         self._area = scrolling("experiment_scroll", "Settings of the experiment", content)
         column(self, self._area, self.help_strip, stretch=self._area, spacing=0)
-        self._area.viewport().installEventFilter(self)
         self.search.textChanged.connect(self.algorithms.search)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)

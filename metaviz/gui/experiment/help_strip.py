@@ -32,15 +32,16 @@ class HelpStrip(QFrame):
         # The keyboard stays where it is, as that says what is asked about.
         self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._row = row(self.more, None, spacing=8)
-        parts = (self._steady_help(), self.reason, self.count, self._row)
+        parts = (self._steady_help(), self.count, self._row)
         column(self, *parts, margins=(8, 4, 8, 8), spacing=4)
         self.restyle()
 
     def _steady_help(self) -> QScrollArea:
-        """Keep the help's height, so that the form does not jump when the focus moves."""
-        area = scrolling("help_scroll", "Help", self.help)
-        area.setFixedHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
-        return area
+        """Keep the height, so that no field moves with the focus or when something is wrong."""
+        both = column(None, self.reason, self.help, None, spacing=4)
+        self._area = scrolling("help_scroll", "Help", both)
+        self._area.setFixedHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
+        return self._area
 
     def add_button(self, button: QWidget) -> None:
         """Put a button at the right of the last line, below the count."""
@@ -60,6 +61,7 @@ class HelpStrip(QFrame):
         self.reason.setText(sentence)
         self.reason.setVisible(bool(sentence))
         if sentence:
+            self._area.verticalScrollBar().setValue(0)
             self.count.setText("Nothing to run yet")
 
     def show_count(self, comparison: Comparison) -> None:

@@ -51,7 +51,7 @@ from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, s
 from metaviz.runs.model.statistics import interval_text
 
 EMPTY = (
-    "Tick trained runs below and press Evaluate: each one's weights adapt to the same tasks of "
+    "Tick trained runs and press Evaluate: each one's weights adapt to the same tasks of "
     "classes that training never saw."
 )
 NO_MAP = (

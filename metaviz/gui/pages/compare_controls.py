@@ -93,7 +93,7 @@ class CompareControls(QWidget):
         self.partly.setObjectName("comparePartly")
         self.partly.setCheckable(True)
         self.partly.setToolTip("Not only where all runs of a group have data; n says how many.")
-        self._first = flow(self.measure, ("over", self.axis), self.band, self.statistic, spacing=6)
+        self._first = flow(self.measure, ("over", self.axis), self.band, spacing=6)
         smooth = ("Smoothi&ng", smoothing), smoothing.text
         self._second = flow(*smooth, *switches.values(), self.group, spacing=7)
         column(self, self._first, self._second, spacing=2)

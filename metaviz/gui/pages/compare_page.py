@@ -32,7 +32,6 @@ EMPTY = (
     "Tick runs in the Runs table: those that differ in their seed only become one curve.\n"
     "The band is the interval over them."
 )
-WAITING = "Training has just begun: the first evaluation appears here as soon as it is done."
 NO_TASKS = "A profile is of evaluations: choose an evaluated quantity above, of runs that have one."
 NOTHING = "No shown run has recorded this: choose another quantity above."
 WAITING = "The shown runs have not recorded this yet. It is drawn as soon as they have."
@@ -76,7 +75,7 @@ class CompareTab(PlotPage):
         self._in_parallel = False
         self.columns = columns or Columns()
         self.controls = CompareControls(self._group_keys, self.columns, self)
-        self.groups = GroupTable(self)
+        self.groups = GroupTable(self.controls.statistic, self)
         self.plot = ComparePlot(self.groups.baseline, self)
         self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.readout = text_label("compareReadout", "Numbers at the pointer")
@@ -244,7 +243,7 @@ class CompareTab(PlotPage):
         self.groups.setVisible(roomy or chosen == _GROUPS)
 
     def _absent(self) -> str:
-        """Say why there is nothing to compare."""
+        """Say why nothing is drawn."""
         if not self._records:
             return EMPTY
         begun = any(len(record) or record.evaluations for record in self._records)

@@ -49,8 +49,8 @@ class GroupTable(QWidget):
 
     base_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        """Show nothing yet."""
+    def __init__(self, statistic: QWidget, parent: QWidget | None = None) -> None:
+        """Show nothing yet; `statistic` chooses what is shown of where groups end."""
         super().__init__(parent)
         self.setObjectName("compareGroups")
         self._curves: Sequence[GroupCurve] = ()
@@ -78,8 +78,8 @@ class GroupTable(QWidget):
         menu = menu_button(self.copy)
         for kind, title in KINDS.items():
             menu.addAction(f"As {title}").triggered.connect(partial(self._copy, kind))
-        choices = ("Tar&get", self.level), ("Base&line", self.base), self.copy, self.mistake
-        above = row(*choices, spacing=6, stretch=self.mistake)
+        choices = ("Tar&get", self.level), ("Base&line", self.base), statistic, self.copy
+        above = row(*choices, self.mistake, spacing=6, stretch=self.mistake)
         column(self, above, self.table, stretch=self.table, spacing=2)
 
     def show_curves(self, ready: Ready, theme: Theme | None) -> None:

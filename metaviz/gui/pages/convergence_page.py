@@ -31,7 +31,7 @@ from metaviz.runs.analysis.curves import (
 from metaviz.runs.model.labels import labels
 
 EMPTY = (
-    "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "
+    "Press Run (Ctrl+Return) or tick stored runs: how fast each inner loop converges on the "
     "same tasks appears here."
 )
 GREY = "Where it is grey, runs take more inner steps than in training."

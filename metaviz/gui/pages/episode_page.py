@@ -34,7 +34,7 @@ from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.labels import labels
 
 EMPTY = (
-    "Tick a trained run below and press Show: what it makes of one task's images, step by step. "
+    "Tick a trained run and press Show: what it makes of one task's images, step by step. "
     "A dot under Benchmark, Single tasks opens its task here."
 )
 _CAPTION = (

@@ -222,6 +222,7 @@ class Tabs(QTabWidget):
         current = self.currentIndex()
         group, bar = VIEWS[current].group, self.tabBar()
         self._last[group] = current
+        self.problem_bar.ask(asked=VIEWS[current].one_problem)
         # Shown first: Qt puts another tab in front where the current one is hidden.
         for place, view in sorted(enumerate(VIEWS), key=lambda one: one[1].group != group):
             bar.setTabVisible(place, view.group == group)

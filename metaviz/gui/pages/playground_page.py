@@ -49,7 +49,7 @@ from metaviz.theory.playground import (
     TwoBasins,
 )
 
-_PLAY_MS = 350
+_PLAY_MS, _REST_MS = 350, 40
 _LOSSES: dict[str, tuple[str, type[Loss2D]]] = {
     "quadratic": ("quadratic", QuadraticLoss),
     "rosenbrock": ("bent valley", Rosenbrock),
@@ -91,8 +91,13 @@ class PlaygroundTab(PlotPage):
         for view in (self.dual, self.losses):
             view.has_grid = False  # a grid takes as long to draw as all curves of a drag
         self.plane.moved.connect(self._move)
-        for changed in (self.plane.released, self.plane.resized):
-            changed.connect(self._draw_again)
+        self.plane.resized.connect(self._draw_again)
+        self.plane.released.connect(self.redraw)
+        self._dual_is_next = False
+        self._resting = QTimer(self)
+        self._resting.setSingleShot(True)
+        self._resting.setInterval(_REST_MS)
+        self._resting.timeout.connect(self._paint_all)
         self._timer = QTimer(self)
         self._timer.setInterval(_PLAY_MS)
         self._timer.timeout.connect(self._advance)
@@ -127,11 +132,31 @@ class PlaygroundTab(PlotPage):
         """Return what draws the three plots."""
         paths = self.state.paths()
         return [
+            self._take_turns,
             partial(self._draw_plane, paths),
             lambda: self.dual.show_chart(dual_chart(self.state, paths[self.state.focus])),
             lambda: self.losses.show_chart(loss_chart(self.state, paths)),
             lambda: self.readout.setText(told(self.state, paths)),
         ]
+
+    def _take_turns(self) -> None:
+        """During a drag let the two views beside the plane be painted at every other event.
+
+        They show the present state all the same; both are painted when the pointer rests.
+        """
+        if not self.plane.held:
+            self._paint_all()
+            return
+        self._dual_is_next = not self._dual_is_next
+        self.dual.viewport().setUpdatesEnabled(self._dual_is_next)
+        self.losses.viewport().setUpdatesEnabled(not self._dual_is_next)
+        self._resting.start()
+
+    @Slot()
+    def _paint_all(self) -> None:
+        self._resting.stop()
+        for view in (self.dual, self.losses):
+            view.viewport().setUpdatesEnabled(True)
 
     def show_state(self, state: Playground) -> None:
         """Show this state, in the plots and in the controls."""

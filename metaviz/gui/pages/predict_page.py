@@ -7,7 +7,7 @@ from PySide6.QtCore import QMimeData, Signal, Slot
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
-from metaviz.charts.values import Chart, Lines
+from metaviz.charts.values import Chart, ImageGrid, Lines
 from metaviz.gui.pages.layouts import column, flow, page, row, slider, split
 from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
@@ -16,6 +16,7 @@ from metaviz.gui.widgets.controls import (
     connect_controls,
     offer,
     push_button,
+    scrolling,
     switch,
     text_label,
     whole_number,
@@ -24,6 +25,7 @@ from metaviz.gui.widgets.layouts import Part
 from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.runs.analysis.prediction_charts import (
+    COLUMNS,
     MOST_SHOWN,
     prediction_chart,
     prediction_path,
@@ -32,13 +34,15 @@ from metaviz.runs.model.labels import labels
 from metaviz.runs.model.prediction import Predicted
 
 EMPTY = (
-    "Tick a trained run below. Drop a folder with a few pictures of each class, in a folder with "
+    "Tick a trained run. Drop a folder with a few pictures of each class, in a folder with "
     "the class's name, on Support, and the pictures to be told on Query; then press Predict."
 )
 _SUPPORT = "Support: drop a folder with a folder for each class, or an .npz file, here."
 _QUERY = "Query: drop pictures, a folder of them, or an .npz file here."
 _NO_PATH = "One example's probabilities over the inner steps."
 _NAMED = 2
+_ROW = 116
+"""Pixels from one row of pictures to the next, at least."""
 
 
 class DropField(QWidget):
@@ -169,7 +173,8 @@ class PredictTab(OnDemandPage):
         self.run = combo("predictRun", "Run", {}, letters=18)
         tip = "Predict all query examples as one batch, whose statistics BatchNorm uses."
         self.together = switch("predictTogether", "to&gether", tip, on=True)
-        body = split("predictBody", self.grid, self.path, sizes=(560, 340))
+        self.area = scrolling("predictScroll", "Query examples", self.grid)
+        body = split("predictBody", self.area, self.path, sizes=(560, 340))
         choices = flow(self.ask_button, self.run, self.together)
         parts = choices, self.support, self.query, self._scrubber(), self.status, self.remarks
         page(self, *parts, body, stretch=body, spacing=4)
@@ -211,7 +216,10 @@ class PredictTab(OnDemandPage):
         k, number = self.step.value(), self.number.value() - 1
         self.at.setText(f"k = {k} of {self.step.maximum()}")
         chosen = number if number < MOST_SHOWN else None
-        self.grid.show_chart(prediction_chart(found, k, chosen))
+        shown = prediction_chart(found, k, chosen)
+        rows = -(-min(len(found.names), MOST_SHOWN) // COLUMNS)
+        self.grid.setMinimumHeight(rows * _ROW if isinstance(shown, ImageGrid) else 0)
+        self.grid.show_chart(shown)
         self.path.show_chart(prediction_path(found, number, k))
         share = found.accuracy(k)
         right = "" if share is None else f" · {share:.0%} right where the class is known"

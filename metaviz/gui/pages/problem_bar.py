@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QComboBox, QWidget
+from PySide6.QtWidgets import QWidget
 
 from metaviz.gui.widgets.controls import named, offer, text_label
+from metaviz.gui.widgets.editors import ChoiceBox
 from metaviz.gui.widgets.layouts import row
 from metaviz.runs.model.labels import problem_title
 from metaviz.runs.model.record import Record
@@ -22,12 +23,13 @@ class ProblemBar(QWidget):
         super().__init__(parent)
         self.setObjectName("problem_bar")
         tip = "Curves of different problems are not drawn in one picture: their losses differ."
-        self.box = named(QComboBox(self), "shown_problem", "Problem shown", tip)
+        self.box = named(ChoiceBox(self), "shown_problem", "Problem shown", tip)
         self.remark = text_label("shown_problem_remark", wraps=False)
         parts = ("Problem shown", self.box), self.remark
         row(*parts, stretch=self.remark, inside=self, margins=(8, 4, 8, 0))
         self.problem = ""
         self._known: frozenset[str] = frozenset()
+        self._is_asked = True
         self.box.activated.connect(self._choose)
         self.hide()
 
@@ -57,4 +59,12 @@ class ProblemBar(QWidget):
         others = counts.total() - counts[self.problem]
         noun = "run of another problem is" if others == 1 else "runs of other problems are"
         self.remark.setText(f"{others} {noun} ticked, too, and not drawn here.")
-        self.setVisible(len(counts) > 1)
+        self._show_where_asked()
+
+    def ask(self, *, asked: bool) -> None:
+        """Be seen only in front of pages that draw one problem."""
+        self._is_asked = asked
+        self._show_where_asked()
+
+    def _show_where_asked(self) -> None:
+        self.setVisible(self._is_asked and self.box.count() > 1)

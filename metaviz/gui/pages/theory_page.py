@@ -228,7 +228,7 @@ class TheoryTab(PlotPage):
             "The same at the run's first meta-steps, which are taken again, and at its "
             "checkpoints; takes up to a minute."
         )
-        self.over = push_button("theoryOver", "O&ver training", tip, "Expand over training")
+        self.over = push_button("theoryOver", "Over trai&ning", tip, "Expand over training")
         self.over.clicked.connect(self._ask_over_training)
         box = QWidget(self)
         row(self.expand, self.over, None, inside=box)

@@ -49,6 +49,9 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         for place, flags, text in texts:
             p.drawText(place, int(flags), text)
 
+    def updateAutoSIPrefix(self) -> None:  # noqa: N802 - pyqtgraph's name
+        """Do nothing: numbers are plain, and the name would be set anew with every range."""
+
     def labelString(self) -> str:  # noqa: N802 - pyqtgraph's name
         """Return the name of the axis, its end left out where the axis is shorter."""
         whole, metrics = self.labelText, QFontMetricsF(self.label.font())

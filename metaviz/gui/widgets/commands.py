@@ -309,7 +309,7 @@ COMMANDS = (
         checkable=True,
         standard=_Standard.FullScreen,
     ),
-    Command("runs_below", "Runs &below the plots", "Put runs, queue and log below the plots."),
+    Command("runs_below", "Runs belo&w the plots", "Put runs, queue and log below the plots."),
     Command("reset_layout", "Reset la&yout", "Put docks and toolbar back where they belong."),
     Command(
         "welcome",

@@ -237,6 +237,10 @@ class OptionField(QObject):
         self._reset.setAccessibleName(f"Reset {spec.title}")
         self._reset.clicked.connect(self.reset)
         self._keep_width(keep=True)
+        line = self._line()
+        if line is not None:
+            # The frame of a wrong value is thicker, and would push the fields below.
+            line.setFixedHeight(line.sizeHint().height())
         self.set_automatic(automatic_text(spec))
 
     def _keep_width(self, *, keep: bool) -> None:

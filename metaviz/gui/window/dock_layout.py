@@ -64,7 +64,7 @@ class DockLayout(QObject):
             action = part.toggleViewAction()
             title = part.windowTitle()
             # "Runs" has the letter that would be the run bar's.
-            action.setText("Run &bar" if part is self._bar else f"&{title}")
+            action.setText("Run b&ar" if part is self._bar else f"&{title}")
             action.setStatusTip(f"Show or hide “{part.windowTitle()}”.")
             action.setToolTip(plain_tip(action.statusTip()))
             actions.append(action)

@@ -243,14 +243,13 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
 
     Dashes take ten times as long, and distinguish nothing where many lines cross.
     """
-    curves = _ramped(curves)
     many = len(curves) > MOST_DASHED
     looks = {
         str(place): replace(one.style, dash="solid") if many else one.style
         for place, one in enumerate(curves)
     }
     shown = numbered(looks).values()
-    return [replace(one, style=style) for one, style in zip(curves, shown, strict=True)]
+    return _ramped([replace(one, style=style) for one, style in zip(curves, shown, strict=True)])
 
 
 def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:

@@ -200,7 +200,7 @@ def over_training_charts(found: ExpandedOverTraining) -> Panels:
             id="expansion-ratios-over-training",
             title=f"c₁ at α = {found.rate:.3g}, 95 % over tasks",
             x=axis,
-            y=Axis("c₁ fitted / predicted"),
+            y=Axis("c₁ fitted / predicted", limits=_ratio_limits(ratios, bands)),
             series=tuple(ratios),
             bands=tuple(bands),
             marks=(Mark("one", 1.0, "y", role="foreground"),),
@@ -222,6 +222,15 @@ def over_training_charts(found: ExpandedOverTraining) -> Panels:
         ),
     )
     return Panels(id="expansion-over-training", charts=charts, columns=3)
+
+
+def _ratio_limits(ratios: Sequence[Series], bands: Sequence[Band]) -> tuple[float, float]:
+    """Return limits in sight of which are 0, 1 and all lines, and intervals from -1 to 2."""
+    lines = np.concatenate([one.y for one in ratios])
+    edges = np.concatenate([np.r_[one.low, one.high] for one in bands]).clip(-1.0, 2.0)
+    every = np.concatenate([lines, edges])
+    every = every[np.isfinite(every)]
+    return min(-0.05, float(every.min(initial=0))), max(1.1, float(every.max(initial=0)) * 1.05)
 
 
 def over_training_text(found: ExpandedOverTraining) -> str:

@@ -5,9 +5,9 @@ import numpy as np
 from metaviz.charts.values import OKABE_ITO, Axis, Chart, ImageGrid, Lines, Mark, Series, Table
 from metaviz.runs.model.prediction import Predicted
 
-COLUMNS = 6
+COLUMNS = 4
 MOST_SHOWN = 60
-_MOST_CLASSES, _LETTERS = 6, 14
+_MOST_CLASSES, _LETTERS, _SHORT = 6, 14, 7
 
 
 def prediction_chart(found: Predicted, k: int, chosen: int | None = None) -> Chart:
@@ -24,7 +24,7 @@ def prediction_chart(found: Predicted, k: int, chosen: int | None = None) -> Cha
         id="predict",
         images=tuple(_pixels(found.query.x[n]) for n in shown),
         columns=COLUMNS,
-        below=tuple(f"{_cut(answers[n])} {shares[n].max():.0%}" for n in shown),
+        below=tuple(f"{_cut(answers[n], _SHORT)} {shares[n].max():.0%}" for n in shown),
         shares=tuple(float(shares[n].max()) for n in shown),
         wrong=tuple(wrong),
         chosen=chosen,
