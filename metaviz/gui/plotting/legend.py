@@ -59,7 +59,8 @@ class Legend(QWidget):
 
     def _fit(self) -> None:
         cut = any(key and key.text != text for _, key, text in self._places(self.width()))
-        self.setToolTip(plain_tip("\n".join(key.text for key in self.keys)) if cut else "")
+        whole = [key.text for key in self.keys] if cut else []
+        self.setToolTip(plain_tip("\n".join(whole)))
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents, not cut)
         needed = self.heightForWidth(self.width())
         if needed != self.maximumHeight():
