@@ -5,12 +5,13 @@ STAMP := .venv/.ok
 HEADLESS := QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check benchmark clean
+.PHONY: help setup run test check docs benchmark clean
 
 help:
 	@echo "make run        start MetaViz (without a display: run the demo into metaviz-demo/)"
 	@echo "make test       run the tests (choose some: make test ARGS='-k layout')"
 	@echo "make check      run ruff and mypy"
+	@echo "make docs       build the documentation into docs/_build, without a network"
 	@echo "make benchmark  measure how fast training and drawing are"
 	@echo "make setup      only set up .venv (METAVIZ_TORCH=auto|cpu|default, PYTHON=python3.12)"
 	@echo "make clean      remove .venv, caches and build results"
@@ -33,6 +34,11 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Every warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 benchmark: $(STAMP)
 	@if [ -e tests/benchmarks/__main__.py ]; then \
 	  $(HEADLESS) $(BIN)/python -m tests.benchmarks $(ARGS); \
@@ -41,5 +47,5 @@ benchmark: $(STAMP)
 	fi
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find metaviz tests packaging -name __pycache__ -type d -prune -exec rm -rf {} +

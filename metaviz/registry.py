@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from metaviz.config.options import OptionError, Options, checked, known_text
 
@@ -39,26 +39,34 @@ Kind = TypeVar("Kind", bound=Registered[Any, Any])
 class Registry(Mapping[str, Kind]):
     """All of one kind by id, in the order of the modules that register them; others come last.
 
-    The modules of the package are imported when the registry is first asked.
+    The modules of the package are imported when the registry is first asked, and then plugins.
     """
+
+    every: ClassVar["list[Registry[Any]]"] = []
+    """All registries of the process."""
 
     def __init__(
         self, noun: str, field: str, package: str, modules: Callable[[], Iterable[str]]
     ) -> None:
         """Take what the things are called, the option that names one, and where they are."""
-        self._noun, self._field = noun, field
+        self.noun, self._field = noun, field
         self._package, self._modules = package, modules
         self._kinds: dict[str, Kind] = {}
         self._loaded = False
+        Registry.every.append(self)
 
     def register(self, kind: Kind) -> None:
         """Add one, or replace the one that has its id."""
         self._kinds[kind.entry.id] = kind
 
+    def restore(self, kinds: Mapping[str, Any]) -> None:
+        """Go back to what was registered before."""
+        self._kinds = dict(kinds)
+
     def find(self, name: str) -> Kind:
         """Return the one of an id. Raises: OptionError naming those there are."""
         if name not in self:
-            sentence = f"There is no {self._noun} {name!r}; {known_text(name, self)}."
+            sentence = f"There is no {self.noun} {name!r}; {known_text(name, self)}."
             raise OptionError(self._field, sentence)
         return self[name]
 
@@ -87,4 +95,5 @@ class Registry(Mapping[str, Kind]):
                 )
             )
             self._loaded = True
+            import_module("metaviz.plugin_loader").PLUGINS.load_all()
         return self._kinds

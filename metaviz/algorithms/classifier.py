@@ -92,7 +92,7 @@ class ClassifierOptions(OwnOuter):
     id="classifier",
     title="Classifier",
     group="Baselines",
-    color=13,
+    color=29,
     summary="A network that tells all training classes apart; its features serve for new classes.",
     needs={
         "classes": "Classifier tells classes apart",

@@ -95,6 +95,7 @@ class DEMLOptions(AlgorithmOptions):
 @register(
     DEMLOptions,
     id="deml",
+    color=33,
     title="DEML + Meta-SGD",
     group="Learned geometry",
     summary="Meta-SGD on features that a plain classification of all training classes shapes, too.",

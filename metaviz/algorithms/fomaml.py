@@ -10,7 +10,7 @@ from metaviz.meta.rules import GradientDescent
 @register(
     AlgorithmOptions,
     id="fomaml",
-    title="First-order MAML",
+    title="FOMAML",
     group="First order",
     color=1,
     summary="MAML without second derivatives: inner gradients count as constants.",

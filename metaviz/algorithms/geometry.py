@@ -24,7 +24,7 @@ EstimatorName = Literal["unrolled", "first_order", "reptile", "implicit"]
 
 
 class TrainedApartOptions(AlgorithmOptions):
-    """How the outer step treats what shapes the inner loop."""
+    """How the meta-step treats what shapes the inner loop."""
 
     geometry_lr: float | None = option(
         None,

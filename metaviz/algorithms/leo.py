@@ -389,8 +389,9 @@ def _published(
 ) -> dict[str, Any]:
     """Return options as published: README and config.py of google-deepmind/leo, de9a0c2."""
     return {
-        **{"noise": "official", "group_clip": 0.1, "dropout": dropout, "code_weight": code},
-        **{"encoder_weight": encoder, "decay_weight": decay, "orthogonal_weight": orthogonal},
+        **{"noise": "official", "entry_clip": 0.1, "group_clip": 0.1, "dropout": dropout},
+        **{"code_weight": code, "encoder_weight": encoder},
+        **{"decay_weight": decay, "orthogonal_weight": orthogonal},
     }
 
 
@@ -438,6 +439,15 @@ class LEOOptions(AlgorithmOptions):
         le=1e6,
         log=True,
     )
+    entry_clip: float | None = option(
+        None,
+        "Clip each entry",
+        "Entries of the meta-gradient are cut to ± this before its groups are clipped; 0.1 as the "
+        "authors. Empty: not.",
+        gt=0,
+        le=1e6,
+        log=True,
+    )
     code_weight: float = option(
         0.001, "Weight of the divergence", "Of codes from N(0, 1).", ge=0, le=1e6, log=True
     )
@@ -464,12 +474,13 @@ class LEOOptions(AlgorithmOptions):
     @override
     def outer_rule(self, shared: Shared, *, of_network: bool) -> OuterRule:
         rule = super().outer_rule(shared, of_network=of_network)
-        return replace(rule, clip=self.group_clip)
+        return replace(rule, clip=self.group_clip, entry_clip=self.entry_clip)
 
 
 @register(
     LEOOptions,
     id="leo",
+    color=27,
     title="LEO",
     group="On features",
     summary="Adapts a short code of each class, and then the weights that are decoded from it.",

@@ -203,6 +203,7 @@ class LLAMAOptions(AlgorithmOptions):
 @register(
     LLAMAOptions,
     id="llama",
+    color=17,
     title="LLAMA",
     group="Probabilistic",
     quantities=(

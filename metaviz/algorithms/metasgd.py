@@ -125,7 +125,7 @@ class MetaSGDOptions(GeometryOptions):
     form: Literal["direct", "log"] = option(
         "log",
         "Form of the rates",
-        "Log: a = exp(b), always positive; an outer step changes a by a share of itself. Direct, "
+        "Log: a = exp(b), always positive; a meta-step changes a by a share of itself. Direct, "
         "as in the paper: φ ← φ − a ⊙ ∇L_S, entries of a may turn negative; it diverges where the "
         "outer step size is not small against a, so give it one of its own.",
         labels={"direct": "direct, a", "log": "log, a = exp(b)"},

@@ -435,6 +435,7 @@ class PlatipusOptions(AlgorithmOptions):
 @register(
     PlatipusOptions,
     id="platipus",
+    color=18,
     title="PLATIPUS",
     group="Probabilistic",
     quantities=(

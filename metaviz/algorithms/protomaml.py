@@ -61,6 +61,7 @@ class ProtoMAMLOptions(AlgorithmOptions):
 @register(
     ProtoMAMLOptions,
     id="protomaml",
+    color=16,
     title="Proto-MAML",
     group="Explicit",
     summary="MAML whose last layer starts from the prototypes of each task.",

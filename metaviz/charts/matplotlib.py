@@ -6,7 +6,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from metaviz.charts.shapes import Picture, Shapes, fitting, shapes_of
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import (
     DASHES,
+    ON_PAPER,
     PALETTE,
     Axis,
     Bars,
@@ -42,14 +43,22 @@ _POINTS = 2000
 _LINE, _DOT = 0.7, 0.55
 """Points of a printed line and dot for each pixel on screen."""
 _PAD_INCHES = 0.08
-_LAID_OUT = 0.7
-"""So much of a figure of axes is left when legend and names have their room."""
+"""Room beside the axes."""
 _NARROWEST_CM, _WIDEST_CM, _ROW_CM, _FRAME_CM = 6.0, 11.0, 0.55, 2.2
 _CM = 1 / 2.54
 _FRAME_LINES, _SHORTEST, _LETTER = 4, 8, 0.55
 """Lines of text above and below an axis, letters of its name, and their width by their height."""
 _MANY = 24
 _MESSAGE_LETTERS = 60
+
+
+_LEAST_ROW_CM, _LINE_PT, _AROUND = 2.0, 1.4, 1e-9
+_PAD_PT, _PAD_SHARE, _SQUARE_SHARE, _NUMBER_LETTERS, _USUAL_NUMBERS = 3.5, 0.45, 0.5, 6.0, 9
+_LEAST_SHARE, _AROUND_LINES, _BESIDE_LEGEND, _BESIDE_AXIS = 0.3, 8, 0.5, 0.75
+_ORDER = (1, 10, 2, 5, 3, 7, 4, 6, 8, 9)
+"""Which numbers of a decade are labelled first."""
+_SMALLER, _LEAST_PT = 0.833, 7.0
+"""Share of the font that secondary texts have, and the least that is read on paper."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +90,14 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
     legend_cm = _legend_cm(below, page, caption)
     tall = [_height_cm(part, page.width_cm / columns, len(charts)) for part in charts]
     heights = [max(tall[row * columns : (row + 1) * columns]) for row in range(rows)]
+    page = _high_enough(page, rows, legend_cm)
     size = (page.width_cm * _CM, (page.height_cm or sum(heights) + legend_cm) * _CM)
-    with quiet_matplotlib() as mpl, mpl.rc_context({"font.size": page.font_pt}):
+    with quiet_matplotlib() as mpl, mpl.rc_context(_look(page)):
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        engine = ConstrainedLayoutEngine(w_pad=_PAD_INCHES)
+        square = any(getattr(part, "square", False) for part in charts)
+        engine = ConstrainedLayoutEngine(w_pad=_PAD_INCHES * (3 if square else 1))
         figure = Figure(figsize=size, dpi=page.dpi, layout=engine)
         share: dict[str, Any] = {f"share{a}": getattr(chart, f"share_{a}", False) for a in "xy"}
         ratios = {"height_ratios": heights}
@@ -96,11 +107,12 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
         for number, (axes, part) in enumerate(zip(every, charts, strict=False)):
             _draw(figure, axes, part)
             high = size[1] / _CM - legend_cm if page.height_cm else sum(heights)
+            _fit_title(axes, page.width_cm / columns, page)
             _fit_label(axes, high * heights[number // columns] / sum(heights), page)
         if isinstance(chart, Panels) and chart.title:
             figure.suptitle(literal(chart.title), fontsize=page.font_pt)
         if page.legend == "inside" and keys:
-            every[0].legend(*_entries(keys), fontsize="small", frameon=False)
+            every[0].legend(*_entries(keys), fontsize=_small_pt(), frameon=False)
         _add_legend(figure, below, page, caption)
     return figure
 
@@ -167,7 +179,7 @@ def _draw(figure: "Figure", axes: "Axes", chart: Chart) -> None:
     for word in shown.words:
         across = {0.0: "left", 0.5: "center"}.get(word.across, "right")
         down = {0.0: "top", 0.5: "center"}.get(word.down, "bottom")
-        drawn = {"ha": across, "va": down, "color": _color(word.role), "fontsize": "small"}
+        drawn = {"ha": across, "va": down, "color": _color(word.role), "fontsize": _small_pt()}
         if word.ground:
             drawn["bbox"] = {"facecolor": "white", "alpha": 0.75, "pad": 1, "edgecolor": "none"}
         axes.text(word.x, word.y, literal(word.text), **drawn)
@@ -182,12 +194,39 @@ def _name_ends(axes: "Axes", shown: Shapes) -> None:
     places = [float(np.log10(at)) if log else at for at, _ in known]
     low, high = np.log10(axes.get_ylim()) if log else axes.get_ylim()
     font = float(axes.yaxis.label.get_fontsize())
-    points = _LAID_OUT * axes.get_window_extent().height * 72 / axes.figure.dpi
+    points = _height_pt(axes, font)
     numbered = tuple((at, str(number)) for number, at in enumerate(places))
-    for _, number in fitting(numbered, points / ((high - low) or 1.0), lambda _: font):
+    for _, number in fitting(numbered, points / ((high - low) or 1.0), lambda _: _LINE_PT * font):
         at, text = known[int(number)]
         place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
-        axes.text(1.01, at, literal(text), fontsize="small", **place)
+        axes.text(1.01, at, literal(text), fontsize=_small_pt(), **place)
+
+
+def _look(page: Page) -> dict[str, Any]:
+    """Return matplotlib's settings for a page: numbers stand off as far as their size asks."""
+    pad = max(_PAD_PT, _PAD_SHARE * page.font_pt)
+    return {"font.size": page.font_pt, "xtick.major.pad": pad, "ytick.major.pad": pad}
+
+
+def _height_pt(axes: "Axes", font: float) -> float:
+    """Return how high axes will be in points, once legend and names have their room."""
+    whole = float(axes.get_window_extent().height) * 72 / axes.figure.dpi
+    return max(_LEAST_SHARE * whole, whole - _AROUND_LINES * font)
+
+
+def _high_enough(page: Page, rows: int, legend_cm: float) -> Page:
+    """Return a page on which no row of several is lower than its axes need."""
+    if page.height_cm is None or rows == 1:
+        return page
+    least = rows * (_LEAST_ROW_CM + _FRAME_LINES * page.font_pt / 72 / _CM) + legend_cm
+    return replace(page, height_cm=max(page.height_cm, least))
+
+
+def _fit_title(axes: "Axes", wide_cm: float, page: Page) -> None:
+    """Break a title where it is longer than the axes are wide."""
+    share = _BESIDE_LEGEND if axes.get_legend() is not None else _BESIDE_AXIS
+    letters = max(_SHORTEST, int(share * wide_cm * _CM * 72 / (_LETTER * page.font_pt)))
+    axes.set_title("\n".join(textwrap.wrap(axes.get_title(), letters)), fontsize="medium")
 
 
 def _fit_label(axes: "Axes", high_cm: float, page: Page) -> None:
@@ -214,7 +253,9 @@ def _draw_bands(axes: "Axes", shown: Shapes) -> None:
 def _draw_lines(axes: "Axes", shown: Shapes) -> None:
     for one in shown.series:
         color, hollow = _color(one.role), "white"
-        dots: dict[str, Any] = {"marker": "o", "markersize": _DOT * one.dots} if one.dots else {}
+        dots: dict[str, Any] = (
+            {"marker": one.marker, "markersize": _DOT * one.dots} if one.dots else {}
+        )
         if dots and not one.filled:
             dots["markerfacecolor"] = hollow
         points = (one.x, one.y)
@@ -267,7 +308,7 @@ def _set_axes(axes: "Axes", chart: Chart, shown: Shapes) -> None:
     elif any(one.label for one in shown.series) and not chart.caption:
         # Points lie anywhere: their legend stands beside them, its upper left corner (2) outside.
         place: Any = {"loc": 2, "bbox_to_anchor": (1, 1)} if isinstance(chart, Scatter) else {}
-        axes.legend(fontsize="small", frameon=False, **place)
+        axes.legend(fontsize=_small_pt(), frameon=False, **place)
 
 
 def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool, crowded: bool) -> None:
@@ -280,6 +321,8 @@ def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool, crowded: bool)
         from matplotlib.ticker import MaxNLocator
 
         getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(integer=True))
+    if name == "x" and axis.ticks is None and axis.knee is None and not log:
+        _space_numbers(axes, whole=axis.whole)
     if axis.knee is not None:
         end = axes.dataLim.intervalx[1]
         axes.set_xscale("symlog", linthresh=axis.knee, linscale=2)
@@ -292,10 +335,29 @@ def _set_scale(axes: "Axes", name: str, axis: Axis, *, log: bool, crowded: bool)
         getattr(axes, f"invert_{name}axis")()
 
 
+def _space_numbers(axes: "Axes", *, whole: bool) -> None:
+    """Write fewer numbers below axes that have no room for the usual ones."""
+    from matplotlib.ticker import MaxNLocator
+
+    font = float(axes.xaxis.label.get_fontsize())
+    wide = float(axes.get_window_extent().width) * 72 / axes.figure.dpi - _AROUND_LINES / 2 * font
+    most = max(2, int(wide / (_NUMBER_LETTERS * font)))
+    if most < _USUAL_NUMBERS:
+        steps = [1, 2, 2.5, 5, 10]
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=whole, steps=steps))
+
+
 def _set_ticks(axes: "Axes", name: str, axis: Axis, *, crowded: bool) -> None:
     ticks = list(axis.ticks or ())
-    if name == "y" and crowded and len(ticks) > _MANY:
-        reach = np.ptp([at for at, _ in ticks]) / _MANY
+    if name == "y" and crowded:
+        font = float(axes.yaxis.label.get_fontsize())
+        points = _height_pt(axes, font)
+        if axes.get_aspect() == 1.0:
+            points = min(
+                points, _SQUARE_SHARE * axes.get_window_extent().width * 72 / axes.figure.dpi
+            )
+        most = min(_MANY, max(1, int(points / (_LINE_PT * font))))
+        reach = np.ptp(axes.get_ylim()) / most
         kept: list[tuple[float, str]] = []
         for tick in ticks:
             if all(abs(tick[0] - at) >= reach for at, _ in kept):
@@ -318,6 +380,15 @@ def _set_logarithmic(axes: "Axes", name: str) -> None:
     class Plain(LogFormatter):
         """Writes 0.6 where its parent mixes 6e-01 with 1, 2 and 3."""
 
+        def set_locs(self, locs: Any = None) -> None:
+            """Choose what is labelled: texts must not meet."""
+            super().set_locs(locs)
+            self.kept = labelled_minors(self.axis, locs if locs is not None else ())
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            whole = abs(np.log10(x) - round(np.log10(x))) < _AROUND if x > 0 else False
+            return super().__call__(x, pos) if whole or x in self.kept else ""
+
         def _num_to_string(self, x: float, vmin: float, vmax: float) -> str:
             del vmin, vmax
             return f"{x:g}"
@@ -327,6 +398,29 @@ def _set_logarithmic(axes: "Axes", name: str) -> None:
         plain = Plain(minor_thresholds=(2, 0.5))
         axes.yaxis.set_major_formatter(plain)
         axes.yaxis.set_minor_formatter(plain)
+
+
+def _small_pt() -> float:
+    """Return the size of secondary texts in points: smaller than others as long as it is read."""
+    import matplotlib as mpl
+
+    usual = float(mpl.rcParams["font.size"])
+    return max(_SMALLER * usual, min(usual, _LEAST_PT))
+
+
+def labelled_minors(axis: Any, places: Sequence[float]) -> set[float]:
+    """Return which places between powers of ten have room for a number, 2 and 5 first."""
+    low, high = np.log10(np.sort(axis.get_view_interval()))
+    points = axis.axes.bbox.height * 72 / axis.axes.figure.dpi
+    apart = _LINE_PT * float(axis.label.get_fontsize()) * (high - low) / max(points, 1.0)
+    known = [float(at) for at in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
+    kept = set()
+    for place in sorted(places, key=lambda x: _ORDER.index(round(x / 10 ** np.floor(np.log10(x))))):
+        at = float(np.log10(place))
+        if low <= at <= high and all(abs(at - other) >= apart for other in known):
+            known.append(at)
+            kept.add(place)
+    return kept
 
 
 def _legend_columns(keys: Sequence[Series], page: Page) -> int:
@@ -361,7 +455,11 @@ def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, caption: s
     """Name the curves below all panels, in as many columns as fit, and say what they are."""
     if not keys and not caption:
         return
-    options: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "columnspacing": 1.2}
+    options: dict[str, Any] = {
+        "fontsize": _small_pt(),
+        "title_fontsize": _small_pt(),
+        "columnspacing": 1.2,
+    }
     figure.legend(
         *_entries(keys),
         loc="outside lower center",
@@ -375,11 +473,11 @@ def _add_legend(figure: "Figure", keys: Sequence[Series], page: Page, caption: s
 def _color(role: str) -> Any:
     kind, _, rest = role.partition("-")
     if kind == "method":
-        return PALETTE[int(rest) % len(PALETTE)]
+        return ON_PAPER[PALETTE[int(rest) % len(PALETTE)]]
     if kind == "ramp":
         import matplotlib as mpl
 
-        return mpl.colormaps["viridis"](0.05 + 0.85 * float(rest))
+        return mpl.colormaps["viridis"](0.58 * float(rest))
     return _COLORS.get(role, role)
 
 

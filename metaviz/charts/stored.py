@@ -129,9 +129,9 @@ def slice_charts(arrays: Arrays, title: str = "") -> tuple[Lines, Paths | None]:
         x=Axis("φ⁰ (0) to φᴷ (1)"),
         y=Axis("loss of one task"),
         series=(
-            Series("support", t, arrays["line_support"], "support", BLUE, width=2.0),
-            Series("query", t, arrays["line_query"], "query", ORANGE, "dash", 2.0),
-            Series("k", path, on_path, "φᵏ, k = 0, 1, …", "foreground", width=0, dots=6.0),
+            Series("support", t, arrays["line_support"], "support", "foreground", width=2.0),
+            Series("query", t, arrays["line_query"], "query", "muted", "dash", 2.0),
+            Series("k", path, on_path, "support loss at φᵏ", "accent", width=0, dots=6.0),
         ),
     )
     if "plane_support" not in arrays:
@@ -149,6 +149,8 @@ def slice_charts(arrays: Arrays, title: str = "") -> tuple[Lines, Paths | None]:
         width=1.5,
         dots=6.0,
     )
+    start = replace(along, name="start", label="from φ⁰", x=across[:1], y=up[:1], dots=12.0)
+    start = replace(start, width=0.0, marker="s")
     return line, Paths(
         id="loss-plane",
         x=Axis(f"1st direction of the path ({100 * shares[0]:.0f} %)"),
@@ -157,7 +159,7 @@ def slice_charts(arrays: Arrays, title: str = "") -> tuple[Lines, Paths | None]:
         v=arrays["plane_v"],
         heights=np.log10(plane) if positive else plane,
         meaning="log₁₀ support loss" if positive else "support loss",
-        paths=(along,),
+        paths=(along, start),
     )
 
 

@@ -23,6 +23,25 @@ MUTED = (
 )
 """Eight more, from Tol's muted scheme (SRON/EPS/TN/09-002), for methods beyond the first eight."""
 PALETTE = OKABE_ITO + MUTED
+"""Colours by number. They are stored with runs; what is drawn in their place is chosen so that any
+two are apart for everybody and all stand out from their ground: `ON_PAPER` on a light one."""
+ON_PAPER = dict(
+    zip(
+        PALETTE,
+        (
+            *("#147BD3", "#E2702A", "#32850A", "#C13096", "#5E4900", "#009CC9", "#737373"),
+            *("#A48E6A", "#755396", "#135B4A", "#881D67", "#CB73B0", "#3F9F8B", "#787B54"),
+            *("#7C4E3F", "#0D4E83"),
+        ),
+        strict=True,
+    )
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "d")
+"""Shapes of dots, as matplotlib calls them: disc, square, diamond, plus, cross, star, pentagon,
+narrow diamond, and triangles that point into four directions."""
+LOOKS = "oos^^Dv^PXP*<*o*>vDppXXddsvs><D<vp^*>PpD<sddv>^*"
+"""The marker of each method by its number, whose remainder is that of its colour. Methods
+of one marker have colours that differ in print and for the colour-blind, too."""
 DASHES: dict[str, tuple[float, ...]] = {
     **{"solid": (), "dash": (4, 2), "dot": (1, 2), "dashdot": (4, 2, 1, 2), "longdash": (8, 2)},
     **{"dashdotdot": (4, 2, 1, 2, 1, 2), "sparsedot": (1, 5), "longdashdot": (8, 2, 1, 2)},
@@ -110,8 +129,8 @@ class Series:
     """Points with a colour role. Shapes: low, high (n,); x, y (n,), or (slider's count, n).
 
     A `width` of 0 draws no line, a diameter `dots` of 0 no dots; both are pixels. NaN interrupts
-    the line. `low` and `high` are the ends of error bars. An empty label has no legend entry; {} in
-    one is where the slider stands.
+    the line. `low` and `high` are the ends of error bars, `marker` is the shape of dots, one of
+    `MARKERS`. An empty label has no legend entry; {} in one is where the slider stands.
     """
 
     name: str
@@ -126,6 +145,7 @@ class Series:
     low: np.ndarray | None = None
     high: np.ndarray | None = None
     filled: bool = True
+    marker: str = "o"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ def compare(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="A run whose weights to start from; its settings hold unless others do."
+            "--from",
+            help="A run whose weights to start from; its settings hold unless others do. Or a file "
+            "with a network's weights: .pt, .pth or .safetensors.",
         ),
     ] = None,
     device: opt.Device = None,
@@ -39,7 +41,7 @@ def compare(
 ) -> int:
     """Train several algorithms on the same tasks; write runs, tables and figures."""
     file, known = opt.toml_file(config, preset), None
-    if source is not None:
+    if source is not None and not source.is_file():
         from metaviz.cli.folders import one_run
         from metaviz.config.run_config import comparison_of
         from metaviz.runs.storage.store import open_run

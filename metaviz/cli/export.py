@@ -101,16 +101,40 @@ def report(
 
 
 def weights(
-    run: opt.Run, out: Annotated[Path, typer.Option(help="The file, ending in .safetensors.")]
+    run: opt.Run,
+    out: Annotated[Path, typer.Option(help="The file: .safetensors, .pt or .onnx.")],
+    support: Annotated[
+        list[Path] | None,
+        typer.Option(help="Adapt to these examples first: a folder, zip or .npz file."),
+    ] = None,
+    steps: Annotated[
+        int | None, opt.number(int, 0, 10_000, "Inner steps; the run's own unless given.")
+    ] = None,
 ) -> None:
-    """Write a run's weights by name as safetensors, which other programs read."""
-    need_ending(out, ".safetensors")
+    """Write a run's weights by name for other programs, as trained or adapted to examples."""
+    need_ending(out, ".safetensors", ".pt", ".onnx")
     from metaviz.cli.folders import one_run
 
-    folder = one_run(run)
-    from metaviz.training.weights import write_weights
+    if steps is not None and not support:
+        from metaviz.config.options import OptionError
 
-    write_weights(folder, out)
+        raise OptionError("steps", "--steps needs --support: name the examples to adapt to.")
+    folder = one_run(run)
+    if out.suffix.lower() == ".safetensors" and not support:
+        from metaviz.training.weights import write_weights
+
+        write_weights(folder, out)
+    else:
+        from metaviz.training.prediction.examples import read_given
+        from metaviz.training.prediction.export import write_network
+        from metaviz.training.prediction.predict import adapted_weights, trained_network
+
+        if support:
+            given = read_given([place.expanduser() for place in support], "support")
+            network = adapted_weights(folder, given, steps)
+        else:
+            network = trained_network(folder)
+        write_network(network, out)
     put(out)
 
 

@@ -41,6 +41,7 @@ def options(
     """Explain the options of an algorithm, a problem, or those that all share."""
     from metaviz.cli.tables import print_options
     from metaviz.config.options import OptionError, known_text
+    from metaviz.config.schedule import default_text
 
     catalogue = opt.known_catalogue()
     chosen = None if problem is None else catalogue.problem(problem)
@@ -62,7 +63,12 @@ def options(
     elif name == "shared":
         hidden = chosen.hidden if chosen else ()
         described = (spec for spec in catalogue.shared if spec.name not in hidden)
-        print_options(described, "", shared, only=problem)
+        when = (
+            f"at {chosen.steps} steps: {default_text(chosen.shared, chosen.steps, chosen)}"
+            if chosen
+            else "about 40 evaluations"
+        )
+        print_options(described, "", shared, only=problem, empty={"eval_every": when})
         if hidden:
             put(f"Left out, as they mean nothing for {problem}: {', '.join(hidden)}.")
     else:

@@ -12,7 +12,7 @@ from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.options import OptionError
 from metaviz.files.foreign import UnreadableError
 from metaviz.paths import data_dir
-from metaviz.runs.export.tables import csv_text
+from metaviz.runs.export.tables import Table
 from metaviz.runs.storage.store import StoreError, holds_run
 from metaviz.runs.table.baseline import Baseline
 from metaviz.runs.table.columns import CellContext, Column, Columns
@@ -139,6 +139,11 @@ def print_items(
 
 def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: CellContext) -> str:
     """Return raw numbers; of groups the mean, its half-width under the interval's name, and n."""
+    return items_table(items, shown, seen).csv()
+
+
+def items_table(items: Sequence[Item], shown: Sequence[Column], seen: CellContext) -> Table:
+    """Return what `items_csv` writes."""
     groups = any(isinstance(item, Group) for item in items)
     header: list[str] = []
     for column in shown:
@@ -146,7 +151,7 @@ def items_csv(items: Sequence[Item], shown: Sequence[Column], seen: CellContext)
         if groups and column.result:
             header += [f"{column.key}_{seen.interval}", f"{column.key}_n"]
     rows = ([cell for column in shown for cell in _values(item, column, seen)] for item in items)
-    return csv_text(header, rows)
+    return Table(tuple(header), rows)
 
 
 def _values(item: Item, column: Column, seen: CellContext) -> list[Any]:

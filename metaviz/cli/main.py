@@ -16,8 +16,10 @@ from metaviz.cli.evaluate import evaluate
 from metaviz.cli.export import export, pack, report, unpack, weights
 from metaviz.cli.inspect import gradients, inspect_data, list_, options
 from metaviz.cli.output import escape_unknown_letters, put, said_warnings, say
+from metaviz.cli.plugin import plugin_app
 from metaviz.cli.predict import predict
 from metaviz.cli.queue import queue_app, queue_worker, sweep
+from metaviz.cli.relocate import relocate
 from metaviz.cli.runs import mark, runs
 from metaviz.cli.search import search_app
 from metaviz.cli.signals import saving_on_signals
@@ -33,9 +35,11 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: nothing is downloaded unless you ask here.")
 data_app.command("inspect")(inspect_data)
+data_app.command("relocate")(relocate)
 app.add_typer(data_app, name="data")
 app.add_typer(queue_app, name="queue")
 app.add_typer(theory_app, name="theory")
+app.add_typer(plugin_app, name="plugin")
 app.add_typer(search_app, name="search")
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(compare, sweep, benchmark, resume, repeat, weights, pack, unpack, gradients, list_, runs),
@@ -79,6 +83,10 @@ def main() -> None:
 def window(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(help="Load this plugin's .py file, too; as often as needed."),
+    ] = None,
     demo_without_display: Annotated[
         bool, typer.Option("--demo-without-display", help="Without a display run the demo.")
     ] = False,
@@ -87,6 +95,10 @@ def window(
     if version:
         put(f"MetaViz {__version__}")
         raise typer.Exit
+    for path in plugin or []:
+        from metaviz.plugin_loader import add_file
+
+        add_file(path.expanduser())
     if context.invoked_subcommand is not None:
         return
     from metaviz.preflight import preflight

@@ -90,7 +90,9 @@ def known_catalogue() -> "Catalogue":
     That is the shipped catalogue; a method that is not shipped registers itself by an import of
     the registry, and is in the engine's.
     """
-    if "metaviz.algorithms.registry" in sys.modules:
+    from metaviz.plugin_loader import sources
+
+    if "metaviz.algorithms.registry" in sys.modules or sources():
         from metaviz.training.engine import build_catalogue
 
         return build_catalogue()

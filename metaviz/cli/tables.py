@@ -13,6 +13,7 @@ from rich.text import Text
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.config.quantities import unit_of
 from metaviz.config.run_config import RunConfig, presets
 from metaviz.files.text import one_line, printable
 from metaviz.problems.inspection import Inspection
@@ -22,6 +23,7 @@ from metaviz.runs.analysis.published import published_beside
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import Evaluated
 from metaviz.runs.model.gradients import GradientComparison
+from metaviz.runs.model.prediction import Predicted
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.speed import Speed, place_text
 from metaviz.runs.model.statistics import interval_text
@@ -101,7 +103,7 @@ def print_results(records: Sequence[Record]) -> None:
             row += ["", "", ""]
         row.append(duration_text(record.column("seconds")[-1]) if len(record) else "")
         rows.append(row)
-    titles = {"query_accuracy": "accuracy", "pre_query_return": "return before"}
+    titles = {"query_accuracy": "accuracy (%)", "pre_query_return": "return before"}
     shown = [titles.get(name, name.replace("_", " ")) for name in names]
     columns = ("algorithm", "seed", "state", "K", *shown, "duration")
     counts = {record.evaluations[-1].tasks for record in records if record.evaluations}
@@ -113,7 +115,8 @@ def print_results(records: Sequence[Record]) -> None:
 def _result(last: Evaluated, name: str) -> str:
     """Return a mean of an evaluation with its interval; `pre_` is that before adaptation."""
     base, k = name.removeprefix("pre_"), 0 if name.startswith("pre_") else None
-    return interval_text(last.at(base, k), last.at(f"{base}_ci95", k))
+    found = (last.at(each, k) for each in (base, f"{base}_ci95"))
+    return interval_text(*(unit_of(base) * value for value in found))
 
 
 def _cosines(result: GradientComparison, shown: slice) -> Table:
@@ -158,6 +161,32 @@ def print_probabilities(classes: Sequence[int], probabilities: Sequence[Sequence
     title = "Probabilities of query examples, by row of the file, for each class"
     columns = ("query", "answer", *names)
     console().print(table(columns, rows, title, right=_AFTER_FIRST))
+
+
+def print_predicted(found: Predicted) -> None:
+    """Print what a run predicts for each query example after its steps, and how often it is right.
+
+    Of regressions that are the outputs.
+    """
+    k = f" after k = {found.k}" if found.has_steps else ""
+    if found.probabilities is None:
+        rows = [
+            (name, *(f"{value:.6g}" for value in values))
+            for name, values in zip(found.names, found.query.outputs[found.k], strict=True)
+        ]
+        columns = ("query", *(f"output {n}" for n in range(found.query.outputs.shape[2])))
+        console().print(table(columns, rows, f"Outputs of {found.label}{k}", right=_AFTER_FIRST))
+        return
+    shares = found.probabilities[found.k]
+    named = zip(found.names, found.answers(), shares, strict=True)
+    rows = [(name, answer, *(f"{share:.4f}" for share in each)) for name, answer, each in named]
+    title = f"Probabilities of query examples by {found.label}{k}, for each class"
+    columns = ("query", "answer", *found.classes)
+    console().print(table(columns, rows, title, right=range(2, 100), fold=range(2)))
+    share = found.accuracy()
+    if share is not None:
+        known = sum(truth is not None for truth in found.truth())
+        console().print(f"{share:.1%} right of {known} whose class is known.")
 
 
 def print_judgements(judgements: Sequence[Judgement]) -> None:
@@ -228,11 +257,12 @@ def print_options(
     presets: Mapping[str, Mapping[str, Plain]] = MappingProxyType({}),
     *,
     only: str | None = None,
+    empty: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Print the keys that `--set` takes, with what each means and which values are right.
 
     `by_problem` holds defaults that replace the general ones; those of the problem `only` stand in
-    their place, and otherwise beside them.
+    their place, and otherwise beside them. `empty` says what an option without a value comes to.
     """
     rows = []
     for spec in options:
@@ -241,10 +271,11 @@ def print_options(
             name: values[spec.name] for name, values in by_problem.items() if spec.name in values
         }
         if only is not None:
-            default = _option_text(own.get(only, spec.default))
+            default = _option_text(own.get(only, spec.default)) or empty.get(spec.name, "")
         else:
             others = {name: value for name, value in own.items() if value != spec.default}
-            default = "\n".join([_option_text(spec.default), *_default_lines(others)])
+            plain = _option_text(spec.default) or empty.get(spec.name, "")
+            default = "\n".join([plain, *_default_lines(others)])
         rows.append((f"{prefix}{spec.name}", default, what))
     for preset, values in presets.items():
         what = ", ".join(f"{key}={value}" for key, value in values.items())

@@ -1,6 +1,7 @@
 """`metaviz theory`: the numbers of the Theory page for problems of a file, in float64."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -97,7 +98,8 @@ def theory_expansion(
     --json: rates and, for each of maml, fomaml and reptile, lists in their order: expected (the
     exact mean over all k! orderings; Reptile's gradient is the sum of its k), c0 (1, or k of
     Reptile), c1 (fitted with that c0), remainder (|E g - c0 a + rate c1 b| / rate^2 with the
-    expansion's c1, which is predicted_c1), and joint_c0, joint_c1 of fitting both.
+    expansion's c1, which is predicted_c1), and joint_c0, joint_c1 of fitting both; null is what no
+    number fits: c1 where AvgGradInner is zero, the joint ones where it has AvgGrad's direction.
     """
     from metaviz.theory.expansion import METHODS, averages, coefficients, expected_gradients, fit
     from metaviz.theory.problem_file import read_expansion
@@ -121,8 +123,11 @@ def theory_expansion(
         for method in METHODS:
             lists = answer[method]
             lists.setdefault("expected", []).append(expected[method].tolist())
-            for key in ("c0", "c1", "remainder", "joint_c0", "joint_c1"):
+            for key in ("c0", "remainder"):
                 lists.setdefault(key, []).append(getattr(one[method], key))
+            for key in ("c1", "joint_c0", "joint_c1"):
+                fitted = getattr(one[method], key)
+                lists.setdefault(key, []).append(fitted if math.isfinite(fitted) else None)
     for method in METHODS:
         answer[method]["predicted_c1"] = coefficients(method, count)[1]
     answer = _plain(answer)
@@ -215,7 +220,8 @@ def _plain(value: Any) -> Any:
 
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
-    if not np.isfinite(np.asarray(value, dtype=float)).all():
+    told = [0.0 if one is None else one for one in value] if isinstance(value, list) else value
+    if not np.isfinite(np.asarray(told, dtype=float)).all():
         raise NoAnswerError(TOO_LARGE)
     return value.tolist() if isinstance(value, np.ndarray) else value
 

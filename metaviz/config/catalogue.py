@@ -91,6 +91,8 @@ class ProblemEntry(BaseModel):
     has_images: bool = False
     citation: str = ""
     steps: int = 2000
+    evaluation_query: int | None = None
+    """Query examples of an evaluation task, where they are not as many as in training."""
     shared: dict[str, Plain] = {}
     hidden: tuple[str, ...] = ()
     options: tuple[OptionSpec, ...] = ()

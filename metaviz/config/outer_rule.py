@@ -12,8 +12,9 @@ class OuterRule:
     `optimizer` is None where the shared one moves it. `momentum` is gradient descent's: velocities
     v ← momentum v + g are followed, with `nesterov` g + momentum v. `decay` w is added to the
     gradient as w times the weights (L2). After each epoch of `drops`, counted from 1, the rate is
-    multiplied by `drop` from then on; where training is by episodes, each step is one. The group's
-    gradient is scaled down to the norm `clip`, before that of all groups is clipped.
+    multiplied by `drop` from then on; where training is by episodes, each step is one. The entries
+    of the group's gradient are cut to ±`entry_clip`, then it is scaled down to the norm `clip`,
+    before that of all groups is clipped.
     """
 
     rate: float
@@ -26,6 +27,7 @@ class OuterRule:
     drops: tuple[int, ...] = ()
     drop: float = 0.1
     clip: float | None = None
+    entry_clip: float | None = None
 
     def share(self, epochs: int) -> float:
         """Return what share of the rate is in force after so many whole epochs."""

@@ -97,6 +97,13 @@ RETURNS = (
 """Those of problems in which policies act: the sum of a trajectory's rewards, without discount,
 averaged over trajectories. The first two are of evaluations."""
 
+TRUST = (
+    Quantity("policy_divergence", "Divergence of policies over the meta-step", "nats"),
+    Quantity("surrogate_gain", "Gain in the surrogate over the meta-step", better="larger"),
+    Quantity("trust_share", "Share of the longest meta-step that was taken"),
+)
+"""Those of outer steps in a trust region; the share is 0 where no step was accepted."""
+
 _LENGTH = (0.0, math.inf)
 _COUNT = (0.0, 1e18)
 RANGES: dict[str, tuple[float, float]] = {
@@ -118,7 +125,7 @@ COUNTED = (
 """Those that follow from the number of meta-steps and what each of them takes, see `[resolved]`."""
 
 QUANTITIES: dict[str, Quantity] = {
-    quantity.id: quantity for quantity in (*STORED, *EVALUATED, *COUNTED, *RETURNS)
+    quantity.id: quantity for quantity in (*STORED, *EVALUATED, *COUNTED, *RETURNS, *TRUST)
 }
 
 
@@ -136,6 +143,11 @@ def register_quantity(quantity: Quantity) -> Quantity:
 def quantity_of(name: str) -> Quantity:
     """Return a registered quantity, or one of no known meaning."""
     return QUANTITIES.get(name) or Quantity(name, name.replace("_", " ").capitalize())
+
+
+def unit_of(name: str) -> float:
+    """Return what a quantity is multiplied by where it is shown: accuracies are in per cent."""
+    return 100.0 if name.endswith("accuracy") else 1.0
 
 
 def own_quantities(names: Iterable[str]) -> tuple[Quantity, ...]:

@@ -97,7 +97,8 @@ class Shared(Options):
     eval_tasks: int = option(
         600,
         "Evaluation tasks",
-        "Size of the fixed, seeded list of evaluation tasks.",
+        "Size of the fixed, seeded list of evaluation tasks. Fewer of them are used where "
+        "“Evaluate every” is empty and all would take long.",
         ge=2,
         le=100_000,
     )
@@ -117,12 +118,19 @@ class Shared(Options):
         gt=0,
         le=1,
     )
-    eval_every: int = option(
-        100, "Evaluate every", "Meta-steps between two evaluations.", unit="steps", ge=1
+    eval_every: int | None = option(
+        None,
+        "Evaluate every",
+        "Meta-steps between two evaluations. Empty: about 40, more at the beginning. They are on "
+        "fewer tasks where all would take more than a tenth of the training, by counted "
+        "operations of MAML with these settings, so that all methods of a comparison are "
+        "evaluated alike.",
+        unit="steps",
+        ge=1,
     )
     reading_every: int = option(
         1,
-        "Read batches every",
+        "Record loss before adaptation every",
         "Meta-steps between two readings of the training batch: its losses and accuracies before "
         "and after adaptation. At other steps only those are recorded that training computes "
         "anyway, which takes up to a sixth less time on images.",
@@ -147,8 +155,9 @@ class EvaluationProtocol(Options):
     together: bool = option(
         True,
         "Query examples together",
-        "Predict a task's query examples as one batch, whose statistics BatchNorm uses "
-        "(transductive). Off: one by one, beside the support set.",
+        "Predict all query examples of a task as one batch. Where the network normalises by the "
+        "batch, they then influence one another (transductive), which usually gives higher "
+        "accuracies. Off: one by one, beside the support set.",
     )
     draws: Literal["own", "training"] = option(
         "own",
@@ -240,7 +249,13 @@ class Comparison(Options):
     problem: str = "sinusoid"
     algorithms: tuple[str, ...] = ("maml",)
     seeds: tuple[StrictInt, ...] = (0,)
-    steps: int = option(2000, "Meta-steps", "Outer steps of every run.", ge=1, le=10_000_000)
+    steps: int = option(
+        2000,
+        "Meta-steps",
+        "How often each run moves its meta-parameters, once for each meta-batch.",
+        ge=1,
+        le=10_000_000,
+    )
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Device", "Where to train. Auto: the GPU where there is one."
     )
@@ -250,7 +265,8 @@ class Comparison(Options):
     engine: EngineName = option(
         "auto",
         "Engine",
-        "How meta-steps are computed. Eager: one operation after another. Compiled: translated to "
+        "How meta-steps are computed; results agree up to rounding. Eager: one operation after "
+        "another. Compiled: translated to "
         "machine code first, which takes up to a minute and needs a C++ compiler; small networks "
         "then train about twice as fast. Captured: replayed on the GPU without waiting for Python. "
         "Auto: captured on a GPU, eager on a CPU.",
@@ -267,8 +283,8 @@ class Comparison(Options):
     tf32: bool = option(
         False,
         "TF32 on the GPU",
-        "Let a GPU round the factors of products and convolutions to 10 bits: faster, but "
-        "meta-gradients of float32 lose about half of their digits.",
+        "Let a GPU round the factors of products and convolutions to about 3 decimal digits: "
+        "faster, but meta-gradients of float32 lose about half of their digits.",
     )
     shared: dict[str, Plain] = Field(default_factory=dict)
     options: dict[str, dict[str, Plain]] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from metaviz.config.options import OptionError, OptionSpec, Plain, checked, know
 from metaviz.config.overrides import check_ids, parse_value, place_settings
 from metaviz.config.proposer import Finished, not_finished
 from metaviz.config.run_config import OF_INNER_LOOPS, Comparison, RunConfig
+from metaviz.config.schedule import with_equal_tasks
 
 MAX_RUNS = 10_000
 DIGITS = 6
@@ -152,6 +153,7 @@ class Sweep:
     def runs(self) -> list[RunConfig]:
         """Return the runs: every point of every algorithm with one seed, then with the next.
 
+        All are evaluated on equally many tasks, unless an interval was asked for.
         Raises: OptionError with one sentence where a run is not valid.
         """
         problem = self.catalogue.problem(self.comparison.problem)
@@ -163,7 +165,8 @@ class Sweep:
             for placed in self._placed(name, point).runs(shared)
         ]
         seeds = {seed: place for place, seed in enumerate(self.comparison.seeds)}
-        return sorted(each, key=lambda config: seeds[config.seed])
+        equal = with_equal_tasks(each, problem)
+        return sorted(equal, key=lambda config: seeds[config.seed])
 
     def propose(self, finished: Sequence[Finished]) -> list[RunConfig] | None:
         """Return the runs that are not finished, all at once; None where there is none.

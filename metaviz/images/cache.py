@@ -19,10 +19,10 @@ from PIL import Image
 from metaviz.files.archives import MAX_TOTAL_BYTES, DataError, Folder
 from metaviz.files.atomic import write_atomically
 from metaviz.files.foreign import ForeignError, check_regular, read_text, refused
+from metaviz.files.progress import Counted
 from metaviz.files.values import of_kind, parsed_json, required, row_of
-from metaviz.images.found import SPLITS, Found, Picture, without_damaged
+from metaviz.images.found import SPLITS, Found, without_damaged
 from metaviz.images.layouts import recognise
-from metaviz.images.progress import Progress
 
 VERSION = 2
 CHANNELS = 3
@@ -67,7 +67,7 @@ def open_images(
     side: int | None = None,
     cifar: str = "CIFAR-FS",
     seed: int = 0,
-    report: Progress = lambda _done, _all: None,
+    report: Counted = lambda _done, _all: None,
 ) -> ImageData:
     """Return the images at a path, from the cache under `root` or decoded into it.
 
@@ -125,7 +125,7 @@ def _key(found: Found, side: int) -> str:
     return digest.hexdigest()
 
 
-def _build(found: Found, side: int, folder: Path, report: Progress) -> None:
+def _build(found: Found, side: int, folder: Path, report: Counted) -> None:
     """Decode every image; the folder appears only when it is whole."""
     count = found.count()
     try:
@@ -172,7 +172,7 @@ def _settle(work: Path, folder: Path) -> None:
             raise
 
 
-def _decode(found: Found, side: int, work: Path, report: Progress) -> dict[int, DataError]:
+def _decode(found: Found, side: int, work: Path, report: Counted) -> dict[int, DataError]:
     """Write the pixels of every image, class by class, in the order of the index.
 
     Returns why images cannot be read, by their places; these are left out.
@@ -184,7 +184,7 @@ def _decode(found: Found, side: int, work: Path, report: Progress) -> dict[int, 
         rows = []
         for place in range(first, min(first + _AT_ONCE, len(every))):
             try:
-                rows.append(_squared(every[place], side))
+                rows.append(squared(every[place].image(), side))
             except DataError as error:
                 failures[place] = error
         return np.stack(rows) if rows else np.zeros((0, CHANNELS, side, side), np.uint8)
@@ -220,9 +220,8 @@ def _write_header(stream: BinaryIO, count: int, side: int) -> None:
     np.lib.format.write_array_header_1_0(stream, header)
 
 
-def _squared(picture: Picture, side: int) -> np.ndarray:
+def squared(image: Image.Image, side: int) -> np.ndarray:
     """Return an image as (3, side, side); one that is not square loses what sticks out."""
-    image = picture.image()
     if image.size != (side, side):
         edge = min(image.size)
         left, top = (image.width - edge) // 2, (image.height - edge) // 2

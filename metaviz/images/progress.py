@@ -1,32 +1,10 @@
 """How far the reading of images is: logged, and reported to a listener."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 
-Progress = Callable[[int, int], None]
-"""Called with the number of images that are decoded, and of all; what it raises ends the work."""
+from metaviz.files.progress import report_reading
 
 _log = logging.getLogger("metaviz.images")
-_listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
-
-
-@contextmanager
-def reported_to(listener: Progress) -> Iterator[None]:
-    """Report all reading inside the block, in this thread, to `listener`."""
-    token = _listener.set(listener)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
-
-
-def report(done: int, count: int) -> None:
-    """Report to the listener, if there is one, that `done` of `count` images are decoded."""
-    listener = _listener.get()
-    if listener is not None:
-        listener(done, count)
 
 
 class ProgressReport:
@@ -42,4 +20,4 @@ class ProgressReport:
         if tenth > self._logged:
             self._logged = tenth
             _log.info("Decoded %d of %d images; this is for the first use only.", done, count)
-        report(done, count)
+        report_reading(done, count)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load
 
 from metaviz.files.foreign import (
     MOST_CHECKPOINT_BYTES,
@@ -27,6 +28,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises: StoreError with one sentence where the file is missing, damaged or holds code.
     """
     return read_checkpoint(path, stored_bytes(path))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a state_dict of any program, `torch.save`d or safetensors; code in it is never run.
+
+    Raises: StoreError with one sentence.
+    """
+    try:
+        data = read_bytes(path, MOST_CHECKPOINT_BYTES)
+        if path.suffix.lower() == ".safetensors":
+            with refused(path.name):
+                return dict(load(data))
+        check_pickled(data, path.name)
+        with refused(path.name):
+            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise StoreError(
+            f"{path} holds other things than tensors, which are never run: save a state_dict."
+        ) from error
+    except ForeignError as error:
+        raise StoreError(f"{path} holds no readable weights: {error}.") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"{path} holds no weights by name: give a state_dict.")
+    return found
 
 
 def read_checkpoint(path: Path, data: bytes) -> dict[str, Any]:

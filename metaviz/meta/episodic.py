@@ -74,6 +74,8 @@ class Episodic:
     steps = 0
     rate = None
     network = "init"
+    any_ways = True
+    """Whether it tells any number of classes apart, not only as many as in training."""
 
     @property
     def traits(self) -> Traits:

@@ -7,13 +7,14 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.config.options import Options
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.linear import Linear
 from metaviz.nets.mlp import MLP
 from metaviz.nets.spec import register_net
-from metaviz.worlds.advantages import Advantages, Baseline
+from metaviz.worlds.advantages import Advantages, Baseline, Credit
 from metaviz.worlds.navigation import Navigation
 from metaviz.worlds.surrogates import Surrogate, surrogate
 from metaviz.worlds.tabular import Tabular, chosen
@@ -36,6 +37,26 @@ class Trajectories(NamedTuple):
     actions: Tensor
     rewards: Tensor
     states: Tensor
+
+
+class Policy(NamedTuple):
+    """What a policy does in some states: its means and deviations, or the chances' logarithms.
+
+    Shapes: middle (tasks, M, H, a), deviation (tasks, 1, 1, a), None where actions are discrete.
+    """
+
+    middle: Tensor
+    deviation: Tensor | None
+
+    def divergence(self, other: "Policy") -> Tensor:
+        """Return KL(self || other) in nats, (tasks, M, H)."""
+        if self.deviation is None or other.deviation is None:
+            apart = self.middle - other.middle
+            return (self.middle.exp() * apart).sum(-1)
+        ratio = self.deviation / other.deviation
+        away = (self.middle - other.middle) / other.deviation
+        found: Tensor = (0.5 * (ratio.square() + away.square() - 1) - ratio.log()).sum(-1)
+        return found
 
 
 class Agent:
@@ -159,17 +180,22 @@ class Agent:
 
     def log_probs(self, weights: Weights, seen: Trajectories) -> Tensor:
         """Return the logarithms of the chances of what was done, (tasks, M, H)."""
-        body, std = self._parted(weights)
-        shape = seen.rewards.shape
-        shown = self.body(body, seen.observations.flatten(1, 2)).unflatten(1, shape[1:])
-        if not self.continuous:
-            chances = shown.log_softmax(-1)
-            found: Tensor = chances.gather(-1, seen.actions.unsqueeze(-1))[..., 0]
+        shown, std = self.policy(weights, seen.observations)
+        if std is None:
+            found: Tensor = shown.gather(-1, seen.actions.unsqueeze(-1))[..., 0]
             return found
-        std = std.unsqueeze(1)
         away = (seen.actions - shown) / std
         density: Tensor = -0.5 * away.square() - std.log() - 0.5 * math.log(2 * math.pi)
         return density.sum(-1)
+
+    def policy(self, weights: Weights, observations: Tensor) -> Policy:
+        """Return what the policy does where it sees (tasks, M, H, o)."""
+        body, std = self._parted(weights)
+        shape = observations.shape[1:3]
+        shown = self.body(body, observations.flatten(1, 2)).unflatten(1, shape)
+        if not self.continuous:
+            return Policy(shown.log_softmax(-1), None)
+        return Policy(shown, std.unsqueeze(1))
 
     def _parted(self, weights: Weights) -> tuple[Weights, Tensor]:
         """Return the body's weights and the deviations of actions, (tasks, 1, a)."""
@@ -181,6 +207,53 @@ class Agent:
         else:
             own, body = weights.tensor_split([self.world.action_size], -1)
         return body, own.clamp_min(_LEAST).exp().unsqueeze(-2)
+
+
+class Replay(Agent):
+    """A policy that acts once, and tells of the same trajectories whatever its weights are then.
+
+    Trajectories are told apart by their place among the calls since `rewind`.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        """Act as the agent does."""
+        self.__dict__.update(vars(agent))
+        self._taken: list[tuple[Trajectories, Credit, Tensor]] = []
+        self._at = 0
+
+    def rewind(self) -> None:
+        """Tell of the first trajectories next."""
+        self._at = 0
+
+    @property
+    def last(self) -> Trajectories:
+        """The trajectories that were told of last."""
+        return self._taken[self._at - 1][0]
+
+    @override
+    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Tell of each step the surrogate's term, the reward and the state, as an agent does.
+
+        The term has the chances under these weights against those when it acted.
+        """
+        if self._at == len(self._taken):
+            seen = self.act(weights, x)
+            credit = self.advantages(seen.observations, seen.rewards)
+            with torch.no_grad():
+                self._taken.append((seen, credit, self.log_probs(weights, seen)))
+        seen, credit, before = self._taken[self._at]
+        self._at += 1
+        terms = surrogate(self.estimator, self.log_probs(weights, seen), credit, before)
+        return torch.cat([terms.unsqueeze(-1), seen.rewards.unsqueeze(-1), seen.states], -1)
+
+    def terms(self, weights: Weights) -> Tensor:
+        """Return the terms of the last trajectories whose mean is the outer objective.
+
+        Those of the plain surrogate are no measure of a policy: it has the ratio's.
+        """
+        seen, credit, before = self._taken[self._at - 1]
+        kind: Surrogate = "dice" if self.estimator == "dice" else "lvc"
+        return surrogate(kind, self.log_probs(weights, seen), credit, before)
 
 
 def returns(outputs: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from metaviz.config.run_config import RunConfig
 from metaviz.files.archives import DataError
 from metaviz.files.atomic import write_text
 from metaviz.files.platform import reason_of
-from metaviz.images.progress import report
+from metaviz.files.progress import report_reading
 from metaviz.meta.checkpoint_files import CHECKPOINT, read_checkpoint, stored_bytes
 from metaviz.meta.classification import BASE, RUNNING, TRUNK, features_of, running_layout
 from metaviz.meta.context import Meta
@@ -190,7 +190,7 @@ def _fill(backbone: Backbone, path: Path, split: str, first: int) -> None:
                 stream.write(_features(backbone, split, place, count).tobytes())
             stream.flush()
             os.fsync(stream.fileno())
-            report(start + size, int(starts[-1]))
+            report_reading(start + size, int(starts[-1]))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.trust_region import TrustRegion
 from metaviz.nets.base import Net
 from metaviz.nets.spec import NetSpec, build
 from metaviz.problems.stream import drawn_places
@@ -38,6 +39,8 @@ class Problem(Protocol):
     """Query examples of an evaluation task, where they are not as many as asked for."""
     compiles: bool
     """Whether a meta-step has few enough operations to be translated to machine code."""
+    trust_region: TrustRegion | None
+    """How far an outer step may change policies, None where the outer optimiser takes it."""
 
     @property
     def parent(self) -> dict[str, str]:
@@ -143,6 +146,7 @@ class Family(ABC):
     remarks: tuple[str, ...] = ()
     evaluation_query: int | None = None
     compiles = True
+    trust_region: TrustRegion | None = None
 
     @property
     def parent(self) -> dict[str, str]:

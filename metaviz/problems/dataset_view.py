@@ -8,8 +8,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import RunConfig, Shared
 from metaviz.files.archives import DataError
-from metaviz.files.progress import Report
-from metaviz.images.progress import reported_to
+from metaviz.files.progress import Report, reading_reported_to
 from metaviz.problems.base import Classification
 from metaviz.problems.episodes import FEWEST
 from metaviz.problems.inspection import inspect_data
@@ -55,7 +54,7 @@ def _built(config: RunConfig, report: Report) -> tuple[Classification, str]:
         report(f"Decoded {done} of {count} images")
 
     report("Finding out what is there")
-    with reported_to(report_images):
+    with reading_reported_to(report_images):
         try:
             problem = known.build(config.problem_options, config.shared, config.seed)
         except (OptionError, DataError) as error:

@@ -80,7 +80,7 @@ class FeatureOptions(Options):
     offers=("classes", "residuals", "examples", "features", "base", "objective"),
     citation="Rusu et al. 2019 (embeddings of LEO); Qiao et al. 2018",
     steps=200,
-    shared=USUAL | {"inner_lr": 1.0, "meta_batch": 12, "eval_tasks": 300, "eval_every": 50},
+    shared=USUAL | {"inner_lr": 1.0, "meta_batch": 12, "eval_tasks": 300},
 )
 class Features(Classification):
     """N-way episodes of feature vectors, with a linear layer that begins at zero."""
@@ -229,12 +229,22 @@ class Features(Classification):
 
     def _rows(self, split: str, rows: np.ndarray) -> Tensor:
         """Return the features in some rows, (*rows.shape, d), changed as the options say."""
-        found = torch.from_numpy(np.array(self.splits[split].z[rows.reshape(-1)]))
-        if self._mean is not None:
-            found -= torch.from_numpy(self._mean)
-        found = unit(found) if self.options.l2 else found
-        return found.reshape(*rows.shape, -1)
+        found = np.array(self.splits[split].z[rows.reshape(-1)])
+        return of_vectors(self.options, found, self._mean).reshape(*rows.shape, -1)
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        """The mean of the training features, where it is subtracted from all."""
+        return self._mean
 
     @override
     def shown(self, x: Tensor) -> np.ndarray:
         return Family.shown(self, x)
+
+
+def of_vectors(options: FeatureOptions, z: np.ndarray, mean: np.ndarray | None) -> Tensor:
+    """Return features (n, d) changed as the options say; `mean` is what is subtracted, if any."""
+    found = torch.from_numpy(z)
+    if mean is not None:
+        found -= torch.from_numpy(mean)
+    return unit(found) if options.l2 else found

@@ -1,9 +1,11 @@
 """Few-shot classification of photographs: miniImageNet and whatever folders a person has."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
@@ -11,7 +13,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError, refuse_unstorable, shown
-from metaviz.images.cache import Classed, ImageData, open_images
+from metaviz.images.cache import Classed, ImageData, open_images, squared
 from metaviz.images.progress import ProgressReport
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.spec import NetSpec
@@ -200,9 +202,7 @@ class FewShotImages(Classification):
         Shapes: quarters (tasks, ways), quarter turns; flips (tasks, ways, n); draws (tasks, ways,
         n, DRAWS); result (tasks, ways * n, 3, side, side).
         """
-        pixels = self._pixels[split].gather(rows)
-        if self.options.swap_channels:
-            pixels = pixels.flip(-3)
+        pixels = _in_order(self.options, self._pixels[split].gather(rows))
         for task, way in zip(*np.nonzero(quarters), strict=True):
             turned = torch.rot90(pixels[task, way], int(quarters[task, way]), (2, 3))
             pixels[task, way] = turned.contiguous()
@@ -212,23 +212,17 @@ class FewShotImages(Classification):
         if draws is not None:
             changed = self._augment(pixels.flatten(0, 2), draws.reshape(-1, DRAWS))
             pixels = changed.reshape(pixels.shape)
-        return self._scaled(pixels).flatten(1, 2)
+        return _scaled(self.options, pixels).flatten(1, 2)
 
-    def _scaled(self, pixels: Tensor) -> Tensor:
-        """Return levels (..., 3, H, W) as they are, or as numbers around ImageNet's mean."""
-        if self.options.normalise == "unit":
-            return pixels
-        mean = torch.tensor(_MEAN)[:, None, None]
-        scale = 1 / torch.tensor(_DEVIATION)[:, None, None]
-        shift, scale = (each.to(pixels.device) for each in (-mean * scale, scale / 255))
-        return torch.addcmul(shift, pixels.float(), scale)
+    @staticmethod
+    def of_pictures(options: ImageOptions, images: Sequence[Image.Image], side: int) -> Tensor:
+        """Return pictures in RGB as the examples (n, 3, side, side) of episodes."""
+        pixels = torch.from_numpy(np.stack([squared(image, side) for image in images]))
+        return _scaled(options, _in_order(options, pixels))
 
     def shown(self, x: Tensor) -> np.ndarray:
         """Return images as 8-bit levels, whatever they were normalised by."""
-        if x.is_floating_point():
-            x = x.cpu() * torch.tensor(_DEVIATION)[:, None, None]
-            x += torch.tensor(_MEAN)[:, None, None]
-        return super().shown(x)
+        return super().shown(restored(x) if x.is_floating_point() else x)
 
     def _held_out(self, problems: list[str]) -> str:
         """Return the split of the evaluation tasks; the other one where it has no classes."""
@@ -250,6 +244,28 @@ class FewShotImages(Classification):
                 f"+ query_shots ask for: add the rest of the data set{advice}."
             )
         refuse_ways(self.shared, there, f"{split} classes")
+
+
+def _in_order(options: ImageOptions, pixels: Tensor) -> Tensor:
+    """Return levels (..., 3, H, W) with their channels in the order that the options ask for."""
+    return pixels.flip(-3) if options.swap_channels else pixels
+
+
+def _scaled(options: ImageOptions, pixels: Tensor) -> Tensor:
+    """Return levels (..., 3, H, W) as they are, or as numbers around ImageNet's mean."""
+    if options.normalise == "unit":
+        return pixels
+    mean = torch.tensor(_MEAN)[:, None, None]
+    scale = 1 / torch.tensor(_DEVIATION)[:, None, None]
+    shift, scale = (each.to(pixels.device) for each in (-mean * scale, scale / 255))
+    return torch.addcmul(shift, pixels.float(), scale)
+
+
+def restored(x: Tensor) -> Tensor:
+    """Return numbers (..., 3, H, W) around ImageNet's mean as levels from 0 to 1, on the CPU."""
+    x = x.cpu() * torch.tensor(_DEVIATION)[:, None, None]
+    x += torch.tensor(_MEAN)[:, None, None]
+    return x
 
 
 def cache_dir() -> Path:

@@ -71,7 +71,6 @@ class LinearOptions(Options):
         "outer_lr": 0.02,
         "meta_batch": 5,
         "eval_tasks": 5,
-        "eval_every": 20,
         "eval_steps": 5,
     },
     hidden=("ways", "shots", "query_shots"),

@@ -13,6 +13,7 @@ from metaviz.problems.functions import (
     ACTIVATION,
     AMPLITUDE_HIGH,
     AMPLITUDE_LOW,
+    EVALUATION_POINTS,
     HIDDEN,
     PHASE_HIGH,
     PICTURED_TASKS,
@@ -65,6 +66,7 @@ class MixtureOptions(Options):
     has_accuracy=False,
     citation="Finn, Xu & Levine 2018, arXiv:1806.02817; ranges of a PyTorch port",
     steps=4000,
+    evaluation_query=EVALUATION_POINTS,
     shared={
         "inner_lr": 0.01,
         "inner_steps": 5,

@@ -71,7 +71,6 @@ class NavigationOptions(ControlOptions):
         "eval_tasks": 200,
         "eval_steps": 3,
         "later_scale": 0.5,
-        "eval_every": 20,
     },
     hidden=("ways",),
     offers=("layers",),

@@ -1,11 +1,13 @@
 """Omniglot: handwritten characters, a class per character and rotation."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
@@ -13,7 +15,7 @@ from metaviz.config.episodes import EpisodeShape
 from metaviz.config.options import OptionError, Options, option
 from metaviz.config.run_config import Shared
 from metaviz.files.archives import DataError, refuse_unstorable, shown
-from metaviz.images.progress import report
+from metaviz.files.progress import report_reading
 from metaviz.meta.tasks import Batch, TaskBatch
 from metaviz.nets.normalisation import Affine, Statistics
 from metaviz.nets.spec import NetSpec
@@ -47,6 +49,7 @@ from metaviz.problems.normalising import (
 from metaviz.problems.omniglot_files import (
     LAYOUTS,
     Characters,
+    drawn,
     read_omniglot,
     some_of,
     usual_test_alphabets,
@@ -176,8 +179,8 @@ class Omniglot(Classification):
         sizes = np.full(characters, drawers)
         draw = draw_episodes(self.seed, purpose, first, count, sizes, shape)
         turn = (draw.turns * turns).astype(np.int64)
-        drawn = images[turn[:, :, None], draw.classes[:, :, None], draw.images]
-        support, query = (self._batch(drawn[:, :, part]) for part in shape.parts)
+        chosen = images[turn[:, :, None], draw.classes[:, :, None], draw.images]
+        support, query = (self._batch(chosen[:, :, part]) for part in shape.parts)
         return paired(support, query, self.options.norm)
 
     def counts(self) -> dict[str, np.ndarray]:
@@ -195,19 +198,26 @@ class Omniglot(Classification):
     ) -> Tensor:
         del number
         kept = self._images[split]
-        drawn = kept.reshape(-1, *kept.shape[2:])[classes, images]
-        return self._bright(drawn).unsqueeze(1)
+        chosen = kept.reshape(-1, *kept.shape[2:])[classes, images]
+        return _bright(self.options, chosen).unsqueeze(1)
 
-    def _bright(self, drawn: np.ndarray) -> Tensor:
-        """Return drawings as numbers from 0 to 1."""
-        x = torch.from_numpy(drawn).to(torch.float32).div_(255)
-        return x if self.options.invert else 1 - x
+    @staticmethod
+    def of_pictures(options: OmniglotOptions, images: Sequence[Image.Image], side: int) -> Tensor:
+        """Return pictures of dark strokes on paper as the examples (n, 1, 28, 28) of episodes."""
+        grey = [drawn(image.convert("L"), side) for image in images]
+        return _bright(options, np.stack(grey)).unsqueeze(1)
 
-    def _batch(self, drawn: np.ndarray) -> Batch:
+    def _batch(self, drawings: np.ndarray) -> Batch:
         """Turn drawings (tasks, ways, n, 28, 28) into examples, class by class."""
-        tasks, ways, examples = drawn.shape[:3]
-        x = self._bright(drawn)
+        tasks, ways, examples = drawings.shape[:3]
+        x = _bright(self.options, drawings)
         return Batch(x.flatten(1, 2).unsqueeze(2), labels(tasks, ways, examples))
+
+
+def _bright(options: OmniglotOptions, drawings: np.ndarray) -> Tensor:
+    """Return drawings as numbers from 0 to 1."""
+    x = torch.from_numpy(drawings).to(torch.float32).div_(255)
+    return x if options.invert else 1 - x
 
 
 def default_folder() -> Path:
@@ -234,7 +244,7 @@ def _load(path: str) -> Characters:
 @lru_cache(maxsize=2)
 def _load_once(place: Path, modified: int) -> Characters:
     del modified  # part of the key: data that changed are read again
-    return read_omniglot(place, IMAGE, report)
+    return read_omniglot(place, IMAGE, report_reading)
 
 
 def _split(characters: Characters, options: OmniglotOptions) -> dict[str, frozenset[str]]:

@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from metaviz.files.archives import DataError, Folder, Source, Zip, data_names, is_system_made
+from metaviz.files.progress import Counted
 from metaviz.images.decoding import MAX_PIXELS, SUFFIXES, decode_image
 from metaviz.images.found import refuse_damaged
 from metaviz.images.hdf5 import open_hdf5
-from metaviz.images.progress import Progress
 
 # Tried in this order: in a folder that holds several copies the first one is read.
 LAYOUTS = {
@@ -75,7 +75,7 @@ _Drawings = dict[Name, list[_Drawing]]
 
 
 def read_omniglot(
-    path: Path, size: int = 28, report: Progress = lambda _done, _all: None
+    path: Path, size: int = 28, report: Counted = lambda _done, _all: None
 ) -> Characters:
     """Read Omniglot from a folder, a zip archive, a folder of zip archives or an HDF5 file.
 
@@ -251,7 +251,7 @@ def _complete(found: _Drawings, problems: list[str]) -> _Drawings:
     return {name: drawings[:usual] for name, drawings in found.items() if len(drawings) >= usual}
 
 
-def _read_images(found: _Drawings, size: int, report: Progress) -> dict[Name, Pixels]:
+def _read_images(found: _Drawings, size: int, report: Counted) -> dict[Name, Pixels]:
     """Decode, invert and resize every drawing. Raises: DataError, naming all that are damaged."""
     count = sum(map(len, found.values()))
     stacks: dict[Name, Pixels] = {}
@@ -273,7 +273,12 @@ def _read_images(found: _Drawings, size: int, report: Progress) -> dict[Name, Pi
 def _read_drawing(drawing: _Drawing, size: int) -> Pixels:
     data = drawing.source.read(drawing.name)
     label = f"{drawing.name} in {drawing.source.label}"
-    return _shrink(ImageOps.invert(decode_image(data, label, "L", ("PNG",))), size)
+    return drawn(decode_image(data, label, "L", ("PNG",)), size)
+
+
+def drawn(image: Image.Image, size: int) -> Pixels:
+    """Return a picture of dark strokes on paper, in grey, as bright ones of a size."""
+    return _shrink(ImageOps.invert(image), size)
 
 
 def _shrink(image: Image.Image, size: int) -> Pixels:

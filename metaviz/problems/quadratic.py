@@ -107,7 +107,6 @@ def read_matrices(path: str) -> QuadraticMatrices:
         "outer_lr": 0.05,
         "meta_batch": 1,
         "eval_tasks": 20,
-        "eval_every": 20,
     },
     hidden=("ways", "shots", "query_shots"),
     offers=("objective",),

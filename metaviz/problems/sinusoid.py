@@ -15,6 +15,7 @@ from metaviz.problems.functions import (
     AMPLITUDE_LOW,
     CELL,
     CELLS,
+    EVALUATION_POINTS,
     HIDDEN,
     PHASE_HIGH,
     USUAL_CELLS,
@@ -63,6 +64,7 @@ class SinusoidOptions(Options):
     has_accuracy=False,
     citation="Finn, Abbeel & Levine 2017, section 5.1",
     steps=2000,
+    evaluation_query=EVALUATION_POINTS,
     shared={
         "inner_lr": 0.01,
         "inner_steps": 5,

@@ -1,10 +1,12 @@
 """Strokes: characters of an invented script, drawn from the seed, so that nothing is downloaded."""
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
@@ -39,6 +41,7 @@ from metaviz.problems.normalising import (
     paired,
     statistics_option,
 )
+from metaviz.problems.omniglot_files import drawn
 from metaviz.problems.registry import register_problem
 from metaviz.problems.stream import uniforms
 
@@ -104,7 +107,7 @@ class StrokesOptions(Options):
     offers=("classes", "layers", "residuals", "examples", "objective"),
     citation="made for MetaViz after the idea of Omniglot (Lake, Salakhutdinov & Tenenbaum 2015)",
     steps=300,
-    shared=USUAL | {"inner_lr": 0.4, "query_shots": 10, "eval_every": 50},
+    shared=USUAL | {"inner_lr": 0.4, "query_shots": 10},
 )
 class Strokes(Classification):
     """N-way episodes of 28x28 drawings of random Bezier strokes, 20 hands for each character.
@@ -142,12 +145,12 @@ class Strokes(Classification):
         shape = shape or self.shape
         purpose = shape.purpose(f"strokes {split}", self.shape)
         sizes = np.full(CLASSES[split], DRAWERS)
-        drawn = draw_episodes(self.seed, purpose, first, count, sizes, shape)
+        episodes = draw_episodes(self.seed, purpose, first, count, sizes, shape)
         start = _start(split)
         images = np.stack(
             [
                 np.stack([self._character(start + c)[rows] for c, rows in zip(*task, strict=True)])
-                for task in zip(drawn.classes.tolist(), drawn.images, strict=True)
+                for task in zip(episodes.classes.tolist(), episodes.images, strict=True)
             ]
         )
         x = torch.from_numpy(averaged(images, self.side)).unsqueeze(3)
@@ -156,6 +159,14 @@ class Strokes(Classification):
             for part in (x[:, :, chosen] for chosen in shape.parts)
         )
         return paired(support, query, self.options.norm)
+
+    @staticmethod
+    def of_pictures(options: StrokesOptions, images: Sequence[Image.Image], side: int) -> Tensor:
+        """Return pictures of dark strokes on paper as the examples (n, 1, 28, 28) of episodes."""
+        del options
+        return torch.from_numpy(np.stack([drawn(one.convert("L"), side) for one in images]))[
+            :, None
+        ]
 
     def counts(self) -> dict[str, np.ndarray]:
         """Return the number of drawings of every character, by split."""
@@ -167,8 +178,8 @@ class Strokes(Classification):
     ) -> Tensor:
         del number
         start = _start(split)
-        drawn = [self._character(start + c)[hand] for c, hand in zip(classes, images, strict=True)]
-        return torch.from_numpy(averaged(np.stack(drawn), self.side)).unsqueeze(1)
+        chosen = [self._character(start + c)[hand] for c, hand in zip(classes, images, strict=True)]
+        return torch.from_numpy(averaged(np.stack(chosen), self.side)).unsqueeze(1)
 
     def _character(self, number: int) -> np.ndarray:
         return character(self.options.script, self.options.variation, number)

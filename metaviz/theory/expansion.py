@@ -6,8 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
+_ONE_DIRECTION = 1e-13
+"""The square of the sine of an angle that is rounding."""
+
 MAML, FOMAML, REPTILE = "maml", "fomaml", "reptile"
-METHODS = {MAML: "MAML", FOMAML: "First-order MAML", REPTILE: "Reptile"}
+METHODS = {MAML: "MAML", FOMAML: "FOMAML", REPTILE: "Reptile"}
 """The three gradients that are expanded, by the names of their JSON keys, with their titles."""
 
 
@@ -29,7 +32,8 @@ class Fit:
 
     `c1` is fitted with c0 known, the others together. `remainder` is
     |E g - c0 a + rate c1 b| / rate^2 with the c0 and c1 of the expansion, and `share` how much of
-    E g the expansion explains, 1 - |E g - expansion|^2 / |E g|^2.
+    E g the expansion explains, 1 - |E g - expansion|^2 / |E g|^2. What no number fits is nan: c1
+    where b is zero, the joint ones where a and b have one direction, as they do in one dimension.
     """
 
     c0: float
@@ -98,6 +102,8 @@ def fit_products(method: str, count: int, rate: float, products: np.ndarray) -> 
     with np.errstate(divide="ignore", invalid="ignore"):
         fitted = np.divide(c0 * ab - gb, rate * bb)
         joint = np.divide([bb * ga - ab * gb, aa * gb - ab * ga], determinant)
+        if not determinant > _ONE_DIRECTION * aa * bb:
+            joint = np.full(2, np.nan)
         share = 1 - np.divide(left, gg)
     return Fit(
         c0=c0,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ _MOST_STEPS = 200
 _SOLVED, _STUCK = 1e-11, 1e-9
 _HALVINGS = 40
 _LEAST_CURVATURE = 1e-10
+_FLAT, _TO_WIN = 1e-10, 1e-6
+"""Of the features' own square, and of L: a logistic loss that falls for ever has both."""
 _EQUAL = 1e-9
 _SCAN, _BISECTIONS = 4001, 60
 
@@ -145,15 +147,17 @@ def minimiser(risk: MetaRisk) -> Minimiser:
         hessian, gradient = finite(risk.hessian(zero)), finite(risk.gradient(zero))
         theta = -np.linalg.lstsq(hessian, gradient, rcond=None)[0]
         return Minimiser(theta, risk.value(theta), agree=True)
-    found = [end for end in (_descended(risk, start) for start in _starts(risk)) if end is not None]
-    if not found:
+    ends = [_descended(risk, start) for start in _starts(risk)]
+    found = [end for end in ends if end.settled]
+    best = min(found, key=lambda end: end.value, default=None)
+    lowest = min(end.value for end in ends)
+    if best is None or lowest < best.value - _EQUAL * (1 + abs(lowest)):
         raise NoAnswerError(
             "L has no minimiser that could be found: it keeps falling as theta grows, as it does "
             "where the features tell the outcomes of every task apart"
         )
-    values = np.array([risk.value(theta) for theta in found])
-    best = found[int(values.argmin())]
-    return Minimiser(best, float(values.min()), bool(np.ptp(values) <= _EQUAL * (1 + values.min())))
+    spread = float(np.ptp([end.value for end in found]))
+    return Minimiser(best.theta, best.value, spread <= _EQUAL * (1 + best.value))
 
 
 def stationary_points(risk: MetaRisk, reach: float = 12.0) -> np.ndarray:
@@ -176,8 +180,8 @@ def _starts(risk: MetaRisk) -> Iterator[np.ndarray]:
     d = risk.features.shape[1]
     yield np.zeros(d)
     joint = _descended(MetaRisk(risk.tables, risk.features, risk.outcomes, risk.loss, 0.0))
-    if joint is not None:
-        yield joint
+    if joint.settled:
+        yield joint.theta
     size = 1 / max(np.abs(risk.features).max(), 1e-12)
     generator = np.random.default_rng(0)
     for scale in _SCALES:
@@ -190,8 +194,16 @@ def _starts(risk: MetaRisk) -> Iterator[np.ndarray]:
             yield np.array([at])
 
 
-def _descended(risk: MetaRisk, start: np.ndarray | None = None) -> np.ndarray | None:
-    """Return where damped Newton steps on L end; None where they do not converge.
+class _End(NamedTuple):
+    """Where a descent ended; `settled` says that it is a minimum."""
+
+    theta: np.ndarray
+    value: float
+    settled: bool
+
+
+def _descended(risk: MetaRisk, start: np.ndarray | None = None) -> _End:
+    """Return where damped Newton steps on L end.
 
     The step divides the gradient by the absolute curvatures, so that saddles are left.
     """
@@ -209,10 +221,22 @@ def _descended(risk: MetaRisk, start: np.ndarray | None = None) -> np.ndarray | 
             break
         theta, value = moved
         if not np.linalg.norm(theta) < 1e6:  # noqa: PLR2004 - where logistic losses are flat
-            return None
-    solved = np.linalg.norm(risk.gradient(theta)) < _STUCK * scale
-    curved = np.linalg.eigvalsh(finite(risk.hessian(theta))).max() > _LEAST_CURVATURE
-    return theta if solved and curved else None
+            return _End(theta, value, settled=False)
+    return _End(theta, value, _is_minimum(risk, theta, value, scale))
+
+
+def _is_minimum(risk: MetaRisk, theta: np.ndarray, value: float, scale: float) -> bool:
+    """Say whether L has a minimum here, and does not merely fall ever more slowly.
+
+    Where a logistic loss falls for ever, along a direction in which features tell outcomes apart,
+    its curvature is as small as its slope, and what a Newton step wins is a share of L.
+    """
+    gradient = risk.gradient(theta)
+    curvatures, axes = np.linalg.eigh(finite(risk.hessian(theta)))
+    squares = ((risk.features @ axes) ** 2 * risk.marginals.mean(0)[:, None]).sum(0)
+    if np.linalg.norm(gradient) >= _STUCK * scale or (curvatures <= _FLAT * squares).any():
+        return False
+    return bool((axes.T @ gradient) ** 2 @ (1 / curvatures) <= _TO_WIN * value)
 
 
 def _shortened(

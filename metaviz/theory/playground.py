@@ -90,7 +90,10 @@ class TwoBasins(Loss2D):
 
 @dataclass(frozen=True)
 class LogisticLoss(Loss2D):
-    """The mean logistic loss of six points of two classes around c, with weights p - c."""
+    """The mean logistic loss of six points of two classes, with weights p - c.
+
+    Points are vectors from c, and drawn there.
+    """
 
     x: tuple[tuple[float, float], ...] = (
         *((1.0, 0.2), (0.4, -1.0), (-0.8, 0.5), (0.3, 0.9), (-1.2, -0.4), (0.7, 0.7)),
@@ -105,6 +108,17 @@ class LogisticLoss(Loss2D):
         """Return grad f."""
         wrong = np.exp(-np.logaddexp(0, self._margins(points)))
         return np.asarray(-(wrong * self._signs) @ np.array(self.x) / len(self.y))
+
+    @property
+    def places(self) -> tuple[tuple[float, float], ...]:
+        """Where the points are in the plane."""
+        a, b = self.centre
+        return tuple((a + x, b + y) for x, y in self.x)
+
+    def with_point(self, number: int, place: tuple[float, float]) -> "LogisticLoss":
+        """Return the loss with one point at another place."""
+        moved = place[0] - self.centre[0], place[1] - self.centre[1]
+        return replace(self, x=(*self.x[:number], moved, *self.x[number + 1 :]))
 
     @property
     def _signs(self) -> np.ndarray:

@@ -26,8 +26,9 @@ from metaviz.runs.model.dataset import DatasetView
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow, Part
+from metaviz.runs.model.prediction import Predicted
 from metaviz.runs.model.robustness import Robustness
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
+from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy, Replay
 from metaviz.runs.storage.backbones import planned
 from metaviz.runs.storage.store import StoreError
 from metaviz.training.protocol import episode, judge, robustness
@@ -129,11 +130,27 @@ class LocalEngine:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
         return episode(folder, protocol, number)
 
+    def predict(
+        self, folder: Path, support: Sequence[Path], query: Sequence[Path], *, together: bool
+    ) -> Predicted:
+        """Adapt a stored run to a person's examples and predict others. Raises: as `judge`."""
+        from metaviz.training.prediction.examples import read_given
+        from metaviz.training.prediction.predict import predict_given
+
+        shown, asked = read_given(support, "support"), read_given(query, "query")
+        return predict_given(folder, shown, asked, together=together)
+
     def expansion(self, folder: Path, report: Report) -> Expanded:
         """Compare a run's meta-gradients with their expansion. Raises: as `judge`."""
         from metaviz.training.theory.runs import expand
 
         return expand(folder, report)
+
+    def expansion_over_training(self, folder: Path, report: Report) -> ExpandedOverTraining:
+        """Compare the same at several meta-steps of a run. Raises: as `judge`."""
+        from metaviz.training.theory.over_training import expand_over_training
+
+        return expand_over_training(folder, report)
 
     def replay(self, folder: Path, report: Report) -> Replay:
         """Take the first meta-steps of a run again, one by one. Raises: as `judge`."""

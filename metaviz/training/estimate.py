@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from metaviz.config.run_config import RunConfig
+from metaviz.config.schedule import schedule_of
 from metaviz.config.sweep import Estimate
 from metaviz.files.progress import Report
+from metaviz.problems.registry import find_problem
 from metaviz.training.evaluation import evaluate
 from metaviz.training.meta_steps import MetaSteps
 
@@ -29,9 +31,9 @@ class Probe:
 
     def seconds(self, config: RunConfig) -> float:
         """Return how long a run takes by itself."""
-        shared = config.shared
-        evaluations = 2 + (config.steps - 1) // shared.eval_every
-        return self.start + config.steps * self.step + evaluations * shared.eval_tasks * self.task
+        evaluations = schedule_of(config, find_problem(config.problem).entry)
+        evaluated = evaluations.count * evaluations.tasks
+        return self.start + config.steps * self.step + evaluated * self.task
 
 
 def estimate(configs: Sequence[RunConfig], report: Report = lambda _line: None) -> Estimate:

@@ -41,9 +41,11 @@ def evaluate(setting: Setting, meta: Meta, step: int, tasks: int | None = None) 
     Raises: CutShort where the setting's `cut_short` was set meanwhile.
     """
     shared = setting.config.shared
-    count = shared.eval_tasks if tasks is None else tasks
+    count = setting.schedule.tasks if tasks is None else tasks
     trained = setting.algorithm.steps
-    per_task = task_curves(setting, meta, count, max(shared.eval_steps, trained))
+    setting.evaluated.reset()
+    most, report = max(shared.eval_steps, trained), setting.evaluated.add
+    per_task = task_curves(setting, meta, count, most, report=report)
     curves: dict[str, np.ndarray] = {}
     for name, values in per_task.items():
         curves[name], curves[f"{name}_ci95"] = mean_and_ci95(values)

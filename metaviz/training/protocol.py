@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -239,6 +239,17 @@ def stored_run(folder: Path, protocol: EvaluationProtocol) -> Iterator[StoredRun
         yield StoredRun(record, setting, meta, int(saved["step"]), steps, protocol)
     finally:
         setting.shards.close()
+
+
+def earlier(run: StoredRun, folder: Path, name: str) -> StoredRun | None:
+    """Return the run with the weights of another checkpoint, None where there is no such file.
+
+    Raises: StoreError where it does not fit.
+    """
+    if not (folder / name).exists():
+        return None
+    saved = load_checkpoint(folder / name)
+    return replace(run, meta=_fitting(run.setting, saved, folder), step=int(saved["step"]))
 
 
 def _counted(report: Report, label: str, count: int) -> Callable[[int], None]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from metaviz.config.options import OptionError, checked
 from metaviz.config.run_config import Amendment
+from metaviz.config.schedule import schedule_of
 from metaviz.problems.base import Problem
+from metaviz.problems.registry import find_problem
 from metaviz.runs.model.events import Remedy
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.lock import SharedLock
@@ -20,7 +22,7 @@ from metaviz.training.start import restarted
 from metaviz.training.trainer import begin
 
 # What must be the same for the numbers to be those of a run that was never interrupted.
-_DECISIVE = ("device", "gpu", "torch", "shards", "memory_budget", "engine", "metaviz")
+_DECISIVE = ("device", "gpu", "torch", "shards", "memory_budget", "engine", "metaviz", "plugins")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _plan(
     opened.callback(writer.close)
     _check_steps(record, steps)
     if steps is not None:
-        record.config["steps"] = steps
+        _extend(record, folder, steps)
     found = _starting_point(record, find_checkpoint(folder))
     change = _offered(record, remedy) if remedy else None
     if change is not None:
@@ -96,6 +98,8 @@ def _plan(
     key = f"{config.problem} {config.seed} {config.shared!r} {config.problem_options!r}"
     setting = restarted(settle(config, problems.get(key)), folder)
     problems[key] = setting.problem
+    if steps is not None and record.resolved:
+        record.resolved["evaluation"] = setting.resolved["evaluation"]
     if config.amendments:  # refused now, not on the way
         settle(config.at(config.steps), setting.problem)
     opened.callback(setting.shards.close)
@@ -109,6 +113,15 @@ def _plan(
     resumption = Resumption(progress, found, _note(record, found, setting, change))
     changed = steps is not None or bool(remedy)
     return _Plan(record, writer, setting, resumption, changed=changed)
+
+
+def _extend(record: Record, folder: Path, steps: int) -> None:
+    """Give a run more steps; it goes on to be evaluated on as many tasks as before."""
+    shared = record.config.get("shared", {})
+    if "eval_every" in shared and shared["eval_every"] is None:
+        config = stored_config(record, folder)
+        shared["eval_tasks"] = schedule_of(config, find_problem(record.problem).entry).tasks
+    record.config["steps"] = steps
 
 
 def _check_backbone(record: Record, setting: Setting) -> None:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from metaviz.algorithms.registry import find_algorithm
+from metaviz.algorithms.registry import ALGORITHMS, find_algorithm
 from metaviz.config.quantities import primary_of
 from metaviz.config.run_config import RunConfig
 from metaviz.files.platform import signals_held
+from metaviz.plugin_loader import plugin_folder
 from metaviz.problems.base import Problem
+from metaviz.problems.registry import PROBLEMS
 from metaviz.runs.analysis.reproduction import first_difference, repeat_sentence
 from metaviz.runs.model.events import Ended, Evaluated, Event, Noted, State, Stepped
 from metaviz.runs.model.record import Record
@@ -27,7 +29,7 @@ from metaviz.training.checkpoints import Checkpoints, Found
 from metaviz.training.machine import limit
 from metaviz.training.operations import abreast, operations_per_step
 from metaviz.training.setting import Setting, changed_since, environment_of, settle
-from metaviz.training.start import keep_start, restarted, starting_from
+from metaviz.training.start import keep_start, restarted, source_parent, starting_from
 from metaviz.training.trainer import Progress, begin, train
 
 
@@ -118,6 +120,11 @@ class Session:
         """How many meta-steps the run has taken."""
         return self._progress.step if self._progress else 0
 
+    @property
+    def tasks_done(self) -> int:
+        """How many tasks of an evaluation under way are done; from any thread."""
+        return self._setting.evaluated.count
+
     def cut_short(self) -> None:
         """Cut an evaluation short, because `end` is about to be called; from any thread."""
         self._setting.cut_short.set()
@@ -177,7 +184,8 @@ class Session:
         except (OSError, RuntimeError) as error:
             self._leave()
             reason = str(error) if isinstance(error, StoreError) else f"Cannot save: {error}."
-            sentence = f"{reason} What was stored until now is kept."
+            kept = "What was stored until now is kept."
+            sentence = f"{reason} {kept if self.folder.exists() else 'Its folder is gone.'}"
             writer.give_up(sentence)
             raise StoreError(sentence) from error
 
@@ -245,8 +253,20 @@ def stored_config(record: Record, folder: Path) -> RunConfig:
         config = RunConfig.model_validate(record.config)
     except ValidationError as error:
         raise StoreError(f"{folder} has a configuration that this version cannot read.") from error
+    _check_plugins(record, config)
     options = find_algorithm(config.algorithm).entry.as_stored(config.options)
     return config.model_copy(update={"options": options})
+
+
+def _check_plugins(record: Record, config: RunConfig) -> None:
+    """Refuse a run whose plugin is not here. Raises: StoreError naming it."""
+    stored = str(record.environment.get("plugins", ""))
+    if stored and (config.algorithm not in ALGORITHMS or config.problem not in PROBLEMS):
+        names = " and ".join(part.partition(" sha256:")[0] for part in stored.split(", "))
+        raise StoreError(
+            f"{record.id} was trained with the plugin {names}, which is not loaded here: put its "
+            f"file into {plugin_folder()} or name it by --plugin."
+        )
 
 
 def repeat_session(folder: Path, root: Path) -> Session:
@@ -267,13 +287,13 @@ def open_sessions(
     """Check all runs of a comparison, then make their folders.
 
     Runs with the same seed share one problem, so that data are read once; on a GPU those that
-    differ in their seed alone are a band. `source` is the folder of a run whose weights all of
-    them start from.
+    differ in their seed alone are a band. `source` is the folder of a run, or a file, whose weights
+    all of them start from.
     Raises: OptionError, ValueError (data) or StoreError, before any run has started.
     """
     problems: dict[int, Problem] = {}
     settings = []
-    parent = None if source is None else {"run": open_run(source).id, "kind": "fine-tune"}
+    parent = None if source is None else source_parent(source)
     for config in configs:
         setting = settle(config, problems.get(config.seed))
         problems[config.seed] = setting.problem

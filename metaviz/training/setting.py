@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from metaviz.config.episodes import EpisodeShape, PlainBatches
 from metaviz.config.options import OptionError
 from metaviz.config.outer_rule import OuterRule
 from metaviz.config.run_config import EngineName, RunConfig
+from metaviz.config.schedule import Schedule, schedule_of
 from metaviz.config.traits import Traits
 from metaviz.meta.algorithm import Algorithm, CannotTrainError
 from metaviz.meta.context import Context, Meta
@@ -21,6 +22,9 @@ from metaviz.meta.draws import NO_DRAWS, Draws, Uniforms
 from metaviz.meta.learner import Learner
 from metaviz.meta.sharding import Shards
 from metaviz.meta.tasks import Batch, TaskBatch
+from metaviz.meta.trust_region import outer_graph
+from metaviz.nets.spec import NETS
+from metaviz.plugin_loader import PLUGINS
 from metaviz.problems.base import Problem
 from metaviz.problems.registry import find_problem
 from metaviz.problems.stream import derived_seed, uniforms
@@ -70,6 +74,25 @@ def device_text() -> str:
     return f"CUDA · {torch.cuda.get_device_name(device)} · {memory:.0f} GiB"
 
 
+class Tally:
+    """A count that several threads add to and any thread reads."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.count = 0
+        self._lock = Lock()
+
+    def add(self, more: int) -> None:
+        """Count so many more."""
+        with self._lock:
+            self.count += more
+
+    def reset(self) -> None:
+        """Begin again."""
+        with self._lock:
+            self.count = 0
+
+
 @dataclass(frozen=True)
 class Setting:
     """Problem, algorithm and device of one run."""
@@ -82,6 +105,8 @@ class Setting:
     dtype: torch.dtype
     cut_short: Event = field(default_factory=Event)
     """Set from any thread to cut an evaluation short, because the run is about to be ended."""
+    evaluated: Tally = field(default_factory=Tally)
+    """How many tasks of the evaluation under way are done; read from any thread."""
     start: Meta | None = None
     """Meta-parameters to start from instead of those that the seed draws."""
     amended: int = 0
@@ -157,6 +182,11 @@ class Setting:
             charts=entry.charts,
         )
 
+    @cached_property
+    def schedule(self) -> Schedule:
+        """When the run is evaluated, and on how many tasks."""
+        return schedule_of(self.config, find_problem(self.config.problem).entry)
+
     @property
     def resolved(self) -> dict[str, Any]:
         """What the options come to: the step sizes and sizes in force."""
@@ -172,9 +202,16 @@ class Setting:
                 "batch": plain.size,
                 "epochs": self.config.steps * plain.size / self._examples,
             }
+        found["evaluation"] = self._evaluation()
         found["per_step"] = self._per_step()
         found["outer_lr"] = {name: rule.rate for name, rule in sorted(self.outer.items())}
         return found | {"clip_norm": self.clip_norm}
+
+    def _evaluation(self) -> dict[str, Any]:
+        """Return on how many tasks the run is evaluated, and how often or after which steps."""
+        when = self.schedule
+        found: dict[str, Any] = {"tasks": when.tasks}
+        return found | ({"steps": when.points} if when.every is None else {"every": when.every})
 
     def _per_step(self) -> dict[str, int]:
         """Return how many episodes and examples a meta-step takes, by the ids of COUNTED."""
@@ -225,7 +262,8 @@ class Setting:
             return self
         self.shards.close()
         made = settle(self.config.at(step), self.problem)
-        return replace(made, cut_short=self.cut_short, start=self.start, amended=due)
+        kept = replace(made, cut_short=self.cut_short, evaluated=self.evaluated)
+        return replace(kept, start=self.start, amended=due)
 
     def batch(self, step: int) -> TaskBatch:
         """Return the meta-batch of a step, counted from 0, on the device."""
@@ -327,7 +365,18 @@ def environment_of(setting: Setting) -> dict[str, Any]:
     """Return what a setting's run computes on, to be stored with it."""
     budget = budget_bytes(setting.device, setting.config.memory_gib)
     described = describe_environment(setting.device, setting.shards.count, budget)
-    return {**described, "engine": setting.engine}
+    used = PLUGINS.of_modules(_modules(setting))
+    plugins = {"plugins": ", ".join(plugin.text for plugin in used)} if used else {}
+    return {**described, "engine": setting.engine, **plugins}
+
+
+def _modules(setting: Setting) -> set[str]:
+    """Return in which modules a run's method, problem and network are."""
+    config = setting.config
+    kinds = find_algorithm(config.algorithm), find_problem(config.problem)
+    network = NETS.find(setting.problem.net_spec().id)
+    made = (*(kind.factory for kind in kinds), network.factory)
+    return {getattr(one, "plugin", one.__module__) for one in made}
 
 
 def changed_since(setting: Setting, environment: Mapping[str, Any]) -> str:
@@ -355,6 +404,17 @@ def _check_memory(setting: Setting) -> None:
                 f"for {tasks} tasks, more than the budget of {budget / 2**30:.2g} GiB: use a "
                 "shorter horizon, or fewer shots or tasks per meta-batch.",
             )
+
+
+def _check_trust_region(setting: Setting) -> None:
+    """Raise OptionError where a method's outer step cannot be one in a trust region."""
+    if setting.problem.trust_region is not None and outer_graph(setting.algorithm) is None:
+        key, method = f"{setting.config.problem}.outer", setting.config.algorithm
+        raise OptionError(
+            key,
+            f"{key} = trpo does not suit {method}, whose meta-gradient is not that of the return "
+            "after inner steps: use optimiser, or a method like maml, fomaml or joint.",
+        )
 
 
 def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
@@ -395,6 +455,7 @@ def settle(config: RunConfig, problem: Problem | None = None) -> Setting:
         torch.float64 if config.dtype == "float64" else torch.float32,
     )
     _check_memory(setting)
+    _check_trust_region(setting)
     if setting.shape is not None:
         problem.check_training(setting.shape, config.algorithm)
     try:

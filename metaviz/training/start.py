@@ -1,5 +1,7 @@
 """Meta-parameters of a stored run as the start of a new one."""
 
+import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +12,28 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.traits import USUAL
 from metaviz.files.atomic import write_atomically
-from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint, read_state
 from metaviz.meta.context import Meta
 from metaviz.nets.layout import Layout
 from metaviz.nets.order import ORDER, OTHER_ORDER, lies_as_now
-from metaviz.runs.storage.store import START, StoreError
+from metaviz.nets.plain import imported
+from metaviz.runs.storage.store import START, StoreError, open_run
 from metaviz.training.checkpoints import find_checkpoint
 from metaviz.training.setting import Setting
+
+_log = logging.getLogger("metaviz.training")
 
 
 def starting_from(setting: Setting, source: Path) -> Setting:
     """Return a setting that starts from the weights of another run's newest checkpoint.
 
+    A file has the weights of a network alone, see `metaviz.nets.plain.imported`.
     Groups of meta-parameters that the other run lacks start as they are drawn.
     Raises: StoreError where the source has no readable checkpoint, OptionError where its weights
     do not fit.
     """
+    if source.is_file():
+        return _started(setting, _imported(setting, source), source)
     found = find_checkpoint(source)
     saved = load_checkpoint(source / CHECKPOINT) if found is None else found.state
     return _started(setting, saved, source)
@@ -85,6 +93,30 @@ def fitting(setting: Setting, state: Mapping[str, object], source: Path) -> Meta
             )
         meta[name] = value.to(drawn).clone()
     return meta
+
+
+def source_parent(source: Path) -> dict[str, str]:
+    """Return what is stored of where a run's weights come from. Raises: StoreError."""
+    if not source.is_file():
+        return {"run": open_run(source).id, "kind": "fine-tune"}
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    return {"kind": "import", "file": source.name, "weights_sha256": sha256}
+
+
+def _imported(setting: Setting, source: Path) -> dict[str, object]:
+    """Return the weights of a file as a state. Raises: StoreError, OptionError."""
+    network = setting.algorithm.network
+    drawn = setting.init()
+    if not network or network not in drawn:
+        raise OptionError(
+            "from", f"{setting.config.algorithm} has no network that weights of a file could start."
+        )
+    layout = setting.learner.net.layout
+    given, absent = imported(setting.problem.net_spec(), layout, read_state(source))
+    if absent:
+        _log.warning("%s has no %s: drawn from the seed.", source.name, ", ".join(absent))
+    own = layout.split(drawn[network]) | {k: v.to(drawn[network]) for k, v in given.items()}
+    return {"order": ORDER, "meta": {network: layout.join(own)}}
 
 
 def _started(setting: Setting, state: Mapping[str, object], source: Path) -> Setting:

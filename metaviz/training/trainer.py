@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaviz.config.outer_rule import OuterRule
 from metaviz.config.quantities import own_quantities
 from metaviz.files.platform import signals_held
 from metaviz.files.values import of_kind, required
+from metaviz.meta.algorithm import Composed
 from metaviz.meta.context import Meta
 from metaviz.meta.estimators.base import MetaStep
+from metaviz.meta.trust_region import trust_region_step
 from metaviz.nets.order import ORDER, OTHER_ORDER, lies_as_now
 from metaviz.runs.model.events import (
     Divergence,
@@ -124,12 +127,11 @@ def _fitting(saved: Any, name: str, wanted: Tensor) -> Tensor:
 def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> Iterator[Event]:
     """Train until the configured number of steps, yielding what happens; `progress` is advanced.
 
-    Evaluates before the first step, every `eval_every` steps and after the last. Amendments of the
-    configuration come into force on the way. A number that is not finite, or a loss that explodes,
-    ends the run as diverged. `steps` computes the meta-steps of a run without amendments instead of
-    an engine of its own.
+    Evaluates when the setting's schedule says. Amendments of the configuration come into force on
+    the way. A number that is not finite, or a loss that explodes, ends the run as diverged. `steps`
+    computes the meta-steps of a run without amendments instead of an engine of its own.
     """
-    config, warnings = setting.config, progress.warnings
+    config, warnings, due = setting.config, progress.warnings, setting.schedule.due
     compute: Steps | None = None
     try:
         if progress.step == 0 and progress.evaluated < 0:
@@ -139,9 +141,7 @@ def train(setting: Setting, progress: Progress, steps: Steps | None = None) -> I
             last = progress.step >= config.steps
             # An evaluation belongs to the steps that led to it.
             setting = _in_force(setting, progress, progress.step - 1)
-            if progress.evaluated != progress.step and (
-                last or progress.step % config.shared.eval_every == 0
-            ):
+            if progress.evaluated != progress.step and due(progress.step):
                 yield from warnings.summary(progress.step)
                 yield from _evaluated(setting, progress)
             if last:
@@ -186,6 +186,10 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
     try:
         reading = progress.step % config.shared.reading_every == 0
         result = compute.take(progress.meta, progress.step, reading=reading)
+        region = setting.problem.trust_region
+        if region is not None and isinstance(setting.algorithm, Composed):
+            context = setting.context(progress.step)
+            result = trust_region_step(setting.algorithm, context, progress.meta, result, region)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         step = progress.step + 1
         sentence = f"A matrix is no longer finite at step {step}."
@@ -213,33 +217,36 @@ def _step(setting: Setting, progress: Progress, compute: Steps) -> Stepped:
 
 def _update(setting: Setting, progress: Progress, result: MetaStep, norm: float) -> None:
     """Move the meta-parameters along the meta-gradient, whose length is `norm`."""
+    for name, value in result.replaced.items():
+        progress.meta[name] = value
+    if setting.problem.trust_region is not None:
+        return
     config, clip, gradients = setting.config, setting.clip_norm, result.gradients
-    limits = {name: rule.clip for name, rule in setting.outer.items() if rule.clip is not None}
-    if limits:
-        gradients = {name: clipped(value, limits.get(name)) for name, value in gradients.items()}
+    rules = setting.outer
+    if any(rule.clip is not None or rule.entry_clip is not None for rule in rules.values()):
+        gradients = {name: clipped(value, rules.get(name)) for name, value in gradients.items()}
         norm = float(torch.cat(list(gradients.values())).norm())
     if clip is not None and norm > clip:
         gradients = {name: value * (clip / norm) for name, value in gradients.items()}
     linear = config.shared.outer_schedule == "linear"
     share = 1 - progress.step / config.steps if linear else 1.0
     progress.optimizer.step(gradients, share, setting.epochs(progress.step))
-    for name, value in result.replaced.items():
-        progress.meta[name] = value
 
 
-def clipped(gradient: torch.Tensor, limit: float | None) -> torch.Tensor:
-    """Return a gradient scaled down to a norm, where it is longer."""
-    if limit is None:
-        return gradient
-    share: torch.Tensor = limit / gradient.norm().clamp_min(limit)
-    return gradient * share
+def clipped(gradient: torch.Tensor, rule: OuterRule | None) -> torch.Tensor:
+    """Return a group's gradient within its rule's limits: its entries cut, then its norm."""
+    if rule is not None and rule.entry_clip is not None:
+        gradient = gradient.clamp(-rule.entry_clip, rule.entry_clip)
+    if rule is not None and rule.clip is not None:
+        gradient = gradient * (rule.clip / gradient.norm().clamp_min(rule.clip))
+    return gradient
 
 
 def _evaluated(
     setting: Setting, progress: Progress
 ) -> Iterator[Evaluated | Pictured | Noted | Waiting]:
-    tasks = setting.config.shared.eval_tasks
-    yield Waiting(progress.step, f"evaluating {tasks} tasks", is_usual=True)
+    tasks = setting.schedule.tasks
+    yield Waiting(progress.step, f"evaluating {tasks} tasks", is_usual=True, tasks=tasks)
     meta = {name: value.detach() for name, value in progress.meta.items()}
     try:
         evaluated = evaluate(setting, meta, progress.step)

@@ -15,7 +15,7 @@ from metaviz.worlds.enumeration import MOST_NUMBERS, MOST_TRAJECTORIES, Chains
 NEEDED = ("transition", "rewards", "horizon", "start")
 OPTIONAL = ("exact", "rate", "alpha", "trajectories")
 USUAL_RATE = 0.1
-_MOST_HORIZON = 10**6
+_MOST_HORIZON = 10**5
 _MOST_SIZE = 1e100
 _SUM = 1e-8
 _MANY = 64

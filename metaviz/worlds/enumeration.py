@@ -50,17 +50,22 @@ class Chains:
     def walks(self) -> "Walks":
         """Every trajectory that is possible."""
         actions = self.transition.shape[1]
-        pairs = torch.arange(actions).unsqueeze(1)  # in state 0, every action
-        chance = torch.ones(actions, dtype=torch.float64)
+        every = torch.arange(actions)
+        last, chance = every, torch.ones(actions, dtype=torch.float64)  # in state 0
+        lasts, origins = [last], []
         for _ in range(self.horizon - 1):
-            last = pairs[:, -1]
             chances = self.transition.flatten(0, 1)[last]
             row, state = chances.nonzero(as_tuple=True)
             chance = (chance[row] * chances[row, state]).repeat_interleave(actions)
-            following = state.unsqueeze(1) * actions + torch.arange(actions)
-            pairs = torch.cat(
-                [pairs[row].repeat_interleave(actions, 0), following.reshape(-1, 1)], 1
-            )
+            last = (state.unsqueeze(1) * actions + every).flatten()
+            lasts.append(last)
+            origins.append(row.repeat_interleave(actions))
+        pairs = torch.empty(len(last), self.horizon, dtype=torch.int64)
+        at = torch.arange(len(last))
+        for step in reversed(range(self.horizon)):
+            pairs[:, step] = lasts[step][at]
+            if step:
+                at = origins[step - 1][at]
         return Walks(pairs, chance, self.rewards.flatten(1)[:, pairs])
 
 

@@ -26,6 +26,7 @@ from metaviz.runs.model.episode import Episode, Examples
 from metaviz.runs.model.evaluation import Judgement, store, stored
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import FACTORS, Robustness, store_robustness
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.store import list_runs, open_run
 from tests.unit.command_line import metaviz
 from tests.unit.test_episodes import small
@@ -108,8 +109,8 @@ def test_our_runs_stand_above_the_published_rows_of_the_same_data(
     assert tab.table.rowCount() == 2 + len(same)
     ours = 100 * accuracies(0, 0.46)[1]
     half = 1.96 * ours.std(ddof=1) / math.sqrt(40)
-    assert cell(tab, 0, 0) == "maml · seed 0"
-    assert cell(tab, 0, 1) == f"{ours.mean():.4g} ± {half:.2g}"
+    assert cell(tab, 0, 0) == "MAML · seed 0"
+    assert cell(tab, 0, 1) == interval_text(ours.mean(), half)
     assert cell(tab, 0, 4) == "20"
     assert cell(tab, 0, 5) == ""
     apart = 100 * (accuracies(1, 0.40) - accuracies(0, 0.46))[1]
@@ -200,7 +201,7 @@ def test_step_sizes_are_coloured_relative_to_what_was_trained(qtbot, records: li
     mean = np.add.outer(np.linspace(0.1, 0.5, len(FACTORS)), np.linspace(0, 0.1, 5))
     found = Robustness(
         run="maml-s0-0",
-        label="maml · seed 0",
+        label="MAML · seed 0",
         step=300,
         k=1,
         rate=0.05,
@@ -220,7 +221,7 @@ def test_step_sizes_are_coloured_relative_to_what_was_trained(qtbot, records: li
     frame = tab.map.traces["frame"].getData()
     assert [min(values) for values in frame] == [1, here]
     tab.map.picked.emit("robustness", "map", 4)
-    assert tab.remark.text() == "α = 0.00625, k = 4: 20 ± 1"
+    assert tab.remark.text() == "α = 0.00625, k = 4: 20.0 ± 1.0"
     tab.run.setCurrentIndex(1)
     assert not tab.map.images
     assert "Vary steps" in tab.map._message.text()
@@ -257,7 +258,7 @@ def known_episode(*, images: bool = True) -> Episode:
     outputs = logits if images else generator.normal(size=(3, 6, 1))
     return Episode(
         run="a",
-        label="maml · seed 0",
+        label="MAML · seed 0",
         step=5,
         k=2,
         number=7,

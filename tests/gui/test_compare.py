@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QToolButton
 from safetensors import safe_open
 from scipy import stats
@@ -24,6 +24,7 @@ from metaviz.gui.window.export_dialog import ExportDialog
 from metaviz.runs.analysis.comparison import compared
 from metaviz.runs.analysis.parallel import ABSENT
 from metaviz.runs.model.events import Stepped
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.archive import pack_run
 from metaviz.runs.storage.saved_views import read_views, saved_view, write_view
 from metaviz.runs.table.columns import Columns
@@ -71,10 +72,10 @@ def cell(tab, row, column):
 
 def test_seeds_are_one_curve_with_the_interval_of_scipy(tab):
     maml, reptile = tab.shown.curves
-    assert [maml.name, reptile.name] == ["maml (3 runs)", "reptile (2 runs)"]
+    assert [maml.name, reptile.name] == ["MAML (3 runs)", "Reptile (2 runs)"]
     assert cell(tab, 0, 1) == "3"
     mean, half = np.mean(LAST["maml"]), stats.sem(LAST["maml"]) * stats.t.ppf(0.975, 2)
-    assert cell(tab, 0, 2) == f"{mean:.4g} ± {half:.2g}"
+    assert cell(tab, 0, 2) == interval_text(mean, half)
     band = next(band for band in tab.shown.chart.bands if band.name == "0 band")
     np.testing.assert_allclose(band.high[-1] - mean, half)
 
@@ -96,13 +97,75 @@ def test_another_interval_changes_band_legend_and_table(qtbot, tab, name, half):
 def test_an_end_of_runs_that_are_not_done_is_their_last_value(qtbot, tab):
     tab.show_records([record(seed=seed, state="stopped") for seed in range(2)])
     settle(qtbot, tab)
-    assert tab.groups.table.horizontalHeaderItem(2).text().startswith("Last ")
+    assert tab.groups.table.horizontalHeaderItem(2).text().startswith("Latest (step 3) ")
+
+
+def test_while_a_group_trains_all_are_shown_where_it_is(qtbot, tab):
+    slow = [record("maml", seed, (3, 2.5 + seed / 10), state="") for seed in range(2)]
+    tab.show_records([*slow, *(record("reptile", seed, (3, 2, 0.1)) for seed in range(2))])
+    settle(qtbot, tab)
+    assert tab.groups.table.horizontalHeaderItem(2).text() == "Latest (step 2) ± 95 % CI"
+    assert (cell(tab, 0, 2), cell(tab, 1, 2)) == ("2.55 ± 0.64", "2 ± 0")
+    assert tab.verdict.text().startswith("At step 2: Reptile 2 ± 0 is lowest of 2; MAML: ")
+    choose(tab.groups.base, 1)
+    assert cell(tab, 0, 6).startswith("▲ +0.55 ± 0.64 ")
+
+
+def test_a_line_says_what_the_numbers_allow_and_the_best_row_is_bold(qtbot, tab):
+    assert tab.verdict.isVisible()
+    assert tab.verdict.text() == "MAML 1.10 ± 0.66 is lowest of 2; Reptile: clearly higher."
+    assert "Welch" in tab.verdict.toolTip()
+    bold = [[tab.groups.table.item(row, at).font().bold() for at in (0, 2)] for row in (0, 1)]
+    assert bold == [[True, True], [False, False]]
+    tab.show_records([])
+    settle(qtbot, tab)
+    qtbot.waitUntil(lambda: not tab.verdict.isVisible(), timeout=WAIT)
+
+
+def test_a_click_on_a_heading_sorts_the_groups(qtbot, tab):
+    header = tab.groups.table.horizontalHeader()
+    names = []
+    for _ in range(3):
+        place = header.sectionViewportPosition(2) + 5
+        qtbot.mouseClick(
+            header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, header.height() // 2)
+        )
+        names.append([cell(tab, row, 0).split()[0] for row in (0, 1)])
+    assert names == [["MAML", "Reptile"], ["Reptile", "MAML"], ["MAML", "Reptile"]]
+    assert not header.isSortIndicatorShown()
+
+
+def test_the_table_is_copied_as_it_is_shown(tab):
+    for action in tab.groups.copy.menu().actions():
+        action.trigger()
+        text = QGuiApplication.clipboard().text()
+        assert "1.10" in text
+        assert text.count("\n") == {"As Text": 2, "As Markdown": 3, "As LaTeX": 7}[action.text()]
+    assert text.startswith("\\begin{tabular}")
+    assert "\\textbf{1.10 $\\pm$ 0.66}" in text
+
+
+def test_a_profile_and_iqm_are_of_tasks(qtbot, tab):
+    made = runs()
+    for run in made:
+        run.evaluations[-1].per_task["query_loss"] = np.linspace(0.5, 1.5, 8) + run.seed
+    tab.show_records(made)
+    choose(tab.controls.statistic, "iqm")
+    settle(qtbot, tab)
+    assert tab.groups.table.horizontalHeaderItem(2).text() == "Final IQM [95 % CI]"
+    assert cell(tab, 0, 2).startswith("2.0")
+    qtbot.mouseClick(tab.findChild(QToolButton, "compareProfile"), Qt.MouseButton.LeftButton)
+    assert tab.pages.currentIndex() == 2
+    assert len(tab.shown_chart().series) == 2
+    assert tab.profile_hint.text().startswith("Performance profile: ")
+    assert tab.state()["statistic"] == "iqm"
 
 
 def test_grouping_by_a_key_makes_its_curves(qtbot, tab):
     tab.controls.fill_groups()
     actions = {action.text(): action for action in tab.controls.group.menu().actions()}
-    actions["problem"].trigger()
+    assert "inner_lr" not in actions
+    actions["Problem"].trigger()
     settle(qtbot, tab)
     assert [one.name for one in tab.shown.curves] == ["all runs (5 runs)"]
     actions["Every run alone"].trigger()
@@ -114,7 +177,7 @@ def test_level_is_answered_in_the_table_and_nonsense_is_said(qtbot, tab):
     qtbot.keyClicks(tab.groups.level, "2.0")
     assert tab.groups.table.horizontalHeaderItem(5).text() == "Reaches ≤ 2"
     expected = np.mean([2, 3, 2])
-    assert cell(tab, 0, 5).startswith(f"{expected:.5g} ±")
+    assert cell(tab, 0, 5).startswith(f"{expected:.1f} ±")
     assert cell(tab, 1, 5) == "3 (1 of 2)"
     tab.groups.level.setText("soon")
     assert tab.groups.mistake.text() == "'soon' is not a level: write a number."
@@ -281,7 +344,7 @@ def test_pointer_tells_the_run(brushed):
     losses = plot.axes[-1].places
     worst = int(losses.argmax())
     point = QPointF(plot.x_of(2), plot.y_of(float(losses[worst])))
-    assert plot.run_at(point) == "reptile · seed 1"
+    assert plot.run_at(point) == "Reptile · seed 1"
     assert plot.run_at(QPointF(plot.x_of(2), plot.y_of(-0.6))) == ""
 
 
@@ -342,12 +405,12 @@ def test_export_writes_what_is_shown(qtbot, tab, tmp_path):
     dialog.start()
     qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
     with (tmp_path / "comparison.csv").open(encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["group"] == "maml"]
+        rows = [row for row in csv.DictReader(stream) if row["group"] == "MAML"]
     curve = tab.shown.curves[0].curve
     for name in ("x", "mean", "low", "high"):
         np.testing.assert_array_equal([float(r[name]) for r in rows], getattr(curve, name))
     assert {row["interval"] for row in rows} == {"se"}
-    assert "maml (3 runs) ± SE" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
+    assert "MAML (3 runs) ± SE" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
     assert (tmp_path / "comparison.png").stat().st_size > 5000
 
 
@@ -363,7 +426,7 @@ def test_parallel_coordinates_are_exported_once_they_were_looked_at(qtbot, tab, 
     qtbot.waitUntil(lambda: bool(dialog.written), timeout=WAIT)
     text = (tmp_path / "parallel.svg").read_text(encoding="utf-8")
     assert all(word in text for word in ("Algorithm", "reptile", "0.01", "loss"))
-    assert "maml (3 runs)" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
+    assert "MAML (3 runs)" in (tmp_path / "comparison.svg").read_text(encoding="utf-8")
 
 
 # In the whole window

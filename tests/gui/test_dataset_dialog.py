@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
 from metaviz.gui.background.training_controller import BUSY
 from metaviz.gui.dataset.dataset_dialog import DatasetDialog
+from metaviz.gui.dataset.sample_grid import SampleGrid, scaled
 from metaviz.gui.dataset.summary_view import headed, per_class, spaced
-from metaviz.gui.widgets.sample_grid import SampleGrid, scaled
 from metaviz.gui.widgets.theme import DARK, use_theme
 from metaviz.problems.images import cache_dir
 from metaviz.problems.inspection import inspect_data

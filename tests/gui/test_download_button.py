@@ -53,7 +53,7 @@ def test_downloaded_data_are_set_in_the_form(qtbot, images, server):
     ask(qtbot, images, "&Download")
     done(qtbot, images)
     assert images.form.field("images.path").value == str(data_dir() / "cifar100")
-    assert images.form.download.text() == "&Download…"
+    assert images.form.download.text() == "Download…"
     assert images.form.download.isEnabled()
     qtbot.mouseClick(images.form.look, Qt.MouseButton.LeftButton)
     dialog = images.dataset_controller.dialog
@@ -66,7 +66,7 @@ def test_download_can_be_ended_and_goes_on_later(qtbot, images, server):
     ask(qtbot, images, "&Download")
     said = images.statusBar()
     qtbot.waitUntil(lambda: said.currentMessage().startswith("Downloaded 0 of"), timeout=WAIT)
-    assert images.form.download.text() == "Cancel &download"
+    assert images.form.download.text() == "Cancel download"
     assert images.commands["run"].toolTip() == "A download is under way."
     qtbot.mouseClick(images.form.download, Qt.MouseButton.LeftButton)
     server.gate.set()

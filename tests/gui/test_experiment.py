@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFocusEvent
-from PySide6.QtWidgets import QApplication, QToolButton
+from PySide6.QtWidgets import QApplication, QLabel, QToolButton
 
 from metaviz.config.options import OptionError, OptionSpec
 from metaviz.config.run_config import Comparison
@@ -163,3 +163,25 @@ def test_a_choice_may_be_left_empty(form):
     field.editor.setCurrentIndex(0)
     assert field.value is None
     assert form.comparison().options == {}
+
+
+def test_a_shared_field_says_which_methods_have_a_value_of_their_own(form):
+    form.show_comparison(Comparison(algorithms=("maml", "reptile")))
+    note = form.shared.fields["inner_lr"].note
+    assert note.startswith("Not used by Reptile: ")
+    form.section("reptile").form.fields["inner_lr"].set_value(0.5)
+    assert form.shared.fields["inner_lr"].note == "Not used by Reptile: 0.5"
+    title = form.findChild(QLabel, "title_inner_lr")
+    assert title.text().endswith("\nNot used by Reptile: 0.5")
+    form.algorithms.tick(("maml",))
+    assert form.shared.fields["inner_lr"].note == ""
+
+
+def test_the_empty_interval_says_when_runs_are_evaluated(form):
+    field = form.shared.fields["eval_every"]
+    assert field.editor.placeholderText().startswith("41 evaluations on 41 tasks, after steps 0, 8")
+    form.shared.fields["steps"].set_value(20000)
+    assert field.editor.placeholderText().endswith("… 20000")
+    assert form.comparison().shared == {}
+    field.set_value(50)
+    assert form.comparison().shared == {"eval_every": 50}

@@ -392,9 +392,9 @@ def test_geometry_page_changes_runs_and_stays_at_the_newest(qtbot) -> None:
     grown = record("metasgd", "rates", evaluations=2)
     shown(qtbot, tab, [grown, record("metalstm", "gates"), record("mirror", "map")])
     assert [tab.picker.run.itemText(i) for i in range(tab.picker.run.count())] == [
-        "metasgd · seed 0",
-        "metalstm · seed 0",
-        "mirror · seed 0",
+        "Meta-SGD · seed 0",
+        "Meta-LSTM · seed 0",
+        "Mirror descent · seed 0",
     ]
     assert tab.picker.steps == [0, 50]
     grown.apply(record("metasgd", "rates").pictures[-1])
@@ -466,8 +466,8 @@ def test_diagnostics_over_training(qtbot) -> None:
     assert x.tolist() == list(STEPS)
     assert y.tolist() == [1, 0.5, 0]
     assert [key.text for key in tab.diagnostics.legend.keys] == [
-        "mirror · seed 0",
-        "mirror · seed 1",
+        "Mirror descent · seed 0",
+        "Mirror descent · seed 1",
     ]
     tab.diagnostic.setCurrentIndex(tab.diagnostic.findData("moved_share"))
     assert tab.diagnostics.traces["mirror-s1"].getData()[1].tolist() == [0, 0.04, 0.04]

@@ -42,7 +42,7 @@ def test_notes_of_a_run_that_trains_here_name_it(plain_window, tmp_path):
     logging.getLogger("metaviz.test").error("a traceback", extra={"run": "maml-1"})
     logging.getLogger("metaviz.test").removeHandler(handler)
     for word in ("mind the step", "out of memory", "a traceback"):
-        assert about(window, word) == [("maml · seed 3", "maml-1")], word
+        assert about(window, word) == [("MAML · seed 3", "maml-1")], word
 
 
 def test_notes_of_a_followed_run_name_it(qtbot, plain_window, tmp_path):
@@ -53,7 +53,7 @@ def test_notes_of_a_followed_run_name_it(qtbot, plain_window, tmp_path):
     writer.append(Noted(0, "info", "a slow step"))
     writer.commit()
     qtbot.waitUntil(lambda: bool(about(window, "a slow step")), timeout=WAIT)
-    assert about(window, "a slow step") == [("maml · seed 3", writer.id)]
+    assert about(window, "a slow step") == [("MAML · seed 3", writer.id)]
     window.follower.follow(tmp_path / "nowhere")
     qtbot.waitUntil(lambda: bool(about(window, "nowhere")), timeout=WAIT)
     assert about(window, "nowhere") == [("nowhere", "nowhere")]
@@ -76,8 +76,8 @@ def test_ends_of_queued_runs_name_them(qtbot, plain_window, tmp_path, home):
         {"event": "ended", "entry": ended, "state": "done", "message": "All well."}
     )
     pool.crashed.emit("signal 9", True)
-    assert about(window, "All well.") == [("maml · seed 3", "maml-1")]
-    assert about(window, "signal 9") == [("maml · seed 3", "maml-2")]
+    assert about(window, "All well.") == [("MAML · seed 3", "maml-1")]
+    assert about(window, "signal 9") == [("MAML · seed 3", "maml-2")]
 
 
 def test_every_line_is_about_the_program_or_names_its_run():

@@ -148,7 +148,7 @@ def test_a_session_saved_before_any_page_was_made_keeps_all_views(
     leave(qtbot, plain_window())
     after, _ = SessionFile(home).read()
     assert after["views"] == before["views"]
-    assert after["tabs"] == {"current": "inner"}
+    assert after["tabs"] == {"current": "inner", "groups": {"adapt": "inner", "train": "training"}}
 
 
 def test_pages_are_made_one_by_one_once_nothing_trains(qtbot, open_window, monkeypatch) -> None:

@@ -135,7 +135,7 @@ def test_the_window_offers_everything(plain_window):
     found["Load preset miniimagenet-5way-1shot-maml"].run()
     assert window.form.problem.id == "images"
     found["Show Convergence tab"].run()
-    assert window.tabs.tabText(window.tabs.currentIndex()) == "&Convergence"
+    assert window.tabs.tabText(window.tabs.currentIndex()) == "Convergence"
     assert not window.welcome.is_shown
 
 

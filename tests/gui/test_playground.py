@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from metaviz.runs.analysis.playground_charts import Playground, dragged
 from metaviz.runs.export.figures import save_figure
 from metaviz.runs.model.record import Record
 from metaviz.theory.mirror_maps import divergence
-from metaviz.theory.playground import path
+from metaviz.theory.playground import LogisticLoss, path
 
 WAIT = 20_000
 
@@ -71,6 +72,39 @@ def test_during_a_drag_the_drawn_path_is_the_computed_one(qtbot, page, name):
     states = drag(qtbot, page, name, QPoint(-37, 23))
     assert len({*states, before}) == 4
     assert page.state == states[-1]
+
+
+def test_during_a_drag_the_views_beside_take_turns_and_rest_painted(qtbot, page):
+    view, beside = page.plane, (page.dual.viewport(), page.losses.viewport())
+    place = view.pixels(view.handles()["start"]).toPoint()
+    qtbot.mousePress(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    painted = []
+    for event in range(4):
+        qtbot.mouseMove(view.viewport(), place + QPoint(5 * event + 5, 3))
+        painted.append(tuple(one.updatesEnabled() for one in beside))
+    assert painted == 2 * [(True, False), (False, True)]
+    qtbot.waitUntil(lambda: all(one.updatesEnabled() for one in beside), timeout=WAIT)
+    qtbot.mouseMove(view.viewport(), place)
+    qtbot.mouseRelease(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert all(one.updatesEnabled() for one in beside)
+
+
+def test_points_of_the_logistic_loss_are_dragged(qtbot, page):
+    page.show_state(replace(page.state, loss=LogisticLoss()))
+    before = page.state.loss
+    first = page.plane.pixels(page.plane.handles()["point 3"]).toPoint()
+    states = drag(qtbot, page, "point 3", QPoint(-30, 25))
+    place = page.plane.handles()["point 3"]
+    apart = page.plane.pixels(place) - QPointF(first + QPoint(-30, 25))
+    assert abs(apart.x()) < 1 and abs(apart.y()) < 1
+    loss = page.state.loss
+    assert isinstance(loss, LogisticLoss)
+    assert loss.places[2] == pytest.approx((place.x(), place.y()))
+    assert (loss.x[:2], loss.x[3:]) == (before.x[:2], before.x[3:])
+    assert loss.x[2] != before.x[2]
+    assert len(set(states)) == 3
+    page.show_state(dragged(page.state, "minimiser", 1.0, 0.5))
+    assert page.state.loss.x == loss.x
 
 
 def test_a_dragged_handle_follows_the_pointer(qtbot, page):

@@ -92,7 +92,7 @@ def test_training_tab_draws_before_and_after_of_every_run(qtbot, records: list[R
     assert x[-1] == 50
     assert y == pytest.approx(2.0 / np.arange(1, 51))
     assert "maml-s0 pre" in tab.plot.traces
-    assert "maml" in tab.plot.accessibleDescription()
+    assert "MAML" in tab.plot.accessibleDescription()
     assert not tab.plot._message.isVisible()
 
 
@@ -161,7 +161,7 @@ def test_training_tab_says_what_ended_runs_before_their_first_step(qtbot) -> Non
     shown(tab)
     told = tab.plot.chart.message
     assert told.startswith("No shown run has taken a meta-step.")
-    assert "maml · seed 3 failed: Memory ran out: 812.0 MiB more were needed." in told
+    assert "MAML · seed 3 failed: Memory ran out: 812.0 MiB more were needed." in told
     assert tab.plot._message.isVisible()
     assert tab.hint.text() == ""
 
@@ -203,7 +203,7 @@ def test_inner_tab_scrubs_k_and_tells_the_numbers(qtbot, records: list[Record]) 
     shown(tab)
     tab.k.setValue(2)
     expected = 2.0 * 0.25 / 51
-    assert f"maml · seed 0 {expected:.4g}" in tab.readout.text()
+    assert f"MAML · seed 0 {expected:.5f} ±" in tab.readout.text()
     assert tab.loss.cursor_line.value() == 2
     assert tab.fan_plot.traces["chosen"].getData()[1][0] == 2 * 40
     assert [line.value() for line in tab.loss.marks.values()] == [3]
@@ -322,7 +322,7 @@ def test_export_writes_every_format_and_table(qtbot, tmp_path: Path, records: li
         assert picture.size == pytest.approx((12 / 2.54 * 100, 8 / 2.54 * 100), abs=1)
     assert (folder / "inner.pdf").read_bytes().startswith(b"%PDF")
     texts = " ".join(ET.parse(folder / "training.svg").getroot().itertext())
-    assert "maml · seed 0" in texts
+    assert "MAML · seed 0" in texts
     assert "meta-step" in texts
     rows = list(csv.DictReader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 100
@@ -536,11 +536,11 @@ def test_runs_with_one_name_are_told_apart_by_their_options() -> None:
         made.id = f"mirror-{name}"
         made.config = {**made.config, "options": {"form": form, "partition": "2"}}
     assert list(labels([one, two]).values()) == [
-        "mirror · seed 0 · form official",
-        "mirror · seed 0 · form fixed",
+        "Mirror descent · seed 0 · form = official",
+        "Mirror descent · seed 0 · form = fixed",
     ]
-    assert labels([two])["mirror-b"] == "mirror · seed 0"
-    assert labels([one, two, three])["mirror-c"] == "mirror · seed 0 (or-c)"
+    assert labels([two])["mirror-b"] == "Mirror descent · seed 0"
+    assert labels([one, two, three])["mirror-c"] == "Mirror descent · seed 0 (or-c)"
 
 
 def test_a_plot_is_painted_once_for_new_data(qtbot) -> None:
@@ -587,3 +587,16 @@ def test_lines_leave_gaps_open(qtbot) -> None:
     plot.show_chart(lines(Series("a", np.arange(6.0), y)))
     pieces = plot.traces["a"]._pieces.ndarray()
     assert pieces.tolist() == [[0, 1, 1, 2], [3, 4, 4, 5], [4, 5, 5, 6]]
+
+
+@pytest.mark.parametrize("most", [2, 3, 5, 12])
+def test_log_axes_always_have_three_numbers_and_no_crowd(most):
+    generator = np.random.default_rng(most)
+    for _ in range(400):
+        low = generator.uniform(-8, 5)
+        high = low + 10 ** generator.uniform(-2, 1.2)
+        found = np.array(round_logarithms(low, high, most))
+        assert 3 <= len(found) <= max(most, 4), (low, high, found)
+        assert low - 1e-6 <= found.min()
+        assert found.max() <= high + 1e-6
+        assert len({f"{10.0**one:.6g}" for one in found}) == len(found)

@@ -115,7 +115,7 @@ def test_search_filters_after_a_pause_and_escape_clears(qtbot, window):
     window.commands["find"].trigger()
     line = window.table.bar.search.line
     qtbot.keyClicks(line, "algo:imaml")
-    qtbot.waitUntil(lambda: labels(window) == ["imaml · seed 1", "imaml · seed 0"], timeout=WAIT)
+    qtbot.waitUntil(lambda: labels(window) == ["iMAML · seed 1", "iMAML · seed 0"], timeout=WAIT)
     qtbot.keyClick(line, Qt.Key.Key_Escape)
     assert line.text() == ""
     assert len(labels(window)) == 6
@@ -141,7 +141,7 @@ def test_words_of_a_search_are_completed(qtbot, window):
     assert search._words.stringList() == ["algo:imaml"]
     search._completer.activated.emit("algo:imaml")
     assert search.line.text() == "seed:0 algo:imaml"
-    qtbot.waitUntil(lambda: labels(window) == ["imaml · seed 0"], timeout=WAIT)
+    qtbot.waitUntil(lambda: labels(window) == ["iMAML · seed 0"], timeout=WAIT)
 
 
 def test_a_question_mark_explains_the_language(qtbot, window):
@@ -152,7 +152,7 @@ def test_a_question_mark_explains_the_language(qtbot, window):
 
 
 def test_a_click_stars_a_run_and_undo_takes_the_star_back(qtbot, window):
-    run = row(window, "maml · seed 0")
+    run = row(window, "MAML · seed 0")
     index = window.table.tree_model.index_of(run.id).siblingAtColumn(column(window, "star"))
     window.table.view.scrollTo(index)
     place = window.table.view.visualRect(index).center()
@@ -166,53 +166,53 @@ def test_a_click_stars_a_run_and_undo_takes_the_star_back(qtbot, window):
 
 
 def test_a_name_is_given_by_f2_and_seen_in_table_and_plots(qtbot, window):
-    run = row(window, "maml · seed 0")
+    run = row(window, "MAML · seed 0")
     window.runs.show([run.id], visible=True)
     qtbot.waitUntil(lambda: bool(window.runs.visible_records()), timeout=WAIT)
-    select(window, "maml · seed 0")
+    select(window, "MAML · seed 0")
     press(qtbot, window, Qt.Key.Key_F2)
     answer(qtbot, window, "rename_question", "Our <best>")
     saved(qtbot, run.folder, Marks(name="Our <best>"))
     assert "Our <best>" in labels(window)
     assert window.runs.visible_records()[0].label == "Our <best>"
     window.commands["undo"].trigger()
-    assert "maml · seed 0" in labels(window)
-    assert window.runs.visible_records()[0].label == "maml · seed 0"
+    assert "MAML · seed 0" in labels(window)
+    assert window.runs.visible_records()[0].label == "MAML · seed 0"
 
 
 def test_tags_of_several_runs_are_added_and_removed(qtbot, window):
-    select(window, "maml · seed 0", "maml · seed 1")
+    select(window, "MAML · seed 0", "MAML · seed 1")
     window.table.marks.tag.trigger()
     answer(qtbot, window, "tag_question", "paper draft")
-    select(window, "maml · seed 0", "imaml · seed 0")
+    select(window, "MAML · seed 0", "iMAML · seed 0")
     window.table.marks.tag.trigger()
     answer(qtbot, window, "tag_question", "paper")
-    assert row(window, "maml · seed 0").marks.tags == ("paper", "draft")[:2]
-    assert row(window, "imaml · seed 0").marks.tags == ("paper",)
-    select(window, "maml · seed 0", "maml · seed 1")
+    assert row(window, "MAML · seed 0").marks.tags == ("paper", "draft")[:2]
+    assert row(window, "iMAML · seed 0").marks.tags == ("paper",)
+    select(window, "MAML · seed 0", "MAML · seed 1")
     window.table.marks.tag.trigger()
     answer(qtbot, window, "tag_question", "draft")
-    assert row(window, "maml · seed 1").marks.tags == ("draft",)
+    assert row(window, "MAML · seed 1").marks.tags == ("draft",)
     window.table.bar.search.set_text("tag:paper")
-    assert labels(window) == ["imaml · seed 0"]
+    assert labels(window) == ["iMAML · seed 0"]
 
 
 def test_notes_have_lines_and_are_found(qtbot, window):
-    run = row(window, "maml · seed 1")
-    select(window, "maml · seed 1")
+    run = row(window, "MAML · seed 1")
+    select(window, "MAML · seed 1")
     window.table.marks.note.trigger()
     answer(qtbot, window, "note_question", "first\nsecond <b>")
     saved(qtbot, run.folder, Marks(notes="first\nsecond <b>"))
     window.table.bar.search.set_text("note:second")
-    assert labels(window) == ["maml · seed 1"]
+    assert labels(window) == ["MAML · seed 1"]
 
 
 def test_a_colour_is_that_of_the_curves_and_automatic_again(qtbot, window):
-    run = row(window, "maml · seed 1")
+    run = row(window, "MAML · seed 1")
     window.runs.show([run.id], visible=True)
     qtbot.waitUntil(lambda: bool(window.runs.visible_records()), timeout=WAIT)
     before = styles(window.runs.visible_records())[run.id].color
-    select(window, "maml · seed 1")
+    select(window, "MAML · seed 1")
     wine = next(a for a in window.table.marks.colors.actions() if a.text() == "Wine")
     wine.trigger()
     assert styles(window.runs.visible_records())[run.id].color == "#882255"
@@ -223,22 +223,22 @@ def test_a_colour_is_that_of_the_curves_and_automatic_again(qtbot, window):
 
 
 def test_trash_is_undone_redone_and_restored(qtbot, window):
-    run = row(window, "maml · seed 1")
+    run = row(window, "MAML · seed 1")
     window.runs.show([run.id], visible=True)
     qtbot.waitUntil(lambda: bool(window.runs.visible_records()), timeout=WAIT)
-    select(window, "maml · seed 1")
+    select(window, "MAML · seed 1")
     press(qtbot, window, Qt.Key.Key_Delete)
-    assert "maml · seed 1" not in labels(window)
+    assert "MAML · seed 1" not in labels(window)
     assert window.runs.visible_records() == []
     saved(qtbot, run.folder, Marks(trashed=True))
     window.commands["undo"].trigger()
-    assert "maml · seed 1" in labels(window)
+    assert "MAML · seed 1" in labels(window)
     assert [record.id for record in window.runs.visible_records()] == [run.id]
     window.commands["redo"].trigger()
-    assert "maml · seed 1" not in labels(window)
+    assert "MAML · seed 1" not in labels(window)
     window.table.bar.trash.click()
-    assert labels(window) == ["maml · seed 1"]
-    select(window, "maml · seed 1")
+    assert labels(window) == ["MAML · seed 1"]
+    select(window, "MAML · seed 1")
     window.table.marks.restore.trigger()
     assert labels(window) == []
     saved(qtbot, run.folder, Marks())
@@ -247,12 +247,12 @@ def test_trash_is_undone_redone_and_restored(qtbot, window):
 
 
 def test_deletion_for_good_asks_with_the_number_of_runs(qtbot, window, root):
-    select(window, "maml · seed 1", "maml · seed 2")
+    select(window, "MAML · seed 1", "MAML · seed 2")
     press(qtbot, window, Qt.Key.Key_Delete, Qt.KeyboardModifier.ShiftModifier)
     assert window.findChild(QMessageBox, "delete_question") is None
     press(qtbot, window, Qt.Key.Key_Delete)
     window.table.bar.trash.click()
-    select(window, "maml · seed 1", "maml · seed 2")
+    select(window, "MAML · seed 1", "MAML · seed 2")
     for button, left in (("Keep", 6), ("Delete 2 runs", 4)):
         press(qtbot, window, Qt.Key.Key_Delete, Qt.KeyboardModifier.ShiftModifier)
         box = window.findChild(QMessageBox, "delete_question")
@@ -268,20 +268,20 @@ def test_deletion_for_good_asks_with_the_number_of_runs(qtbot, window, root):
 
 
 def test_runs_that_train_are_not_trashed(qtbot, window):
-    run = row(window, "maml · seed 1")
+    run = row(window, "MAML · seed 1")
     run.summary = replace(run.summary, state="running")
-    select(window, "maml · seed 1", "maml · seed 2")
+    select(window, "MAML · seed 1", "MAML · seed 2")
     press(qtbot, window, Qt.Key.Key_Delete)
-    assert "maml · seed 1" in labels(window)
-    assert "maml · seed 2" not in labels(window)
+    assert "MAML · seed 1" in labels(window)
+    assert "MAML · seed 2" not in labels(window)
     assert not run.marks.trashed
 
 
 def test_marks_that_cannot_be_saved_are_said_and_kept_in_the_window(qtbot, window):
-    run = row(window, "maml · seed 0")
+    run = row(window, "MAML · seed 0")
     shutil.rmtree(run.folder)
     run.folder.touch()  # in the way, also of a superuser
-    select(window, "maml · seed 0")
+    select(window, "MAML · seed 0")
     window.table.marks.star.trigger()
     qtbot.waitUntil(window.messages.isVisible, timeout=WAIT)
     assert "cannot be saved" in window.messages.text.text()
@@ -314,10 +314,10 @@ def test_only_differing_shows_exactly_what_differs(qtbot, home, open_shelf):
 
     def shown():
         keys = [c.key for c in window.table.tree_model.shown]
-        return {key for key in keys if key in row(window, "maml · seed 0").values or "." in key}
+        return {key for key in keys if key in row(window, "MAML · seed 0").values or "." in key}
 
     assert shown() == {"inner_lr", "clip_norm", "imaml.prox"}
-    lacking = window.table.tree_model.index_of(row(window, "maml · seed 1").id)
+    lacking = window.table.tree_model.index_of(row(window, "MAML · seed 1").id)
     assert lacking.siblingAtColumn(column(window, "imaml.prox")).data() == "–"
     window.table.bar.search.set_text("algo:maml")
     assert shown() == {"inner_lr", "clip_norm"}
@@ -328,21 +328,21 @@ def test_only_differing_shows_exactly_what_differs(qtbot, home, open_shelf):
 def test_groups_show_mean_and_named_interval_and_name_who_diverged(qtbot, window):
     window.table.group_by(None)
     model = window.table.tree_model
-    assert labels(window) == ["imaml", "maml"]
+    assert labels(window) == ["iMAML", "MAML"]
     maml = model.index(1, 0)
     assert model.rowCount(maml) == 4
     assert maml.siblingAtColumn(column(window, "state")).data() == "3 of 4; 1 diverged"
     loss = column(window, "loss")
     window.table.bar.interval.setCurrentIndex(window.table.bar.interval.findData("std"))
-    assert model.index(1, loss).data() == "0.32 ± 0.02"
+    assert model.index(1, loss).data() == "0.320 ± 0.020"
     assert model.headerData(loss, Qt.Orientation.Horizontal) == "Query loss ± SD"
     window.table.bar.interval.setCurrentIndex(window.table.bar.interval.findData("se"))
-    assert model.index(1, loss).data() == "0.32 ± 0.012"
+    assert model.index(1, loss).data() == "0.320 ± 0.012"
     tip = model.headerData(loss, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
     assert "standard error" in tip
     window.table.view.expand(maml)
     window.table.tree_model.sort(loss)
-    assert labels(window) == ["maml", "imaml"]
+    assert labels(window) == ["MAML", "iMAML"]
     assert window.table.view.isExpanded(model.index(0, 0))
     window.table.group_by(())
     assert len(labels(window)) == 6
@@ -359,9 +359,9 @@ def test_ticking_a_group_shows_its_runs(qtbot, window):
 
 
 def test_a_baseline_tells_better_and_worse_for_loss_and_accuracy(window):
-    select(window, "imaml · seed 0")
+    select(window, "iMAML · seed 0")
     window.table.view.setCurrentIndex(
-        window.table.tree_model.index_of(row(window, "imaml · seed 0").id)
+        window.table.tree_model.index_of(row(window, "iMAML · seed 0").id)
     )
     window.table._baseline.trigger()
     model = window.table.tree_model
@@ -376,18 +376,18 @@ def test_a_baseline_tells_better_and_worse_for_loss_and_accuracy(window):
         )
 
     theme = current_theme()
-    text, tip, color = told("maml · seed 0")
+    text, tip, color = told("MAML · seed 0")
     assert text == "▼ −0.2 (−40.0 %)"
     assert "Better" in tip
     assert QColor(color) == QColor(theme.good)
-    assert told("imaml · seed 0")[0] == "baseline"
-    assert "Worse" in told("imaml · seed 1")[1]
+    assert told("iMAML · seed 0")[0] == "baseline"
+    assert "Worse" in told("iMAML · seed 1")[1]
     window.table.compare("accuracy")
-    text, tip, color = told("maml · seed 0")
-    assert text == "▲ +0.2 (+40.0 %)"
+    text, tip, color = told("MAML · seed 0")
+    assert text == "▲ +20 (+40.0 %)"
     assert "Better" in tip
-    text, tip, color = told("imaml · seed 1")
-    assert text.startswith("▼ −0.04")
+    text, tip, color = told("iMAML · seed 1")
+    assert text.startswith("▼ −4 ")
     assert "Worse" in tip
     assert QColor(color) == QColor(theme.error)
     window.table.clear_baseline()
@@ -400,14 +400,14 @@ def test_a_group_is_a_baseline_with_welchs_interval(window):
     window.table._baseline.trigger()
     index = window.table.tree_model.index(1, column(window, "delta"))
     assert window.table.tree_model.index(0, column(window, "delta")).data() == "baseline"
-    assert index.data().startswith("▼ −0.2 ± ")
+    assert index.data().startswith("▼ −0.20 ± ")
     assert "Welch" in index.data(Qt.ItemDataRole.ToolTipRole)
 
 
 def test_a_restart_keeps_marks_columns_baseline_search_and_groups(qtbot, window, open_shelf):
     table = window.table
-    run = row(window, "maml · seed 0")
-    select(window, "maml · seed 0")
+    run = row(window, "MAML · seed 0")
+    select(window, "MAML · seed 0")
     table.marks.star.trigger()
     table.view.setCurrentIndex(table.tree_model.index_of(run.id))
     table._baseline.trigger()
@@ -423,7 +423,7 @@ def test_a_restart_keeps_marks_columns_baseline_search_and_groups(qtbot, window,
     assert again.table.bar.interval.currentData() == "se"
     assert again.table.tree_model.context.baseline.run == run.id
     assert again.runs.find(run.id).marks.star
-    assert labels(again) == ["imaml", "maml"]
+    assert labels(again) == ["iMAML", "MAML"]
 
 
 @pytest.mark.parametrize("state", [{}, {"columns": 3}, {"columns": [1], "group": []}])
@@ -435,8 +435,8 @@ def test_a_remembered_view_that_makes_no_sense_is_passed_over(window, state):
 
 def test_two_windows_on_one_store_see_each_others_marks(qtbot, window, open_shelf, root):
     other = open_shelf()
-    select(window, "maml · seed 0")
-    run = row(window, "maml · seed 0").id
+    select(window, "MAML · seed 0")
+    run = row(window, "MAML · seed 0").id
     window.table.marks.star.trigger()
     saved(qtbot, window.runs.find(run).folder, Marks(star=True))
     other.reader.rescan()
@@ -448,7 +448,7 @@ def test_two_windows_on_one_store_see_each_others_marks(qtbot, window, open_shel
         one.reader.rescan()
         qtbot.waitUntil(lambda one=one: one.runs.find(fresh.name) is not None, timeout=WAIT)
         qtbot.waitUntil(lambda one=one: one.runs.find(run) is None, timeout=WAIT)
-        assert labels(one)[0] == "reptile · seed 5"
+        assert labels(one)[0] == "Reptile · seed 5"
 
 
 def test_unreadable_marks_are_one_warning_in_the_log(qtbot, root, open_shelf):
@@ -471,19 +471,19 @@ def test_a_run_that_trains_elsewhere_is_followed(qtbot, root, open_shelf):
 
 
 def test_rows_are_copied_for_spreadsheets(qtbot, window):
-    change_marks(row(window, "maml · seed 0").folder, {"name": "=1+1"})
+    change_marks(row(window, "MAML · seed 0").folder, {"name": "=1+1"})
     window.reader.rescan()
     qtbot.waitUntil(lambda: "=1+1" in labels(window), timeout=WAIT)
-    select(window, "=1+1", "maml · seed 1")
+    select(window, "=1+1", "MAML · seed 1")
     press(qtbot, window, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     lines = QGuiApplication.clipboard().text().split("\n")
     assert lines[0].split("\t")[0] == "Run"
-    assert {line.split("\t")[0] for line in lines[1:]} == {"'=1+1", "maml · seed 1"}
+    assert {line.split("\t")[0] for line in lines[1:]} == {"'=1+1", "MAML · seed 1"}
 
 
 def test_selection_survives_sorting_searching_and_news(window):
-    select(window, "maml · seed 1", "imaml · seed 0")
+    select(window, "MAML · seed 1", "iMAML · seed 0")
     window.table.tree_model.sort(column(window, "loss"))
     window.table.bar.search.set_text("seed:0-1")
-    assert {r.label for r in window.table.selected()} == {"maml · seed 1", "imaml · seed 0"}
+    assert {r.label for r in window.table.selected()} == {"MAML · seed 1", "iMAML · seed 0"}
     assert window.table.tree_model.parent(QModelIndex()) == QModelIndex()

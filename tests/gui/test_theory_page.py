@@ -16,7 +16,13 @@ from metaviz.runs.analysis.optimality import WhatIf, example, history, singular_
 from metaviz.runs.export.figures import save_figure
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay, ReplayedStep
+from metaviz.runs.model.theory import (
+    Expanded,
+    ExpandedOverTraining,
+    MeasuredAccuracy,
+    Replay,
+    ReplayedStep,
+)
 from metaviz.theory.expansion import METHODS, coefficients
 from metaviz.theory.optimality import optimality
 
@@ -165,6 +171,34 @@ def test_views_without_runs_say_what_to_tick(page):
         assert not page.plots[view].panels
 
 
+def over_training(run: str) -> ExpandedOverTraining:
+    """An expansion that holds at the start, and in which gradients are half as long later."""
+    at = [expanded(run).products, expanded(run, share=0.5).products]
+    products = {method: np.stack([one[method][1] for one in at]) for method in METHODS}
+    return ExpandedOverTraining(run, run, 4, 0.01, np.array([0, 20]), 1, products)
+
+
+def test_expansion_over_training_has_a_place_for_each_meta_step(page):
+    record = linear_record()
+    page.show_records([record])
+    show(page, "expansion")
+    found = over_training(record.id)
+    page.show_result(found)
+    ratios, shares, cosine = page.plots["expansion"].panels
+    for method in METHODS:
+        steps, heights = ratios.traces[method].getData()
+        assert steps.tolist() == [0, 20]
+        assert heights[0] == pytest.approx(1.0)
+        assert shares.traces[method].getData()[1][0] == pytest.approx(1.0)
+    first = found.products["maml"][0].sum(0)
+    assert cosine.traces["cosine"].getData()[1][0] == pytest.approx(
+        first[3] / np.sqrt(first[2] * first[4])
+    )
+    assert "1 of these meta-steps were taken again from the seed, 1 are" in page.text.text()
+    page.show_result(expanded(record.id))
+    assert len(ratios.traces["maml"].getData()[0]) == 3
+
+
 def test_expansion_shows_fits_with_intervals(page):
     record = linear_record()
     page.show_records([record])
@@ -257,6 +291,9 @@ def test_buttons_ask_for_the_chosen_run_and_errors_are_told(qtbot, page, tmp_pat
     page.show_error("There is no answer.")
     assert page.status.text() == "There is no answer."
     assert page.expand.isEnabled()
+    with qtbot.waitSignal(page.requested, timeout=WAIT) as asked:
+        page.over.click()
+    assert asked.args == ["over_training", tmp_path]
 
 
 def test_every_view_is_exported_light_and_dark(page, tmp_path):
@@ -305,7 +342,10 @@ def test_the_window_computes_what_the_page_asks_for(qtbot, window):
     qtbot.waitUntil(page.isVisible, timeout=WAIT)
     show(page, "optimality")
     assert page.plots["optimality"].panels
-    asked = ("expansion", page.expand), ("prior", page.measure), ("replay", page.again)
+    asked = (
+        *(("expansion", page.expand), ("expansion", page.over)),
+        *(("prior", page.measure), ("replay", page.again)),
+    )
     for view, button in asked:
         show(page, view)
         button.click()

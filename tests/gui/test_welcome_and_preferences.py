@@ -197,10 +197,10 @@ def test_no_end_gives_no_sentence():
 
 def test_log_filters_by_level_run_and_text_and_copies(qtbot, plain_window):
     log = plain_window().log
-    log.add("info", "first step", "maml · seed 0", "a")
-    log.add("warning", "slow step", "maml · seed 0", "a")
-    log.add("error", "broken", "reptile · seed 0", "b")
-    log.run.setCurrentIndex(log.run.findData("maml · seed 0"))
+    log.add("info", "first step", "MAML · seed 0", "a")
+    log.add("warning", "slow step", "MAML · seed 0", "a")
+    log.add("error", "broken", "Reptile · seed 0", "b")
+    log.run.setCurrentIndex(log.run.findData("MAML · seed 0"))
     assert log.proxy.rowCount() == 2
     qtbot.keyClicks(log.search, "SLOW step")
     assert log.proxy.rowCount() == 1
@@ -229,7 +229,7 @@ def test_a_line_of_the_log_leads_to_its_run(qtbot, plain_window):
     add_run(window, "maml")
     add_run(window, "reptile")
     window.table.tree_model.flush()
-    window.log.add("info", "done", "maml · seed 0", "maml")
+    window.log.add("info", "done", "MAML · seed 0", "maml")
     window.log.view.selectRow(0)
     window.log._jump()
     assert [row.id for row in window.table.selected()] == ["maml"]
@@ -242,9 +242,9 @@ def test_shortcuts_are_those_of_the_actions_and_can_be_searched(qtbot, plain_win
     window = plain_window()
     listed = every_key(window)
     told = {(key.place, key.what): key.keys for key in listed}
-    assert told["Edit", "Command palette"] == "Ctrl+K"
+    assert told["Edit", "Command palette"] == "Ctrl+K, Ctrl+Shift+P"
     assert told["Queue", "Move up"] == "Alt+Up"
-    assert told["Plots", "Show Training tab"] == "Alt+T"
+    assert told["Help", "Help on what has the keyboard"] == "F1"
     assert any(key.what == "Star" for key in listed)
     for action in window.commands.all():
         if not action.shortcut().isEmpty():
@@ -252,7 +252,7 @@ def test_shortcuts_are_those_of_the_actions_and_can_be_searched(qtbot, plain_win
     window.commands["shortcuts"].trigger()
     dialog = window.findChild(QDialog, "shortcuts_dialog")
     qtbot.keyClicks(dialog.line, "Ctrl+K")
-    assert dialog.shown() == [("Command palette", "Ctrl+K")]
+    assert dialog.shown() == [("Command palette", "Ctrl+K, Ctrl+Shift+P")]
     dialog.line.clear()
     assert len(dialog.shown()) == len(listed)
 

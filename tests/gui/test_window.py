@@ -50,7 +50,7 @@ def answer(qtbot, window, name, text):
 def test_two_ticked_algorithms_train_and_are_stored(qtbot, window, home):
     row_of(window.form, "Reptile").setCheckState(0, Qt.CheckState.Checked)
     assert window.form.help_strip.count.text() == "2 runs: 2 algorithms × 1 seed"
-    qtbot.mouseClick(window.findChild(QAbstractButton, "form_run"), Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(window.findChild(QAbstractButton, "button_run"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(phase(window, "training"), timeout=WAIT)
     finish(qtbot, window)
     stored = [open_run(folder) for folder in list_runs(home / "runs")]
@@ -71,7 +71,7 @@ def test_pause_step_resume_stop(qtbot, window):
     qtbot.waitUntil(phase(window, "paused"), timeout=WAIT)
     # The record hears of it one event later than the phase does.
     qtbot.waitUntil(lambda: record.state == "paused", timeout=WAIT)
-    assert window.commands["pause"].text() == "&Resume"
+    assert window.commands["pause"].text() == "Res&ume"
     before = record.step
     window.commands["step"].trigger()
     qtbot.waitUntil(lambda: record.step == before + 1, timeout=WAIT)

@@ -138,6 +138,32 @@ def test_expansion_of_a_run_is_that_of_its_quadratics(tmp_path):
                 assert found.products[method][place, task] == pytest.approx(products, rel=1e-8)
 
 
+def test_over_training_the_expansion_is_that_of_the_runs_own_weights(tmp_path):
+    settings = {"problem": "linear", "algorithms": ("maml",), "shared": {"eval_every": 5}}
+    whole = trained(tmp_path / "whole", steps=13, **settings)
+    found = LocalEngine().expansion_over_training(whole, quiet)
+    # The start, meta-steps on the way, and the checkpoints of steps 10 and 13.
+    assert found.steps.tolist() == [0, 1, 3, 10, 13]
+    assert found.retaken == 4
+    for at, steps in enumerate((3, 10, 13), 2):
+        folder = whole if steps == 13 else trained(tmp_path / str(steps), steps=steps, **settings)
+        alone = LocalEngine().expansion(folder, quiet)
+        place = int(np.abs(alone.rates - alone.rate).argmin())
+        for method in METHODS:
+            np.testing.assert_array_equal(found.products[method][at], alone.products[method][place])
+
+
+def test_a_run_that_began_with_anothers_weights_has_its_checkpoints_alone(tmp_path):
+    settings = {"problem": "linear", "algorithms": ("maml",), "shared": {"eval_every": 2}}
+    first = trained(tmp_path / "first", steps=3, **settings)
+    comparison = Comparison(dtype="float64", steps=4, **settings)
+    (session,) = LocalEngine().start(comparison, tmp_path / "second", first)
+    assert list(iter(session.advance, None))
+    found = LocalEngine().expansion_over_training(session.folder, quiet)
+    assert found.retaken == 0
+    assert found.steps[-1] == 4
+
+
 def test_where_inner_steps_move_a_dual_state_the_weights_are_the_start(tmp_path):
     folder = trained(
         tmp_path,

@@ -14,7 +14,7 @@ from metaviz.runs.table.columns import BY_KEY
 from metaviz.runs.table.summary import entry_of
 from tests.unit.compared import record
 
-SHOWN = {"loss": "1.235 ± 0.043", "accuracy": "0.9321 ± 0.012", "seconds": "2:05 min"}
+SHOWN = {"loss": "1.235 ± 0.043", "accuracy": "93.2 ± 1.2", "seconds": "2:05 min"}
 
 
 def judged() -> Record:

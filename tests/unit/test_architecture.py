@@ -10,13 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[2] / "metaviz"
 QT = {"PySide6", "pyqtgraph", "qtawesome", "shiboken6"}
 ENGINE = {"worlds", "meta", "algorithms", "nets", "problems", "training", "benchmarking"}
-PLAIN = ["files", "images", "config", "paths", "registry", "charts", "theory", "runs"]
-FOR_THE_WINDOW = {"files", "gui", "charts", "theory", "runs", "config", "paths"}
+PLAIN = ["files", "images", "config", "paths", "registry", "guide", "charts", "theory", "runs"]
+FOR_THE_WINDOW = {"files", "gui", "guide", "charts", "theory", "runs", "config", "paths"}
 ROOMS = (
     *(
         "files",
         "config",
         "registry",
+        "plugin_loader",
+        "guide",
         "charts",
         "theory",
         "runs",
@@ -26,11 +28,12 @@ ROOMS = (
         "meta",
         "problems",
     ),
-    *("algorithms", "training", "benchmarking", "gui", "cli"),
+    *("algorithms", "training", "benchmarking", "plugin_kit", "plugin", "gui", "cli", "api"),
 )
 """A room imports only rooms that stand before it."""
 GUI_ORDER = (
-    *("widgets", "plotting", "background", "experiment", "runs", "queue", "pages", "dataset"),
+    *("widgets", "plotting", "background", "experiment", "guide", "runs", "queue"),
+    *("pages", "dataset"),
     *("session", "window"),
 )
 RUNS_ORDER = ("model", "storage", "table", "analysis", "export")

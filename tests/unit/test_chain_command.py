@@ -115,6 +115,13 @@ def test_impossible_transitions_are_not_gone_through(tmp_path: Path) -> None:
     assert found["enumerated"] == 2**10
 
 
+def test_long_horizons_of_few_trajectories_are_gone_through(tmp_path: Path) -> None:
+    alone = {"transition": [[[1.0]]], "rewards": [[[0.5]]], "start": [[0.0]]}
+    found = answer(tmp_path, **alone, horizon=3000)
+    assert found["returns"] == [1500.0]
+    assert found["exact"] == [[0.0]]
+
+
 def test_without_json_there_is_a_table(tmp_path: Path) -> None:
     outcome = metaviz("gradients", "--problem", "chain", "--problem-file", asked(tmp_path))
     assert outcome.code == 0
@@ -137,7 +144,7 @@ _NAN[1, 2, 0] = np.nan
             {"horizon": 40},
             "horizon = 40 is too large to enumerate: there are more than 200000 trajectories.",
         ),
-        ({"horizon": 0}, "horizon = 0 is not from 1 to 1000000."),
+        ({"horizon": 0}, "horizon = 0 is not from 1 to 100000."),
         ({"horizon": 2.5}, "horizon = 2.5 is not a whole number."),
         ({"horizon": None}, "world.toml lacks horizon."),
         ({"exact": False}, "exact = false is not valid: trajectories of a file are enumerated."),

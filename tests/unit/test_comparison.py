@@ -34,7 +34,7 @@ STEP = ComparisonView(measure="post_query_loss")
 def test_runs_that_differ_in_their_seed_only_are_one_curve():
     runs = [record(seed=seed, curve=(3, 2 + seed, 1)) for seed in range(3)]
     found = compared([*runs, record("reptile", 0)], STEP)
-    assert [one.name for one in found] == ["maml (3 runs)", "reptile (1 run)"]
+    assert [one.name for one in found] == ["MAML (3 runs)", "Reptile (1 run)"]
     np.testing.assert_array_equal(found[0].curve.mean, [3, 3, 1])
     half = stats.sem([2, 3, 4]) * stats.t.ppf(0.975, 2)
     np.testing.assert_allclose(found[0].curve.high[1] - 3, half)
@@ -70,7 +70,7 @@ def test_groups_of_one_algorithm_are_told_apart_by_dash():
 def test_run_that_diverged_is_counted_and_enters_no_mean():
     runs = [record(seed=0), record(seed=1), record(seed=2, curve=(1e300,), state="diverged")]
     (found,) = compared(runs, STEP)
-    assert found.name == "maml (2 of 3 runs, 1 diverged)"
+    assert found.name == "MAML (2 of 3 runs, 1 diverged)"
     assert found.curve.n.tolist() == [2, 2, 2]
     assert found.curve.mean.tolist() == compared(runs[:2], STEP)[0].curve.mean.tolist()
     assert found.last().tolist() == [1, 1]
@@ -80,7 +80,7 @@ def test_group_whose_runs_all_broke_is_named_without_numbers():
     broken = [record("reptile", s, curve=(7,), state="diverged") for s in range(2)]
     runs = [record(seed=0), record(seed=1), *broken]
     found = compared(runs, STEP)
-    assert [one.name for one in found] == ["maml (2 runs)", "reptile (0 of 2 runs, 2 diverged)"]
+    assert [one.name for one in found] == ["MAML (2 runs)", "Reptile (0 of 2 runs, 2 diverged)"]
     assert np.isnan(found[1].final()[0])
     assert group_difference(found[1], found[0]) is None
     assert found[1].time_to(2.0, falling=True).n == 0
@@ -96,7 +96,7 @@ def test_a_run_that_repeats_another_is_no_further_sample():
     again.id = "again"
     again.evaluations.append(evaluated(runs[0]))
     (found,) = compared([*runs, again], STEP)
-    assert found.name == "maml (2 of 3 runs, 1 repeated)"
+    assert found.name == "MAML (2 of 3 runs, 1 repeated)"
     assert found.curve.n.tolist() == [2, 2, 2]
     assert found.curve.mean.tolist() == compared(runs, STEP)[0].curve.mean.tolist()
 
@@ -163,7 +163,7 @@ def test_difference_to_the_baseline_is_welchs():
     test = stats.ttest_ind([1.0, 1.2, 1.1], [2.0, 2.5], equal_var=False)
     interval = test.confidence_interval(0.95)
     assert found.half > abs(found.absolute)
-    assert found.verdict == "not told apart"
+    assert found.verdict == "no clear difference"
     np.testing.assert_allclose(found.absolute, -1.15)
     np.testing.assert_allclose(2 * found.half, interval.high - interval.low, rtol=1e-6)
     assert difference_at(one, other, 1.0) == 0.0
@@ -182,7 +182,7 @@ def test_table_holds_the_numbers_of_the_curves():
         told = [float(row[name]) for row in rows]
         np.testing.assert_array_equal(told, getattr(found.curve, name))
     assert [(row["group"], row["n"], row["interval"]) for row in rows] == [
-        ("maml", "2", "ci95")
+        ("MAML", "2", "ci95")
     ] * 2
 
 
@@ -198,7 +198,7 @@ def test_groups_whose_runs_all_broke_say_why_nothing_is_drawn():
     found = compared(broken, STEP)
     told = why_no_curve(found, STEP)
     assert told.startswith("There is no mean: runs that diverged or failed do not count in one. ")
-    assert "reptile (0 of 1 run, 1 diverged)." in told
+    assert "Reptile (0 of 1 run, 1 diverged)." in told
     chart = comparison_chart(found, STEP)
     assert chart.message == told
     drawn = figure_of(chart, Page()).findobj(Text)
@@ -222,15 +222,28 @@ def test_a_band_alone_never_decides_on_a_range():
 def test_many_groups_of_one_algorithm_are_numbered():
     runs = [record(inner_lr=0.1 + place) for place in range(9)]
     found = compared([*runs, record("reptile")], STEP)
-    maml = [one for one in found if one.name.startswith("maml")]
+    maml = [one for one in found if one.name.startswith("MAML")]
     assert len({one.style for one in maml}) == 9
     assert {one.style.dash for one in found} == {"solid"}
     assert maml[0].legend.endswith(" [1]")
     chart = comparison_chart(found, STEP)
     assert [text for _, text in chart.right] == [str(place) for place in range(1, 10)]
-    few = compared(runs[:8], STEP)
+    few = compared(
+        [record(inner_lr=0.1, outer_lr=0.1 + place) for place in range(7)] + runs[1:2], STEP
+    )
     assert len({one.style.dash for one in few}) == 8
     assert comparison_chart(few, STEP).right == ()
+
+
+def test_runs_over_one_number_have_sequential_colours():
+    runs = [record(inner_lr=rate) for rate in (0.3, 0.01, 0.1)]
+    found = {one.group.label: one.style for one in compared(runs, STEP)}
+    assert list(found) == ["MAML · α = 0.3", "MAML · α = 0.01", "MAML · α = 0.1"]
+    assert [style.role for style in found.values()] == ["ramp-1.000", "ramp-0.000", "ramp-0.500"]
+    assert len({style.dash for style in found.values()}) == 3
+    two = compared([*runs[:2], record("reptile")], STEP)
+    assert {one.style.role for one in two} == {"method-0", "method-2"}
+    figure_of(comparison_chart(compared(runs, STEP), STEP), Page())
 
 
 def test_captions_name_bands_and_marks_only_where_there_are_some():
@@ -269,7 +282,7 @@ def test_figure_names_interval_and_n_and_draws_the_means():
     (axes,) = figure.axes
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [3, 3, 1])
     (legend,) = figure.legends
-    assert legend.get_texts()[0].get_text() == "maml (3 runs) ± SE"
+    assert legend.get_texts()[0].get_text() == "MAML (3 runs) ± SE"
     assert "s / √n" in legend.get_title().get_text().replace("\n", " ")
     names = [name for name, _ in comparison_figures(runs, Page)]
     assert "comparison" in names
@@ -289,3 +302,18 @@ def test_an_interval_of_two_runs_does_not_press_the_means_flat():
     low, high = comparison_chart(three, view).y.limits
     assert low < three[0].curve.low[-1]
     assert high > three[0].curve.high[-1]
+
+
+def test_groups_of_a_sweep_have_the_colours_of_a_ramp_in_its_order():
+    rates = (0.1, 0.001, 0.03, 1)
+    curves = compared([record(inner_lr=rate) for rate in rates], STEP)
+    places = {rate: one.style.color for rate, one in zip(rates, curves, strict=True)}
+    assert [places[rate] for rate in sorted(rates)] == [
+        *("ramp-0.000", "ramp-0.333", "ramp-0.667", "ramp-1.000")
+    ]
+    assert len({one.style.dash for one in curves}) == 4
+    assert {one.role for one in comparison_chart(curves, STEP).series} == set(places.values())
+    two = compared([record(inner_lr=0.1), record(inner_lr=1.0)], STEP)
+    assert [one.style.dash for one in two] == ["solid", "dash"]
+    other = [record(inner_lr=rate, meta_batch=batch) for rate, batch in ((1, 2), (2, 3), (3, 4))]
+    assert len({one.style.color for one in compared(other, STEP)}) == 1

@@ -44,7 +44,7 @@ def test_numbers_of_several_runs_share_their_last_step() -> None:
     short = evaluated("maml", 2.0 * 0.5 ** np.arange(4), 2)
     long = evaluated("mirror", 2.0 * 0.25 ** np.arange(9), 2)
     one, two = convergence([short, long], 0.5)
-    assert (one.label, one.start) == ("maml · seed 0", 2.0)
+    assert (one.label, one.start) == ("MAML · seed 0", 2.0)
     assert one.steps_to_loss == 2
     assert two.steps_to_loss == 1
     assert one.area == pytest.approx(1.5 + 0.75 + 0.375)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from metaviz.config.outer_rule import OuterRule
 from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.training.setting import settle
 from metaviz.training.trainer import clipped
@@ -13,10 +14,19 @@ from tests.unit.stored import config, train
 
 def test_a_gradient_is_scaled_to_its_limit() -> None:
     gradient = torch.tensor([3.0, 4.0])
-    assert clipped(gradient, None) is gradient
-    assert torch.equal(clipped(gradient, 10.0), gradient)
-    assert torch.allclose(clipped(gradient, 1.0), torch.tensor([0.6, 0.8]))
-    assert torch.equal(clipped(torch.zeros(2), 1.0), torch.zeros(2))
+    assert clipped(gradient, None) is clipped(gradient, OuterRule(1.0)) is gradient
+    assert torch.equal(clipped(gradient, OuterRule(1.0, clip=10.0)), gradient)
+    assert torch.allclose(clipped(gradient, OuterRule(1.0, clip=1.0)), torch.tensor([0.6, 0.8]))
+    assert torch.equal(clipped(torch.zeros(2), OuterRule(1.0, clip=1.0)), torch.zeros(2))
+
+
+def test_entries_are_cut_before_the_norm_is_scaled() -> None:
+    gradient = torch.tensor([3.0, -8.0, 1.0])
+    assert torch.equal(
+        clipped(gradient, OuterRule(1.0, entry_clip=3.0)), torch.tensor([3.0, -3.0, 1.0])
+    )
+    both = clipped(gradient, OuterRule(1.0, clip=1.0, entry_clip=2.0))
+    assert torch.allclose(both, torch.tensor([2.0, -2.0, 1.0]) / 3)
 
 
 @pytest.mark.parametrize("together", [None, 1e-4])

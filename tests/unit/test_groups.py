@@ -32,7 +32,7 @@ def runs():
 def test_runs_that_differ_in_their_seed_only_are_one_group():
     groups = grouped(runs())
     assert [[m.id for m in g.members] for g in groups] == [["m0", "m1", "m2", "m3"], ["i0", "i1"]]
-    assert [g.label for g in groups] == ["maml", "imaml"]
+    assert [g.label for g in groups] == ["MAML", "iMAML"]
 
 
 def test_a_diverged_run_is_counted_and_named_but_not_averaged():
@@ -59,13 +59,13 @@ def test_an_absent_key_is_a_value_of_its_own():
         ((1.0,), ["a", "c"]),
         ((None,), ["b"]),
     ]
-    assert [g.label for g in groups] == ["Clip 1", "Clip –"]
+    assert [g.label for g in groups] == ["Clip = 1", "Clip = –"]
     assert differing(made) == ["clip_norm"]
 
 
 def test_labels_name_what_differs_within_an_algorithm():
     made = [entry("a"), entry("b", shared={"inner_lr": 0.4}), entry("c", "imaml")]
-    assert [g.label for g in grouped(made)] == ["maml · α 0.1", "maml · α 0.4", "imaml"]
+    assert [g.label for g in grouped(made)] == ["MAML · α = 0.1", "MAML · α = 0.4", "iMAML"]
 
 
 def test_one_and_true_are_not_the_same_value():
@@ -153,7 +153,7 @@ def test_cells_of_groups():
     group = grouped(runs())[0]
     seen, columns = CellContext("std"), Columns()
     half = VALUES[:3].std(ddof=1)
-    assert seen.group_text(BY_KEY["loss"], group) == f"{VALUES[:3].mean():.4g} ± {half:.2g}"
+    assert seen.group_text(BY_KEY["loss"], group) == f"{VALUES[:3].mean():.3f} ± {half:.3f}"
     assert seen.group_text(BY_KEY["seed"], group) == "0–3"
     assert seen.group_text(BY_KEY["state"], group) == "3 of 4; 1 diverged"
     assert seen.group_text(columns.column("inner_lr"), group) == "0.1"
@@ -188,7 +188,7 @@ def test_a_repetition_is_counted_once_and_named():
 
 def test_a_difference_within_its_interval_is_not_told_apart():
     found = difference("loss", VALUES, VALUES + 0.001)
-    assert found.verdict == "not told apart"
+    assert found.verdict == "no clear difference"
     assert "contains 0" in found.tip
     assert difference("loss", VALUES[:1], VALUES[:1] + 1).verdict == "better"
 

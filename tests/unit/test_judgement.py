@@ -105,7 +105,7 @@ def test_runs_judged_otherwise_are_not_subtracted_in_the_table() -> None:
 def judgement(**changes: object) -> Judgement:
     values = {
         "run": "maml-s0-1",
-        "label": "maml · seed 0",
+        "label": "MAML · seed 0",
         "config": {
             "algorithm": "maml",
             "problem": "images",

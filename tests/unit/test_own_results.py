@@ -242,7 +242,7 @@ def test_judged_without_steps_there_is_no_before() -> None:
     asked = {"algorithm": "prototypes", "problem": "sinusoid", "seed": 0}
     protocol |= {"k": 0, "ways": 1}
     found = Judgement("r", "r", asked, 3, 0, protocol, "sinusoid", per_task)
-    assert (found.before_text(), found.after_text()) == ("", "1.5 ± 0.98")
+    assert (found.before_text(), found.after_text()) == ("", "1.50 ± 0.98")
     assert "k =" not in found.protocol_text()
     judged = [Judged("r", "r", Style("#000000", "solid"), found)]
     row = rows_of(judged, Choice(dataset="none"))[0]

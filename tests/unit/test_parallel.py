@@ -64,3 +64,13 @@ def test_axes_are_those_in_which_runs_differ_and_the_result():
     assert axes[1].scale == "log"
     assert axes[2].places[0] == ABSENT
     assert axes[3].places.tolist() == [0.5, ABSENT]
+
+
+def test_options_of_one_method_among_several_have_no_axis():
+    columns = Columns(Catalogue.model_validate_json(resource("catalogue.json").read_text("utf-8")))
+    runs = [entry(name, name, loss=0.5) for name in ("maml", "fomaml", "reptile")]
+    runs += [entry("b", "imaml", loss=0.1, options={"prox": 2.0})]
+    axes = parallel_axes(runs, "loss", columns.spec, lambda key: key)
+    assert [axis.key for axis in axes] == ["algorithm", "loss"]
+    half = parallel_axes(runs[2:], "loss", columns.spec, lambda key: key)
+    assert [axis.key for axis in half] == ["algorithm", "imaml.prox", "loss"]

@@ -64,6 +64,21 @@ def test_killed_runs_resume_and_repeat_to_the_same_bits(
     assert first_difference(open_run(whole), open_run(again)) is None
 
 
+def test_runs_in_a_trust_region_resume_and_repeat_to_the_same_bits(tmp_path: Path) -> None:
+    asked = config("maml", problem_options={"outer": "trpo", "trust_products": 3})
+    whole = train(asked, tmp_path / "whole")
+    shares = open_run(whole).column("trust_share")
+    assert max(shares) > 0
+    folder, _ = killed(asked, tmp_path / "killed", 5)
+    assert_same(resume(folder), whole)
+    assert_same(finish(repeat_session(whole, tmp_path / "again")), whole)
+
+
+def test_methods_without_a_gradient_of_the_return_have_no_trust_region() -> None:
+    with pytest.raises(OptionError, match=r"navigation\.outer = trpo does not suit reptile"):
+        settle(config("reptile", problem_options={"outer": "trpo"}))
+
+
 def same(one: Batch, other: Batch, k: int = 0) -> bool:
     return torch.equal(one.at(k).x, other.at(k).x) and torch.equal(one.y, other.y)
 

@@ -10,11 +10,13 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from metaviz.config.run_config import EvaluationProtocol, read_comparison
 from metaviz.runs.export.html_report import write_report
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.store import list_runs, open_run
 from metaviz.training.protocol import judge
 from tests.unit.command_line import TINY, metaviz
@@ -75,11 +77,13 @@ def test_report_holds_results_figures_settings_and_commands(results: Path, tmp_p
     for link in links:
         with Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))) as image:
             assert image.width > 300
-    for word in ("Two methods", "metasgd · seed 0", "Held-out tasks", "sign test", "torch"):
+    for word in ("Two methods", "Meta-SGD · seed 0", "Held-out tasks", "sign test", "torch"):
         assert word in page.text
     record = open_run(list_runs(results / "runs")[0])
     last = record.evaluations[-1]
-    assert f"{last.curves['query_loss'][last.trained_steps]:.4g} ±" in page.text
+    shown = interval_text(last.at("query_loss"), last.at("query_loss_ci95"))
+    assert "±" in shown
+    assert shown in page.text
     for folder in list_runs(results / "runs"):
         config = read_comparison(out.parent / "configs" / f"{folder.name}.toml")
         stored = open_run(folder).config
@@ -240,3 +244,20 @@ def test_a_browser_shows_every_figure_without_complaint_and_prints_on_a4(
     assert len(re.findall(rb"/Subtype */Image", pdf)) >= figures > 3
     (size,) = set(re.findall(rb"/MediaBox *\[0 0 ([\d.]+) ([\d.]+)\]", pdf))
     assert [float(side) for side in size] == pytest.approx([595.3, 841.9], abs=1)
+
+
+def test_a_method_over_seeds_has_a_row_of_its_own(tmp_path: Path) -> None:
+    arguments = ("--algorithms", "maml,reptile", "--steps", "3", "--seeds", "0-2", *TINY)
+    assert metaviz("compare", *arguments, "--out", tmp_path).code == 0
+    records = [open_run(folder) for folder in list_runs(tmp_path / "runs")]
+    (out, *_) = write_report(records, {}, tmp_path / "report.html")
+    cells = out.read_text(encoding="utf-8").split("<h3>Single runs</h3>")
+    losses = [r.evaluations[-1].at("query_loss") for r in records if r.algorithm == "maml"]
+    half = 4.302652729696142 * np.std(losses, ddof=1) / np.sqrt(3)
+    wanted = ("maml", "sinusoid", "3 runs", "3", interval_text(float(np.mean(losses)), half))
+    row = "".join(f'<td class="{"number" * (n > 2)}">{cell}</td>' for n, cell in enumerate(wanted))
+    assert row in cells[0]
+    assert cells[0].count("<tr>") == 3
+    assert cells[1].count("sinusoid</td>") >= 6
+    (out, *_) = write_report(records[:1], {}, tmp_path / "one.html")
+    assert "<h3>Single runs</h3>" not in out.read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """Means, intervals, ranges and thinning against independent calculations."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from metaviz.charts.thinning import thin
-from metaviz.runs.model.statistics import mean_and_ci95, range_with_bands, robust_range
+from metaviz.runs.model.statistics import (
+    interval_text,
+    mean_and_ci95,
+    range_text,
+    range_with_bands,
+    robust_range,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -139,3 +147,35 @@ def test_bands_get_room_but_do_not_press_the_means_flat() -> None:
     assert inner_log is not None
     assert logs[0] == pytest.approx(inner_log[0] * (inner_log[0] / inner_log[1]) ** 4)
     assert range_with_bands([], []) is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (0.3862, 0.049, "0.386 ± 0.049"),
+        (3.706, 0.3, "3.71 ± 0.30"),
+        (1033.3, 570.0, "1030 ± 570"),
+        (0.99962, 0.0996, "1.00 ± 0.10"),
+        (-0.00865, 0.0337, "−0.009 ± 0.034"),
+        (73.354, 0.81, "73.35 ± 0.81"),
+        (0.5, math.nan, "0.5"),
+        (1.0, 0.0, "1 ± 0"),
+        (1e-5, 2e-6, "(1.00 ± 0.20)e-05"),
+        (3e8, 1e7, "(3.00 ± 0.10)e+08"),
+        (5e-324, 5e-324, "(4.9 ± 4.9)e-324"),
+        (math.inf, math.nan, "∞"),
+        (math.nan, 1.0, ""),
+    ],
+)
+def test_an_interval_has_two_digits_and_its_mean_ends_where_it_does(
+    mean: float, half: float, text: str
+) -> None:
+    assert interval_text(mean, half) == text
+
+
+def test_an_uneven_interval_is_written_like_an_even_one() -> None:
+    assert range_text(0.3862, 0.3108, 0.4471) == "0.386 [0.311, 0.447]"
+    assert range_text(0.3862, math.nan, math.nan) == "0.3862"
+    assert range_text(1e-7, 1e-8, 3e-7) == "1.00e-07 [1.00e-08, 3.00e-07]"
+    assert interval_text(0.25, 0.1, sign=True) == "+0.25 ± 0.10"
+    assert interval_text(-0.25, 0.1, sign=True) == "−0.25 ± 0.10"

@@ -78,6 +78,43 @@ def test_logistic_loss_finds_the_lower_of_two_minima(tmp_path):
     assert all(bound >= found["gap"] for bound in found["bound"])
 
 
+def test_a_logistic_loss_that_falls_for_ever_has_no_minimiser(tmp_path):
+    certain = {
+        **OPTIMALITY,
+        "tables": [[[1.0, 0.0]]],
+        "features": [[-1.5]],
+        "loss": "logistic",
+        "rate": 2.0,
+        "omega": [0.5],
+    }  # L has a minimum of 0.09 near -0.5, and falls to 0 as theta grows
+    told = refusal("theory", "optimality", "--problem-file", written(tmp_path, certain))
+    assert "keeps falling as theta grows" in told
+    # One point of three is certain, and along its feature alone L falls for ever.
+    partly = {**OPTIMALITY, "features": [[1, 0], [0, 1], [0, 1]], "loss": "logistic"}
+    partly["tables"] = [[[0.4, 0.0], [0.1, 0.2], [0.2, 0.1]], [[0.3, 0.0], [0.2, 0.2], [0.2, 0.1]]]
+    told = refusal("theory", "optimality", "--problem-file", written(tmp_path, partly))
+    assert "keeps falling as theta grows" in told
+
+
+def test_in_one_dimension_the_expansion_has_no_joint_fit(tmp_path):
+    losses = {"hessians": [[[2.0]], [[3.0]]], "linear": [[1.0], [2.0]], "start": [0.1]}
+    found = answer(tmp_path, "expansion", {**losses, "rates": [0.1]})
+    # The gradients at 0.1 are -0.8 and -1.7; either loss comes first.
+    expected = (-1.7 + 0.1 * 3 * 0.8 - 0.8 + 0.1 * 2 * 1.7) / 2
+    assert found["fomaml"]["expected"][0] == pytest.approx([expected])
+    assert found["fomaml"]["c1"] == pytest.approx([1.0])
+    assert found["fomaml"]["joint_c0"] == found["fomaml"]["joint_c1"] == [None]
+
+
+def test_at_a_minimum_of_all_losses_the_expansion_has_no_coefficient(tmp_path):
+    losses = {"hessians": [[[2.0]], [[4.0]]], "linear": [[1.0], [2.0]], "start": [0.5]}
+    found = answer(tmp_path, "expansion", {**losses, "rates": [0.25]})
+    for method in ("maml", "fomaml", "reptile"):
+        assert found[method]["expected"] == [[0.0]]
+        assert found[method]["c1"] == [None]
+        assert found[method]["remainder"] == [0.0]
+
+
 def test_expansion_answers_with_lists_in_the_order_of_rates(tmp_path):
     found = answer(tmp_path, "expansion", EXPANSION)
     losses = Quadratics(np.array(EXPANSION["hessians"]), np.array(EXPANSION["linear"], dtype=float))

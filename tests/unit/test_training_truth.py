@@ -102,7 +102,7 @@ def test_evaluations_are_means_over_seeds_before_and_after_adaptation() -> None:
     evaluate(broken, 0, [9.0, 9.0, 9.0])
     broken.state = "diverged"
     chart = training_chart([*runs, broken], TrainingView())
-    name = "maml (2 of 3 runs, 1 diverged)"
+    name = "MAML (2 of 3 runs, 1 diverged)"
     assert drawn(chart, f"{name} after")[1].tolist() == [3.5, 2.0]
     assert drawn(chart, f"{name} before")[1].tolist() == [4.5, 3.5]
     bands = {band.name.removeprefix(f"{name} "): band for band in chart.bands}
@@ -119,7 +119,7 @@ def test_a_method_without_an_inner_loop_has_no_state_before_adaptation() -> None
     run = replace(run, traits=Traits(inner_loop="none"))
     run.apply(Evaluated(0, 20, 0, {"query_loss": np.array([2.0])}))
     chart = training_chart([run], TrainingView())
-    assert [one.name for one in chart.series] == ["protonet · seed 0 after"]
+    assert [one.name for one in chart.series] == ["ProtoNet · seed 0 after"]
     assert "before" not in chart.caption
 
 
@@ -128,7 +128,7 @@ def test_a_run_that_diverged_is_drawn_as_far_as_it_went() -> None:
     evaluate(run, 0, [4.0, 3.0, 2.0])
     run.state = "diverged"
     chart = training_chart([run], TrainingView())
-    assert drawn(chart, "maml · seed 0 after")[1].tolist() == [2.0]
+    assert drawn(chart, "MAML · seed 0 after")[1].tolist() == [2.0]
 
 
 def test_one_run_that_goes_astray_does_not_press_the_others_flat() -> None:
@@ -148,3 +148,18 @@ def test_runs_to_which_a_person_gave_one_name_stay_two_lines() -> None:
         run.marks = Marks(name="mine", color="#123456")
     names = [one.name for one in training_chart(runs, TrainingView()).series]
     assert len(set(names)) == len(names) == 4
+
+
+def test_of_many_lines_none_is_called_bold_or_thin() -> None:
+    flat = np.ones(9)
+    runs = [record(f"method{number}", flat, flat) for number in range(9)]
+    for run in runs:
+        evaluate(run, 0, [4.0, 3.0, 2.0])
+    chart = training_chart(runs, TrainingView())
+    assert {one.width for one in chart.series} == {1.0}
+    assert "bold" not in chart.caption
+    assert "after 2 inner steps; pale: before adaptation; shaded" in chart.caption
+    few = training_chart(runs[:8], TrainingView())
+    assert {one.width for one in few.series} == {1.0, 2.0}
+    assert "bold: after 2 inner steps; thin: before adaptation; shaded" in few.caption
+    assert "before" not in training_chart(runs, TrainingView(show_pre=False)).caption

@@ -54,8 +54,8 @@ def test_weights_are_written_by_name_and_read_back_the_same(
 
 def test_a_file_of_another_kind_and_a_folder_without_a_run_are_refused(tmp_path: Path) -> None:
     folder = train(config("maml"), tmp_path)
-    said = refusal("weights", folder, "--out", tmp_path / "w.pt")
-    assert said.endswith("w.pt' is not valid: use a name ending in .safetensors.")
+    said = refusal("weights", folder, "--out", tmp_path / "w.bin")
+    assert said.endswith("w.bin' is not valid: use a name ending in .safetensors.")
     assert "holds no runs" in refusal("weights", tmp_path / "no", "--out", "w.safetensors")
     (tmp_path / "file").write_text("")
     blocked = tmp_path / "file" / "w.safetensors"

@@ -133,6 +133,7 @@ class GivenPrior(Episodic):
 @register(
     BauerOptions,
     id="bauer",
+    color=36,
     title="Bauer et al.",
     group="On features",
     summary="A Gaussian prior on classifiers, fitted to those of the base classes; no episodes.",

@@ -261,6 +261,8 @@ def layered(learner: Learner) -> Layered:
 class ShiftedNeurons(Episodic):
     """The method, which asks for a network whose neurons can be shifted."""
 
+    any_ways = False
+
     @override
     def fit(self, learner: Learner) -> None:
         layered(learner)
@@ -269,6 +271,7 @@ class ShiftedNeurons(Episodic):
 @register(
     CSNOptions,
     id="csn",
+    color=26,
     title="CSN",
     group="Metric",
     summary="Neurons are shifted for a query by what errors of similar support examples say.",

@@ -218,6 +218,7 @@ def layout(classes: int, d: int) -> Layout:
 @register(
     GidarisOptions,
     id="gidaris",
+    color=31,
     title="Gidaris & Komodakis",
     group="On features",
     summary="Makes the weights of new classes from their means and from base classes like them.",

@@ -197,6 +197,7 @@ class MatchingModel:
 @register(
     MatchingOptions,
     id="matching",
+    color=19,
     title="Matching networks",
     group="Metric",
     summary="A query is what the support examples that resemble it are, weighed by attention.",

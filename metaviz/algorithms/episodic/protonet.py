@@ -126,7 +126,7 @@ class PrototypeModel:
     id="protonet",
     title="ProtoNet",
     group="Metric",
-    color=12,
+    color=28,
     summary="Classes are the means of their support embeddings; the nearest one is the answer.",
     needs={"classes": "ProtoNet tells classes apart"},
     charts=(EMBEDDING, SIMILARITY),

@@ -149,6 +149,7 @@ def _features(learner: Learner) -> int:
 @register(
     QiaoOptions,
     id="qiao",
+    color=30,
     title="Qiao et al.",
     group="On features",
     summary="Learns to turn the mean activation of a class into the weights of its classifier.",

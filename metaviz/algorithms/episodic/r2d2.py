@@ -125,6 +125,7 @@ def _with_one(z: Tensor) -> Tensor:
 @register(
     R2D2Options,
     id="r2d2",
+    color=22,
     title="R2-D2",
     group="Metric",
     summary="The head of every task is a ridge regression of its labels, solved in closed form.",

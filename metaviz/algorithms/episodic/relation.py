@@ -185,6 +185,7 @@ def squared_error(context: Context, prediction: Prediction, batch: Batch) -> Ten
 @register(
     RelationOptions,
     id="relation",
+    color=20,
     title="Relation networks",
     group="Metric",
     summary="A small network learns to tell how a query relates to the sum of a class.",

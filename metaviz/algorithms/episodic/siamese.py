@@ -118,6 +118,7 @@ class SiameseModel:
 @register(
     SiameseOptions,
     id="siamese",
+    color=23,
     title="Siamese networks",
     group="Metric",
     summary="Learns whether two images are of one class; the most similar support image answers.",

@@ -203,9 +203,16 @@ def _chosen(known: Tensor, places: Tensor | None) -> Tensor:
     return known.gather(1, places.unsqueeze(2).expand(-1, -1, known.shape[2]))
 
 
+class FixedWays(Episodic):
+    """The method, whose labels are written in as many numbers as there are classes in training."""
+
+    any_ways = False
+
+
 @register(
     SNAILOptions,
     id="snail",
+    color=25,
     title="SNAIL",
     group="Memory",
     summary="Reads a task as a sequence of labelled examples that ends in a query.",
@@ -226,4 +233,4 @@ def snail(options: SNAILOptions, shared: Shared) -> Algorithm:
             f"snail.fewest_shots = {options.fewest_shots} is more than the {shots} shots of a "
             "training episode: use fewer, or more snail.train_shots.",
         )
-    return Episodic(SNAILModel(options, shared.ways), options.episodes())
+    return FixedWays(SNAILModel(options, shared.ways), options.episodes())

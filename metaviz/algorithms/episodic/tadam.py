@@ -274,6 +274,7 @@ def auxiliary_share(progress: float) -> float:
 @register(
     TADAMOptions,
     id="tadam",
+    color=24,
     title="TADAM",
     group="Metric",
     summary="Prototypes in an embedding whose layers are scaled and shifted for the task.",

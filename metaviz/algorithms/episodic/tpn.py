@@ -268,6 +268,7 @@ def over_all_nodes(context: Context, prediction: Prediction, batch: Batch) -> Te
 @register(
     TPNOptions,
     id="tpn",
+    color=21,
     title="TPN",
     group="Metric",
     summary="Labels spread from support examples over a graph of all examples of the task.",

@@ -13,9 +13,10 @@ from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.evaluation import Judgement
 from metaviz.runs.model.events import Event, State
 from metaviz.runs.model.gradients import GradientComparison
+from metaviz.runs.model.prediction import Predicted
 from metaviz.runs.model.robustness import Robustness
 from metaviz.runs.model.speed import Gauge
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
+from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy, Replay
 
 
 class Session(Protocol):
@@ -41,6 +42,10 @@ class Session(Protocol):
 
     def end(self, state: State) -> Event:
         """End the run early as `stopped` or `aborted`, keeping what it has; return Ended."""
+
+    @property
+    def tasks_done(self) -> int:
+        """How many tasks of an evaluation under way are done; from any thread."""
 
     def cut_short(self) -> None:
         """Cut an evaluation short, because `end` is about to be called; from any thread."""
@@ -112,8 +117,19 @@ class Engine(Protocol):
     def episode(self, folder: Path, protocol: EvaluationProtocol, number: int) -> Episode:
         """Adapt a stored run to one task of a protocol. Raises: as `judge`."""
 
+    def predict(
+        self, folder: Path, support: Sequence[Path], query: Sequence[Path], *, together: bool
+    ) -> Predicted:
+        """Adapt a stored run to a person's examples and predict others.
+
+        Raises: StoreError, OptionError, ValueError with one sentence.
+        """
+
     def expansion(self, folder: Path, report: Report) -> Expanded:
         """Compare a run's meta-gradients with their expansion. Raises: as `judge`."""
+
+    def expansion_over_training(self, folder: Path, report: Report) -> ExpandedOverTraining:
+        """Compare the same at several meta-steps of a run. Raises: as `judge`."""
 
     def replay(self, folder: Path, report: Report) -> Replay:
         """Take the first meta-steps of a run again, one by one. Raises: as `judge`."""

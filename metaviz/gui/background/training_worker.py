@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
 from metaviz.config.run_config import Comparison
+from metaviz.files.progress import reading_reported_to
 from metaviz.gui.background.engine_protocol import Engine, EngineLoader, Session
 from metaviz.gui.background.task import Task, sentence_of
 from metaviz.runs.model.events import Ended, Event, State, Stepped, Waiting
@@ -63,6 +64,8 @@ class TrainingWorker(QObject):
     failed = Signal(str, str)
     refused = Signal(str, str)
     gauged = Signal(str, object)
+    read = Signal(str)
+    """What is read before training can go on, like `reading images, 40 of 600`."""
 
     def __init__(self, loader: EngineLoader) -> None:
         """Take the function that imports and makes the engine."""
@@ -76,7 +79,7 @@ class TrainingWorker(QObject):
         self._batch: list[tuple[str, Event]] = []
         self._flushed = 0.0
         self._gauged: set[str] = set()
-        self._gauge_from = 0.0
+        self._gauge_from = self._told_reading = 0.0
         self._interrupted = Flag()
         self._cancelled = Flag()
         self._timer = QTimer(self)
@@ -88,6 +91,10 @@ class TrainingWorker(QObject):
         self._interrupted.set()
         for session in list(self._live):
             session.cut_short()
+
+    def tasks_done(self, name: str) -> int:
+        """Return how many tasks of a run's evaluation are done; for use from any thread."""
+        return next((one.tasks_done for one in list(self._live) if one.id == name), 0)
 
     def cancel_request(self) -> None:
         """Cancel the request that is under way; for use from any thread."""
@@ -160,7 +167,8 @@ class TrainingWorker(QObject):
         if self._engine is None:
             return []
         try:
-            sessions = list(make(self._engine))
+            with reading_reported_to(self._on_read):
+                sessions = list(make(self._engine))
             runs = [
                 StartedRun(open_run(s.folder, most_pictures=MOST_PICTURES), s.folder, stored)
                 for s in sessions
@@ -238,7 +246,8 @@ class TrainingWorker(QObject):
         until = time.monotonic() + SLICE_SECONDS
         event: Event | None = None
         while time.monotonic() < until and not self._interrupted.is_set():
-            event = self._advance(self._behind(session))
+            with reading_reported_to(self._on_read):
+                event = self._advance(self._behind(session))
             if event is None:
                 break
             if isinstance(event, Waiting):
@@ -252,6 +261,13 @@ class TrainingWorker(QObject):
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
         self._finish_if_none_trains()
+
+    def _on_read(self, done: int, count: int) -> None:
+        """Tell how far the reading of images is, but not for each of them."""
+        now = time.monotonic()
+        if now - self._told_reading >= FLUSH_SECONDS or done >= count:
+            self._told_reading = now
+            self.read.emit(f"reading images, {done} of {count}")
 
     def _behind(self, session: Session) -> Session:
         """Return which session advances: of its band, the one that has taken fewest steps."""

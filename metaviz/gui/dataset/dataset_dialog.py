@@ -22,7 +22,14 @@ from PySide6.QtWidgets import (
 
 from metaviz.gui.dataset.episode_view import EpisodeView
 from metaviz.gui.dataset.summary_view import DatasetSummary
-from metaviz.gui.widgets.controls import named, push_button, spoken, text_label
+from metaviz.gui.widgets.controls import (
+    explained,
+    named,
+    press_on_enter,
+    push_button,
+    spoken,
+    text_label,
+)
 from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
@@ -68,6 +75,7 @@ class DatasetDialog(QDialog):
         """Make the dialog; `begin` has the form's data read."""
         super().__init__(parent)
         self.setObjectName("dataset_dialog")
+        explained(self, "/page/data")
         self.setWindowTitle(f"Data of {subject.title}")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(*_SIZE)
@@ -78,7 +86,6 @@ class DatasetDialog(QDialog):
         self.path = named(QLineEdit(subject.path), "dataset_path", "Folder or archive of images")
         self.read = push_button("dataset_read", "&Read", "Read the data at this path.")
         self.read.setAccessibleName("Read the data")
-        self.read.setAutoDefault(True)
         self.facts = DatasetSummary(self)
         self.episode = EpisodeView(subject.swapped, self)
         self.pages = QStackedWidget(self)
@@ -88,6 +95,7 @@ class DatasetDialog(QDialog):
         self.cancel = push_button("dataset_cancel", "&Cancel", title="Cancel reading")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
         self.use = self.buttons.addButton("&Use these data", QDialogButtonBox.ButtonRole.AcceptRole)
+        press_on_enter(self.buttons, self.use)
         self._assemble()
         self._connect()
         self._show_hint()

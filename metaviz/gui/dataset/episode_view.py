@@ -3,10 +3,10 @@
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
+from metaviz.gui.dataset.sample_grid import SampleGrid, described
 from metaviz.gui.widgets.controls import combo, named, offer, push_button, switch, text_label
 from metaviz.gui.widgets.layouts import alternatives, column, row
 from metaviz.gui.widgets.plain_text import PlainLabel
-from metaviz.gui.widgets.sample_grid import SampleGrid, described
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.model.dataset import DatasetView
 

@@ -1,29 +1,42 @@
 """The experiment dock: problem, algorithms and settings. It yields a comparison."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from metaviz.config.catalogue import AlgorithmEntry, Catalogue, ProblemEntry
 from metaviz.config.options import OptionError, Plain, checked
-from metaviz.config.run_config import MACHINE, OF_INNER_LOOPS, Comparison, parse_seeds
+from metaviz.config.run_config import MACHINE, OF_INNER_LOOPS, Comparison, Shared, parse_seeds
+from metaviz.config.schedule import default_text
 from metaviz.gui.experiment.algorithm_form import AlgorithmForm
 from metaviz.gui.experiment.algorithm_list import AlgorithmList
 from metaviz.gui.experiment.form_values import FormState, check_names, seeds_text
 from metaviz.gui.experiment.help_strip import HelpStrip
 from metaviz.gui.experiment.shared_form import OF_THE_COMPARISON, SEEDS, shared_form
-from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
-from metaviz.gui.widgets.editors import ChoiceBox
+from metaviz.gui.widgets.controls import (
+    explained,
+    make_bold,
+    named,
+    push_button,
+    scrolling,
+    search_line,
+    text_label,
+)
+from metaviz.gui.widgets.editors import ChoiceBox, write_value
 from metaviz.gui.widgets.layouts import column, order_tabs, row
 from metaviz.gui.widgets.option_field import OptionField
 from metaviz.gui.widgets.option_form import CollapsibleSection, OptionForm
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 from metaviz.gui.widgets.theme import current_theme, tint
+from metaviz.runs.table.summary import OWN
 
-_WIDTH = 340
+_WIDTH = 304
+_AROUND_LIST = 390
+"""Pixels beside the list: problem, headings, first settings, and the help below the form."""
 
 
 class ExperimentDock(QWidget):
@@ -33,6 +46,8 @@ class ExperimentDock(QWidget):
     download_requested = Signal(str)
     download_cancelled = Signal()
     sweep_requested = Signal(str)
+    help_requested = Signal()
+    """The guide is wanted at what has the keyboard."""
 
     def __init__(self, catalogue: Catalogue, parent: QWidget | None = None) -> None:
         """Make the form for a catalogue, with MAML on sinusoids chosen."""
@@ -40,9 +55,10 @@ class ExperimentDock(QWidget):
         self.catalogue = catalogue
         tip = "The family of tasks that is learned from."
         self.problem_box = named(ChoiceBox(self), "problem", "Problem", tip)
+        self.search = search_line("algorithms_search", "Search algorithms", "Name, author, idea…")
         self.algorithms = AlgorithmList(self)
         self.summary = text_label("problem_summary")
-        self.look = push_button("look", "&Look at the data…")
+        self.look = push_button("look", "Look at the data…")
         self.download = push_button("download", "")
         self.help_strip = HelpStrip(self)
         self._sections: dict[str, AlgorithmForm] = {}
@@ -50,6 +66,7 @@ class ExperimentDock(QWidget):
         self.change_text: str | None = None
         """While `changed` is emitted for many settings at once: what they are; "" for a restart."""
         self.setMinimumWidth(_WIDTH)
+        explained(self, "/page/experiment")
         self._build()
         self._fill()
         self.show_comparison(Comparison())
@@ -180,6 +197,12 @@ class ExperimentDock(QWidget):
         """Return the field with a dotted key, for instance `inner_lr` or `imaml.prox`."""
         return next((field for field in self.every_field() if field.key == key), None)
 
+    def reset_focused(self) -> None:
+        """Put the setting that has the keyboard back to its default."""
+        for field in self.every_field():
+            if field.editor.hasFocus():
+                field.reset()
+
     def every_field(self) -> list[OptionField]:
         """Return all fields, also those of algorithms that were unticked again."""
         own = [section.form for section in self._sections.values()]
@@ -193,7 +216,7 @@ class ExperimentDock(QWidget):
     def show_downloading(self, *, under_way: bool) -> None:
         """Make the button start a download, or cancel the one that is under way."""
         self.downloading = under_way
-        self.download.setText("Cancel &download" if under_way else "&Download…")
+        self.download.setText("Cancel download" if under_way else "Download…")
         self.download.setAccessibleName("Cancel the download" if under_way else "Download the data")
         self.download.setToolTip(
             plain_tip(
@@ -202,6 +225,12 @@ class ExperimentDock(QWidget):
                 else "Says size and source, and asks, before anything is fetched."
             )
         )
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the list of algorithms what room the first settings leave."""
+        super().resizeEvent(event)
+        room = event.size().height() - _AROUND_LIST
+        self.algorithms.show_lines(room // self.algorithms.line_height)
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
@@ -218,24 +247,30 @@ class ExperimentDock(QWidget):
         data = row(self.look, self.download, spacing=6, stretch=self.look, inside=self._data)
         data.setStretchFactor(self.download, 1)
         self._forms = QVBoxLayout()
-        self._forms.setSpacing(6)
+        self._forms.setSpacing(4)
         # What was typed for a problem comes back with it.
         self._typed: dict[str, dict[str, Plain]] = {}
         self._shown_problem = ""
         self.problem_form: OptionForm
         self._problem_section: CollapsibleSection
+        problem = row(_heading("&Problem", self.problem_box), self.problem_box)
+        problem.setStretchFactor(self.problem_box, 1)
+        head = row(_heading("&Algorithms", self.algorithms), self.search)
+        head.setStretchFactor(self.search, 1)
         parts = (
-            *(_heading("&Problem", self.problem_box), self.problem_box, self.summary, self._data),
-            *(_heading("&Algorithms", self.algorithms), self.algorithms, self._forms, None),
+            *(problem, self.summary, self._data, head),
+            *(self.algorithms, self._forms, None),
         )
-        content = column(None, *parts, margins=(10, 8, 10, 8), spacing=6)
+        content = column(None, *parts, margins=(8, 8, 8, 8), spacing=4)
         content.setObjectName("experiment_content")
-        area = scrolling("experiment_scroll", "Settings of the experiment", content)
-        column(self, area, self.help_strip, stretch=area, spacing=0)
+        self._area = scrolling("experiment_scroll", "Settings of the experiment", content)
+        column(self, self._area, self.help_strip, stretch=self._area, spacing=0)
+        self.search.textChanged.connect(self.algorithms.search)
         self.problem_box.currentIndexChanged.connect(self._on_problem)
         self.algorithms.ticked_changed.connect(self._on_ticks)
         self.algorithms.entered_algorithm.connect(self.help_strip.explain)
         self.download.clicked.connect(self._on_download)
+        self.help_strip.more.clicked.connect(self.help_requested)
 
     def _fill(self) -> None:
         """Make list and forms from the catalogue."""
@@ -250,7 +285,7 @@ class ExperimentDock(QWidget):
         self._shown_problem = ""
         self.shared = shared_form(self.catalogue, self)
         self._follow(self.shared)
-        self._forms.addWidget(_heading("Settings that all share", self.shared))
+        self._forms.addWidget(_heading("Shared settings", self.shared))
         self._forms.addWidget(self.shared)
         self._show_problem()
         self._is_filling = False
@@ -258,6 +293,7 @@ class ExperimentDock(QWidget):
     def _show_problem(self) -> None:
         problem = self.problem
         self.summary.setText(problem.summary)
+        explained(self.problem_box, f"/problem/{problem.id}")
         self.download.setVisible(problem.can_download)
         self.look.setVisible(problem.has_images)
         self._data.setVisible(problem.can_download or problem.has_images)
@@ -341,6 +377,8 @@ class ExperimentDock(QWidget):
         if self._is_filling:
             return
         shared = self.shared.values()
+        self._show_schedule(shared)
+        self._show_own_values()
         for section in self._sections.values():
             section.show_shared(shared)
         self._problem_section.note_changes(len(self.problem_form.changes()))
@@ -348,6 +386,26 @@ class ExperimentDock(QWidget):
         if not self.reason:
             self.help_strip.show_count(self.comparison())
         self.changed.emit()
+
+    def _show_own_values(self) -> None:
+        """Say under a shared field which ticked methods do not use its value."""
+        for name in OWN:
+            own = [
+                f"{section.entry.title}: {write_value(value)}"
+                for section in self._shown().values()
+                if name in section.form.fields
+                and (value := section.form.fields[name].value) is not None
+            ]
+            field = self.shared.fields.get(name)
+            if field is not None:
+                field.set_note(f"Not used by {', '.join(own)}" if own else "")
+
+    def _show_schedule(self, values: Mapping[str, Plain]) -> None:
+        """Say in the empty field when runs with these settings are evaluated."""
+        field, steps = self.shared.fields["eval_every"], values.get("steps")
+        shared = {name: value for name, value in values.items() if name in Shared.model_fields}
+        if not self.shared.first_error() and isinstance(steps, int):
+            field.set_automatic(default_text(shared, steps, self.problem))
 
     def _on_download(self) -> None:
         if self.downloading:

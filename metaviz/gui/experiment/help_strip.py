@@ -7,12 +7,12 @@ from metaviz.config.catalogue import AlgorithmEntry
 from metaviz.config.options import OptionSpec
 from metaviz.config.run_config import Comparison
 from metaviz.gui.experiment.algorithm_list import describe
-from metaviz.gui.widgets.controls import scrolling, text_label
+from metaviz.gui.widgets.controls import scrolling, text_label, tool_button
 from metaviz.gui.widgets.layouts import column, row
 from metaviz.gui.widgets.option_field import help_text
 from metaviz.gui.widgets.theme import current_theme, tint
 
-_HELP_LINES = 6
+_HELP_LINES = 3
 
 
 class HelpStrip(QFrame):
@@ -26,16 +26,22 @@ class HelpStrip(QFrame):
         self.reason = text_label("reason")
         self.count = text_label("run_count")
         self.help.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._row = row(None, spacing=6)
-        parts = (self._steady_help(), self.reason, self.count, self._row)
-        column(self, *parts, margins=(10, 6, 10, 6))
+        tip = "Open the guide at what has the keyboard: all of it, and the terms it uses."
+        self.more = tool_button("help_more", "More (F1)", tip, "More about this in the guide")
+        self.more.setAutoRaise(True)
+        # The keyboard stays where it is, as that says what is asked about.
+        self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._row = row(self.more, None, spacing=8)
+        parts = (self._steady_help(), self.count, self._row)
+        column(self, *parts, margins=(8, 4, 8, 8), spacing=4)
         self.restyle()
 
     def _steady_help(self) -> QScrollArea:
-        """Keep the help's height, so that the form does not jump when the focus moves."""
-        area = scrolling("help_scroll", "Help", self.help)
-        area.setFixedHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
-        return area
+        """Keep the height, so that no field moves with the focus or when something is wrong."""
+        both = column(None, self.reason, self.help, None, spacing=4)
+        self._area = scrolling("help_scroll", "Help", both)
+        self._area.setFixedHeight(self.fontMetrics().lineSpacing() * _HELP_LINES)
+        return self._area
 
     def add_button(self, button: QWidget) -> None:
         """Put a button at the right of the last line, below the count."""
@@ -55,6 +61,7 @@ class HelpStrip(QFrame):
         self.reason.setText(sentence)
         self.reason.setVisible(bool(sentence))
         if sentence:
+            self._area.verticalScrollBar().setValue(0)
             self.count.setText("Nothing to run yet")
 
     def show_count(self, comparison: Comparison) -> None:

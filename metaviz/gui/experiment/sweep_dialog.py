@@ -20,7 +20,14 @@ from metaviz.config.run_config import Comparison, RunConfig, parse_seeds
 from metaviz.config.sweep import Estimate, Sweep, plan_sweep, sweepable
 from metaviz.gui.experiment.form_values import seeds_text
 from metaviz.gui.experiment.sweep_axis import SweepAxisRow
-from metaviz.gui.widgets.controls import named, push_button, scrolling, text_label
+from metaviz.gui.widgets.controls import (
+    explained,
+    named,
+    press_on_enter,
+    push_button,
+    scrolling,
+    text_label,
+)
 from metaviz.gui.widgets.editors import write_value
 from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.read_table import ReadTable
@@ -54,6 +61,7 @@ class SweepDialog(QDialog):
         """Vary a comparison; `values` are those that the form has, by dotted key."""
         super().__init__(parent)
         self.setObjectName("sweep_dialog")
+        explained(self, "/page/sweep")
         self.setWindowTitle("Sweep")
         self._comparison, self._catalogue = comparison, catalogue
         self._known = sweepable(catalogue, comparison)
@@ -167,7 +175,7 @@ class SweepDialog(QDialog):
         self.estimate = push_button("sweep_estimate", "&Estimate", tip, "Estimate the time")
         self.buttons.addButton(self.accepting, QDialogButtonBox.ButtonRole.AcceptRole)
         self.buttons.addButton(self.estimate, QDialogButtonBox.ButtonRole.ActionRole)
-        self.accepting.setDefault(True)
+        press_on_enter(self.buttons, self.accepting)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self.estimate.clicked.connect(self._on_estimate)
@@ -186,6 +194,8 @@ class SweepDialog(QDialog):
             return
         if not runs:
             return
+        # The keyboard would go on to "Cancel" otherwise.
+        self.accepting.setFocus()
         self.estimate.setEnabled(False)
         self.time.setText("Taking a few steps…")
         self.estimate_requested.emit(runs)

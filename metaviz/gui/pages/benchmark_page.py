@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QHBoxLayout, QTableWidgetItem, QTabWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QTableWidgetItem, QTabWidget, QWidget
 
 from metaviz.charts.values import Lines, Scatter
 from metaviz.config.run_config import EvaluationProtocol
@@ -17,7 +17,7 @@ from metaviz.gui.pages.benchmark_table import (
     result_cells,
     worst_cells,
 )
-from metaviz.gui.pages.layouts import column, named, page, row, split
+from metaviz.gui.pages.layouts import column, flow, named, page, row, split
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.pages.protocol_dialog import ProtocolDialog, protocol_text
 from metaviz.gui.plotting.chart_view import ChartView
@@ -48,22 +48,23 @@ from metaviz.runs.model.evaluation import Judgement, draws_of, draws_text
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import MOST_TASKS, Robustness, factor_text, stored_robustness
+from metaviz.runs.model.statistics import interval_text
 
 EMPTY = (
-    "Tick trained runs below and press Evaluate: each one's weights adapt to the same tasks of "
+    "Tick trained runs and press Evaluate: each one's weights adapt to the same tasks of "
     "classes that training never saw."
 )
 NO_MAP = (
     "Press Vary steps: how the chosen run does with larger, smaller, more and fewer inner steps "
     "than it was trained with."
 )
-NO_ROWS = "No results of these data that are numbers: choose other ones above."
+NO_ROWS = "There are no results on these data yet: press Evaluate, or choose other data above."
 _HINT = "Least gain. Enter or double-click opens the task."
 _ROW, _WIDEST = 17, 260
 _BUTTONS = (
     (
         "Evaluate",
-        "E&valuate",
+        "Eval&uate",
         "Adapt the ticked runs' stored weights to the tasks of the protocol.",
     ),
     (
@@ -71,7 +72,7 @@ _BUTTONS = (
         "Evaluate the run chosen below with seven step sizes and up to twice its inner steps, on "
         f"at most {MOST_TASKS} tasks.",
     ),
-    ("Protocol", "Pro&tocol…", "Which tasks, and how."),
+    ("Protocol", "Protoco&l…", "Which tasks, and how."),
     ("Cancel", "&Cancel", "Stop the evaluation."),
 )
 NO_TASKS = "Press Evaluate: what adaptation gains on every single task appears here."
@@ -177,7 +178,7 @@ class BenchmarkTab(PlotPage):
         self.views = named(QTabWidget(), "benchmarkViews", "Pictures of the evaluation")
         self.views.setDocumentMode(True)
         dots = scrolling("benchmarkScroll", "Published results and ours", self.dots)
-        self.views.addTab(dots, "&Published and ours")
+        self.views.addTab(dots, "Publishe&d and ours")
         self.views.addTab(self._map_page(), "&Step size and number of steps")
         self.views.addTab(self._task_page(), "S&ingle tasks")
         body = split("benchmarkBody", self.table, self.views, upright=True, sizes=(220, 380))
@@ -197,15 +198,12 @@ class BenchmarkTab(PlotPage):
         buttons = self.evaluate, self.vary, self.settings
         return row(*buttons, self.next, self.cancel, stretch=self.next)
 
-    def _filters(self) -> QHBoxLayout:
+    def _filters(self) -> QLayout:
         title = "List of tasks that runs were evaluated on"
         self.list = combo("benchmarkList", title, {}, letters=12)
         connect_controls(self._take_list, self.list)
         self.filter.changed.connect(self._fill)
-        made = row(("&Ours:", self.list), ("Pu&blished:", self.filter), spacing=6)
-        made.setStretchFactor(self.list, 2)
-        made.setStretchFactor(self.filter, 4)
-        return made
+        return flow(("&Ours:", self.list), ("Pu&blished:", self.filter), stretch=self.filter)
 
     def _map_page(self) -> QWidget:
         self.run = combo("benchmarkRun", "Run whose steps are varied", {}, letters=18)
@@ -273,7 +271,7 @@ class BenchmarkTab(PlotPage):
             place, k = divmod(cell, found.mean.shape[1])
             value, half = (found.unit * v[place, k] for v in (found.mean, found.half_width))
             size = factor_text(found, found.factors[place])
-            self.remark.setText(f"{size}, k = {k}: {value:.4g} ± {half:.2g}")
+            self.remark.setText(f"{size}, k = {k}: {interval_text(value, half)}")
 
     def _stored_map(self) -> Robustness | None:
         folder = folder_of(self.record_of(self.run))
@@ -337,7 +335,8 @@ def _map_text(found: Robustness) -> str:
     about = found.protocol
     return (
         f"{about['tasks']} {about['split']} tasks{draws_text(about)}, weights of step "
-        f"{found.step}. The frame is as trained, colours are differences to it. Click a cell for "
+        f"{found.step}. The frame marks what it was trained with; colours show the value minus "
+        "that one. Click a cell for "
         "its value."
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QWidget
 
-from metaviz.gui.pages.layouts import row
+from metaviz.gui.pages.layouts import flow
 from metaviz.gui.widgets.controls import combo, connect_controls, cut_after, offer
 from metaviz.gui.widgets.read_table import Cell
 from metaviz.gui.widgets.theme import Theme, curve_color
@@ -19,24 +19,29 @@ _ANY = -1
 RESULTS = (
     ("Result", "Our runs first, then published results, the best on top"),
     ("Value ± 95 %", "Mean over tasks ± 1.96 s/√n; accuracies in per cent. Published: as printed"),
-    ("Minus published", "Difference to the published number of the same method"),
+    ("Difference to published", "Difference to the published number of the same method"),
     (
-        "What differs",
-        "From the published experiment: it is not the same, and what is known of it. Step sizes "
+        "Evaluated at; differs in",
+        "Meta-step and k of the evaluation, and what is known to differ from the published "
+        "experiment. Step sizes "
         "are on the mean loss, where many papers sum over the classes",
     ),
     ("k = 0", "Mean before adaptation"),
     (
-        "Minus the first",
+        "Difference to the first",
         "Difference to the first run, task by task, with its 95 % bootstrap interval",
     ),
     ("Better / worse", "Tasks on which a run does better or worse than the first"),
-    ("p", "Two-sided sign test: how likely such counts are if neither were better"),
+    (
+        "sign test p",
+        "Two-sided sign test over tasks: how likely such counts are if neither were better. It "
+        "asks how often, the interval beside it how much; seeds of training are in neither",
+    ),
 )
 DIFFERS = 3
 """The column that says what differs."""
 WORST = (
-    ("Gain", "Accuracy won, or loss taken off"),
+    ("Gain", "Gain of accuracy, or reduction of query loss"),
     ("Task", "Its number in the list of tasks, counted from 0"),
     ("Run", "Algorithm and seed"),
     ("k = 0", "Before adaptation"),
@@ -54,9 +59,7 @@ class PublishedFilter(QWidget):
         super().__init__(parent)
         self._boxes = {field: self._box(field, *about) for field, about in _FILTERS.items()}
         self.dataset, self.ways, self.shots, self.backbone, self.collection = self._boxes.values()
-        layout = row(*self._boxes.values(), spacing=6, inside=self)
-        for place in range(layout.count()):
-            layout.setStretch(place, 1)
+        flow(*self._boxes.values(), spacing=6, inside=self)
         self.choose(Choice("miniImageNet", 5, 1))
         connect_controls(self.changed, *self._boxes.values())
 
@@ -85,7 +88,7 @@ class PublishedFilter(QWidget):
         box = combo(f"benchmark{field.title()}", f"{title} of published results", {})
         values = sorted({getattr(one, field) for one in published()})
         offer(box, every | {value: text(value) for value in values})
-        cut_after(box, 5)
+        cut_after(box, 12)
         return box
 
 
@@ -107,7 +110,7 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
     color = curve_color(row.color, theme) if row.color and theme is not None else None
     return [
         Cell(row.name, f"{row.name}: {row.details}", color, bold=color is not None),
-        interval_text(row.value, row.half_width or math.nan) or number_text(row.value),
+        _value(row),
         "" if apart is None else number_text(apart, "+.3g"),
         differs or row.details,
         "" if row.before is None else number_text(row.before),
@@ -115,6 +118,14 @@ def result_cells(row: Row, theme: Theme | None) -> list[str | Cell]:
         row.counts,
         row.p,
     ]
+
+
+def _value(row: Row) -> str:
+    """Return a result with its interval, a published one as it was printed."""
+    half = math.nan if row.half_width is None else row.half_width
+    if row.record or not math.isfinite(half):
+        return interval_text(row.value, half) or number_text(row.value)
+    return f"{row.value:g} ± {half:g}"
 
 
 def worst_cells(task: Worst) -> list[str]:

@@ -9,7 +9,8 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QWidget
 
 from metaviz.config.quantities import QUANTITIES, quantity_of
-from metaviz.gui.pages.layouts import column, row
+from metaviz.gui.pages.layouts import column, flow
+from metaviz.gui.plotting.group_menu import add_keys
 from metaviz.gui.widgets.controls import (
     Control,
     ShareSlider,
@@ -28,14 +29,26 @@ from metaviz.gui.widgets.controls import (
     tool_button,
 )
 from metaviz.runs.analysis.alignment import BAND_TIPS, BANDS
-from metaviz.runs.analysis.comparison import AXES, MEASURES, ComparisonView, measure_of
+from metaviz.runs.analysis.comparison import (
+    AXES,
+    MEASURES,
+    STATISTICS,
+    ComparisonView,
+    measure_of,
+)
+from metaviz.runs.analysis.pooled import IQM_BAND_TIP, IQM_TIP
 from metaviz.runs.model.record import Record
+from metaviz.runs.table.columns import Columns
 
 _AXES = {"step": "Meta-step"} | {name: quantity_of(name).label for name in AXES if name != "step"}
 _SWITCHES = {
     "log_y": ("compareLogY", "log &y", "Logarithmic vertical axis."),
     "log_x": ("compareLogX", "log &x", "Logarithmic horizontal axis."),
-    "robust": ("compareRobust", "robust", "Leave rare spikes outside the plot."),
+    "robust": (
+        "compareRobust",
+        "robust range",
+        "Fit the axis to most of the values: rare spikes leave the plot, and are counted.",
+    ),
     "members": ("compareMembers", "single r&uns", "Show every run of a group as a thin line."),
 }
 
@@ -45,11 +58,13 @@ class CompareControls(QWidget):
 
     changed = Signal()
 
-    def __init__(self, keys: Callable[[], list[str]], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, keys: Callable[[], list[str]], columns: Columns, parent: QWidget | None = None
+    ) -> None:
         """Offer what there is; `keys` returns what runs can be grouped by."""
         super().__init__(parent)
         self.setObjectName("compareControls")
-        self._keys = keys
+        self._keys, self._columns = keys, columns
         self._group_keys: tuple[str, ...] | None = None
         self.undecided = True
         """Whether nobody has chosen a quantity yet."""
@@ -60,6 +75,9 @@ class CompareControls(QWidget):
         for place in range(self.band.count()):
             tip = BAND_TIPS[self.band.itemData(place)]
             self.band.setItemData(place, tip, Qt.ItemDataRole.ToolTipRole)
+        tip = "What the table shows of where groups end. The curves are means of runs."
+        self.statistic = combo("compareStatistic", "Statistic of the table", STATISTICS, tip, 9)
+        self.statistic.setItemData(1, f"{IQM_TIP}. {IQM_BAND_TIP}.", Qt.ItemDataRole.ToolTipRole)
         self.group = tool_button("compareGroup", "Group", "")
         self._menu = menu_button(self.group)
         self._menu.setObjectName("compareGroupMenu")
@@ -69,14 +87,15 @@ class CompareControls(QWidget):
         smoothing = ShareSlider("compareSmoothing", "Smoothing of every run", tip, (40, 140))
         switches = {name: switch(*about) for name, about in _SWITCHES.items()}
         chosen: dict[str, Control] = {"measure": self.measure, "axis": self.axis, "band": self.band}
+        chosen["statistic"] = self.statistic
         self._fields = {**chosen, "smoothing": smoothing, **switches}
         self.partly = QAction("Mean wherever two runs have data", self)
         self.partly.setObjectName("comparePartly")
         self.partly.setCheckable(True)
         self.partly.setToolTip("Not only where all runs of a group have data; n says how many.")
-        self._first = row(self.measure, "over", self.axis, self.band, None, spacing=6)
-        shown = ("Smoothi&ng", smoothing), smoothing.text, *switches.values(), self.group, None
-        self._second = row(*shown, spacing=7)
+        self._first = flow(self.measure, ("over", self.axis), self.band, spacing=6)
+        smooth = ("Smoothi&ng", smoothing), smoothing.text
+        self._second = flow(*smooth, *switches.values(), self.group, spacing=7)
         column(self, self._first, self._second, spacing=2)
         self._show_group()
         show_fields(self._fields, ComparisonView())
@@ -123,7 +142,7 @@ class CompareControls(QWidget):
 
     def add_to_second_row(self, widget: QWidget) -> None:
         """Put a widget after the other controls of the second row."""
-        self._second.insertWidget(self._second.count() - 1, widget)
+        self._second.addWidget(widget)
 
     def use_keys(self, keys: tuple[str, ...] | None) -> None:
         """Group by other keys; None leaves out the seed only."""
@@ -145,8 +164,7 @@ class CompareControls(QWidget):
         menu.addSeparator()
         menu.addAction(self.partly)
         menu.addSeparator()
-        for key in self._keys():
-            menu_choice(menu, key, key, checked=key in (chosen or ()))
+        add_keys(menu, self._keys(), chosen, self._columns)
 
     def _whole(self) -> str:
         return "all but the seed" if self._group_keys is None else "all runs"
@@ -182,12 +200,12 @@ def view_of(values: dict[str, Any]) -> ComparisonView:
     view = ComparisonView()
     names = {field.name for field in fields(view)} - {"keys", "smoothing"}
     known_measures = {*MEASURES, *QUANTITIES, *(f"eval_{name}" for name in QUANTITIES)}
+    choices: dict[str, Any] = {"axis": AXES, "band": BANDS, "statistic": STATISTICS}
     known: dict[str, Any] = {
         name: values[name]
         for name in names
         if type(values.get(name)) is type(getattr(view, name))
-        and values[name]
-        in {"measure": known_measures, "axis": AXES, "band": BANDS}.get(name, values.values())
+        and values[name] in {**choices, "measure": known_measures}.get(name, values.values())
     }
     keys, smoothing = values.get("keys"), values.get("smoothing")
     if isinstance(keys, list) and all(isinstance(key, str) for key in keys):

@@ -14,11 +14,14 @@ from metaviz.gui.pages.compare_table import GroupTable
 from metaviz.gui.pages.layouts import column, page, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.pages.parallel_page import ParallelPage
-from metaviz.gui.widgets.controls import text_label, tool_button
+from metaviz.gui.plotting.chart_view import ChartView
+from metaviz.gui.widgets.controls import make_bold, text_label, tool_button
+from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.redraw_timer import Piece
 from metaviz.gui.widgets.theme import Theme
 from metaviz.runs.analysis.comparison import ComparisonView, compared, usual_view
 from metaviz.runs.analysis.curve_charts import comparison_chart
+from metaviz.runs.analysis.pooled import profile_chart
 from metaviz.runs.analysis.smoothing import few_points_text
 from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
@@ -26,17 +29,26 @@ from metaviz.runs.table.groups import BASIC
 from metaviz.runs.table.summary import entry_of
 
 EMPTY = (
-    "Tick runs in the table below: those that differ in their seed only become one curve.\n"
+    "Tick runs in the Runs table: those that differ in their seed only become one curve.\n"
     "The band is the interval over them."
 )
+NO_TASKS = "A profile is of evaluations: choose an evaluated quantity above, of runs that have one."
 NOTHING = "No shown run has recorded this: choose another quantity above."
+WAITING = "The shown runs have not recorded this yet. It is drawn as soon as they have."
+_NO_TEST = (
+    "Nothing is tested: that takes two groups of several seeds, or of one seed that both have."
+)
 _SOON_MS, _LIVE_MS = 60, 200
 _ROOMY = 380
-_CURVES, _GROUPS, _PARALLEL = range(3)
+_CURVES, _GROUPS, _PARALLEL, _PROFILE = range(4)
 _SEGMENTS = (
     ("Curves", "Curves", "Means of groups with bands."),
     ("TableOnly", "Groups", "The table of groups."),
     ("Parallel", "Parallel", "Every run as a line over its hyperparameters."),
+    (
+        *("Profile", "Profile"),
+        "Performance profile: for each τ the share of tasks, over all runs, at least so good.",
+    ),
 )
 # Fusion shows on a dark ground hardly which one is pressed.
 _PRESSED = (
@@ -62,14 +74,21 @@ class CompareTab(PlotPage):
         self._view: ComparisonView | None = None
         self._in_parallel = False
         self.columns = columns or Columns()
-        self.controls = CompareControls(self._group_keys, self)
-        self.groups = GroupTable(self)
+        self.controls = CompareControls(self._group_keys, self.columns, self)
+        self.groups = GroupTable(self.controls.statistic, self)
         self.plot = ComparePlot(self.groups.baseline, self)
         self.plot.show_chart(Lines(id="comparison", message=EMPTY))
         self.readout = text_label("compareReadout", "Numbers at the pointer")
         self.readout.setMinimumHeight(2 * self.fontMetrics().height() + 2)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.verdict = make_bold(text_label("compareVerdict", "What the numbers allow to say"))
+        self.verdict.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.verdict.setVisible(False)
         self.parallel = ParallelPage(self.columns, self)
+        self.profile = ChartView(
+            "compareProfilePlot", "Share of tasks that are at least so good", self
+        )
+        self.profile_hint = text_label("compareProfileHint", "What the profile shows")
         self._work = CompareWorker(self)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -130,7 +149,9 @@ class CompareTab(PlotPage):
         self.controls.add_to_second_row(button)
 
     def shown_chart(self) -> Lines | Parallel:
-        """Return runs over their hyperparameters where those are in front."""
+        """Return what is in front: curves, a profile, or runs over their hyperparameters."""
+        if self._segments.checkedId() == _PROFILE and self.shown is not None:
+            return profile_chart(self.shown.curves, NO_TASKS)
         return (self._in_parallel and self.parallel_chart()) or self.chart()
 
     def parallel_chart(self) -> Parallel | None:
@@ -182,6 +203,8 @@ class CompareTab(PlotPage):
         self.pages = QStackedWidget()
         self.pages.addWidget(self.split)
         self.pages.addWidget(self.parallel)
+        told = column(None, self.profile, self.profile_hint, stretch=self.profile, spacing=0)
+        self.pages.addWidget(told)
         self._segments = QButtonGroup(self)
         for place, (name, text, tip) in enumerate(_SEGMENTS):
             button = tool_button(f"compare{name}", text, tip)
@@ -190,7 +213,7 @@ class CompareTab(PlotPage):
             button.setChecked(place == 0)
             self._segments.addButton(button, place)
             self.controls.add_to_first_row(button)
-        page(self, self.controls, self.pages, stretch=self.pages)
+        page(self, self.controls, self.verdict, self.pages, stretch=self.pages)
 
     def _connect(self) -> None:
         self.controls.changed.connect(self._ask)
@@ -214,9 +237,24 @@ class CompareTab(PlotPage):
         if chosen == _PARALLEL and not self._in_parallel:
             self.parallel.show_records(self._records)
         self._in_parallel = chosen == _PARALLEL
-        self.pages.setCurrentIndex(int(self._in_parallel))
+        self.pages.setCurrentIndex({_PARALLEL: 1, _PROFILE: 2}.get(chosen, 0))
+        self._show_profile()
         self._above.setVisible(roomy or chosen != _GROUPS)
         self.groups.setVisible(roomy or chosen == _GROUPS)
+
+    def _absent(self) -> str:
+        """Say why nothing is drawn."""
+        if not self._records:
+            return EMPTY
+        begun = any(len(record) or record.evaluations for record in self._records)
+        waits = not begun and any(not record.ended for record in self._records)
+        return WAITING if waits else NOTHING
+
+    def _show_profile(self) -> None:
+        if self._segments.checkedId() == _PROFILE and self.shown is not None:
+            chart = profile_chart(self.shown.curves, NO_TASKS)
+            self.profile.show_chart(chart)
+            self.profile_hint.setText(f"{chart.caption[:1].upper()}{chart.caption[1:]}")
 
     def _group_keys(self) -> list[str]:
         own = dict.fromkeys(
@@ -249,8 +287,12 @@ class CompareTab(PlotPage):
     def _show(self, ready: Ready, *, again: bool = False) -> None:
         """Draw; where the curves are the same `again`, the table is left as it is."""
         if not again:
-            self.groups.show_curves(ready.curves, ready.view, self._theme)
-        message = ready.chart.message if ready.curves else NOTHING if self._records else EMPTY
+            self.groups.show_curves(ready, self._theme)
+            self.verdict.setText(ready.verdict.sentence)
+            self.verdict.setToolTip(plain_tip(ready.verdict.tip or _NO_TEST))
+            self.verdict.setVisible(bool(ready.verdict.sentence))
+            self._show_profile()
+        message = ready.chart.message if ready.curves else self._absent()
         few = few_points_text(ready.view.smoothing, (one.points for one in ready.curves))
         x = replace(ready.chart.x, title=ready.chart.x.title + few)
         self.plot.show_ready(replace(ready, chart=replace(ready.chart, x=x, message=message)))

@@ -22,7 +22,10 @@ from metaviz.runs.analysis.comparison import (
     usual_measure,
 )
 from metaviz.runs.analysis.curve_charts import comparison_chart
+from metaviz.runs.analysis.pooled import End, iqm_end
+from metaviz.runs.analysis.verdict import Verdict, verdict
 from metaviz.runs.model.record import Record
+from metaviz.runs.model.statistics import interval_text, range_text
 
 _MOST_READ = 6
 _MANY_LINES = 100
@@ -49,6 +52,9 @@ class Ready:
     measures: list[str]
     curves: list[GroupCurve]
     chart: Lines = field(repr=False)
+    verdict: Verdict = field(default_factory=Verdict)
+    ends: tuple[End, ...] = ()
+    """What the table shows of where groups end: value, low, high, n."""
 
 
 class CompareWorker(QObject):
@@ -62,7 +68,7 @@ class CompareWorker(QObject):
         self.busy = False
         """Whether an answer is still to come."""
         self._waiting: Request | None = None
-        self._known: tuple[object, list[str], list[GroupCurve]] | None = None
+        self._known: tuple[object, Ready] | None = None
 
     def ask(self, request: Request) -> None:
         """Have a comparison made ready; `ready` is emitted then."""
@@ -72,7 +78,7 @@ class CompareWorker(QObject):
         key = _key(request)
         known = self._known if self._known is not None and self._known[0] == key else None
         self.busy = True
-        call = partial(made_ready, request, known[1:] if known else None)
+        call = partial(made_ready, request, known[1] if known else None)
         Task(call, self._on_done, self._on_failed, self).start()
 
     @Slot(str)
@@ -84,22 +90,27 @@ class CompareWorker(QObject):
         self.busy = False
         waiting, self._waiting = self._waiting, None
         if ready is not None:
-            self._known = (_key(ready.request), ready.measures, ready.curves)
+            self._known = _key(ready.request), ready
         if waiting is not None:
             self.ask(waiting)
         if ready is not None and (waiting is None or _key(waiting) == _key(ready.request)):
             self.ready.emit(ready)
 
 
-def made_ready(
-    request: Request, known: tuple[list[str], list[GroupCurve] | None] | None = None
-) -> Ready:
+def made_ready(request: Request, known: Ready | None = None) -> Ready:
     """Compare, or take what was compared before, and thin it to the pixels that there are."""
-    measures, curves = known or (offered(request.records), None)
+    if known is not None:
+        curves, view = known.curves, known.view
+        chart = comparison_chart(curves, view, pixels=request.pixels, span=request.span)
+        return replace(known, request=request, chart=chart)
+    measures = offered(request.records)
     view = replace(request.view, measure=usual_measure(measures)) if request.usual else request.view
-    curves = compared(request.records, view) if curves is None else curves
+    curves = compared(request.records, view)
     chart = comparison_chart(curves, view, pixels=request.pixels, span=request.span)
-    return Ready(request, view, measures, curves, chart)
+    told = verdict(curves, view.axis)
+    pooled = view.statistic == "iqm"
+    ends = tuple(iqm_end(one, told.at) if pooled else one.final(told.at) for one in curves)
+    return Ready(request, view, measures, curves, chart, told, ends)
 
 
 def _key(request: Request) -> object:
@@ -157,14 +168,13 @@ class ComparePlot(ChartView):
         if place is None or not math.isfinite(one.curve.mean[place]):
             return ""
         mean, low, high = (float(c[place]) for c in (one.curve.mean, one.curve.low, one.curve.high))
-        text = f"{one.group.label} {mean:.4g}"
-        if math.isfinite(low):
-            ranged = one.band == "range"
-            text += f" [{low:.4g}, {high:.4g}]" if ranged else f" ± {high - mean:.2g}"
-        text += f" (n = {one.curve.n[place]})"
+        ranged = one.band == "range"
+        mean, low, high = (one.unit * value for value in (mean, low, high))
+        shown = range_text(mean, low, high) if ranged else interval_text(mean, high - mean)
+        text = f"{one.group.label} {shown} (n = {one.curve.n[place]})"
         base = self._baseline()
         if base is not None and one.group.values != base.group.values:
-            apart = difference_at(one, base, self._x)
+            apart = one.unit * difference_at(one, base, self._x)
             text += f" Δ {apart:+.3g}" if math.isfinite(apart) else ""
         return text
 

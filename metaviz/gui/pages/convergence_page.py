@@ -15,7 +15,6 @@ from metaviz.gui.widgets.controls import (
     combo,
     connect_controls,
     offer,
-    scrolling,
     switch,
     text_label,
 )
@@ -32,7 +31,7 @@ from metaviz.runs.analysis.curves import (
 from metaviz.runs.model.labels import labels
 
 EMPTY = (
-    "Press Run (Ctrl+Return) or tick stored runs below: how fast each inner loop converges on the "
+    "Press Run (Ctrl+Return) or tick stored runs: how fast each inner loop converges on the "
     "same tasks appears here."
 )
 GREY = "Where it is grey, runs take more inner steps than in training."
@@ -46,11 +45,16 @@ _COLUMNS = (
         "Inner steps until the mean support loss is at most the chosen one; – where it is not "
         "reached in the steps that were evaluated",
     ),
-    ("Area", "Area under the mean support loss, up to the last step that all runs share"),
+    (
+        "Area",
+        "Sum under the curve of mean support loss, up to the last step that all runs share: "
+        "small where the loss is low early on",
+    ),
     (
         "Rate",
-        "Factor of the loss from one step to the next, of the exponential fitted to the trained "
-        "steps; smaller is faster",
+        "By which factor the support loss falls in one inner step, fitted to the trained steps: "
+        "0.5 "
+        "halves it; smaller is faster",
     ),
 )
 
@@ -77,14 +81,11 @@ class ConvergenceTab(PlotPage):
         self.note = text_label("convergenceNote")
         above = split("convergenceAbove", *self.plots.values())
         below = split("convergenceBelow", self._numbers(), self._around(), sizes=(340, 520))
-        above.setMinimumHeight(180)
-        below.setMinimumHeight(210)
         body = split("convergenceBody", above, below, upright=True, sizes=(1000, 1000))
         for place in (0, 1):
             body.setStretchFactor(place, 1)
-        plots = scrolling("convergenceScroll", "Plots of convergence", body)
         controls = row(self.log_y, self.band, self.note, stretch=self.note)
-        page(self, controls, self.legend, plots, stretch=plots)
+        page(self, controls, self.legend, body, stretch=body)
 
     def take_records(self) -> None:
         """Offer the runs whose loss can be sliced."""
@@ -122,7 +123,7 @@ class ConvergenceTab(PlotPage):
         self.run = combo("convergenceRun", "Run whose loss is sliced", {}, letters=14)
         self.caption = text_label("convergenceCaption", wraps=False)
         connect_controls(self._draw_slice, self.run)
-        above = row(("loss a&round", self.run), self.caption, spacing=6, stretch=self.caption)
+        above = row(("loss aro&und", self.run), self.caption, spacing=6, stretch=self.caption)
         slices = split("convergenceSlices", self.line, self.plane)
         return column(None, above, slices, stretch=slices)
 
@@ -149,7 +150,8 @@ class ConvergenceTab(PlotPage):
             ]
         )
         spoken = (f"{one.label}: rate {one.rate:.4g} per step" for one in rows)
-        self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
+        if rows:
+            self.plots["support_loss"].setAccessibleDescription("; ".join(spoken))
 
     @Slot()
     def _draw_slice(self) -> None:

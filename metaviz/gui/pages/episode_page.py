@@ -34,7 +34,7 @@ from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.labels import labels
 
 EMPTY = (
-    "Tick a trained run below and press Show: what it makes of one task's images, step by step. "
+    "Tick a trained run and press Show: what it makes of one task's images, step by step. "
     "A dot under Benchmark, Single tasks opens its task here."
 )
 _CAPTION = (
@@ -146,7 +146,7 @@ class EpisodeTab(OnDemandPage):
 
     def _choices(self) -> QHBoxLayout:
         tip = "Adapt the run's stored weights to this task."
-        self.ask_button = push_button("episodeShow", "S&how", tip)
+        self.ask_button = push_button("episodeShow", "Sh&ow", tip)
         self.ask_button.clicked.connect(self.request)
         self.ask_button.setEnabled(False)
         self.run = combo("episodeRun", "Run", {}, letters=18)

@@ -36,7 +36,7 @@ class EvaluationPicker(QWidget):
         self.time = slider(f"{name}Time", "Evaluation shown", _TIP, transient=True)
         self.time.setMinimumWidth(70)
         self.step_text = named(PlainLabel(), f"{name}Step")
-        parts = ("r&un", self.run), ("&at meta-step", self.time), self.step_text
+        parts = ("r&un", self.run), ("a&t meta-step", self.time), self.step_text
         made = row(*parts, spacing=6, inside=self)
         made.setStretchFactor(self.run, 1)
         made.setStretchFactor(self.time, 2)

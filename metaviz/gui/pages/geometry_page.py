@@ -8,7 +8,7 @@ from metaviz.charts.shapes import shortened
 from metaviz.charts.stored import parts, summary
 from metaviz.charts.values import Chart, Lines
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import page, row, split
+from metaviz.gui.pages.layouts import flow, page, split
 from metaviz.gui.pages.scrubbed_chart import ScrubbedChart
 from metaviz.gui.widgets.controls import combo, connect_controls, offer, switch, text_label
 from metaviz.gui.widgets.plain_text import PlainLabel
@@ -21,7 +21,7 @@ from metaviz.runs.model.events import Pictured
 
 EMPTY = (
     "Tick a method that learns a geometry, like Meta-SGD, and press Run (Ctrl+Return),\n"
-    "or tick a stored run of one in the table below.\n"
+    "or tick a stored run of one in the Runs table.\n"
     "What it has learned appears here at every evaluation."
 )
 NOT_NOW = "This was not computed at this evaluation; move the slider to another one."
@@ -95,7 +95,6 @@ class GeometryTab(EvaluationPage):
         self.table.setToolTip("Numbers of each layer at the chosen meta-step.")
         self.body = split("geometryBody", self.scrubbed, self.table, sizes=(540, 340))
         self.body.setStretchFactor(0, 1)
-        self.scrubbed.setMinimumWidth(240)
         self.table.setMinimumWidth(260)
         self.help = text_label("geometryHelp")
         self.muted = (self.help,)
@@ -114,7 +113,7 @@ class GeometryTab(EvaluationPage):
         self.of = PlainLabel("&of")
         self.of.setBuddy(self.part)
         shown = ("sho&w", self.what), self.of, self.part
-        row(*shown, self.log, self.diagonal, None, spacing=6, inside=self.controls)
+        flow(*shown, self.log, self.diagonal, spacing=6, inside=self.controls)
         return self.controls
 
     def take_evaluation(self) -> None:

@@ -1,12 +1,14 @@
 """Meta-gradients of the ticked algorithms on one batch at one point."""
 
+import math
+
 import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
-from metaviz.gui.pages.layouts import page, row, split
+from metaviz.gui.pages.layouts import flow, page, split
 from metaviz.gui.pages.page import OnDemandPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -19,10 +21,10 @@ from metaviz.gui.widgets.controls import (
 )
 from metaviz.gui.widgets.read_table import Cell, ReadTable
 from metaviz.gui.widgets.redraw_timer import Piece
-from metaviz.gui.widgets.theme import DARK
 from metaviz.paths import runs_dir
 from metaviz.runs.analysis.result_charts import gradients_chart, lengths_chart
 from metaviz.runs.model.gradients import GradientComparison, MetaGradientRow
+from metaviz.runs.model.labels import algorithm_title
 
 EMPTY = (
     "Tick algorithms on the left and press Compare:\n"
@@ -30,14 +32,18 @@ EMPTY = (
 )
 _COSINE = "Cosine 1 means the same direction; 0, nothing in common."
 _ENDS = "#2166ac", "#b2182b"
-_STRONG = 0.75
+_STRONG = 0.65
 INITIAL = "the seed's initial weights"
 _COLUMNS = (
     ("length", "Euclidean length of the meta-gradient."),
     ("inner residual", "‖∇L_S + λ(φ − θ)‖: how far the inner problem is from solved."),
     ("solver residual", "‖v − A x‖ / ‖v‖ of the linear system behind an implicit gradient."),
     ("gradients", "Gradient evaluations, summed over tasks."),
-    ("HVPs", "Hessian-vector products, summed over tasks."),
+    (
+        "HVPs",
+        "Hessian-vector products, the second derivatives that were needed, summed over tasks; "
+        "each costs about two to three gradients.",
+    ),
     ("time", "Seconds for this meta-gradient."),
 )
 
@@ -83,7 +89,7 @@ class GradientsTab(OnDemandPage):
         self.show_status("  ".join(notes) or _COSINE)
         self.redraw()
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> QLayout:
         tip = "Compute each ticked algorithm's meta-gradient; nothing is trained."
         title = "Compare meta-gradients"
         self.ask_button = self.compare = push_button("compareGradients", "&Compare", tip, title)
@@ -94,8 +100,8 @@ class GradientsTab(OnDemandPage):
         self.step = whole_number("gradientStep", "Meta-batch", tip, (0, 1_000_000))
         self.log = switch("gradientLog", "log le&ngths", "Logarithmic lengths.")
         connect_controls(self._draw_lengths, self.log)
-        at, on = ("&at", self.start), ("on meta-&batch", self.step)
-        return row(self.compare, at, on, self.log, None)
+        at, on = ("a&t", self.start), ("on meta-&batch", self.step)
+        return flow(self.compare, at, on, self.log)
 
     @Slot()
     def _request(self) -> None:
@@ -109,19 +115,23 @@ class GradientsTab(OnDemandPage):
         if self.result is None:
             return
         rows, cosines = self.result.rows, self.result.cosine().tolist()
-        names = [(f"cos {row.algorithm}", "Cosine of the angle between two.") for row in rows]
+        titles = [algorithm_title(row.algorithm) for row in rows]
+        names = [(f"cos {title}", "Cosine of the angle between two.") for title in titles]
         self.table.set_columns([*_COLUMNS, *names])
         self.table.show_rows(
             [(*_numbers(one), *map(self._cosine, cosines[at])) for at, one in enumerate(rows)]
         )
-        self.table.setVerticalHeaderLabels([row.algorithm for row in rows])
+        self.table.setVerticalHeaderLabels(titles)
 
     def _cosine(self, value: float) -> str | Cell:
         if np.isnan(value):
             return "–"
         shade = QColor(_ENDS[value > 0])
-        shade.setAlphaF(abs(value) ** 1.5)
-        strong = self._theme == DARK or abs(value) > _STRONG
+        # By the angle, which tells 0.8 from 1: colours by the cosine itself hardly do.
+        alike = 1 - math.acos(min(1.0, abs(value))) / (math.pi / 2)
+        shade.setAlphaF(alike)
+        is_dark = self._theme is not None and self._theme.name == "dark"
+        strong = is_dark or alike > _STRONG
         return Cell(f"{value:z.4f}", color=QColor("white" if strong else "black"), ground=shade)
 
     @Slot()

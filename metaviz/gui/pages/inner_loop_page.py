@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLayout, QWidget
 
 from metaviz.charts.values import Lines, Panels
-from metaviz.gui.pages.layouts import column, follow, page, row, slider, split
+from metaviz.config.quantities import unit_of
+from metaviz.gui.pages.layouts import column, flow, follow, page, row, slider, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.legend import Legend
@@ -43,6 +44,7 @@ from metaviz.runs.analysis.curves import (
     judged_by_returns,
 )
 from metaviz.runs.model.labels import labels
+from metaviz.runs.model.statistics import interval_text
 
 EMPTY = (
     "Press Run (Ctrl+Return): before the first meta-step and then at every evaluation,\n"
@@ -82,8 +84,6 @@ class InnerTab(PlotPage):
         above = split("innerPlots", self.loss, self.norm)
         self.fan = self._fan_box()
         body = split("innerBody", above, self.fan, upright=True, sizes=(330, 270))
-        above.setMinimumHeight(170)
-        self.fan.setMinimumHeight(190)
         self.readout = text_label("innerReadout")
         self.readout.setAlignment(Qt.AlignmentFlag.AlignTop)
         plots = scrolling("innerScroll", "Plots of the inner loop", body)
@@ -126,7 +126,7 @@ class InnerTab(PlotPage):
         view = self._view("gradient_norm")
         self.norm.show_chart(inner_chart(self._records, view, labelled=False, message=NO_NORM))
 
-    def _controls(self) -> QHBoxLayout:
+    def _controls(self) -> QLayout:
         self.quantity = combo("innerQuantity", "Quantity", _LOSSES)
         self.log_y = switch("innerLogY", "log &y", "Logarithmic vertical axes.", on=True)
         tip = "Interval of the mean over the evaluation tasks."
@@ -141,12 +141,12 @@ class InnerTab(PlotPage):
         self.evaluation_text = PlainLabel()
         looks = self.quantity, self.log_y, self.interval
         connect_controls(self.redraw, *looks, self.limit, self.evaluation)
-        when = ("&at meta-step", self.evaluation), self.evaluation_text
-        return row(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
+        when = ("a&t meta-step", self.evaluation), self.evaluation_text
+        return flow(*looks, ("&k up to", self.limit), *when, stretch=self.evaluation)
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Step k forward by itself."
-        self.play = push_button("innerPlay", "&Play", tip, "Play the inner steps")
+        self.play = push_button("innerPlay", "P&lay", tip, "Play the inner steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         tip = "Move through the inner steps."
@@ -176,14 +176,16 @@ class InnerTab(PlotPage):
         steps = {curve.step for curve in curves}
         self.evaluation_text.setText(" / ".join(map(str, sorted(steps))))
         parts = [
-            _value(curve, k) + ("" if len(steps) == 1 else f" (meta-step {curve.step})")
+            _value(curve, k, unit_of(view.quantity))
+            + ("" if len(steps) == 1 else f" (meta-step {curve.step})")
             for curve in curves
         ]
         title = f"{evaluation_text(curves)} {QUANTITY_TITLES[view.quantity]}"
         text = f"{title} after {k} inner steps:   " + _BETWEEN.join(parts) if parts else ""
         self.readout.setText(self._shortened(text))
         self.readout.setToolTip(plain_tip(text))
-        self.loss.setAccessibleDescription(text)
+        if text:
+            self.loss.setAccessibleDescription(text)
         self._draw_fan()
 
     def _fan_box(self) -> QWidget:
@@ -193,7 +195,7 @@ class InnerTab(PlotPage):
         self.task = whole_number("fanTask", "Task", tip, (1, 1))
         self.caption = PlainLabel()
         connect_controls(self._draw_fan, self.run, self.task)
-        choices = ("run", self.run), ("on tas&k", self.task), self.caption, None
+        choices = ("run", self.run), ("on ta&sk", self.task), self.caption, None
         return column(None, row(*choices, spacing=6), self.fan_plot, stretch=self.fan_plot)
 
     @Slot()
@@ -230,7 +232,7 @@ class InnerTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "P&lay")
         (self._timer.start if on else self._timer.stop)()
 
     @Slot()
@@ -238,7 +240,8 @@ class InnerTab(PlotPage):
         self.k.setValue(0 if self.k.value() >= self.k.maximum() else self.k.value() + 1)
 
 
-def _value(curve: InnerCurve, k: int) -> str:
+def _value(curve: InnerCurve, k: int, unit: float) -> str:
     if k >= len(curve.k):
         return f"{curve.label} was evaluated to k = {len(curve.k) - 1}"
-    return f"{curve.label} {curve.mean[k]:.4g} ± {curve.ci95[k]:.2g}"
+    mean, half = (unit * values[k] for values in (curve.mean, curve.ci95))
+    return f"{curve.label} {interval_text(mean, half)}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QSlider, QSplitter, QWidget
 
-from metaviz.gui.widgets.controls import named
+from metaviz.gui.widgets.controls import JumpSlider, named
 from metaviz.gui.widgets.layouts import Part, column, flow, row
 
 __all__ = ["column", "flow", "named", "row"]
@@ -34,7 +34,7 @@ def slider(
     name: str, title: str, tip: str, *, transient: bool = False, ticks: bool = False
 ) -> QSlider:
     """Return a slider that cannot be moved yet; a transient one is not remembered."""
-    made = named(QSlider(Qt.Orientation.Horizontal), name, title, tip)
+    made = named(JumpSlider(Qt.Orientation.Horizontal), name, title, tip)
     made.setMaximum(0)
     if transient:
         made.setProperty("transient", True)

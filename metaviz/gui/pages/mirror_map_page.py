@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 from metaviz.charts.shapes import shortened
 from metaviz.charts.values import Lines, Panels
 from metaviz.gui.pages.evaluation_picker import EvaluationPage
-from metaviz.gui.pages.layouts import column, page, row, split
+from metaviz.gui.pages.layouts import column, flow, page, row, split
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
     combo,
@@ -38,7 +38,7 @@ from metaviz.runs.analysis.result_charts import (
 
 EMPTY = (
     "Tick Mirror descent on the left and press Run (Ctrl+Return),\n"
-    "or tick a stored run of it in the table below.\n"
+    "or tick a stored run of it in the Runs table.\n"
     "What its map has learned appears here at every evaluation."
 )
 HELP = (
@@ -68,7 +68,6 @@ class MirrorTab(EvaluationPage):
         maps = column(None, self.map, self.sampled, stretch=self.map, spacing=2)
         side = split("mirrorSide", self._curve_box(), self._diagnostics_box(), upright=True)
         self.side = scrolling("mirrorScroll", "One weight, and diagnostics", side)
-        self.side.setMinimumWidth(260)
         body = split("mirrorBody", maps, self.side, sizes=(400, 470))
         self.badge = text_label("mirrorBadge", "Warnings about the map")
         self.badge.setAutoFillBackground(True)
@@ -96,14 +95,12 @@ class MirrorTab(EvaluationPage):
         tip = "Which weight is drawn: a row of the picture, counted from its top."
         self.row = whole_number("mirrorCoordinate", "Row of the picture", tip, (1, 1))
         self.weight = text_label("mirrorWeight", wraps=False)
-        self.curve.setMinimumHeight(160)
-        above = row(("ro&w", self.row), self.weight, spacing=6, stretch=self.weight)
+        above = flow(("ro&w", self.row), self.weight, stretch=self.weight)
         return column(None, above, self.curve, stretch=self.curve)
 
     def _diagnostics_box(self) -> QWidget:
         titles = {name: text[0].upper() + text[1:] for name, text in DIAGNOSTIC_TITLES.items()}
         self.diagnostic = combo("mirrorDiagnostic", "Diagnostic over training", titles)
-        self.diagnostics.setMinimumHeight(150)
         return column(None, row(self.diagnostic, None), self.diagnostics, stretch=self.diagnostics)
 
     def take_evaluation(self) -> None:

@@ -23,12 +23,14 @@ class PageRequests(QObject):
     gradients_requested = Signal(object, int)
     """The folder of a run to start from, or None, and the number of a meta-batch."""
     theory_requested = Signal(str, object)
-    """What is asked, `expansion`, `accuracy` or `replay`, and the folder of a run."""
+    """What is asked, `expansion`, `over_training`, `accuracy` or `replay`, and a run's folder."""
     evaluation_requested = Signal(object, object)
     robustness_requested = Signal(object, object)
     """Folders of runs and a protocol."""
     episode_requested = Signal(object, object, int)
     """The folder of a run, a protocol and the number of a task."""
+    predict_requested = Signal(object, object, object, bool)
+    """The folder of a run, paths of support and query examples, and whether these are one batch."""
     episode_opened = Signal(str, object, int)
     """A run, a protocol and the number of a task that the Episode page is to show."""
     cancel_requested = Signal()

@@ -37,65 +37,86 @@ class View:
     make: Make
     need: Need | None = None
     """What runs need to be drawn there. A page of what is learned opens with the first of them."""
+    group: str = "train"
+    """Which of `GROUPS` it belongs to."""
+    one_problem: bool = False
+    """Whether runs share an axis there on which only those of one problem can be compared."""
+
+
+GROUPS = ("train", "adapt", "compare", "learned", "theory", "search")
+"""The questions that views answer, in the order in which a person asks them."""
 
 
 VIEWS = (
     View(
-        *("training", "&Training", "Losses before and after adaptation, while training."),
+        *("training", "Training", "Losses before and after adaptation, while training."),
         _page("training_page.TrainingTab"),
+        one_problem=True,
     ),
     View(
-        *("comparison", "Comp&are"),
+        *("comparison", "Compare"),
         "Groups of runs: means with intervals, how soon they reach a level, what they differ in.",
         _page("compare_page.CompareTab", columns=True, brushed="brushed"),
+        group="compare",
+        one_problem=True,
     ),
     View(
-        *("inner", "&Inner loop"),
+        *("inner", "Inner loop"),
         "What adaptation does, step by step, on the evaluation tasks.",
         _page("inner_loop_page.InnerTab"),
         INNER_LOOP,
+        "adapt",
+        one_problem=True,
     ),
     View(
-        *("convergence", "&Convergence"),
+        *("convergence", "Convergence"),
         "How fast the inner loops of all runs converge, and the loss around one adaptation.",
         _page("convergence_page.ConvergenceTab"),
         INNER_LOOP,
+        "adapt",
+        one_problem=True,
     ),
     View(
-        *("gradients", "&Gradients"),
+        *("gradients", "Gradients"),
         "How the meta-gradients of the ticked algorithms differ on one batch.",
         _page("gradients_page.GradientsTab", requested="gradients_requested"),
+        group="theory",
     ),
     View(
-        *("geometry", "L&earned"),
+        *("geometry", "Learned"),
         "What methods have learned: step sizes, preconditioners, masks, gates, embeddings.",
         _page("geometry_page.GeometryTab"),
         LEARNED,
+        "learned",
     ),
     View(
-        *("mirror", "&Mirror map"),
+        *("mirror", "Mirror map"),
         "The map in which mirror descent adapts, over training.",
         _page("mirror_map_page.MirrorTab"),
         MAP,
+        "learned",
     ),
     View(
-        *("posterior", "Po&sterior"),
+        *("posterior", "Posterior"),
         "What methods hold possible: samples, how often their intervals hold, spread and error.",
         _page("posterior_page.PosteriorTab"),
         POSTERIOR,
+        "adapt",
     ),
     View(
-        *("theory", "Theor&y"),
+        *("theory", "Theory"),
         "What the theory says of a run: optimality, expansion, implicit prior, accuracy.",
         _page("theory_page.TheoryTab", requested="theory_requested"),
+        group="theory",
     ),
     View(
-        *("playground", "Playgro&und"),
+        *("playground", "Playground"),
         "Gradient, preconditioned and mirror descent in the plane: drag start and minimiser.",
         _page("playground_page.PlaygroundTab"),
+        group="theory",
     ),
     View(
-        *("benchmark", "&Benchmark", "Runs on held-out tasks, beside published results."),
+        *("benchmark", "Benchmark", "Runs on held-out tasks, beside published results."),
         _page(
             "benchmark_page.BenchmarkTab",
             evaluation_requested="evaluation_requested",
@@ -103,9 +124,16 @@ VIEWS = (
             cancel_requested="cancel_requested",
             episode_requested="episode_opened",
         ),
+        group="compare",
     ),
     View(
-        *("episode", "E&pisode", "What a run makes of a single task, image by image."),
+        *("episode", "Episode", "What a run makes of a single task, image by image."),
         _page("episode_page.EpisodeTab", requested="episode_requested"),
+        group="adapt",
+    ),
+    View(
+        *("predict", "Predict", "What a run makes of your own pictures or numbers."),
+        _page("predict_page.PredictTab", requested="predict_requested"),
+        group="adapt",
     ),
 )

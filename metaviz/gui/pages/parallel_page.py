@@ -28,7 +28,7 @@ from metaviz.runs.model.record import Record
 from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.summary import Entry, entry_of, own_of
 
-EMPTY = "Tick runs in the table below: every run becomes a line over what they differ in."
+EMPTY = "Tick runs in the Runs table: every run becomes a line over what they differ in."
 SAME = "The shown runs have the same hyperparameters: tick runs that differ."
 _RESULTS = {
     "loss": quantity_of("query_loss").label,

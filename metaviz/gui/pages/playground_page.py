@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 from PySide6.QtCore import QSignalBlocker, QTimer, Slot
-from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLayout, QWidget
 
 from metaviz.charts.values import Panels
-from metaviz.gui.pages.layouts import page, row, slider, split
+from metaviz.gui.pages.layouts import flow, page, row, slider, split
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.plotting.drag_view import DragView
@@ -49,7 +49,7 @@ from metaviz.theory.playground import (
     TwoBasins,
 )
 
-_PLAY_MS = 350
+_PLAY_MS, _REST_MS = 350, 40
 _LOSSES: dict[str, tuple[str, type[Loss2D]]] = {
     "quadratic": ("quadratic", QuadraticLoss),
     "rosenbrock": ("bent valley", Rosenbrock),
@@ -91,8 +91,13 @@ class PlaygroundTab(PlotPage):
         for view in (self.dual, self.losses):
             view.has_grid = False  # a grid takes as long to draw as all curves of a drag
         self.plane.moved.connect(self._move)
-        for changed in (self.plane.released, self.plane.resized):
-            changed.connect(self._draw_again)
+        self.plane.resized.connect(self._draw_again)
+        self.plane.released.connect(self.redraw)
+        self._dual_is_next = False
+        self._resting = QTimer(self)
+        self._resting.setSingleShot(True)
+        self._resting.setInterval(_REST_MS)
+        self._resting.timeout.connect(self._paint_all)
         self._timer = QTimer(self)
         self._timer.setInterval(_PLAY_MS)
         self._timer.timeout.connect(self._advance)
@@ -127,11 +132,31 @@ class PlaygroundTab(PlotPage):
         """Return what draws the three plots."""
         paths = self.state.paths()
         return [
+            self._take_turns,
             partial(self._draw_plane, paths),
             lambda: self.dual.show_chart(dual_chart(self.state, paths[self.state.focus])),
             lambda: self.losses.show_chart(loss_chart(self.state, paths)),
             lambda: self.readout.setText(told(self.state, paths)),
         ]
+
+    def _take_turns(self) -> None:
+        """During a drag let the two views beside the plane be painted at every other event.
+
+        They show the present state all the same; both are painted when the pointer rests.
+        """
+        if not self.plane.held:
+            self._paint_all()
+            return
+        self._dual_is_next = not self._dual_is_next
+        self.dual.viewport().setUpdatesEnabled(self._dual_is_next)
+        self.losses.viewport().setUpdatesEnabled(not self._dual_is_next)
+        self._resting.start()
+
+    @Slot()
+    def _paint_all(self) -> None:
+        self._resting.stop()
+        for view in (self.dual, self.losses):
+            view.viewport().setUpdatesEnabled(True)
 
     def show_state(self, state: Playground) -> None:
         """Show this state, in the plots and in the controls."""
@@ -149,7 +174,7 @@ class PlaygroundTab(PlotPage):
         if self._theme is not None:
             self._draw_plane(self.state.paths())
 
-    def _choices(self) -> QHBoxLayout:
+    def _choices(self) -> QLayout:
         tip = "Begin with an example."
         self.preset = combo("playgroundPreset", "Example", _PRESETS, tip, letters=16)
         names = {name: title for name, (title, _) in _LOSSES.items()}
@@ -173,9 +198,9 @@ class PlaygroundTab(PlotPage):
         parameter = self.parameter_text, self.parameter
         maps = ("&loss", self.loss), ("&mirror map", self.mirror), *parameter
         numbers = ("α", self.rate), ("&steps", self.steps)
-        return row(("e&xample", self.preset), *maps, *numbers, None, spacing=6)
+        return flow(("e&xample", self.preset), *maps, *numbers)
 
-    def _looks(self) -> QHBoxLayout:
+    def _looks(self) -> QLayout:
         tip = "Draw this path."
         self.shown = {
             name: switch(f"playgroundShow_{name}", text, tip, on=True)
@@ -184,17 +209,17 @@ class PlaygroundTab(PlotPage):
         tip = "Whose Bregman ball and dual plane are shown."
         self.focus = combo("playgroundFocus", "Ball and dual plane of", _FOCUS, tip)
         tip = "The Gaussian prior that k steps of gradient descent on a quadratic loss stand for."
-        self.prior = switch("playgroundPrior", "implicit prio&r", tip)
+        self.prior = switch("playgroundPrior", "&implicit prior", tip)
         tip = "Show start, minimiser and paths."
-        self.fit = push_button("playgroundFit", "Fit &view", tip)
+        self.fit = push_button("playgroundFit", "Fi&t view", tip)
         self.fit.clicked.connect(self._fit)
         connect_controls(self._take_looks, *self.shown.values(), self.focus, self.prior)
         focus = "&ball and dual of", self.focus
-        return row(*self.shown.values(), focus, self.prior, self.fit, None, spacing=6)
+        return flow(*self.shown.values(), focus, self.prior, self.fit)
 
     def _scrubber(self) -> QHBoxLayout:
         tip = "Step k forward by itself."
-        self.play = push_button("playgroundPlay", "&Play", tip, "Play the steps")
+        self.play = push_button("playgroundPlay", "Pla&y", tip, "Play the steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         self.k = slider("playgroundK", "Step k", "Move along the path.", transient=True, ticks=True)
@@ -282,7 +307,7 @@ class PlaygroundTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "Pla&y")
         (self._timer.start if on else self._timer.stop)()
 
     @Slot()

@@ -22,7 +22,7 @@ from metaviz.runs.analysis.posterior import (
 
 EMPTY = (
     "Tick PLATIPUS or LLAMA on the left and press Run (Ctrl+Return),\n"
-    "or tick a stored run of one in the table below.\n"
+    "or tick a stored run of one in the Runs table.\n"
     "What it holds possible appears here at every evaluation."
 )
 NONE_DRAWN = (
@@ -59,15 +59,13 @@ class PosteriorTab(EvaluationPage):
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
-            box.setMinimumContentsLength(18)
+            box.setMinimumContentsLength(14)
         self.right = column(
             None, row(("over trai&ning", self.quantity), None), self.training, stretch=self.training
         )
         self.choice = QWidget(self)
         row(("sho&w", self.what), None, inside=self.choice)
         left = column(None, self.choice, self.plot, stretch=self.plot)
-        for side in (left, self.right):
-            side.setMinimumWidth(240)
         self.body = split("posteriorBody", left, self.right, sizes=(520, 380))
         self.help = text_label("posteriorHelp")
         self.muted = (self.help,)

@@ -5,7 +5,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from metaviz.config.options import OptionError, checked, specs
 from metaviz.config.run_config import EvaluationProtocol
-from metaviz.gui.widgets.controls import text_label
+from metaviz.gui.widgets.controls import explained, press_on_enter, text_label
 from metaviz.gui.widgets.layouts import fill
 from metaviz.gui.widgets.option_form import OptionForm
 
@@ -21,6 +21,7 @@ class ProtocolDialog(QDialog):
         """Show a protocol, and what there is to say of the runs that follow it."""
         super().__init__(parent)
         self.setObjectName("protocolDialog")
+        explained(self, "/page/benchmark")
         self.setWindowTitle("Evaluation protocol")
         self.form = OptionForm(specs(EvaluationProtocol), "protocol.")
         self.form.set_changes(protocol.model_dump())
@@ -31,6 +32,7 @@ class ProtocolDialog(QDialog):
         self.note = text_label("protocolNote", text=about)
         buttons = QDialogButtonBox.StandardButton
         self.buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel)
+        press_on_enter(self.buttons, self.buttons.button(buttons.Ok))
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self.form.changed.connect(self._check)

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Chart, Lines
-from metaviz.gui.pages.layouts import follow, page, row, slider
+from metaviz.gui.pages.layouts import flow, follow, page, row, slider
 from metaviz.gui.pages.page import PlotPage, folder_of
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -27,6 +27,8 @@ from metaviz.runs.analysis.meta_gradient_charts import (
     expansion_charts,
     expansion_text,
     inner_quadratic,
+    over_training_charts,
+    over_training_text,
     prior_charts,
     prior_text,
 )
@@ -53,7 +55,7 @@ from metaviz.runs.analysis.replay_charts import (
 )
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy, Replay
+from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy, Replay
 from metaviz.theory.errors import NoAnswerError
 
 VIEWS = {
@@ -100,7 +102,7 @@ class TheoryTab(PlotPage):
     def __init__(self, parent: QWidget | None = None) -> None:
         """Show the example, which needs no run."""
         super().__init__("theory", parent)
-        self._expanded: Expanded | None = None
+        self._expanded: Expanded | ExpandedOverTraining | None = None
         self._measured: MeasuredAccuracy | None = None
         self._replay: Replay | None = None
         self._place = Place()
@@ -124,10 +126,6 @@ class TheoryTab(PlotPage):
             *(self._of_example(), self._of_optimality()),
             *(self._of_expansion(), self._of_prior(), self._of_replay()),
             parent=self,
-        )
-        self.options.setSizePolicy(
-            self.options.sizePolicy().horizontalPolicy(),
-            self.options.sizePolicy().Policy.Maximum,
         )
         self.status.hide()
         page(self, top, self.options, self.status, self.stack, told, stretch=self.stack)
@@ -155,10 +153,12 @@ class TheoryTab(PlotPage):
         return [self._draw]
 
     @Slot(object)
-    def show_result(self, found: Expanded | MeasuredAccuracy | Replay) -> None:
+    def show_result(
+        self, found: Expanded | ExpandedOverTraining | MeasuredAccuracy | Replay
+    ) -> None:
         """Show what was computed of a run."""
         self._busy = False
-        if isinstance(found, Expanded):
+        if isinstance(found, Expanded | ExpandedOverTraining):
             self._expanded = found
         elif isinstance(found, Replay):
             self._replay, self._place = found, Place()
@@ -189,10 +189,10 @@ class TheoryTab(PlotPage):
         self.run = combo("theoryRun", "Run", {}, letters=28)
         self.what.currentIndexChanged.connect(self._take_view)
         connect_controls(self._take_run, self.run)
-        self.of = PlainLabel("o&f")
+        self.of = PlainLabel("&of")
         self.of.setBuddy(self.run)
         box = QWidget(self)
-        row(("sho&w", self.what), self.of, self.run, None, inside=box)
+        flow(("sho&w", self.what), self.of, self.run, inside=box)
         return box
 
     def _of_example(self) -> QWidget:
@@ -216,16 +216,22 @@ class TheoryTab(PlotPage):
         self.shared = switch("theoryShared", "one &marginal", tip)
         connect_controls(self.redraw, self.evaluation, self.loss, self.shared)
         box = QWidget(self)
-        when = ("&at meta-step", self.evaluation), self.evaluation_text
-        row(*when, ("&loss", self.loss), self.shared, inside=box, stretch=self.evaluation)
+        when = ("a&t meta-step", self.evaluation), self.evaluation_text
+        flow(*when, ("&loss", self.loss), self.shared, inside=box, stretch=self.evaluation)
         return box
 
     def _of_expansion(self) -> QWidget:
         tip = "Compute the meta-gradients of all orderings of minibatches; takes seconds."
         self.expand = push_button("theoryExpand", "Comp&ute", tip, "Compute the expansion")
         self.expand.clicked.connect(self._ask_expansion)
+        tip = (
+            "The same at the run's first meta-steps, which are taken again, and at its "
+            "checkpoints; takes up to a minute."
+        )
+        self.over = push_button("theoryOver", "Over trai&ning", tip, "Expand over training")
+        self.over.clicked.connect(self._ask_over_training)
         box = QWidget(self)
-        row(self.expand, None, inside=box)
+        row(self.expand, self.over, None, inside=box)
         return box
 
     def _of_prior(self) -> QWidget:
@@ -246,24 +252,24 @@ class TheoryTab(PlotPage):
         connect_controls(self.redraw, self.alpha, self.steps)
         box = QWidget(self)
         parts = ("&α", self.alpha), self.alpha_text, ("&K", self.steps), self.steps_text
-        row(*parts, self.measure, inside=box)
+        flow(*parts, self.measure, inside=box)
         return box
 
     def _of_replay(self) -> QWidget:
         tip = "Take the first meta-steps of the run again."
-        self.again = push_button("theoryReplay", "&Replay", tip, "Replay the run")
+        self.again = push_button("theoryReplay", "Repla&y", tip, "Replay the run")
         self.again.clicked.connect(self._ask_replay)
-        tip = "One inner step; behind the last one comes the outer step."
+        tip = "One inner step; behind the last one comes the meta-step."
         self.inner = push_button("theoryInner", "&Inner step", tip)
         self.inner.clicked.connect(self._take_inner)
-        self.outer = push_button("theoryOuter", "&Outer step", "To the next meta-step.")
+        self.outer = push_button("theoryOuter", "Meta-s&tep", "To the next meta-step.")
         self.outer.clicked.connect(self._take_outer)
         tip = "One step after the other, slowly."
-        self.play = push_button("theoryPlay", "&Play", tip, "Play the steps")
+        self.play = push_button("theoryPlay", "P&lay", tip, "Play the steps")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._play)
         box = QWidget(self)
-        row(self.again, self.inner, self.outer, self.play, None, inside=box)
+        flow(self.again, self.inner, self.outer, self.play, inside=box)
         return box
 
     @property
@@ -294,6 +300,10 @@ class TheoryTab(PlotPage):
         self._ask("expansion")
 
     @Slot()
+    def _ask_over_training(self) -> None:
+        self._ask("over_training")
+
+    @Slot()
     def _ask_accuracy(self) -> None:
         self._ask("accuracy")
 
@@ -318,7 +328,7 @@ class TheoryTab(PlotPage):
 
     @Slot(bool)
     def _play(self, on: bool) -> None:
-        self.play.setText("&Pause" if on else "&Play")
+        self.play.setText("Pa&use" if on else "P&lay")
         (self._timer.start if on else self._timer.stop)()
 
     def _ask(self, kind: str) -> None:
@@ -332,7 +342,7 @@ class TheoryTab(PlotPage):
     def _enable(self) -> None:
         record = self.record_of(self.run)
         able = folder_of(record) is not None and not self._busy
-        for button in (self.expand, self.measure, self.again):
+        for button in (self.expand, self.over, self.measure, self.again):
             button.setEnabled(able)
         walks = self._replay is not None and record is not None and self._replay.run == record.id
         for button in (self.inner, self.outer, self.play):
@@ -393,6 +403,8 @@ class TheoryTab(PlotPage):
         found = self._expanded
         if found is None or found.run != record.id:
             return _Shown(None, _TO_EXPAND)
+        if isinstance(found, ExpandedOverTraining):
+            return _Shown(over_training_charts(found), over_training_text(found))
         return _Shown(expansion_charts(found), expansion_text(found))
 
     def _of_measured(self) -> _Shown:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from metaviz.charts.values import Lines
 from metaviz.config.quantities import quantity_of
-from metaviz.gui.pages.layouts import column, flow, page, row
+from metaviz.gui.pages.layouts import column, flow, page
 from metaviz.gui.pages.page import PlotPage
 from metaviz.gui.plotting.chart_view import ChartView
 from metaviz.gui.widgets.controls import (
@@ -38,7 +38,7 @@ from metaviz.runs.analysis.smoothing import Smoother
 EMPTY = (
     "Tick algorithms on the left and press Run (Ctrl+Return).\n"
     "Their losses appear here as they train.\n"
-    "Or tick a stored run in the table below."
+    "Or tick a stored run in the Runs table."
 )
 WAITING = (
     "Evaluating the untrained weights of every run, then taking the first meta-step…\n"
@@ -58,7 +58,11 @@ _QUANTITIES = {
 _SWITCHES = {
     "log_y": ("trainingLogY", "log &y", "Logarithmic vertical axis."),
     "log_x": ("trainingLogX", "log &x", "Logarithmic horizontal axis."),
-    "robust": ("trainingRobust", "r&obust range", "Leave rare spikes outside the plot."),
+    "robust": (
+        "trainingRobust",
+        "r&obust range",
+        "Fit the axis to most of the values: rare spikes leave the plot, and are counted.",
+    ),
     "show_pre": (
         *("trainingPre", "&before adaptation"),
         "Show the curve before adaptation and the gap.",
@@ -157,7 +161,7 @@ class TrainingTab(PlotPage):
         show_fields(self._fields, self.view)
         connect_controls(self._take_view, *self._fields.values())
         smoothing = ("Smoothi&ng", self.smoothing), self.smoothing.text
-        above = row(self.quantity, "over", self.axis, *smoothing, None)
+        above = flow(self.quantity, ("over", self.axis), *smoothing)
         return column(None, above, flow(*switches.values(), spacing=14), spacing=2)
 
     def _offer_smoothing(self) -> None:

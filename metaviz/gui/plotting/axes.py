@@ -1,5 +1,6 @@
 """The axes of plots: round numbers on logarithmic ones, and quick to draw."""
 
+from collections.abc import Iterator
 from html import escape, unescape
 from typing import Any
 
@@ -12,7 +13,7 @@ from PySide6.QtWidgets import QGraphicsSceneResizeEvent
 from metaviz.gui.widgets.plain_text import plain_tip
 
 _TICK_PIXELS = 45
-_FEWEST_TICKS, _FEWEST_UPRIGHT = 3, 2
+_FEWEST_TICKS, _FEWEST = 3, 2
 
 
 def plain_numbers(axis: pg.AxisItem) -> None:
@@ -48,6 +49,9 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         for place, flags, text in texts:
             p.drawText(place, int(flags), text)
 
+    def updateAutoSIPrefix(self) -> None:  # noqa: N802 - pyqtgraph's name
+        """Do nothing: numbers are plain, and the name would be set anew with every range."""
+
     def labelString(self) -> str:  # noqa: N802 - pyqtgraph's name
         """Return the name of the axis, its end left out where the axis is shorter."""
         whole, metrics = self.labelText, QFontMetricsF(self.label.font())
@@ -76,20 +80,30 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     ) -> list[tuple[float | None, list[float]]]:
         """Return the numbers to write, so many that lines of text fit one above the other."""
         levels: list[tuple[float | None, list[float]]] = super().tickValues(minVal, maxVal, size)
-        if self.logMode or not levels:
+        if self.logMode or not levels or self._tickLevels is not None:
             return levels
         spacing, values = levels[0]
         if self.whole and spacing and spacing < 1:
             first, last = int(np.ceil(minVal)), int(np.floor(maxVal))
             return [(1.0, [float(value) for value in range(first, last + 1)])]
-        if self._lies():
-            return levels
-        room = max(_FEWEST_UPRIGHT, int(size / QFontMetricsF(self.font()).height()))
+        if len(values) < _FEWEST and len(levels) > 1:
+            spacing, values = levels[1][0], sorted({*values, *levels[1][1]})
+        room = self._room(values, spacing or 1.0, size)
         every = -(-len(values) // room)
         if every > 1 and spacing:
-            values = [value for value in values if round(value / spacing) % every == 0]
+            kept = [value for value in values if round(value / spacing) % every == 0]
+            values = kept if len(kept) >= _FEWEST else [values[0], values[-1]]
             spacing *= every
         return [(spacing, values), *levels[1:]]
+
+    def _room(self, values: list[float], spacing: float, size: float) -> int:
+        """Return how many numbers fit, side by side or one above the other."""
+        metrics = QFontMetricsF(self.font())
+        if not self._lies():
+            return max(_FEWEST, int(size / metrics.height()))
+        texts = self.tickStrings(values, self.autoSIPrefixScale * self.scale, spacing)
+        wide = max(map(metrics.horizontalAdvance, texts), default=0.0) + metrics.height()
+        return max(_FEWEST, int(size / wide))
 
     def _length(self) -> float:
         return float(self.size().width() if self._lies() else self.size().height())
@@ -102,7 +116,11 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     ) -> list[tuple[float | None, list[float]]]:
         """Return the decimal logarithms of the numbers to write."""
         del std_ticks
-        return [(None, round_logarithms(low, high, max(2, int(size / _TICK_PIXELS))))]
+        most = max(_FEWEST_TICKS, int(size / _TICK_PIXELS))
+        # Texts stand side by side on a lying axis, one above the other on an upright one.
+        line = QFontMetricsF(self.font()).height()
+        apart = (2 * line if self._lies() else line) * (high - low) / max(size, 1.0)
+        return [(None, round_logarithms(low, high, most, apart))]
 
     def logTickStrings(  # noqa: N802 - pyqtgraph's name
         self, values: list[float], scale: float, spacing: float
@@ -112,25 +130,40 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         return [f"{10.0**value:.6g}" for value in values]
 
 
-def round_logarithms(low: float, high: float, most: int) -> list[float]:
-    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high."""
+def round_logarithms(low: float, high: float, most: int, apart: float = 0.0) -> list[float]:
+    """Return the logarithms of up to about `most` round numbers from 10^low to 10^high.
+
+    There are at least three, whatever `most` is, or two where three are nearer than `apart`.
+    """
+    tried = [found for found in _round_numbers(low, high) if len(found) >= _FEWEST_TICKS]
+    fitting = [
+        found
+        for found in tried
+        if len(found) <= max(most, _FEWEST_TICKS) and np.diff(found).min() >= apart
+    ]
+    if fitting:
+        return [float(value) for value in max(fitting, key=len)]
+    fewest = min(tried, key=len) if tried else np.empty(0)
+    three = [float(value) for value in fewest[:: max(1, (len(fewest) - 1) // 2)]]
+    near = len(three) > _FEWEST and min(np.diff(three)) < apart
+    return [three[0], three[-1]] if near else three
+
+
+def _round_numbers(low: float, high: float) -> Iterator[np.ndarray]:
+    """Yield the logarithms of numbers with few digits in a range, in several choices."""
     decades = np.arange(np.floor(low), np.ceil(high) + 1)
     for mantissas in (range(1, 10), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = np.add.outer(decades, np.log10(mantissas)).ravel()
-        found = found[(found >= low - 1e-9) & (found <= high + 1e-9)]
-        if _FEWEST_TICKS <= len(found) <= most:
-            return [float(value) for value in found]
-    if len(found) > most:
-        return [float(value) for value in found[:: -(-len(found) // most)]]
+        yield found[(found >= low - 1e-9) & (found <= high + 1e-9)]
+    powers = decades[(decades >= low - 1e-9) & (decades <= high + 1e-9)]
+    for every in range(2, max(3, (len(powers) + 1) // 2)):
+        yield powers[::every]
     # Less than a decade: round numbers at equal distances.
     start, stop = 10.0**low, 10.0**high
-    rough = (stop - start) / max(1, most - 1)
-    unit = 10 ** np.floor(np.log10(rough))
-    step = unit * next(m for m in (1, 2, 5, 10) if m * unit >= rough * (1 - 1e-9))
-    finer = (step, *(m * unit for m in (5, 2, 1, 0.5) if m * unit < step))
-    tried = (_multiples(one, start, stop) for one in finer)
-    numbers = next((some for some in tried if len(some) > 1), np.empty(0))
-    return [float(value) for value in np.log10(numbers[numbers > 0])]
+    unit = 10 ** np.floor(np.log10(stop - start)) if stop > start else 0.0
+    for step in (unit * share for share in (5, 2, 1, 0.5, 0.2, 0.1) if unit):
+        numbers = _multiples(step, start, stop)
+        yield np.log10(numbers[numbers > 0])
 
 
 def _multiples(step: float, start: float, stop: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QGraphicsPolygonItem, QGridLayout, QToolTip, QWidget
 
+from metaviz.charts.describing import described
 from metaviz.charts.reading import reading_text, readings
 from metaviz.charts.shapes import Boxes, Picture, Shapes, Words, fitting, shapes_of
 from metaviz.charts.thinning import thin
@@ -39,6 +40,8 @@ _DRAWING = 40
 _REACH = 12.0
 _LOWEST, _AROUND, _ROWS = 0.04, 10, 3
 _SIDES = ("left", "bottom")
+_LEAST, _PANEL_WIDTH, _AXIS_HEIGHT, _BAR_ROOM = QSize(220, 140), 280, 45, 110
+_TITLE_HEIGHT = 30
 
 
 class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
@@ -62,11 +65,11 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         A legend from outside is filled, and otherwise the view has its own above its axes.
         """
         axes = {side: PlainAxis(side) for side in _SIDES}
-        super().__init__(parent, background=None, axisItems=axes)
+        # pyqtgraph's own menu takes a ninth of the time that a page takes to open.
+        super().__init__(parent, background=None, axisItems=axes, enableMenu=False)
         self.setObjectName(name)
         self.setAccessibleName(title)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMenuEnabled(False)
         self.hideButtons()
         self.chart: Chart = Lines(id=name)
         self.reads = False
@@ -83,6 +86,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.words: dict[str, pg.TextItem] = {}
         self.panels: list[ChartView] = []
         self._columns = 1
+        self._title = ""
         self.bar: pg.ColorBarItem | None = None
         self._curves: CurveItem | None = None
         self._shapes = Shapes(Axis(), Axis())
@@ -108,8 +112,21 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.getPlotItem().getViewBox().sigXRangeChanged.connect(self._on_span)
 
     def minimumSizeHint(self) -> QSize:
-        """Leave room for axes and a colour bar."""
-        return QSize(220, 140) if self.images else QSize(super().minimumSizeHint())
+        """Leave room for legend, axes and a colour bar, of every panel."""
+        if self.panels:
+            rows = -(-len(self.panels) // self._columns)
+            high = max(panel.minimumSizeHint().height() for panel in self.panels)
+            return QSize(_LEAST.width(), rows * high)
+        above = self.legend.heightForWidth(max(self.width(), _LEAST.width()) - 2 * _MARGIN)
+        beside = max(_BAR_ROOM if self.images else 0, self._room_of_names())
+        above = (above if self._own_legend else 0) + (_TITLE_HEIGHT if self._title else 0)
+        return _LEAST + QSize(beside, above)
+
+    def _room_of_names(self) -> int:
+        """Return how wide the names are that stand left and right of the axes."""
+        wide = self.fontMetrics().horizontalAdvance
+        sides = (self._shapes.y.ticks or (), self._shapes.right)
+        return sum(max((wide(text) for _, text in ticks), default=0) for ticks in sides)
 
     @property
     def traces(self) -> dict[str, Trace]:
@@ -170,9 +187,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             if shown.curves and one.width:
                 x, y = thin(x, y, points)
             x, y = self._scaled(x, y)
-            trace.show_data(x, y, pen, dots, fine=fine)
+            trace.show_data(x, y, pen, dots, fine=fine, marker=one.marker)
             if one.label:
-                self._keys.append(Key(one.label, pen, dots))
+                self._keys.append(Key(one.label, pen, dots, one.marker))
 
     def show_filled(self) -> None:
         """Show the chart whose lines were taken in."""
@@ -190,8 +207,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._draw_regions(shown.regions)
         self._draw_words(shown.words)
         self._set_range(shown)
-        if self.chart.spoken:
-            self.setAccessibleDescription(self.chart.spoken)
+        self.setAccessibleDescription(described(self.chart))
         # Let ranges follow the data now: found out while painting, they would paint twice.
         self.scene().prepareForPaint()
 
@@ -242,6 +258,9 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self._message.setGeometry(self.rect().adjusted(60, 20, -40, -40))
             self._place_legend()
             self._set_ticks(self._shapes)
+            self._arrange(self._fitting_columns())
+            if self._title:
+                self._set_title(self._title)
 
     def _set_axes(self, shown: Shapes) -> None:
         """Name and number the axes, where anything of it changed."""
@@ -258,6 +277,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             item.getAxis(side).whole = axis.whole
             if item.getAxis(side).labelText != axis.text:
                 self.setLabel(side, plain_words(axis.text))
+                item.getAxis(side).resizeEvent()  # puts the new name into the middle
         # The last column's text may be wider than its column.
         item.getAxis("bottom").setStyle(hideOverlappingLabels=not shown.pictures)
         grid = self.has_grid and not (shown.bare or any(one.levels for one in shown.pictures))
@@ -268,10 +288,17 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         item.setAspectLocked(shown.square)
         self._set_ticks(shown)
         self._place_legend()
+        self.updateGeometry()
 
     def _set_ticks(self, shown: Shapes) -> None:
         item, metrics = self.getPlotItem(), self.fontMetrics()
-        high, wide = max(self.height() - 65, 60), max(self.width() - 180, 60)
+        under = item.getAxis("bottom").height() or _AXIS_HEIGHT
+        above = item.layout.getContentsMargins()[1]
+        title = item.titleLabel.height() if item.titleLabel.isVisible() else 0
+        high = max(int(self.height() - under - above - title), 40)
+        wide = max(self.width() - 180, 60)
+        if shown.square:
+            high = wide = min(high, wide)
 
         def place(side: str, ticks: Ticks | None, axis: Axis, room: int) -> None:
             if ticks is None:
@@ -342,7 +369,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             item.setOpts(x0=one.x0, x1=one.x1, y0=one.y0, y1=one.y1, brush=brush, pen=None)
 
     def _draw_images(self, pictures: Sequence[Picture]) -> None:
-        bar = None
+        bar, had_images = None, bool(self.images)
         for one, item in self._kept(self.images, pictures, _image, counts=True):
             if one.levels is None and item.shown is one.values and item.placed == one.rect:
                 continue
@@ -363,6 +390,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 item.setLevels(one.levels)
         if self.bar is not None:
             self.bar.setVisible(bar is not None)
+        if bool(self.images) != had_images:
+            self.updateGeometry()
 
     def _bar(self, image: pg.ImageItem) -> pg.ColorBarItem:
         if self.bar is None:
@@ -403,6 +432,7 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 # One above the other, as lines may be nearer to each other than names are wide.
                 item.label.setPosition(_LOWEST + apart * (named.index(mark.name) % _ROWS))
                 item.label.setColor(pen.color())
+                item.label.fill = pg.mkBrush(self._shade("background", 0.9))
 
     def _line(self, mark: Mark) -> pg.InfiniteLine:
         options = {"position": _LOWEST, "movable": False}
@@ -478,12 +508,8 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         while len(self.panels) > len(charts):
             self.panels.pop().setParent(None)
         grid = self.layout() or (QGridLayout(self) if charts else None)
-        columns = chart.columns if isinstance(chart, Panels) else 1
-        if columns != self._columns:
-            for number, panel in enumerate(self.panels):
-                grid.removeWidget(panel)  # type: ignore[union-attr]
-                grid.addWidget(panel, *divmod(number, columns))  # type: ignore[union-attr]
-            self._columns = columns
+        columns = self._fitting_columns()
+        self._arrange(columns)
         for number, one in enumerate(charts):
             if number == len(self.panels):
                 panel = ChartView(f"{self.objectName()}{number}", one.title or one.id, self)
@@ -492,13 +518,36 @@ class ChartView(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 if self._theme is not None:
                     panel.apply_theme(self._theme)
             self.panels[number].show_chart(one)
-            title = plain_words(one.title) if one.title else None
-            self.panels[number].setTitle(title, color=self._shade("foreground"))
+            self.panels[number]._set_title(one.title)
         if isinstance(chart, Panels):
             for other in self.panels[1:]:
                 first = self.panels[0]
                 other.setXLink(first if chart.share_x else None)
                 other.setYLink(first if chart.share_y else None)
+
+    def _fitting_columns(self) -> int:
+        """Return how many panels fit side by side, at most as many as the chart asks for."""
+        wanted = self.chart.columns if isinstance(self.chart, Panels) else 1
+        return max(1, min(wanted, int(self.width()) // _PANEL_WIDTH))
+
+    def _arrange(self, columns: int) -> None:
+        """Put the panels into so many columns."""
+        grid = self.layout()
+        if columns != self._columns and isinstance(grid, QGridLayout):
+            for number, panel in enumerate(self.panels):
+                grid.removeWidget(panel)
+                grid.addWidget(panel, *divmod(number, columns))
+            self.updateGeometry()
+        self._columns = columns
+
+    def _set_title(self, text: str) -> None:
+        """Write what there is room for above the axes; a tip shows the whole."""
+        self._title = text
+        room = max(self.width() - 2 * _MARGIN, _LEAST.width() // 2)
+        shown = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
+        item = self.getPlotItem()
+        item.setTitle(plain_words(shown) if text else None, color=self._shade("foreground"))
+        item.titleLabel.setToolTip(plain_tip(text))
 
     def _shade(self, role: str, alpha: float = 1.0) -> QColor:
         shade = role_color(role, self._theme)

@@ -6,9 +6,13 @@ import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import internals
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QPainterPath, QPen, QPolygonF, QTransform
+from PySide6.QtGui import QPainter, QPainterPath, QPen, QTransform
+
+from metaviz.gui.plotting.pens import draw_markers
 
 _MOST_DASHES = 5000
+_MOST_MARKERS = 400
+"""Beyond so many points their shapes would cover each other: they are discs, which are quick."""
 _AROUND = 0.03
 _THICK, _OPAQUE = 2.0, 255
 
@@ -21,6 +25,7 @@ class Trace:
         self._x = self._y = np.empty(0)
         self._pen: QPen | None = None
         self._dots: QPen | None = None
+        self._marker = "o"
         self._fine = True
         self._pieces = internals.PrimitiveArray(QLineF, 4)
         self._placed = internals.PrimitiveArray(QLineF, 4)
@@ -29,9 +34,17 @@ class Trace:
         self._extent: list[tuple[float | None, float | None]] = [(None, None)] * 2
 
     def show_data(
-        self, x: np.ndarray, y: np.ndarray, pen: QPen | None, dots: QPen | None, *, fine: bool
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        pen: QPen | None,
+        dots: QPen | None,
+        *,
+        fine: bool,
+        marker: str = "o",
     ) -> None:
-        """Hold these points, to be joined by `pen` and marked by `dots`."""
+        """Hold these points, to be joined by `pen` and marked by `dots` of a shape."""
+        self._marker = marker
         self._x, self._y, self._pen, self._dots, self._fine = x, y, pen, dots, fine
         self._scale = self._path = None
         known = np.isfinite(x) & np.isfinite(y)
@@ -62,14 +75,14 @@ class Trace:
         if self._dots is None:
             return
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        p.setPen(self._dots)
         pairs = zip(self._x.tolist(), self._y.tolist(), strict=True)
-        points = QPolygonF([QPointF(*pair) for pair in pairs if np.isfinite(pair).all()])
+        points = [QPointF(*pair) for pair in pairs if np.isfinite(pair).all()]
         # In pixels, because the axes' different scales would make ellipses of discs.
         transform = p.worldTransform()
         p.save()
         p.resetTransform()
-        p.drawPoints(transform.map(points))
+        marker = self._marker if len(points) <= _MOST_MARKERS else "o"
+        draw_markers(p, marker, self._dots, map(transform.map, points))
         p.restore()
 
     def _paint_line(self, p: QPainter, pen: QPen) -> None:

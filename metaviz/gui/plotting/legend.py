@@ -6,8 +6,11 @@ from PySide6.QtCore import QPointF, QRect, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from metaviz.gui.plotting.pens import draw_markers
+from metaviz.gui.widgets.plain_text import plain_tip
+
 _SAMPLE, _GAP, _APART = 30, 6, 16
-_MOST_ROWS = 3
+_MOST_ROWS, _LEAST_TEXT = 3, 24
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Key:
     text: str
     pen: QPen | None
     dots: QPen | None
+    marker: str = "o"
 
 
 class Legend(QWidget):
@@ -40,7 +44,7 @@ class Legend(QWidget):
     def set_keys(self, keys: list[Key]) -> bool:
         """Show these entries; return whether the room they need may have changed."""
         changed = [key.text for key in keys] != [key.text for key in self.keys]
-        restyled = [(k.pen, k.dots) for k in keys] != [(k.pen, k.dots) for k in self.keys]
+        restyled = list(map(_look, keys)) != list(map(_look, self.keys))
         self.keys = keys
         if changed:
             self._fit()
@@ -54,6 +58,9 @@ class Legend(QWidget):
         self._fit()
 
     def _fit(self) -> None:
+        cut = any(key and key.text != text for _, key, text in self._places(self.width()))
+        self.setToolTip(plain_tip("\n".join(key.text for key in self.keys)) if cut else "")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents, not cut)
         needed = self.heightForWidth(self.width())
         if needed != self.maximumHeight():
             self.setFixedHeight(needed)
@@ -84,8 +91,8 @@ class Legend(QWidget):
                 painter.setPen(key.pen)
                 painter.drawLine(place.left(), middle, place.left() + _SAMPLE, middle)
             if key is not None and key.dots is not None:
-                painter.setPen(key.dots)
-                painter.drawPoint(place.left() + _SAMPLE // 2, middle)
+                at = QPointF(place.left() + _SAMPLE // 2, middle)
+                draw_markers(painter, key.marker, key.dots, [at])
             painter.setPen(self._color)
             beside = place.adjusted(_SAMPLE + _GAP if key is not None else 0, 0, 0, 0)
             painter.drawText(beside, Qt.AlignmentFlag.AlignVCenter, text)
@@ -97,16 +104,24 @@ class Legend(QWidget):
         places: list[tuple[QRect, Key | None, str]] = []
         x, row = 0, 0
         for number, key in enumerate(self.keys):
-            size = QSize(_SAMPLE + _GAP + metrics.horizontalAdvance(key.text), row_height)
             left = f"and {len(self.keys) - number} more"
-            last = row == _MOST_ROWS - 1 and number < len(self.keys) - 1
-            room = width - (metrics.horizontalAdvance(left) + _APART if last else 0)
-            if x and x + size.width() > room:
-                if row == _MOST_ROWS - 1:
-                    tail = QSize(metrics.horizontalAdvance(left), row_height)
-                    places.append((QRect(QPointF(x, row * row_height).toPoint(), tail), None, left))
+            tail = QSize(metrics.horizontalAdvance(left), row_height)
+            beside = tail.width() + _APART if number < len(self.keys) - 1 else 0
+            for _ in range(2):
+                room = width - (beside if row == _MOST_ROWS - 1 else 0)
+                most = max(_LEAST_TEXT, room - _SAMPLE - _GAP)
+                text = metrics.elidedText(key.text, Qt.TextElideMode.ElideRight, most)
+                wide = _SAMPLE + _GAP + metrics.horizontalAdvance(text)
+                if not x or x + wide <= room or row == _MOST_ROWS - 1:
                     break
                 x, row = 0, row + 1
-            places.append((QRect(x, row * row_height, size.width(), row_height), key, key.text))
-            x += size.width() + _APART
+            if x and x + wide > room:
+                places.append((QRect(x, row * row_height, tail.width(), row_height), None, left))
+                break
+            places.append((QRect(x, row * row_height, wide, row_height), key, text))
+            x += wide + _APART
         return places
+
+
+def _look(key: Key) -> tuple[QPen | None, QPen | None, str]:
+    return key.pen, key.dots, key.marker

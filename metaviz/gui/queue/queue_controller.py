@@ -22,6 +22,7 @@ from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.widgets.preferences import KEYS, read_preferences
 from metaviz.gui.widgets.settings_file import Settings
+from metaviz.runs.model.labels import algorithm_title
 from metaviz.runs.storage.queue import OVER, RESUMABLE, Entry, Queue
 from metaviz.runs.storage.store import StoreError
 from metaviz.runs.storage.worker_process import ended_message
@@ -324,7 +325,8 @@ class QueueController(QObject):
         if found is None:
             self._log.add(level, sentence)
             return
-        label = f"{found.config.get('algorithm', '?')} · seed {found.config.get('seed', '?')}"
+        algorithm = algorithm_title(str(found.config.get("algorithm", "?")))
+        label = f"{algorithm} · seed {found.config.get('seed', '?')}"
         record = self._follower.record(found.run)
         self._log.add(level, sentence, label if record is None else record.label, found.run)
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QMenu,
     QSpinBox,
     QTableView,
@@ -15,7 +14,8 @@ from PySide6.QtWidgets import (
 from metaviz.gui.queue.queue_model import QueueModel
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.controls import command_button, named, popup_menu, text_label
-from metaviz.gui.widgets.layouts import alternatives, column, row
+from metaviz.gui.widgets.flow_layout import FlowLayout
+from metaviz.gui.widgets.layouts import alternatives, column, flow
 from metaviz.gui.widgets.plain_table import set_up_table
 from metaviz.gui.widgets.theme import current_theme, tint
 from metaviz.runs.storage.queue import Entry
@@ -100,13 +100,12 @@ class QueueDock(QWidget):
         self.workers.valueChanged.connect(self.workers_changed)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         box, self._pages = alternatives(self._empty, self.view, parent=self)
-        column(self, self._head(), box, stretch=box, margins=(6, 4, 6, 4))
+        column(self, self._head(), self.summary, box, stretch=box, margins=(8, 4, 8, 4), spacing=4)
 
-    def _head(self) -> QHBoxLayout:
+    def _head(self) -> FlowLayout:
         names = ("queue_pause", "queue_resume", "queue_clear")
         buttons = [command_button(f"button_{name}", self._commands[name]) for name in names]
-        workers = ("&Workers", self.workers)
-        return row(*buttons, self.summary, workers, spacing=6, stretch=self.summary)
+        return flow(*buttons, ("Workers", self.workers))
 
     def _set_up_view(self) -> None:
         view = self.view

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.widgets.controls import named, search_line, spoken
+from metaviz.gui.widgets.controls import explained, named, press_on_enter, search_line, spoken
 from metaviz.gui.widgets.layouts import fill
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.runs.table.columns import USUAL, Column
@@ -30,6 +30,7 @@ class ColumnDialog(QDialog):
         """List known columns, the shown ones first."""
         super().__init__(parent)
         self.setObjectName("column_chooser")
+        explained(self, "/page/runs")
         self.setWindowTitle("Columns of the runs table")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(420, 460)
@@ -48,6 +49,7 @@ class ColumnDialog(QDialog):
         )
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
+        press_on_enter(buttons, buttons.button(QDialogButtonBox.StandardButton.Ok))
         usual = buttons.button(QDialogButtonBox.StandardButton.RestoreDefaults)
         usual.setToolTip("Tick the usual columns.")
         usual.clicked.connect(self._restore)

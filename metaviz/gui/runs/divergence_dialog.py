@@ -11,7 +11,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.widgets.controls import named, text_label
+from metaviz.gui.widgets.controls import explained, named, text_label
 from metaviz.gui.widgets.layouts import fill
 from metaviz.runs.model.events import Divergence
 
@@ -35,6 +35,7 @@ class DivergenceDialog(QDialog):
         """Show what broke, and one button per remedy."""
         super().__init__(parent)
         self.setObjectName("remedy_dialog")
+        explained(self, "/guide/diverged")
         self.setWindowTitle(f"{run} diverged")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(_WIDTH)

@@ -48,6 +48,14 @@ _WIDTHS = {
 }
 _GROUPED = {"run": 230, "state": 150, "loss": 160, "accuracy": 160}
 """Wider where groups say more."""
+_WORDS = {
+    "loss": "query loss",
+    "seconds": "training time",
+    "step": "meta-step",
+    "algorithm": "method",
+    DELTA: "baseline",
+}
+"""What columns are about whose keys are no names of options or quantities."""
 _USUAL_WIDTH, _NARROWEST, _WIDEST = 96, 24, 1000
 _PADDING = 8
 _Flag = QItemSelectionModel.SelectionFlag
@@ -101,6 +109,8 @@ class RunTreeView(QTreeView):
         if QAccessible.isActive():
             super().dataChanged(first, last, list(roles))
             return
+        if any(map(self.isColumnHidden, range(first.column(), last.column() + 1))):
+            self._hide_empty()
         area = QRect()
         for column in range(first.column(), last.column() + 1):
             for index in (first, last):
@@ -124,10 +134,16 @@ class RunTreeView(QTreeView):
             found |= {row.id: row for row in self.tree_model.rows_of(index)}
         return list(found.values())
 
+    def help_words(self) -> str:
+        """Return what the column is about that the keyboard is at."""
+        place = self.currentIndex().column()
+        key = self._keys[place] if 0 <= place < len(self._keys) else ""
+        return _WORDS.get(key, key)
+
     def _set_up_header(self) -> None:
         header = self.header()
         header.setObjectName("runs_header")
-        header.setStretchLastSection(True)
+        header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setMinimumSectionSize(_NARROWEST)
         header.setSectionsMovable(True)
@@ -155,6 +171,7 @@ class RunTreeView(QTreeView):
         names, current, open_groups, scrolled = self._kept
         self.setRootIsDecorated(self.tree_model.is_grouped)
         self._fit_columns()
+        self._hide_empty()
         self._select(set(names), open_groups, current)
         self.verticalScrollBar().setValue(scrolled)
 
@@ -203,6 +220,15 @@ class RunTreeView(QTreeView):
         self._busy = False
         self._show_sorting()
 
+    def _hide_empty(self) -> None:
+        """Hide columns of results that no listed run has."""
+        model, self._busy = self.tree_model, True
+        for place, column in enumerate(model.shown):
+            cells = (model.index(row, place).data() for row in range(model.rowCount()))
+            is_empty = column.result is not None and model.rowCount() > 0 and not any(cells)
+            self.setColumnHidden(place, is_empty)
+        self._busy = False
+
     def _show_sorting(self) -> None:
         """Keep the arrow on the column that is sorted by."""
         key, header = self.tree_model.sorted_by, self.header()
@@ -214,7 +240,7 @@ class RunTreeView(QTreeView):
 
     @Slot(int, int, int)
     def _on_resized(self, place: int, _old: int, width: int) -> None:
-        if not self._busy and place < len(self._keys) and place != len(self._keys) - 1:
+        if not self._busy and place < len(self._keys):
             self.widths[self._keys[place]] = width
 
     @Slot(int, int, int)

@@ -46,7 +46,7 @@ class RunsDock(QWidget):
         self.columns = Columns(catalogue)
         self.tree_model = RunTreeModel(model, self.columns, self)
         self.view = RunTreeView(self.tree_model, self)
-        self.bar = RunsToolbar(lambda: model.rows, self._group_keys, self.columns.spec_keys(), self)
+        self.bar = RunsToolbar(lambda: model.rows, self._group_keys, self.columns, self)
         self.marks = MarkCommands(self, self.view)
         self.showing_trash = False
         self._brushed: set[str] | None = None

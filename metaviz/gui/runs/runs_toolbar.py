@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QMenu, QToolButton, QWidget
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup, QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QMenu, QToolButton, QWidget
 
+from metaviz.gui.plotting.group_menu import add_keys
 from metaviz.gui.runs.search_field import SearchField
 from metaviz.gui.widgets.controls import (
     choose_silently,
@@ -16,10 +17,13 @@ from metaviz.gui.widgets.controls import (
     tool_button,
 )
 from metaviz.gui.widgets.editors import ChoiceBox
-from metaviz.gui.widgets.layouts import row
+from metaviz.gui.widgets.layouts import fill, flow
 from metaviz.gui.widgets.plain_text import plain_tip
+from metaviz.runs.table.columns import Columns
 from metaviz.runs.table.groups import INTERVAL_TIPS, INTERVALS, Interval, Result
 from metaviz.runs.table.summary import Entry
+
+_SEARCH_WIDTH = 240
 
 
 class RunsToolbar(QWidget):
@@ -38,23 +42,23 @@ class RunsToolbar(QWidget):
         self,
         entries: Callable[[], Sequence[Entry]],
         keys: Callable[[], list[str]],
-        known: Sequence[str],
+        columns: Columns,
         parent: QWidget,
     ) -> None:
-        """Offer `keys` to group by; searches know hyperparameters of `entries` and `known`."""
+        """Offer `keys` to group by; searches know hyperparameters of `entries` and `columns`."""
         super().__init__(parent)
-        self._keys = keys
+        self._keys, self._columns = keys, columns
         self.group_keys: tuple[str, ...] | None = ()
-        self.search = SearchField(entries, known, self)
+        self.search = SearchField(entries, columns.spec_keys(), self)
         self.columns = tool_button(
             "runs_columns", "Columns", "Choose which columns there are, and their order."
         )
         self.columns.clicked.connect(self.columns_requested)
         self.differing = tool_button(
             "runs_differing",
-            "≠",
+            "Differing",
             "Only differing: of all hyperparameters show exactly those in which the listed runs "
-            "differ; absent is a value of its own.",
+            "differ; a run without the setting counts as different.",
             "Only differing",
         )
         self.differing.setCheckable(True)
@@ -79,7 +83,7 @@ class RunsToolbar(QWidget):
         self.interval.currentIndexChanged.connect(self._on_interval)
         self.interval.hide()
         self.baseline = tool_button(
-            "runs_baseline", "Δ", "Which result is compared with the baseline.", "Baseline"
+            "runs_baseline", "Baseline", "Which result is compared with the baseline.", "Baseline"
         )
         self._result = self._fill_baseline(self._menu(self.baseline))
         self.trash = tool_button("runs_trash", "Trash", "Show the runs in the trash instead.")
@@ -95,10 +99,26 @@ class RunsToolbar(QWidget):
         self.brushed.hide()
         rest = (self.columns, self.differing, self.group, self.interval, self.baseline, self.trash)
         buttons = (self.brushed, *rest)
-        parts = (self.search, *buttons)
-        layout = row(*parts, spacing=2, stretch=self.search, inside=self, margins=(2, 2, 2, 2))
-        for button in buttons:
-            layout.setAlignment(button, Qt.AlignmentFlag.AlignTop)
+        self._layout = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._layout.setContentsMargins(4, 4, 4, 4)
+        self._layout.setSpacing(4)
+        self._row = QWidget(self)
+        self._row.setLayout(flow(*buttons, spacing=4))
+        fill(self._layout, self.search, self._row, stretch=self.search)
+        self._layout.setAlignment(self._row, Qt.AlignmentFlag.AlignTop)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put the search above the buttons where there is no room beside them."""
+        super().resizeEvent(event)
+        direction = QBoxLayout.Direction
+        is_wide = event.size().width() > self._row.sizeHint().width() + _SEARCH_WIDTH
+        self._layout.setDirection(direction.LeftToRight if is_wide else direction.TopToBottom)
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for the width of search and buttons one above the other."""
+        hint = super().minimumSizeHint()
+        wide = max(self._row.minimumSizeHint().width(), self.search.minimumSizeHint().width())
+        return QSize(wide + 8, hint.height())
 
     def show_grouping(self, keys: Sequence[str] | None) -> None:
         """Show on the buttons how runs are grouped."""
@@ -131,8 +151,7 @@ class RunsToolbar(QWidget):
         menu_choice(menu, "Do not group", (), checked=chosen == ())
         menu_choice(menu, "All but the seed", None, checked=chosen is None)
         menu.addSeparator()
-        for key in self._keys():
-            menu_choice(menu, key, key, checked=key in (chosen or ()))
+        add_keys(menu, self._keys(), chosen, self._columns)
 
     def _on_group(self, action: QAction) -> None:
         self.grouping_requested.emit(toggled_keys(self.group_keys, action))

@@ -34,13 +34,13 @@ class SearchField(QWidget):
         self._keys = tuple(keys)
         self._entries = entries
         self.query: Query = parse("")
-        tip = "Show only runs that match; “?” explains the language. (Ctrl+F; Esc clears)"
+        tip = "Show only runs that match; “Syntax” explains the language. (Ctrl+F; Esc clears)"
         placeholder = "Search: algo:maml alpha<0.1 tag:paper"
         self.line = search_line("runs_search", "Search runs", placeholder, tip)
         self.line.setMinimumWidth(120)
         self.line.installEventFilter(self)
         tip = "Explain the search language."
-        self.help = tool_button("runs_search_help", "?", tip, "How to search")
+        self.help = tool_button("runs_search_help", "Syntax", tip, "How to search")
         self.help.clicked.connect(self._explain)
         self.mistake = text_label("runs_search_mistake")
         self.mistake.hide()

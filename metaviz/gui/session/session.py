@@ -164,13 +164,18 @@ def form_part(form: ExperimentDock) -> Part:
 
 
 def tabs_part(tabs: Tabs) -> Part:
-    """Return which page is in front."""
+    """Return which page is in front, and which ones were in their groups."""
 
     def restore(state: Mapping[str, Any]) -> None:
+        groups = state.get("groups")
+        if isinstance(groups, Mapping):
+            tabs.remember({str(group): str(name) for group, name in groups.items()})
         if state.get("current") in NAMES:
             tabs.open_page(state["current"])
 
-    return Part(lambda: {"current": NAMES[tabs.currentIndex()]}, restore)
+    return Part(
+        lambda: {"current": NAMES[tabs.currentIndex()], "groups": tabs.last_opened}, restore
+    )
 
 
 def _locked(home: Path | None) -> RunLock | None:

@@ -7,7 +7,7 @@ from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal, Slo
 from PySide6.QtGui import QKeyEvent, QPalette, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QDialog, QFrame, QHeaderView, QTreeView, QWidget
 
-from metaviz.gui.widgets.controls import named, search_line, text_label
+from metaviz.gui.widgets.controls import explained, named, search_line, text_label
 from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.plain_text import plain_tip
 
@@ -72,6 +72,7 @@ class CommandPalette(QDialog):
         """Show all entries, those used last first."""
         super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         named(self, "palette", "Command palette")
+        explained(self, "/page/palette")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._entries, self._recent = list(entries), list(recent)
         self._listed: list[PaletteEntry] = []

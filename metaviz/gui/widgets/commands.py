@@ -1,6 +1,6 @@
 """Every command of the window, declared once and shared by menus, toolbar and keyboard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import Qt
@@ -12,11 +12,16 @@ from metaviz.gui.widgets.theme import Theme
 
 _Pixmap = QStyle.StandardPixmap
 _Role = QAction.MenuRole
+_Standard = QKeySequence.StandardKey
 
 
 @dataclass(frozen=True)
 class Command:
-    """What a command is called, what it does, its keys and its picture."""
+    """What a command is called, what it does, its keys and its picture.
+
+    Where the platform has keys of its own for it, `standard`, they go before `keys`, which may be
+    several with "; " between them.
+    """
 
     name: str
     text: str
@@ -25,6 +30,14 @@ class Command:
     icon: str = ""
     checkable: bool = False
     role: QAction.MenuRole = _Role.NoRole
+    standard: QKeySequence.StandardKey | None = None
+
+    @property
+    def sequences(self) -> list[QKeySequence]:
+        """The keys that it has unless a person chose others."""
+        found = [] if self.standard is None else QKeySequence.keyBindings(self.standard)[:1]
+        own = QKeySequence.listFromString(self.keys) if self.keys else []
+        return [*found, *(keys for keys in own if keys not in found)]
 
 
 COMMANDS = (
@@ -32,7 +45,7 @@ COMMANDS = (
     Command("pause", "&Pause", "Pause training, or go on.", "F6", "mdi6.pause"),
     Command(
         "step",
-        "&One outer step",
+        "&One meta-step",
         "Pause, and let every run take one meta-step.",
         "F10",
         "mdi6.debug-step-over",
@@ -50,7 +63,7 @@ COMMANDS = (
     ),
     Command(
         "mend",
-        "&Mend this run…",
+        "Fix a &diverged run…",
         "Let a run that diverged go on from its last good checkpoint, with a change.",
         "",
         "mdi6.bandage",
@@ -121,7 +134,14 @@ COMMANDS = (
         "",
         "mdi6.broom",
     ),
-    Command("open_runs", "&Open runs…", "Show the runs of a folder.", "Ctrl+O", "mdi6.folder-open"),
+    Command(
+        "open_runs",
+        "&Open runs…",
+        "Show the runs of a folder.",
+        "Ctrl+O",
+        "mdi6.folder-open",
+        standard=_Standard.Open,
+    ),
     Command(
         "import_run",
         "&Import run…",
@@ -156,6 +176,7 @@ COMMANDS = (
         "Write the form to a TOML file, which the command line reads too.",
         "Ctrl+S",
         "mdi6.content-save",
+        standard=_Standard.Save,
     ),
     Command(
         "reset_form",
@@ -164,24 +185,96 @@ COMMANDS = (
         "",
         "mdi6.restore",
     ),
-    Command("undo", "&Undo", "Take back the last change.", "Ctrl+Z", "mdi6.undo"),
-    Command("redo", "&Redo", "Make the change again.", "Ctrl+Shift+Z", "mdi6.redo"),
+    Command(
+        "undo",
+        "&Undo",
+        "Take back the last change.",
+        "Ctrl+Z",
+        "mdi6.undo",
+        standard=_Standard.Undo,
+    ),
+    Command(
+        "redo",
+        "&Redo",
+        "Make the change again.",
+        "Ctrl+Shift+Z",
+        "mdi6.redo",
+        standard=_Standard.Redo,
+    ),
+    Command(
+        "reset_field",
+        "Reset this &setting",
+        "Put the setting that has the keyboard back to its default.",
+        "Ctrl+R",
+        "mdi6.restore",
+    ),
     Command(
         "palette",
         "&Command palette…",
         "Type a few letters of anything that the window can do.",
-        "Ctrl+K",
+        "Ctrl+K; Ctrl+Shift+P",
         "mdi6.text-search",
     ),
     Command(
         "preferences",
-        "Pre&ferences…",
+        "Prefere&nces…",
         "Choose theme, workers, notifications and more.",
         "Ctrl+,",
         "mdi6.cog",
         role=_Role.PreferencesRole,
+        standard=_Standard.Preferences,
     ),
-    Command("find", "&Find runs", "Search the runs table.", "Ctrl+F", "mdi6.magnify"),
+    Command(
+        "find",
+        "&Find runs",
+        "Search the runs table.",
+        "Ctrl+F",
+        "mdi6.magnify",
+        standard=_Standard.Find,
+    ),
+    Command(
+        "group_train", "&Train", "Losses over meta-steps.", "1", "mdi6.chart-line", checkable=True
+    ),
+    Command(
+        "group_adapt",
+        "&Adapt",
+        "What adaptation to a task does: inner loop, convergence, samples, single tasks.",
+        "2",
+        "mdi6.stairs-down",
+        checkable=True,
+    ),
+    Command(
+        "group_compare",
+        "&Compare",
+        "Which method is better: curves with intervals, benchmark beside published results.",
+        "3",
+        "mdi6.scale-balance",
+        checkable=True,
+    ),
+    Command(
+        "group_learned",
+        "&Learned",
+        "What methods have learned beside a start: step sizes, masks, mirror maps, embeddings.",
+        "4",
+        "mdi6.lightbulb-on-outline",
+        checkable=True,
+    ),
+    Command(
+        "group_theory",
+        "T&heory",
+        "Meta-gradients, optimality, expansion, implicit priors, a playground.",
+        "5",
+        "mdi6.function-variant",
+        checkable=True,
+    ),
+    Command(
+        "group_search",
+        "&Search",
+        "Runs that propose the next ones.",
+        "6",
+        "mdi6.graph-outline",
+        checkable=True,
+    ),
     Command(
         "look",
         "Look at the &data…",
@@ -200,10 +293,24 @@ COMMANDS = (
         "mdi6.content-copy",
     ),
     Command(
-        "quit", "&Quit", "Close the window.", "Ctrl+Q", "mdi6.exit-to-app", role=_Role.QuitRole
+        "quit",
+        "&Quit",
+        "Close the window.",
+        "Ctrl+Q",
+        "mdi6.exit-to-app",
+        role=_Role.QuitRole,
+        standard=_Standard.Quit,
     ),
-    Command("full_screen", "&Full screen", "Fill the screen.", "F11", checkable=True),
-    Command("reset_layout", "Reset &layout", "Put docks and toolbar back where they belong."),
+    Command(
+        "full_screen",
+        "&Full screen",
+        "Fill the screen.",
+        "F11",
+        checkable=True,
+        standard=_Standard.FullScreen,
+    ),
+    Command("runs_below", "Runs belo&w the plots", "Put runs, queue and log below the plots."),
+    Command("reset_layout", "Reset la&yout", "Put docks and toolbar back where they belong."),
     Command(
         "welcome",
         "&Welcome",
@@ -211,7 +318,29 @@ COMMANDS = (
         "",
         "mdi6.hand-wave-outline",
     ),
-    Command("shortcuts", "&Keyboard shortcuts", "List every key.", "F1", "mdi6.keyboard"),
+    Command(
+        "guide",
+        "&Guide",
+        "Read tutorials, the glossary, and about every method and setting.",
+        "",
+        "mdi6.book-open-variant",
+    ),
+    Command(
+        "tour",
+        "Three &remarks",
+        "Show what to look at after a first run: the gap, one adaptation, the comparison.",
+        "",
+        "mdi6.message-text-outline",
+    ),
+    Command(
+        "help",
+        "Help on what &has the keyboard",
+        "Open the guide at the field, method, page or table that has the keyboard.",
+        "F1",
+        "mdi6.help-circle-outline",
+        standard=_Standard.HelpContents,
+    ),
+    Command("shortcuts", "&Keyboard shortcuts", "List every key.", "Ctrl+F1", "mdi6.keyboard"),
     Command("copy_diagnostics", "Copy &diagnostics", "Copy versions and paths for a bug report."),
     Command("open_log", "Open log &folder", "Show the folder that holds the log file."),
     Command("about", "&About MetaViz", "Say what this is.", role=_Role.AboutRole),
@@ -252,7 +381,7 @@ class Actions:
     def allow(self, name: str, reason: str, tip: str = "") -> None:
         """Enable a command unless there is a reason not to, which its tip then says."""
         self[name].setEnabled(not reason)
-        self[name].setToolTip(plain_tip(reason or tip or self[name].statusTip()))
+        self[name].setToolTip(plain_tip(reason or tip or usual_tip(self[name])))
 
     def use_icons(self, theme: Theme) -> None:
         """Draw the icons in the theme's colours; the first call loads the icon font."""
@@ -262,7 +391,7 @@ class Actions:
 
     def show_paused(self, theme: Theme, *, paused: bool) -> None:
         """Show on the pause action what it would do."""
-        self["pause"].setText("&Resume" if paused else "&Pause")
+        self["pause"].setText("Res&ume" if paused else "&Pause")
         self["pause"].setIcon(icon("mdi6.play-pause" if paused else "mdi6.pause", theme))
 
 
@@ -301,9 +430,17 @@ def _action(command: Command, parent: QWidget) -> QAction:
     action.setCheckable(command.checkable)
     action.setMenuRole(command.role)
     action.setStatusTip(command.tip)
-    tip = command.tip
-    if command.keys:
-        action.setShortcut(QKeySequence(command.keys))
-        tip = f"{tip} ({shortcut_text(action)})"
-    action.setToolTip(plain_tip(tip))
+    set_keys(action, command.sequences)
     return action
+
+
+def set_keys(action: QAction, keys: Sequence[QKeySequence]) -> None:
+    """Give an action keys, and tell the first of them in its tip."""
+    action.setShortcuts(keys)
+    action.setToolTip(plain_tip(usual_tip(action)))
+
+
+def usual_tip(action: QAction) -> str:
+    """Return what an action does, with its keys."""
+    keys = shortcut_text(action)
+    return f"{action.statusTip()} ({keys})" if keys else action.statusTip()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from PySide6.QtCore import QPoint, QSignalBlocker, Qt, SignalInstance, Slot
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QMouseEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,16 +20,22 @@ from PySide6.QtWidgets import (
     QSizePolicy,
     QSlider,
     QSpinBox,
+    QStyle,
+    QStyleOptionSlider,
     QToolButton,
     QWidget,
 )
 
+from metaviz.gui.widgets.cut_choice import CutChoice
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 
 Widget = TypeVar("Widget", bound=QWidget)
 Control = QComboBox | QCheckBox | QSlider | QSpinBox | QDoubleSpinBox
 """What a person sets to one of several values."""
+_ALONG = Qt.Orientation.Horizontal
 Value = bool | int | float | str
+HELP = "help"
+"""Name of the property that holds where the guide tells of a widget."""
 
 
 def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
@@ -38,6 +44,12 @@ def named(widget: Widget, name: str, title: str = "", tip: str = "") -> Widget:
     widget.setAccessibleName(title)
     widget.setToolTip(plain_tip(tip))
     widget.setStatusTip(tip)
+    return widget
+
+
+def explained(widget: Widget, address: str) -> Widget:
+    """Say where the guide tells of a widget and of what lies in it."""
+    widget.setProperty(HELP, address)
     return widget
 
 
@@ -77,8 +89,17 @@ def close_buttons(dialog: QDialog, name: str, title: str) -> QDialogButtonBox:
     """Return a row of buttons that begins with the one that closes a dialog."""
     buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, dialog)
     buttons.rejected.connect(dialog.reject)
+    press_on_enter(buttons, buttons.button(QDialogButtonBox.StandardButton.Close))
     named(buttons.button(QDialogButtonBox.StandardButton.Close), name, title)
     return buttons
+
+
+def press_on_enter(buttons: QDialogButtonBox, chosen: QPushButton) -> None:
+    """Let Enter press one button, whichever of them has the keyboard."""
+    for button in buttons.buttons():
+        if isinstance(button, QPushButton):
+            button.setAutoDefault(False)
+    chosen.setDefault(True)
 
 
 def search_line(name: str, title: str, placeholder: str, tip: str = "") -> QLineEdit:
@@ -149,7 +170,7 @@ def combo(
     name: str, title: str, choices: Mapping[Any, str], tip: str = "", letters: int = 0
 ) -> QComboBox:
     """Return a choice of values (the items' data) with their texts, cut after so many letters."""
-    box = named(QComboBox(), name, title, tip or title)
+    box = named(CutChoice(), name, title, tip or title)
     if letters:
         cut_after(box, letters)
     for value, text in choices.items():
@@ -205,7 +226,28 @@ def whole_number(
     return box
 
 
-class ShareSlider(QSlider):
+class JumpSlider(QSlider):
+    """A slider that goes to where it is clicked."""
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Go there, and let the handle be dragged on from there."""
+        if event.button() == Qt.MouseButton.LeftButton and self.orientation() == _ALONG:
+            option = QStyleOptionSlider()
+            self.initStyleOption(option)
+            control, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
+            handle = self.style().subControlRect(control, option, part, self)
+            at = round(event.position().x())
+            if not handle.contains(event.position().toPoint()):
+                room = self.width() - handle.width()
+                self.setValue(
+                    QStyle.sliderValueFromPosition(
+                        self.minimum(), self.maximum(), at - handle.width() // 2, room
+                    )
+                )
+        super().mousePressEvent(event)
+
+
+class ShareSlider(JumpSlider):
     """A slider from 0 to 0.99; `text` is a label that tells where it stands."""
 
     def __init__(self, name: str, title: str, tip: str, widths: tuple[int, int]) -> None:

@@ -3,14 +3,20 @@
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
+_LEAST_STRETCHED = 100
+
 
 class FlowLayout(QLayout):
-    """Places widgets from left to right, and below where there is no more room."""
+    """Places widgets from left to right, and below where there is no more room.
+
+    A widget that is `stretched` takes what room its row leaves.
+    """
 
     def __init__(self, parent: QWidget | None = None, *, spacing: int = 8) -> None:
         """Hold nothing yet."""
         super().__init__(parent)
         self._items: list[QLayoutItem] = []
+        self.stretched: QWidget | None = None
         self.setSpacing(spacing)
         self.setContentsMargins(0, 0, 0, 0)
 
@@ -49,7 +55,7 @@ class FlowLayout(QLayout):
 
     def sizeHint(self) -> QSize:
         """Return the size in one row."""
-        sizes = [item.sizeHint() for item in self._shown()]
+        sizes = [self._size(item) for item in self._shown()]
         gaps = self.spacing() * max(len(sizes) - 1, 0)
         high = max((one.height() for one in sizes), default=0)
         return QSize(sum(one.width() for one in sizes) + gaps, high)
@@ -64,24 +70,48 @@ class FlowLayout(QLayout):
     def _shown(self) -> list[QLayoutItem]:
         return [item for item in self._items if not item.isEmpty()]
 
-    def _place(self, rect: QRect, *, move: bool) -> int:
-        """Place items in rows, those of a row with their middles at one height."""
+    def _grows(self, item: QLayoutItem) -> bool:
+        return self.stretched is not None and item.widget() is self.stretched
+
+    def _size(self, item: QLayoutItem) -> QSize:
+        """Return what an item asks for; what is stretched can do with little."""
+        size = item.sizeHint()
+        if self._grows(item):
+            size.setWidth(max(_LEAST_STRETCHED, item.minimumSize().width()))
+        return size.expandedTo(item.minimumSize())
+
+    def _rows(self, width: int) -> list[list[QLayoutItem]]:
         rows: list[list[QLayoutItem]] = [[]]
         x = 0
         for item in self._shown():
-            wide = item.sizeHint().width()
-            if rows[-1] and x + wide > rect.width():
+            wide = self._size(item).width()
+            if rows[-1] and x + wide > width:
                 rows.append([])
                 x = 0
             rows[-1].append(item)
             x += wide + self.spacing()
+        return rows
+
+    def _fitted(self, row: list[QLayoutItem], width: int) -> list[QSize]:
+        """Return the sizes of a row's items, none wider than the layout."""
+        sizes = [self._size(item) for item in row]
+        left = width + self.spacing() - sum(size.width() + self.spacing() for size in sizes)
+        for item, size in zip(row, sizes, strict=True):
+            if self._grows(item):
+                size.setWidth(size.width() + max(0, left))
+            size.setWidth(min(size.width(), width, item.maximumSize().width()))
+            if item.hasHeightForWidth():
+                size.setHeight(item.heightForWidth(size.width()))
+        return sizes
+
+    def _place(self, rect: QRect, *, move: bool) -> int:
+        """Place items in rows, those of a row with their middles at one height."""
         y = rect.y()
-        for row in rows:
-            high = max((item.sizeHint().height() for item in row), default=0)
+        for row in self._rows(rect.width()):
+            sizes = self._fitted(row, rect.width())
+            high = max((size.height() for size in sizes), default=0)
             x = rect.x()
-            for item in row:
-                size = item.sizeHint()
-                size.setWidth(min(size.width(), rect.width()))
+            for item, size in zip(row, sizes, strict=True):
                 if move:
                     item.setGeometry(QRect(QPoint(x, y + (high - size.height()) // 2), size))
                 x += size.width() + self.spacing()

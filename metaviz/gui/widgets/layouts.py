@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import (
     QBoxLayout,
     QHBoxLayout,
@@ -53,16 +53,47 @@ def row(
     return made
 
 
-def flow(*parts: QWidget | tuple[str, QWidget], spacing: int = 8) -> FlowLayout:
-    """Return controls side by side, in several rows where there is too little room for one."""
-    made = FlowLayout(spacing=spacing)
+def flow(
+    *parts: QWidget | str | tuple[str, QWidget],
+    spacing: int = 8,
+    stretch: QWidget | None = None,
+    inside: QWidget | None = None,
+) -> FlowLayout:
+    """Return controls side by side, in several rows where there is too little room for one.
+
+    A control stays beside its label; the one that is stretched takes what room its row leaves.
+    """
+    made = FlowLayout(inside, spacing=spacing)
     for part in parts:
-        if isinstance(part, tuple):
-            label = PlainLabel(part[0])
-            label.setBuddy(part[1])
-            made.addWidget(label)
-        made.addWidget(part[1] if isinstance(part, tuple) else part)
+        widget = _labelled(part) if isinstance(part, tuple) else part
+        widget = PlainLabel(widget) if isinstance(widget, str) else widget
+        made.addWidget(widget)
+        whole = part[1] if isinstance(part, tuple) else part
+        if stretch is not None and whole is stretch:
+            made.stretched = widget
     return made
+
+
+def _labelled(part: tuple[str, QWidget]) -> QWidget:
+    """Return a widget with a control and its label, which is there as long as the control is."""
+    box = Labelled(part[1])
+    row(part, spacing=4, stretch=part[1], inside=box)
+    return box
+
+
+class Labelled(QWidget):
+    """A control with its label, both hidden where the control is."""
+
+    def __init__(self, control: QWidget) -> None:
+        """Follow a control."""
+        super().__init__()
+        control.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Appear and vanish with the control."""
+        if event.type() in {QEvent.Type.ShowToParent, QEvent.Type.HideToParent}:
+            self.setVisible(event.type() == QEvent.Type.ShowToParent)
+        return super().eventFilter(watched, event)
 
 
 def column(

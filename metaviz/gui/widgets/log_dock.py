@@ -190,9 +190,9 @@ class LogDock(QWidget):
         self.search = search_line("log_search", "Search the log", "Search the log", tip)
         self.search.setMinimumWidth(130)
         self.search.textChanged.connect(self._filter)
-        copy = push_button("log_copy", "Copy &lines", _COPY_TIP, "Copy lines of the log")
+        copy = push_button("log_copy", "Copy lines", _COPY_TIP, "Copy lines of the log")
         copy.clicked.connect(self.copy)
-        self._head = flow(("&From level", self.level), self.run, self.search, copy, spacing=6)
+        self._head = flow(("From level", self.level), self.run, self.search, copy, spacing=6)
 
     def add_command(self, action: QAction) -> None:
         """Put a command of the window at the right of the filters, and into the context menu."""

@@ -28,21 +28,21 @@ class MessageBar(QFrame):
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.copy = push_button(
             "message_copy",
-            "Copy &details",
+            "Copy details",
             "Copy the sentence and the technical details.",
             "Copy details of the message",
         )
         self.copy.clicked.connect(self.copy_details)
         self.remedy = push_button(
             "message_remedy",
-            "&What to do…",
+            "What to do…",
             "Let the run go on from its last good checkpoint, with a change.",
             "What to do about the run that diverged",
         )
         self.remedy.clicked.connect(self._want_remedy)
         self.resume = push_button(
             "message_resume",
-            "&Resume them",
+            "Resume them",
             "Train the interrupted runs further, from their last checkpoints.",
             "Resume the interrupted runs",
         )

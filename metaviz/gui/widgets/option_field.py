@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QFont, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
+    QFrame,
     QGridLayout,
     QLineEdit,
     QToolButton,
@@ -14,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from metaviz.config.options import OptionSpec, Plain
+from metaviz.gui.widgets.controls import explained
 from metaviz.gui.widgets.editors import (
     ChoiceBox,
     NumberEdit,
@@ -27,6 +29,8 @@ from metaviz.gui.widgets.theme import current_theme, frame_rule, tint
 
 PATHS = frozenset({"path", "file"})
 _BOXES = ("false", "true")
+_Kind = QEvent.Type
+_MOVES = frozenset({_Kind.FocusIn, _Kind.FocusOut, _Kind.Move, _Kind.Resize, _Kind.Show})
 Check = Callable[[str], object]
 
 
@@ -48,6 +52,8 @@ class OptionField(QObject):
         super().__init__(parent)
         self.spec, self.key = spec, key
         self.error = ""
+        self.note = ""
+        """A remark on the value, shown below it where nothing is wrong."""
         self.value: Plain = spec.default
         self._baseline: Plain = spec.default
         self._check = check
@@ -88,11 +94,13 @@ class OptionField(QObject):
         return self.is_changed and self.raw != shown
 
     def place(self, grid: QGridLayout, row: int) -> None:
-        """Add the widgets to rows `row` and `row + 1` of a grid of three columns."""
+        """Add the widgets to a row of a grid of three columns.
+
+        What is wrong stands over the row below while the field has the keyboard: no field moves.
+        """
         grid.addWidget(self._label, row, 0)
-        grid.addWidget(self._editor, row, 1)
-        grid.addWidget(self._reset, row, 2)
-        grid.addWidget(self._sentence, row + 1, 0, 1, 3)
+        grid.addWidget(self._reset, row, 1)
+        grid.addWidget(self._editor, row, 2)
 
     def set_visible(self, *, visible: bool) -> None:
         """Show or hide the whole row."""
@@ -130,6 +138,12 @@ class OptionField(QObject):
         if line is not None:
             line.setPlaceholderText(text)
 
+    def set_note(self, sentence: str) -> None:
+        """Show a remark below the field, or none."""
+        if sentence != self.note:
+            self.note = sentence
+            self._mark()
+
     def set_error(self, sentence: str) -> None:
         """Mark the field as wrong until it is edited."""
         self.error = sentence
@@ -143,7 +157,10 @@ class OptionField(QObject):
         """Emit `focused` when a person enters the editor, by keys or by the mouse."""
         if event.type() == QEvent.Type.FocusIn:
             self.focused.emit(self.spec)
-        elif event.type() == QEvent.Type.ShortcutOverride and self._is_undone_by_window(event):
+        if event.type() in _MOVES:
+            # The editor itself knows only afterwards that it has the keyboard, or is elsewhere.
+            QTimer.singleShot(0, self, self._show_sentence)
+        if event.type() == QEvent.Type.ShortcutOverride and self._is_undone_by_window(event):
             event.ignore()
             return True
         return super().eventFilter(watched, event)
@@ -192,24 +209,38 @@ class OptionField(QObject):
         name = self.key.replace(".", "_")
         editor.setObjectName(f"field_{name}")
         editor.setAccessibleName(spec.title)
+        explained(editor, f"/option/{self.key}")
         editor.setAccessibleDescription(help_text(spec))
         editor.installEventFilter(self)
         tip = f"<p>{_escaped(help_text(spec))}</p>"
         for widget in (self._label, self._editor):
             widget.setToolTip(plain_tip(tip))
         self._editor.setMinimumWidth(96)
+        self._label.setObjectName(f"title_{name}")
         self._label.setWordWrap(True)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
         self._label.setBuddy(editor)
         self._sentence.setWordWrap(True)
         self._sentence.setTextFormat(Qt.TextFormat.PlainText)
         self._sentence.setObjectName(f"error_{name}")
+        self._sentence.setAutoFillBackground(True)
+        self._sentence.setMargin(4)
+        self._sentence.setFrameShape(QFrame.Shape.StyledPanel)
+        # A click goes to the field below it.
+        self._sentence.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._sentence.hide()
         self._reset.setText("↺")
         self._reset.setAutoRaise(True)
+        # Tab goes from field to field; by keys a command resets the field that has them.
+        self._reset.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._reset.setObjectName(f"reset_{name}")
         self._reset.setAccessibleName(f"Reset {spec.title}")
         self._reset.clicked.connect(self.reset)
         self._keep_width(keep=True)
+        line = self._line()
+        if line is not None:
+            # The frame of a wrong value is thicker, and would push the fields below.
+            line.setFixedHeight(line.sizeHint().height())
         self.set_automatic(automatic_text(spec))
 
     def _keep_width(self, *, keep: bool) -> None:
@@ -260,10 +291,25 @@ class OptionField(QObject):
             return text if text or not self.spec.optional else None
         return read_number(self.spec, line.text())
 
+    @Slot()
+    def _show_sentence(self) -> None:
+        """Put what is wrong below the editor, while that has the keyboard."""
+        line, rows = self._sentence, self._label.parentWidget()
+        shown = bool(self.error) and self._visible and self.editor.hasFocus()
+        if shown and rows is not None:
+            line.setGeometry(0, 0, rows.width(), 0)
+            line.resize(rows.width(), line.heightForWidth(rows.width()))
+            below = self._editor.geometry().bottom() + 2
+            above = self._editor.geometry().top() - line.height() - 2
+            line.move(0, below if below + line.height() <= rows.height() or above < 0 else above)
+            line.raise_()
+        line.setVisible(shown)
+
     def _mark(self) -> None:
         theme = current_theme()
         wrong, changed = bool(self.error), self.is_changed
-        self._label.setText(f"{_title(self.spec)} ●" if changed else _title(self.spec))
+        title = f"{_title(self.spec)} ●" if changed else _title(self.spec)
+        self._label.setText("\n".join(filter(None, (title, self.note))))
         font = QFont(self._label.font())
         font.setBold(changed)
         self._label.setFont(font)
@@ -271,8 +317,11 @@ class OptionField(QObject):
         default = write_value(self._baseline) or automatic_text(self.spec) or "empty"
         self._reset.setToolTip(plain_tip(f"Back to the default, {default}"))
         self._sentence.setText(self.error)
-        self._sentence.setVisible(wrong and self._visible)
         tint(self._sentence, theme.error)
+        self._show_sentence()
+        tip = self.error or " ".join(filter(None, (help_text(self.spec), self.note)))
+        self.editor.setToolTip(plain_tip(tip))
+        self.editor.setAccessibleDescription(tip)
         line = self._line()
         if line is not None:
             line.setStyleSheet(frame_rule(theme, wrong=wrong))

@@ -21,7 +21,6 @@ def set_up_table(
     view.setWordWrap(False)
     view.verticalHeader().hide()
     view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + spacing)
-    view.horizontalHeader().setStretchLastSection(True)
     view.horizontalHeader().setHighlightSections(False)
     for column, width in enumerate(widths):
         view.setColumnWidth(column, width)

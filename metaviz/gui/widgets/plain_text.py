@@ -51,8 +51,9 @@ class PlainLabel(QLabel):
     def event(self, event: QEvent) -> bool:
         """Show all of a line that is cut under the pointer."""
         cut = event.type() == QEvent.Type.ToolTip and self.shown() != self.text()
-        if cut and isinstance(event, QHelpEvent) and not self.toolTip():
-            QToolTip.showText(event.globalPos(), plain_tip(self.text()), self)
+        if cut and isinstance(event, QHelpEvent):
+            whole = dict.fromkeys(filter(None, (plain_tip(self.text()), self.toolTip())))
+            QToolTip.showText(event.globalPos(), "\n".join(whole), self)
             return True
         return super().event(event)
 

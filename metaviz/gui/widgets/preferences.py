@@ -9,16 +9,21 @@ from metaviz.gui.widgets.settings_file import Settings
 class Preferences(Options):
     """What a person prefers, whatever is trained."""
 
-    theme: Literal["system", "light", "dark"] = option(
+    theme: Literal["system", "light", "dark", "contrast"] = option(
         "system",
         "Theme",
         "Colours of the window and of the plots on screen. Exports are always light.",
-        labels={"system": "as the desktop", "light": "light", "dark": "dark"},
+        labels={
+            "system": "as the desktop",
+            "light": "light",
+            "dark": "dark",
+            "contrast": "high contrast",
+        },
     )
     workers: int = option(
         1,
-        "Workers of the queue",
-        "So many runs of the queue train at once, each in a process of its own.",
+        "Runs of the queue at once",
+        "How many runs of the queue train at the same time, each in a process of its own.",
         ge=1,
     )
     device: Literal["auto", "cpu", "cuda"] = option(
@@ -32,7 +37,7 @@ class Preferences(Options):
     )
     notify: bool = option(
         True,
-        "Tell when runs end",
+        "Notify when runs end",
         "While another window is in front: by the task bar, and by a message where there is a "
         "system tray. At most every 5 seconds.",
     )
@@ -50,7 +55,9 @@ class Preferences(Options):
         unit="s",
     )
     log_level: Literal["info", "warning", "error"] = option(
-        "info", "Log from level", "Lines below this level are not kept, here and in the log file."
+        "info",
+        "Keep log lines from",
+        "What is less important than this is kept neither in the log here nor in the log file.",
     )
 
 

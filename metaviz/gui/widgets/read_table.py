@@ -3,11 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+from PySide6.QtCore import QPoint, Qt, Slot
+from PySide6.QtGui import QAction, QColor
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableWidget, QTableWidgetItem
 
-from metaviz.gui.widgets.controls import named
+from metaviz.gui.widgets.controls import named, popup_menu
+from metaviz.gui.widgets.legible import legible
 from metaviz.gui.widgets.plain_table import set_up_table
 from metaviz.gui.widgets.plain_text import plain_tip
 
@@ -36,7 +37,8 @@ class ReadTable(QTableWidget):
     ) -> None:
         """Show no rows under columns with a title and a tip; `words` are not numbers.
 
-        The column `wide` takes what room is left, the last one for None.
+        The column `wide` takes what room is left. Others are as wide as what they hold, and hidden
+        while they hold nothing.
         """
         super().__init__()
         named(self, name, title)
@@ -46,10 +48,37 @@ class ReadTable(QTableWidget):
         self.setAlternatingRowColors(True)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self._asked = -1
+        self.horizontalHeader().setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.horizontalHeader().customContextMenuRequested.connect(self._on_header_menu)
         self.set_columns(columns)
-        self.horizontalHeader().setStretchLastSection(wide is None)
         if wide is not None:
             self.horizontalHeader().setSectionResizeMode(wide, QHeaderView.ResizeMode.Stretch)
+
+    def help_words(self) -> str:
+        """Return the title of the column that was asked about, or that the keyboard is at."""
+        place = self._asked if self._asked >= 0 else self.currentColumn()
+        return self._columns[place][0] if 0 <= place < len(self._columns) else ""
+
+    @Slot(QPoint)
+    def _on_header_menu(self, place: QPoint) -> None:
+        """Offer to explain a column."""
+        header = self.horizontalHeader()
+        column = header.logicalIndexAt(place)
+        command = self.window().findChild(QAction, "action_help")
+        if column < 0 or command is None:
+            return
+        menu = QMenu(self)
+        menu.setObjectName("column_menu")
+        asked = menu.addAction(f"&What is “{self._columns[column][0]}”?")
+        asked.triggered.connect(lambda _checked: self._ask(column, command))
+        popup_menu(menu, header.mapToGlobal(place))
+
+    def _ask(self, column: int, command: QAction) -> None:
+        self._asked = column
+        self.setFocus()
+        command.trigger()
+        self._asked = -1
 
     def set_columns(self, columns: Sequence[tuple[str, str]]) -> None:
         """Name the columns: a title and a tip each."""
@@ -69,6 +98,9 @@ class ReadTable(QTableWidget):
                 cell = Cell(one) if isinstance(one, str) else one
                 lengths[at] = max(lengths[at], len(cell.text))
                 self.setItem(place, at, _item(cell, number=at not in self._words))
+        for at in range(len(lengths)):
+            texts = (item.text() for row in range(len(rows)) if (item := self.item(row, at)))
+            self.setColumnHidden(at, bool(rows) and not any(texts))
         if lengths != self._lengths:
             self._lengths = lengths
             for at in range(len(lengths)):
@@ -82,7 +114,7 @@ def _item(cell: Cell, *, number: bool) -> QTableWidgetItem:
     if number:
         item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     if cell.color is not None:
-        item.setForeground(cell.color)
+        item.setForeground(legible(cell.color) if cell.ground is None else cell.color)
     if cell.ground is not None:
         item.setBackground(cell.ground)
     if cell.bold:

@@ -16,6 +16,17 @@ from metaviz.gui.widgets.theme import (
     use_theme,
 )
 
+_TITLES = {
+    "system": "&As the desktop",
+    "light": "&Light",
+    "dark": "&Dark",
+    "contrast": "&High contrast",
+}
+_TIPS = {
+    "system": "Follow the desktop, also where it asks for high contrast.",
+    "contrast": "Black and white with strong edges; dark where the desktop is.",
+}
+
 
 class ThemeMenu(QObject):
     """Switches the application's theme; `switched` carries the new one."""
@@ -31,9 +42,9 @@ class ThemeMenu(QObject):
         group = QActionGroup(self)
         self._actions: dict[str, QAction] = {}
         for choice in THEME_CHOICES:
-            action = menu_choice(self.menu, f"&{choice.capitalize()}", choice, checked=False)
+            action = menu_choice(self.menu, _TITLES[choice], choice, checked=False)
             action.setObjectName(f"action_theme_{choice}")
-            tip = "Follow the desktop." if choice == "system" else f"Always {choice}."
+            tip = _TIPS.get(choice, f"Always {choice}.")
             action.setStatusTip(tip)
             action.setToolTip(plain_tip(tip))
             self._actions[choice] = group.addAction(action)
@@ -42,7 +53,9 @@ class ThemeMenu(QObject):
         self._actions[self.choice].setChecked(True)
         self._apply()
         group.triggered.connect(self._on_triggered)
-        QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system)
+        hints = QGuiApplication.styleHints()
+        hints.colorSchemeChanged.connect(self._on_system)
+        hints.accessibility().contrastPreferenceChanged.connect(self._on_system)
 
     def choose(self, choice: ThemeChoice) -> None:
         """Switch to a theme, as if it was chosen in the menu."""
@@ -55,7 +68,7 @@ class ThemeMenu(QObject):
         self._apply()
 
     def _on_system(self) -> None:
-        if self.choice == "system":
+        if self.choice in {"system", "contrast"}:
             self._apply()
 
     def _apply(self) -> None:

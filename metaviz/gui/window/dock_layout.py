@@ -5,10 +5,11 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QToolBar, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QToolBar, QWidget
 
 from metaviz.gui.session.session import LeftOutError
 from metaviz.gui.session.session_file import layout_of, layout_part
+from metaviz.gui.widgets.controls import explained
 from metaviz.gui.widgets.plain_text import plain_tip
 
 _Area = Qt.DockWidgetArea
@@ -16,7 +17,7 @@ LAYOUT_VERSION = 1
 _USUAL = QSize(1280, 800)
 _FRAME = QSize(16, 48)
 """What a window's frame and title may take of the screen."""
-_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 370, 230, 0.26
+_FORM_WIDTH, _TABLE_HEIGHT, _TABLE_SHARE = 312, 230, 0.26
 
 
 class DockLayout(QObject):
@@ -28,6 +29,7 @@ class DockLayout(QObject):
         self,
         window: QMainWindow,
         bar: QToolBar,
+        rail: QToolBar,
         form: QWidget,
         table: QWidget,
         queue: QWidget,
@@ -35,10 +37,12 @@ class DockLayout(QObject):
     ) -> None:
         """Put every part into a dock, and arrange them."""
         super().__init__(window)
-        self._window, self._bar = window, bar
+        self._window, self._bar, self._rail = window, bar, rail
         window.setDockNestingEnabled(True)
         window.setCorner(Qt.Corner.BottomLeftCorner, _Area.LeftDockWidgetArea)
+        window.setTabPosition(_Area.LeftDockWidgetArea, QTabWidget.TabPosition.North)
         window.addToolBar(bar)
+        window.addToolBar(Qt.ToolBarArea.LeftToolBarArea, rail)
         self.form = self._dock("Experiment", form)
         self.table = self._dock("Runs", table)
         self.queue = self._dock("Queue", queue)
@@ -58,7 +62,9 @@ class DockLayout(QObject):
         actions = []
         for part in parts:
             action = part.toggleViewAction()
-            action.setText(f"&{part.windowTitle()}")
+            title = part.windowTitle()
+            # "Runs" has the letter that would be the run bar's.
+            action.setText("Run b&ar" if part is self._bar else f"&{title}")
             action.setStatusTip(f"Show or hide “{part.windowTitle()}”.")
             action.setToolTip(plain_tip(action.statusTip()))
             actions.append(action)
@@ -79,6 +85,7 @@ class DockLayout(QObject):
         self._window.restoreGeometry(layout[0])
         self._window.resize(self._window.size().boundedTo(_room(self._window)))
         self._window.restoreState(layout[1], LAYOUT_VERSION)
+        self._show_rail()  # which an earlier version did not have
 
     def show_table(self) -> None:
         """Bring the runs to the front."""
@@ -87,30 +94,48 @@ class DockLayout(QObject):
 
     @Slot()
     def reset(self) -> None:
-        """Put everything where it belongs."""
-        places = (
-            (self.form, _Area.LeftDockWidgetArea),
-            (self.table, _Area.BottomDockWidgetArea),
-            (self.queue, _Area.BottomDockWidgetArea),
-            (self.log, _Area.BottomDockWidgetArea),
-        )
-        for dock, area in places:
-            dock.setFloating(False)
-            self._window.addDockWidget(area, dock)
-            dock.show()
-        self._window.tabifyDockWidget(self.table, self.queue)
-        self._window.tabifyDockWidget(self.queue, self.log)
-        self.table.raise_()
+        """Put everything where it belongs: all docks in one stack, the rest is for plots."""
+        self._arrange(_Area.LeftDockWidgetArea)
+        self._window.tabifyDockWidget(self.form, self.table)
+        self._stack()
+        self.form.raise_()
         self._window.addToolBar(self._bar)
         self._bar.show()
+        self._show_rail()
         self._window.resizeDocks([self.form], [_FORM_WIDTH], Qt.Orientation.Horizontal)
+
+    @Slot()
+    def put_below(self) -> None:
+        """Put runs, queue and log below the plots, where tables are wide."""
+        self._arrange(_Area.BottomDockWidgetArea)
+        self._stack()
+        self.table.raise_()
         height = min(_TABLE_HEIGHT, round(_TABLE_SHARE * self._window.height()))
+        self._window.resizeDocks([self.form], [_FORM_WIDTH], Qt.Orientation.Horizontal)
         self._window.resizeDocks([self.table], [height], Qt.Orientation.Vertical)
+
+    def _arrange(self, area: Qt.DockWidgetArea) -> None:
+        """Put the form at the left, and the other docks into an area."""
+        places = [(self.form, _Area.LeftDockWidgetArea)]
+        places += [(dock, area) for dock in (self.table, self.queue, self.log)]
+        for dock, where in places:
+            dock.setFloating(False)
+            self._window.addDockWidget(where, dock)
+            dock.show()
+
+    def _stack(self) -> None:
+        self._window.tabifyDockWidget(self.table, self.queue)
+        self._window.tabifyDockWidget(self.queue, self.log)
+
+    def _show_rail(self) -> None:
+        self._window.addToolBar(Qt.ToolBarArea.LeftToolBarArea, self._rail)
+        self._rail.show()
 
     def _dock(self, title: str, content: QWidget) -> QDockWidget:
         dock = QDockWidget(title, self._window)
         dock.setObjectName(f"dock_{title.lower()}")
         dock.setAccessibleName(f"{title} dock")
+        explained(dock, f"/page/{title.lower()}")
         dock.setWidget(content)
         for signal in (dock.visibilityChanged, dock.dockLocationChanged, dock.topLevelChanged):
             signal.connect(self.moved)

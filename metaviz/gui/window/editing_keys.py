@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import QEvent, QObject, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, Slot
 from PySide6.QtGui import QAction, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QWidget
 
 
 class WindowKeys(QObject):
-    """Lets some commands keep their keys while a text field has the cursor.
+    """Decides between the window's commands and the widget with the cursor, where both want a key.
 
-    On Linux a text field takes Ctrl+E for "end of line", which End does as well.
+    On Linux a text field takes Ctrl+E for "end of line", which End does as well. A list of choices
+    finds its entries by their first letters, digits among them.
     """
 
     def __init__(self, commands: Iterable[QAction], window: QWidget) -> None:
@@ -21,13 +22,16 @@ class WindowKeys(QObject):
         if isinstance(application, QApplication):
             application.focusChanged.connect(self._on_focus)
 
-    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Leave a key of these commands to the window."""
         if event.type() != QEvent.Type.ShortcutOverride or not isinstance(event, QKeyEvent):
             return False
         pressed = QKeySequence(event.keyCombination())
         if any(pressed in command.shortcuts() for command in self._commands):
             event.ignore()
+            return True
+        if isinstance(watched, QComboBox) and _types(event):
+            event.accept()
             return True
         return False
 
@@ -37,3 +41,9 @@ class WindowKeys(QObject):
             old.removeEventFilter(self)
         if new is not None and new.window() is self._window:
             new.installEventFilter(self)
+
+
+def _types(event: QKeyEvent) -> bool:
+    """Tell whether a key writes a letter or digit."""
+    keypad = Qt.KeyboardModifier.KeypadModifier
+    return event.text().isalnum() and event.modifiers() & ~keypad == Qt.KeyboardModifier(0)

@@ -63,6 +63,7 @@ class EngineRequests(QObject):
         requests.evaluation_requested.connect(self._evaluate)
         requests.robustness_requested.connect(self._evaluate_robustness)
         requests.episode_requested.connect(self._adapt_episode)
+        requests.predict_requested.connect(self._predict)
         requests.cancel_requested.connect(controller.cancel_request)
 
     @Slot(object, int)
@@ -87,6 +88,7 @@ class EngineRequests(QObject):
         def compute(engine: Engine, report: Report) -> object:
             calls = {
                 "expansion": engine.expansion,
+                "over_training": engine.expansion_over_training,
                 "accuracy": engine.accuracy,
                 "replay": engine.replay,
             }
@@ -117,6 +119,17 @@ class EngineRequests(QObject):
         page = self._tabs.episode
         self._controller.ask(
             lambda engine, _: engine.episode(folder, protocol, number),
+            page.show_result,
+            page.show_error,
+        )
+
+    @Slot(object, object, object, bool)
+    def _predict(
+        self, folder: Path, support: tuple[Path, ...], query: tuple[Path, ...], together: bool
+    ) -> None:
+        page = self._tabs.predict
+        self._controller.ask(
+            lambda engine, _: engine.predict(folder, support, query, together=together),
             page.show_result,
             page.show_error,
         )

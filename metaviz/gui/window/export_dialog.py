@@ -34,7 +34,9 @@ from metaviz.gui.pages.page_registry import VIEWS
 from metaviz.gui.widgets.controls import (
     close_buttons,
     combo,
+    explained,
     named,
+    press_on_enter,
     push_button,
     read_control,
     switch,
@@ -57,7 +59,7 @@ _PLOTS = {
     "comparison": "Com&parison of groups",
     "parallel": "Parallel coordinates, as they are shown",
     "inner": "&Inner loop",
-    "fan": "Sinusoid &fan of each run",
+    "fan": "Predictions on one task, &for each run",
     "convergence": "Con&vergence",
     "gradients": "Meta-&gradients",
     "geometry": "Learned g&eometry of the chosen run",
@@ -65,6 +67,7 @@ _PLOTS = {
     "posterior": "P&osterior of the chosen run",
     "benchmark": "&Benchmark: published results and ours",
     "episode": "E&pisode: the task that is shown",
+    "predict": "Pre&dictions of your own examples",
     "theory": "Theor&y: the view that is shown",
     "playground": "Playgro&und, as it is shown",
 }
@@ -105,6 +108,7 @@ class ExportDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Export")
         self.setObjectName("exportDialog")
+        explained(self, "/page/export")
         self._charts: dict[str, Callable[[], Chart | None]] = {t.export_name: t.chart for t in tabs}
         self._blank = {tab.export_name for tab in tabs if not tab.shows_something}
         self._alone = {tab.export_name: tab for tab in tabs if tab.stands_alone}
@@ -133,7 +137,7 @@ class ExportDialog(QDialog):
         buttons.addButton(self.open_folder, QDialogButtonBox.ButtonRole.ActionRole)
         self.export = push_button("exportButton", "&Export")
         buttons.addButton(self.export, QDialogButtonBox.ButtonRole.ActionRole)
-        self.export.setDefault(True)
+        press_on_enter(buttons, self.export)
         self.export.clicked.connect(self.start)
         choices = row(self._what(), self._how(), spacing=8)
         fill(QVBoxLayout(self), choices, self._where(), self.status, buttons)
@@ -415,7 +419,7 @@ class ExportDialog(QDialog):
     def _where(self) -> QHBoxLayout:
         folder = QLineEdit(str(Path.home() / "metaviz-export"))
         self.folder = named(folder, "exportFolder", "Folder to write to")
-        browse = push_button("exportBrowse", "Bro&wse…")
+        browse = push_button("exportBrowse", "Browse…")
         browse.setAutoDefault(False)
         browse.clicked.connect(self._browse)
         return row(("Fo&lder", self.folder), browse, spacing=6, stretch=self.folder)

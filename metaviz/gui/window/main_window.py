@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QIcon, QKeyEvent, QUndoStack
 from PySide6.QtWidgets import QMainWindow
 
@@ -18,6 +18,8 @@ from metaviz.gui.background.training_controller import BUSY, Phase, TrainingCont
 from metaviz.gui.background.training_worker import EngineInfo
 from metaviz.gui.dataset.dataset_controller import DatasetController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
+from metaviz.gui.guide.guide_controller import GuideController
+from metaviz.gui.guide.tour import Tour
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.enqueue_commands import EnqueueCommands
 from metaviz.gui.queue.queue_controller import QueueController
@@ -37,8 +39,10 @@ from metaviz.gui.session.page_undo import PageUndo
 from metaviz.gui.session.saved_views import SavedViews
 from metaviz.gui.session.session import Part, Session, form_part, tabs_part
 from metaviz.gui.session.shown_runs import ShownRuns
+from metaviz.gui.widgets.announcer import Announcer
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.controls import command_button, named
+from metaviz.gui.widgets.key_bindings import KeyBindings
 from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.log_dock import LogDock
 from metaviz.gui.widgets.message_bar import MessageBar
@@ -61,6 +65,7 @@ from metaviz.gui.window.palette_actions import (
     PaletteController,
     command_entries,
     form_entries,
+    guide_entries,
     preset_entries,
     run_entries,
     tab_entries,
@@ -72,6 +77,7 @@ from metaviz.gui.window.shutdown import Shutdown
 from metaviz.gui.window.status_line import StatusLine
 from metaviz.gui.window.toolbar import TrainingToolbar
 from metaviz.gui.window.training_commands import TrainingCommands
+from metaviz.gui.window.view_rail import ViewRail
 from metaviz.gui.window.welcome_controller import WelcomeController
 from metaviz.runs.model.record import Record
 from metaviz.runs.storage.worker_process import usable_cores
@@ -92,6 +98,7 @@ class MainWindow(QMainWindow):
         self.setWindowIcon(QIcon(str(paths.resource("icons/metaviz.svg"))))
         self.settings = settings
         self.notifier = Notifier(self)
+        self.announcer = Announcer(self)
         self.theme_menu = ThemeMenu(settings, self)
         self.commands = Actions(self)
         self.undo_stack = QUndoStack(self)
@@ -146,6 +153,7 @@ class MainWindow(QMainWindow):
         self.engine_requests = EngineRequests(self.controller, self.form, self.tabs, notifier, self)
         self.resume_commands = ResumeCommands(self.table, self.controller, commands, notifier, self)
         self.help = HelpCommands(commands, notifier, self)
+        self.guide = GuideController(self.form.catalogue, commands["guide"], commands["help"], self)
         self.archive_commands = ArchiveCommands(
             self.table, self.controller, commands, notifier, self
         )
@@ -166,6 +174,10 @@ class MainWindow(QMainWindow):
             *(self.tabs, self.runs, self.form, self.controller, self.training_commands),
             *(self.queue_controller, self.commands, self.notifier, self),
         )
+        self.tour = Tour(self._open_page, self.tabs.page, self.settings, self)
+        self.tour.more_requested.connect(self.guide.open)
+        self.commands["tour"].triggered.connect(self.tour.start)
+        self.welcome.demo_over.connect(self._on_demo_over)
         self.desktop_notifier = DesktopNotifier(self, self.isActiveWindow)
         self.page_undo = PageUndo(self.tabs, self.undo_stack)
         self.shown_runs = ShownRuns(self.runs, self.live, self.table)
@@ -208,6 +220,13 @@ class MainWindow(QMainWindow):
         self.enqueue_commands.update_actions()
         self.resume_commands.update_actions()
 
+    def event(self, event: QEvent) -> bool:
+        """Keep tips out of the status bar: they stand at the pointer, and would hide what it says.
+
+        A button that is disabled by its own click would also never take its tip away again.
+        """
+        return event.type() == QEvent.Type.StatusTip or super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Pause by the space bar, where no widget wanted it."""
         if event.key() == Qt.Key.Key_Space and self.commands["pause"].isEnabled():
@@ -226,16 +245,24 @@ class MainWindow(QMainWindow):
 
     def _assemble(self) -> None:
         stack = self.welcome.stack
-        self.setCentralWidget(column(None, self.messages, stack, stretch=stack, spacing=0))
+        self.rail = ViewRail(self.commands, self.tabs, self.welcome.leave, self)
+        plots = (self.messages, self.tabs.problem_bar, stack)
+        self.setCentralWidget(column(None, *plots, stretch=stack, spacing=0))
         self.dock_layout = DockLayout(
-            self, self.toolbar, self.form, self.table, self.queue_controller.dock, self.log
+            self,
+            self.toolbar,
+            self.rail,
+            self.form,
+            self.table,
+            self.queue_controller.dock,
+            self.log,
         )
         self.log.add_command(self.commands["open_log"])
         keys = ("export", "copy_plot", "palette", "run")
         self.window_keys = WindowKeys([self.commands[name] for name in keys], self)
         menus = (self.saved_views.menu, self.theme_menu.menu)
         build_menus(self, self.commands, self.dock_layout.toggles(), menus)
-        for name in ("sweep", "queue", "run"):
+        for name in ("sweep", "queue"):
             self.form.help_strip.add_button(command_button(f"form_{name}", self.commands[name]))
         self.queue_status = named(PlainLabel(parent=self), "queue_status", "Progress of the queue")
         self.statusBar().addPermanentWidget(self.queue_status)
@@ -270,11 +297,15 @@ class MainWindow(QMainWindow):
         self.tabs.requests.brushed.connect(self.table.keep_only)
         self.welcome.page.run_requested.connect(self._show_run)
         self.live.diverged.connect(messages.show_divergence)
+        self.live.run_ended.connect(self.announcer.on_run_ended)
+        self.notifier.failed.connect(self.announcer.on_failed)
+        worker.failed.connect(self.announcer.on_failed)
         messages.remedy_requested.connect(self.resume_commands.mend)
         self.notifier.informed.connect(self.show_status)
         self.notifier.warned.connect(partial(self.log.add, "warning"))
         self.notifier.failed.connect(messages.show_error)
         self.form.changed.connect(self.update_actions)
+        self.form.help_requested.connect(self.guide.open_here)
         self.form.changed.connect(self._show_title)
         for signal in (
             *(self.notifier.informed, self.form.changed),
@@ -299,10 +330,12 @@ class MainWindow(QMainWindow):
             "copy_plot": partial(self.files.copy_plot, self.tabs),
             "undo": self.undo_stack.undo,
             "redo": self.undo_stack.redo,
+            "reset_field": self.form.reset_focused,
             "find": self._find,
             "quit": self.close,
             "full_screen": self._full_screen,
             "reset_layout": self.dock_layout.reset,
+            "runs_below": self.dock_layout.put_below,
         }
         self.commands.connect(slots)
         self.undo_stack.indexChanged.connect(self._show_undo)
@@ -356,6 +389,7 @@ class MainWindow(QMainWindow):
             },
             self.commands["preferences"],
             self.settings,
+            KeyBindings(self.commands, self.settings, self),
             self,
         )
         if not self.session.last and self.preferences.now.device != "auto":
@@ -372,6 +406,7 @@ class MainWindow(QMainWindow):
                 partial(form_entries, self.form),
                 partial(preset_entries, self.files.read_configuration),
                 partial(run_entries, self.runs, self._show_run),
+                partial(guide_entries, lambda: self.guide.library, self.guide.open),
             ),
             self.commands["palette"],
             self.settings,
@@ -402,6 +437,16 @@ class MainWindow(QMainWindow):
         self.welcome.leave()
         self.tabs.setCurrentIndex(place)
 
+    def _open_page(self, name: str) -> None:
+        self.welcome.leave()
+        self.tabs.open_page(name)
+
+    @Slot()
+    def _on_demo_over(self) -> None:
+        """Say after the first demo what there is to see."""
+        if not self.tour.was_seen:
+            self.tour.start()
+
     @Slot(str)
     def _show_run(self, name: str) -> None:
         """Tick a run, and select it in the table."""
@@ -426,6 +471,7 @@ class MainWindow(QMainWindow):
     @Slot(object)
     def _on_loaded(self, info: EngineInfo) -> None:
         self.form.show_catalogue(info.catalogue)
+        self.guide.use(info.catalogue)
         self.toolbar.device.setText(info.device_text)
         on_gpu = info.device_text.startswith("CUDA")
         most = 1 if on_gpu else usable_cores()
@@ -565,9 +611,11 @@ class MainWindow(QMainWindow):
 
     def _list(self) -> None:
         self.runs.refresh()
-        if self.controller.busy:
+        if self.controller.phase == "starting":
+            self.toolbar.show_doing(self.live.doing)
+        elif self.controller.busy:
             done, total = self.live.progress()
             paused = self.controller.phase == "paused"
-            waiting, doing = self.live.waiting, self.live.doing
-            self.toolbar.show_progress(done, total, paused=paused, waiting=waiting, doing=doing)
+            left = None if self.live.waiting else self.live.seconds_left()
+            self.toolbar.show_progress(done, total, left, paused=paused, doing=self.live.doing)
             self._show_title(done / total if total else 0.0)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMainWindow, QMenu
 
+from metaviz.gui.pages.page_registry import GROUPS
 from metaviz.gui.widgets.commands import Actions
 
 _FILE = (
@@ -13,7 +14,7 @@ _FILE = (
     ("export", "copy_plot"),
     ("quit",),
 )
-_EDIT = ("undo", "redo"), ("find", "palette"), ("preferences",)
+_EDIT = ("undo", "redo", "reset_field"), ("find", "palette"), ("preferences",)
 _RUN = ("run", "pause", "step"), ("stop", "abort"), ("resume", "mend", "repeat", "fine_tune")
 _QUEUE = (
     ("queue", "sweep"),
@@ -21,8 +22,13 @@ _QUEUE = (
     ("queue_next", "queue_up", "queue_down", "queue_resume", "queue_retry", "queue_remove"),
     ("queue_clear",),
 )
-_VIEW = ("full_screen",), ("reset_layout",)
-_HELP = ("welcome", "shortcuts"), ("copy_diagnostics", "open_log"), ("about",)
+_GROUPS = (tuple(f"group_{group}" for group in GROUPS),)
+_VIEW = ("full_screen",), ("runs_below", "reset_layout")
+_HELP = (
+    ("guide", "help", "welcome", "tour", "shortcuts"),
+    ("copy_diagnostics", "open_log"),
+    ("about",),
+)
 
 
 def build_menus(
@@ -34,6 +40,11 @@ def build_menus(
     _fill(_menu(window, "&Run"), _RUN, actions)
     _fill(_menu(window, "&Queue"), _QUEUE, actions)
     view = _menu(window, "&View")
+    groups = view.addMenu("&Plots")
+    groups.setObjectName("menu_plots")
+    groups.setToolTipsVisible(True)
+    _fill(groups, _GROUPS, actions)
+    view.addSeparator()
     view.addActions(docks)
     view.addSeparator()
     for menu in menus:

@@ -15,8 +15,12 @@ from metaviz.gui.widgets.command_palette import CommandPalette, PaletteEntry
 from metaviz.gui.widgets.commands import Actions, shortcut_text
 from metaviz.gui.widgets.settings_file import Settings
 from metaviz.gui.window.dock_layout import DockLayout
+from metaviz.guide.chosen import METHODS
+from metaviz.guide.library import Library
+from metaviz.guide.shipped import TERMS, TUTORIALS
 
 _RUNS, _KEPT = 20, 30
+_READ = frozenset({TERMS, TUTORIALS, METHODS})
 _RECENT = "palette/recent"
 _IDLE = "Nothing is training."
 _NO_PLOT = "No run is shown: tick one in the runs table."
@@ -135,6 +139,15 @@ def run_entries(runs: RunListModel, show: Callable[[str], object]) -> Iterator[P
     for row in runs.rows[:_RUNS]:
         tip = f"Tick the run and select it in the table. It is {row.summary.state}."
         yield PaletteEntry(f"Show run {row.label}", partial(show, row.id), tip=tip)
+
+
+def guide_entries(
+    library: Callable[[], Library], show: Callable[[str], object]
+) -> Iterator[PaletteEntry]:
+    """Yield tutorials, methods and terms to read about."""
+    for topic in library().topics:
+        if topic.kind in _READ:
+            yield PaletteEntry(f"Guide: {topic.title}", partial(show, topic.address))
 
 
 def _plain(action: QAction) -> str:

@@ -5,12 +5,21 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QTabWidget, QVBoxLayout, QWidget
 
 from metaviz import paths
 from metaviz.config.options import OptionSpec, Plain, checked, specs
-from metaviz.gui.widgets.controls import close_buttons, named, push_button, scrolling, text_label
-from metaviz.gui.widgets.layouts import fill
+from metaviz.gui.widgets.controls import (
+    close_buttons,
+    explained,
+    named,
+    push_button,
+    scrolling,
+    text_label,
+)
+from metaviz.gui.widgets.key_bindings import KeyBindings
+from metaviz.gui.widgets.key_editor import KeyEditor
+from metaviz.gui.widgets.layouts import column, fill
 from metaviz.gui.widgets.option_form import OptionForm
 from metaviz.gui.widgets.preferences import KEYS, Preferences, read_preferences
 from metaviz.gui.widgets.settings_file import Settings
@@ -24,10 +33,13 @@ class PreferencesDialog(QDialog):
 
     changed = Signal(object)
 
-    def __init__(self, options: tuple[OptionSpec, ...], now: Preferences, parent: QWidget) -> None:
-        """Show preferences."""
+    def __init__(
+        self, options: tuple[OptionSpec, ...], now: Preferences, keys: KeyBindings, parent: QWidget
+    ) -> None:
+        """Show preferences, and on a page of their own the keys of commands."""
         super().__init__(parent)
         named(self, "preferences_dialog", "Preferences")
+        explained(self, "/page/preferences")
         self.setWindowTitle("Preferences")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.form = OptionForm(options, "preferences.", parent=self)
@@ -57,8 +69,15 @@ class PreferencesDialog(QDialog):
         defaults.clicked.connect(self._reset)
         buttons.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
         area = scrolling("preferences_scroll", "Preferences", content)
-        fill(QVBoxLayout(self), area, self.help, buttons, stretch=area)
-        self.resize(480, 500)
+        general = column(None, area, self.help, stretch=area)
+        self.keys = KeyEditor(keys)
+        self.pages = named(QTabWidget(), "preferences_pages", "Preferences")
+        self.pages.setDocumentMode(True)
+        self.pages.addTab(general, "&General")
+        self.pages.addTab(self.keys, "&Keys")
+        self.pages.currentChanged.connect(lambda at: defaults.setVisible(at == 0))
+        fill(QVBoxLayout(self), self.pages, buttons, stretch=self.pages)
+        self.resize(520, 500)
         self.restyle()
 
     def restyle(self) -> None:
@@ -88,11 +107,13 @@ class PreferencesController(QObject):
         apply: Mapping[str, Callable[[Any], object]],
         action: QAction,
         settings: Settings,
+        keys: KeyBindings,
         window: QWidget,
     ) -> None:
         """Take what follows each preference, by name; most follow at once what is kept."""
         super().__init__(window)
         self._apply, self._settings, self._window = apply, settings, window
+        self._keys = keys
         self.dialog: PreferencesDialog | None = None
         self.most_workers = 1
         self.now = read_preferences(settings)
@@ -117,7 +138,7 @@ class PreferencesController(QObject):
             else spec
             for spec in specs(Preferences)
         )
-        dialog = PreferencesDialog(options, self.now, self._window)
+        dialog = PreferencesDialog(options, self.now, self._keys, self._window)
         dialog.changed.connect(self._on_changed)
         dialog.finished.connect(self._on_closed)
         self.dialog = dialog

@@ -1,7 +1,6 @@
 """The toolbar: commands of training, how far it is, and how long it will take."""
 
 import time
-from collections import deque
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QProgressBar, QSizePolicy, QToolBar, QToolButton, QWidget
@@ -14,33 +13,8 @@ from metaviz.gui.widgets.layouts import column
 from metaviz.gui.widgets.plain_text import PlainLabel, plain_tip
 
 _PARTS = 1000
-_LEAST_SECONDS = 2.0
-_SAMPLES = 40
-"""So many samples, two in a second, give the speed: some evaluations are among them."""
-
-
-class Stopwatch:
-    """Counts the seconds of training, without pauses."""
-
-    def __init__(self) -> None:
-        self._sum = 0.0
-        self._since: float | None = None
-
-    def run(self, *, running: bool) -> None:
-        """Start or stop counting."""
-        now = time.monotonic()
-        if self._since is not None:
-            self._sum += now - self._since
-        self._since = now if running else None
-
-    def reset(self) -> None:
-        """Set to zero, and do not count."""
-        self._sum, self._since = 0.0, None
-
-    @property
-    def seconds(self) -> float:
-        """What was counted until now."""
-        return self._sum + (time.monotonic() - self._since if self._since is not None else 0.0)
+_MOMENT = 1.0
+"""What takes less long, in seconds, is not told: the words would flicker."""
 
 
 class TrainingToolbar(QToolBar):
@@ -59,16 +33,13 @@ class TrainingToolbar(QToolBar):
         self.time_left = named(PlainLabel(parent=self), "time_left", "Time left")
         device = PlainLabel("Loading PyTorch…", self)
         self.device = named(device, "device", "Device", "What “auto” trains on.")
-        self._watch = Stopwatch()
-        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+        self._doing_since = 0.0
         self._set_up_widgets()
 
     def show_phase(self, phase: Phase) -> None:
         """Follow what training is doing."""
-        self._watch.run(running=phase == "training")
         if phase == "starting":
-            self._watch.reset()
-            self._samples.clear()
+            self._doing_since = time.monotonic()
             self.progress.setRange(0, 0)
         elif phase in BUSY:
             self.progress.setRange(0, _PARTS)
@@ -78,14 +49,12 @@ class TrainingToolbar(QToolBar):
         self.time_left.setText(words.get(phase, ""))
 
     def show_progress(
-        self, done: int, total: int, *, paused: bool, waiting: bool = False, doing: str = ""
+        self, done: int, total: int, left: float | None, *, paused: bool, doing: str = ""
     ) -> None:
-        """Show how many of all meta-steps were taken, and how long the others will take.
+        """Show how many of all meta-steps were taken, and how many seconds are left, if known.
 
-        What a run is `doing` instead is told where no time is known, and after the last meta-step.
-
-        The speed of the last samples gives the time, so that what went before (compiling, the
-        first evaluation) does not count; not at all while runs are `waiting`.
+        What runs are `doing` besides is told as soon as it takes longer than a moment, and where
+        no time is known.
         """
         self.progress.setRange(0, _PARTS)
         share = done / total if total else 0.0
@@ -94,20 +63,17 @@ class TrainingToolbar(QToolBar):
         if paused:
             self.time_left.setText("Paused")
             return
-        told = f"{doing[:1].upper()}{doing[1:]}…" if doing else ""
-        if waiting:
-            self._samples.clear()
-            self.time_left.setText(told)
-            return
-        now = self._watch.seconds
-        self._samples.append((now, done))
-        since, first = self._samples[0]
-        is_known = done > first and now - since > _LEAST_SECONDS
-        if is_known and done < total:
-            left = (total - done) * (now - since) / (done - first)
-            self.time_left.setText(f"{clock(left)} left")
-        elif told:
-            self.time_left.setText(told)
+        now = time.monotonic()
+        if not doing:
+            self._doing_since = now
+        takes_long = now - self._doing_since > _MOMENT
+        known = "" if left is None else f"{clock(left)} left"
+        told = _begun(doing) if takes_long or not known else ""
+        self.time_left.setText(", ".join(filter(None, (told, known))) or self.time_left.text())
+
+    def show_doing(self, doing: str) -> None:
+        """Show what is done before the first meta-step."""
+        self.time_left.setText(_begun(doing) or "Starting…")
 
     def _name_button(self, actions: Actions, name: str) -> None:
         button = self.widgetForAction(actions[name])
@@ -132,6 +98,10 @@ class TrainingToolbar(QToolBar):
         self.addWidget(_steady(self.time_left))
         self.addWidget(gap)
         self.addWidget(self.device)
+
+
+def _begun(doing: str) -> str:
+    return f"{doing[:1].upper()}{doing[1:]}"
 
 
 def _steady(widget: QWidget) -> QWidget:

@@ -48,9 +48,7 @@ class TrainingCommands(QObject):
     def update_actions(self) -> None:
         """Enable what makes sense now; the run action says why it is disabled."""
         reason = self.why_not()
-        run = self._commands["run"]
-        self._commands.allow("run", reason, "Train the ticked algorithms. (Ctrl+Return)")
-        run.setStatusTip(run.toolTip())
+        self._commands.allow("run", reason)
         for name in _WHILE_TRAINING:
             self._commands[name].setEnabled(self._controller.phase in {"training", "paused"})
         may_start = not self._controller.busy and not self._controller.blocked

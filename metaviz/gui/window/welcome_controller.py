@@ -1,23 +1,30 @@
 """When the welcome page is shown, and what its cards do."""
 
-from PySide6.QtCore import QObject, Slot
+import math
+
+from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from metaviz import paths
+from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionError
+from metaviz.config.quantities import quantity_of
 from metaviz.config.run_config import RunConfig, read_comparison, read_demo
 from metaviz.config.sweep import Estimate, plan_sweep
 from metaviz.gui.background.training_controller import TrainingController
 from metaviz.gui.experiment.experiment_dock import ExperimentDock
 from metaviz.gui.pages.page_tabs import Tabs
 from metaviz.gui.queue.queue_controller import QueueController
+from metaviz.gui.runs.row import Row
 from metaviz.gui.runs.run_list_model import RunListModel
 from metaviz.gui.widgets.commands import Actions
 from metaviz.gui.widgets.message_boxes import ask
 from metaviz.gui.widgets.notifier import Notifier
 from metaviz.gui.widgets.plain_text import plain_tip
 from metaviz.gui.window.training_commands import TrainingCommands
-from metaviz.gui.window.welcome_page import LAST, WelcomePage
+from metaviz.gui.window.welcome_page import LAST, ToldRun, WelcomePage
+from metaviz.runs.model.statistics import interval_text
+from metaviz.runs.table.columns import started_text
 
 _PUBLISHED = "sinusoid-5shot-published.toml"
 _INVENTED = "strokes"
@@ -25,6 +32,9 @@ _INVENTED = "strokes"
 
 class WelcomeController(QObject):
     """Puts the page in the plots' place while there is nothing to plot."""
+
+    demo_over = Signal()
+    """The demo was trained to its end."""
 
     def __init__(
         self,
@@ -48,7 +58,7 @@ class WelcomeController(QObject):
         self.stack.addWidget(tabs)
         self.stack.addWidget(page)
         self._is_wanted = True
-        self._left = self._asked = False
+        self._left = self._asked = self._in_demo = False
         self._planned: list[RunConfig] = []
         self._estimating = False
         page.demo.button.clicked.connect(self.start_demo)
@@ -56,6 +66,7 @@ class WelcomeController(QObject):
         page.runs.button.clicked.connect(commands["open_runs"].trigger)
         page.data.button.clicked.connect(self.look)
         page.closed.connect(self.leave)
+        controller.worker.finished.connect(self._on_finished)
         commands["welcome"].triggered.connect(self.show_page)
         for signal in (
             *(runs.visibility_changed, runs.rowsInserted, runs.rowsRemoved),
@@ -95,7 +106,7 @@ class WelcomeController(QObject):
         is_right = self._asked or (idle and self._is_wanted and not self._left)
         self.stack.setCurrentWidget(self.page if is_right else self._tabs)
         if self.is_shown:
-            self.page.show_runs(self._runs.rows[:LAST])
+            self.page.show_runs([told_run(one, self._form.catalogue) for one in self._last_runs()])
         reason = self._training.why_not()
         demo = self.page.demo.button
         blocked = "" if self._form.reason == reason else reason
@@ -103,11 +114,22 @@ class WelcomeController(QObject):
         demo.setToolTip(plain_tip(blocked or demo.accessibleDescription()))
         self.page.reproduction.button.setEnabled(not blocked and not self._estimating)
 
+    def _last_runs(self) -> list[Row]:
+        """Return the newest runs, whatever the table is sorted by."""
+        return sorted(self._runs.rows, key=_newest_first)[:LAST]
+
     @Slot()
     def start_demo(self) -> None:
         """Fill the form with a small comparison and run it."""
         self._form.show_comparison(read_demo("window"), "30-second demo")
+        self._in_demo = self._commands["run"].isEnabled()
         self._commands["run"].trigger()
+
+    @Slot()
+    def _on_finished(self) -> None:
+        over, self._in_demo = self._in_demo, False
+        if over and all(record.state == "done" for record in self._runs.visible_records()):
+            self.demo_over.emit()
 
     @Slot()
     def look(self) -> None:
@@ -147,7 +169,8 @@ class WelcomeController(QObject):
             "Reproduce the sinusoid comparison",
             f"{estimate.text(workers)}.",
             "“Queue” trains MAML and joint training for 70000 meta-steps each, with the settings "
-            "of the MAML paper on 5-shot sinusoids. They can be paused and go on after a restart.",
+            "of the MAML paper on 5-shot sinusoids. You can pause them, and they continue after "
+            "a restart.",
             ("&Queue", self._add_to_queue),
             usually_yes=True,
         )
@@ -161,3 +184,30 @@ class WelcomeController(QObject):
     @Slot()
     def _add_to_queue(self) -> None:
         self._queue.add(self._planned, "sinusoid comparison")
+
+
+def _newest_first(row: Row) -> float:
+    started = row.summary.started
+    return -started if math.isfinite(started) else -math.inf
+
+
+def told_run(row: Row, catalogue: Catalogue) -> ToldRun:
+    """Say of a run what it is called, what it learned from, how it ended, and when it began."""
+    summary = row.summary
+    problem = catalogue.problem(summary.problem)
+    name = summary.primary
+    mean = summary.result(name)
+    half = getattr(summary, f"{name}_ci95", math.nan)
+    if name == "accuracy":
+        result = f"accuracy {interval_text(100 * mean, 100 * half)} %"
+    else:
+        title = quantity_of("query_loss" if name == "loss" else name).noun
+        result = f"{title} {interval_text(mean, half)}"
+    return ToldRun(
+        row.id,
+        row.label,
+        summary.problem if problem is None else problem.title,
+        result if math.isfinite(mean) else "",
+        summary.state,
+        started_text(summary.started),
+    )

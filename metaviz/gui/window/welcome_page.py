@@ -1,6 +1,7 @@
 """The welcome page: what can be done first, the last runs, and what meta-learning is."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import (
@@ -13,8 +14,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from metaviz.gui.runs.row import Row
-from metaviz.gui.widgets.controls import make_bold, named, push_button, scrolling, text_label
+from metaviz.gui.widgets.controls import (
+    explained,
+    make_bold,
+    named,
+    push_button,
+    scrolling,
+    text_label,
+)
 from metaviz.gui.widgets.layouts import column, fill, row
 from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import current_theme, tint
@@ -29,6 +36,23 @@ _ABOUT = (
     "moved so that the next adaptation ends better. So look at the loss before and after "
     "adaptation: a method has learned to learn where the gap between them grows."
 )
+
+
+class ToldRun(NamedTuple):
+    """What the list of last runs tells of one."""
+
+    id: str
+    label: str
+    problem: str
+    result: str
+    state: str
+    started: str
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        parts = (self.label, self.problem, self.result, self.state, self.started)
+        return "  –  ".join(filter(None, parts))
 
 
 class Card(QFrame):
@@ -59,7 +83,8 @@ class WelcomePage(QWidget):
         """Write the page."""
         super().__init__(parent)
         named(self, "welcome", "Welcome")
-        self._listed: list[tuple[str, str, str]] | None = None
+        explained(self, "/page/welcome")
+        self._listed: list[ToldRun] | None = None
         self.about = text_label("welcome_about", text=_ABOUT)
         self.last_heading = make_bold(PlainLabel("Last runs"))
         self._last = QVBoxLayout()
@@ -69,9 +94,9 @@ class WelcomePage(QWidget):
         column(self, scrolling("welcome_scroll", "Welcome", content))
         self.show_runs([])
 
-    def show_runs(self, rows: Sequence[Row]) -> None:
+    def show_runs(self, runs: Sequence[ToldRun]) -> None:
         """List the last runs."""
-        listed = [(one.id, one.label, one.summary.state) for one in rows[:LAST]]
+        listed = list(runs)
         if listed == self._listed:
             return
         self._listed = listed
@@ -79,19 +104,19 @@ class WelcomePage(QWidget):
             if (old := item.widget()) is not None:
                 old.setParent(None)
                 old.deleteLater()
-        for place, (name, label, state) in enumerate(listed):
+        for place, run in enumerate(listed):
             button = push_button(
                 f"welcome_run_{place}",
-                f"{label}  –  {state}",
+                run.text,
                 "Show this run in the plots.",
-                f"Show run {label}, {state}",
+                f"Show run {run.text}",
             )
             button.setFlat(True)
-            button.setProperty("run", name)
+            button.setProperty("run", run.id)
             button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
             button.clicked.connect(self._want_run)
             self._last.addWidget(button)
-        self.last_heading.setVisible(bool(rows))
+        self.last_heading.setVisible(bool(listed))
 
     def restyle(self) -> None:
         """Take the colours of the current theme."""
@@ -122,7 +147,7 @@ class WelcomePage(QWidget):
             "runs",
             "Open runs",
             "Show runs of another folder, for instance from a cluster or a colleague.",
-            "Open a &folder…",
+            "&Open a folder…",
         )
         self.data = Card(
             "data",

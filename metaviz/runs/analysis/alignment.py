@@ -12,7 +12,7 @@ Band = Interval | Literal["range"]
 BANDS: dict[str, str] = {str(key): text for key, text in INTERVALS.items()}
 BANDS |= {"range": "min–max"}
 BAND_TIPS: dict[str, str] = {str(key): text for key, text in INTERVAL_TIPS.items()}
-BAND_TIPS |= {"range": "Min–max, the smallest and the largest value over the runs"}
+BAND_TIPS |= {"range": "from the smallest to the largest value over runs"}
 _MOST_POINTS = 2_000_000
 _PAIR = 2
 

@@ -4,10 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 
-from metaviz.config.quantities import Quantity, primary_of, quantity_of
+from metaviz.config.quantities import Quantity, primary_of, quantity_of, unit_of
 from metaviz.runs.analysis.alignment import (
     BAND_TIPS,
     BANDS,
@@ -25,7 +26,7 @@ from metaviz.runs.analysis.smoothing import smooth, smoothing_text
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.styles import DASHES, Style, numbered
 from metaviz.runs.table.baseline import Difference, difference, finite
-from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread
+from metaviz.runs.table.groups import Group, Interval, Spread, grouped, spread, swept_values
 from metaviz.runs.table.summary import Entry, entry_of
 
 AXES: dict[str, str] = {
@@ -62,6 +63,7 @@ MEASURES: dict[str, str] = {
 }
 """What can be compared of every run: evaluations after the trained number of inner steps, and
 meta-batches. Others are quantities that runs have of their own."""
+STATISTICS = {"mean": "mean of runs", "iqm": "IQM of tasks"}
 _BROKEN = {"diverged", "failed"}
 _FEW = 2
 MOST_DASHED = 8
@@ -82,6 +84,8 @@ class ComparisonView:
     log_y: bool = False
     robust: bool = True
     members: bool = False
+    statistic: str = "mean"
+    """What the table shows of where groups end: one of STATISTICS."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,18 @@ class GroupCurve:
     measure: Quantity
     points: int = 0
     """How many points its shortest run that counts has, before anything is smoothed."""
+    runs: tuple[Record, ...] = field(default=(), repr=False)
+    """The runs that count, in the order of `counting`."""
+
+    @property
+    def unit(self) -> float:
+        """What its numbers are multiplied by where they are shown: accuracies are in per cent."""
+        return unit_of(self.measure.id)
+
+    @property
+    def transductive(self) -> bool:
+        """Whether some run's predictions of query examples depend on the others of the task."""
+        return any(is_transductive(run) for run in self.runs)
 
     @property
     def falling(self) -> bool:
@@ -139,9 +155,11 @@ class GroupCurve:
         """Return what the runs have at x, interpolated; those that have nothing are left out."""
         return finite([value_at(one, x) for one in self.counting if len(one.x)])
 
-    def last(self) -> np.ndarray:
-        """Return the runs' values where the mean ends."""
-        return self.values(float(self.curve.x[-1])) if len(self.curve.x) else finite([])
+    def last(self, x: float | None = None) -> np.ndarray:
+        """Return the runs' values where the mean ends, or at an x."""
+        if not len(self.curve.x):
+            return finite([])
+        return self.values(float(self.curve.x[-1]) if x is None else x)
 
     def best(self, *, falling: bool) -> tuple[float, float]:
         """Return the best mean and its x."""
@@ -157,12 +175,16 @@ class GroupCurve:
         counting = (e for e in self.group.members if counts(e, self.group))
         return all(entry.summary.state == "done" for entry in counting)
 
-    def final(self) -> tuple[float, float, float, int]:
-        """Return mean, low, high and n where the mean ends."""
-        if not len(self.curve.x):
-            return math.nan, math.nan, math.nan, 0
+    def final(self, x: float | None = None) -> tuple[float, float, float, int]:
+        """Return mean, low, high and n where the mean ends, or at an x, interpolated."""
         curve = self.curve
-        return float(curve.mean[-1]), float(curve.low[-1]), float(curve.high[-1]), int(curve.n[-1])
+        if not len(curve.x) or (x is not None and not curve.x[0] <= x <= curve.x[-1]):
+            return math.nan, math.nan, math.nan, 0
+        where = float(curve.x[-1]) if x is None else x
+        sides = (curve.mean, curve.low, curve.high)
+        mean, low, high = (float(np.interp(where, curve.x, side)) for side in sides)
+        place = at(curve, where)
+        return mean, low, high, int(curve.n[-1 if place is None else place])
 
     def time_to(self, level: float, *, falling: bool) -> Spread:
         """Return when the runs are first at a level, over those that get there."""
@@ -179,15 +201,41 @@ def compared(records: Sequence[Record], view: ComparisonView) -> list[GroupCurve
         samples = tuple(member(by_id[entry.id], view) for entry in group.members)
         used = [s for s, e in zip(samples, group.members, strict=True) if counts(e, group)]
         curve = moments(used, view.band, partly=view.partly)
-        if len(curve.x) or not used:
+        # Evaluations that were all no number are told, too; columns are empty where nothing is.
+        broken = view.measure.startswith(_EVALUATED) and any(len(one.x) for one in used)
+        if len(curve.x) or not used or broken:
             color = group.style.color
-            style = Style(color, DASHES[seen[color] % len(DASHES)])
+            style = replace(group.style, dash=DASHES[seen[color] % len(DASHES)])
             seen[color] += 1
             runs = [by_id[entry.id] for entry in group.members if counts(entry, group)]
-            points = (int(np.isfinite(_recorded(run, view)[1]).sum()) for run in runs)
+            points = (int(np.isfinite(recorded(run, view)[1]).sum()) for run in runs)
             fewest = min(points, default=0)
-            found.append(GroupCurve(group, style, view.band, curve, samples, measure, fewest))
+            made = GroupCurve(group, style, view.band, curve, samples, measure, fewest, tuple(runs))
+            found.append(made)
     return _told_apart(found)
+
+
+def is_transductive(record: Record) -> bool:
+    """Return whether a run's predictions of query examples depend on the others of the task.
+
+    Runs of 0.1 do not say so; then batch statistics do.
+    """
+    traits, by_batch = record.traits, record.config.get("problem_options", {}).get("norm")
+    return traits.transductive or (by_batch == "batch" and not traits.inductive)
+
+
+def latest_common(curves: Sequence[GroupCurve]) -> float | None:
+    """Return where groups are compared while some of them train: the last x that all have.
+
+    None where all are done, so that each one's own end is final.
+    """
+    known = [one for one in curves if len(one.curve.x)]
+    if not known or all(one.is_done for one in known):
+        return None
+    end = min(float(one.curve.x[-1]) for one in known)
+    shared = reduce(np.intersect1d, [one.curve.x for one in known])
+    shared = shared[shared <= end]
+    return float(shared[-1]) if len(shared) else end
 
 
 def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
@@ -201,7 +249,28 @@ def _told_apart(curves: list[GroupCurve]) -> list[GroupCurve]:
         for place, one in enumerate(curves)
     }
     shown = numbered(looks).values()
-    return [replace(one, style=style) for one, style in zip(curves, shown, strict=True)]
+    return _ramped([replace(one, style=style) for one, style in zip(curves, shown, strict=True)])
+
+
+def _ramped(curves: list[GroupCurve]) -> list[GroupCurve]:
+    """Give groups of one colour that differ in one number the colours of a ramp, in its order.
+
+    They keep their dashes, by which they stay apart in print.
+    """
+    alike: dict[str, list[int]] = {}
+    for place, one in enumerate(curves):
+        alike.setdefault(one.style.color, []).append(place)
+    found = list(curves)
+    for places in alike.values():
+        values = swept_values([curves[place].group for place in places])
+        if values is None:
+            continue
+        order = sorted(range(len(values)), key=values.__getitem__)
+        for rank, at_ in enumerate(order):
+            role = f"ramp-{rank / (len(order) - 1):.3f}"
+            place = places[at_]
+            found[place] = replace(found[place], style=replace(found[place].style, color=role))
+    return found
 
 
 def counts(entry: Entry, group: Group) -> bool:
@@ -211,11 +280,11 @@ def counts(entry: Entry, group: Group) -> bool:
 
 def member(record: Record, view: ComparisonView) -> Sample:
     """Return one run's curve, smoothed."""
-    x, y = _recorded(record, view)
+    x, y = recorded(record, view)
     return sample(x, smooth(y, view.smoothing), broken=record.state in _BROKEN)
 
 
-def _recorded(record: Record, view: ComparisonView) -> tuple[np.ndarray, np.ndarray]:
+def recorded(record: Record, view: ComparisonView) -> tuple[np.ndarray, np.ndarray]:
     """Return what is compared of a run as it was recorded."""
     if view.measure.startswith(_EVALUATED):
         return evaluated(record, view.measure.removeprefix(_EVALUATED), view.axis)
@@ -289,10 +358,12 @@ def measure_title(view: ComparisonView, curves: Sequence[GroupCurve]) -> str:
     return curves[0].measure.title if curves else measure_of(view.measure).title
 
 
-def group_difference(mine: GroupCurve, base: GroupCurve) -> Difference | None:
-    """Return how far a group ends from the baseline's end, by Welch's interval."""
+def group_difference(
+    mine: GroupCurve, base: GroupCurve, x: float | None = None
+) -> Difference | None:
+    """Return how far a group is from the baseline, at their ends or at an x, after Welch."""
     name = mine.measure.title.partition(",")[0]
-    return difference(name, mine.last(), base.last(), mine.measure.better)
+    return difference(name, mine.last(x), base.last(x), mine.measure.better)
 
 
 def difference_at(mine: GroupCurve, base: GroupCurve, x: float) -> float:

@@ -9,6 +9,7 @@ from metaviz.charts.shapes import shapes_of
 from metaviz.charts.stored import fan_chart, paths_chart, slice_charts
 from metaviz.charts.thinning import has_logarithms, thin, thin_band
 from metaviz.charts.values import Axis, Band, Lines, Mark, Panels, Paths, Region, Series
+from metaviz.config.quantities import unit_of
 from metaviz.runs.analysis.comparison import (
     AXES,
     MOST_DASHED,
@@ -37,6 +38,7 @@ from metaviz.runs.analysis.curves import (
 )
 from metaviz.runs.analysis.evaluated_curves import evaluation_chart
 from metaviz.runs.analysis.needs import INNER_LOOP
+from metaviz.runs.analysis.per_cent import as_shown
 from metaviz.runs.analysis.smoothing import Smoother
 from metaviz.runs.model.events import Pictured
 from metaviz.runs.model.record import Record
@@ -51,6 +53,7 @@ _MANY_STEPS = 40
 _UNEQUAL = 3
 _BAND_POINTS = 100
 _FEWEST_POINTS, _ALL_POINTS = 200, 45_000
+_MOST_DOTS, _DOT = 41, 5.0
 
 
 def training_chart(
@@ -76,10 +79,11 @@ def training_chart(
             gap = curve.x, curve.post, curve.pre
             bands.append(Band(f"{curve.run} gap", *gap, curve.style.role, 0.07))
     title = QUANTITY_TITLES[view.quantity]
-    texts = [f"{curve.label}: {title} {curve.last:.4g}" for curve in curves]
+    unit = unit_of(view.quantity)
+    texts = [f"{curve.label}: {title} {unit * curve.last:.4g}" for curve in curves]
     shown, limits = _batch_range(curves, view, crowded=crowded)
     told = [training_caption(curves, view, crowded=crowded), *leaving(shown, limits)]
-    return Lines(
+    chart = Lines(
         id="training",
         x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
         y=Axis(
@@ -94,6 +98,7 @@ def training_chart(
         spoken="; ".join(texts) or "Nothing recorded yet.",
         message="" if curves else message,
     )
+    return as_shown(chart, view.quantity)
 
 
 def _batch_range(
@@ -144,7 +149,7 @@ def inner_chart(
     caption = inner_caption(curves, view, dotted=bool(marks), shaded=bool(beyond))
     left_out = INNER_LOOP.left_out(records).removesuffix(".")
     title = QUANTITY_TITLES[view.quantity]
-    return Lines(
+    chart = Lines(
         id=f"inner-{view.quantity}",
         # Linear for the steps that all runs with an inner loop take, logarithmic beyond.
         x=Axis(
@@ -165,12 +170,23 @@ def inner_chart(
         caption="; ".join(filter(None, [caption, left_out])) if labelled and curves else "",
         message="" if curves else message,
     )
+    return as_shown(chart, view.quantity)
 
 
 def _inner_series(curve: InnerCurve, *, labelled: bool, dotted: bool) -> Series:
     dots = 5.0 if dotted and len(curve.k) <= _MANY_STEPS else 0.0
     label, style = curve.label if labelled else "", curve.style
-    return Series(curve.run, curve.k, curve.mean, label, style.role, style.dash, 2.0, dots=dots)
+    return Series(
+        curve.run,
+        curve.k,
+        curve.mean,
+        label,
+        style.role,
+        style.dash,
+        2.0,
+        dots=dots,
+        marker=style.marker,
+    )
 
 
 def _inner_band(curve: InnerCurve, runs: int) -> Band:
@@ -313,12 +329,14 @@ def comparison_chart(
         seen = _seen(span, curve.x)
         x, y = thin(curve.x[seen], curve.mean[seen], points)
         wide = 2.0 if len(curves) <= MOST_DASHED else 1.0
-        series.append(Series(f"{place}", x, y, one.legend, role, one.style.dash, wide))
+        dots = _DOT if len(curve.x) <= _MOST_DOTS else 0.0
+        drawn = Series(f"{place}", x, y, one.legend, role, one.style.dash, wide, dots=dots)
+        series.append(replace(drawn, marker=one.style.marker))
         if np.isfinite(curve.low).any():
             edges = thin_band(curve.x[seen], curve.low[seen], curve.high[seen], _BAND_POINTS)
             bands.append(Band(f"{place} band", *edges, role, band_alpha(len(curves))))
-    limits = _comparison_limits(curves, view)
-    return Lines(
+    limits, unit = _comparison_limits(curves, view), unit_of(view.measure)
+    chart = Lines(
         id="comparison",
         x=Axis(AXES[view.axis], log=view.log_x),
         y=Axis(measure_title(view, curves).partition(",")[0], log=view.log_y, limits=limits),
@@ -326,9 +344,10 @@ def comparison_chart(
         bands=tuple(bands),
         right=ends((one.style, one.curve.mean) for one in curves),
         caption=comparison_caption(curves, view, limits),
-        spoken="; ".join(f"{one.legend}: {one.final()[0]:.4g}" for one in curves),
+        spoken="; ".join(f"{one.legend}: {unit * one.final()[0]:.4g}" for one in curves),
         message=why_no_curve(curves, view) if curves else message,
     )
+    return as_shown(chart, view.measure)
 
 
 def _comparison_limits(

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
 
 from metaviz.charts.values import Axis, Band, Lines, Series, Ticks
+from metaviz.config.quantities import unit_of
 from metaviz.runs.analysis.alignment import BAND_TIPS, Moments, moments, sample
 from metaviz.runs.analysis.comparison import (
     MOST_DASHED,
@@ -24,6 +25,7 @@ from metaviz.runs.analysis.curves import (
     TrainingView,
     band_alpha,
 )
+from metaviz.runs.analysis.per_cent import as_shown
 from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import leaving, robust_range
@@ -94,7 +96,7 @@ def evaluation_chart(records: Sequence[Record], view: TrainingView, message: str
     shown = [curve.after.mean for curve in curves]
     shown += [curve.before.mean for curve in curves if view.show_pre and len(curve.before.x)]
     limits = robust_range(shown, log=view.log_y) if view.robust else None
-    return Lines(
+    chart = Lines(
         id="training",
         x=Axis(AXIS_TITLES[view.axis], log=view.log_x),
         y=Axis(
@@ -106,9 +108,10 @@ def evaluation_chart(records: Sequence[Record], view: TrainingView, message: str
         bands=tuple(bands),
         right=_ends(curves, view),
         caption="; ".join([*_caption(curves, view), *leaving(shown, limits)]),
-        spoken="; ".join(_spoken(curve, title) for curve in curves) or "Nothing evaluated yet.",
+        spoken="; ".join(_spoken(curve, view) for curve in curves) or "Nothing evaluated yet.",
         message="" if curves else message,
     )
+    return as_shown(chart, view.quantity)
 
 
 def evaluable(records: Iterable[Record]) -> list[EvaluatedQuantity]:
@@ -123,17 +126,15 @@ def evaluable(records: Iterable[Record]) -> list[EvaluatedQuantity]:
 
 
 def _lines(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Series]:
-    role, dash = curve.group.style.role, curve.group.style.dash
-    dots = 5.0 if len(curve.after.x) <= _DOTTED else 0.0
+    style, dots = curve.group.style, 5.0 if len(curve.after.x) <= _DOTTED else 0.0
+    look = Series("", np.empty(0), np.empty(0), "", style.role, style.dash, marker=style.marker)
     found = []
     if view.show_pre and len(curve.before.x):
-        x, y = curve.before.x, curve.before.mean
-        found.append(
-            Series(f"{curve.name} before", x, y, role=role, dash=dash, alpha=0.55, dots=dots * 0.7)
-        )
+        drawn = replace(look, name=f"{curve.name} before", alpha=0.55, dots=dots * 0.7)
+        found.append(replace(drawn, x=curve.before.x, y=curve.before.mean))
     wide = 2.0 if number <= MOST_DASHED else 1.0
-    x, y = curve.after.x, curve.after.mean
-    return [*found, Series(f"{curve.name} after", x, y, curve.name, role, dash, wide, dots=dots)]
+    drawn = replace(look, name=f"{curve.name} after", label=curve.name, width=wide, dots=dots)
+    return [*found, replace(drawn, x=curve.after.x, y=curve.after.mean)]
 
 
 def _bands(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Band]:
@@ -141,10 +142,15 @@ def _bands(curve: EvaluatedCurve, view: TrainingView, number: int) -> list[Band]
     if np.isfinite(curve.after.low).any():
         edges = curve.after.x, curve.after.low, curve.after.high
         found.append(Band(f"{curve.name} band", *edges, role, band_alpha(number)))
-    if view.show_pre and np.array_equal(curve.before.x, curve.after.x):
+    if view.show_pre and _has_gap(curve):
         gap = curve.after.x, curve.after.mean, curve.before.mean
         found.append(Band(f"{curve.name} gap", *gap, role, _GAP))
     return found
+
+
+def _has_gap(curve: EvaluatedCurve) -> bool:
+    """Return whether there is something before and after adaptation at the same places."""
+    return len(curve.before.x) > 0 and np.array_equal(curve.before.x, curve.after.x)
 
 
 def _ends(curves: Sequence[EvaluatedCurve], view: TrainingView) -> Ticks:
@@ -169,9 +175,13 @@ def _caption(curves: Sequence[EvaluatedCurve], view: TrainingView) -> list[str]:
     if adapts:
         steps = sorted({curve.steps for curve in curves if curve.steps})
         number = f"{steps[0]}" if len(steps) == 1 else "the trained number of"
-        parts.append(f"bold: after {number} inner step{'s'[: number != '1']}")
-        if view.show_pre:
-            parts.append("thin: before adaptation; shaded: what adaptation gains")
+        crowded = len(curves) > MOST_DASHED
+        after = f"after {number} inner step{'s'[: number != '1']}"
+        parts.append(after if crowded else f"bold: {after}")
+        if view.show_pre and any(len(curve.before.x) for curve in curves):
+            parts.append(f"{'pale' if crowded else 'thin'}: before adaptation")
+        if view.show_pre and any(_has_gap(curve) for curve in curves):
+            parts.append("shaded: what adaptation gains")
     if any(int(curve.after.n.max(initial=0)) >= _TWO for curve in curves):
         parts.append("lines: means over runs, where all have data")
         parts.append(f"band: {BAND_TIPS['ci95']}")
@@ -180,8 +190,9 @@ def _caption(curves: Sequence[EvaluatedCurve], view: TrainingView) -> list[str]:
     return parts
 
 
-def _spoken(curve: EvaluatedCurve, title: str) -> str:
-    after = f"{curve.name}: {title} {curve.after.mean[-1]:.4g}"
+def _spoken(curve: EvaluatedCurve, view: TrainingView) -> str:
+    title, unit = QUANTITY_TITLES[view.quantity], unit_of(view.quantity)
+    after = f"{curve.name}: {title} {unit * curve.after.mean[-1]:.4g}"
     if not len(curve.before.x):
         return after
-    return f"{after} after adaptation, {curve.before.mean[-1]:.4g} before"
+    return f"{after} after adaptation, {unit * curve.before.mean[-1]:.4g} before"

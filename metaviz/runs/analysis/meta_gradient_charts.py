@@ -22,7 +22,7 @@ from metaviz.charts.values import (
 from metaviz.runs.analysis.optimality import has_tables, point_of, risk_of
 from metaviz.runs.analysis.playground_charts import inner_problems
 from metaviz.runs.model.record import Record
-from metaviz.runs.model.theory import Expanded, MeasuredAccuracy
+from metaviz.runs.model.theory import Expanded, ExpandedOverTraining, MeasuredAccuracy
 from metaviz.theory.expansion import MAML, METHODS, coefficients, fit_products
 from metaviz.theory.playground import ellipse
 from metaviz.theory.prior import effective_dimension, gradient_envelope, precisions_of
@@ -167,7 +167,7 @@ def expansion_text(found: Expanded) -> str:
     }
     told = [f"{max(0.0, share):.0%} of {METHODS[method]}'s" for method, share in shares.items()]
     products = found.products[MAML][at].sum(0)
-    cosine = products[3] / np.sqrt(products[2] * products[4])
+    cosine = float(_cosine(products))
     holds = all(share > 1 - _MUCH for share in shares.values())
     return (
         f"At meta-step {found.step} and your α = {found.rate:.3g} the expansion explains "
@@ -178,13 +178,95 @@ def expansion_text(found: Expanded) -> str:
     )
 
 
-def intervals(found: Expanded, method: str) -> np.ndarray:
-    """Return fitted c1 over c1 with its 95 % interval over tasks, shape (3, rates).
+def over_training_charts(found: ExpandedOverTraining) -> Panels:
+    """Show fitted coefficients, what they explain and cos(a, b) over meta-steps."""
+    steps = found.steps.astype(float)
+    axis = Axis("meta-step")
+    ratios, bands, shares = [], [], []
+    for at, method in enumerate(METHODS):
+        products, role, label = found.products[method], f"method-{at}", METHODS[method]
+        middle, low, high = intervals(found, method)
+        ratios.append(Series(method, steps, middle, label, role, width=1.5, dots=6))
+        bands.append(Band(method, steps, low, high, role))
+        explained = [
+            fit_products(method, found.count, found.rate, row).share for row in products.sum(1)
+        ]
+        values = np.clip(np.array(explained), 0.0, 1.0)
+        shares.append(Series(method, steps, values, label, role, width=1.5, dots=6))
+    cosine = _cosine(found.products[MAML].sum(1))
+    alike = Series("cosine", steps, cosine, "cos(a, b)", "method-3", width=1.5, dots=6)
+    charts = (
+        Lines(
+            id="expansion-ratios-over-training",
+            title=f"c₁ at α = {found.rate:.3g}, 95 % over tasks",
+            x=axis,
+            y=Axis("c₁ fitted / predicted", limits=_ratio_limits(ratios, bands)),
+            series=tuple(ratios),
+            bands=tuple(bands),
+            marks=(Mark("one", 1.0, "y", role="foreground"),),
+        ),
+        Lines(
+            id="expansion-explained-over-training",
+            title="Share explained",
+            x=axis,
+            y=Axis("share", limits=(-0.03, 1.03)),
+            series=tuple(shares),
+        ),
+        Lines(
+            id="expansion-cosine-over-training",
+            title="AvgGrad and AvgGradInner",
+            x=axis,
+            y=Axis("cosine", limits=(-1.05, 1.05)),
+            series=(alike,),
+            marks=(Mark("zero", 0.0, "y", role="grid"),),
+        ),
+    )
+    return Panels(id="expansion-over-training", charts=charts, columns=3)
+
+
+def _ratio_limits(ratios: Sequence[Series], bands: Sequence[Band]) -> tuple[float, float]:
+    """Return limits in sight of which are 0, 1 and all lines, and intervals from -1 to 2."""
+    lines = np.concatenate([one.y for one in ratios])
+    edges = np.concatenate([np.r_[one.low, one.high] for one in bands]).clip(-1.0, 2.0)
+    every = np.concatenate([lines, edges])
+    every = every[np.isfinite(every)]
+    return min(-0.05, float(every.min(initial=0))), max(1.1, float(every.max(initial=0)) * 1.05)
+
+
+def over_training_text(found: ExpandedOverTraining) -> str:
+    """Say where the weights come from, and what first and last of them tell."""
+    stored = len(found.steps) - found.retaken
+    cosine = _cosine(found.products[MAML].sum(1))
+    shares = [
+        fit_products(MAML, found.count, found.rate, row).share
+        for row in found.products[MAML].sum(1)[[0, -1]]
+    ]
+    first, last = (f"{max(0.0, share):.0%}" for share in shares)
+    return (
+        f"From meta-step {found.steps[0]} to {found.steps[-1]} of {found.label}, at its own step "
+        f"size and on the same tasks, the expansion explains {first} and then {last} of MAML's "
+        f"gradient; cos(AvgGrad, AvgGradInner) goes from {cosine[0]:.2f} to {cosine[-1]:.2f}.\n"
+        f"{found.retaken} of these meta-steps were taken again from the seed, {stored} are "
+        "checkpoints."
+    )
+
+
+def _cosine(products: np.ndarray) -> np.ndarray:
+    """Return cos(a, b) of products (..., 6); 0 where one of them is zero."""
+    length = np.sqrt(products[..., 2] * products[..., 4])
+    found: np.ndarray = np.divide(
+        products[..., 3], length, out=np.zeros(np.shape(length)), where=length > 0
+    )
+    return found
+
+
+def intervals(found: Expanded | ExpandedOverTraining, method: str) -> np.ndarray:
+    """Return fitted c1 over c1 with its 95 % interval over tasks, shape (3, places).
 
     The interval is of 200 bootstrap draws of tasks, whose products are added up anew.
     """
-    generator = np.random.default_rng(0)
     products = found.products[method]
+    generator = np.random.default_rng(0)
     tasks = products.shape[1]
     chosen = generator.integers(0, tasks, (_DRAWS, tasks))
     c1 = coefficients(method, found.count)[1]

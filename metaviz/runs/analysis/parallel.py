@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import OptionSpec, Plain
-from metaviz.runs.table.groups import Result, differing, text_of, value_of
+from metaviz.runs.model.labels import text_of
+from metaviz.runs.table.groups import Result, differing, value_of
 from metaviz.runs.table.summary import Entry, own_of
 
 Scale = Literal["linear", "log", "categorical"]
@@ -37,14 +38,22 @@ def parallel_axes(
     spec: Callable[[str], OptionSpec | None],
     title: Callable[[str], str],
 ) -> list[ParallelAxis]:
-    """Return axes of what runs differ in, and last the result at their last evaluation."""
+    """Return axes of what runs differ in, and last the result at their last evaluation.
+
+    What less than half of the runs have, like options of one method among several, has no axis:
+    most lines would leave it at the bottom.
+    """
     basic = [key for key in _BASIC if len({value_of(one, key) for one in entries}) > 1]
     axes = []
-    for key in [*basic, *differing(entries)]:
+    for key in [*basic, *(key for key in differing(entries) if _is_usual(key, entries))]:
         axes.append(scaled(key, title(key), [value_of(one, key) for one in entries], spec(key)))
     values = [_known(one.summary.result(result)) for one in entries]
     own = own_of(entries).get(result)
     return [*axes, scaled(result, own.label if own else result, values, None)]
+
+
+def _is_usual(key: str, entries: Sequence[Entry]) -> bool:
+    return 2 * sum(value_of(one, key) is not None for one in entries) >= len(entries)
 
 
 def scaled(key: str, title: str, values: Sequence[Plain], spec: OptionSpec | None) -> ParallelAxis:

@@ -26,6 +26,7 @@ from metaviz.theory.playground import (
     HESSIAN,
     LINEAR,
     START,
+    LogisticLoss,
     Loss2D,
     Path,
     QuadraticLoss,
@@ -49,6 +50,8 @@ _MIRROR_ROLE = "method-2"
 _LEAST_RATE, _MOST_RATE = 1e-4, 10.0
 HANDLE = "handle "
 """What the names of series begin with that a person can drag."""
+POINT = "point "
+"""What the names of handles begin with that are points of a logistic loss."""
 _PRIOR = "method-3"
 
 
@@ -102,6 +105,9 @@ def dragged(state: Playground, name: str, x: float, y: float) -> Playground:
         return replace(state, start=(a, b))
     if name == "minimiser":
         return replace(state, loss=state.loss.moved_to((x, y)))
+    if name.startswith(POINT) and isinstance(state.loss, LogisticLoss):
+        number = int(name.removeprefix(POINT)) - 1
+        return replace(state, loss=state.loss.with_point(number, (x, y)))
     if name == "ball":
         return _with_ball(state, np.array([x, y]))
     apart = np.array([x, y]) - np.array(state.start)
@@ -225,7 +231,7 @@ def primal_chart(state: Playground, paths: dict[str, Path], shape: float = 1.0) 
         role = _ROLES.get(name, _MIRROR_ROLE)
         series.append(_line(f"path {name}", found.points, label, role, dots=5.0))
     series += _touching(state, paths[state.focus])
-    series += [_handle(name, at) for name, at in handles(state, paths).items()]
+    series += [_handle(name, at, state.loss) for name, at in handles(state, paths).items()]
     point = paths[state.focus].points[min(state.step, len(paths[state.focus].points) - 1)]
     return Scatter(
         id="playground",
@@ -251,6 +257,8 @@ def handles(state: Playground, paths: dict[str, Path]) -> dict[str, Point]:
     if state.step == 0 and len(points) > 1:
         a, b = points[1].tolist()
         found["ball"] = a, b
+    if isinstance(state.loss, LogisticLoss):
+        found |= {f"{POINT}{at}": place for at, place in enumerate(state.loss.places, 1)}
     return found
 
 
@@ -393,8 +401,15 @@ def _contours(loss: Loss2D, view: View) -> Series:
     return Series("contours", x, y, role="muted", alpha=0.45)
 
 
-def _handle(name: str, at: Point) -> Series:
+def _handle(name: str, at: Point, loss: Loss2D) -> Series:
     x, y = at
+    if name.startswith(POINT) and isinstance(loss, LogisticLoss):
+        number = int(name.removeprefix(POINT)) - 1
+        role, label = f"method-{4 + loss.y[number]}", ""
+        if number == loss.y.index(loss.y[number]):
+            label = f"points of class {loss.y[number]}"
+        one = np.array([x]), np.array([y])
+        return Series(HANDLE + name, *one, label, role, width=0, dots=9)
     role = {"start": "foreground", "minimiser": "accent", "ball": "foreground"}.get(
         name, _ROLES["quadratic"]
     )

@@ -73,7 +73,11 @@ def posterior_lines(
         label = names[record.id] if len(records) > 1 else ""
         style, wide = line_styles[record.id], 2.0 if record is chosen else 1.2
         dots = 5.0 if len(x) <= len(record.evaluations) + 1 else 0.0
-        series.append(Series(record.id, x, y, label, style.role, style.dash, wide, dots=dots))
+        series.append(
+            Series(
+                record.id, x, y, label, style.role, style.dash, wide, dots=dots, marker=style.marker
+            )
+        )
     marks = [Mark("ideal", COVERAGE[name], "y", "as it should be")] if name in COVERAGE else []
     if series and at is not None:
         marks.append(Mark("time", at, role="foreground", dash="dash", width=1.5))

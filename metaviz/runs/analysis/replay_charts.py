@@ -24,14 +24,14 @@ _SAID: dict[Flow, str] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a person is: a meta-step from 0, and k inner steps; beyond K the outer step."""
+    """Where a person is: a meta-step from 0, and k inner steps; beyond K its end."""
 
     outer: int = 0
     inner: int = 0
 
 
 def after_inner(found: Replay, place: Place) -> Place:
-    """Return the place one inner step later; behind the last one comes the outer step."""
+    """Return the place one inner step later; behind the last one comes the end of the meta-step."""
     if place.inner <= last_inner(found, place):
         return Place(place.outer, place.inner + 1)
     return after_outer(found, place)
@@ -95,7 +95,7 @@ def replay_text(found: Replay, place: Place) -> str:
         )  # fmt: skip
         norm = readings.get("meta_gradient_norm", float("nan"))
         words = [
-            f"Meta-step {one.step}, outer step: meta-gradient of length {norm:.6g} moves {change}."
+            f"Meta-step {one.step}, at its end: meta-gradient of length {norm:.6g} moves {change}."
         ]
         words.append(_SAID[found.flow])
     else:

@@ -37,13 +37,14 @@ from metaviz.runs.analysis.geometry import (
 from metaviz.runs.analysis.parallel import ABSENT, ParallelAxis, chosen
 from metaviz.runs.model.episode import Episode
 from metaviz.runs.model.gradients import GradientComparison
-from metaviz.runs.model.labels import labels
+from metaviz.runs.model.labels import algorithm_title, labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.robustness import Robustness, factor_text
 from metaviz.runs.model.speed import Speed, place_text
-from metaviz.runs.model.styles import styles
+from metaviz.runs.model.styles import algorithm_color, styles
 
 _POINTS = 20.0
+_COLOURED = 0.8
 _ROOM, _FEWEST_BARS, _SHADES = 1.3, 6, 24
 _MOST_CLASSES, _MOST_ROWS, _MOST_BOTH = 6, 4, 10
 _GREY = "method-6"
@@ -58,7 +59,7 @@ _DIAGNOSTIC_AXES: dict[Diagnostic, str] = {
 
 def gradients_chart(comparison: GradientComparison) -> Panels:
     """Show the cosine matrix and the lengths of meta-gradients."""
-    names = tuple(row.algorithm for row in comparison.rows)
+    names = tuple(algorithm_title(row.algorithm) for row in comparison.rows)
     cosine = HeatMap(
         id="cosine",
         values=comparison.cosine(),
@@ -77,15 +78,20 @@ def lengths_chart(comparison: GradientComparison, *, log: bool = False) -> Bars:
     """Show the lengths of meta-gradients."""
     lengths = np.array([row.norm for row in comparison.rows])
     values = np.log10(np.maximum(lengths, 1e-12)) if log else lengths
-    texts = [f"{row.algorithm}: {row.norm:.4g}" for row in comparison.rows]
+    names = tuple(algorithm_title(row.algorithm) for row in comparison.rows)
+    texts = [f"{name}: {row.norm:.4g}" for name, row in zip(names, comparison.rows, strict=True)]
+    bars = [
+        Series(f"length {at}", np.array([float(at)]), values[at : at + 1], role=role_of(color))
+        for at, color in enumerate(algorithm_color(row.algorithm) for row in comparison.rows)
+    ]
     # A few bars are no wider than a sixth of the axis.
     middle, half = (len(values) - 1) / 2, max(len(values), _FEWEST_BARS) / 2
     return Bars(
         id="lengths",
         x=Axis(limits=(middle - half, middle + half)),
         y=Axis("log₁₀ of the length" if log else "length of the meta-gradient"),
-        names=tuple(row.algorithm for row in comparison.rows),
-        series=(Series("length", np.arange(len(values), dtype=float), values),),
+        names=names,
+        series=tuple(bars),
         base=float(values.min()) - 0.5 if log else 0.0,
         spoken="; ".join(texts),
     )
@@ -132,16 +138,19 @@ def robustness_chart(found: Robustness) -> HeatMap:
     middle = trained if np.isfinite(trained) else float(np.nanmedian(values))
     apart = values - middle
     accuracy = found.measure == "query_accuracy"
-    # Beyond this colours are all the same: one exploding step size would leave none for others.
-    most = _POINTS if accuracy else abs(middle) or 1.0
-    reach = min(most, float(np.abs(apart[np.isfinite(apart)]).max(initial=0.0)) or most)
+    # Beyond this colours are all the same, for a fifth of the cells at most: a few exploding step
+    # sizes would leave no colours for others.
+    sizes = np.abs(apart[np.isfinite(apart)])
+    reach = float(np.quantile(sizes, _COLOURED)) if sizes.size else 0.0
+    reach = reach or float(sizes.max(initial=0.0)) or (_POINTS if accuracy else 1.0)
     rows = [(factor_text(found, one), at, at + 1) for at, one in enumerate(found.factors)]
     return HeatMap(
         id="robustness",
         x=Axis("inner steps k"),
         values=np.nan_to_num(apart, nan=reach, posinf=reach),
         levels=(-reach, reach),
-        meaning=f"{'points' if accuracy else 'loss'} from as trained, up to ±{reach:.3g}",
+        meaning=f"{'accuracy (points)' if accuracy else 'loss'} minus that as trained, "
+        f"up to ±{reach:.3g}",
         # Where there is no room for all names, the first and those far enough from it stay.
         spans=(rows[here], *rows[:here], *rows[here + 1 :]),
         columns=tuple(str(k) for k in range(values.shape[1])),
@@ -168,7 +177,7 @@ def tasks_chart(judged: Sequence[Judged], message: str = "") -> Scatter:
     return Scatter(
         id="tasks",
         x=Axis("query loss before adaptation"),
-        y=Axis("accuracy gained (points)" if accuracy else "query loss taken off"),
+        y=Axis("accuracy gained (points)" if accuracy else "reduction of query loss"),
         series=tuple(series),
         marks=(Mark("nothing", 0.0, "y", dash="dash"),) if judged else (),
         message="" if judged else message,
@@ -256,8 +265,8 @@ def losses_chart(episode: Episode, k: int = 0) -> Lines:
         y=Axis(f"loss of task {episode.number}"),
         marks=(_step_mark(k),),
         series=(
-            Series("support", steps, support, "support", BLUE, "dash", 1.5, dots=4.0),
-            Series("query", steps, query, "query", ORANGE, width=2.0, dots=4.0),
+            Series("support", steps, support, "support", "muted", "dash", 1.5, dots=4.0),
+            Series("query", steps, query, "query", "foreground", width=2.0, dots=4.0),
         ),
     )
 
@@ -404,7 +413,8 @@ def diagnostics_chart(
         label = names[record.id] if len(runs) > 1 else ""
         wide, style = 2.0 if record is chosen else 1.0, line_styles[record.id]
         points = history.steps.astype(float), history.diagnostics[name]
-        series.append(Series(record.id, *points, label, style.role, style.dash, wide, dots=5.0))
+        one = Series(record.id, *points, label, style.role, style.dash, wide, dots=5.0)
+        series.append(replace(one, marker=style.marker))
     mark = Mark("time", at or 0, role="foreground", dash="dash", width=1.5)
     texts = (f"{names[s.name]}: {DIAGNOSTIC_TITLES[name]} {s.y[-1]:.4g}" for s in series)
     return Lines(

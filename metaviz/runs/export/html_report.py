@@ -12,6 +12,7 @@ import numpy as np
 from metaviz import __version__
 from metaviz.charts.matplotlib import Page, figure_of
 from metaviz.config.options import OptionError
+from metaviz.config.quantities import quantity_of, unit_of
 from metaviz.config.run_config import comparison_of, to_toml
 from metaviz.files.atomic import write_text
 from metaviz.files.platform import plain_names
@@ -45,11 +46,13 @@ from metaviz.runs.model.labels import labels
 from metaviz.runs.model.record import Record
 from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.storage.store import StoreError
+from metaviz.runs.table.groups import Group, grouped, value_of
+from metaviz.runs.table.summary import entry_of, own_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLUMNS = ("run", "algorithm", "problem", "state", "steps", "K", "query loss", "accuracy")
+_COLUMNS = ("run", "algorithm", "problem", "state", "steps", "K", "query loss", "accuracy (%)")
 _CAPTIONS = {
     "training": "Training: query loss or accuracy over meta-steps",
     "inner": "Inner loop: evaluation tasks against the inner step k",
@@ -97,6 +100,7 @@ def write_report(
             runs=list(names.values()),
             figures=figures,
             commands=commands + _evaluations(records, folders),
+            **_methods(records),
             **_results(records, names, unknown),
             **_judged(records, folders),
             **_settings(records, names),
@@ -147,7 +151,38 @@ def _results(
 
 
 def _interval(last: Evaluated, name: str) -> str:
-    return interval_text(last.at(name), last.at(f"{name}_ci95"))
+    return interval_text(*(unit_of(name) * last.at(one) for one in (name, f"{name}_ci95")))
+
+
+def _methods(records: Sequence[Record]) -> dict[str, Any]:
+    """Return a row for each method: mean and interval over the runs that differ in their seed only.
+
+    Empty where no method has several runs.
+    """
+    groups = grouped([entry_of(record, None) for record in records])
+    if not any(len(group.members) > 1 for group in groups):
+        return {"method_columns": (), "methods": []}
+    loss = quantity_of("query_loss").noun
+    judged = [(loss, "loss"), ("accuracy (%)", "accuracy")]
+    own = own_of(entry for group in groups for entry in group.members)
+    judged += [(about.label, name) for name, about in own.items()]
+    shown = [(title, name) for title, name in judged if any(len(g.counted(name)) for g in groups)]
+    rows = []
+    for group in groups:
+        cells = [group.label, str(value_of(group.members[0], "problem")), group.count_text()]
+        cells.append(_steps(group))
+        for _, name in shown:
+            found = group.spread(name, "ci95")
+            cells.append(interval_text(*(unit_of(name) * v for v in (found.mean, found.half))))
+        rows.append(cells)
+    columns = ("method", "problem", "runs", "steps", *(title for title, _ in shown))
+    return {"method_columns": columns, "methods": rows}
+
+
+def _steps(group: Group) -> str:
+    """Return how many meta-steps the runs of a group have taken: `2000`, or from least to most."""
+    steps = sorted({entry.summary.step for entry in group.members})
+    return f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
 
 
 def _judged(records: Sequence[Record], folders: dict[str, Path]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -66,17 +67,29 @@ _MARKS_HEAD = ("name", "tags", "notes")
 Cell = str | int | float | bool | None
 
 
-def metrics_csv(records: Iterable[Record]) -> str:
+@dataclass(frozen=True)
+class Table:
+    """A table as it is written: the names of its columns, and rows of cells, made once."""
+
+    header: tuple[str, ...]
+    rows: Iterable[Sequence[Cell]]
+
+    def csv(self) -> str:
+        """Return it as CSV."""
+        return csv_text(self.header, self.rows)
+
+
+def metrics_table(records: Iterable[Record]) -> Table:
     """Return `metrics.csv`: one row per run and meta-step.
 
     Quantities that methods measure of their own come last, in the order in which runs have them.
     """
     runs = list(records)
     header = (*METRICS_HEADER, *_own_names(runs))
-    return csv_text(header, (row for record in runs for row in _metric_rows(record, header[4:])))
+    return Table(header, (row for record in runs for row in _metric_rows(record, header[4:])))
 
 
-def inner_csv(records: Iterable[Record]) -> str:
+def inner_table(records: Iterable[Record]) -> Table:
     """Return `inner.csv`: one row per run, evaluation and inner step k, means over the tasks.
 
     `*_ci95` is the half-width of the 95 % interval of the mean over `tasks` tasks. Quantities that
@@ -86,12 +99,11 @@ def inner_csv(records: Iterable[Record]) -> str:
     runs = list(records)
     found = dict.fromkeys(name for run in runs for one in run.evaluations for name in one.own)
     own = [column for name in found for column in (name, f"{name}_ci95")]
-    return csv_text(
-        (*INNER_HEADER, *own), (row for record in runs for row in _inner_rows(record, own))
-    )
+    rows = (row for record in runs for row in _inner_rows(record, own))
+    return Table((*INNER_HEADER, *own), rows)
 
 
-def summary_csv(records: Iterable[Record]) -> str:
+def summary_table(records: Iterable[Record]) -> Table:
     """Return `summary.csv`: one row per run with its last evaluation and all hyperparameters.
 
     `post_*` is the mean over evaluation tasks after `eval_k` inner steps (the number the run was
@@ -113,41 +125,76 @@ def summary_csv(records: Iterable[Record]) -> str:
         ]
         for record, setting, found in zip(runs, settings, results, strict=True)
     )
-    return csv_text((*_SUMMARY_HEAD, *_MARKS_HEAD, *own, *names), rows)
+    return Table((*_SUMMARY_HEAD, *_MARKS_HEAD, *own, *names), rows)
 
 
 def comparison_csv(records: Sequence[Record], view: ComparisonView | None = None) -> str:
-    """Return `comparison.csv`: one row per group and point, mean and interval over its runs.
+    """Return `comparison.csv`, without a view of the usual one.
 
-    Without a view it is the usual one, and empty where no group has several runs.
+    That is empty where no group has several runs.
     """
     shown = view or usual_view(records)
     curves = compared(records, shown)
     if view is None and not has_several(curves):
         return ""
-    return csv_text(COMPARISON_HEADER, _comparison_rows(curves, shown))
+    return comparison_table(curves, shown).csv()
 
 
-def geometry_csv(records: Iterable[Record]) -> str:
+def comparison_table(curves: Iterable[GroupCurve], view: ComparisonView) -> Table:
+    """Return `comparison.csv`: one row per group and point, mean and interval over its runs."""
+    return Table(COMPARISON_HEADER, _comparison_rows(curves, view))
+
+
+def geometry_table(records: Iterable[Record]) -> Table:
     """Return `geometry.csv`: one row per run, evaluation, layer and quantity."""
-    return csv_text(GEOMETRY_HEADER, (row for record in records for row in summary_rows(record)))
+    return Table(GEOMETRY_HEADER, (row for record in records for row in summary_rows(record)))
 
 
-def charts_csv(records: Iterable[Record], episodes: Iterable[Episode] = ()) -> str:
+def charts_table(records: Iterable[Record], episodes: Iterable[Episode] = ()) -> Table:
     """Return `charts.csv`: one row per point of the charts of runs' methods.
 
     Runs have them of every evaluation that they pictured, of the first evaluation task; `episodes`
     are tasks of these runs that were looked at. Charts that are damaged are left out.
     """
     runs = {record.id: record for record in records}
-    return csv_text(CHARTS_HEADER, _chart_rows(runs, episodes))
+    return Table(CHARTS_HEADER, _chart_rows(runs, episodes))
 
 
-def evaluations_csv(judgements: Iterable[Judgement]) -> str:
+def evaluations_table(judgements: Iterable[Judgement]) -> Table:
     """Return `evaluations.csv`: one row per run and held-out task; own quantities come last."""
     found = list(judgements)
     own = tuple(dict.fromkeys(n for one in found for n in one.per_task if n not in INNER_COLUMNS))
-    return csv_text((*EVALUATIONS_HEADER, *own), (r for one in found for r in _task_rows(one, own)))
+    return Table((*EVALUATIONS_HEADER, *own), (r for one in found for r in _task_rows(one, own)))
+
+
+def metrics_csv(records: Iterable[Record]) -> str:
+    """Return the text of `metrics.csv`."""
+    return metrics_table(records).csv()
+
+
+def inner_csv(records: Iterable[Record]) -> str:
+    """Return the text of `inner.csv`."""
+    return inner_table(records).csv()
+
+
+def summary_csv(records: Iterable[Record]) -> str:
+    """Return the text of `summary.csv`."""
+    return summary_table(records).csv()
+
+
+def geometry_csv(records: Iterable[Record]) -> str:
+    """Return the text of `geometry.csv`."""
+    return geometry_table(records).csv()
+
+
+def charts_csv(records: Iterable[Record], episodes: Iterable[Episode] = ()) -> str:
+    """Return the text of `charts.csv`."""
+    return charts_table(records, episodes).csv()
+
+
+def evaluations_csv(judgements: Iterable[Judgement]) -> str:
+    """Return the text of `evaluations.csv`."""
+    return evaluations_table(judgements).csv()
 
 
 def write_tables(

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from metaviz.config.quantities import primary_of, quantity_of
+from metaviz.config.quantities import primary_of, quantity_of, unit_of
 from metaviz.config.run_config import MAX_SEED, MOST_STEPS
 from metaviz.files.foreign import ForeignError, part_of
 from metaviz.files.values import plain_table, required, whole
@@ -69,7 +69,7 @@ class Judgement:
     @property
     def unit(self) -> float:
         """What the measure is multiplied by where it is shown: accuracies are in per cent."""
-        return 100.0 if self.measure == "query_accuracy" else 1.0
+        return unit_of(self.measure)
 
     def measure_text(self) -> str:
         """Return what the measure is called beside its numbers."""

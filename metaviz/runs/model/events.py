@@ -91,6 +91,8 @@ class Waiting:
     message: str
     is_usual: bool = False
     """Whether it belongs to the pace of training, as evaluations do and compiling does not."""
+    tasks: int = 0
+    """Of how many tasks it consists, of which `Session.tasks_done` tells; 0 for anything else."""
 
 
 @dataclass(frozen=True)

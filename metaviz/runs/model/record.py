@@ -70,6 +70,8 @@ class Record:
     notes: list[Noted] = field(default_factory=list)
     doing: str = ""
     """What a run does before its next meta-step can be taken, empty where it goes on."""
+    doing_tasks: int = 0
+    """Of how many tasks that consists, 0 where it is not counted in tasks."""
     is_stalled: bool = False
     """Whether that is no part of the usual pace: its meta-step is being compiled."""
     last_inner: tuple[np.ndarray, np.ndarray] | None = None
@@ -187,6 +189,7 @@ class Record:
         """Take in one event."""
         self.revision += 1
         self.doing = event.message if isinstance(event, Waiting) else ""
+        self.doing_tasks = event.tasks if isinstance(event, Waiting) else 0
         self.is_stalled = isinstance(event, Waiting) and not event.is_usual
         if isinstance(event, Stepped):
             for quantity in event.quantities:

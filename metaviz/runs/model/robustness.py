@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metaviz.config.quantities import unit_of
 from metaviz.config.run_config import MOST_STEPS
 from metaviz.files.foreign import ForeignError, UnreadableError, part_of
 from metaviz.files.values import of_kind, required, whole
@@ -45,7 +46,7 @@ class Robustness:
     @property
     def unit(self) -> float:
         """What the measure is multiplied by where it is shown: accuracies are in per cent."""
-        return 100.0 if self.measure == "query_accuracy" else 1.0
+        return unit_of(self.measure)
 
 
 def store_robustness(found: Robustness, folder: Path) -> Path:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 _SEVERAL, _STRETCH = 3, 5.0
+_PLAIN = 1e-3, 1e6
+"""Numbers between these are written without a power of ten."""
 
 
 def mean_and_ci95(values: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.ndarray]:
@@ -29,11 +31,63 @@ def number_text(value: float, form: str = ".4g") -> str:
     return "–" if math.isnan(value) else f"{sign}∞"
 
 
-def interval_text(mean: float, half: float) -> str:
-    """Write a mean with its half-width; empty where there is no number."""
+def interval_text(mean: float, half: float = math.nan, *, sign: bool = False) -> str:
+    """Write a mean with its half-width: this to two digits, the mean to the same place.
+
+    `0.386 ± 0.049`, `1030 ± 570`; far from 1 with a power of ten. Without a half-width the mean has
+    four digits. Empty where there is no number; `sign` writes that of positive numbers, too.
+    """
     if math.isnan(mean):
         return ""
-    return f"{mean:.4g} ± {half:.2g}" if math.isfinite(half) else number_text(mean)
+    plus = "+" if sign and mean > 0 else ""
+    if not math.isfinite(half) or not math.isfinite(mean):
+        return _minus(number_text(mean, f"{plus}.4g"))
+    if half == 0:
+        return f"{_minus(number_text(mean, f'{plus}.4g'))} ± 0"
+    place = _place_of(half)
+    largest = max(abs(mean), half)
+    if _PLAIN[0] <= largest < _PLAIN[1]:
+        return f"{_rounded(mean, place, plus)} ± {_rounded(half, place)}"
+    power = math.floor(math.log10(largest))
+    scaled = _rounded(_scaled(mean, power), place - power, plus)
+    return f"({scaled} ± {_rounded(_scaled(half, power), place - power)})e{power:+03d}"
+
+
+def range_text(mean: float, low: float, high: float) -> str:
+    """Write a mean with the ends of an interval that need not be even: `0.39 [0.31, 0.52]`."""
+    if math.isnan(mean):
+        return ""
+    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
+        return _minus(number_text(mean))
+    if not _PLAIN[0] <= max(map(abs, (mean, low, high))) < _PLAIN[1]:
+        mean_text, low_text, high_text = (_minus(f"{value:.2e}") for value in (mean, low, high))
+    else:
+        place = _place_of((high - low) / 2)
+        mean_text, low_text, high_text = (_rounded(value, place) for value in (mean, low, high))
+    return f"{mean_text} [{low_text}, {high_text}]"
+
+
+def _place_of(half: float) -> int:
+    """Return the power of ten of the second digit of a number, as it is once it is rounded."""
+    return int(f"{half:.1e}".partition("e")[2]) - 1
+
+
+def _rounded(value: float, place: int, plus: str = "") -> str:
+    """Write a number down to a power of ten."""
+    return _minus(format(round(value, -place) + 0.0, f"{plus}.{max(0, -place)}f"))
+
+
+def _scaled(value: float, power: int) -> float:
+    """Return a number divided by a power of ten, whose inverse a float may not hold."""
+    return float(f"{value:.17e}".partition("e")[0]) * 10.0 ** (_exponent(value) - power)
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:.17e}".partition("e")[2])
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
 def robust_range(curves: Sequence[np.ndarray], *, log: bool = False) -> tuple[float, float] | None:

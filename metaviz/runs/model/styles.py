@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from metaviz.charts import values
-from metaviz.charts.values import PALETTE, Ticks, role_of
+from metaviz.charts.values import LOOKS, PALETTE, Ticks, role_of
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.runs.model.record import Record
 
@@ -18,11 +18,12 @@ DASHES = tuple(values.DASHES)
 
 @dataclass(frozen=True)
 class Style:
-    """Colour shows the algorithm, dash the seed; where both are another curve's too, a number."""
+    """Colour and marker show the algorithm, dash the seed; curves that look alike have numbers."""
 
     color: str
     dash: str
     number: int = 0
+    marker: str = "o"
 
     @property
     def mark(self) -> str:
@@ -49,7 +50,8 @@ def styles(records: Sequence[Record]) -> dict[str, Style]:
         place = seeds.index(record.seed) if most == 1 else alike[record.algorithm]
         alike[record.algorithm] += 1
         color = record.marks.color or algorithm_color(record.algorithm)
-        found[record.id] = Style(color, DASHES[place % len(DASHES)])
+        marker = algorithm_marker(record.algorithm)
+        found[record.id] = Style(color, DASHES[place % len(DASHES)], marker=marker)
     return numbered({record.id: found[record.id] for record in records})
 
 
@@ -69,9 +71,18 @@ def ends(curves: Iterable[tuple[Style, np.ndarray]]) -> Ticks:
     )
 
 
-@cache
 def algorithm_color(name: str) -> str:
     """Return the colour of an algorithm: a shipped one's own, or one that its id decides."""
+    return PALETTE[_number(name) % len(PALETTE)]
+
+
+def algorithm_marker(name: str) -> str:
+    """Return the shape of an algorithm's dots, which tells it from others of its colour."""
+    return LOOKS[_number(name) % len(LOOKS)]
+
+
+@cache
+def _number(name: str) -> int:
     entry = shipped_catalogue().algorithm(name)
     place = entry.color if entry is not None else None
-    return PALETTE[(zlib.crc32(name.encode()) if place is None else place) % len(PALETTE)]
+    return zlib.crc32(name.encode()) if place is None else place

@@ -27,6 +27,28 @@ class Expanded:
 
 
 @dataclass(frozen=True)
+class ExpandedOverTraining:
+    """The same at several meta-steps of a run, at its own step size, on the same tasks.
+
+    Shapes: steps (n,), rising; products of each method (n, tasks, 6), as of `Expanded`. Weights of
+    the first `retaken` of them come of training the run again, the others of its checkpoints.
+    """
+
+    run: str
+    label: str
+    count: int
+    rate: float
+    steps: np.ndarray
+    retaken: int
+    products: dict[str, np.ndarray]
+
+    @property
+    def rates(self) -> np.ndarray:
+        """The step size of each place."""
+        return np.full(len(self.steps), self.rate)
+
+
+@dataclass(frozen=True)
 class MeasuredAccuracy:
     """Errors of meta-gradients of a run's weights against the number K of inner steps.
 

@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 
 from metaviz.config.options import Plain
-from metaviz.config.quantities import Better, quantity_of
+from metaviz.config.quantities import Better, quantity_of, unit_of
 from metaviz.files.foreign import ForeignError
 from metaviz.files.values import of_kind, parsed_json, plain_table, required
+from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.table.groups import Group, Result, value_of, welch
 from metaviz.runs.table.summary import Entry
 
-Verdict = Literal["better", "worse", "different", "same", "not told apart"]
+Verdict = Literal["better", "worse", "different", "same", "no clear difference"]
 _BETTER: dict[Result, Better] = {"loss": "smaller", "accuracy": "larger", "seconds": "smaller"}
 _ARROWS = {-1: "▼", 0: "=", 1: "▲"}
 
@@ -35,9 +36,10 @@ class Difference:
     def text(self) -> str:
         """Arrow, difference, its interval where there is one, and per cent of the baseline."""
         sign = (self.absolute > 0) - (self.absolute < 0)
-        shown = f"{_ARROWS[sign]} {_signed(self.absolute, '.3g')}"
-        if math.isfinite(self.half):
-            shown += f" ± {self.half:.2g}"
+        absolute, half = (unit_of(self.result) * value for value in (self.absolute, self.half))
+        shown = f"{_ARROWS[sign]} {_signed(absolute, '.3g')}"
+        if math.isfinite(half):
+            shown = f"{_ARROWS[sign]} {interval_text(absolute, half, sign=True)}"
         if math.isfinite(self.percent):
             shown += f" ({_signed(self.percent, '.1f')} %)"
         return shown
@@ -51,8 +53,8 @@ class Difference:
             text = "Different: of this, neither less nor more is better."
         if self.verdict == "same":
             text = "The same as the baseline."
-        if self.verdict == "not told apart":
-            text = "Not told apart: the interval of the difference contains 0."
+        if self.verdict == "no clear difference":
+            text = "No clear difference: the interval of the difference contains 0."
         if math.isfinite(self.half):
             text += " ± is Welch's 95 % interval of the difference of means."
         return text
@@ -128,7 +130,7 @@ def difference(
     if absolute and better:
         verdict = "better" if (absolute < 0) == (better == "smaller") else "worse"
     if math.isfinite(half) and 0 < abs(absolute) <= half:
-        verdict = "not told apart"
+        verdict = "no clear difference"
     return Difference(result, absolute, percent, half, verdict, better)
 
 

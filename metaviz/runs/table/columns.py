@@ -8,19 +8,18 @@ from typing import Any
 
 from metaviz.config.catalogue import Catalogue
 from metaviz.config.options import OptionSpec
-from metaviz.config.quantities import QUANTITIES, Quantity, quantity_of
+from metaviz.config.quantities import QUANTITIES, Quantity, quantity_of, unit_of
+from metaviz.runs.model.labels import ABSENT, SYMBOLS, text_of
 from metaviz.runs.model.statistics import interval_text
 from metaviz.runs.table.baseline import Baseline, Difference, difference, finite
 from metaviz.runs.table.groups import (
-    ABSENT,
     INTERVAL_TIPS,
     INTERVALS,
     Group,
     Interval,
     Result,
-    text_of,
 )
-from metaviz.runs.table.summary import SYMBOLS, Entry, own_of
+from metaviz.runs.table.summary import Entry, own_of
 
 DELTA = "delta"
 _MINUTE, _HOUR = 60, 3600
@@ -40,7 +39,8 @@ class Column:
 
 
 def _results(entry: Entry, name: str) -> str:
-    return interval_text(getattr(entry.summary, name), getattr(entry.summary, f"{name}_ci95"))
+    found = (getattr(entry.summary, one) for one in (name, f"{name}_ci95"))
+    return interval_text(*(unit_of(name) * value for value in found))
 
 
 def _words(key: str, title: str, tip: str, text: Callable[[Entry], str]) -> Column:
@@ -89,8 +89,8 @@ COLUMNS = (
     ),
     Column(
         "accuracy",
-        "Accuracy",
-        f"{_TASKS}; a share, from 0 to 1",
+        "Accuracy (%)",
+        f"{_TASKS}; searches and CSV have it as a share of 1",
         lambda e: _results(e, "accuracy"),
         lambda e: _known(e.summary.accuracy),
         result="accuracy",
@@ -226,7 +226,8 @@ class CellContext:
             spread = group.spread(column.result, self.interval)
             if column.result == "seconds":
                 return duration_text(spread.mean)
-            return interval_text(spread.mean, spread.half)
+            unit = unit_of(column.result)
+            return interval_text(unit * spread.mean, unit * spread.half)
         special: dict[str, Callable[[], str]] = {
             "run": lambda: group.label,
             "state": lambda: group.count_text(self._counted_result(group)),
@@ -338,9 +339,9 @@ def started_text(started: float) -> str:
 def _own_column(own: Quantity) -> Column:
     return Column(
         own.id,
-        own.label,
+        f"{own.title} (%)" if unit_of(own.id) > 1 else own.label,
         f"{own.title}: the last number that the run has",
-        lambda e: interval_text(e.summary.result(own.id), math.nan),
+        lambda e: interval_text(unit_of(own.id) * e.summary.result(own.id), math.nan),
         lambda e: _known(e.summary.result(own.id)),
         result=own.id,
     )

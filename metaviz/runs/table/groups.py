@@ -15,8 +15,9 @@ import numpy as np
 
 from metaviz.charts.values import PALETTE
 from metaviz.config.options import Plain
-from metaviz.runs.model.styles import Style, algorithm_color
-from metaviz.runs.table.summary import SYMBOLS, Entry
+from metaviz.runs.model.labels import algorithm_title, problem_title, told
+from metaviz.runs.model.styles import Style, algorithm_color, algorithm_marker
+from metaviz.runs.table.summary import Entry
 
 Interval = Literal["std", "se", "ci95"]
 Result = str
@@ -28,16 +29,16 @@ INTERVALS: dict[Interval, str] = {
     "ci95": "± 95 % CI",
 }
 INTERVAL_TIPS: dict[Interval, str] = {
-    "std": "SD, the sample standard deviation over the runs (n − 1 in the denominator)",
-    "se": "SE, the standard error of the mean over the runs (s / √n)",
-    "ci95": "95 % CI, the confidence interval of the mean over runs (Student’s t, n − 1 d.o.f.)",
+    "std": "standard deviation over runs (SD, n − 1 in the denominator)",
+    "se": "standard error of the mean over runs (SE, s / √n)",
+    "ci95": "95 % CI of the mean over runs (Student’s t, n − 1 degrees of freedom)",
 }
-ABSENT = "–"
 BASIC = ("algorithm", "problem")
 _BACKBONE = "features.pretrained"
 Values = tuple[tuple[str, Plain], ...]
 _COUNTING = {"done", "stopped"}
 _MOST_KEYS = 3
+_FEWEST_SWEPT = 3
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,26 @@ def grouped(entries: Iterable[Entry], keys: Sequence[str] | None = None) -> list
     groups = []
     for place, (key, members) in enumerate(found.items()):
         values = tuple(value_of(members[0], name) for name in names)
-        style = Style(_color(members, names, place), "solid")
+        marker = algorithm_marker(members[0].summary.algorithm) if "algorithm" in names else "o"
+        style = Style(_color(members, names, place), "solid", marker=marker)
         label = _label(names, values, *differing[_owner(key, algorithm)])
         groups.append(Group(label, names, values, tuple(members), style))
     return groups
+
+
+def swept_values(groups: Sequence[Group]) -> list[float] | None:
+    """Return the number in which groups differ, where it is one and they differ in nothing else.
+
+    None for fewer than three groups, which two dashes tell apart, and where a person chose colours.
+    """
+    names = groups[0].keys if groups else ()
+    places = [p for p in range(len(names)) if len({one.values[p] for one in groups}) > 1]
+    if len(groups) < _FEWEST_SWEPT or len(places) != 1 or {one.keys for one in groups} != {names}:
+        return None
+    found = [one.values[places[0]] for one in groups]
+    given = any(entry.marks.color for one in groups for entry in one.members)
+    numbers = [v for v in found if isinstance(v, int | float) and not isinstance(v, bool)]
+    return None if given or len(numbers) < len(found) else [float(v) for v in numbers]
 
 
 def everything_but_seed(entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -184,22 +201,34 @@ def spread(values: np.ndarray, interval: Interval) -> Spread:
 
 
 def welch(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Return the difference of means one - other and half its 95 % interval after Welch.
+    """Return the difference of means one - other and half its 95 % interval; see `welch_test`."""
+    return welch_test(one, other)[:2]
 
-    Variances need not be equal; degrees of freedom after Welch & Satterthwaite. The half-width is
-    NaN where a side has fewer than two values.
+
+def welch_test(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """Return the difference of means one - other, half its 95 % interval and p, after Welch.
+
+    Variances need not be equal; degrees of freedom after Welch & Satterthwaite. Half-width and p
+    are NaN where a side has fewer than two values. `p` is two-sided.
     """
     apart = float(one.mean() - other.mean())
     if min(len(one), len(other)) < 2:  # noqa: PLR2004 - a variance needs two values
-        return apart, math.nan
+        return apart, math.nan, math.nan
     parts = [float(side.var(ddof=1)) / len(side) for side in (one, other)]
     total = sum(parts)
     if total == 0:
-        return apart, 0.0
+        return apart, 0.0, float(apart == 0)
     below = sum(p * p / (len(s) - 1) for p, s in zip(parts, (one, other), strict=True))
     # Two tiny variances have squares that a float no longer holds.
     freedom = total * total / below if below > 0 else float(min(len(one), len(other)) - 1)
-    return apart, student(freedom) * math.sqrt(total)
+    return apart, student(freedom) * math.sqrt(total), two_sided(apart / math.sqrt(total), freedom)
+
+
+def two_sided(t: float, freedom: float) -> float:
+    """Return the probability that Student's t is as far from 0, in either direction."""
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(freedom, -abs(t)))
 
 
 def student(freedom: float) -> float:
@@ -246,23 +275,16 @@ def _label(
 ) -> str:
     """Name a group by its algorithm and by what distinguishes it from others of that algorithm."""
     known = dict(zip(names, values, strict=True))
-    head = [str(known["algorithm"])] if known.get("algorithm") is not None else []
-    varied = [
-        f"{SYMBOLS.get(names[p], names[p])} {ABSENT if values[p] is None else text_of(values[p])}"
-        for p in differing
-        if names[p] != "algorithm"
-    ]
+    algorithm = known.get("algorithm")
+    head = [algorithm_title(str(algorithm))] if algorithm is not None else []
+    varied = [_told(names[p], values[p]) for p in differing if names[p] != "algorithm"]
     parts = [*head, *varied[:most]]
     return " · ".join(parts) + (" …" if len(varied) > most else "") if parts else "all runs"
 
 
-def text_of(value: Plain) -> str:
-    """Write a value as a person would."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value).removesuffix(".0")
-    return "" if value is None else str(value)
+def _told(name: str, value: Plain) -> str:
+    """Say what a key is, as in α = 0.03."""
+    return problem_title(str(value)) if name == "problem" else told(name, value)
 
 
 def _color(members: Sequence[Entry], names: Sequence[str], place: int) -> str:

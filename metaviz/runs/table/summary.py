@@ -18,18 +18,6 @@ from metaviz.runs.model.labels import run_label
 from metaviz.runs.model.marks import Marks
 from metaviz.runs.model.record import Record
 
-SYMBOLS = {
-    "inner_lr": "α",
-    "inner_steps": "K",
-    "outer_lr": "β",
-    "meta_batch": "B",
-    "ways": "N",
-    "clip_norm": "Clip",
-    "total_steps": "Steps asked",
-    "dtype": "Precision",
-    "amendments": "Amended",
-}
-"""Short headings of hyperparameters, the papers' symbols where there are any."""
 RESULTS = ("loss", "accuracy", "seconds")
 """Numbers that every table of runs can show."""
 OWN = ("inner_lr", "inner_steps", "clip_norm")

@@ -66,8 +66,7 @@ def _flow(algorithm: Composed) -> Flow:
 
 def _steps(setting: Setting, algorithm: Composed) -> Iterator[ReplayedStep]:
     """Yield meta-steps as training takes them, without its evaluations."""
-    rare = setting.config.shared.model_copy(update={"eval_every": setting.config.steps + 1})
-    setting = replace(setting, config=setting.config.model_copy(update={"shared": rare}))
+    setting = without_evaluations(setting)
     progress = begin(setting)
     progress.evaluated = 0
     training = train(setting, progress)
@@ -83,6 +82,12 @@ def _steps(setting: Setting, algorithm: Composed) -> Iterator[ReplayedStep]:
             yield ReplayedStep(step=taken.step, readings=readings, change=change, **inner)
     finally:
         training.close()  # type: ignore[attr-defined]  # a generator
+
+
+def without_evaluations(setting: Setting) -> Setting:
+    """Return a setting that is evaluated only after its last step."""
+    rare = setting.config.shared.model_copy(update={"eval_every": setting.config.steps + 1})
+    return replace(setting, config=setting.config.model_copy(update={"shared": rare}))
 
 
 def _inner(setting: Setting, algorithm: Composed, meta: Meta, step: int) -> dict[str, np.ndarray]:

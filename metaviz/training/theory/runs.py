@@ -1,6 +1,7 @@
 """Expansion and accuracy of a stored run's meta-gradients, at its newest weights."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -38,37 +39,52 @@ def expand(folder: Path, report: Report) -> Expanded:
     Each support set is split into up to four minibatches, and all their orderings are averaged.
     Raises: OptionError where a task has fewer than two support examples, and as `judge`.
     """
-    with stored_run(folder, _own_tasks(folder)) as run:
-        learner, theta, rate = _network(run)
-        batch = run.setting.problem.tasks("train", 0, _TASKS).support.to("cpu", _DTYPE)
-        examples = batch.x.shape[1]
-        count = min(_PARTS, examples)
-        if count < 2:  # noqa: PLR2004 - one minibatch has no order
-            raise OptionError(
-                "expansion",
-                "The expansion compares orderings of minibatches, and tasks of this problem have a "
-                "single support example.",
-            )
-        parts = _parts(batch, count)
-        orders = list(permutations(range(count)))
-        a, b = _averages(learner, theta, parts)
+    with stored_run(folder, own_tasks(folder)) as run:
+        rate = network_of(run)[2]
         rates = rate * np.array(_SHARES)
-        products: dict[str, list[np.ndarray]] = {method: [] for method in METHODS}
-        for at, one in enumerate(rates.tolist()):
+
+        def told(at: int) -> None:
             report(f"Expansion of {run.record.label}: {at} of {len(rates)} step sizes")
-            found = _expected(learner, theta, parts, orders, one)
-            for method in METHODS:
-                products[method].append(_products(found[method], a, b))
+
+        count, products = expansion_products(run, rates, told)
         return Expanded(
             run=run.record.id,
             label=run.record.label,
             step=run.step,
             count=count,
-            orderings=len(orders),
+            orderings=math.factorial(count),
             rate=rate,
             rates=rates,
-            products={method: np.stack(rows) for method, rows in products.items()},
+            products=products,
         )
+
+
+def expansion_products(
+    run: StoredRun, rates: np.ndarray, told: Callable[[int], None] = lambda _: None
+) -> tuple[int, dict[str, np.ndarray]]:
+    """Return the number of minibatches, and the products of `Expanded`, (rates, tasks, 6) each.
+
+    Raises: OptionError, see `expand`.
+    """
+    learner, theta, _ = network_of(run)
+    batch = run.setting.problem.tasks("train", 0, _TASKS).support.to("cpu", _DTYPE)
+    count = min(_PARTS, batch.x.shape[1])
+    if count < 2:  # noqa: PLR2004 - one minibatch has no order
+        raise OptionError(
+            "expansion",
+            "The expansion compares orderings of minibatches, and tasks of this problem have a "
+            "single support example.",
+        )
+    parts = _parts(batch, count)
+    orders = list(permutations(range(count)))
+    a, b = _averages(learner, theta, parts)
+    products: dict[str, list[np.ndarray]] = {method: [] for method in METHODS}
+    for at, one in enumerate(rates.tolist()):
+        told(at)
+        found = _expected(learner, theta, parts, orders, one)
+        for method in METHODS:
+            products[method].append(_products(found[method], a, b))
+    return count, {method: np.stack(rows) for method, rows in products.items()}
 
 
 def measure_accuracy(folder: Path, report: Report) -> MeasuredAccuracy:
@@ -78,8 +94,8 @@ def measure_accuracy(folder: Path, report: Report) -> MeasuredAccuracy:
     Raises: OptionError where the network has more than 2000 weights, NoAnswerError where an inner
     problem was not solved, and as `judge`.
     """
-    with stored_run(folder, _own_tasks(folder)) as run:
-        learner, theta, rate = _network(run)
+    with stored_run(folder, own_tasks(folder)) as run:
+        learner, theta, rate = network_of(run)
         if theta.numel() > MOST_WEIGHTS:
             raise OptionError(
                 "accuracy",
@@ -114,7 +130,7 @@ def measure_accuracy(folder: Path, report: Report) -> MeasuredAccuracy:
         )
 
 
-def _own_tasks(folder: Path) -> EvaluationProtocol:
+def own_tasks(folder: Path) -> EvaluationProtocol:
     """Return the protocol of the tasks that the run itself was trained on."""
     return EvaluationProtocol(seed=open_run(folder).seed, draws="training")
 
@@ -124,7 +140,7 @@ def _stacked(found: Sequence[Accuracy]) -> dict[str, np.ndarray]:
     return {name: np.stack([getattr(one, name) for one in found]) for name in names}
 
 
-def _network(run: StoredRun) -> tuple[Learner, Tensor, float]:
+def network_of(run: StoredRun) -> tuple[Learner, Tensor, float]:
     """Return learner, weights before adaptation (P,) in float64, and step size of a run."""
     setting, algorithm = run.setting, run.setting.algorithm
     tasks = setting.prepare(setting.problem.evaluation_tasks(0, 1))

@@ -1,0 +1,1 @@
+"""What `import metaviz` offers: stored runs, training, evaluation and prediction from Python."""

@@ -1,0 +1,1 @@
+"""Help that a person reads: a glossary, tutorials, and a topic for whatever can be chosen."""

@@ -1,0 +1,1 @@
+"""What `metaviz.plugin` offers beyond the engine: problems of arrays, modules, checks."""

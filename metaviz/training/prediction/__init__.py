@@ -1,0 +1,1 @@
+"""What a stored run says of examples that a person gives it."""
