@@ -222,7 +222,7 @@ class VectorCellNet(Cells):
     """
 
     independent = True
-    held = frozenset()
+    held: frozenset[str] = frozenset()
     running = Layout(())
     norm = None
 

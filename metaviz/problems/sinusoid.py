@@ -100,10 +100,9 @@ class Sinusoid(Functions):
         if options.cell is None:
             return super().net_spec()
         cells = options.cells or USUAL_CELLS
+        width = options.hidden
         return net_spec(
-            *("vector_cells",),
-            **{"cell": options.cell, "cells": cells, "width": options.hidden},
-            **{"inputs": 1, "outputs": 1},
+            "vector_cells", cell=options.cell, cells=cells, width=width, inputs=1, outputs=1
         )
 
     @override

@@ -54,10 +54,10 @@ def rank_correlation(predicted: Sequence[float], found: Sequence[float]) -> floa
     """Return Spearman's rank correlation; NaN for fewer than three, or where one side is equal."""
     if len(predicted) < _FEWEST:
         return math.nan
-    ranks = [_ranks(np.asarray(values, dtype=float)) for values in (predicted, found)]
+    ranks = np.array([_ranks(np.asarray(values, dtype=float)) for values in (predicted, found)])
     if any(np.ptp(one) == 0 for one in ranks):
         return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def predictions(progress: Progress, kind: str = "", number: int = 0) -> tuple[list[float], ...]:

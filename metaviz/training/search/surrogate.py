@@ -89,7 +89,7 @@ def _fitted(known: Sequence[tuple[Cell, float]], operations: Sequence[str], seed
     for _ in range(EPOCHS):
         for cells, scores in batches:
             optimiser.zero_grad()
-            (model(cells) - scores).abs().mean().backward()  # type: ignore[no-untyped-call]
+            (model(cells) - scores).abs().mean().backward()
             optimiser.step()
     return model
 
