@@ -236,7 +236,7 @@ def tint(widget: QWidget, colour: str, role: QPalette.ColorRole | None = None) -
 
 def frame_rule(theme: Theme, *, wrong: bool) -> str:
     """Return the style rule of an editor's frame: red where its value is wrong."""
-    return f"border: 1px solid {theme.error}; border-radius: 2px; padding: 2px" if wrong else ""
+    return f"border: 1px solid {theme.error}; border-radius: 3px; padding: 1px 4px" if wrong else ""
 
 
 def _style_rules(theme: Theme) -> str:
