@@ -1,6 +1,7 @@
 """Presets are comparisons that can be run, with a published number that is the shipped one."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,17 @@ def test_the_row_of_the_run_s_own_head_is_the_nearest() -> None:
         one = simpleshot(13_500, head=head)
         rows = [row for row in beside(one, one.dataset) if row.is_of("classifier")]
         assert min(rows, key=lambda row: distance(one, row)).method == method
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({"backbone": "cells", "cell": "0.id+1.conv3"}, "cells 0.id+1.conv3, not conv4 64"),
+        ({"backbone": "of a plugin"}, "of a plugin, not conv4 64"),
+    ],
+)
+def test_other_networks_are_named_beside_published_rows(network: dict[str, Any], told: str) -> None:
+    one = simpleshot(13_500)
+    own = {**one.config["problem_options"], **network}
+    other = replace(one, config={**one.config, "problem_options": own})
+    assert told in held_against(other)["SimpleShot (CL2N)"]

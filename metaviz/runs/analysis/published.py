@@ -274,7 +274,8 @@ def _of_network(options: dict[str, Any], row: Published) -> list[str]:
         "conv4": f"Conv4-{channels}",
         "resnet12": f"ResNet-12 ({options.get('widths')})",
         "resnet12_simple": "simple ResNet-12",
-    }[backbone]
+        "cells": f"cells {options.get('cell')}",
+    }.get(backbone, str(backbone))
     if backbone == row.backbone:
         return ["no dropout"]
     return [f"{ours}, not {row.backbone.replace('_', ' ')}"]
