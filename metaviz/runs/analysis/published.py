@@ -19,7 +19,7 @@ _PAPER_STEPS = {
 _METHODS = {
     "maml": ("MAML",),
     "fomaml": ("FOMAML", "First-order MAML"),
-    "reptile": ("REPTILE", "Reptile"),
+    "reptile": ("REPTILE", "Reptile", "Auto-Meta"),
     "imaml": ("iMAML",),
     "metasgd": ("Meta-SGD", "MetaSGD"),
     "metacurvature": ("Meta-Curvature", "MetaCurvature"),
