@@ -25,7 +25,6 @@ from PySide6.QtWidgets import (
 
 from metaviz.charts.values import Axis, Lines, Series
 from metaviz.gui.plotting.chart_view import ChartView
-from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme, use_theme
 from tests.pictures.picture_checks import Fault, faults
@@ -236,13 +235,6 @@ def a_plot_without_room(sheet, theme):
     plot_of(sheet, theme, 10, 10, 400, 70)
 
 
-def an_entry_of_a_legend_that_is_cut(sheet, theme):
-    legend = put(sheet, Legend(sheet), 10, 10, 150, 20)
-    legend.set_color(theme.foreground)
-    legend.set_keys([Key(LONG, None, None)])
-    legend.setFixedHeight(20)
-
-
 PLANTED: dict[Callable, str] = {
     a_label_out_of_room: "clipped",
     a_wrapped_label_too_low: "clipped",
@@ -269,7 +261,6 @@ PLANTED: dict[Callable, str] = {
     a_name_of_a_line_beyond_the_axes: "clipped",
     a_faint_number_in_a_plot: "faint",
     a_plot_without_room: "squeezed",
-    an_entry_of_a_legend_that_is_cut: "clipped",
 }
 """What is put into a window, and the rule that must find it."""
 

@@ -148,14 +148,14 @@ def test_twelve_runs_survive_a_power_cut_and_are_compared(qtbot, home, open_wind
     model = window.table.tree_model
     model.flush()
     names = [model.index(place, 0).data() for place in range(model.rowCount())]
-    assert sorted(names) == ["fomaml", "joint", "maml", "reptile"]
-    reptile = model.index(names.index("reptile"), column(window, "state"))
+    assert sorted(names) == ["FOMAML", "Joint training", "MAML", "Reptile"]
+    reptile = model.index(names.index("Reptile"), column(window, "state"))
     assert reptile.data() == "0 of 3; 3 diverged"
-    window.table.view.setCurrentIndex(model.index(names.index("joint"), 0))
+    window.table.view.setCurrentIndex(model.index(names.index("Joint training"), 0))
     window.table._baseline.trigger()
     model.flush()
     names = [model.index(place, 0).data() for place in range(model.rowCount())]
-    told = model.index(names.index("maml"), column(window, "delta")).data()
+    told = model.index(names.index("MAML"), column(window, "delta")).data()
     mine, other = (final_losses(entries, name).mean() for name in ("maml", "joint"))
     assert f"{100 * (mine / other - 1):+.1f}".replace("-", "−") in told
     assert ("▼" if mine < other else "▲") in told

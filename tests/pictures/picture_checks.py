@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QMainWindow,
+    QProgressBar,
     QScrollBar,
     QSlider,
     QSplitterHandle,
@@ -300,7 +301,7 @@ def _unnumbered(widgets: Sequence[QWidget]) -> Iterator[Fault]:
             continue
         for side in ("left", "bottom"):
             axis = view.getPlotItem().getAxis(side)
-            few = axis.whole and np.ptp(axis.range) <= _FEWEST_NUMBERS
+            few = getattr(axis, "whole", False) and np.ptp(axis.range) <= _FEWEST_NUMBERS
             if few or not axis.isVisible() or axis._tickLevels is not None:
                 continue
             if axis.picture is None:
@@ -436,6 +437,16 @@ def _small(texts: Sequence[_Seen]) -> Iterator[Fault]:
             )
 
 
+def _is_over_a_bar(painted: PaintedText) -> bool:
+    """Return whether this is what the filled part of a progress bar covers of its text.
+
+    Its text is painted twice, in two colours, each cut to its part, and cuts are not seen here.
+    """
+    owner = painted.owner
+    over = owner.palette().color(QPalette.ColorRole.HighlightedText)
+    return isinstance(owner, QProgressBar) and painted.color.rgb() == over.rgb()
+
+
 def _faint(texts: Sequence[_Seen], window: QWidget) -> Iterator[Fault]:
     """Yield texts of enabled widgets that hardly differ from what they stand on."""
     picture = window.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
@@ -444,7 +455,7 @@ def _faint(texts: Sequence[_Seen], window: QWidget) -> Iterator[Fault]:
     pixels = np.frombuffer(picture.constBits(), np.uint32).reshape(high, -1)[:, :wide] & 0xFFFFFF
     for one in texts:
         painted = one.painted
-        if not painted.owner.isEnabled() or _is_off(painted):
+        if not painted.owner.isEnabled() or _is_off(painted) or _is_over_a_bar(painted):
             continue
         ink = one.ink.intersected(one.sight).adjusted(-2, -2, 2, 2)
         left, top = (max(0, int(at * scale)) for at in (ink.left(), ink.top()))

@@ -94,7 +94,33 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
             kept = [value for value in values if round(value / spacing) % every == 0]
             values = kept if len(kept) >= _FEWEST else [values[0], values[-1]]
             spacing *= every
+        if self._lies() and len(levels) > 1:
+            values = self._with_ends(values, levels[1], (minVal, maxVal), size)
         return [(spacing, values), *levels[1:]]
+
+    def _with_ends(
+        self,
+        values: list[float],
+        finer: tuple[float | None, list[float]],
+        ends: tuple[float, float],
+        size: float,
+    ) -> list[float]:
+        """Return two finer values where of these fewer would be written, as they are at the ends.
+
+        A number that would stand over an end of the axis is not written.
+        """
+        spacing, others = finer
+        metrics, per = QFontMetricsF(self.font()), size / max(ends[1] - ends[0], 1e-300)
+
+        def fits(value: float) -> bool:
+            (text,) = self.tickStrings([value], self.autoSIPrefixScale * self.scale, spacing)
+            half = metrics.horizontalAdvance(text) / 2
+            return half < (value - ends[0]) * per < size - half
+
+        if sum(map(fits, values)) >= _FEWEST:
+            return values
+        fitting = [value for value in sorted({*values, *others}) if fits(value)]
+        return [fitting[0], fitting[-1]] if len(fitting) >= _FEWEST else values
 
     def _room(self, values: list[float], spacing: float, size: float) -> int:
         """Return how many numbers fit, side by side or one above the other."""
@@ -143,10 +169,11 @@ def round_logarithms(low: float, high: float, most: int, apart: float = 0.0) -> 
     ]
     if fitting:
         return [float(value) for value in max(fitting, key=len)]
-    fewest = min(tried, key=len) if tried else np.empty(0)
-    three = [float(value) for value in fewest[:: max(1, (len(fewest) - 1) // 2)]]
-    near = len(three) > _FEWEST and min(np.diff(three)) < apart
-    return [three[0], three[-1]] if near else three
+    three = [found[:: -(-len(found) // _FEWEST_TICKS)] for found in tried]
+    wide = [found for found in three if len(found) > _FEWEST and np.diff(found).min() >= apart]
+    pairs = [found[[0, -1]] for found in _round_numbers(low, high) if len(found) >= _FEWEST]
+    widest = max(wide or pairs, key=np.ptp, default=np.empty(0))
+    return [float(value) for value in widest]
 
 
 def _round_numbers(low: float, high: float) -> Iterator[np.ndarray]:
