@@ -12,7 +12,7 @@ from torch import Tensor
 from metaviz.config.options import OptionError
 from metaviz.config.traits import USUAL
 from metaviz.files.atomic import write_atomically
-from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint, read_state
+from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint, read_state, stored_bytes
 from metaviz.meta.context import Meta
 from metaviz.nets.layout import Layout
 from metaviz.nets.order import ORDER, OTHER_ORDER, lies_as_now
@@ -99,7 +99,7 @@ def source_parent(source: Path) -> dict[str, str]:
     """Return what is stored of where a run's weights come from. Raises: StoreError."""
     if not source.is_file():
         return {"run": open_run(source).id, "kind": "fine-tune"}
-    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(stored_bytes(source)).hexdigest()
     return {"kind": "import", "file": source.name, "weights_sha256": sha256}
 
 

@@ -62,7 +62,7 @@ def test_methods_are_compared_by_what_they_have_seen(tmp_path: Path) -> None:
     ]
     view = ComparisonView(measure="eval_query_accuracy", axis="images_seen")
     ends = {one.group.label: one.curve.x.tolist() for one in compared(records, view)}
-    assert ends == {"maml": [0.0, 72.0, 144.0], "classifier": [0.0, 18.0, 36.0]}
+    assert ends == {"MAML": [0.0, 72.0, 144.0], "Classifier": [0.0, 18.0, 36.0]}
     plain = records[1].column("episodes")
     assert plain.shape == (4,)
     assert np.isnan(plain).all()  # there are none

@@ -257,7 +257,7 @@ def test_a_mean_that_is_infinite_leaves_the_range_to_the_others(log_y: bool) -> 
 def test_gradients_figure_is_drawn_with_a_zero_gradient(tmp_path: Path) -> None:
     rows = (MetaGradientRow("maml", np.ones(3)), MetaGradientRow("scratch", np.zeros(3)))
     save_figure(figure_of(gradients_chart(GradientComparison(rows))), tmp_path / "g.svg")
-    assert {"1.00", "–", "maml", "scratch"} <= set(svg_texts(tmp_path / "g.svg"))
+    assert {"1.00", "–", "MAML", "From scratch"} <= set(svg_texts(tmp_path / "g.svg"))
 
 
 def test_figure_of_nothing_says_so(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ def matrices(root: Path) -> Path:
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp": ("sinusoid", {"hidden": 5, "activation": "tanh"}),
+    "vector_cells": ("sinusoid", {"hidden": 5, "cell": "0.tanh+1.id|2.sin+0.relu", "cells": 1}),
+    "cells": (
+        "strokes",
+        {"backbone": "cells", "cell": "0.conv3+1.id|2.sep3+0.max3", "cells": 2, "channels": 3},
+    ),
     "point": ("quadratic", {"file": matrices}),
     "strokes": ("strokes", {"channels": 3, **NORMS}),
     "strided": ("strokes", {"channels": 3, "pooling": "stride", "norm_adapted": False}),

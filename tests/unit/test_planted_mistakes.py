@@ -120,7 +120,7 @@ READERS = [
     Reader(decoding, "_plain", inspect("split")),
     Reader(decoding, "_on_white", inspect("clear")),
     Reader(cache, "without_damaged", train("split")),
-    Reader(cache, "_squared", train("split")),
+    Reader(cache, "squared", train("split")),
     Reader(cache, "_opened", train("split")),
     Reader(decoding, "_plain", train("split")),
     Reader(lists, "_rows_of", inspect("lists")),

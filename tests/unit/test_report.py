@@ -254,7 +254,7 @@ def test_a_method_over_seeds_has_a_row_of_its_own(tmp_path: Path) -> None:
     cells = out.read_text(encoding="utf-8").split("<h3>Single runs</h3>")
     losses = [r.evaluations[-1].at("query_loss") for r in records if r.algorithm == "maml"]
     half = 4.302652729696142 * np.std(losses, ddof=1) / np.sqrt(3)
-    wanted = ("maml", "sinusoid", "3 runs", "3", interval_text(float(np.mean(losses)), half))
+    wanted = ("MAML", "sinusoid", "3 runs", "3", interval_text(float(np.mean(losses)), half))
     row = "".join(f'<td class="{"number" * (n > 2)}">{cell}</td>' for n, cell in enumerate(wanted))
     assert row in cells[0]
     assert cells[0].count("<tr>") == 3

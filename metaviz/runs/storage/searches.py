@@ -222,7 +222,7 @@ def _stored(search: Search, runs: Path, catalogue: Catalogue) -> dict[str, Path]
             continue
         try:
             found[run_key(open_run(folder).config, catalogue)] = folder
-        except (StoreError, KeyError):
+        except StoreError:
             continue
     return found
 
