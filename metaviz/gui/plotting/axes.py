@@ -94,33 +94,33 @@ class PlainAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
             kept = [value for value in values if round(value / spacing) % every == 0]
             values = kept if len(kept) >= _FEWEST else [values[0], values[-1]]
             spacing *= every
-        if self._lies() and len(levels) > 1:
-            values = self._with_ends(values, levels[1], (minVal, maxVal), size)
+        if self._lies() and spacing:
+            spacing, values = self._with_ends(spacing, values, (minVal, maxVal), size)
         return [(spacing, values), *levels[1:]]
 
     def _with_ends(
-        self,
-        values: list[float],
-        finer: tuple[float | None, list[float]],
-        ends: tuple[float, float],
-        size: float,
-    ) -> list[float]:
-        """Return two finer values where of these fewer would be written, as they are at the ends.
+        self, spacing: float, values: list[float], ends: tuple[float, float], size: float
+    ) -> tuple[float, list[float]]:
+        """Return two numbers of a finer spacing where of these fewer would be written.
 
         A number that would stand over an end of the axis is not written.
         """
-        spacing, others = finer
         metrics, per = QFontMetricsF(self.font()), size / max(ends[1] - ends[0], 1e-300)
 
-        def fits(value: float) -> bool:
-            (text,) = self.tickStrings([value], self.autoSIPrefixScale * self.scale, spacing)
-            half = metrics.horizontalAdvance(text) / 2
-            return half < (value - ends[0]) * per < size - half
+        def fitting(step: float, numbers: list[float]) -> list[float]:
+            texts = self.tickStrings(numbers, self.autoSIPrefixScale * self.scale, step)
+            places = ((value - ends[0]) * per for value in numbers)
+            halves = (metrics.horizontalAdvance(text) / 2 for text in texts)
+            both = zip(numbers, places, halves, strict=True)
+            return [value for value, at, half in both if half < at < size - half]
 
-        if sum(map(fits, values)) >= _FEWEST:
-            return values
-        fitting = [value for value in sorted({*values, *others}) if fits(value)]
-        return [fitting[0], fitting[-1]] if len(fitting) >= _FEWEST else values
+        if len(fitting(spacing, values)) >= _FEWEST:
+            return spacing, values
+        for step in (spacing / 2, spacing / 4):
+            finer = fitting(step, [float(value) for value in _multiples(step, *ends)])
+            if len(finer) >= _FEWEST and (finer[-1] - finer[0]) * per > size / _FEWEST_TICKS:
+                return step, [finer[0], finer[-1]]
+        return spacing, values
 
     def _room(self, values: list[float], spacing: float, size: float) -> int:
         """Return how many numbers fit, side by side or one above the other."""
