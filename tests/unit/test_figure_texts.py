@@ -12,7 +12,6 @@ from metaviz.runs.storage.store import open_run
 from tests.pictures import examples
 from tests.pictures.figure_checks import figure_faults, small_texts
 
-
 LEFT = ("mirror", "geometry-factors", "diverged: convergence", "diverged: inner")
 """Figures in which two texts still meet at one of the sizes; every other one is sound."""
 
