@@ -227,6 +227,7 @@ class Tabs(QTabWidget):
         for place, view in sorted(enumerate(VIEWS), key=lambda one: one[1].group != group):
             bar.setTabVisible(place, view.group == group)
         bar.setVisible(len(_members(group)) > 1)
+        bar.updateGeometry()  # the room of the row was seen to stay as it was
         self.groups_changed.emit()
 
     def _make(self, place: int) -> PlotPage:
