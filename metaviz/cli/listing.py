@@ -157,6 +157,8 @@ def items_table(items: Sequence[Item], shown: Sequence[Column], seen: CellContex
 def _values(item: Item, column: Column, seen: CellContext) -> list[Any]:
     if isinstance(item, Entry) and column.key == "star":  # stars sort before what has none
         return [item.marks.star]
+    if isinstance(item, Entry) and column.key == "run":  # tables have ids where windows have titles
+        return [item.marks.name or f"{item.summary.algorithm} · seed {item.summary.seed}"]
     if isinstance(item, Entry):
         return [column.text(item) if column.key in _AS_TEXT else seen.value(column, item)]
     if column.result:
