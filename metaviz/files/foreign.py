@@ -378,6 +378,8 @@ def _by_sqlite() -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise _refusal(error) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes what is damaged
+        raise ForeignError("its database is damaged") from error
 
 
 def _refusal(error: sqlite3.DatabaseError) -> Exception:
@@ -427,6 +429,8 @@ class _Cursor(sqlite3.Cursor):
             return super().__next__()
         except sqlite3.DatabaseError as error:
             raise _refusal(error) from error
+        except UnicodeDecodeError as error:
+            raise ForeignError("its database is damaged") from error
 
 
 class _Connection(sqlite3.Connection):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from metaviz.files.foreign import ForeignError, open_to_read, open_to_write
+from metaviz.files.foreign import ForeignError, _by_sqlite, open_to_read, open_to_write
 from metaviz.files.platform import is_plain_name
 from metaviz.meta.checkpoint_files import CHECKPOINT, load_checkpoint
 from metaviz.runs.model.events import STEP_COLUMNS
@@ -399,3 +399,9 @@ def test_names_that_are_no_plain_files_everywhere() -> None:
         assert not is_plain_name(name), name
     for name in ("step3-tasks5.npz", "maml-s0-0123abcd", "Ünïcode", "CONFIG"):
         assert is_plain_name(name), name
+
+
+def test_a_message_of_sqlite_that_is_no_text_tells_of_damage() -> None:
+    """SQLite quotes a damaged schema in its message, which Python then cannot decode."""
+    with pytest.raises(ForeignError, match="damaged"), _by_sqlite():
+        b"malformed database schema (\x97)".decode()
