@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from pydantic import AfterValidator, Field
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.config.cells import (
     IMAGE_OPERATIONS,
@@ -28,6 +29,7 @@ from metaviz.config.options import OptionError, Options
 from metaviz.nets.base import Activate
 from metaviz.nets.blocks import Shapes, drawn, linear, linear_shapes
 from metaviz.nets.convolution import convolve, fold, unfold
+from metaviz.nets.features import FeatureNet
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen
 from metaviz.nets.spec import register_net
@@ -75,7 +77,7 @@ class Cells:
         return [known[INPUTS + end] for end in self.ends]
 
 
-class CellNet(Cells):
+class CellNet(FeatureNet, Cells):
     """A 3x3 convolution, cells, the mean over places and a linear head.
 
     Maps are halved between two cells by means of 2x2 places; what a cell takes from the cell before
@@ -149,21 +151,7 @@ class CellNet(Cells):
                 params[name] = torch.full(shape, float(name.endswith("gamma")), dtype=torch.float64)
         return self.layout.join(params)
 
-    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Map x (tasks, n, C, H, W) to logits (tasks, n, ways)."""
-        params = self.layout.for_tasks(weights, x.shape[0])
-        return linear(params, "head", self._features(params, x, beside, None))
-
-    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, channels)."""
-        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside, None)
-
-    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
-        """Return the features, and the statistics of each normalised layer."""
-        seen: Params = {}
-        params = self.layout.for_tasks(weights, x.shape[0])
-        return self._features(params, x, None, seen), seen
-
+    @override
     def _features(self, params: Params, x: Tensor, beside: Tensor | None, seen: Seen) -> Tensor:
         tasks = x.shape[0]
         x, counted = self.norm.with_support(x, beside)

@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.config.options import OptionError
 from metaviz.nets.base import Activate, Tap
 from metaviz.nets.convolution import convolve, convolve_and_pool, fold, unfold
+from metaviz.nets.features import FeatureNet
 from metaviz.nets.layout import Layout, Params, Weights
 from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen, given, note
 from metaviz.nets.spec import register_net
@@ -25,7 +27,7 @@ _SMALLEST_TWICE = 10
 _SMALLEST_MEAN = 8
 
 
-class Conv4:
+class Conv4(FeatureNet):
     """Four blocks of 3x3 convolution, normalisation, ReLU and halving, then a linear head.
 
     Unless `norm` says otherwise, BatchNorm uses the statistics of the examples it is given, per
@@ -143,27 +145,7 @@ class Conv4:
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
         return (2 * uniform - 1) * bound
 
-    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Map x (tasks, n, C, H, W) to logits (tasks, n, ways).
-
-        Weights with a tasks axis of size 1 serve all tasks. The biases of the convolutions are read
-        with GroupNorm alone: the mean that BatchNorm subtracts contains them, so their gradient is
-        exactly zero.
-        """
-        params = self.layout.for_tasks(weights, x.shape[0])
-        features = self._features(params, x, beside, None)
-        return torch.baddbmm(params["head.bias"].unsqueeze(1), features, params["head.weight"].mT)
-
-    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, features)."""
-        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside, None)
-
-    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
-        """Return the features, and the statistics of each block's responses."""
-        seen: Params = {}
-        params = self.layout.for_tasks(weights, x.shape[0])
-        return self._features(params, x, None, seen), seen
-
+    @override
     def _features(self, params: Params, x: Tensor, beside: Tensor | None, seen: Seen) -> Tensor:
         tasks = x.shape[0]
         x, counted = self.norm.with_support(x, beside)

@@ -7,11 +7,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name every PyTorch reader expects)
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from metaviz.config.options import OptionError
 from metaviz.nets.blocks import Shapes, linear
 from metaviz.nets.convolution import convolve, fold, unfold
-from metaviz.nets.layout import Layout, Params, Weights
+from metaviz.nets.features import FeatureNet
+from metaviz.nets.layout import Layout, Params
 from metaviz.nets.normalisation import Norm, NormalisedOptions, Seen
 from metaviz.nets.spec import register_net
 from metaviz.nets.warps import warped, warps_after
@@ -24,7 +26,7 @@ MIXED, EMBEDDED = 2048, 384
 Widths = tuple[int, int, int, int]
 
 
-class ResidualNet:
+class ResidualNet(FeatureNet):
     """Four blocks of three 3x3 convolutions beside a 1x1 one, each halving its maps.
 
     The 1x1 convolution of a block counts as its fourth. Maps are averaged over all places before
@@ -109,25 +111,7 @@ class ResidualNet:
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
         return (2 * uniform - 1) * float(fan_in**-0.5)
 
-    def __call__(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Map x (tasks, n, C, H, W) to logits (tasks, n, ways).
-
-        Weights with a tasks axis of size 1 serve all tasks. Biases of convolutions that BatchNorm
-        follows are not read: their gradient is exactly zero.
-        """
-        params = self.layout.for_tasks(weights, x.shape[0])
-        return linear(params, "head", self._features(params, x, beside, None))
-
-    def features(self, weights: Weights, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Map x (tasks, n, C, H, W) to what the head sees (tasks, n, features)."""
-        return self._features(self.layout.for_tasks(weights, x.shape[0]), x, beside, None)
-
-    def features_and_statistics(self, weights: Weights, x: Tensor) -> tuple[Tensor, Params]:
-        """Return the features, and the statistics of each normalised layer."""
-        seen: Params = {}
-        params = self.layout.for_tasks(weights, x.shape[0])
-        return self._features(params, x, None, seen), seen
-
+    @override
     def _features(self, params: Params, x: Tensor, beside: Tensor | None, seen: Seen) -> Tensor:
         tasks = x.shape[0]
         x, counted = self.norm.with_support(x, beside)
