@@ -12,6 +12,7 @@ from metaviz.cli.queue import Workers, opened_queue
 
 if TYPE_CHECKING:
     from metaviz.config.search import SearchPlan
+    from metaviz.runs.storage.searches import Progress
 
 search_app = typer.Typer(help="Search for a network: Auto-Meta (reconstructed).")
 _OWN = "search."
@@ -52,7 +53,13 @@ def resume(name: Name = None, workers: Workers = 2) -> int:
 
 
 @search_app.command()
-def status(name: Name = None, as_json: opt.AsJson = False) -> None:
+def status(
+    name: Name = None,
+    as_json: opt.AsJson = False,
+    figures: Annotated[
+        Path | None, typer.Option(help="Draw the search and its best cell into this folder.")
+    ] = None,
+) -> None:
     """Print how far a search is, how well its surrogate predicts, and what came out."""
     from metaviz.paths import data_dir
     from metaviz.runs.analysis.search import search_table, search_values
@@ -70,6 +77,22 @@ def status(name: Name = None, as_json: opt.AsJson = False) -> None:
         put(f"The search {chosen} has not begun: `metaviz search resume {chosen}` begins it.")
     else:
         put(*search_table(progress))
+    if figures is not None and progress is not None:
+        put(*_drawn(progress, figures))
+
+
+def _drawn(progress: "Progress", folder: Path) -> list[Path]:
+    """Write every chart of a search as PNG; return the files."""
+    from metaviz.charts.matplotlib import figure_of
+    from metaviz.runs.analysis.search import search_charts
+    from metaviz.runs.export.figures import save_figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for chart in search_charts(progress):
+        files.append(folder / f"{chart.id}.png")
+        save_figure(figure_of(chart), files[-1])
+    return files
 
 
 def _work(name: str, workers: int) -> int:

@@ -14,14 +14,14 @@ class Finished:
     """A run that is over. `config` is the plain form of its RunConfig.
 
     `score` is larger for better runs and 0 for those that failed or diverged; `half` is the
-    half-width of its 95 % interval, NaN where unknown; `weights` is the network's number of them.
+    half-width of its 95 % interval, NaN where unknown; `parameters` is how many the network has.
     """
 
     config: Mapping[str, Any]
     score: float
     state: str = "done"
     half: float = float("nan")
-    weights: int = 0
+    parameters: int = 0
     run: str = ""
 
 

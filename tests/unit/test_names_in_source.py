@@ -55,8 +55,5 @@ def test_no_file_outside_asks_what_adapted_for_its_weights() -> None:
     assert asking <= {
         "benchmarking/exercise.py: self.weights",  # its own field
         "training/prediction/predict.py: states[place].weights",  # to be written into a file
-        # how many weights a child of a search has
-        *("runs/analysis/search.py: child.weights", "runs/analysis/search.py: children[0].weights"),
-        "runs/storage/searches.py: one.weights",
         "training/band.py: share.weights",  # which meta-parameters a share was computed from
     }, asking

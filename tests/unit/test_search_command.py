@@ -9,11 +9,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metaviz.config.catalogue import shipped_catalogue
 from metaviz.config.search import read_plan
 from metaviz.paths import runs_dir
+from metaviz.runs.analysis.search import search_charts
 from metaviz.runs.storage.queue import Queue
 from metaviz.runs.storage.searches import advance, read_progress, write_search
 from metaviz.runs.storage.store import list_runs, open_run
@@ -24,6 +26,7 @@ from tests.unit.command_line import metaviz, refusal
 ROOT = Path(__file__).parents[2]
 CATALOGUE = shipped_catalogue()
 PATIENCE = 90
+SEARCHED = {"all", "top", "random"}
 TINY = """
 name = "tiny"
 [search]
@@ -87,7 +90,7 @@ def results(home):
     progress = read_progress(home, "tiny")
     assert progress is not None
     return [
-        (one.number, one.candidates, c.kind, c.label, c.predicted, c.spread, c.score, c.weights)
+        (one.number, one.candidates, c.kind, c.label, c.predicted, c.spread, c.score, c.parameters)
         for one in progress.generations
         for c in one.children
     ]
@@ -114,7 +117,7 @@ def test_the_workers_queue_generation_after_generation(whole):
     kinds = [kind for _, _, kind, *_ in found]
     assert kinds == ["all"] * 8 + ["reference"] * 3 + ["top"] * 2 + ["random"] + ["final"] * 6
     assert all(0 < score <= 1 for *_, score, _ in found)
-    assert all(weights > 0 for *_, weights in found)
+    assert all(size > 0 for *_, size in found)
     assert read_progress(home, "tiny").is_done
     with closing(Queue(home)) as queue:
         entries = queue.entries()
@@ -242,6 +245,30 @@ def test_status_tells_predictions_apart_and_prints_json(whole, monkeypatch):
     best = values["headline"][0]
     assert best["network"] == "best cell"
     assert best["mean"] == pytest.approx(sum(best["scores"]) / 2)
+
+
+def test_status_draws_what_was_measured(whole, monkeypatch, tmp_path):
+    home, found = whole
+    monkeypatch.setenv("METAVIZ_HOME", str(home))
+    files = metaviz("search", "status", "--figures", tmp_path / "out").out.splitlines()[-5:]
+    charts = search_charts(read_progress(home, "tiny"))
+    assert [Path(file).stem for file in files] == [chart.id for chart in charts]
+    assert all(Path(file).stat().st_size > 5000 for file in files)
+    progress, surrogate, parameters, headline, cell = charts
+    scores = [score for *_, kind, _, _, _, score, _ in found if kind in SEARCHED]
+    drawn = {(x, y) for one in progress.series[:-1] for x, y in zip(one.x, one.y, strict=True)}
+    assert drawn == set(enumerate(scores, 1))
+    assert progress.series[-1].y.tolist() == np.maximum.accumulate(scores).tolist()
+    told = [(p, score) for *_, kind, _, p, _, score, _ in found if kind in {"top", "random"}]
+    pairs = [(x, y) for one in surrogate.series[:-1] for x, y in zip(one.x, one.y, strict=True)]
+    np.testing.assert_allclose(sorted(pairs), sorted(told))
+    sizes = [size for *_, kind, _, _, _, _, size in found if kind in SEARCHED]
+    assert sorted(parameters.series[0].x) == sorted(sizes)
+    final = [score for *_, kind, _, _, _, score, _ in found if kind == "final"]
+    assert sorted(y for one in headline.series[::2] for y in one.y) == sorted(final)
+    best = max((one for one in found if one[2] in SEARCHED), key=lambda one: one[6])
+    assert cell.title == best[3]
+    assert {*cell.names} >= {"from before", "from 2 before", "+"}
 
 
 def test_searches_that_cannot_be_are_refused(home, tiny):

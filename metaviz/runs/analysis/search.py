@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metaviz.charts.values import Axis, Graph, Lines, Mark, Scatter, Series
+from metaviz.charts.values import Axis, Chart, Graph, Lines, Mark, Scatter, Series
 from metaviz.config.cells import (
     IMAGE_OPERATIONS,
     INPUTS,
@@ -97,7 +97,7 @@ def headline(progress: Progress) -> list[dict[str, Any]]:
             {
                 "network": role,
                 "cell": children[0].cell,
-                "weights": children[0].weights,
+                "parameters": children[0].parameters,
                 "scores": scores,
                 "mean": over.mean,
                 "ci95": None if math.isnan(over.half) else over.half,
@@ -161,11 +161,9 @@ def search_table(progress: Progress) -> list[str]:
         lines.append(f"  best cell: {best.cell} ({scored(progress, best.score)})")
     for row in headline(progress):
         half = "" if row["ci95"] is None else f" ± {scored(progress, row['ci95'])}"
-        weights = "" if row["weights"] is None else f", {row['weights']} weights"
+        size = "" if row["parameters"] is None else f", {row['parameters']} parameters"
         seeds = f"{len(row['scores'])} seeds" if len(row["scores"]) > 1 else "1 seed"
-        lines.append(
-            f"  {row['network']}: {scored(progress, row['mean'])}{half} ({seeds}{weights})"
-        )
+        lines.append(f"  {row['network']}: {scored(progress, row['mean'])}{half} ({seeds}{size})")
     return lines
 
 
@@ -180,6 +178,13 @@ def _axis(progress: Progress) -> Axis:
 
 def _scale(progress: Progress) -> float:
     return 100.0 if progress.is_accuracy else 1.0
+
+
+def search_charts(progress: Progress) -> list[Chart]:
+    """Return all that is drawn of a search, the best cell where there is one last."""
+    makers = (progress_chart, surrogate_chart, parameters_chart, headline_chart)
+    best = best_of(progress)
+    return [*(make(progress) for make in makers), *([cell_chart(best.cell)] if best else [])]
 
 
 def progress_chart(progress: Progress) -> Scatter:
@@ -257,11 +262,11 @@ def surrogate_chart(progress: Progress) -> Scatter:
     )
 
 
-def weights_chart(progress: Progress) -> Scatter:
-    """Draw scores against the number of weights, the front of the best, and usual networks."""
+def parameters_chart(progress: Progress) -> Scatter:
+    """Draw scores against the number of parameters, the front of the best, and usual networks."""
     scale = _scale(progress)
     known = [
-        (n, child) for n, child in measured(progress) if child.weights and child.kind != "final"
+        (n, child) for n, child in measured(progress) if child.parameters and child.kind != "final"
     ]
     series = []
     cells = [child for _, child in known if child.kind in _SEARCHED]
@@ -285,9 +290,9 @@ def weights_chart(progress: Progress) -> Scatter:
         )
         marks.append(Mark(child.label, at, "y", role=role))
     return Scatter(
-        id="search-weights",
-        title="Weights",
-        x=Axis("weights", log=True),
+        id="search-parameters",
+        title="Parameters",
+        x=Axis("parameters", log=True),
         y=_axis(progress),
         series=tuple(series),
         marks=tuple(marks),
@@ -312,7 +317,7 @@ def headline_chart(progress: Progress) -> Lines:
     axis = _axis(progress)
     return Lines(
         id="search-headline",
-        title="At length",
+        title="Trained at length: single seeds (open) and their mean (filled)",
         x=Axis("", ticks=tuple(ticks), limits=(-0.5, max(len(rows), 1) - 0.5)),
         y=Axis(axis.title.replace("validation", "test"), axis.unit),
         series=tuple(series),
@@ -374,7 +379,7 @@ def _role(operation: str) -> str:
 
 
 def _sizes(children: Sequence[ChildProgress]) -> np.ndarray:
-    return np.array([float(child.weights or 1) for child in children])
+    return np.array([float(child.parameters or 1) for child in children])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

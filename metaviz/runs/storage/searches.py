@@ -28,7 +28,7 @@ from metaviz.runs.storage.store import StoreError, list_runs, open_run
 SEARCHES, SEARCH, PROGRESS = "searches", "search.toml", "progress.json"
 _MOST_BYTES = 16_000_000
 Count = Callable[[Mapping[str, Any]], int]
-"""Returns how many weights a network has that is described by plain values."""
+"""Returns how many parameters a network has that is described by plain values."""
 
 
 class ChildProgress(Options):
@@ -43,7 +43,7 @@ class ChildProgress(Options):
     state: str = "waiting"
     score: float | None = None
     half: float | None = None
-    weights: int | None = None
+    parameters: int | None = None
     run: str = ""
     key: str = ""
     """What the child shares with its run."""
@@ -167,8 +167,8 @@ def _finished_run(folder: Path, config: Mapping[str, Any], count: Count) -> Fini
     if record.state in {"running", "paused", "interrupted"}:
         return None
     score, half = score_of(record) if record.state == "done" else (0.0, math.nan)
-    weights = count(record.network) if record.network else 0
-    return Finished(config, score, record.state, half, weights, record.id)
+    size = count(record.network) if record.network else 0
+    return Finished(config, score, record.state, half, size, record.id)
 
 
 def score_of(record: Record) -> tuple[float, float]:
@@ -288,7 +288,7 @@ def _shown(child: ChildProgress, one: Finished | None, state: str | None) -> Chi
         return child.model_copy(update={"state": state or child.state})
     half = one.half if math.isfinite(one.half) else None
     found = {"state": one.state, "score": one.score, "half": half, "run": one.run}
-    return child.model_copy(update={**found, "weights": one.weights or None})
+    return child.model_copy(update={**found, "parameters": one.parameters or None})
 
 
 def _write_progress(home: Path, progress: Progress) -> None:

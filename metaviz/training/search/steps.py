@@ -37,7 +37,7 @@ def after_run(queue: Queue, home: Path, runs: Path, sweep: str) -> None:
 
 
 def weight_count(network: Mapping[str, Any]) -> int:
-    """Return how many weights a described network has; 0 where it is not known here."""
+    """Return how many parameters a described network has; 0 where it is not known here."""
     try:
         return build(read_spec(dict(network))).layout.size
     except ValueError:
