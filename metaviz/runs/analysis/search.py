@@ -379,7 +379,7 @@ def _role(operation: str) -> str:
 
 
 def _sizes(children: Sequence[ChildProgress]) -> np.ndarray:
-    return np.array([float(child.parameters or 1) for child in children])
+    return np.array([float(child.parameters or math.nan) for child in children])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ def next_step(queue: Queue, home: Path, runs: Path, name: str) -> Progress:
 
     catalogue = build_catalogue()
     plan = read_search(home, name, catalogue)
-    return advance(queue, home, runs, plan, catalogue, rank, weight_count)
+    return advance(queue, home, runs, plan, catalogue, rank, parameter_count)
 
 
 def after_run(queue: Queue, home: Path, runs: Path, sweep: str) -> None:
@@ -36,7 +36,7 @@ def after_run(queue: Queue, home: Path, runs: Path, sweep: str) -> None:
         _log.error("The search %s cannot go on: %s", name, error)
 
 
-def weight_count(network: Mapping[str, Any]) -> int:
+def parameter_count(network: Mapping[str, Any]) -> int:
     """Return how many parameters a described network has; 0 where it is not known here."""
     try:
         return build(read_spec(dict(network))).layout.size
