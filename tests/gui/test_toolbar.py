@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metaviz.gui.runs.time_left import TimeLeft, evaluations_left
-from metaviz.runs.model.events import STEP_COLUMNS
+from metaviz.runs.model.events import STEP_COLUMNS, Stepped, Waiting
 from metaviz.runs.model.record import Record
 
 
@@ -78,6 +78,19 @@ def test_the_bar_tells_what_runs_do_before_their_first_and_after_their_last_step
     for done in (0, 1000):
         made.show_progress(done, 1000, None, paused=False, doing=doing)
         assert made.time_left.text() == "Evaluating, 40 of 600 tasks"
+
+
+def test_what_is_compiled_has_no_time_left_and_does_not_count(plain_window):
+    live, record = plain_window().live, run_of(1000)
+    live.records = {"a": record}
+    for step, seconds in ((1, 0.1), (50, 5.0)):
+        record.apply(Stepped(step, {"seconds": seconds}, np.zeros(1), np.zeros(1)))
+        told = live.seconds_left()
+    assert told == pytest.approx(95)
+    record.apply(Waiting(50, "compiling the meta-step"))
+    assert live.seconds_left() is None
+    record.apply(Stepped(60, {"seconds": 6.0}, np.zeros(1), np.zeros(1)))
+    assert live.seconds_left() == pytest.approx(94)
 
 
 def test_what_takes_a_moment_only_is_not_told(plain_window, clock):

@@ -52,11 +52,6 @@ class LiveRuns(QObject):
         return done, sum(totals.values())
 
     @property
-    def waiting(self) -> bool:
-        """Whether some run computes nothing yet, because its meta-step is being compiled."""
-        return any(record.is_stalled for record in self.records.values() if not record.ended)
-
-    @property
     def doing(self) -> str:
         """What a run does besides taking meta-steps, empty where all of them go on."""
         if self._reading:
@@ -68,9 +63,15 @@ class LiveRuns(QObject):
         return f"evaluating, {self._worker.tasks_done(busy.id)} of {busy.doing_tasks} tasks"
 
     def seconds_left(self) -> float | None:
-        """Return how long all runs will take, evaluations included; None where nobody knows yet."""
-        self._time_left.note(self.records.values())
-        return self._time_left.seconds(self.records.values())
+        """Return how long all runs will take, evaluations included; None where nobody knows yet.
+
+        While a meta-step is being compiled nobody does.
+        """
+        records = self.records.values()
+        self._time_left.note(records)
+        if any(record.is_stalled for record in records if not record.ended):
+            return None
+        return self._time_left.seconds(records)
 
     @Slot(object)
     def _on_started(self, started: list[StartedRun]) -> None:

@@ -616,6 +616,6 @@ class MainWindow(QMainWindow):
         elif self.controller.busy:
             done, total = self.live.progress()
             paused = self.controller.phase == "paused"
-            left = None if self.live.waiting else self.live.seconds_left()
+            left = self.live.seconds_left()
             self.toolbar.show_progress(done, total, left, paused=paused, doing=self.live.doing)
             self._show_title(done / total if total else 0.0)
