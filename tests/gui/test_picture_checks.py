@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from metaviz.charts.values import Axis, Lines, Series
 from metaviz.gui.plotting.chart_view import ChartView
+from metaviz.gui.plotting.legend import Key, Legend
 from metaviz.gui.widgets.plain_text import PlainLabel
 from metaviz.gui.widgets.theme import DARK, LIGHT, Theme, use_theme
 from tests.pictures.picture_checks import Fault, faults
@@ -235,7 +236,15 @@ def a_plot_without_room(sheet, theme):
     plot_of(sheet, theme, 10, 10, 400, 70)
 
 
+def a_row_of_a_legend_without_room(sheet, theme):
+    room = put(sheet, QWidget(sheet), 10, 10, 150, 26)  # for one row and a half
+    legend = put(room, Legend(room), 0, 0, 150, 20)
+    legend.set_color(theme.foreground)
+    legend.set_keys([Key("MAML · seed 0 (2 runs)", None, None), Key("Reptile", None, None)])
+
+
 PLANTED: dict[Callable, str] = {
+    a_row_of_a_legend_without_room: "clipped",
     a_label_out_of_room: "clipped",
     a_wrapped_label_too_low: "clipped",
     a_button_too_narrow: "clipped",
