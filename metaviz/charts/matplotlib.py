@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,6 +54,8 @@ _MESSAGE_LETTERS = 60
 
 
 _LEAST_ROW_CM, _LINE_PT, _AROUND = 2.0, 1.4, 1e-9
+_TITLE_PAD_PT, _TITLE_PAD_SHARE, _TWO, _LAYOUT_DPI = 6.0, 0.75, 2, 72
+"""A number at the upper end of an axis reaches half a line above it."""
 _PAD_PT, _PAD_SHARE, _SQUARE_SHARE, _NUMBER_LETTERS, _USUAL_NUMBERS = 3.5, 0.45, 0.5, 6.0, 9
 _LEAST_SHARE, _AROUND_LINES, _BESIDE_LEGEND, _BESIDE_AXIS = 0.3, 8, 0.5, 0.75
 _ORDER = (1, 10, 2, 5, 3, 7, 4, 6, 8, 9)
@@ -90,7 +93,7 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
     legend_cm = _legend_cm(below, page, caption)
     tall = [_height_cm(part, page.width_cm / columns, len(charts)) for part in charts]
     heights = [max(tall[row * columns : (row + 1) * columns]) for row in range(rows)]
-    page = _high_enough(page, rows, legend_cm)
+    page = _high_enough(page, rows, legend_cm, max(map(_own_lines, charts)))
     size = (page.width_cm * _CM, (page.height_cm or sum(heights) + legend_cm) * _CM)
     with quiet_matplotlib() as mpl, mpl.rc_context(_look(page)):
         from matplotlib.figure import Figure
@@ -114,6 +117,8 @@ def figure_of(chart: Chart, page: Page | None = None) -> "Figure":
         if page.legend == "inside" and keys:
             every[0].legend(*_entries(keys), fontsize=_small_pt(), frameon=False)
         _add_legend(figure, below, page, caption)
+        if columns > 1:
+            _thin_numbers(figure)
     return figure
 
 
@@ -205,7 +210,9 @@ def _name_ends(axes: "Axes", shown: Shapes) -> None:
 def _look(page: Page) -> dict[str, Any]:
     """Return matplotlib's settings for a page: numbers stand off as far as their size asks."""
     pad = max(_PAD_PT, _PAD_SHARE * page.font_pt)
-    return {"font.size": page.font_pt, "xtick.major.pad": pad, "ytick.major.pad": pad}
+    above = max(_TITLE_PAD_PT, _TITLE_PAD_SHARE * page.font_pt)
+    ticks = {"xtick.major.pad": pad, "ytick.major.pad": pad}
+    return {"font.size": page.font_pt, "axes.titlepad": above, **ticks}
 
 
 def _height_pt(axes: "Axes", font: float) -> float:
@@ -214,11 +221,23 @@ def _height_pt(axes: "Axes", font: float) -> float:
     return max(_LEAST_SHARE * whole, whole - _AROUND_LINES * font)
 
 
-def _high_enough(page: Page, rows: int, legend_cm: float) -> Page:
-    """Return a page on which no row of several is lower than its axes need."""
+def _own_lines(chart: Chart) -> int:
+    """Return how many lines the legend has that stands within a chart's own axes."""
+    return 0 if chart.caption or isinstance(chart, Scatter) else len(_named(chart))
+
+
+def _high_enough(page: Page, rows: int, legend_cm: float, own: int) -> Page:
+    """Return a page on which no row of several is lower than its axes need.
+
+    `own` is how many lines the longest legend within axes has.
+    """
     if page.height_cm is None or rows == 1:
         return page
-    least = rows * (_LEAST_ROW_CM + _FRAME_LINES * page.font_pt / 72 / _CM) + legend_cm
+    line = page.font_pt / 72 / _CM
+    row = _LEAST_ROW_CM + _FRAME_LINES * line
+    if own:  # and a title of two lines, which is narrow where the axes are low
+        row = max(row, _LINE_PT * (own + 2) * line + (_FRAME_LINES + 2) * line)
+    least = rows * row + legend_cm
     return replace(page, height_cm=max(page.height_cm, least))
 
 
@@ -345,6 +364,33 @@ def _space_numbers(axes: "Axes", *, whole: bool) -> None:
     if most < _USUAL_NUMBERS:
         steps = [1, 2, 2.5, 5, 10]
         axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=whole, steps=steps))
+
+
+def _thin_numbers(figure: "Figure") -> None:
+    """Write every second number below axes whose numbers meet, two of them upright.
+
+    Only when all have their places is it known whether they meet.
+    """
+    from matplotlib.ticker import FixedLocator, MaxNLocator
+
+    dots = figure.dpi
+    figure.set_dpi(_LAYOUT_DPI)  # as the layout is the same, and a large picture takes memory
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        ends = sorted(axes.get_xlim())
+        ticks = [one for one in axes.xaxis.get_major_ticks() if ends[0] <= one.get_loc() <= ends[1]]
+        boxes = [one.label1.get_window_extent() for one in ticks if one.label1.get_text()]
+        boxes.sort(key=lambda box: box.x0)
+        meet = any(one.x1 >= other.x0 for one, other in pairwise(boxes))
+        locator = axes.xaxis.get_major_locator()
+        if not meet or axes.get_xscale() != "linear" or isinstance(locator, FixedLocator):
+            continue
+        if len(boxes) > _TWO:
+            steps = [1, 2, 2.5, 5, 10]
+            axes.xaxis.set_major_locator(MaxNLocator(len(boxes) // 2, steps=steps))
+        else:
+            axes.tick_params(axis="x", labelrotation=90)
+    figure.set_dpi(dots)
 
 
 def _set_ticks(axes: "Axes", name: str, axis: Axis, *, crowded: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import combinations
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -60,9 +61,10 @@ def _texts(figure: Figure, canvas: FigureCanvasAgg) -> Iterator[tuple[str, Bbox]
 def _unseen_ticks(axes) -> Iterator[Text]:
     """Yield the labels of ticks beyond the ends of an axis, which are not drawn."""
     for axis in (axes.xaxis, axes.yaxis):
-        low, high = sorted(axis.get_view_interval())
+        along = axis.get_transform().transform
+        low, high = sorted(along(axis.get_view_interval()))
         around = 1e-9 * (high - low)
         for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-            if not low - around <= tick.get_loc() <= high + around:
+            if not low - around <= along(np.array([tick.get_loc()]))[0] <= high + around:
                 yield tick.label1
                 yield tick.label2
