@@ -34,6 +34,17 @@ def test_every_view_has_a_group_and_every_group_a_command(window):
     assert keys == ["1", "2", "3", "4", "5", "6"]
 
 
+def test_the_row_of_views_has_its_height_at_once(window):
+    bar = window.tabs.tabBar()
+    for name in ("comparison", "training", "episode", "training", "theory"):
+        window.tabs.open_page(name)
+        assert bar.isVisible() == (name != "training")
+        if name != "training":
+            assert bar.height() == bar.sizeHint().height() > 0
+            page = window.tabs.currentWidget()
+            assert page.mapTo(window.tabs, page.rect().topLeft()).y() >= bar.height()
+
+
 def test_keys_open_groups_and_what_was_open_in_one_comes_back(qtbot, window):
     assert visible_tabs(window) == ["training"]
     assert not window.tabs.tabBar().isVisible()

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from PySide6.QtCore import QSize, Qt, Signal, Slot
-from PySide6.QtWidgets import QBoxLayout, QTabWidget, QWidget
+from PySide6.QtCore import QEvent, QSize, Qt, Signal, Slot
+from PySide6.QtWidgets import QApplication, QBoxLayout, QTabWidget, QWidget
 
 from metaviz.config.run_config import EvaluationProtocol
 from metaviz.gui.pages.page import PageRequests, PlotPage
@@ -227,7 +227,8 @@ class Tabs(QTabWidget):
         for place, view in sorted(enumerate(VIEWS), key=lambda one: one[1].group != group):
             bar.setTabVisible(place, view.group == group)
         bar.setVisible(len(_members(group)) > 1)
-        bar.updateGeometry()  # the room of the row was seen to stay as it was
+        # Now, as the request that Qt posts for it was seen to get lost: the row had no height.
+        QApplication.sendEvent(self, QEvent(QEvent.Type.LayoutRequest))
         self.groups_changed.emit()
 
     def _make(self, place: int) -> PlotPage:
