@@ -67,7 +67,8 @@ def check(file: Annotated[Path, typer.Argument(help="The plugin's .py file.")]) 
     failed = False
     for one in check_plugin(plugin):
         failed = failed or bool(one.failure)
-        put(f"{'FAILED' if one.failure else 'ok'}  {one.subject}: {one.check}")
-        if one.failure:
-            put(f"        {one.failure}")
+        outcome = "FAILED" if one.failure else "not checked" if one.left_out else "ok"
+        put(f"{outcome}  {one.subject}: {one.check}")
+        if one.failure or one.left_out:
+            put(f"        {one.failure or one.left_out}")
     return int(failed)

@@ -15,7 +15,8 @@ from metaviz import plugin_loader
 from metaviz.algorithms.registry import ALGORITHMS
 from metaviz.config.quantities import QUANTITIES
 from metaviz.nets.spec import NETS
-from metaviz.plugin_loader import PLUGINS, PluginError, source_of
+from metaviz.plugin_kit.checking import check_plugin
+from metaviz.plugin_loader import PLUGINS, Plugin, PluginError, source_of
 from metaviz.problems.registry import PROBLEMS
 from metaviz.registry import Registry
 from metaviz.runs.storage.store import list_runs, open_run
@@ -116,6 +117,19 @@ def test_planted_mistakes_are_found(soft: Path, right: str, wrong: str, failure:
         assert (failure or "differences of the query loss are") in outcome.out
     else:
         assert outcome.code == 0  # data that are loaded once are the same for all tasks
+
+
+def test_what_was_not_compared_is_not_told_to_be_right() -> None:
+    plugin = Plugin("some", "1", "", "", "", ("algorithm maml", "algorithm fomaml"))
+    told = {
+        one.subject: (one.failure, one.left_out)
+        for one in check_plugin(plugin)
+        if "finite differences" in one.check
+    }
+    assert told["algorithm maml"] == ("", "")
+    failure, left_out = told["algorithm fomaml"]
+    assert failure == ""
+    assert "an approximation on purpose" in left_out
 
 
 def test_every_process_loads_it_and_runs_store_it(soft: Path, tmp_path: Path) -> None:
