@@ -114,12 +114,16 @@ def test_onnx_is_written_or_says_what_to_install(maml: Path, tmp_path: Path) -> 
         said = refusal("weights", maml, "--out", path)
         assert said.startswith("ONNX files need a package: pip install 'metaviz[onnx]'")
         return
-    support, _, one = drawn(maml, tmp_path)
-    metaviz.adapt(maml, support).save(path)
     runtime = pytest.importorskip("onnxruntime")
-    x = one.query.x.astype(np.float32) / 255
-    (found,) = runtime.InferenceSession(path).run(None, {"x": x})
-    assert np.abs(found - one.query.outputs[one.k]).max() < 1e-5
+    run = train(config("maml"), tmp_path)
+    one = episode(run, PROTOCOL, 0)
+    metaviz.adapt(run, (one.support.x, one.support.y)).save(path)
+    for count in (1, len(one.query.x)):
+        x = one.query.x[:count].astype(np.float32)
+        (found,) = runtime.InferenceSession(path).run(None, {"x": x})
+        assert np.abs(found - one.query.outputs[one.k][:count]).max() < 1e-5
+    # Convolutions are laid out for the number of examples that they see, which ONNX would keep.
+    assert "cannot be written as ONNX" in refusal("weights", maml, "--out", tmp_path / "conv.onnx")
 
 
 def test_regression_adapts_and_is_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,6 +24,10 @@ from metaviz.runs.storage.store import StoreError
 
 ENDINGS = (".safetensors", ".pt", ".onnx")
 MISSING = "ONNX files need a package: pip install 'metaviz[onnx]', or write .safetensors or .pt."
+NO_ONNX = (
+    "This network cannot be written as ONNX for any number of examples: use a name ending in "
+    ".safetensors or .pt."
+)
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,15 @@ def _onnx(network: Network) -> bytes:
     module, stream = _Module(network).eval(), io.BytesIO()
     given: dict[str, Any] = {"input_names": ["x"], "output_names": ["outputs"]}
     axes = {"x": {0: torch.export.Dim("n", min=2)}}
-    program = torch.onnx.export(
-        module, (torch.zeros(4, *network.example),), dynamo=True, dynamic_shapes=axes, **given
-    )
+    example = torch.zeros(4, *network.example)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of PyTorch's exporter, on its own code
+        try:
+            traced = torch.export.export(module, (example,), dynamic_shapes=axes)
+            program = torch.onnx.export(traced, dynamo=True, verbose=False, **given)
+        except Exception as error:
+            raise OptionError("out", NO_ONNX) from error
     if program is None:
-        raise OptionError("out", "This network cannot be written as ONNX.")
+        raise OptionError("out", NO_ONNX)
     program.save(stream)  # type: ignore[arg-type]  # it takes streams as well
     return stream.getvalue()
